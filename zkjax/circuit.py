@@ -1,0 +1,559 @@
+"""The circuit: one training step as a graph of exact integer operations, its shapes, bounds, levels, file and digest.
+
+A tensor of the graph is an integer array; ``value = integer * 2^-scale`` (the scale is information for people: the
+statement is about the integers). The graph describes one step; in a proof every tensor has a step axis in front.
+
+========== ======================================= ==========================================================
+operation  inputs, attributes                      integers
+========== ======================================= ==========================================================
+input      index                                   a batch gathered from the committed dataset
+param      index                                   a parameter at the start of the step
+const      shape, values                           public integers
+linear     x1.. xn, coefficients                   sum of coefficient * x, all of one shape
+transpose  x, permutation                          numpy.transpose
+reshape    x, shape                                numpy.reshape
+broadcast  x, shape, axes                          axis i of x becomes axis axes[i]; the others repeat
+sum        x, axes                                 sum over axes, which disappear
+slice      x, start, limit, stride                 x[start:limit:stride]
+pad        x, low, high, interior                  zeros around and between
+concatenate x1.. xn, axis                          numpy.concatenate
+reverse    x, axes                                 numpy.flip
+scale      x, c (a const), axes                    x times c, axis i of c aligned with axis axes[i] of x
+dot        x, y, contract, batch                   lax.dot_general; all axes in ``batch`` gives x * y
+rescale    x, shift, bits                          (x + 2^(shift-1)) >> shift, in [-2^bits, 2^bits); advice
+sign       y (a rescale)                           1 where y > 0, else 0; advice
+gate       m (a sign), y (a rescale)               m * y
+========== ======================================= ==========================================================
+
+Linear operations and ``dot``, ``gate`` and parameters after the first step are *virtual*: never committed. Claims on
+them go down in levels: rescale inputs and losses ▸ dots ▸ parameters ▸ dots of the updates ▸ gates ▸ advice. ``check``
+refuses a graph in which a claim could go up.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from .errors import FormatError, PrecisionError, UnsupportedOperationError
+
+FORMAT_VERSION = 1
+MAX_CONSTANT = 4096  # entries of a captured array
+MAX_JOINT_AXIS = 2**20  # entries of a vector over axes that a reshape has joined
+LIMIT = 2**63  # every bound stays below: int64 while training, and far from p in the proof
+
+LINEAR_OPS = ("linear", "transpose", "reshape", "broadcast", "sum", "slice", "pad", "concatenate", "reverse", "scale")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation. ``inputs``: indices of earlier nodes; ``shape``: without the step axis; ``scale``: bits after the point."""
+
+    op: str
+    inputs: tuple[int, ...]
+    shape: tuple[int, ...]
+    attributes: dict = field(default_factory=dict, hash=False)
+    scale: int = 0
+    label: str = ""
+
+    def __getitem__(self, name):
+        return self.attributes[name]
+
+
+@dataclass(frozen=True)
+class Input:
+    """One array of the batch: name, shape (batch axis first), scale, and integers in [-2^bits, 2^bits)."""
+
+    name: str
+    shape: tuple[int, ...]
+    scale: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class Update:
+    """``W[t+1] = W[t] - rates[t] * node``: one use of a parameter. One rate means a constant one."""
+
+    node: int
+    rates: tuple[int, ...]
+
+    def rate(self, step: int) -> int:
+        return self.rates[0] if len(self.rates) == 1 else self.rates[step]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter: path in the user's pytree, shape, and the uses that its update sums over (none: frozen)."""
+
+    path: str
+    shape: tuple[int, ...]
+    updates: tuple[Update, ...] = ()
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A summand of the loss: ``factor`` times the integer of a scalar node."""
+
+    node: int
+    factor: Fraction
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A traced training step. See the module's docstring; made by ``zkjax.trace`` or ``Circuit.load``.
+
+    weight_scale: bits after the point of every parameter. table_bits: width of the largest lookup table.
+    max_steps: number of steps that a schedule was traced for, or None. notes: what tracing rounded, for people.
+    """
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[Input, ...]
+    parameters: tuple[Parameter, ...]
+    losses: tuple[Loss, ...]
+    weight_scale: int
+    table_bits: int
+    max_steps: int | None = None
+    notes: tuple[str, ...] = ()
+
+    # ---- facts ------------------------------------------------------------------------------------------------
+    @property
+    def batch_size(self) -> int:
+        return self.inputs[0].shape[0]
+
+    def of(self, op: str) -> list[int]:
+        """Indices of the nodes with this operation."""
+        return [i for i, node in enumerate(self.nodes) if node.op == op]
+
+    def signed(self, rescale: int) -> bool:
+        """Whether a sign is read from this rescale's quotient."""
+        return self.sign_of(rescale) is not None
+
+    def sign_of(self, rescale: int) -> int | None:
+        return next((i for i in self.of("sign") if self.nodes[i].inputs[0] == rescale), None)
+
+    def reach(self, node: int) -> frozenset[int]:
+        """The nodes at which the linear walk down from ``node`` stops."""
+        reached, seen, stack = set(), set(), [node]
+        while stack:
+            i = stack.pop()
+            if i in seen:
+                continue
+            seen.add(i)
+            if self.nodes[i].op in LINEAR_OPS:
+                stack.extend(self.nodes[i].inputs[: 1 if self.nodes[i].op == "scale" else None])
+            else:
+                reached.add(i)
+        return frozenset(reached)
+
+    def limbs(self, shift: int) -> tuple[int, ...]:
+        """Widths of the remainder limbs of a rescale, lowest first; each fits the largest table."""
+        count = max(1, -(-shift // self.table_bits))
+        width, extra = divmod(shift, count)
+        return tuple(width + (i < extra) for i in range(count))
+
+    # ---- bounds -----------------------------------------------------------------------------------------------
+    def bounds(self, initial: tuple[int, ...], steps: int, first_step: int = 0) -> "Bounds":
+        """Derive every bound for a chunk whose parameters start within ``initial`` (absolute values, one per parameter).
+
+        Raises PrecisionError, naming the operation, where a relation or an integer could reach 2^63.
+        """
+        if self.max_steps is not None and first_step + steps > self.max_steps:
+            raise PrecisionError(
+                f"steps {first_step}..{first_step + steps - 1} go beyond the {self.max_steps} steps that the learning-rate schedule "
+                f"was traced for; give steps={first_step + steps} to zkjax.trace"
+            )
+        narrow = self._node_bounds(None)
+        growth = []  # per parameter: largest total change after 0 .. steps updates, kept as (inside, at the end)
+        for parameter in self.parameters:
+            inside = end = 0
+            for update in parameter.updates:
+                u = narrow[update.node]
+                if u is None:
+                    raise UnsupportedOperationError(f"the update of parameter {parameter.path} depends on a parameter without rounding")
+                rates = [abs(update.rate(t)) for t in range(first_step, first_step + steps)] if len(update.rates) > 1 else None
+                end += u * (sum(rates) if rates is not None else abs(update.rates[0]) * steps)
+                inside += u * (sum(rates[:-1]) if rates is not None else abs(update.rates[0]) * (steps - 1))
+            growth.append((inside, end))
+        inside = tuple(b + g[0] for b, g in zip(initial, growth, strict=True))
+        final = tuple(b + g[1] for b, g in zip(initial, growth, strict=True))
+        nodes = self._node_bounds(inside)
+        for i, node in enumerate(self.nodes):
+            worst = nodes[i]
+            if node.op == "rescale":
+                # x + 2^(shift-1) + 2^(shift+bits) and the recomposed limbs differ by less than this
+                worst = nodes[node.inputs[0]] + (2 ** node["shift"]) * (2 ** node["bits"] + 1)
+            if worst >= LIMIT:
+                raise PrecisionError(
+                    f"{self.describe(i)} may reach {worst} = 2^{math.log2(worst):.2f}, beyond 2^63, in a chunk of {steps} steps; "
+                    f"use fewer bits in Precision (activation, gradient or the learning rate's precision), fewer steps in a chunk, "
+                    f"a narrower layer, or smaller initial parameters"
+                )
+        for parameter, bound in zip(self.parameters, final, strict=True):
+            if 2 * bound >= LIMIT:
+                raise PrecisionError(
+                    f"parameter {parameter.path} may reach {bound} = 2^{math.log2(bound):.2f} in a chunk of {steps} steps, beyond 2^62; "
+                    f"use fewer steps in a chunk, or reset its bound with a range check"
+                )
+        return Bounds(nodes=tuple(nodes), inside=inside, final=final)
+
+    def _node_bounds(self, parameters: tuple[int, ...] | None) -> list:
+        """Largest absolute value of each node; None where it depends on parameters whose bounds are not given."""
+        bounds: list = []
+        for node in self.nodes:
+            x = [bounds[i] for i in node.inputs]
+            if node.op == "param":
+                bound = None if parameters is None else parameters[node["index"]]
+            elif node.op == "rescale":
+                bound = 2 ** node["bits"]
+            elif node.op == "sign":
+                bound = 1
+            elif node.op == "input":
+                bound = 2 ** self.inputs[node["index"]].bits
+            elif node.op == "const":
+                bound = max((abs(v) for v in node["values"]), default=0)
+            elif any(b is None for b in x):
+                bound = None
+            elif node.op == "linear":
+                bound = sum(abs(c) * b for c, b in zip(node["coefficients"], x, strict=True))
+            elif node.op == "sum":
+                shape = self.nodes[node.inputs[0]].shape
+                bound = x[0] * math.prod(shape[a] for a in node["axes"])
+            elif node.op == "dot":
+                shape = self.nodes[node.inputs[0]].shape
+                bound = x[0] * x[1] * math.prod(shape[a] for a in node["contract"][0])
+            elif node.op == "scale":
+                bound = x[0] * x[1]
+            elif node.op == "gate":
+                bound = x[1]
+            else:
+                bound = max(x)
+            bounds.append(bound)
+        return bounds
+
+    # ---- structure --------------------------------------------------------------------------------------------
+    def check(self) -> "Circuit":
+        """Check operations, shapes and levels. Raises FormatError for a malformed graph, UnsupportedOperationError
+        where a claim could go up. Returns the circuit."""
+        for i, node in enumerate(self.nodes):
+            _check_node(self, i, node)
+        operand = {"rescale", "sign", "gate", "input", "const", "param"}
+        for i in self.of("dot"):
+            for j in self.nodes[i].inputs:
+                self._stops_at(j, operand, f"an operand of {self.describe(i)} is a wide value")
+        fixed = operand - {"param"}
+        for parameter in self.parameters:
+            for update in parameter.updates:
+                self._stops_at(update.node, fixed | {"dot"}, f"the update of {parameter.path} depends on a parameter without rounding")
+                for i in self.reach(update.node):
+                    for j in self.nodes[i].inputs if self.nodes[i].op == "dot" else ():
+                        self._stops_at(j, fixed, f"the update of {parameter.path} multiplies a parameter")
+        return self
+
+    def _stops_at(self, node: int, allowed: set[str], message: str):
+        for i in self.reach(node):
+            if self.nodes[i].op not in allowed:
+                raise UnsupportedOperationError(f"{message} ({self.describe(i)}); a claim on it could not be reduced")
+
+    def describe(self, i: int) -> str:
+        """A node for people: index, operation, label, shape."""
+        node = self.nodes[i]
+        label = f" [{node.label}]" if node.label else ""
+        return f"operation {i} {node.op}{label} of shape {node.shape}"
+
+    # ---- file -------------------------------------------------------------------------------------------------
+    def to_json(self) -> dict:
+        """The documented normal form; ``digest`` hashes exactly this."""
+        return {
+            "format": "zkjax circuit",
+            "version": FORMAT_VERSION,
+            "weight_scale": self.weight_scale,
+            "table_bits": self.table_bits,
+            "max_steps": self.max_steps,
+            "inputs": [{"name": x.name, "shape": list(x.shape), "scale": x.scale, "bits": x.bits} for x in self.inputs],
+            "parameters": [
+                {"path": p.path, "shape": list(p.shape), "updates": [{"node": u.node, "rates": list(u.rates)} for u in p.updates]}
+                for p in self.parameters
+            ],
+            "nodes": [
+                {"op": n.op, "inputs": list(n.inputs), "scale": n.scale, "label": n.label, **_listed(n.attributes)} for n in self.nodes
+            ],
+            "losses": [{"node": x.node, "factor": [x.factor.numerator, x.factor.denominator]} for x in self.losses],
+            "notes": list(self.notes),
+        }
+
+    def digest(self) -> bytes:
+        """SHA-256 of the canonical JSON: sorted keys, no white space."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).digest()
+
+    def save(self, path) -> None:
+        """Write the circuit as readable JSON."""
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(self.to_json(), file, indent=1)
+
+    @staticmethod
+    def load(path) -> "Circuit":
+        """Read a circuit file; FormatError names what is wrong with it."""
+        with open(path, "rb") as file:
+            raw = file.read()
+        try:
+            data = json.loads(raw.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"{path}: not a JSON file ({error})") from None
+        return Circuit.from_json(data)
+
+    @staticmethod
+    def from_json(data: dict) -> "Circuit":
+        """Rebuild and check a circuit from its JSON form."""
+        _keys(data, "circuit", ("format", "version", "weight_scale", "table_bits", "max_steps", "inputs", "parameters", "nodes", "losses", "notes"))
+        if data["format"] != "zkjax circuit":
+            raise FormatError(f"circuit: format is {data['format']!r}, expected 'zkjax circuit'")
+        if data["version"] != FORMAT_VERSION:
+            raise FormatError(f"circuit: version {data['version']!r}, this zkjax reads version {FORMAT_VERSION}")
+        nodes: list[Node] = []
+        for i, item in enumerate(_list(data["nodes"], "nodes")):
+            where = f"nodes[{i}]"
+            _keys(item, where, ("op", "inputs", "scale", "label"), open_ended=True)
+            attributes = {k: _tupled(v) for k, v in item.items() if k not in ("op", "inputs", "scale", "label")}
+            if item["op"] not in _ATTRIBUTES:
+                raise FormatError(f"{where}: unknown operation {item['op']!r}")
+            if set(attributes) != set(_ATTRIBUTES[item["op"]]):
+                raise FormatError(f"{where}: attributes {sorted(attributes)}, expected {sorted(_ATTRIBUTES[item['op']])}")
+            inputs = _ints(item["inputs"], f"{where}.inputs", 0, i - 1)
+            if not isinstance(item["label"], str):
+                raise FormatError(f"{where}.label: not a string")
+            try:
+                shape = infer_shape(item["op"], [nodes[j].shape for j in inputs], attributes, data)
+            except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+                raise FormatError(f"{where}: {item['op']} with malformed attributes ({error})") from None
+            if math.prod(shape) >= 2**40:
+                raise FormatError(f"{where}: shape {shape} is too large")
+            nodes.append(Node(item["op"], inputs, shape, attributes, _int(item["scale"], f"{where}.scale", -(2**16), 2**16), item["label"]))
+        last = len(nodes) - 1
+        inputs = []
+        for i, item in enumerate(_list(data["inputs"], "inputs")):
+            _keys(item, f"inputs[{i}]", ("name", "shape", "scale", "bits"))
+            inputs.append(
+                Input(
+                    _text(item["name"], f"inputs[{i}].name"),
+                    _ints(item["shape"], f"inputs[{i}].shape", 1, 2**32),
+                    _int(item["scale"], f"inputs[{i}].scale", 0, 60),
+                    _int(item["bits"], f"inputs[{i}].bits", 0, 30),
+                )
+            )
+        parameters = []
+        for i, item in enumerate(_list(data["parameters"], "parameters")):
+            where = f"parameters[{i}]"
+            _keys(item, where, ("path", "shape", "updates"))
+            updates = []
+            for j, update in enumerate(_list(item["updates"], f"{where}.updates")):
+                _keys(update, f"{where}.updates[{j}]", ("node", "rates"))
+                updates.append(
+                    Update(
+                        _int(update["node"], f"{where}.updates[{j}].node", 0, last),
+                        _ints(update["rates"], f"{where}.updates[{j}].rates", -LIMIT, LIMIT),
+                    )
+                )
+            parameters.append(Parameter(_text(item["path"], f"{where}.path"), _ints(item["shape"], f"{where}.shape", 1, 2**32), tuple(updates)))
+        losses = []
+        for i, item in enumerate(_list(data["losses"], "losses")):
+            _keys(item, f"losses[{i}]", ("node", "factor"))
+            factor = _ints(item["factor"], f"losses[{i}].factor", -(2**256), 2**256)
+            if len(factor) != 2 or factor[1] <= 0 or math.gcd(*factor) != 1:
+                raise FormatError(f"losses[{i}].factor: not a reduced fraction")
+            losses.append(Loss(_int(item["node"], f"losses[{i}].node", 0, last), Fraction(*factor)))
+        max_steps = data["max_steps"]
+        circuit = Circuit(
+            nodes=tuple(nodes),
+            inputs=tuple(inputs),
+            parameters=tuple(parameters),
+            losses=tuple(losses),
+            weight_scale=_int(data["weight_scale"], "weight_scale", 0, 62),
+            table_bits=_int(data["table_bits"], "table_bits", 1, 20),
+            max_steps=None if max_steps is None else _int(max_steps, "max_steps", 1, 2**32),
+            notes=tuple(_text(x, "notes") for x in _list(data["notes"], "notes")),
+        )
+        return circuit.check()
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Largest absolute values: of every node, of every parameter inside the chunk, and after its last step."""
+
+    nodes: tuple[int, ...]
+    inside: tuple[int, ...]
+    final: tuple[int, ...]
+
+
+_ATTRIBUTES = {
+    "input": ("index",),
+    "param": ("index",),
+    "const": ("shape", "values"),
+    "linear": ("coefficients",),
+    "transpose": ("permutation",),
+    "reshape": ("shape",),
+    "broadcast": ("shape", "axes"),
+    "sum": ("axes",),
+    "slice": ("start", "limit", "stride"),
+    "pad": ("low", "high", "interior"),
+    "concatenate": ("axis",),
+    "reverse": ("axes",),
+    "scale": ("axes",),
+    "dot": ("contract", "batch"),
+    "rescale": ("shift", "bits"),
+    "sign": (),
+    "gate": (),
+}
+
+
+def infer_shape(op: str, shapes: list[tuple[int, ...]], attributes: dict, data: dict) -> tuple[int, ...]:
+    """Shape of an operation's result; ValueError and the like for contradictory attributes.
+
+    ``data`` holds "inputs" and "parameters" as in the JSON form: lists of mappings with a "shape".
+    """
+    a = attributes
+    if op == "input":
+        return tuple(data["inputs"][_index(a["index"], data["inputs"])]["shape"])
+    if op == "param":
+        return tuple(data["parameters"][_index(a["index"], data["parameters"])]["shape"])
+    if op == "const":
+        _require(len(a["values"]) == math.prod(a["shape"]) <= MAX_CONSTANT, "values and shape differ, or too many values")
+        _require(all(isinstance(v, int) and abs(v) < LIMIT for v in a["values"]), "values must be integers")
+        return _dims(a["shape"])
+    _require(bool(shapes), "no inputs")
+    x = shapes[0]
+    arity = {"linear": None, "concatenate": None, "scale": 2, "dot": 2, "gate": 2}.get(op, 1)
+    _require(arity is None or len(shapes) == arity, f"{len(shapes)} inputs")
+    if op == "linear":
+        _require(len(a["coefficients"]) == len(shapes) and all(s == x for s in shapes), "shapes or coefficients differ")
+        _require(all(isinstance(c, int) and abs(c) < LIMIT for c in a["coefficients"]), "coefficients must be integers")
+        return x
+    if op == "transpose":
+        _require(sorted(a["permutation"]) == list(range(len(x))), "not a permutation")
+        return tuple(x[i] for i in a["permutation"])
+    if op == "reshape":
+        _require(math.prod(a["shape"]) == math.prod(x), "sizes differ")
+        return _dims(a["shape"])
+    if op == "broadcast":
+        axes, shape = a["axes"], _dims(a["shape"])
+        _require(len(axes) == len(x) and len(set(axes)) == len(axes), "axes")
+        _require(all(0 <= d < len(shape) and shape[d] == n for d, n in zip(axes, x, strict=True)), "axis lengths differ")
+        return shape
+    if op in ("sum", "reverse"):
+        _require(len(set(a["axes"])) == len(a["axes"]) and all(0 <= d < len(x) for d in a["axes"]), "axes")
+        return x if op == "reverse" else tuple(n for d, n in enumerate(x) if d not in a["axes"])
+    if op == "slice":
+        shape = []
+        for n, start, limit, stride in zip(x, a["start"], a["limit"], a["stride"], strict=True):
+            _require(0 <= start < limit <= n and stride >= 1, "slice bounds")
+            shape.append(-(-(limit - start) // stride))
+        return tuple(shape)
+    if op == "pad":
+        shape = []
+        for n, low, high, interior in zip(x, a["low"], a["high"], a["interior"], strict=True):
+            _require(low >= 0 and high >= 0 and interior >= 0, "negative padding")
+            shape.append(low + n + (n - 1) * interior + high)
+        return _dims(tuple(shape))
+    if op == "concatenate":
+        axis = a["axis"]
+        _require(isinstance(axis, int) and 0 <= axis < len(x), "axis")
+        _require(all(s[:axis] + s[axis + 1 :] == x[:axis] + x[axis + 1 :] for s in shapes), "shapes differ")
+        return x[:axis] + (sum(s[axis] for s in shapes),) + x[axis + 1 :]
+    if op == "scale":
+        axes = a["axes"]
+        _require(len(axes) == len(shapes[1]) and len(set(axes)) == len(axes), "axes")
+        _require(all(0 <= d < len(x) and x[d] == n for d, n in zip(axes, shapes[1], strict=True)), "axis lengths differ")
+        return x
+    if op == "dot":
+        y = shapes[1]
+        (cx, cy), (bx, by) = a["contract"], a["batch"]
+        _require(len(cx) == len(cy) and len(bx) == len(by), "axes")
+        for axes, shape in ((cx + bx, x), (cy + by, y)):
+            _require(len(set(axes)) == len(axes) and all(0 <= d < len(shape) for d in axes), "axes")
+        _require(all(x[i] == y[j] for i, j in zip(cx + bx, cy + by, strict=True)), "axis lengths differ")
+        free_x = tuple(n for d, n in enumerate(x) if d not in cx + bx)
+        free_y = tuple(n for d, n in enumerate(y) if d not in cy + by)
+        return tuple(x[d] for d in bx) + free_x + free_y
+    if op == "rescale":
+        _require(isinstance(a["shift"], int) and 0 <= a["shift"] <= 62, "shift")
+        _require(isinstance(a["bits"], int) and 0 <= a["bits"] <= 40, "bits")
+        return x
+    if op == "gate":
+        _require(shapes[0] == shapes[1], "shapes differ")
+    return x
+
+
+def _check_node(circuit: Circuit, i: int, node: Node):
+    shapes = [circuit.nodes[j].shape for j in node.inputs]
+    data = {"inputs": [{"shape": x.shape} for x in circuit.inputs], "parameters": [{"shape": p.shape} for p in circuit.parameters]}
+    try:
+        _require(infer_shape(node.op, shapes, node.attributes, data) == node.shape, "shape")
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        raise FormatError(f"{circuit.describe(i)}: {error}") from None
+    kinds = [circuit.nodes[j].op for j in node.inputs]
+    expected = {"sign": ["rescale"], "gate": ["sign", "rescale"]}.get(node.op)
+    if expected is not None and kinds != expected:
+        raise FormatError(f"{circuit.describe(i)} reads {kinds}, expected {expected}")
+    if node.op == "scale" and kinds[1] != "const":
+        raise FormatError(f"{circuit.describe(i)}: the second operand is not a constant")
+    if node.op == "rescale" and node["bits"] + 1 > circuit.table_bits:
+        raise FormatError(f"{circuit.describe(i)}: {node['bits'] + 1} bits do not fit a table of {circuit.table_bits}")
+    if node.op == "sign" and circuit.sign_of(node.inputs[0]) != i:
+        raise FormatError(f"{circuit.describe(i)}: a second sign of one quotient")
+
+
+def _require(condition: bool, message: str):
+    if not condition:
+        raise ValueError(message)
+
+
+def _index(i, items) -> int:
+    _require(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < len(items), "index")
+    return i
+
+
+def _dims(shape) -> tuple[int, ...]:
+    _require(all(isinstance(n, int) and n >= 1 for n in shape), "axis lengths must be positive integers")
+    return tuple(shape)
+
+
+def _listed(value):
+    if isinstance(value, dict):
+        return {k: _listed(v) for k, v in value.items()}
+    return [_listed(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _tupled(value):
+    return tuple(_tupled(v) for v in value) if isinstance(value, list) else value
+
+
+def _keys(item, where: str, keys: tuple[str, ...], open_ended: bool = False):
+    if not isinstance(item, dict):
+        raise FormatError(f"{where}: expected an object")
+    if not set(keys) <= set(item) or not (open_ended or set(item) == set(keys)):
+        raise FormatError(f"{where}: keys {sorted(item)}, expected {sorted(keys)}")
+
+
+def _list(value, where: str) -> list:
+    if not isinstance(value, list):
+        raise FormatError(f"{where}: expected a list")
+    return value
+
+
+def _int(value, where: str, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise FormatError(f"{where}: expected an integer in {low}..{high}, got {value!r:.60}")
+    return value
+
+
+def _ints(value, where: str, low: int, high: int) -> tuple[int, ...]:
+    return tuple(_int(v, where, low, high) for v in _list(value, where))
+
+
+def _text(value, where: str) -> str:
+    if not isinstance(value, str):
+        raise FormatError(f"{where}: expected a string")
+    return value

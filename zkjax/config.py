@@ -1,0 +1,35 @@
+"""What a user may set: the fixed-point formats of a circuit and the security parameters of a proof."""
+
+from dataclasses import dataclass
+
+from .errors import ConfigurationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """Fixed-point formats; None lets ``zkjax.trace`` choose from the batch and parameters that it is given.
+
+    activation_scale: bits after the point of activations and data.
+    activation_bits:  activations are integers in [-2^bits, 2^bits): range 2^(bits - scale).
+    gradient_scale:   bits after the point of gradients; default: a range of +-4 divided by the loss's mean divisor.
+    gradient_bits:    as activation_bits, for gradients.
+    data_bits:        bits of each input array, in the loss function's order; default: from the batch, with one spare bit.
+    rate_tolerance:   relative error allowed in rounding a learning rate to n * 2^-b; dyadic short rates stay exact.
+    table_bits:       width of the largest lookup table; default: the cheapest for the planned chunk.
+    """
+
+    activation_scale: int = 8
+    activation_bits: int | None = None
+    gradient_scale: int | None = None
+    gradient_bits: int | None = None
+    data_bits: tuple[int, ...] | None = None
+    rate_tolerance: float = 0.05
+    table_bits: int | None = None
+
+    def __post_init__(self):
+        if not 1 <= self.activation_scale <= 24:
+            raise ConfigurationError(f"activation_scale is {self.activation_scale}; choose 1 to 24 bits")
+        if not 0 <= self.rate_tolerance < 1:
+            raise ConfigurationError(f"rate_tolerance is {self.rate_tolerance}; choose at least 0 and less than 1")
+        if self.table_bits is not None and not 4 <= self.table_bits <= 20:
+            raise ConfigurationError(f"table_bits is {self.table_bits}; choose 4 to 20")

@@ -1,0 +1,153 @@
+"""One index space for many tensors: blocks of power-of-two size, aligned, largest first.
+
+The lookup tree, every sumcheck and the commitments use this one class: the prover *embeds* tensors, the verifier derives
+the *weights* that a point of the cube gives to each tensor. Weights are truncated to the true axis lengths, so padding
+cells are never read and nothing depends on what a prover puts there.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from . import extension as ext
+from .extension import ONE, Ext
+from .poly import eq_vector, num_bits
+
+SPLIT_FROM = 2**10  # smaller blocks are not split: their waste is cheaper than another block
+MAX_WASTE = 0.05  # of an axis, before it is split
+
+
+def axis_pieces(length: int) -> tuple[tuple[int, int], ...]:
+    """Cut an axis into at most three pieces (start, length), so that padding each to a power of two wastes little.
+
+    The fewest pieces that waste at most 5 %, else those that waste least.
+    """
+    best, best_total = None, None
+    for count in (1, 2, 3):
+        pieces, start, total = [], 0, 0
+        for _ in range(count - 1):
+            size = 1 << ((length - start).bit_length() - 1)
+            if start + size >= length:
+                break
+            pieces.append((start, size))
+            start += size
+            total += size
+        pieces.append((start, length - start))
+        total += 1 << num_bits(length - start)
+        if best is None or total < best_total:
+            best, best_total = tuple(pieces), total
+        if best_total <= length * (1 + MAX_WASTE):
+            break
+    return best
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A box of one tensor, stored row-major at ``offset``, each axis padded to a power of two."""
+
+    key: object
+    starts: tuple[int, ...]
+    lengths: tuple[int, ...]
+    offset: int
+
+    @property
+    def bits(self) -> tuple[int, ...]:
+        return tuple(num_bits(n) for n in self.lengths)
+
+
+class Weight(NamedTuple):
+    """The weight of one piece: ``scalar`` times the product over axes of ``vectors`` (full axis length, zero outside)."""
+
+    key: object
+    scalar: Ext
+    vectors: tuple
+
+
+class Layout:
+    """Blocks for tensors with the given shapes.
+
+    shapes: mapping of key to shape, in order; equal sizes keep that order.
+    num_vars: variables of the cube that holds all blocks. size: entries in use, the rest is one padding region.
+    """
+
+    def __init__(self, shapes: dict):
+        self.shapes = dict(shapes)
+        boxes = []
+        for key, shape in self.shapes.items():
+            cells = 1
+            for n in shape:
+                cells <<= num_bits(n)
+            cuts = [axis_pieces(n) if cells >= SPLIT_FROM else ((0, n),) for n in shape]
+            for index in np.ndindex(*(len(c) for c in cuts)):
+                box = [cut[i] for cut, i in zip(cuts, index, strict=True)]
+                lengths = tuple(n for _, n in box)
+                boxes.append((sum(num_bits(n) for n in lengths), key, tuple(s for s, _ in box), lengths))
+        boxes.sort(key=lambda box: -box[0])
+        pieces, offset = [], 0
+        for bits, key, starts, lengths in boxes:
+            pieces.append(Piece(key, starts, lengths, offset))
+            offset += 1 << bits
+        self.pieces = tuple(pieces)
+        self.size = offset
+        self.num_vars = num_bits(max(offset, 1))
+
+    def blocks(self, values: dict, fill=0):
+        """The embedded blocks one after another, flat, in order; padding cells hold ``fill``.
+
+        values: key to array of its shape (NumPy or jax.numpy). Works inside jit.
+        """
+        for piece in self.pieces:
+            array = values[piece.key]
+            box = array[tuple(slice(s, s + n) for s, n in zip(piece.starts, piece.lengths, strict=True))]
+            padding = [(0, (1 << b) - n) for b, n in zip(piece.bits, piece.lengths, strict=True)]
+            if any(high for _, high in padding):
+                box = array.__array_namespace__().pad(box, padding, constant_values=fill) if _is_jax(array) else np.pad(box, padding, constant_values=fill)
+            yield box.reshape(-1)
+
+    def weights(self, point: list[Ext]) -> list[Weight]:
+        """What the multilinear extension of the embedded tensors at ``point`` gives to each piece, last variables lowest.
+
+        The point may be longer than num_vars: the layout then stands at index 0 of a larger cube.
+        """
+        extra = len(point) - self.num_vars
+        total = len(point)
+        memo, result = {}, []
+        for piece in self.pieces:
+            bits = piece.bits
+            position = total - sum(bits)
+            scalar = ONE
+            for variable in range(position):
+                shift = total - 1 - variable
+                bit = piece.offset >> shift & 1 if variable >= extra else 0
+                scalar = scalar * (point[variable] if bit else 1 - point[variable])
+            vectors = []
+            for axis, b in enumerate(bits):
+                start, length, full = piece.starts[axis], piece.lengths[axis], self.shapes[piece.key][axis]
+                key = position, b, start, length, full
+                if key not in memo:
+                    memo[key] = _placed(eq_vector(point[position : position + b], length), start, full)
+                vectors.append(memo[key])
+                position += b
+            result.append(Weight(piece.key, scalar, tuple(vectors)))
+        return result
+
+
+def _placed(vector, start: int, full: int):
+    """``vector`` at ``start`` of a zero vector of length ``full``."""
+    if start == 0 and len(vector[0]) == full:
+        return vector
+    placed = tuple(np.zeros(full, dtype=np.uint64) for _ in range(2))
+    for target, source in zip(placed, vector, strict=True):
+        target[start : start + len(source)] = source
+    return placed
+
+
+def _is_jax(array) -> bool:
+    return not isinstance(array, np.ndarray)
+
+
+def total(vector) -> Ext:
+    """Sum of a NumPy K vector."""
+    c0, c1 = ext.sum(vector)
+    return Ext(int(c0), int(c1))
