@@ -1,1 +1,43 @@
-"""zkjax."""
+"""zkjax proves, in zero knowledge, that a neural network was trained as claimed.
+
+Trace a Flax model and an optax optimizer to a circuit of exact integer operations, train in it, prove the run, and let
+anyone verify the proof without data or weights. Importing zkjax loads no JAX and changes none of its settings.
+"""
+
+import importlib
+
+_PUBLIC = {
+    "trace": "trace",
+    "train": "training",
+    "chunks": "training",
+    "Run": "training",
+    "Dataset": "training",
+    "prove": "prover",
+    "verify": "verifier",
+    "Circuit": "circuit",
+    "Precision": "config",
+    "Proof": "proof",
+    "Statement": "statement",
+    "ZkjaxError": "errors",
+    "UnsupportedOperationError": "errors",
+    "PrecisionError": "errors",
+    "DataError": "errors",
+    "RunError": "errors",
+    "BudgetError": "errors",
+    "ConfigurationError": "errors",
+    "UnsatisfiedWitnessError": "errors",
+    "FormatError": "errors",
+    "VerificationError": "errors",
+}
+__version__ = "0.1.0"
+__all__ = [*_PUBLIC]
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'zkjax' has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
+
+
+def __dir__():
+    return sorted([*globals(), *_PUBLIC])

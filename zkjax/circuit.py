@@ -33,10 +33,8 @@ refuses a graph in which a claim could go up.
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-
-import numpy as np
 
 from .errors import FormatError, PrecisionError, UnsupportedOperationError
 
@@ -203,35 +201,40 @@ class Circuit:
         """Largest absolute value of each node; None where it depends on parameters whose bounds are not given."""
         bounds: list = []
         for node in self.nodes:
-            x = [bounds[i] for i in node.inputs]
-            if node.op == "param":
-                bound = None if parameters is None else parameters[node["index"]]
-            elif node.op == "rescale":
-                bound = 2 ** node["bits"]
-            elif node.op == "sign":
-                bound = 1
-            elif node.op == "input":
-                bound = 2 ** self.inputs[node["index"]].bits
-            elif node.op == "const":
-                bound = max((abs(v) for v in node["values"]), default=0)
-            elif any(b is None for b in x):
-                bound = None
-            elif node.op == "linear":
-                bound = sum(abs(c) * b for c, b in zip(node["coefficients"], x, strict=True))
-            elif node.op == "sum":
-                shape = self.nodes[node.inputs[0]].shape
-                bound = x[0] * math.prod(shape[a] for a in node["axes"])
-            elif node.op == "dot":
-                shape = self.nodes[node.inputs[0]].shape
-                bound = x[0] * x[1] * math.prod(shape[a] for a in node["contract"][0])
-            elif node.op == "scale":
-                bound = x[0] * x[1]
-            elif node.op == "gate":
-                bound = x[1]
-            else:
-                bound = max(x)
-            bounds.append(bound)
+            shapes = [self.nodes[i].shape for i in node.inputs]
+            bounds.append(node_bound(node, [bounds[i] for i in node.inputs], shapes, self.inputs, parameters))
         return bounds
+
+    # ---- sizes ------------------------------------------------------------------------------------------------
+    def counts(self, steps: int, range_check: bool = False) -> "Counts":
+        """Sizes of a chunk of ``steps`` steps; with ``range_check``, the coarse initial parameters are looked up too."""
+        cells = lookups = 0
+        tables = set()
+        for i, node in enumerate(self.nodes):
+            entries = steps * math.prod(node.shape)
+            per_entry = self.advice(i)
+            cells, lookups = cells + entries * per_entry[0], lookups + entries * per_entry[1]
+            if node.op == "rescale":
+                tables |= {("sign" if self.signed(i) else "range", node["bits"] + 1), *(("range", w) for w in self.limbs(node["shift"]))}
+            elif node.op == "input":
+                tables.add(("range", self.inputs[node["index"]].bits + 1))
+        weights = sum(math.prod(p.shape) for p in self.parameters)
+        if range_check:
+            lookups += weights
+            tables.add(("range", self.table_bits))
+        return Counts(cells=cells, lookups=lookups, table_entries=sum(2**width for _, width in tables), parameters=weights)
+
+    def advice(self, i: int) -> tuple[int, int]:
+        """Committed cells and lookups per entry and step of a node."""
+        node = self.nodes[i]
+        if node.op == "rescale":  # the quotient, and all remainder limbs but the lowest, which is virtual
+            limbs = len(self.limbs(node["shift"]))
+            return limbs, 1 + limbs
+        return {"sign": (1, 0), "input": (0, 1)}.get(node.op, (0, 0))  # a sign shares its quotient's lookup
+
+    def with_table_bits(self, table_bits: int) -> "Circuit":
+        """The same circuit with another width of the largest lookup table."""
+        return replace(self, table_bits=table_bits)
 
     # ---- structure --------------------------------------------------------------------------------------------
     def check(self) -> "Circuit":
@@ -239,6 +242,22 @@ class Circuit:
         where a claim could go up. Returns the circuit."""
         for i, node in enumerate(self.nodes):
             _check_node(self, i, node)
+        if not self.inputs:
+            raise FormatError("the circuit has no inputs")
+        for x in self.inputs:
+            if x.shape[:1] != self.inputs[0].shape[:1] or not x.shape:
+                raise FormatError(f"input {x.name} of shape {x.shape}: the first axis of every input is the batch")
+            if x.bits + 1 > self.table_bits:
+                raise FormatError(f"input {x.name}: {x.bits + 1} bits do not fit a table of {self.table_bits}")
+        for parameter in self.parameters:
+            for update in parameter.updates:
+                if self.nodes[update.node].shape != parameter.shape:
+                    raise FormatError(f"the update of {parameter.path} of shape {parameter.shape} reads {self.describe(update.node)}")
+                if len(update.rates) != 1 and len(update.rates) != self.max_steps:
+                    raise FormatError(f"the update of {parameter.path} has {len(update.rates)} rates; expected 1, or one for each of max_steps")
+        for loss in self.losses:
+            if self.nodes[loss.node].shape != ():
+                raise FormatError(f"a loss is not a scalar: {self.describe(loss.node)}")
         operand = {"rescale", "sign", "gate", "input", "const", "param"}
         for i in self.of("dot"):
             for j in self.nodes[i].inputs:
@@ -262,6 +281,30 @@ class Circuit:
         node = self.nodes[i]
         label = f" [{node.label}]" if node.label else ""
         return f"operation {i} {node.op}{label} of shape {node.shape}"
+
+    def __str__(self) -> str:
+        """What is proven and what it costs, as a table; sizes are per step."""
+        counts, bounds = self.counts(1), self._node_bounds(None)
+        rows = [("#", "operation", "reads", "shape", "scale", "range", "cells", "lookups", "")]
+        for i, node in enumerate(self.nodes):
+            cells, lookups = (n * math.prod(node.shape) for n in self.advice(i))
+            largest = "" if bounds[i] is None else f"2^{math.log2(bounds[i]):.4g}" if bounds[i] else "0"
+            name = f"rescale {node['shift']}" if node.op == "rescale" else node.op
+            reads, shape = " ".join(map(str, node.inputs)), "x".join(map(str, node.shape)) or "scalar"
+            rows.append((str(i), name, reads, shape, str(node.scale), largest, f"{cells:,}", f"{lookups:,}", node.label))
+        lines = [
+            f"Circuit {self.digest().hex()[:16]}: {len(self.nodes)} operations, batch {self.batch_size}, "
+            f"weight scale {self.weight_scale}, tables of up to {self.table_bits} bits",
+            f"per step: {counts.cells:,} committed cells, {counts.lookups:,} lookups; {counts.table_entries:,} table entries per proof; "
+            f"{counts.parameters:,} parameters",
+            "",
+            *_columns(rows, left=(1, 2, 3, 8)),
+            "",
+            *_columns([("parameter", "shape", "entries", "updated by"), *(_described(p) for p in self.parameters)], left=(0, 1, 3)),
+        ]
+        if self.max_steps is not None:
+            lines += ["", f"learning-rate schedule of {self.max_steps} steps"]
+        return "\n".join(lines + [""] * bool(self.notes) + [f"note: {note}" for note in self.notes])
 
     # ---- file -------------------------------------------------------------------------------------------------
     def to_json(self) -> dict:
@@ -317,8 +360,8 @@ class Circuit:
         for i, item in enumerate(_list(data["nodes"], "nodes")):
             where = f"nodes[{i}]"
             _keys(item, where, ("op", "inputs", "scale", "label"), open_ended=True)
-            attributes = {k: _tupled(v) for k, v in item.items() if k not in ("op", "inputs", "scale", "label")}
-            if item["op"] not in _ATTRIBUTES:
+            attributes = {k: _tupled(v, f"{where}.{k}") for k, v in item.items() if k not in ("op", "inputs", "scale", "label")}
+            if not isinstance(item["op"], str) or item["op"] not in _ATTRIBUTES:
                 raise FormatError(f"{where}: unknown operation {item['op']!r}")
             if set(attributes) != set(_ATTRIBUTES[item["op"]]):
                 raise FormatError(f"{where}: attributes {sorted(attributes)}, expected {sorted(_ATTRIBUTES[item['op']])}")
@@ -386,6 +429,46 @@ class Bounds:
     nodes: tuple[int, ...]
     inside: tuple[int, ...]
     final: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Sizes of a chunk: committed advice cells, lookups, entries of all lookup tables, parameters (committed per chunk end)."""
+
+    cells: int
+    lookups: int
+    table_entries: int
+    parameters: int
+
+    @property
+    def cost(self) -> int:
+        """What the choice of a table width minimises; an entry of a table costs about what a cell or a lookup does."""
+        return self.cells + self.lookups + self.table_entries
+
+
+def node_bound(node: Node, x: list, shapes: list, inputs: tuple, parameters: tuple[int, ...] | None):
+    """Largest absolute value of one node from those of its inputs; None where it depends on parameters without bounds."""
+    if node.op == "param":
+        return None if parameters is None else parameters[node["index"]]
+    if node.op == "rescale":
+        return 2 ** node["bits"]
+    if node.op == "sign":
+        return 1
+    if node.op == "input":
+        return 2 ** inputs[node["index"]].bits
+    if node.op == "const":
+        return max((abs(v) for v in node["values"]), default=0)
+    if any(b is None for b in x):
+        return None
+    if node.op == "linear":
+        return sum(abs(c) * b for c, b in zip(node["coefficients"], x, strict=True))
+    if node.op == "sum":
+        return x[0] * math.prod(shapes[0][a] for a in node["axes"])
+    if node.op == "dot":
+        return x[0] * x[1] * math.prod(shapes[0][a] for a in node["contract"][0])
+    if node.op == "scale":
+        return x[0] * x[1]
+    return x[1] if node.op == "gate" else max(x)
 
 
 _ATTRIBUTES = {
@@ -486,6 +569,18 @@ def infer_shape(op: str, shapes: list[tuple[int, ...]], attributes: dict, data: 
     return x
 
 
+def _columns(rows: list[tuple[str, ...]], left: tuple[int, ...]) -> list[str]:
+    """Rows as aligned columns, those in ``left`` to the left."""
+    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    return ["  ".join(f"{v:<{w}}" if c in left else f"{v:>{w}}" for c, (v, w) in enumerate(zip(row, widths))).rstrip() for row in rows]
+
+
+def _described(parameter: Parameter) -> tuple[str, ...]:
+    shape = "x".join(map(str, parameter.shape)) or "scalar"
+    uses = ", ".join(f"{u.rates[0] if len(u.rates) == 1 else 'schedule'} * #{u.node}" for u in parameter.updates)
+    return parameter.path, shape, f"{math.prod(parameter.shape):,}", uses or "nothing: frozen"
+
+
 def _check_node(circuit: Circuit, i: int, node: Node):
     shapes = [circuit.nodes[j].shape for j in node.inputs]
     data = {"inputs": [{"shape": x.shape} for x in circuit.inputs], "parameters": [{"shape": p.shape} for p in circuit.parameters]}
@@ -526,8 +621,11 @@ def _listed(value):
     return [_listed(v) for v in value] if isinstance(value, tuple) else value
 
 
-def _tupled(value):
-    return tuple(_tupled(v) for v in value) if isinstance(value, list) else value
+def _tupled(value, where: str, depth: int = 0):
+    """Nested lists of integers as tuples."""
+    if isinstance(value, list) and depth < 4:
+        return tuple(_tupled(v, where, depth + 1) for v in value)
+    return _int(value, where, -LIMIT, LIMIT)
 
 
 def _keys(item, where: str, keys: tuple[str, ...], open_ended: bool = False):

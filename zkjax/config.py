@@ -29,6 +29,14 @@ class Precision:
     def __post_init__(self):
         if not 1 <= self.activation_scale <= 24:
             raise ConfigurationError(f"activation_scale is {self.activation_scale}; choose 1 to 24 bits")
+        for name, low, high in (("activation_bits", 1, 19), ("gradient_scale", 0, 40), ("gradient_bits", 1, 19)):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ConfigurationError(f"{name} is {value}; choose {low} to {high}")
+        if self.data_bits is not None:
+            object.__setattr__(self, "data_bits", tuple(self.data_bits))
+            if not all(1 <= b <= 19 for b in self.data_bits):
+                raise ConfigurationError(f"data_bits is {self.data_bits}; choose 1 to 19 bits for each array of the batch")
         if not 0 <= self.rate_tolerance < 1:
             raise ConfigurationError(f"rate_tolerance is {self.rate_tolerance}; choose at least 0 and less than 1")
         if self.table_bits is not None and not 4 <= self.table_bits <= 20:

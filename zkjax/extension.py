@@ -24,10 +24,14 @@ class Ext:
         self.c1 = int(c1) % P
 
     def __add__(self, other):
+        if not isinstance(other, (Ext, int)):
+            return NotImplemented
         other = lift(other)
         return Ext(self.c0 + other.c0, self.c1 + other.c1)
 
     def __sub__(self, other):
+        if not isinstance(other, (Ext, int)):
+            return NotImplemented
         other = lift(other)
         return Ext(self.c0 - other.c0, self.c1 - other.c1)
 

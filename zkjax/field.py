@@ -67,12 +67,12 @@ def sum(a, axis=None):
     """Sum along ``axis``; at most 2^32 terms."""
     low = (a & _LOW).sum(axis=axis, dtype=np.uint64, keepdims=True)
     high = (a >> _32).sum(axis=axis, dtype=np.uint64, keepdims=True)
-    total = _join(low, high)
+    total = join(low, high)
     return total.reshape(()) if axis is None else total.squeeze(axis)
 
 
-def _join(low, high):
-    """(low + 2^32 * high) mod p."""
+def join(low, high):
+    """(low + 2^32 * high) mod p for any two uint64 arrays."""
     return add(reduce_wide(high >> _32, high << _32), reduce_wide(low & np.uint64(0), low))
 
 

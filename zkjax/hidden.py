@@ -103,6 +103,11 @@ class Hidden:
         self.pads = 0
         self.triples = 0
         self.constraints: list[tuple[str, Form]] = []
+        self.errors: dict[str, int] = {}
+
+    def account(self, name: str, numerator: int) -> None:
+        """Note a step whose soundness error is at most numerator/|K|, for the ledger of ``soundness.py``."""
+        self.errors[name] = self.errors.get(name, 0) + numerator
 
     @property
     def proving(self) -> bool:
@@ -189,6 +194,11 @@ class Hidden:
         """Pads and triples used so far."""
         return Counts(self.pads, self.triples)
 
+    def account_finish(self) -> None:
+        """Note the errors of ``finish``."""
+        self.account("triples", (2 << self.counts().log_triples) - 1)
+        self.account("constraints", len(self.constraints) + 2)
+
     # ---- the end: triples' test, one claim for the opening ----------------------------------------------------
     def finish(self) -> tuple[dict, list, Ext]:
         """Test the triples, combine all constraints. Returns (mask weights, terms, value):
@@ -210,6 +220,7 @@ class Hidden:
         else:
             left = right = ZERO
         scale = self.challenge("constraints")
+        self.account_finish()
         weight = ONE
         adjoints: list[Ext | None] = [None] * len(self.tape)
         for _, form in self.constraints:

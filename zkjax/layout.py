@@ -67,7 +67,7 @@ class Weight(NamedTuple):
 class Layout:
     """Blocks for tensors with the given shapes.
 
-    shapes: mapping of key to shape, in order; equal sizes keep that order.
+    shapes: mapping of key to shape. Blocks go by size, then by axis lengths (so that equal shapes are neighbours), then in order.
     num_vars: variables of the cube that holds all blocks. size: entries in use, the rest is one padding region.
     """
 
@@ -83,7 +83,7 @@ class Layout:
                 box = [cut[i] for cut, i in zip(cuts, index, strict=True)]
                 lengths = tuple(n for _, n in box)
                 boxes.append((sum(num_bits(n) for n in lengths), key, tuple(s for s, _ in box), lengths))
-        boxes.sort(key=lambda box: -box[0])
+        boxes.sort(key=lambda box: (-box[0], box[3]))
         pieces, offset = [], 0
         for bits, key, starts, lengths in boxes:
             pieces.append(Piece(key, starts, lengths, offset))

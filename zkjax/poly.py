@@ -9,7 +9,7 @@ from .extension import ONE, Ext
 
 def num_bits(length: int) -> int:
     """Variables of the smallest cube with at least ``length`` points."""
-    return max(0, (length - 1).bit_length())
+    return max(0, length - 1).bit_length()
 
 
 def eq_vector(point: list[Ext], length: int | None = None):

@@ -1,0 +1,105 @@
+"""Shared fixtures: array namespaces, and a runner of hidden protocols in the three roles."""
+
+import random
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from zkjax import extension as ext
+from zkjax.errors import VerificationError
+from zkjax.extension import ZERO, Ext
+from zkjax.field import P
+from zkjax.hidden import Hidden, make_masks
+from zkjax.transcript import Reader, Transcript, Writer
+
+settings.register_profile("zkjax", deadline=None, database=None, max_examples=25, derandomize=True)
+settings.load_profile("zkjax")
+
+
+@pytest.fixture(params=["numpy", "jax"])
+def xp(request):
+    """NumPy, or jax.numpy in a 64-bit scope."""
+    if request.param == "numpy":
+        yield np
+    else:
+        with jax.enable_x64(True):
+            yield jnp
+
+
+@pytest.fixture
+def x64():
+    """A 64-bit scope, as the public API opens it."""
+    with jax.enable_x64(True):
+        yield
+
+
+@dataclass
+class Roles:
+    """Runs ``protocol(hidden, witness)`` as counter, prover and verifier, on seeded pads and triples.
+
+    The final claim is checked against the masks themselves, where a proof would open a commitment to them.
+    """
+
+    seed: int = 0
+
+    def elements(self, count: int) -> list[Ext]:
+        return [Ext(self._random.randrange(P), self._random.randrange(P)) for _ in range(count)]
+
+    def prepare(self, protocol) -> None:
+        self._random = random.Random(self.seed)
+        counter = Hidden()
+        protocol(counter, None)
+        self.counts = counter.counts()
+        self.masks = make_masks(self.counts, self.elements)
+
+    def prove(self, protocol, witness, check: bool = True) -> tuple[object, bytes]:
+        """The prover's result and the proof's bytes; ``prover`` keeps its Hidden, ``state`` its final transcript."""
+        self.prepare(protocol)
+        writer = Writer(Transcript(b"parameters", b"statement"))
+        self.prover = Hidden(writer, self.masks, check)
+        result = protocol(self.prover, witness)
+        assert self.prover.counts() == self.counts
+        self.prover.finish()
+        self.state = writer.transcript.state
+        return result, bytes(writer)
+
+    def verify(self, protocol, body: bytes, functional=None):
+        """The verifier's result; raises VerificationError("final claim") if the claim about the masks is false."""
+        reader = Reader(Transcript(b"parameters", b"statement"), body)
+        self.verifier = Hidden(reader)
+        result = protocol(self.verifier, None)
+        assert self.verifier.counts() == self.counts
+        weights, terms, value = self.verifier.finish()
+        reader.finish()
+        self.verified_state = reader.transcript.state
+        total = ZERO
+        for name, vector in weights.items():
+            total = total + ext.dot(ext.stack(self.masks[name]), vector)
+        for scalar, term in terms:
+            total = total + scalar * functional(term)
+        if total != value:
+            raise VerificationError("final claim")
+        return result
+
+    def accepts(self, protocol, witness, functional=None):
+        """Prove and verify; returns both results. Both transcripts must end alike."""
+        result, body = self.prove(protocol, witness)
+        verified = self.verify(protocol, body, functional)
+        assert self.verified_state == self.state
+        return result, verified
+
+    def rejects_every_change(self, protocol, body: bytes, functional=None) -> None:
+        """Every element of the proof + 1 must be rejected."""
+        for offset in range(0, len(body), 8):
+            changed = (int.from_bytes(body[offset : offset + 8], "little") + 1) % P
+            with pytest.raises(VerificationError):
+                self.verify(protocol, body[:offset] + changed.to_bytes(8, "little") + body[offset + 8 :], functional)
+
+
+@pytest.fixture
+def roles():
+    return Roles()

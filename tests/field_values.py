@@ -1,0 +1,18 @@
+"""Values that tests of field arithmetic draw from."""
+
+from hypothesis import strategies as st
+
+from zkjax.extension import Ext
+from zkjax.field import P
+
+EDGES = [0, 1, 2, 7, 2**31, 2**32 - 2, 2**32 - 1, 2**32, 2**32 + 1, 2**63 - 1, 2**63, 2**63 + 1, P // 2, P - 2**32, P - 2, P - 1]
+UINT64_EDGES = [*EDGES, P, P + 1, 2**64 - 2**31, 2**64 - 1]
+
+elements = st.one_of(st.sampled_from(EDGES), st.integers(0, P - 1))
+extension_elements = st.builds(Ext, elements, elements)
+EXTENSION_EDGES = [Ext(a, b) for a in (0, 1, 2**32 - 1, 2**32, 2**63, P - 1) for b in (0, 1, 2**32, P - 1)]
+
+
+def arrays_over_k(draw, size):
+    """``size`` elements of K from a drawn seed: edges and random ones mixed."""
+    return [draw.choice(EXTENSION_EDGES) if draw.random() < 0.2 else Ext(draw.randrange(P), draw.randrange(P)) for _ in range(size)]

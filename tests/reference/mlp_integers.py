@@ -1,0 +1,55 @@
+"""Exact training of an MLP in plain Python integers: the recipe, written down a second time and as slowly as possible.
+
+Shares no code with zkjax. Lists of lists of Python integers; one formula a line.
+
+    y = round(A W + 2^a b, w)      m = 1[y > 0]      A = m y             hidden layers
+    G = round(cn (Z - 2^w Y), s)                                         last layer
+    h = round(G W^T, w)            G = m h                               hidden layers, backwards
+    W -= n A^T G                   b -= n 2^a sum_i G                    exact
+"""
+
+
+def rounded(x: int, shift: int) -> int:
+    """The nearest integer to x / 2^shift, halves upwards."""
+    return (2 * x + 2**shift) // 2 ** (shift + 1)
+
+
+def matmul(x, y):
+    return [[sum(p * q for p, q in zip(row, column, strict=True)) for column in zip(*y, strict=True)] for row in x]
+
+
+def transposed(x):
+    return [list(row) for row in zip(*x, strict=True)]
+
+
+def train_step(weights, biases, x, y, *, activation_scale, weight_scale, error_shift, error_factor, rate):
+    """One step. weights: list of matrices; biases: list of vectors or None; x, y: rows of integers.
+
+    Returns (weights, biases, trace), trace: the quotients "y", "m", "A" of each layer, "G" of each layer.
+    """
+    a, w = activation_scale, weight_scale
+    activations, quotients, masks, z = [x], [], [], None
+    for layer, matrix in enumerate(weights):
+        z = matmul(activations[-1], matrix)
+        if biases is not None:
+            z = [[v + 2**a * b for v, b in zip(row, biases[layer], strict=True)] for row in z]
+        if layer < len(weights) - 1:
+            quotients.append([[rounded(v, w) for v in row] for row in z])
+            masks.append([[int(v > 0) for v in row] for row in quotients[-1]])
+            activations.append([[m * v for m, v in zip(*rows, strict=True)] for rows in zip(masks[-1], quotients[-1], strict=True)])
+    error = [[error_factor * (v - 2**w * t) for v, t in zip(*rows, strict=True)] for rows in zip(z, y, strict=True)]
+    gradient = [[rounded(v, error_shift) for v in row] for row in error]
+    gradients, backward = [gradient], []
+    for layer in range(len(weights) - 1, 0, -1):
+        h = [[rounded(v, w) for v in row] for row in matmul(gradients[0], transposed(weights[layer]))]
+        backward.insert(0, h)
+        gradients.insert(0, [[m * v for m, v in zip(*rows, strict=True)] for rows in zip(masks[layer - 1], h, strict=True)])
+    new_weights, new_biases = [], None if biases is None else []
+    for layer, matrix in enumerate(weights):
+        update = matmul(transposed(activations[layer]), gradients[layer])
+        new_weights.append([[v - rate * u for v, u in zip(*rows, strict=True)] for rows in zip(matrix, update, strict=True)])
+        if biases is not None:
+            sums = [sum(column) for column in zip(*gradients[layer], strict=True)]
+            new_biases.append([b - rate * 2**a * v for b, v in zip(biases[layer], sums, strict=True)])
+    squares = sum(v * v for row in gradient for v in row)
+    return new_weights, new_biases, {"y": quotients, "m": masks, "A": activations, "G": gradients, "h": backward, "loss": squares}

@@ -1,0 +1,75 @@
+"""The argument about one chunk of training: the order of all reductions, written once for prover, verifier and pad counter.
+
+    lookups ▸ contractions ▸ weights ▸ gates
+
+Every rescale commits its quotient, so nothing has to be proven layer by layer: the lookups of all layers and steps end in
+one claim on all rescale inputs; all of its products in one claim on their operands; weights in between in one claim on the
+initial weights and the updates; activations in one claim on quotients and signs. Claims only go down (``Circuit.check``),
+and each merging challenge is drawn after everything it merges. What remains are affine constraints on committed tensors.
+"""
+
+from .claims import Claim, Term, merge_claims, pull
+from .errors import UnsupportedOperationError
+from .extension import ONE, ZERO, powers, stack
+from .gadgets.contraction import contract
+from .gadgets.gate import close_gates
+from .gadgets.membership import membership
+from .gadgets.weights import binding, unroll
+from .hidden import Hidden
+from .plan import Plan
+
+
+def argument(hidden: Hidden, plan: Plan, revealed: tuple | None = None, prover=None) -> None:
+    """Reduce "the committed tensors are an honest run of the plan's chunk" to constraints in ``hidden``.
+
+    revealed: for each loss of the circuit its public integers, one per step, or None. prover: ``witness.Witness``, in the
+    prover's role only.
+    """
+    circuit = plan.circuit
+    claims = [membership(hidden, circuit, plan.sites, prover)]
+    if revealed is not None:
+        claims += loss_claims(hidden, plan, revealed)
+
+    active, claims = _split(claims, "dot")
+    if active:
+        claims += contract(hidden, "contractions", circuit, _merged(hidden, "contractions", active), prover)
+
+    active, claims = _split(claims, "param")
+    active.append(binding(hidden, circuit, plan.first_step, plan.steps, plan.shifts))
+    claim = unroll(circuit, _merged(hidden, "weights", active), plan.first_step, plan.shifts)
+    claims += contract(hidden, "weights", circuit, claim, prover)
+
+    active, claims = _split(claims, "gate")
+    if active:
+        close_gates(hidden, circuit, _merged(hidden, "gates", active), prover)
+
+    for claim in claims:
+        if claim.has("param", "dot"):
+            raise UnsupportedOperationError("a claim on a product or a parameter is left after its phase")
+        hidden.require_zero("committed values", claim.value - claim.constant - hidden.functional(claim.terms))
+
+
+def loss_claims(hidden: Hidden, plan: Plan, revealed: tuple) -> list[Claim]:
+    """One claim per revealed loss: its integers of all steps, combined by powers of a challenge."""
+    step_powers = powers(hidden.challenge("losses"), plan.steps)
+    hidden.account("losses", len(revealed) * (plan.steps - 1))
+    claims = []
+    for loss, integers in zip(plan.circuit.losses, revealed, strict=True):
+        terms, constant = pull(plan.circuit, [Term(("node", loss.node), ONE, stack(step_powers), (), ())])
+        value = ZERO
+        for power, integer in zip(step_powers, integers, strict=True):
+            value = value + power * integer
+        claims.append(Claim(tuple(terms), constant, hidden.public(value)))
+    return claims
+
+
+def _split(claims: list[Claim], kind: str) -> tuple[list[Claim], list[Claim]]:
+    return [c for c in claims if c.has(kind)], [c for c in claims if not c.has(kind)]
+
+
+def _merged(hidden: Hidden, label: str, claims: list[Claim]) -> Claim:
+    """One claim from several, by a challenge drawn after all of their values."""
+    if len(claims) == 1:
+        return claims[0]
+    hidden.account("merging of claims", len(claims) - 1)
+    return merge_claims(claims, hidden.challenge(f"{label}: merge"))

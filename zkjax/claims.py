@@ -1,0 +1,450 @@
+"""Claims <tensor, w> = v with separable weights, and their walk through linear operations, as cotangents walk in autodiff.
+
+A *term* gives one tensor of the circuit (or one committed tensor) a weight that is a product of vectors: one for the step
+axis and one for each *group* of axes. Groups have one axis, until a reshape mixes axes or a constant couples them; then
+the vector runs over the group's axes jointly, row-major. <L x, w> = <x, L^T w> moves a term down through a linear
+operation with no message, in time proportional to the vectors' lengths.
+"""
+
+import heapq
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from . import extension as ext
+from . import field
+from .circuit import LINEAR_OPS, MAX_JOINT_AXIS, Circuit
+from .errors import UnsupportedOperationError
+from .extension import ONE, ZERO, Ext
+from .layout import total
+
+MAX_TERMS = 2**16  # of one walk; a circuit that needs more is refused
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """scalar * <tensor, step (x) vectors>: one summand of a functional.
+
+    key: ("node", i), what ``pull`` makes of it, or a committed tensor. step: NumPy K vector over steps, None for a tensor without a
+    step axis. groups: a partition of the other axes, each ascending. vectors: one NumPy K vector per group, row-major.
+    """
+
+    key: tuple
+    scalar: Ext
+    step: tuple | None
+    groups: tuple[tuple[int, ...], ...]
+    vectors: tuple
+
+    def same_weights(self) -> tuple:
+        """Equal for terms whose vectors are the same objects: their scalars may be added."""
+        return self.key, id(self.step), self.groups, tuple(id(v) for v in self.vectors)
+
+    def total(self) -> Ext:
+        """<ones, weight>."""
+        result = self.scalar if self.step is None else self.scalar * total(self.step)
+        for vector in self.vectors:
+            result = result * total(vector)
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """``sum of terms + constant = value``, value a form of ``hidden``."""
+
+    terms: tuple[Term, ...]
+    constant: Ext
+    value: object
+
+    def has(self, *kinds: str) -> bool:
+        return any(term.key[0] in kinds for term in self.terms)
+
+
+@lru_cache(maxsize=256)
+def ones(length: int):
+    """The all-ones vector of K^length; the same object at every call."""
+    return np.ones(length, dtype=np.uint64), np.zeros(length, dtype=np.uint64)
+
+
+def separable(key: tuple, scalar: Ext, vectors, has_step: bool) -> Term:
+    """A term from one vector per axis, the step axis (if any) first."""
+    step, rest = (vectors[0], vectors[1:]) if has_step else (None, vectors)
+    return Term(key, scalar, step, tuple((d,) for d in range(len(rest))), tuple(rest))
+
+
+def merge_terms(terms) -> list[Term]:
+    """Add the scalars of terms with the same tensor and vectors."""
+    merged: dict = {}
+    for term in terms:
+        name = term.same_weights()
+        merged[name] = term if name not in merged else replace(term, scalar=merged[name].scalar + term.scalar)
+    return list(merged.values())
+
+
+def merge_claims(claims: list[Claim], challenge: Ext) -> Claim:
+    """The claims combined by powers of a challenge; it is drawn after all their values are fixed."""
+    terms, constant, value, weight = [], ZERO, None, ONE
+    for claim in claims:
+        terms += [replace(term, scalar=term.scalar * weight) for term in claim.terms]
+        constant = constant + claim.constant * weight
+        value = claim.value * weight if value is None else value + claim.value * weight
+        weight = weight * challenge
+    return Claim(tuple(merge_terms(terms)), constant, value)
+
+
+def pull(circuit: Circuit, terms) -> tuple[list[Term], Ext]:
+    """Move terms on nodes down to where linearity ends. Returns (terms, constant) with the same sum.
+
+    The terms returned are on virtual ("dot", i), ("gate", i) and ("param", index), on ("input", k), and on the committed
+    ("quotient", i) and ("sign", i). Raises UnsupportedOperationError where joined axes exceed 2^20 entries.
+    """
+    return _Walk(circuit).run(terms)
+
+
+class _Walk:
+    """One walk. Derived vectors are memoised, so that equal weights stay the same objects and can be merged."""
+
+    def __init__(self, circuit: Circuit):
+        self.circuit = circuit
+        self.memo: dict = {}
+        self.alive: list = []  # objects whose id is a key of the memo
+        self.pending: dict[int, dict] = {}
+        self.heap: list[int] = []
+
+    def run(self, terms):
+        finished, constant = [], ZERO
+        for term in terms:
+            if term.key[0] == "node":
+                self.put(term)
+            else:
+                finished.append(term)
+        while self.heap:
+            i = -heapq.heappop(self.heap)
+            node = self.circuit.nodes[i]
+            arrived = list(self.pending.pop(i).values())
+            if len(arrived) > MAX_TERMS:
+                raise UnsupportedOperationError(f"{self.circuit.describe(i)}: a claim on it splits into too many terms")
+            for term in arrived:
+                if node.op in LINEAR_OPS:
+                    for below in getattr(self, node.op)(node, term, i):
+                        self.put(below)
+                elif node.op == "rescale":
+                    finished.append(replace(term, key=("quotient", i)))
+                    constant = constant - self.total(term) * 2 ** node["bits"]
+                elif node.op == "sign":
+                    finished.append(replace(term, key=("sign", i)))
+                elif node.op == "input":
+                    finished.append(replace(term, key=("input", node["index"])))
+                elif node.op == "const":
+                    constant = constant + self.constant(node, term, i)
+                else:
+                    finished.append(replace(term, key=("param", node["index"]) if node.op == "param" else (node.op, i)))
+        return merge_terms(finished), constant
+
+    def put(self, term: Term):
+        i = term.key[1]
+        if i not in self.pending:
+            self.pending[i] = {}
+            heapq.heappush(self.heap, -i)
+        known = self.pending[i].get(term.same_weights())
+        self.pending[i][term.same_weights()] = term if known is None else replace(term, scalar=known.scalar + term.scalar)
+
+    def shape(self, i: int) -> tuple[int, ...]:
+        return self.circuit.nodes[i].shape
+
+    def vector_total(self, vector) -> Ext:
+        return self.derive(("total",), vector, lambda v: total(v))
+
+    def total(self, term: Term) -> Ext:
+        result = term.scalar if term.step is None else term.scalar * self.vector_total(term.step)
+        for vector in term.vectors:
+            result = result * self.vector_total(vector)
+        return result
+
+    def derive(self, name: tuple, vector, function):
+        key = (*name, id(vector))
+        if key not in self.memo:
+            self.memo[key] = function(vector)
+            self.alive.append(vector)
+        return self.memo[key]
+
+    # ---- groups -----------------------------------------------------------------------------------------------
+    def relabel(self, term: Term, below: int, shape, axis_map: dict) -> Term:
+        """Rename axes; a group whose axes change their order has its vector transposed. shape: before the renaming."""
+        groups, vectors = [], []
+        for group, vector in zip(term.groups, term.vectors, strict=True):
+            renamed = [axis_map[d] for d in group]
+            order = tuple(sorted(range(len(group)), key=lambda j: renamed[j]))  # noqa: B023
+            if order != tuple(range(len(group))):
+                dims = tuple(shape[d] for d in group)
+                vector = self.derive(
+                    ("transpose", dims, order), vector, lambda v: _each(v, lambda c: c.reshape(dims).transpose(order).reshape(-1))  # noqa: B023
+                )
+            groups.append(tuple(sorted(renamed)))
+            vectors.append(vector)
+        return replace(term, key=("node", below), groups=tuple(groups), vectors=tuple(vectors))
+
+    def join(self, term: Term, axes, shape, i: int) -> Term:
+        """Join all groups that meet ``axes`` into one."""
+        meeting = [g for g, group in enumerate(term.groups) if set(group) & set(axes)]
+        if len(meeting) < 2:
+            return term
+        joined = [d for g in meeting for d in term.groups[g]]
+        dims = tuple(shape[d] for d in joined)
+        if math.prod(dims) > MAX_JOINT_AXIS:
+            raise UnsupportedOperationError(
+                f"{self.circuit.describe(i)} joins axes of {math.prod(dims)} entries, more than {MAX_JOINT_AXIS}; "
+                "avoid reshapes (or constants) that mix large axes"
+            )
+        order = tuple(sorted(range(len(joined)), key=lambda j: joined[j]))
+        name = ("join", dims, order, *(id(term.vectors[g]) for g in meeting[1:]))
+
+        def outer(first):
+            vector = first
+            for g in meeting[1:]:
+                vector = kronecker(vector, term.vectors[g])
+            return _each(vector, lambda c: c.reshape(dims).transpose(order).reshape(-1))
+
+        vector = self.derive(name, term.vectors[meeting[0]], outer)
+        self.alive.extend(term.vectors[g] for g in meeting)
+        groups = [g for j, g in enumerate(term.groups) if j not in meeting] + [tuple(sorted(joined))]
+        vectors = [v for j, v in enumerate(term.vectors) if j not in meeting] + [vector]
+        return replace(term, groups=tuple(groups), vectors=tuple(vectors))
+
+    def along(self, term: Term, name: tuple, shape, axes, function) -> Term:
+        """Apply ``function(component as an array over the group's axes, position of each axis in it)`` to the groups that meet axes."""
+        vectors = []
+        for group, vector in zip(term.groups, term.vectors, strict=True):
+            if set(group) & set(axes):
+                dims = tuple(shape[d] for d in group)
+                vector = self.derive((*name, group), vector, lambda v: _each(v, lambda c: function(c.reshape(dims), group).reshape(-1)))  # noqa: B023
+            vectors.append(vector)
+        return replace(term, vectors=tuple(vectors))
+
+    # ---- one method per linear operation ------------------------------------------------------------------------
+    def linear(self, node, term, i):
+        return [replace(term, key=("node", j), scalar=term.scalar * c) for j, c in zip(node.inputs, node["coefficients"], strict=True)]
+
+    def transpose(self, node, term, i):
+        return [self.relabel(term, node.inputs[0], node.shape, dict(enumerate(node["permutation"])))]
+
+    def reshape(self, node, term, i):
+        below = self.shape(node.inputs[0])
+        blocks = _factor_blocks(below, node.shape)
+        for _, outs in blocks:
+            term = self.join(term, outs, node.shape, i)
+        groups = [tuple(d for ins, outs in blocks if set(outs) & set(group) for d in ins) for group in term.groups]
+        fresh = [d for ins, outs in blocks if not outs for d in ins]  # axes of length one that the reshape removed
+        groups += [(d,) for d in fresh]
+        vectors = term.vectors + tuple(ones(1) for _ in fresh)
+        return [self._drop_empty(replace(term, key=("node", node.inputs[0]), groups=tuple(groups), vectors=vectors))]
+
+    def _drop_empty(self, term: Term) -> Term:
+        """Groups without axes (their axes had length one) become part of the scalar."""
+        scalar, groups, vectors = term.scalar, [], []
+        for group, vector in zip(term.groups, term.vectors, strict=True):
+            if group:
+                groups.append(group)
+                vectors.append(vector)
+            else:
+                scalar = scalar * self.vector_total(vector)
+        return replace(term, scalar=scalar, groups=tuple(groups), vectors=tuple(vectors))
+
+    def broadcast(self, node, term, i):
+        kept = {d: j for j, d in enumerate(node["axes"])}
+        groups, vectors = [], []
+        for group, vector in zip(term.groups, term.vectors, strict=True):
+            lost = tuple(j for j, d in enumerate(group) if d not in kept)
+            if lost:
+                dims = tuple(node.shape[d] for d in group)
+                vector = self.derive(
+                    ("sum", dims, lost), vector, lambda v: tuple(c.reshape(-1) for c in _sum_axes(_each(v, lambda c: c.reshape(dims)), lost))  # noqa: B023
+                )
+            groups.append(tuple(d for d in group if d in kept))
+            vectors.append(vector)
+        term = self._drop_empty(replace(term, groups=tuple(groups), vectors=tuple(vectors)))
+        return [self.relabel(term, node.inputs[0], node.shape, kept)]
+
+    def sum(self, node, term, i):
+        below = self.shape(node.inputs[0])
+        kept = [d for d in range(len(below)) if d not in node["axes"]]
+        term = self.relabel(term, node.inputs[0], node.shape, dict(enumerate(kept)))
+        groups = term.groups + tuple((d,) for d in node["axes"])
+        return [replace(term, groups=groups, vectors=term.vectors + tuple(ones(below[d]) for d in node["axes"]))]
+
+    def slice(self, node, term, i):
+        below, below_shape = node.inputs[0], self.shape(node.inputs[0])
+        axes = [d for d in range(len(below_shape)) if below_shape[d] != node.shape[d]]
+
+        def place(c, group):
+            result = np.zeros(tuple(below_shape[d] for d in group), dtype=np.uint64)
+            result[tuple(slice(node["start"][d], node["limit"][d], node["stride"][d]) for d in group)] = c
+            return result
+
+        return [replace(self.along(term, ("slice", i), node.shape, axes, place), key=("node", below))]
+
+    def pad(self, node, term, i):
+        below, below_shape = node.inputs[0], self.shape(node.inputs[0])
+        axes = [d for d in range(len(below_shape)) if below_shape[d] != node.shape[d]]
+
+        def take(c, group):
+            step = [node["interior"][d] + 1 for d in group]
+            low = [node["low"][d] for d in group]
+            return c[tuple(slice(a, a + (below_shape[d] - 1) * s + 1, s) for d, a, s in zip(group, low, step, strict=True))]
+
+        return [replace(self.along(term, ("pad", i), node.shape, axes, take), key=("node", below))]
+
+    def concatenate(self, node, term, i):
+        axis, start, result = node["axis"], 0, []
+        for below in node.inputs:
+            stop = start + self.shape(below)[axis]
+
+            def take(c, group, start=start, stop=stop):
+                return c[tuple(slice(start, stop) if d == axis else slice(None) for d in group)]
+
+            result.append(replace(self.along(term, ("part", i, start), node.shape, (axis,), take), key=("node", below)))
+            start = stop
+        return result
+
+    def reverse(self, node, term, i):
+        def flip(c, group):
+            return np.flip(c, tuple(j for j, d in enumerate(group) if d in node["axes"]))
+
+        return [replace(self.along(term, ("reverse", i), node.shape, node["axes"], flip), key=("node", node.inputs[0]))]
+
+    def scale(self, node, term, i):
+        constant = self.circuit.nodes[node.inputs[1]]
+        axes = [d for d, n in zip(node["axes"], constant.shape, strict=True) if n > 1]
+        values = field.from_python(constant["values"]).reshape(constant.shape)
+        if not axes:
+            return [replace(term, key=("node", node.inputs[0]), scalar=term.scalar * int(values.reshape(-1)[0]))]
+        term = self.join(term, axes, node.shape, i)
+
+        def multiply(vector, group):
+            dims = tuple(node.shape[d] for d in group)
+            placed = np.ones(dims, dtype=np.uint64) * _placed(values, node["axes"], group)
+            return ext.mul_base(vector, placed.reshape(-1))
+
+        vectors = [
+            self.derive(("scale", i, group), v, lambda v: multiply(v, group)) if set(group) & set(axes) else v  # noqa: B023
+            for group, v in zip(term.groups, term.vectors, strict=True)
+        ]
+        return [replace(term, key=("node", node.inputs[0]), vectors=tuple(vectors))]
+
+    def constant(self, node, term, i) -> Ext:
+        term = self.join(term, range(len(node.shape)), node.shape, i)
+        value = term.scalar * self.vector_total(term.step)
+        if not term.vectors:
+            return value * node["values"][0]
+        joined = ext.mul_base(term.vectors[0], field.from_python(node["values"]))
+        return value * total(joined)
+
+
+def _each(vector, function):
+    return tuple(np.ascontiguousarray(function(c)) for c in vector)
+
+
+def kronecker(a, b):
+    """The outer product of two NumPy K vectors, flat."""
+    product = ext.mul(tuple(c[:, None] for c in a), tuple(c[None, :] for c in b))
+    return tuple(c.reshape(-1) for c in product)
+
+
+def _sum_axes(array, axes):
+    for axis in sorted(axes, reverse=True):
+        array = tuple(np.asarray(c) for c in ext.sum(array, axis=axis))
+    return array
+
+
+def _placed(values, axes, group):
+    """A constant's values as an array over a group's axes, with length one where the constant does not reach."""
+    order = [j for j in sorted(range(len(axes)), key=lambda j: axes[j])]
+    ordered = values.transpose(order)
+    lengths = {axes[j]: values.shape[j] for j in order}
+    return ordered.reshape(tuple(lengths.get(d, 1) for d in group))
+
+
+def _factor_blocks(ins: tuple[int, ...], outs: tuple[int, ...]):
+    """Cut two shapes of equal size into the finest runs of axes with equal products: ((in axes, out axes), ...)."""
+    blocks, a, b = [], 0, 0
+    while a < len(ins) or b < len(outs):
+        start_a, start_b = a, b
+        size_a = size_b = 1
+        if a < len(ins):
+            size_a, a = ins[a], a + 1
+        if b < len(outs):
+            size_b, b = outs[b], b + 1
+        while size_a != size_b:
+            if size_a < size_b:
+                size_a, a = size_a * ins[a], a + 1
+            else:
+                size_b, b = size_b * outs[b], b + 1
+        blocks.append((tuple(range(start_a, a)), tuple(range(start_b, b))))
+    return blocks
+
+
+# ---- the value of a functional's weight at a point ----------------------------------------------------------------
+
+
+def weight_evaluation(layout_weights, terms_by_key: dict) -> Ext:
+    """sum over pieces and terms of scalar * <term's weight, piece's weight>.
+
+    layout_weights: ``Layout.weights(point)``. terms_by_key: tensor to its terms. The inner products of axis vectors are
+    computed once each, those of equal length in one call.
+    """
+    products, work = InnerProducts(), []
+    for weight in layout_weights:
+        for term in terms_by_key.get(weight.key, ()):
+            first = 0 if term.step is None else 1
+            pairs = [] if term.step is None else [(term.step, weight.vectors[0])]
+            for group, vector in zip(term.groups, term.vectors, strict=True):
+                pairs.append((vector, products.joined([weight.vectors[first + d] for d in group])))
+            work.append((term.scalar * weight.scalar, [products.request(a, b) for a, b in pairs]))
+    values = products.compute()
+    result = ZERO
+    for scalar, names in work:
+        for name in names:
+            scalar = scalar * values[name]
+        result = result + scalar
+    return result
+
+
+class InnerProducts:
+    """A batch of inner products of NumPy K vectors, by identity of the vectors."""
+
+    def __init__(self):
+        self.pairs: dict = {}
+        self.outer: dict = {}
+
+    def joined(self, vectors):
+        """The Kronecker product of axis vectors, once for each combination."""
+        if len(vectors) == 1:
+            return vectors[0]
+        name = tuple(id(v) for v in vectors)
+        if name not in self.outer:
+            product = vectors[0] if vectors else ext.stack([ONE])
+            for vector in vectors[1:]:
+                product = kronecker(product, vector)
+            self.outer[name] = product, vectors
+        return self.outer[name][0]
+
+    def request(self, a, b):
+        name = id(a), id(b)
+        self.pairs[name] = a, b
+        return name
+
+    def compute(self) -> dict:
+        """Every requested inner product, as Ext."""
+        by_length: dict = {}
+        for name, (a, _) in self.pairs.items():
+            by_length.setdefault(len(a[0]), []).append(name)
+        values = {}
+        for length, names in by_length.items():
+            block = max(1, 2**18 // length)
+            for start in range(0, len(names), block):
+                part = names[start : start + block]
+                left, right = (tuple(np.stack([self.pairs[n][side][c] for n in part]) for c in range(2)) for side in range(2))
+                for name, value in zip(part, ext.unstack(ext.sum(ext.mul(left, right), axis=1)), strict=True):
+                    values[name] = value
+        return values

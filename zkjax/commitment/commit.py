@@ -1,0 +1,210 @@
+"""Hiding commitments to matrices over F: encode the rows, hash the columns.
+
+Row i is the polynomial  P_i = sum_j rows[i, j] X^j + X^k sum_j R_ij X^j  with budget * q random coefficients R_ij, so any
+q columns in each of ``budget`` openings are independent of the rows. Everything random comes from one secret seed: the
+same rows and seed give the same tree again, and codewords are never kept.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .. import hashing
+from ..errors import ConfigurationError, FormatError
+from ..extension import DEGREE
+from ..field import P
+from ..hashing import CHUNK, field_stream, stream_block, stream_blocks
+from ..poly import num_bits
+from .geometry import MASK_ROWS, SALT, Geometry
+from .merkle import Tree, leaf_headers, tree_tag
+
+SEED = 32  # bytes
+
+
+@dataclass(frozen=True)
+class Commitment:
+    """What a verifier knows of a committed matrix.
+
+    kind, number: what the tree holds ("weights", "shard" 7, "trace"), part of every leaf
+    rows:         rows of the matrix, the mask rows not counted
+    budget:       number of openings its randomness allows
+    root:         32 bytes
+    masked:       its columns end in the six entries of the mask rows G, S, S'
+    """
+
+    kind: str
+    number: int
+    rows: int
+    budget: int
+    root: bytes
+    masked: bool = False
+
+    @property
+    def entries(self) -> int:
+        """Field elements of a column."""
+        return self.rows + MASK_ROWS * self.masked
+
+    def digest(self, geometry: Geometry) -> bytes:
+        """Binds every field, and the geometry."""
+        numbers = b"%d %d %d %d " % (self.number, self.rows, self.budget, self.masked)
+        return hashlib.blake2s(geometry.digest() + self.root + numbers + self.kind.encode(), person=b"zkjxcomm").digest()
+
+    def to_json(self) -> dict:
+        return {
+            "kind": self.kind,
+            "number": self.number,
+            "rows": self.rows,
+            "budget": self.budget,
+            "root": self.root.hex(),
+            "masked": self.masked,
+        }
+
+    @classmethod
+    def from_json(cls, data) -> "Commitment":
+        """Raises FormatError for anything that is not exactly a commitment."""
+        types = {"kind": str, "number": int, "rows": int, "budget": int, "root": str, "masked": bool}
+        if not isinstance(data, dict) or set(data) != set(types):
+            raise FormatError(f"commitment: expected the fields {sorted(types)}")
+        for name, kind in types.items():
+            if type(data[name]) is not kind:
+                raise FormatError(f"commitment: {name} is {data[name]!r}, expected {kind.__name__}")
+        root = data["root"]
+        if len(root) != 64 or root.strip("0123456789abcdef"):
+            raise FormatError("commitment: root is not 32 bytes in lower-case hex")
+        if not (0 <= data["number"] < 2**63 and 1 <= data["rows"] < 2**32 and 1 <= data["budget"] < 2**32):
+            raise FormatError("commitment: number, rows or budget out of range")
+        return cls(**{**data, "root": bytes.fromhex(root)})
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Sizes of the mask rows in a trace tree: they follow from the opening that the tree is made for.
+
+    log_rows: l0, row variables of the stack
+    padding:  t, the most random coefficients per row of any commitment in it
+    """
+
+    log_rows: int
+    padding: int
+
+    @classmethod
+    def of(cls, geometry: Geometry, row_counts: list[int], budgets: list[int]) -> "Mask":
+        """For an opening of commitments with these row counts and budgets."""
+        return cls(stack(row_counts)[1], geometry.padding(max(budgets)))
+
+
+def stack(row_counts) -> tuple[list[int], int]:
+    """Where each commitment's rows stand in the stacked matrix, and l0 = log2 of its height.
+
+    Largest first, ties in the given order; each takes an aligned power-of-two range.
+    """
+    row_counts = list(row_counts)
+    offsets, height = [0] * len(row_counts), 0
+    for i in sorted(range(len(row_counts)), key=lambda i: -row_counts[i]):
+        offsets[i] = height
+        height += 1 << num_bits(row_counts[i])
+    return offsets, num_bits(height)
+
+
+def encode_tree(polynomials, entries: int, log_code: int, tag: bytes, salts=None) -> Tree:
+    """Encode, hash the columns, drop the codewords.
+
+    polynomials(start): coefficients of rows start and start + 1 as (2, width) uint64, zero beyond the last row
+    entries, log_code:  rows, log2 of the code length n
+    tag, salts:         name the tree, hide its leaves: (4, n) uint32, or None for a tree that hides nothing
+    """
+    n = 1 << log_code
+    if n < CHUNK:
+        from ..hashing import compress, hash_columns
+        from ..ntt import encode
+    else:
+        from ..kernels.merkle import compress, hash_columns
+        from ..kernels.ntt import encode
+    header = leaf_headers(tag, entries, np.zeros((4, n), dtype=np.uint32) if salts is None else salts)
+    codewords = (encode(polynomials(start), log_code) for start in range(0, entries, 2))
+    return Tree(hash_columns(header, codewords, entries), compress)
+
+
+def encoded_columns(polynomials, entries: int, log_code: int, indices: list[int]) -> np.ndarray:
+    """The same codewords at these columns: (entries, len(indices)) uint64."""
+    if 1 << log_code < CHUNK:
+        from ..ntt import evaluate
+    else:
+        from ..kernels.ntt import evaluate
+    return evaluate((polynomials(start) for start in range(0, entries, 2)), log_code, indices)[:entries]
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The prover's side of a commitment; everything in it follows from rows, seed and sizes.
+
+    rows:    (R, k) uint64
+    padding: (R, budget * q) uint64, the random coefficients R_ij
+    mask:    coefficients of G, S and S', arrays (2, length); None without mask rows
+    tree:    all digests
+    """
+
+    commitment: Commitment
+    geometry: Geometry
+    rows: np.ndarray
+    padding: np.ndarray
+    mask: tuple | None
+    seed: bytes
+    tree: Tree | None = None
+
+    def polynomials(self, start: int) -> np.ndarray:
+        """Coefficients of entries start and start + 1 of a column: (2, width)."""
+        count, k = self.rows.shape
+        width = k + max(self.padding.shape[1], self.mask[0].shape[1] - k if self.mask else 0)
+        pair = np.zeros((2, width), dtype=np.uint64)
+        for line, i in zip(pair, range(start, min(start + 2, self.commitment.entries))):
+            if i < count:
+                line[:k], line[k : k + self.padding.shape[1]] = self.rows[i], self.padding[i]
+            else:
+                polynomial = self.mask[(i - count) // DEGREE][(i - count) % DEGREE]
+                line[: len(polynomial)] = polynomial
+        return pair
+
+    def columns(self, indices: list[int]) -> np.ndarray:
+        """(entries, len(indices)) uint64, encoded again."""
+        return encoded_columns(self.polynomials, self.commitment.entries, self.geometry.log_code, indices)
+
+    def salts(self, indices: list[int]) -> bytes:
+        """Salts of these columns, one after another."""
+        halves = ((stream_block(self.seed, "salt", i >> 1), SALT * (i & 1)) for i in indices)
+        return b"".join(block[at : at + SALT] for block, at in halves)
+
+
+def commit(rows, *, kind: str, number: int, budget: int, geometry: Geometry, seed: bytes, mask: Mask | None = None) -> Committed:
+    """Commit to the rows of a matrix over F.
+
+    rows:   (R, k) uint64 below p, NumPy or jax.numpy; the array is kept, not copied, where NumPy allows it
+    seed:   32 secret bytes, used for this tree only; the same rows and seed give the same commitment
+    mask:   for a trace tree, which is opened once: sizes of the mask rows
+    Recompiles for: k + random coefficients, n.
+    Raises: ConfigurationError - geometry, budget or mask are out of range.
+    """
+    geometry.check()
+    rows = np.asarray(rows)
+    if rows.dtype != np.uint64 or rows.ndim != 2 or not len(rows) or rows.shape[1] != geometry.row:
+        raise ValueError(f"rows of {kind} {number} are {rows.dtype} {rows.shape}, expected uint64 (R, {geometry.row})")
+    if int(rows.max()) >= P:
+        raise ValueError(f"rows of {kind} {number} hold an integer that is not below p")
+    if len(seed) != SEED:
+        raise ValueError(f"a seed has {SEED} bytes")
+    if mask and budget != 1:
+        raise ConfigurationError(f"{kind} {number} holds mask rows, which serve one opening; its budget is 1, not {budget}")
+    fast = hashing.compress
+    if geometry.code >= CHUNK:
+        from ..kernels.merkle import compress as fast
+    count, q, n = len(rows), geometry.queries, geometry.code
+    padding = field_stream(seed, "padding", count * geometry.padding(budget), fast).reshape(count, -1)
+    lengths = {"mask g": geometry.row + mask.padding, "mask s": 2 * mask.log_rows + q, "mask s'": 2 * mask.log_rows + q} if mask else {}
+    masks = tuple(field_stream(seed, name, DEGREE * length, fast).reshape(DEGREE, -1) for name, length in lengths.items())
+    commitment = Commitment(kind, number, count, budget, b"", bool(mask))
+    bare = Committed(commitment, geometry, rows, padding, masks or None, seed)
+    halves = np.asarray(stream_blocks(seed, "salt", 0, n // 2, fast))
+    salts = np.stack([halves[:4], halves[4:]], axis=2).reshape(4, n)
+    tree = encode_tree(bare.polynomials, commitment.entries, geometry.log_code, tree_tag(kind, number), salts)
+    return replace(bare, commitment=replace(commitment, root=tree.root), tree=tree)

@@ -1,0 +1,99 @@
+"""Merkle trees over columns, and one authentication path for many of them.
+
+A leaf hashes  tag | index | entries | salt | column  (64 bytes, then 8 bytes an entry); the tag names the tree. A
+multiproof holds the missing siblings level by level, left to right: their number follows from the indices.
+"""
+
+import hashlib
+
+import numpy as np
+
+from ..errors import FormatError
+from ..hashing import BLOCK, CHUNK, DIGEST, LEAF, NODE, compress, initial_state
+
+
+def tree_tag(kind: str, number: int) -> bytes:
+    """Identifies a tree by what it holds, never by its role in a proof."""
+    return hashlib.blake2s(b"%d %s" % (number, kind.encode()), person=b"zkjxtree").digest()
+
+
+def leaf_header(tag: bytes, index: int, entries: int, salt: bytes) -> bytes:
+    """The first block of a leaf."""
+    return tag + index.to_bytes(8, "little") + entries.to_bytes(8, "little") + salt
+
+
+def leaf_headers(tag: bytes, entries: int, salts: np.ndarray) -> np.ndarray:
+    """The same for all columns, as (16, n) uint32; salts: (4, n) uint32."""
+    words = np.zeros((BLOCK // 4, salts.shape[1]), dtype=np.uint32)
+    words[:8] = np.frombuffer(tag, dtype="<u4").reshape(8, 1)
+    words[8] = np.arange(salts.shape[1])
+    words[10] = entries
+    words[12:] = salts
+    return words
+
+
+def leaf(tag: bytes, index: int, salt: bytes, column: np.ndarray) -> bytes:
+    """Digest of one column of F entries."""
+    return hashlib.blake2s(leaf_header(tag, index, len(column), salt) + column.astype("<u8").tobytes(), person=LEAF).digest()
+
+
+def node(left: bytes, right: bytes) -> bytes:
+    """Digest of an inner node."""
+    return hashlib.blake2s(left + right, person=NODE).digest()
+
+
+class Tree:
+    """All nodes above given leaf digests ((8, n) uint32, n a power of two); levels[0] are the leaves, as bytes."""
+
+    def __init__(self, leaves: np.ndarray, compress=compress):
+        self.levels = [_as_bytes(leaves)]
+        while leaves.shape[1] > CHUNK:
+            leaves = compress(initial_state(NODE), np.concatenate([leaves[:, 0::2], leaves[:, 1::2]]), BLOCK, True)
+            self.levels.append(_as_bytes(leaves))
+        while len(self.levels[-1]) > DIGEST:
+            below = self.levels[-1]
+            pairs = range(0, len(below), 2 * DIGEST)
+            self.levels.append(b"".join(hashlib.blake2s(below[i : i + 2 * DIGEST], person=NODE).digest() for i in pairs))
+
+    @property
+    def root(self) -> bytes:
+        return self.levels[-1]
+
+    def siblings(self, indices: list[int]) -> bytes:
+        """The multiproof of these leaves; indices sorted and distinct."""
+        parts = []
+        for level, missing in zip(self.levels, _missing(indices, len(self.levels) - 1)):
+            parts += [level[DIGEST * i : DIGEST * (i + 1)] for i in missing]
+        return b"".join(parts)
+
+
+def _as_bytes(digests: np.ndarray) -> bytes:
+    return np.ascontiguousarray(digests.T, dtype="<u4").tobytes()
+
+
+def _missing(indices: list[int], depth: int) -> list[list[int]]:
+    """For each level the siblings that a verifier of these leaves cannot compute."""
+    levels = []
+    for _ in range(depth):
+        known = set(indices)
+        levels.append([i ^ 1 for i in indices if i ^ 1 not in known])
+        indices = sorted({i >> 1 for i in indices})
+    return levels
+
+
+def siblings_bytes(indices: list[int], depth: int) -> int:
+    """Length of the multiproof of these leaves."""
+    return DIGEST * sum(len(level) for level in _missing(indices, depth))
+
+
+def root_of(leaves: list[bytes], indices: list[int], siblings: bytes, depth: int) -> bytes:
+    """The root that these leaves and siblings lead to. Raises FormatError where the number of siblings is wrong."""
+    if len(siblings) != siblings_bytes(indices, depth):
+        raise FormatError(f"a multiproof of {len(siblings)} bytes, expected {siblings_bytes(indices, depth)}")
+    nodes, at = dict(zip(indices, leaves, strict=True)), 0
+    for missing in _missing(indices, depth):
+        for i in missing:
+            nodes[i] = siblings[at : at + DIGEST]
+            at += DIGEST
+        nodes = {i >> 1: node(nodes[i], nodes[i | 1]) for i in nodes if not i & 1}
+    return nodes[0]

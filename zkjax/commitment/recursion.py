@@ -1,0 +1,220 @@
+"""From one claim about a committed vector over K to a short vector in the clear: interleaved Reed-Solomon recursion.
+
+Each level holds a vector h as a matrix of few rows, encoded row by row. Its claim <h, w> = y loses the row variables in a
+sumcheck; the folded vector is announced (the root of the next level, or the entries themselves), then random columns of
+the level are opened, and each turns into a claim about the folded vector: its value at x is the column's fold. No zero
+knowledge here: the first level's mask has made h uniform.
+
+Sources: Novakovic and Angeris, Ligerito (ePrint 2025/1187); Arnon, Chiesa, Fenzi, Yogev, WHIR (ePrint 2024/1586); here
+with unique decoding at every level, hence without out-of-domain samples.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import extension as ext
+from ..errors import VerificationError
+from ..extension import ONE, Ext
+from ..field import P, root_of_unity
+from ..hashing import CHUNK, DIGEST
+from ..poly import eq_vector, evaluate, pow_evaluation
+from .commit import encode_tree, encoded_columns
+from .geometry import SALT, Level
+from .merkle import Tree, leaf, root_of, siblings_bytes, tree_tag
+
+
+class Folding:
+    """The prover's sumcheck tables for <f, w>: tiles (f, w) of equal length by position; a missing tile is zero.
+
+    tile(position): the pair, or None; count: positions, a power of two. A single tile is cut in halves.
+    """
+
+    def __init__(self, tile, count: int):
+        self._tile, self._count = tile, count
+
+    def message(self):
+        """Constant and leading coefficient of the round polynomial, as a NumPy K array of two."""
+        from ..kernels.opening import halving_sum, products, run
+
+        if self._count == 1:
+            self._cut()
+        total = None
+        for _, low, high in self._pairs():
+            if total is None:
+                total = (ext.from_base(low[1][0] & np.uint64(0)),) * 2
+            total = run(products, total, low[0], high[0], low[1], high[1])
+        constant, leading = run(halving_sum, total)
+        return tuple(np.concatenate([np.asarray(a), np.asarray(b)]) for a, b in zip(constant, leading, strict=True))
+
+    def fold(self, r: Ext) -> None:
+        """Fix the highest variable."""
+        from ..kernels.opening import fold, run
+
+        r = ext.stack([r])
+        tiles = {i: tuple(run(fold, a, b, r) for a, b in zip(low, high, strict=True)) for i, low, high in self._pairs()}
+        self._tile, self._count = tiles.get, self._count // 2
+
+    def vectors(self):
+        """The only tile, f and w, once no row variable is left."""
+        f, w = self._tile(0)
+        return f if isinstance(f, tuple) else ext.from_base(f), w
+
+    def _cut(self):
+        pair = self._tile(0)
+        half = pair[1][0].shape[0] // 2
+        halves = [tuple(_slice(x, at, half) for x in pair) for at in (0, half)]
+        self._tile, self._count = halves.__getitem__, 2
+
+    def _pairs(self):
+        half = self._count // 2
+        for i in range(half):
+            low, high = self._tile(i), self._tile(i + half)
+            if low or high:
+                yield i, low or _zeros(high), high or _zeros(low)
+
+
+def _slice(x, start: int, length: int):
+    return tuple(c[start : start + length] for c in x) if isinstance(x, tuple) else x[start : start + length]
+
+
+def _zeros(pair):
+    f, w = pair
+    return (ext.from_base(f[0] & np.uint64(0)) if isinstance(f, tuple) else f & np.uint64(0)), ext.from_base(w[0] & np.uint64(0))
+
+
+def round_claim(claim: Ext, constant: Ext, leading: Ext, r: Ext) -> Ext:
+    """p(r), for p of degree 2 with these coefficients and p(0) + p(1) = claim."""
+    return claim * r + constant * (ONE - r - r) + leading * (r * r - r)
+
+
+@dataclass(frozen=True)
+class Announced:
+    """A vector that the prover is bound to: ``root`` of its level, or its entries ``clear``; the prover has more."""
+
+    root: bytes | None = None
+    clear: tuple | None = None
+    vector: tuple | None = None
+    tree: Tree | None = None
+
+
+def announce(stream, plan, number: int, vector=None) -> Announced:
+    """Send the vector of level ``number``: a root while levels remain, else all entries. vector: K array, prover only."""
+    levels, log_clear = plan
+    if number == len(levels):
+        return Announced(clear=stream.elements("final vector", 1 << log_clear, vector), vector=vector)
+    tree = None
+    if stream.proving:
+        level = levels[number]
+        tree = encode_tree(_polynomials(vector, level), _entries(level), level.log_code, tree_tag("level", number))
+    return Announced(root=stream.raw("level root", DIGEST, tree and tree.root), vector=vector, tree=tree)
+
+
+def reduce_levels(stream, plan, announced: Announced, claims, claim: Ext, weights=None, evaluate_weights=None) -> None:
+    """Prove or verify  <h, w> = claim  and  <h, (1, x, x^2, ..)> = target  for all (x, target) in ``claims``.
+
+    announced: h; claims: (log of the domain, indices, targets as K array or None for the prover)
+    weights:   K array w, prover only; evaluate_weights(point): its multilinear extension, verifier only
+    Raises: FormatError, VerificationError.
+    """
+    levels, log_clear = plan
+    batches, point = [], []
+    for number in range(len(levels) + 1):
+        scale = stream.transcript.challenge("level batching")
+        log_code, indices, targets = claims
+        factors = ext.powers(scale, len(indices) + 1)[1:]
+        batches.append((len(point), _roots(log_code, indices), factors))
+        if stream.proving:
+            weights = _add_powers(weights, log_code, indices, factors)
+            folding = Folding({0: (announced.vector, weights)}.get, 1)
+        else:
+            claim = claim + ext.dot(targets, ext.stack(factors))
+        last = number == len(levels)
+        rounds = log_clear if last else levels[number].log_rows
+        for _ in range(rounds):
+            message = ext.unstack(stream.elements("level round", 2, folding.message() if stream.proving else None))
+            point.append(stream.transcript.challenge("level fold"))
+            claim = round_claim(claim, *message, point[-1])
+            if stream.proving:
+                folding.fold(point[-1])
+        if last:
+            break
+        level = levels[number]
+        vector = None
+        if stream.proving:
+            vector, weights = folding.vectors()
+        following = announce(stream, plan, number + 1, vector)
+        indices = sorted(set(stream.transcript.indices("level queries", level.queries, level.log_code)))
+        columns = open_columns(
+            stream,
+            tree_tag("level", number),
+            level.log_code,
+            indices,
+            _entries(level),
+            announced.root,
+            tree=announced.tree,
+            columns=lambda i, v=announced.vector, level=level: encoded_columns(_polynomials(v, level), _entries(level), level.log_code, i),
+        )
+        targets = None if stream.proving else fold_columns(eq_vector(point[-level.log_rows :]), columns)
+        claims, announced = (level.log_code, indices, targets), following
+    if not stream.proving:
+        total = evaluate_weights(point)
+        for start, x, factors in batches:
+            total = total + ext.dot(pow_evaluation(x, point[start:]), ext.stack(factors))
+        if evaluate(announced.clear, point[len(point) - log_clear :]) * total != claim:
+            raise VerificationError("opening", "the final vector contradicts the claim")
+
+
+def open_columns(stream, tag, log_code, indices, entries, root, *, salted=False, tree=None, columns=None, salts=None):
+    """Send or read, and check, columns (entries, len(indices)) of a tree. tree, columns(indices), salts(indices): prover.
+
+    Raises: FormatError, VerificationError.
+    """
+    count = len(indices)
+    salt = stream.raw("salts", SALT * count, salts(indices) if salts else None) if salted else bytes(SALT * count)
+    values = columns(indices).T if stream.proving else None
+    values = stream.base("columns", count * entries, values).reshape(count, entries)
+    siblings = stream.raw("siblings", siblings_bytes(indices, log_code), tree.siblings(indices) if tree else None)
+    if not stream.proving:
+        leaves = [leaf(tag, i, salt[SALT * j : SALT * (j + 1)], values[j]) for j, i in enumerate(indices)]
+        if root_of(leaves, indices, siblings, log_code) != root:
+            raise VerificationError("Merkle path", "opened columns do not belong to the root")
+    return values.T
+
+
+def fold_columns(weights, columns):
+    """Fold the rows of opened columns. weights: K array over rows; columns: F rows, or F rows in pairs (c0, c1)."""
+    rows = len(weights[0])
+    weights = tuple(c[:, None] for c in weights)
+    if len(columns) == rows:
+        return ext.sum(ext.mul_base(weights, columns), axis=0)
+    return ext.sum(ext.mul(weights, (columns[0::2], columns[1::2])), axis=0)
+
+
+def _entries(level: Level) -> int:
+    return 2 << level.log_rows
+
+
+def _polynomials(vector, level: Level):
+    """Rows of the vector's matrix for ``encode_tree``: row i of c0, then row i of c1."""
+    rows = [np.asarray(c).reshape(1 << level.log_rows, -1) for c in vector]
+    return lambda start: np.stack([c[start // 2] for c in rows])
+
+
+def _roots(log_code: int, indices) -> np.ndarray:
+    root = root_of_unity(log_code)
+    return np.array([pow(root, i, P) for i in indices], dtype=np.uint64)
+
+
+def _add_powers(weights, log_code: int, indices, factors):
+    """w + sum_j factor_j (1, x_j, x_j^2, ..): the transform of the vector that holds factor_j at index j."""
+    from ..kernels.opening import run, scaled_sum
+
+    if 1 << log_code < CHUNK:
+        from ..ntt import encode
+    else:
+        from ..kernels.ntt import encode
+    sparse = np.zeros((2, 1 << log_code), dtype=np.uint64)
+    sparse[:, indices] = ext.stack(factors)
+    powers = encode(sparse, log_code)[:, : weights[0].shape[0]]
+    return run(scaled_sum, weights, (powers[0], powers[1]), ext.stack([ONE]))

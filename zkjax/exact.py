@@ -1,0 +1,199 @@
+"""Exact integer arithmetic of a circuit step, on int64 arrays of NumPy and of jax.numpy alike.
+
+Matrix products run as float64 GEMMs: a product is exact while ``bits_a + bits_b + log2(k) <= 53``, so a wide operand is
+cut into limbs that respect this. Bounds come from ``Circuit.bounds``; within them every int64 result is exact.
+On float64 arrays the same functions compute the circuit without rounding, which is how ``trace`` chooses formats.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+MANTISSA = 53  # bits of integers that float64 holds exactly
+
+
+class Limbs(NamedTuple):
+    """How one operand of a product is cut: ``count`` limbs of ``width`` bits, the last one signed and as wide as needed."""
+
+    count: int
+    width: int
+
+
+WHOLE = Limbs(1, MANTISSA)
+
+
+def split(bound_x: int, bound_y: int, terms: int) -> tuple[Limbs, Limbs]:
+    """Cut operands with these bounds so that sums of ``terms`` products of limbs are exact in float64."""
+    budget = MANTISSA - (terms - 1).bit_length()
+    bits = bound_x.bit_length(), bound_y.bit_length()
+    if sum(bits) <= budget:
+        return WHOLE, WHOLE
+    narrow = min(bits)
+    if 2 * narrow > budget:  # both are wide: equal limbs
+        width = budget // 2
+        return tuple(Limbs(-(-b // width), width) for b in bits)
+    cut = Limbs(-(-max(bits) // (budget - narrow)), budget - narrow)
+    return (cut, WHOLE) if bits[0] > bits[1] else (WHOLE, cut)
+
+
+def plan(circuit, bounds) -> tuple:
+    """The limbs of each ``dot`` of the circuit for these node bounds: one entry per node, None for other operations.
+
+    Bounds grow from chunk to chunk, plans hardly ever do: kernels are compiled for a plan.
+    """
+    limbs = []
+    for node in circuit.nodes:
+        if node.op != "dot":
+            limbs.append(None)
+            continue
+        shape = circuit.nodes[node.inputs[0]].shape
+        terms = math.prod(shape[a] for a in node["contract"][0])
+        limbs.append(split(*(bounds[i] for i in node.inputs), terms))
+    return tuple(limbs)
+
+
+def dot(x, y, contract, batch, limbs=(WHOLE, WHOLE)):
+    """``lax.dot_general`` of integer arrays, exact; of float arrays, plain.
+
+    Shapes: the result has the batch axes, then the free axes of x, then those of y.
+    """
+    x = x.transpose(*batch[0], *_free(x, contract[0], batch[0]), *contract[0])
+    y = y.transpose(*batch[1], *contract[1], *_free(y, contract[1], batch[1]))
+    b, c = len(batch[0]), len(contract[0])
+    shape = x.shape[: x.ndim - c] + y.shape[b + c :]
+    terms = math.prod(y.shape[b : b + c])
+    x = x.reshape(*x.shape[:b], -1, terms)
+    y = y.reshape(*y.shape[:b], terms, -1)
+    if terms == 1:
+        return (x * y).reshape(shape)
+    if x.shape[-2] == y.shape[-1] == 1:  # an inner product: no matrix to gain from
+        return (x[..., 0, :] * y[..., 0]).sum(axis=-1).reshape(shape)
+    if np.dtype(x.dtype).kind == "f":
+        return (x @ y).reshape(shape)
+    total = None
+    for i, left in enumerate(_limbs(x, limbs[0])):
+        for j, right in enumerate(_limbs(y, limbs[1])):
+            product = (left @ right).astype(np.int64) << (i * limbs[0].width + j * limbs[1].width if i + j else 0)
+            total = product if total is None else total + product
+    return total.reshape(shape)
+
+
+def _free(x, contract, batch) -> tuple[int, ...]:
+    return tuple(d for d in range(x.ndim) if d not in contract and d not in batch)
+
+
+def _limbs(x, limbs: Limbs):
+    """Float64 limbs of an int64 array, lowest first; all but the last are non-negative."""
+    for _ in range(limbs.count - 1):
+        yield (x & np.int64(2**limbs.width - 1)).astype(np.float64)
+        x = x >> limbs.width
+    yield x.astype(np.float64)
+
+
+def rescale(x, shift: int):
+    """(x + 2^(shift-1)) >> shift: the nearest integer to x / 2^shift, halves upwards."""
+    if np.dtype(x.dtype).kind == "f":
+        return x * 2.0**-shift
+    return (x + 2 ** (shift - 1)) >> shift if shift else x
+
+
+def remainder(x, y, shift: int):
+    """x + 2^(shift-1) - 2^shift * y, in [0, 2^shift) for y = rescale(x, shift)."""
+    return x + 2 ** (shift - 1) - (y << shift) if shift else x - y
+
+
+def evaluate_node(node, shapes, x: list, limbs):
+    """One operation on arrays ``x``; inputs and parameters excepted. ``shapes``: those of the operation's inputs."""
+    op = node.op
+    if op == "linear":
+        total = None
+        for c, term in zip(node["coefficients"], x, strict=True):
+            term = term if c == 1 else -term if c == -1 else term * c
+            total = term if total is None else total + term
+        return total
+    if op == "transpose":
+        return x[0].transpose(node["permutation"])
+    if op == "reshape":
+        return x[0].reshape(node.shape)
+    if op == "broadcast":
+        return x[0].__array_namespace__().broadcast_to(_aligned(x[0], node["axes"], len(node.shape)), node.shape)
+    if op == "sum":
+        return x[0].sum(axis=node["axes"])
+    if op == "slice":
+        return x[0][_slices(node["start"], node["limit"], node["stride"])]
+    if op == "pad":
+        steps = tuple(i + 1 for i in node["interior"])
+        limits = tuple(low + (n - 1) * s + 1 for low, n, s in zip(node["low"], shapes[0], steps, strict=True))
+        return _placed(x[0], node.shape, _slices(node["low"], limits, steps))
+    if op == "concatenate":
+        return x[0].__array_namespace__().concatenate(x, axis=node["axis"])
+    if op == "reverse":
+        return x[0][tuple(slice(None, None, -1 if d in node["axes"] else 1) for d in range(x[0].ndim))]
+    if op == "scale":
+        return x[0] * _aligned(x[1], node["axes"], x[0].ndim)
+    if op == "dot":
+        return dot(x[0], x[1], node["contract"], node["batch"], limbs)
+    if op == "rescale":
+        return rescale(x[0], node["shift"])
+    if op == "sign":
+        return (x[0] > 0).astype(x[0].dtype)
+    return x[0] * x[1]  # gate
+
+
+def evaluate(circuit, limbs, parameters, inputs) -> list:
+    """The arrays of all nodes of one step.
+
+    limbs: from ``plan``. parameters, inputs: int64 (or float64) arrays of the circuit's shapes, NumPy or jax.numpy alike.
+    """
+    values: list = []
+    for node, cut in zip(circuit.nodes, limbs, strict=True):
+        if node.op == "input":
+            value = inputs[node["index"]]
+        elif node.op == "param":
+            value = parameters[node["index"]]
+        elif node.op == "const":
+            like = (*parameters, *inputs)[0]
+            value = like.__array_namespace__().asarray(np.array(node["values"], dtype=np.int64).astype(like.dtype).reshape(node.shape))
+        else:
+            value = evaluate_node(node, [circuit.nodes[i].shape for i in node.inputs], [values[i] for i in node.inputs], cut)
+        values.append(value)
+    return values
+
+
+def update(circuit, parameters, values, rates) -> tuple:
+    """The parameters after a step. rates: the step's integer rates, one for each update in the circuit's order."""
+    result, rates = [], iter(rates)
+    for parameter, array in zip(circuit.parameters, parameters, strict=True):
+        for use in parameter.updates:
+            array = array - next(rates) * values[use.node]
+        result.append(array)
+    return tuple(result)
+
+
+def coarse_shift(largest: float, weight_scale: int, table_bits: int) -> int:
+    """The least s for which values up to ``largest`` become 2^s * v, v a signed integer of ``table_bits`` bits, at ``weight_scale``."""
+    limit = 2 ** (table_bits - 1) - 1
+    s = 0
+    while math.floor(math.ldexp(largest, weight_scale - s) + 0.5) > limit:
+        s += 1
+    return s
+
+
+def _aligned(x, axes, rank: int):
+    """x with axis i moved to axis axes[i] of ``rank`` axes; the others have length 1."""
+    order = sorted(range(len(axes)), key=lambda i: axes[i])
+    lengths = {axes[i]: x.shape[i] for i in order}
+    return x.transpose(order).reshape([lengths.get(d, 1) for d in range(rank)])
+
+
+def _slices(starts, limits, steps) -> tuple:
+    return tuple(slice(*bounds) for bounds in zip(starts, limits, steps, strict=True))
+
+
+def _placed(x, shape, where):
+    zeros = x.__array_namespace__().zeros(shape, dtype=x.dtype)
+    if isinstance(x, np.ndarray):
+        zeros[where] = x
+        return zeros
+    return zeros.at[where].set(x)

@@ -1,0 +1,86 @@
+"""Membership: every looked-up value is a row of its table; all lookups of all layers and steps in one tree of fractions.
+
+    sum over lookups of 1 / (alpha - v - beta' v' - beta tag)  -  sum over rows of multiplicity / (alpha - row - ..) = 0
+
+(LogUp, ePrint 2022/1530, as a GKR tree, ePrint 2023/1284.) alpha, beta, beta' come after the commitment to everything that
+is looked up and to the multiplicities. The tree ends at a point of its leaves, where the numerators are an affine form of
+the multiplicities, and the denominators one of what was looked up: committed limbs, quotients and signs, batches of the
+dataset, and, through the virtual limbs, the inputs of all rescales.
+
+Padding leaves are 0/1 and get no weight from the layout. A liar with a value outside its table, a wrong multiplicity, or a
+pair that is no row has a sum of fractions that is not zero as a rational function: error (leaves - 1)/|K|.
+"""
+
+from dataclasses import dataclass
+
+from ..circuit import Circuit
+from ..claims import Claim, merge_terms, pull, separable
+from ..extension import ONE, ZERO, Ext, powers
+from ..hidden import Hidden
+from ..layout import Layout
+from ..lookup import fractional_sum
+from .rescale import Lookup
+from .table import Table
+
+
+@dataclass(frozen=True, eq=False)
+class Sites:
+    """Everything that is looked up, and where its leaves are. layout keys: ("lookup", index) and ("table", index)."""
+
+    lookups: tuple[Lookup, ...]
+    tables: tuple[Table, ...]
+    layout: Layout
+
+    @staticmethod
+    def of(lookups: list[Lookup]) -> "Sites":
+        tables = tuple(sorted({x.table for x in lookups}))
+        shapes = {("lookup", i): x.shape for i, x in enumerate(lookups)} | {("table", i): t.shape for i, t in enumerate(tables)}
+        return Sites(tuple(lookups), tables, Layout(shapes))
+
+    def tag(self, table: Table) -> int:
+        """Tables are numbered from 1."""
+        return self.tables.index(table) + 1
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """The challenges of one tree: denominator = alpha - sum of column * columns[j] - tag * tag number."""
+
+    alpha: Ext
+    tag: Ext
+    columns: tuple[Ext, ...]
+
+    def offset(self, tag_number: int) -> Ext:
+        return self.alpha - self.tag * tag_number
+
+
+def membership(hidden: Hidden, circuit: Circuit, sites: Sites, prover=None) -> Claim:
+    """Reduce all lookups to one claim on what was looked up (and a constraint on the multiplicities)."""
+    alpha, tag, pair = hidden.challenges("lookups", 3)
+    randomness = Randomness(alpha, tag, tuple(powers(pair, 2)))
+    leaves = prover.leaves(sites, randomness) if hidden.proving else None
+    point, p, q = fractional_sum(hidden, sites.layout.num_vars, leaves)
+    terms, multiplicities, valid, constant = [], [], ZERO, ZERO
+    for w in sites.layout.weights(point):
+        kind, index = w.key
+        if kind == "table":
+            table = sites.tables[index]
+            multiplicities.append(separable(table.key, -w.scalar, w.vectors, False))
+            columns = table.column_values(*w.vectors)
+            weight = separable(w.key, w.scalar, w.vectors, False).total()
+            constant = constant + randomness.offset(index + 1) * weight - weight
+            for factor, column in zip(randomness.columns, columns, strict=False):
+                constant = constant - factor * column * w.scalar
+            continue
+        lookup = sites.lookups[index]
+        weight = separable(w.key, w.scalar, w.vectors, False).total()
+        valid = valid + weight
+        constant = constant + randomness.offset(sites.tag(lookup.table)) * weight
+        for factor, (offset, parts) in zip(randomness.columns, lookup.columns, strict=False):
+            constant = constant - factor * offset * weight
+            for coefficient, key in parts:
+                has_step = key[0] != "initial"
+                terms.append(separable(key, -factor * coefficient * w.scalar, w.vectors, has_step))
+    hidden.require_zero("lookup multiplicities", p - valid - hidden.functional(multiplicities))
+    terms, below = pull(circuit, merge_terms(terms))
+    return Claim(tuple(terms), constant + ONE - valid + below, q)

@@ -1,0 +1,75 @@
+"""Sums of products with one reduction: what every round of every sumcheck spends its time on.
+
+A product of two field elements is four products of 32-bit halves. Adding them column by column before reducing halves the
+work of a product of two elements of K, and each component of the result is one expression of its own: XLA computes the
+components of a pair in separate loops, so whatever they share would be computed twice.
+
+Tables are tuples of uint64 arrays: one array for a table over F, two for one over K.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+from .. import field
+from ..extension import NON_RESIDUE
+
+_LOW = np.uint64(2**32 - 1)
+_32 = np.uint64(32)
+_EPSILON = np.uint64(2**32 - 1)  # 2^64 mod p
+
+
+def inner(pairs):
+    """Sum of a*b over ``pairs`` of F arrays, reduced once; at most 2^28 pairs, so that no column overflows."""
+    columns = [np.uint64(0)] * 4
+    for a, b in pairs:
+        a0, a1, b0, b1 = a & _LOW, a >> _32, b & _LOW, b >> _32
+        p00, p01, p10, p11 = a0 * b0, a0 * b1, a1 * b0, a1 * b1
+        columns[0] += p00 & _LOW
+        columns[1] += (p00 >> _32) + (p01 & _LOW) + (p10 & _LOW)
+        columns[2] += (p01 >> _32) + (p10 >> _32) + (p11 & _LOW)
+        columns[3] += p11 >> _32
+    c0, c1, c2, c3 = columns
+    c1 += c0 >> _32
+    c2 += c1 >> _32
+    c3 += c2 >> _32
+    # c0 + c1 2^32 + c2 2^64 + c3 2^96 with 2^64 = 2^32 - 1 and 2^96 = -1
+    low, bottom = (c1 << _32) | (c0 & _LOW), c2 & _LOW
+    t = low - c3
+    t = jnp.where(low < c3, t - _EPSILON, t)
+    r = t + ((bottom << _32) - bottom)
+    r = jnp.where(r < t, r + _EPSILON, r)
+    return jnp.where(r >= np.uint64(field.P), r - np.uint64(field.P), r)
+
+
+def inner_products(pairs):
+    """Sum of a*b over ``pairs`` of tables over F or K; a table over K unless all of them are over F."""
+    first, second = [], []
+    for a, b in pairs:
+        first.append((a[0], b[0]))
+        if len(a) == len(b) == 2:
+            first.append((field.mul(a[1], np.uint64(NON_RESIDUE)), b[1]))
+        second += [(a[0], b1) for b1 in b[1:]] + [(a1, b[0]) for a1 in a[1:]]
+    return (inner(first), inner(second)) if second else (inner(first),)
+
+
+def add(a, b):
+    """a + b for two tables over F or K."""
+    if len(a) < len(b):
+        a, b = b, a
+    return tuple(field.add(x, y) for x, y in zip(a, b)) + tuple(a[len(b) :])
+
+
+def difference(a, b):
+    """a - b for two tables over the same field."""
+    return tuple(field.sub(x, y) for x, y in zip(a, b, strict=True))
+
+
+def halves(table):
+    """The table at variable 0 = 0 and at variable 0 = 1."""
+    half = table[0].shape[0] // 2
+    return tuple(c[:half] for c in table), tuple(c[half:] for c in table)
+
+
+def fold(low, high, r):
+    """low + r (high - low) over K; r: a K pair of arrays of length 1."""
+    return add(low, inner_products([(difference(high, low), r)]))

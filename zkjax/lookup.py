@@ -1,0 +1,84 @@
+"""LogUp-GKR: a sum of fractions is zero, proven through a binary tree of additions of fractions.
+
+A value v is in a table exactly when 1/(alpha - v), summed over all looked-up values, equals the sum over the table's
+entries t of multiplicity(t)/(alpha - t), for random alpha. The fractions are the leaves of a tree whose nodes add their
+children, p0/q0 + p1/q1 = (p0 q1 + p1 q0)/(q0 q1); the children of node x of a layer of 2^m nodes are x and x + 2^m. Layer
+by layer, from the root down, a claim about one layer's multilinear extension becomes one about the layer below.
+
+The root's numerator is the public 0. Its denominator need not be non-zero: numerator and denominator are proven to be
+the tree's outputs, and the numerator is the whole sum times all denominators, a polynomial in alpha.
+
+Sources: Haboeck, ePrint 2022/1530 (LogUp); Papini and Haboeck, ePrint 2023/1284 (GKR); Gruen, ePrint 2024/108, section 3.2
+(no eq factor in messages).
+"""
+
+from math import log2
+
+from .errors import UnsatisfiedWitnessError, VerificationError
+from .extension import Ext
+from .hidden import Form, Hidden
+from .sumcheck import LOG_FIELD
+
+
+def fractional_sum(hidden: Hidden, num_vars: int, leaves=None) -> tuple[list[Ext], Form, Form]:
+    """Reduce "sum over i of p_i/q_i = 0" to the multilinear extensions of p and q at one point.
+
+    Shapes: n = num_vars; leaves (prover only): (p: F[2**n], q: K[2**n]), jax arrays.
+    Returns the point (n elements, variable 0 = top bit of the leaf's index) and P, Q there.
+    Transcript: receives Q of the root; for the layers of 2^m nodes, m = 0 .. n-1: draws lambda; m times receives t(0) and
+    t(infinity) and draws an element of the point; receives p0 q1 and q0 (p1 + lambda q1) as products; draws the merge.
+    Recompiles for: n. Raises UnsatisfiedWitnessError if the prover's fractions do not sum to 0.
+    Soundness error: see ``lookup_error_terms``; that the sum is 0 at a random alpha is its first term.
+    """
+    tree = None
+    if leaves is not None:
+        from .kernels.lookup import Tree
+
+        tree = Tree(num_vars, leaves)
+        if hidden.check and tree.root[0]:
+            raise UnsatisfiedWitnessError("lookup: the fractions do not sum to 0, so some value is not in its table")
+    point, p = [], hidden.public(0)
+    (q,) = hidden.receive("lookup root", 1, lambda: [tree.root[1]])
+    for _ in range(num_vars):
+        point, p, q = _layer(hidden, point, p, q, tree)
+    return point, p, q
+
+
+def _layer(hidden: Hidden, point: list[Ext], p: Form, q: Form, tree) -> tuple[list[Ext], Form, Form]:
+    """From P, Q of one layer at ``point`` to those of the layer below, at a point with one element more.
+
+    P + lambda Q = sum over x of eq(point, x) (p0 q1 + q0 s), s = p1 + lambda q1. With e the claim that remains after some
+    rounds, divided by the bound variables' eq factors, e = (1 - r) t(0) + r t(1) for the round's own element r of the
+    point and t of degree 2: t(1) follows from t(0), and t(x) = t(0) + (e - t(0)) x/r + t(infinity) x (x - 1).
+    """
+    scale = hidden.challenge("lookup combination")
+    claim, below = p + q * scale, []
+    rounds = None if tree is None else tree.rounds(point, scale)
+    for r in point:
+        if not r:
+            raise VerificationError("lookup", "a challenge is 0, where the round's polynomial cannot be completed")
+        at_0, leading = hidden.receive("lookup round", 2, lambda: rounds.message())
+        x = hidden.challenge("lookup point")
+        claim = at_0 + (claim - at_0) * (x * r.inverse()) + leading * (x * (x - 1))
+        if rounds is not None:
+            rounds.fold(x)
+        below.append(x)
+    values = [] if rounds is None else rounds.values()
+    p0, q1, left = hidden.receive_product("lookup values", lambda: values[:2])
+    q0, s, right = hidden.receive_product("lookup values", lambda: values[2:])
+    hidden.require_zero("lookup layer", left + right - claim)
+    merge = hidden.challenge("lookup merge")
+    p1 = s - q1 * scale
+    return [merge, *below], p0 + (p1 - p0) * merge, q0 + (q1 - q0) * merge
+
+
+def lookup_error_terms(num_vars: int) -> list[tuple[str, float]]:
+    """The soundness terms of a lookup over 2^num_vars leaves whose denominators are linear in the challenges: (name, bits)."""
+    n = num_vars
+    terms = [
+        ("lookup: cleared numerator", 2**n - 1),  # a polynomial in alpha and the tags' challenges, of this degree
+        ("lookup: rounds", 2 * (n * (n - 1) // 2)),
+        ("lookup: combinations", n),
+        ("lookup: merges", n),
+    ]
+    return [(name, LOG_FIELD - log2(degree)) for name, degree in terms if degree]

@@ -1,0 +1,63 @@
+"""Proof files: magic, version, the statement in canonical form, and the body that the verifier reads message by message.
+
+    8 bytes   b"zkjaxprf"
+    2 bytes   format version, little endian
+    4 bytes   length of the statement, little endian
+    ...       statement: canonical JSON (``statement.py``)
+    ...       body: to the end of the file; every size in it follows from the statement and the circuit
+"""
+
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import FormatError
+from .statement import Statement
+
+MAGIC = b"zkjaxprf"
+VERSION = 1
+MAX_STATEMENT = 2**24
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A statement and the bytes that prove it. ``security``: the ledger of ``soundness.py``, where it is known."""
+
+    statement: Statement
+    body: bytes = field(repr=False)
+    security: object = field(default=None, compare=False, repr=False)
+
+    def __bytes__(self) -> bytes:
+        statement = self.statement.canonical()
+        return MAGIC + struct.pack("<HI", VERSION, len(statement)) + statement + self.body
+
+    @property
+    def nbytes(self) -> int:
+        """Length of the file."""
+        return len(bytes(self))
+
+    def save(self, path) -> None:
+        """Write the proof file. It is public."""
+        Path(path).write_bytes(bytes(self))
+
+    @staticmethod
+    def load(path) -> "Proof":
+        """Read a proof file; FormatError if it is not one. Nothing is verified here."""
+        return Proof.parse(Path(path).read_bytes(), str(path))
+
+    @staticmethod
+    def parse(raw: bytes, where: str = "proof") -> "Proof":
+        """The proof in these bytes."""
+        if not raw:
+            raise FormatError(f"{where}: the file is empty")
+        header = len(MAGIC) + 6
+        if raw[: len(MAGIC)] != MAGIC[: len(raw)] or len(raw) < len(MAGIC):
+            raise FormatError(f"{where}: not a zkjax proof")
+        if len(raw) < header:
+            raise FormatError(f"{where}: the file ends inside its header")
+        version, length = struct.unpack("<HI", raw[len(MAGIC) : header])
+        if version != VERSION:
+            raise FormatError(f"{where}: format version {version}, this zkjax reads version {VERSION}")
+        if length > MAX_STATEMENT or header + length > len(raw):
+            raise FormatError(f"{where}: a statement of {length} bytes does not fit the file of {len(raw)} bytes")
+        return Proof(Statement.parse(raw[header : header + length]), raw[header + length :])

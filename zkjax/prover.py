@@ -1,0 +1,211 @@
+"""Prove a run: commit, argue, open. The order of messages is in ``argument.py`` and ``commitment/opening.py``."""
+
+import hashlib
+import hmac
+import secrets
+
+import numpy as np
+
+from . import extension as ext
+from . import field
+from .aggregate import embed, over_sites
+from .argument import argument
+from .circuit import Circuit
+from .commitment.commit import Committed, Mask, commit, stack
+from .commitment.dataset import dataset_root, shard_count
+from .commitment.geometry import Geometry
+from .commitment.opening import open_claim
+from .errors import ConfigurationError, RunError
+from .hashing import field_stream
+from .hidden import Hidden, make_masks
+from .keys import ROLE_BUDGET, WEIGHTS_BUDGET, Chain
+from .layout import Layout
+from .plan import Batches, Plan
+from .progress import Phases
+from .proof import Proof
+from .soundness import TARGET, security
+from .statement import Shard, Statement
+from .transcript import Writer
+from .verifier import dry_run, opening_terms, row_count, start_transcript
+
+REVEALABLE = ("loss",)
+
+
+def prove(circuit: Circuit, run, *, reveal: tuple[str, ...] = (), progress="auto", minimum_bits: float = TARGET, check: bool = True) -> Proof:
+    """Prove that ``run`` is an honest execution of the circuit. Returns a Proof; the run is not changed.
+
+    reveal:       ("loss",) makes the loss of every step a public, proven output.
+    progress:     "auto" shows a bar on a terminal, None nothing; or a function (phase, number, of how many).
+    minimum_bits: refuse to make a proof with less proven security.
+    check:        False lets a test play a lying prover: the witness is not checked before it is used.
+
+    Each call draws its randomness anew and uses up one opening of the weights' and the dataset's commitments.
+    Raises: RunError - the run belongs to another circuit; BudgetError - a commitment has no opening left;
+            ConfigurationError - too little security, or too little memory for this many steps.
+    """
+    import jax
+
+    if not isinstance(circuit, Circuit) or circuit.digest() != run.circuit.digest():
+        raise RunError("the run belongs to another circuit; prove it with run.circuit")
+    unknown = [name for name in reveal if name not in REVEALABLE]
+    if isinstance(reveal, str) or unknown:
+        raise ConfigurationError(f"reveal is {reveal!r}; it is a tuple of names from {REVEALABLE}")
+    with jax.enable_x64(True), Phases(progress, 6) as phases:
+        return _prove(circuit, run, "loss" in reveal, phases, minimum_bits, check)
+
+
+def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: float, check: bool) -> Proof:
+    chain: Chain = run.chain
+    phases.next("witness")
+    plan = make_plan(run)
+    revealed = tuple(zip(*run.loss_integers, strict=True)) if reveal else None
+    dry = dry_run(plan, revealed)
+    counts = dry.counts()
+    trace_layout = plan.trace_layout(counts)
+    geometry = chain.geometry or choose_geometry(plan, trace_layout, chain.budget)
+    chain.geometry = geometry
+    from .witness import Witness  # jitted kernels, in the prover's role only
+
+    computed = run.witness()
+    coarse = tuple(w >> s for w, s in zip(run.initial, plan.shifts, strict=True))
+    bounds = circuit.bounds(run.initial_bound, run.steps, run.first_step)
+    witness = Witness(plan, computed.values, computed.remainders, coarse, bounds, check)
+
+    phases.next("commitments")
+    row = geometry.row
+    shards, statement_shards, root = _dataset(run, plan, geometry)
+    final_layout, initial_layout = plan.weights_layout("final"), plan.weights_layout("initial")
+    initial = chain.keep(
+        run.keys[0].name,
+        lambda: commit_weights(initial_layout, "initial", coarse, run.keys[0].seed, run.first_step, geometry),
+    )
+    final = chain.keep(
+        run.keys[1].name,
+        lambda: commit_weights(final_layout, "final", run.final, run.keys[1].seed, run.first_step + run.steps, geometry),
+    )
+    named = [initial, final, *shards]
+    row_counts = [c.commitment.rows for c in named] + [row_count(trace_layout, row)]
+    _, row_variables = stack(row_counts)
+    dry.account_finish()
+    ledger = security(dry.errors, geometry, row_variables).require(minimum_bits)
+    statement = Statement(
+        circuit=circuit.digest(),
+        geometry=geometry,
+        dataset=root,
+        samples=run.data.samples,
+        shard_size=plan.batches.shard_size,
+        shards=statement_shards,
+        seed=run.seed,
+        first_step=run.first_step,
+        steps=run.steps,
+        initial=initial.commitment,
+        final=final.commitment,
+        shifts=plan.shifts,
+        range_checked=plan.range_check,
+        initial_bound=tuple(run.initial_bound),
+        final_bound=bounds.final,
+        losses=revealed,
+    )
+    # one unit of each commitment is used up before anything about it is computed; a crash wastes it
+    budgets = {f"{run.keys[0].name} initial": ROLE_BUDGET, f"{run.keys[1].name} final": ROLE_BUDGET}
+    chain.openings.spend(budgets | {f"{chain.data.name} {n}": chain.budget for n in plan.batches.shards})
+
+    seed, mask_seed = secrets.token_bytes(32), secrets.token_bytes(32)
+    masks = make_masks(counts, _random_elements(mask_seed))
+    tensors = witness.tensors | {("mask", name): np.stack(ext.stack(v), axis=1) for name, v in masks.items()}
+    mask = Mask.of(geometry, row_counts, [c.commitment.budget for c in named] + [1])
+    trace = commit(_rows(trace_layout, tensors, row), kind="trace", number=0, budget=1, geometry=geometry, seed=seed, mask=mask)
+
+    phases.next("argument")
+    stream = Writer(start_transcript(statement))
+    stream.raw("trace root", 32, trace.commitment.root)
+    hidden = Hidden(stream, masks, check)
+    argument(hidden, plan, revealed, witness)
+    if hidden.counts() != counts:
+        raise ConfigurationError("the argument used other pads than its dry run")  # a bug, never the user's fault
+    weights, terms, value = hidden.finish()
+
+    phases.next("weights of the opening")
+    by_key = opening_terms(plan, weights, terms)
+    layouts = [initial_layout, final_layout, *(plan.shard_layout(n) for n in plan.batches.shards), trace_layout]
+    committed = [*named, trace]
+    matrices = [_weights(layout, by_key, c.commitment.rows, row) for layout, c in zip(layouts, committed, strict=True)]
+    phases.next("opening")
+    open_claim(stream, geometry, committed, matrices, value)
+    phases.next("done")
+    return Proof(statement, bytes(stream), ledger)
+
+
+def make_plan(run) -> Plan:
+    """The plan of a run: what ``verifier.make_plan`` derives from its statement."""
+    shard_size = run.shard_size or run.data.samples
+    batches = Batches(run.indices, shard_size, run.data.samples)
+    range_check = run.coarse_shifts is not None
+    shifts = tuple(run.coarse_shifts) if range_check else (0,) * len(run.circuit.parameters)
+    return Plan(run.circuit, run.first_step, run.steps, shifts, range_check, batches)
+
+
+def choose_geometry(plan: Plan, trace_layout: Layout, budget: int) -> Geometry:
+    """The cheapest geometry for a chain whose chunks look like this one."""
+    shards = [plan.shard_layout(n).size for n in plan.batches.shards]
+    cells = [trace_layout.size, plan.weights_layout("initial").size, plan.weights_layout("final").size, *shards]
+    return Geometry.smallest(cells, max_budget=max(budget, WEIGHTS_BUDGET))
+
+
+def commit_weights(layout: Layout, role: str, arrays, seed: bytes, step: int, geometry: Geometry) -> Committed:
+    """The commitment to a chunk's first or last weights, named by the step."""
+    rows = _rows(layout, {(role, p): field.from_int(x) for p, x in enumerate(arrays)}, geometry.row)
+    return commit(rows, kind="weights", number=step, budget=WEIGHTS_BUDGET, geometry=geometry, seed=seed)
+
+
+def _dataset(run, plan: Plan, geometry: Geometry) -> tuple[list[Committed], tuple[Shard, ...], bytes]:
+    """The shards that the chunk reads, their entries in the statement, and the dataset's root."""
+    chain, size, samples = run.chain, plan.batches.shard_size, run.data.samples
+
+    def make(number: int) -> Committed:
+        part = slice(number * size, (number + 1) * size)
+        tensors = {("data", number, k): field.from_int(x[part]) for k, x in enumerate(run.data.arrays)}
+        rows = _rows(plan.shard_layout(number), tensors, geometry.row)
+        seed = hmac.digest(chain.data.seed, b"shard %d" % number, hashlib.sha256)
+        return commit(rows, kind="shard", number=number, budget=chain.budget, geometry=geometry, seed=seed)
+
+    def all_digests() -> list[bytes]:
+        return [make(n).commitment.digest(geometry) for n in range(shard_count(samples, size))]
+
+    digests = chain.keep(f"{chain.data.name} digests", all_digests)
+    root, paths = dataset_root(digests, samples, size)
+    used = [chain.keep(f"{chain.data.name} {n}", lambda n=n: make(n)) for n in plan.batches.shards]
+    entries = [Shard(c.commitment, tuple(paths[n])) for n, c in zip(plan.batches.shards, used, strict=True)]
+    return used, tuple(entries), root
+
+
+def _rows(layout: Layout, tensors: dict, row: int) -> np.ndarray:
+    """A layout's cells as rows of a commitment."""
+    return np.asarray(embed(layout, tensors, row_count(layout, row) * row)).reshape(-1, row)
+
+
+def _weights(layout: Layout, by_key: dict, rows: int, row: int):
+    """The opening's weights on a commitment's cells, K (rows, row)."""
+    from .kernels.sites import outer_sum
+    from .witness import aligned
+
+    keys = [key for key in layout.shapes if key in by_key]
+    built = over_sites(outer_sum, [(aligned(by_key[key], layout.shapes[key]),) for key in keys])
+    tables = dict(zip(keys, built, strict=True))
+    zeros = {key: (np.zeros(shape, dtype=np.uint64),) * 2 for key, shape in layout.shapes.items() if key not in tables}
+    tables |= zeros
+    return tuple(
+        np.asarray(embed(layout, {key: t[c] for key, t in tables.items()}, rows * row)).reshape(rows, row) for c in range(2)
+    )
+
+
+def _random_elements(seed: bytes):
+    """A source of uniform elements of K from a secret seed."""
+    used = [0]
+
+    def draw(count: int):
+        used[0] += 1
+        flat = np.asarray(field_stream(seed, f"masks {used[0]}", 2 * count))
+        return ext.unstack((flat[0::2], flat[1::2]))
+
+    return draw

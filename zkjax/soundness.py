@@ -1,0 +1,52 @@
+"""The ledger: every source of soundness error of one proof by name, and their sum.
+
+Each term bounds, from a proven theorem, the probability that a false statement passes one step of the interactive
+argument. The union bound adds them; made non-interactive by a random oracle, each attempt of a prover at a challenge costs
+one hash (BCS16). Regime: unique decoding at every level, no conjectures, no grinding.
+
+The terms of the argument are noted by the code that runs it (``Hidden.account``), those of the opening by the geometry, so
+a changed degree, size or query count moves the ledger.
+"""
+
+from dataclasses import dataclass
+from math import log2
+
+from .commitment.geometry import Geometry
+from .errors import ConfigurationError
+from .extension import DEGREE
+from .field import P
+
+TARGET = 100.0
+LOG_FIELD = DEGREE * log2(P)
+
+
+@dataclass(frozen=True)
+class Security:
+    """Named terms, each with its bits: an error of at most 2^-bits. ``bits``: of their sum."""
+
+    terms: tuple[tuple[str, float], ...]
+
+    @property
+    def bits(self) -> float:
+        return -log2(sum(2.0**-bits for _, bits in self.terms))
+
+    def __str__(self) -> str:
+        width = max(len(name) for name, _ in self.terms)
+        lines = [f"{name:<{width}}  {bits:7.2f} bits" for name, bits in sorted(self.terms, key=lambda t: t[1])]
+        return "\n".join([*lines, f"{'sum of all errors':<{width}}  {self.bits:7.2f} bits (proven; unique decoding; no grinding)"])
+
+    def require(self, target: float) -> "Security":
+        """Raise ConfigurationError, naming the weakest terms, where the sum is below ``target`` bits."""
+        if self.bits < target:
+            weakest = ", ".join(f"{name} {bits:.1f}" for name, bits in sorted(self.terms, key=lambda t: t[1])[:3])
+            raise ConfigurationError(
+                f"{self.bits:.2f} bits of security, below the target of {target:g}; weakest terms: {weakest}. "
+                "Use fewer steps in a chunk, or a geometry with more level_bits"
+            )
+        return self
+
+
+def security(errors: dict[str, int], geometry: Geometry, row_variables: int) -> Security:
+    """The ledger of one proof. errors: numerators over |K| by name; row_variables: log2 of the opened stack's height."""
+    terms = [(name, LOG_FIELD - log2(numerator)) for name, numerator in errors.items() if numerator]
+    return Security(tuple(terms + [(term.name, term.bits) for term in geometry.error_terms(row_variables)]))

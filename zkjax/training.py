@@ -1,0 +1,306 @@
+"""Exact integer training: data to integers, runs of a circuit, and the witness that a prover needs.
+
+A ``Run`` is one chunk of steps. It holds the integers of the first and last parameters and of the losses; everything
+in between is recomputed from the first parameters when it is needed, bit by bit the same.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import exact
+from .circuit import Circuit
+from .errors import DataError, PrecisionError, RunError
+from .kernels import integers
+from .schedule import batch_indices, steps_per_epoch
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The data as integers: ``arrays[i]`` int64 of shape (samples, ...), for input i of the circuit."""
+
+    arrays: tuple[np.ndarray, ...]
+
+    @property
+    def samples(self) -> int:
+        return len(self.arrays[0])
+
+    @staticmethod
+    def of(circuit: Circuit, data) -> "Dataset":
+        """Round data to the circuit's integers: floor(x * 2^scale + 1/2), in float64. A Dataset is checked and returned.
+
+        data: a tuple of arrays in the order of the loss function's arguments, samples first.
+        Raises: DataError - number of arrays, shape, dtype, a value that is not finite or out of range (names the sample).
+        """
+        integral = isinstance(data, Dataset)
+        arrays = data.arrays if integral else data
+        if not isinstance(arrays, (tuple, list)) or len(arrays) != len(circuit.inputs):
+            names = ", ".join(x.name for x in circuit.inputs)
+            raise DataError(f"the circuit reads {len(circuit.inputs)} arrays ({names}); give data as a tuple of as many arrays")
+        result = []
+        for expected, array in zip(circuit.inputs, arrays, strict=True):
+            array = np.asarray(array)
+            if array.dtype.kind not in "iub" and not jnp.issubdtype(array.dtype, jnp.floating):
+                raise DataError(f"data '{expected.name}' has dtype {array.dtype}; give real numbers")
+            if array.ndim == 0 or array.shape[1:] != expected.shape[1:]:
+                raise DataError(f"data '{expected.name}' has shape {array.shape}; expected (samples, {', '.join(map(str, expected.shape[1:]))})")
+            if result and len(array) != len(result[0]):
+                raise DataError(f"data '{expected.name}' has {len(array)} samples, '{circuit.inputs[0].name}' has {len(result[0])}")
+            result.append(array if integral else _rounded(expected, array))
+            _check_range(expected, result[-1])
+        steps_per_epoch(len(result[0]), circuit.batch_size)
+        return data if integral else Dataset(tuple(result))
+
+
+def _rounded(expected, array) -> np.ndarray:
+    values = array.astype(np.float64)
+    finite = np.isfinite(values)
+    if not finite.all():
+        sample = int(np.argwhere(~finite)[0][0])
+        raise DataError(f"data '{expected.name}', sample {sample}: a value is not finite")
+    limit = 2.0**62  # beyond every declared range, and still an int64
+    return np.clip(np.floor(values * 2.0**expected.scale + 0.5), -limit, limit).astype(np.int64)
+
+
+def _check_range(expected, array):
+    bound = 2**expected.bits
+    outside = (array < -bound) | (array >= bound)
+    if outside.any():
+        place = tuple(int(i) for i in np.argwhere(outside)[0])
+        raise DataError(
+            f"data '{expected.name}', sample {place[0]}: the value {float(array[place]) * 2.0**-expected.scale:g} lies outside the declared "
+            f"range [{-bound * 2.0**-expected.scale:g}, {bound * 2.0**-expected.scale:g}); scale the data, or trace with "
+            f"a larger Precision.data_bits (now {expected.bits})"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    """How a run's integers become the user's params: pytree structure and dtypes."""
+
+    structure: object
+    dtypes: tuple[str, ...]
+
+    def fill(self, arrays):
+        return jax.tree.unflatten(self.structure, [jnp.asarray(x.astype(d)) for x, d in zip(arrays, self.dtypes, strict=True)])
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One chunk of exact training. All integers are NumPy int64; the value of a parameter is integer * 2^-weight_scale.
+
+    first_step, steps:  steps first_step .. first_step+steps-1 of the schedule (seed, shard_size; None: one shard).
+    initial, final:     the parameters before the first and after the last step, in the circuit's order.
+    loss_integers:      for each step the integer of each ``circuit.losses`` node.
+    coarse_shifts:      for the first run, s of each parameter: initial = 2^s * v, v of ``table_bits`` bits; None later.
+    initial_bound:      largest absolute value of each initial parameter that the chain relies on; final_bound: after the
+                        last step, the next run's initial_bound.
+    template:           the user's pytree, or None (``params`` is then a dict by path).
+    """
+
+    circuit: Circuit
+    data: Dataset
+    first_step: int
+    steps: int
+    seed: int
+    shard_size: int | None
+    initial: tuple[np.ndarray, ...]
+    final: tuple[np.ndarray, ...]
+    loss_integers: tuple[tuple[int, ...], ...]
+    coarse_shifts: tuple[int, ...] | None
+    initial_bound: tuple[int, ...]
+    final_bound: tuple[int, ...]
+    template: Template | None = field(default=None, repr=False)
+
+    @property
+    def params(self):
+        """The last parameters in floating point, as the user's pytree."""
+        values = [np.ldexp(x.astype(np.float64), -self.circuit.weight_scale) for x in self.final]
+        if self.template is not None:
+            return self.template.fill(values)
+        return {p.path: x.astype(np.float32) for p, x in zip(self.circuit.parameters, values, strict=True)}
+
+    @property
+    def losses(self) -> list[Fraction]:
+        """The exact loss of each step."""
+        return [sum((x.factor * v for x, v in zip(self.circuit.losses, row, strict=True)), Fraction(0)) for row in self.loss_integers]
+
+    @property
+    def float_losses(self) -> np.ndarray:
+        """The loss of each step as float64, for plots."""
+        return np.array([float(x) for x in self.losses])
+
+    @property
+    def indices(self) -> np.ndarray:
+        """The samples of each step, int64 (steps, batch)."""
+        return batch_indices(self.seed, self.data.samples, self.shard_size, self.circuit.batch_size, self.first_step, self.steps)
+
+    def witness(self) -> "Witness":
+        """Recompute what a proof of this run commits to. Raises RunError if it does not end in ``final``."""
+        step = integers.witness_step(self.circuit, _limbs(self.circuit, self.initial_bound, self.steps, self.first_step))
+        columns: tuple[dict, dict] = ({}, {})
+        with jax.enable_x64(True):
+            parameters = tuple(jnp.array(x) for x in self.initial)
+            data = [jnp.asarray(x) for x in self.data.arrays]
+            for t, indices in enumerate(self.indices):
+                parameters, *results = step(parameters, data, indices, _rates(self.circuit, self.first_step + t))
+                for column, arrays in zip(columns, results, strict=True):
+                    for i, array in arrays.items():
+                        if i not in column:  # filled step by step: no second copy of all steps
+                            column[i] = np.empty((self.steps, *array.shape), dtype=np.int64)
+                        column[i][t] = array
+            same = all(np.array_equal(x, y) for x, y in zip(parameters, self.final, strict=True))
+        if not same:
+            raise RunError("the recomputed steps do not end in the run's final parameters; the run was altered or belongs to other data")
+        return Witness(*columns)
+
+
+@dataclass(frozen=True, eq=False)
+class Witness:
+    """values: node to int64 (steps, *shape), of inputs, rescales, signs and gates; remainders: of rescales,
+    x + 2^(shift-1) - 2^shift * y in [0, 2^shift)."""
+
+    values: dict[int, np.ndarray]
+    remainders: dict[int, np.ndarray]
+
+
+def train(circuit: Circuit, params, data, *, steps: int, seed: int | None = None, shard_size: int | None = None, progress=None) -> Run:
+    """Train ``steps`` steps in exact integers, as one run.
+
+    params:     the user's params (the pytree given to ``trace``), rounded to coarse integers; or a Run to go on from.
+    data:       tuple of arrays (samples first) or a Dataset; a run goes on with the same data, seed and shard_size.
+    progress:   ``progress(done, steps)``, called after each step.
+    Raises: DataError; RunError - a run of another circuit, data, seed or shards; PrecisionError - a value left its
+            declared range (step, operation, value, what to change), or a bound could reach 2^63.
+    """
+    if steps < 1:
+        raise DataError(f"steps is {steps}; train at least one")
+    if isinstance(params, Run):
+        start = _continued(circuit, params, data, seed, shard_size)
+    else:
+        data, seed = Dataset.of(circuit, data), 0 if seed is None else seed
+        leaves, structure = jax.tree.flatten(params)
+        shifts, initial = _coarse(circuit, leaves)
+        start = {
+            "data": data,
+            "first_step": 0,
+            "seed": seed,
+            "shard_size": shard_size,
+            "initial": initial,
+            "coarse_shifts": shifts,
+            "initial_bound": tuple(2 ** (s + circuit.table_bits - 1) for s in shifts),
+            "template": Template(structure, tuple(str(jnp.asarray(x).dtype) for x in leaves)),
+        }
+    bounds = circuit.bounds(start["initial_bound"], steps, start["first_step"])
+    data, first = start["data"], start["first_step"]
+    indices = batch_indices(start["seed"], data.samples, start["shard_size"], circuit.batch_size, first, steps)
+    step = integers.training_step(circuit, exact.plan(circuit, bounds.nodes))
+    losses, extremes = [], []
+    with jax.enable_x64(True):
+        parameters = tuple(jnp.array(x) for x in start["initial"])
+        arrays = [jnp.asarray(x) for x in data.arrays]
+        for t in range(steps):
+            parameters, loss, extreme = step(parameters, arrays, indices[t], _rates(circuit, first + t))
+            losses.append(loss)
+            extremes.append(extreme)
+            if progress is not None:
+                progress(t + 1, steps)
+        final = tuple(np.array(x) for x in parameters)
+        extremes = np.stack([np.asarray(x) for x in extremes])
+        losses = tuple(tuple(int(v) for v in np.asarray(x)) for x in losses)
+    _check_quotients(circuit, extremes, first)
+    return Run(circuit=circuit, steps=steps, final=final, loss_integers=losses, final_bound=bounds.final, **start)
+
+
+def chunks(circuit: Circuit, params, data, *, steps: int, chunk: int, seed: int | None = None, shard_size: int | None = None) -> Iterator[Run]:
+    """Train ``steps`` steps as runs of at most ``chunk`` steps and nearly equal length: 90 by 16 is 6 runs of 15.
+
+    Each run starts where the one before it ended; arguments as for ``train``.
+    """
+    if steps < 1 or chunk < 1:
+        raise DataError(f"steps is {steps} and chunk is {chunk}; both must be at least 1")
+    count = -(-steps // chunk)
+    if not isinstance(params, Run):
+        data = Dataset.of(circuit, data)
+    for i in range(count):
+        length = steps * (i + 1) // count - steps * i // count
+        params = train(circuit, params, data, steps=length, seed=seed, shard_size=shard_size)
+        data, seed, shard_size = params.data, params.seed, params.shard_size
+        yield params
+
+
+def _continued(circuit, run: Run, data, seed, shard_size) -> dict:
+    if circuit.digest() != run.circuit.digest():
+        raise RunError("the run belongs to another circuit; go on with run.circuit")
+    if seed is not None and seed != run.seed:
+        raise RunError(f"the run was trained with seed {run.seed}, not {seed}; leave seed out to go on")
+    if shard_size is not None and shard_size != run.shard_size:
+        raise RunError(f"the run was trained with shards of {run.shard_size}, not {shard_size}; leave shard_size out to go on")
+    if data is not None and data is not run.data:
+        data = Dataset.of(circuit, data)
+        if not all(np.array_equal(a, b) for a, b in zip(data.arrays, run.data.arrays, strict=True)):
+            raise RunError("the run was trained on other data; go on with the same samples in the same order")
+    return {
+        "data": run.data,
+        "first_step": run.first_step + run.steps,
+        "seed": run.seed,
+        "shard_size": run.shard_size,
+        "initial": run.final,
+        "coarse_shifts": None,
+        "initial_bound": run.final_bound,
+        "template": run.template,
+    }
+
+
+def _coarse(circuit: Circuit, leaves) -> tuple[tuple[int, ...], tuple[np.ndarray, ...]]:
+    """The first parameters as 2^s * v: the least public s with which v fits one table of signed integers, and the integers.
+
+    One lookup per parameter then proves the bound that every later step relies on.
+    """
+    if len(leaves) != len(circuit.parameters):
+        raise DataError(f"params holds {len(leaves)} arrays, the circuit has {len(circuit.parameters)} parameters")
+    shifts, arrays = [], []
+    for parameter, leaf in zip(circuit.parameters, leaves, strict=True):
+        values = np.asarray(leaf, dtype=np.float64)
+        if values.shape != parameter.shape:
+            raise DataError(f"parameter {parameter.path} has shape {values.shape}, the circuit expects {parameter.shape}")
+        if not np.isfinite(values).all():
+            raise DataError(f"parameter {parameter.path} of shape {parameter.shape} holds values that are not finite")
+        s = exact.coarse_shift(float(np.abs(values).max()), circuit.weight_scale, circuit.table_bits)
+        shifts.append(s)
+        arrays.append(np.floor(np.ldexp(values, circuit.weight_scale - s) + 0.5).astype(np.int64) << s)
+    return tuple(shifts), tuple(arrays)
+
+
+def _rates(circuit: Circuit, step: int) -> np.ndarray:
+    return np.array([u.rate(step) for p in circuit.parameters for u in p.updates], dtype=np.int64)
+
+
+def _limbs(circuit: Circuit, initial_bound, steps: int, first_step: int) -> tuple:
+    return exact.plan(circuit, circuit.bounds(initial_bound, steps, first_step).nodes)
+
+
+def _check_quotients(circuit: Circuit, extremes: np.ndarray, first_step: int):
+    """extremes: int64 (steps, rescales, 2). The earliest violation is the cause of later ones."""
+    rescales = circuit.of("rescale")
+    if not rescales:
+        return
+    bounds = np.array([2 ** circuit.nodes[i]["bits"] for i in rescales])
+    outside = (extremes[:, :, 0] < -bounds) | (extremes[:, :, 1] >= bounds)
+    if not outside.any():
+        return
+    t, column = (int(i) for i in np.argwhere(outside)[0])
+    i, bound = rescales[column], int(bounds[column])
+    low, high = (int(v) for v in extremes[t, column])
+    value, node = (high, circuit.nodes[i]) if high >= bound else (low, circuit.nodes[i])
+    gated = [j for j in circuit.of("gate") if circuit.nodes[j].inputs[1] == i and circuit.sign_of(i) != circuit.nodes[j].inputs[0]]
+    hint = " (the range also holds where the ReLU's mask is 0 and the value is then discarded)" if gated else ""
+    raise PrecisionError(
+        f"step {first_step + t}: {circuit.describe(i)} holds {value} = {value * 2.0**-node.scale:g}, outside [{-bound}, {bound}) = "
+        f"[{-bound * 2.0**-node.scale:g}, {bound * 2.0**-node.scale:g}){hint}; trace with more bits in Precision.activation_bits "
+        f"or gradient_bits (now {node['bits']}), a smaller gradient_scale, or train with a smaller learning rate"
+    )

@@ -1,0 +1,244 @@
+"""Verify proofs. NumPy and the standard library only: no JAX, no data, no weights.
+
+The verifier is told the circuit, and derives everything else from it and from the statement: sizes, bounds, batches,
+lookups, layouts. Nothing that the prover could choose decides how much it reads or allocates.
+"""
+
+from .argument import argument
+from .circuit import Circuit
+from .claims import Term, merge_terms, weight_evaluation
+from .commitment.commit import Commitment, stack
+from .commitment.dataset import root_from_path
+from .commitment.opening import verify_claim
+from .errors import ConfigurationError, DataError, PrecisionError, VerificationError
+from .extension import ONE, Ext
+from .hidden import Hidden, mask_component_vector
+from .layout import Layout
+from .plan import Batches, Plan
+from .poly import num_bits
+from .proof import Proof
+from .schedule import batch_indices
+from .soundness import TARGET, Security, security
+from .statement import Statement
+from .transcript import Reader, Transcript
+
+
+def verify(
+    circuit: Circuit,
+    proof,
+    *,
+    dataset: bytes | str | None = None,
+    initial: bytes | str | None = None,
+    seed: int | None = None,
+    steps: tuple[int, int] | None = None,
+    assume_bound: bool = False,
+    minimum_bits: float = TARGET,
+):
+    """Verify a proof, or a chain of proofs in order. Returns the Statement (a list for a list); raises otherwise.
+
+    circuit: what was trained; its digest is computed here. proof: a Proof or a sequence of them, each one's final weights
+    the next one's initial weights. dataset: required root of the dataset. initial: required digest of the first weights'
+    commitment. seed: required seed of the schedule. steps: required range (first, end) of the whole chain, end excluded.
+    assume_bound: accept a first proof that does not itself range-check its initial weights. minimum_bits: refuse less.
+
+    Raises VerificationError (``check`` names what failed), FormatError (malformed proof), ConfigurationError (misuse).
+    """
+    statements, _ = verify_chain(
+        circuit, proof, dataset=dataset, initial=initial, seed=seed, steps=steps, assume_bound=assume_bound, minimum_bits=minimum_bits
+    )
+    return statements[0] if isinstance(proof, Proof) else statements
+
+
+def verify_chain(circuit, proof, *, dataset, initial, seed, steps, assume_bound, minimum_bits) -> tuple[list[Statement], list[Security]]:
+    """As ``verify``; returns all statements and each proof's ledger."""
+    if not isinstance(circuit, Circuit):
+        raise ConfigurationError(f"circuit is a {type(circuit).__name__}; give a zkjax.Circuit (zkjax.Circuit.load reads one)")
+    chain = [proof] if isinstance(proof, Proof) else list(proof)
+    if not chain or not all(isinstance(p, Proof) for p in chain):
+        raise ConfigurationError("give a Proof, or a non-empty list of Proofs (zkjax.Proof.load reads one)")
+    statements = [p.statement for p in chain]
+    _check_pins(statements, _bytes(dataset, "dataset"), _bytes(initial, "initial"), seed, steps)
+    check_chain(statements, assume_bound)
+    return statements, [verify_one(circuit, p, minimum_bits) for p in chain]
+
+
+def _bytes(value, name: str) -> bytes | None:
+    if isinstance(value, str):
+        try:
+            value = bytes.fromhex(value)
+        except ValueError:
+            raise ConfigurationError(f"{name}: not a hexadecimal digest") from None
+    if value is not None and len(value) != 32:
+        raise ConfigurationError(f"{name}: a digest has 32 bytes, not {len(value)}")
+    return value
+
+
+def _check_pins(statements: list[Statement], dataset, initial, seed, steps) -> None:
+    first, last = statements[0], statements[-1]
+    if dataset is not None and first.dataset != dataset:
+        raise VerificationError("pinned dataset", f"the proof is about {first.dataset.hex()}, not {dataset.hex()}")
+    if initial is not None and first.initial_weights != initial:
+        raise VerificationError("pinned initial weights", f"the proof starts from {first.initial_weights.hex()}, not {initial.hex()}")
+    if seed is not None and first.seed != seed:
+        raise VerificationError("pinned seed", f"the proof's schedule has seed {first.seed}, not {seed}")
+    shown = first.first_step, last.first_step + last.steps
+    if steps is not None and shown != tuple(steps):
+        raise VerificationError("pinned steps", f"the proof covers steps {shown[0]}:{shown[1]}, not {steps[0]}:{steps[1]}")
+
+
+def check_chain(statements: list[Statement], assume_bound: bool) -> None:
+    """Each statement goes on where the one before ended, about the same circuit, data, seed and geometry."""
+    first = statements[0]
+    if first.assumed and not assume_bound:
+        raise VerificationError(
+            "initial bound",
+            "this proof does not range-check its initial weights; verify the chain from a proof that does, or accept the bound "
+            "as an assumption (assume_bound=True, --assume-bound)",
+        )
+    for number, (before, after) in enumerate(zip(statements, statements[1:], strict=False), start=1):
+        for name in ("circuit", "geometry", "dataset", "samples", "shard_size", "seed"):
+            if getattr(before, name) != getattr(after, name):
+                raise VerificationError("chain", f"proofs {number - 1} and {number} differ in {name}")
+        if after.first_step != before.first_step + before.steps:
+            raise VerificationError(
+                "chain", f"proof {number} starts at step {after.first_step}; the one before ends before {before.first_step + before.steps}"
+            )
+        if after.initial != before.final or any(after.shifts):
+            raise VerificationError("chain", f"proof {number} does not start from the weights that the one before ends with")
+        if after.assumed and any(a < b for a, b in zip(after.initial_bound, before.final_bound, strict=False)):
+            raise VerificationError("chain", f"proof {number} assumes a smaller bound on its initial weights than the one before shows")
+
+
+def make_plan(circuit: Circuit, statement: Statement) -> Plan:
+    """The plan that a statement fixes, after checking everything in it that needs no proof."""
+    if statement.circuit != circuit.digest():
+        raise VerificationError("circuit", f"the proof is about a circuit with digest {statement.circuit.hex()}, not this one")
+    count = len(circuit.parameters)
+    if not len(statement.shifts) == len(statement.initial_bound) == len(statement.final_bound) == count:
+        raise VerificationError("statement", f"shifts and bounds are needed for {count} parameters")
+    if statement.range_checked and any(b < 2 ** (s + circuit.table_bits - 1) for b, s in zip(statement.initial_bound, statement.shifts)):
+        raise VerificationError("bounds", "the initial bound is smaller than what the range check shows")
+    try:
+        bounds = circuit.bounds(statement.initial_bound, statement.steps, statement.first_step)
+    except PrecisionError as error:
+        raise VerificationError("bounds", str(error)) from None
+    if bounds.final != statement.final_bound:
+        raise VerificationError("bounds", "the final bound is not what the circuit gives for the initial one")
+    if statement.losses is not None and (
+        len(statement.losses) != len(circuit.losses) or any(len(x) != statement.steps for x in statement.losses)
+    ):
+        raise VerificationError("losses", f"expected {len(circuit.losses)} losses of {statement.steps} steps")
+    for loss, integers in zip(circuit.losses, statement.losses or (), strict=False):
+        if any(abs(v) > bounds.nodes[loss.node] for v in integers):
+            raise VerificationError("losses", f"a loss leaves its bound of {bounds.nodes[loss.node]}")
+    try:
+        indices = batch_indices(
+            statement.seed, statement.samples, statement.shard_size, circuit.batch_size, statement.first_step, statement.steps
+        )
+    except DataError as error:
+        raise VerificationError("schedule", str(error)) from None
+    batches = Batches(indices, statement.shard_size, statement.samples)
+    return Plan(circuit, statement.first_step, statement.steps, statement.shifts, statement.range_checked, batches)
+
+
+def check_commitments(plan: Plan, statement: Statement) -> None:
+    """The commitments of the statement are of the plan's sizes and of this geometry, and shards belong to the dataset."""
+    geometry = statement.geometry
+    try:
+        geometry.check()
+    except ConfigurationError as error:
+        raise VerificationError("geometry", str(error)) from None
+    ends = plan.first_step, plan.first_step + plan.steps  # a commitment to weights is named by its step, not by its role
+    expected = [("weights", step, plan.weights_layout(role)) for step, role in zip(ends, ("initial", "final"), strict=True)]
+    expected += [("shard", number, plan.shard_layout(number)) for number in plan.batches.shards]
+    commitments = statement.commitments()
+    if len(commitments) != len(expected):
+        raise VerificationError("shards", f"{len(commitments) - 2} shards opened, the schedule reads {len(expected) - 2}")
+    for commitment, (kind, number, layout) in zip(commitments, expected, strict=True):
+        name = f"commitment to {kind} {number}"
+        if (commitment.kind, commitment.number, commitment.masked) != (kind, number, False):
+            raise VerificationError(name, f"it is of {commitment.kind} {commitment.number}")
+        if commitment.rows != row_count(layout, geometry.row):
+            raise VerificationError(name, f"{commitment.rows} rows, expected {row_count(layout, geometry.row)}")
+        if not 1 <= commitment.budget <= geometry.max_budget:
+            raise VerificationError(name, f"its opening budget {commitment.budget} is outside 1..{geometry.max_budget}")
+    for shard in statement.shards:
+        digest = shard.commitment.digest(geometry)
+        if root_from_path(digest, shard.commitment.number, list(shard.path), statement.samples, statement.shard_size) != statement.dataset:
+            raise VerificationError("dataset", f"shard {shard.commitment.number} does not belong to it")
+
+
+def row_count(layout: Layout, row: int) -> int:
+    """Rows of ``row`` cells that hold a layout."""
+    return max(1, -(-layout.size // row))
+
+
+def start_transcript(statement: Statement) -> Transcript:
+    """The transcript after everything public has been absorbed."""
+    return Transcript(statement.geometry.digest(), statement.canonical())
+
+
+def mask_terms(weights: dict) -> list[Term]:
+    """Weights of the mask vectors as terms on their committed cells."""
+    parts = mask_component_vector()
+    return [Term(("mask", name), ONE, None, ((0,), (1,)), (vector, parts)) for name, vector in weights.items()]
+
+
+def opening_terms(plan: Plan, weights: dict, terms: list) -> dict:
+    """All terms of the opening by committed tensor: those of the masks, and those of the constraints, gathered into shards."""
+    flat = [Term(t.key, t.scalar * factor, t.step, t.groups, t.vectors) for factor, group in terms for t in group]
+    by_key: dict = {}
+    for term in plan.scatter(merge_terms(flat)) + mask_terms(weights):
+        by_key.setdefault(term.key, []).append(term)
+    return by_key
+
+
+def dry_run(plan: Plan, revealed) -> Hidden:
+    """Run the argument without messages: how many pads and triples it uses."""
+    hidden = Hidden()
+    argument(hidden, plan, revealed)
+    return hidden
+
+
+def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> Security:
+    """Verify one proof, whatever its place in a chain. Returns the ledger."""
+    statement = proof.statement
+    plan = make_plan(circuit, statement)
+    check_commitments(plan, statement)
+    geometry = statement.geometry
+    stream = Reader(start_transcript(statement), proof.body)
+    root = stream.raw("trace root", 32)
+    hidden = Hidden(stream)
+    argument(hidden, plan, statement.losses)
+    weights, terms, value = hidden.finish()
+
+    trace_layout = plan.trace_layout(hidden.counts())
+    layouts = [plan.weights_layout("initial"), plan.weights_layout("final")]
+    layouts += [plan.shard_layout(number) for number in plan.batches.shards] + [trace_layout]
+    trace = Commitment("trace", 0, row_count(trace_layout, geometry.row), 1, root, True)
+    commitments = [*statement.commitments(), trace]
+    offsets, row_variables = stack([c.rows for c in commitments])
+    ledger = security(hidden.errors, geometry, row_variables)
+    try:
+        ledger.require(minimum_bits)
+    except ConfigurationError as error:
+        raise VerificationError("security", str(error)) from None
+    by_key = opening_terms(plan, weights, terms)
+
+    def evaluate(row_point: list[Ext], column_point: list[Ext]) -> Ext:
+        """The multilinear extension of the opening's weights."""
+        found = []
+        for commitment, layout, offset in zip(commitments, layouts, offsets, strict=True):
+            inner = num_bits(commitment.rows)
+            prefix = ONE
+            for variable, r in enumerate(row_point[: row_variables - inner]):
+                prefix = prefix * (r if offset >> (row_variables - 1 - variable) & 1 else 1 - r)
+            point = row_point[row_variables - inner :] + column_point
+            found += [w._replace(scalar=w.scalar * prefix) for w in layout.weights(point)]
+        return weight_evaluation(found, by_key)
+
+    verify_claim(stream, geometry, commitments, evaluate, value)
+    stream.finish()
+    return ledger
+
+

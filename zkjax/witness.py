@@ -1,0 +1,306 @@
+"""The prover's tensors: what a chunk of exact training leaves behind, and every table that the argument asks for.
+
+Nothing here is trusted by a verifier. Weights of the steps in between are never materialised for a proof: folds of W_t
+follow W_{t+1} e = W_t e - rate A_t^T (G_t e).
+"""
+
+from functools import cached_property
+
+import numpy as np
+
+from . import exact, field
+from . import extension as ext
+from .aggregate import embed, over_sites
+from .circuit import LINEAR_OPS
+from .claims import Term
+from .errors import UnsatisfiedWitnessError
+from .extension import ZERO
+from .gadgets.contraction import Block
+from .gadgets.gate import Slots
+from .gadgets.membership import Randomness, Sites
+from .gadgets.rescale import Lookup, advice
+from .gadgets.weights import rates
+from .kernels import sites as kernels
+from .layout import Layout
+from .plan import Plan
+
+
+class Witness:
+    """A chunk's integers.
+
+    plan: its sizes. values: node to int64 (steps, ...) for inputs, rescales, signs and gates. remainders: rescale to the
+    remainder of its rounding. initial: int64 arrays of the committed initial weights (before the coarse shift). bounds: of
+    the circuit. check: False lets values outside their tables pass (a lying prover's, in tests).
+    """
+
+    def __init__(self, plan: Plan, values: dict, remainders: dict, initial: tuple, bounds, check: bool = True):
+        self.plan, self.circuit, self.bounds, self.check = plan, plan.circuit, bounds, check
+        self._values = dict(values)
+        self.initial = initial
+        self.tensors: dict = {}
+        for i in self.circuit.of("rescale"):
+            for key, tensor in advice(self.circuit, i, values[i], remainders[i]).items():
+                self.tensors[key] = tensor.astype(np.uint32)
+        for i in self.circuit.of("sign"):
+            self.tensors["sign", i] = np.asarray(values[i]).astype(np.uint32)
+        self.tensors |= self.multiplicities
+
+    # ---- lookups ----------------------------------------------------------------------------------------------
+    def columns(self, lookup: Lookup) -> list[np.ndarray]:
+        """The looked-up values, one non-negative array per column of the table."""
+        kind = lookup.key[0]
+        if kind == "input":
+            k = lookup.key[1]
+            return [self._input(k) + (1 << self.circuit.inputs[k].bits)]
+        if kind == "initial":
+            return [self.initial[lookup.key[1]] + (1 << (self.circuit.table_bits - 1))]
+        if kind == "limb":
+            return [self.tensors[lookup.key]]
+        return [self.tensors[key] for _, ((_, key),) in lookup.columns]
+
+    def _input(self, k: int) -> np.ndarray:
+        return next(self._values[i] for i in self.circuit.of("input") if self.circuit.nodes[i]["index"] == k)
+
+    @cached_property
+    def multiplicities(self) -> dict:
+        """How often each row of each table is looked up; UnsatisfiedWitnessError for a value outside its table."""
+        counts = {table: np.zeros(1 << table.width, dtype=np.int64) for table in self.plan.sites.tables}
+        for lookup in self.plan.sites.lookups:
+            rows = self.columns(lookup)[0].reshape(-1)
+            if rows.size and (int(rows.min()) < 0 or int(rows.max()) >= 1 << lookup.table.width):
+                if self.check:
+                    raise UnsatisfiedWitnessError(
+                        f"{lookup.key}: values {int(rows.min())}..{int(rows.max())} leave the table of {lookup.table.width} bits"
+                    )
+                rows = rows[(rows >= 0) & (rows < 1 << lookup.table.width)]
+            counts[lookup.table] += np.bincount(rows, minlength=1 << lookup.table.width)
+        return {table.key: count.reshape(table.shape).astype(np.uint32) for table, count in counts.items()}
+
+    def leaves(self, sites: Sites, randomness: Randomness):
+        """Numerators (F) and denominators (K) of the lookup tree's leaves."""
+        arguments, p = [], {}
+        factors = tuple(ext.stack([f]) for f in randomness.columns)
+        for i, lookup in enumerate(sites.lookups):
+            columns = tuple(self.columns(lookup))
+            arguments.append((columns, ext.stack([randomness.offset(sites.tag(lookup.table))]), factors))
+            p["lookup", i] = np.broadcast_to(np.uint32(1), lookup.shape)
+        for i, table in enumerate(sites.tables):
+            arguments.append((tuple(table.columns()), ext.stack([randomness.offset(i + 1)]), factors))
+            p["table", i] = field.from_int(-self.tensors[table.key].astype(np.int64))
+        denominators = over_sites(kernels.denominators, arguments)
+        keys = list(p)
+        q = tuple(embed(sites.layout, {key: d[c] for key, d in zip(keys, denominators, strict=True)}, fill=1 - c) for c in range(2))
+        return embed(sites.layout, p), q
+
+    # ---- contractions -----------------------------------------------------------------------------------------
+    def contraction(self, virtual: tuple[Term, ...], blocks: list[Block], layout: Layout):
+        """The value of linear terms on virtual tensors, and the left and right tables of the blocks."""
+        value = ZERO
+        for term in virtual:
+            node = self._param(term.key[1]) if term.key[0] == "param" else term.key[1]
+            folded = self.fold(node, list(zip(term.groups, term.vectors, strict=True)), ())
+            value = value + ext.dot(tuple(np.asarray(c) for c in folded), term.step) * term.scalar
+        sides = []
+        for side in ("left", "right"):
+            tables = {}
+            for j, b in enumerate(blocks):
+                table = self._operand(getattr(b, side))
+                if side == "right":
+                    step = ext.mul(b.step, ext.stack([b.scalar]))
+                    spread = tuple(c.reshape(-1, *(1,) * (len(b.shape) - 1)) for c in step)
+                    table = kernels.outer_sum([(table, spread)])
+                tables[j] = table
+            sides.append(tuple(embed(layout, {j: t[c] for j, t in tables.items()}) for c in range(2)) if blocks else None)
+        return value, tuple(sides)
+
+    def _param(self, index: int) -> int:
+        return next(i for i in self.circuit.of("param") if self.circuit.nodes[i]["index"] == index)
+
+    def _operand(self, operand):
+        """An operand folded to (steps, kept axes), K."""
+        shape, kept = self.circuit.nodes[operand.node].shape, operand.kept
+        mixed = [g for g in operand.groups if set(g[0]) & set(kept) and not set(g[0]) <= set(kept)]
+        if mixed:
+            return self._fold_general(operand.node, operand.groups, kept)
+        table = self.fold(operand.node, [g for g in operand.groups if not set(g[0]) & set(kept)], kept)
+        for axes, vector in operand.groups:
+            if set(axes) & set(kept):
+                order = sorted(range(len(kept)), key=lambda j: kept[j])
+                spread = [shape[kept[j]] if kept[j] in axes else 1 for j in order]
+                back = np.argsort(order)
+                factor = tuple(c.reshape(spread).transpose(back)[None] for c in vector)
+                table = kernels.outer_sum([(table, factor)])
+        return table
+
+    def fold(self, i: int, groups: list, kept: tuple[int, ...]):
+        """sum over all axes but ``kept`` of node i times the groups' vectors: K (steps, kept axes in the given order)."""
+        node = self.circuit.nodes[i]
+        if node.op == "linear":
+            total = None
+            for c, below in zip(node["coefficients"], node.inputs, strict=True):
+                part = ext.mul_base(self.fold(below, groups, kept), field.from_python([c]))
+                total = part if total is None else ext.add(total, part)
+            return total
+        if node.op == "transpose" and all(len(axes) == 1 for axes, _ in groups):
+            to = node["permutation"]
+            return self.fold(node.inputs[0], [((to[axes[0]],), v) for axes, v in groups], tuple(to[d] for d in kept))
+        if node.op == "sum":
+            below = self.circuit.nodes[node.inputs[0]].shape
+            stays = [d for d in range(len(below)) if d not in node["axes"]]
+            summed = [((d,), (np.ones(below[d], np.uint64), np.zeros(below[d], np.uint64))) for d in node["axes"]]
+            moved = [(tuple(stays[d] for d in axes), v) for axes, v in groups]
+            return self.fold(node.inputs[0], moved + summed, tuple(stays[d] for d in kept))
+        if node.op == "param":
+            return self._fold_parameter(node["index"], groups, kept)
+        if node.op == "dot" and not node["batch"][0]:
+            folded = self._fold_dot(node, groups, kept)
+            if folded is not None:
+                return folded
+        values = self.values(i)
+        return self._fold_array(values, groups, kept, self.bounds.nodes[i].bit_length())
+
+    def _fold_array(self, values, groups, kept, bits):
+        """Fold an int64 array (leading axis: steps) by groups of axes that are all summed."""
+        axes = [d + 1 for group, _ in groups for d in group]
+        vector = ext.stack([1])
+        for _, v in groups:
+            vector = tuple(c.reshape(-1) for c in ext.mul(tuple(c[:, None] for c in vector), tuple(c[None, :] for c in v)))
+        ordered = values.transpose(0, *(d + 1 for d in kept), *axes)
+        shape = ordered.shape[: 1 + len(kept)]
+        folded = kernels.fold(ordered.reshape(-1, len(vector[0])), vector, bits=bits)
+        return tuple(c.reshape(shape) for c in folded)
+
+    def _fold_general(self, i, groups, kept):
+        """As ``fold``, for groups that mix kept and summed axes: entry by entry."""
+        shape = self.circuit.nodes[i].shape
+        table = ext.from_base(field.from_int(self.values(i)))
+        for axes, vector in groups:
+            spread = [shape[d] if d in axes else 1 for d in range(len(shape))]
+            table = ext.mul(table, tuple(c.reshape(1, *spread) for c in vector))
+        for d in sorted(set(range(len(shape))) - set(kept), reverse=True):
+            table = ext.sum(table, axis=d + 1)
+        order = [sorted(kept).index(d) + 1 for d in kept]
+        return tuple(np.ascontiguousarray(c.transpose(0, *order)) for c in table)
+
+    def _fold_parameter(self, p: int, groups, kept):
+        """W_t = W_0 - sum over s < t of rate_s U_s, folded: the initial weights once, the updates step by step."""
+        start = self.initial[p].astype(np.int64) << self.plan.shifts[p]
+        current = self._fold_array(start[None], groups, kept, self.bounds.inside[p].bit_length())
+        current = tuple(np.asarray(c)[0] for c in current)
+        changes = None
+        for update in self.circuit.parameters[p].updates:
+            rate = rates(update, self.plan.first_step, self.plan.steps).reshape(-1, *(1,) * len(kept))
+            change = ext.mul_base(tuple(np.asarray(c) for c in self.fold(update.node, groups, kept)), rate)
+            changes = change if changes is None else ext.add(changes, change)
+        rows = []
+        for t in range(self.plan.steps):
+            rows.append(current)
+            if changes is not None:
+                current = tuple(field.sub(c[None], d[None, t])[0] for c, d in zip(current, changes, strict=True))
+        return tuple(np.stack([row[c] for row in rows]) for c in range(2))
+
+    def _fold_dot(self, node, groups, kept):
+        """Fold the operand without kept axes first, then the other by the result: no matrix of the product's size."""
+        x, y = (self.circuit.nodes[j].shape for j in node.inputs)
+        contracted = node["contract"]
+        free = [[d for d in range(len(s)) if d not in contracted[side]] for side, s in enumerate((x, y))]
+        owner = [(0, d) for d in free[0]] + [(1, d) for d in free[1]]
+        sides = ([], [])
+        for axes, vector in groups:
+            owners = {owner[d][0] for d in axes}
+            if len(owners) > 1:
+                return None
+            sides[owners.pop()].append((tuple(owner[d][1] for d in axes), vector))
+        kept_sides = {owner[d][0] for d in kept}
+        if len(kept_sides) > 1:
+            return None
+        big = kept_sides.pop() if kept_sides else (0 if not sides[0] else 1)
+        small = 1 - big
+        length = int(np.prod([(x, y)[small][d] for d in contracted[small]]))
+        vector = self.fold(node.inputs[small], sides[small], tuple(contracted[small]))
+        vector = tuple(np.asarray(c).reshape(self.plan.steps, length) for c in vector)
+        own_kept = tuple(owner[d][1] for d in kept)
+        if sides[big]:
+            table = self.fold(node.inputs[big], sides[big], own_kept + tuple(contracted[big]))
+            shape = table[0].shape[: 1 + len(kept)]
+            table = tuple(np.asarray(c).reshape(self.plan.steps, -1, length) for c in table)
+            folded = kernels.combine(table, tuple(np.broadcast_to(c[:, None], table[0].shape) for c in vector))
+            return tuple(c.reshape(shape) for c in folded)
+        values = self.values(node.inputs[big])
+        ordered = values.transpose(0, *(d + 1 for d in own_kept), *(d + 1 for d in contracted[big]))
+        shape = ordered.shape[: 1 + len(kept)]
+        bits = self.bounds.nodes[node.inputs[big]].bit_length()
+        folded = kernels.fold(ordered.reshape(self.plan.steps, -1, length), vector, bits=bits)
+        return tuple(c.reshape(shape) for c in folded)
+
+    def values(self, i: int) -> np.ndarray:
+        """Node i at every step, int64 (steps, ...). Only small or narrow tensors are asked for (see ``fold``)."""
+        if i in self._values:
+            return np.asarray(self._values[i])
+        node, steps = self.circuit.nodes[i], self.plan.steps
+        if node.op == "param":
+            p = node["index"]
+            current, rows = self.initial[p].astype(np.int64) << self.plan.shifts[p], []
+            changes = [(update, self.values(update.node)) for update in self.circuit.parameters[p].updates]
+            for t in range(steps):
+                rows.append(current)
+                for update, change in changes:
+                    current = current - update.rate(self.plan.first_step + t) * change[t]
+            return np.stack(rows)
+        if node.op == "const":
+            return np.broadcast_to(np.array(node["values"], dtype=np.int64).reshape(node.shape), (steps, *node.shape))
+        if node.op not in LINEAR_OPS and node.op != "dot":
+            raise KeyError(f"{self.circuit.describe(i)} is not in the witness")
+        shapes = [self.circuit.nodes[j].shape for j in node.inputs]
+        below = [self.values(j) for j in node.inputs]
+        limbs = None
+        if node.op == "dot":
+            terms = int(np.prod([shapes[0][d] for d in node["contract"][0]]))
+            limbs = exact.split(*(self.bounds.nodes[j] for j in node.inputs), terms)
+        return np.stack([exact.evaluate_node(node, shapes, [x[t] for x in below], limbs) for t in range(steps)])
+
+    # ---- gates ------------------------------------------------------------------------------------------------
+    def gates(self, groups: Slots, layout: Layout):
+        """Tables of the sumcheck over gates: masks (F), and for each slot weights (K) and values (F)."""
+        masks = embed(layout, {m: self.tensors["sign", m] for m in groups.blocks})
+        weights, values = [], []
+        for slot in groups.gates:
+            narrow, omega = {}, {}
+            arguments = []
+            for mask, shape in groups.blocks.items():
+                if mask in slot:
+                    gate, terms = slot[mask]
+                    narrow[mask] = field.from_int(np.asarray(self._values[self.circuit.nodes[gate].inputs[1]]))
+                    arguments.append((mask, aligned(terms, shape)))
+                else:
+                    narrow[mask] = np.zeros(shape, dtype=np.uint64)
+                    omega[mask] = (np.zeros(shape, dtype=np.uint64),) * 2
+            built = over_sites(kernels.outer_sum, [(terms,) for _, terms in arguments])
+            omega |= {mask: table for (mask, _), table in zip(arguments, built, strict=True)}
+            values.append(embed(layout, narrow))
+            weights.append(tuple(embed(layout, {m: t[c] for m, t in omega.items()}) for c in range(2)))
+        return masks, weights, values
+
+
+def aligned(terms: list[Term], shape: tuple[int, ...]) -> list[tuple]:
+    """Each term as K arrays that broadcast to ``shape`` (the step axis first, if the terms have one) with the right product."""
+    result = []
+    for term in terms:
+        first = 0 if term.step is None else 1
+        factors = []
+        pairs = list(zip(term.groups, term.vectors, strict=True))
+        if term.step is not None:
+            factors.append(_spread(ext.mul(term.step, ext.stack([term.scalar])), (0,), shape))
+        else:
+            head = ext.mul(pairs[0][1], ext.stack([term.scalar]))
+            factors.append(_spread(head, pairs[0][0], shape))
+            pairs = pairs[1:]
+        factors += [_spread(vector, tuple(d + first for d in axes), shape) for axes, vector in pairs]
+        result.append(tuple(factors))
+    return result
+
+
+def _spread(vector, axes, shape):
+    return tuple(c.reshape([n if d in axes else 1 for d, n in enumerate(shape)]) for c in vector)
+
+
