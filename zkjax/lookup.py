@@ -12,12 +12,9 @@ Sources: Haboeck, ePrint 2022/1530 (LogUp); Papini and Haboeck, ePrint 2023/1284
 (no eq factor in messages).
 """
 
-from math import log2
-
 from .errors import UnsatisfiedWitnessError, VerificationError
 from .extension import Ext
 from .hidden import Form, Hidden
-from .sumcheck import LOG_FIELD
 
 
 def fractional_sum(hidden: Hidden, num_vars: int, leaves=None) -> tuple[list[Ext], Form, Form]:
@@ -28,8 +25,11 @@ def fractional_sum(hidden: Hidden, num_vars: int, leaves=None) -> tuple[list[Ext
     Transcript: receives Q of the root; for the layers of 2^m nodes, m = 0 .. n-1: draws lambda; m times receives t(0) and
     t(infinity) and draws an element of the point; receives p0 q1 and q0 (p1 + lambda q1) as products; draws the merge.
     Recompiles for: n. Raises UnsatisfiedWitnessError if the prover's fractions do not sum to 0.
-    Soundness error: see ``lookup_error_terms``; that the sum is 0 at a random alpha is its first term.
+    Soundness error: noted with ``hidden.account``; that the sum is 0 at a random alpha is its first term.
     """
+    hidden.account("lookup: cleared numerator", 2**num_vars - 1)  # a polynomial in alpha and the tags' challenge, of this degree
+    hidden.account("lookup: rounds", num_vars * (num_vars - 1))
+    hidden.account("lookup: combinations and merges", 2 * num_vars)
     tree = None
     if leaves is not None:
         from .kernels.lookup import Tree
@@ -70,15 +70,3 @@ def _layer(hidden: Hidden, point: list[Ext], p: Form, q: Form, tree) -> tuple[li
     merge = hidden.challenge("lookup merge")
     p1 = s - q1 * scale
     return [merge, *below], p0 + (p1 - p0) * merge, q0 + (q1 - q0) * merge
-
-
-def lookup_error_terms(num_vars: int) -> list[tuple[str, float]]:
-    """The soundness terms of a lookup over 2^num_vars leaves whose denominators are linear in the challenges: (name, bits)."""
-    n = num_vars
-    terms = [
-        ("lookup: cleared numerator", 2**n - 1),  # a polynomial in alpha and the tags' challenges, of this degree
-        ("lookup: rounds", 2 * (n * (n - 1) // 2)),
-        ("lookup: combinations", n),
-        ("lookup: merges", n),
-    ]
-    return [(name, LOG_FIELD - log2(degree)) for name, degree in terms if degree]

@@ -4,14 +4,9 @@ Source: Lund, Fortnow, Karloff, Nisan; Thaler, Proofs, Arguments and Zero-Knowle
 (``hidden.py``). Of each round's polynomial t the value t(1) = claim - t(0) is not sent.
 """
 
-from math import log2
-
-from .extension import DEGREE, Ext
-from .field import P
+from .extension import ZERO, Ext
 from .hidden import Form, Hidden
 from .poly import interpolate
-
-LOG_FIELD = DEGREE * log2(P)  # log2 |K|
 
 
 def product_sumcheck(hidden: Hidden, label: str, claim: Form, num_vars: int, tables=None) -> tuple[list[Ext], Form, Form]:
@@ -34,11 +29,12 @@ def product_sumcheck(hidden: Hidden, label: str, claim: Form, num_vars: int, tab
     return point, left, right
 
 
-def gated_sumcheck(hidden: Hidden, label: str, claim: Form, num_vars: int, tables=None) -> tuple[list[Ext], Form]:
+def gated_sumcheck(hidden: Hidden, label: str, claim: Form, num_vars: int, tables=None) -> tuple[list[Ext], Form, tuple | None]:
     """Reduce "claim = sum over x of m(x) * sum over k of w_k(x) v_k(x)" to the same relation at one point.
 
     Shapes: n = num_vars; tables (prover only): (m: F[2**n], [w_k: K[2**n], ...], [v_k: F[2**n], ...]), jax arrays.
-    Returns the point and the last claim: m * sum of w_k v_k there, which the caller checks.
+    Returns the point, the last claim, which is m * sum of w_k v_k there and which the caller checks, and for the prover
+    the two factors' values (m, sum of w_k v_k).
     Transcript: receives t(0), t(2), t(3) and draws the point's next element, n times.
     Recompiles for: n and the number of terms. Soundness error 3n/|K|.
     """
@@ -48,11 +44,17 @@ def gated_sumcheck(hidden: Hidden, label: str, claim: Form, num_vars: int, table
 
         gate, weights, values = tables
         rounds = Rounds(gated, (0, 2, 3), num_vars, ((gate,), list(weights), [(v,) for v in values]))
-    return _reduce(hidden, label, claim, num_vars, rounds, 3)
+    point, claim = _reduce(hidden, label, claim, num_vars, rounds, 3)
+    if rounds is None:
+        return point, claim, None
+    gate, *rest = rounds.values()
+    count = len(rest) // 2
+    return point, claim, (gate, sum((w * v for w, v in zip(rest[:count], rest[count:], strict=True)), ZERO))
 
 
 def _reduce(hidden: Hidden, label: str, claim: Form, num_vars: int, rounds, degree: int) -> tuple[list[Ext], Form]:
     """``num_vars`` rounds with polynomials of the given degree."""
+    hidden.account(f"{label}: rounds", degree * num_vars)
     point = []
     for _ in range(num_vars):
         at_0, *others = hidden.receive(f"{label} round", degree, lambda: rounds.message())
@@ -62,8 +64,3 @@ def _reduce(hidden: Hidden, label: str, claim: Form, num_vars: int, rounds, degr
             rounds.fold(r)
         point.append(r)
     return point, claim
-
-
-def sumcheck_error_terms(label: str, num_vars: int, degree: int) -> list[tuple[str, float]]:
-    """The soundness terms of one sumcheck: (name, bits)."""
-    return [(f"{label}: rounds", LOG_FIELD - log2(degree * num_vars))] if num_vars else []

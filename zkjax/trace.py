@@ -367,6 +367,12 @@ class _Graph:
             return [*merged][0]
         return self.node("linear", tuple(merged), tuple(merged.values()), shape, tagged)
 
+    def tag(self, x, tagged: bool):
+        """x, tagged also if ``tagged``."""
+        if not tagged or x.tagged:
+            return x
+        return _Known(x.values, x.shape, True) if isinstance(x, _Known) else self.linear([(1, x)], True)
+
     def times(self, known: _Known, x: _Expression):
         """A constant times a tensor, of one shape."""
         if known.scalar is not None:
@@ -546,7 +552,7 @@ class _Graph:
             raise _Refusal("a choice between two conditions; choose between numbers")
         if isinstance(condition, _Known):
             if condition.scalar is not None:
-                return yes if condition.scalar else no
+                return self.tag(yes if condition.scalar else no, condition.tagged)
             ones = _map(lambda c: Fraction(int(c)), condition.shape, condition)
             zeros = _map(lambda c: 1 - c, condition.shape, ones)
             return self.linear([(1, self.product(ones, yes)), (1, self.product(zeros, no))])
@@ -1058,6 +1064,7 @@ class _Emitter:
         self.values: dict[_Expression, tuple[Fraction, int]] = {}
         self.labels = dict(program.graph.labels)
         self.kinds: dict[int, bool] = {}
+        self.units: dict[_Expression, Fraction] = {}  # value of one unit of a quotient, before its constant was rounded
         self.notes: list[str] = []
 
     def circuit(self, rates, steps) -> tuple[Circuit, int]:
@@ -1204,6 +1211,7 @@ class _Emitter:
                 self.notes.append(f"{label}: constant {odd} rounded to {n} * 2^-{power} (relative error {float(error):.1e})")
         quotient = self._add("rescale", [self._times(n, node, factor, label)], {"shift": shift, "bits": bits}, x.shape, result, label)
         self.kinds[quotient] = x.tagged
+        self.units[x] = factor * Fraction(2**shift, n)
         return result, quotient
 
     def _updates(self, trained, rates) -> tuple[tuple[Parameter, ...], int]:
@@ -1247,10 +1255,10 @@ class _Emitter:
         """One summand of the loss, exact: the traced one, or the quadratic form of the narrow output gradient."""
         if gradient is not None:
             factor, node = self.values[gradient]
-            k, _ = _scaling(gradient)
+            unit, (k, _) = self.units.get(gradient, factor), _scaling(gradient)
             axes = tuple(range(len(gradient.shape)))
             form = self._add("dot", [node, node], {"contract": (axes, axes), "batch": ((), ())}, (), factor * factor, "loss")
-            return Loss(form, c / k**2 * factor**2)
+            return Loss(form, c * (unit / k) ** 2)
         factor, node = self.values[leaf]
         if leaf.op == "dot" and leaf.attributes[1][0]:  # entry by entry: contract instead of summing afterwards
             values = [self.values[y][1] for y in leaf.inputs]

@@ -1,0 +1,126 @@
+"""Random openings to prove, verify and attack; and streams that record or fix what passes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from zkjax import extension as ext
+from zkjax.commitment import Geometry, Mask, commit, open_claim, stack, verify_claim
+from zkjax.extension import ZERO, Ext
+from zkjax.field import P
+from zkjax.poly import eq_vector
+from zkjax.transcript import Reader, Transcript, Writer
+
+TINY = Geometry(7, 2, 2, 4)
+SMALL = Geometry(10, 2, 2, 20)  # one level of recursion
+
+
+def random_base(rng, *shape):
+    return rng.integers(0, P, shape, dtype=np.uint64)
+
+
+@dataclass
+class Case:
+    """Commitments with rows of random cells and random weights, and the value of the claim."""
+
+    geometry: Geometry
+    committed: list
+    weights: list
+    value: Ext
+
+    @property
+    def commitments(self):
+        return [c.commitment for c in self.committed]
+
+    def evaluate(self, row_point, column_point):
+        offsets, _ = stack([c.rows for c in self.commitments])
+        rows, columns = eq_vector(row_point), tuple(c[None] for c in eq_vector(column_point))
+        total = ZERO
+        for offset, w in zip(offsets, self.weights, strict=True):
+            total = total + ext.dot(ext.sum(ext.mul(w, columns), axis=1), tuple(c[offset : offset + len(w[0])] for c in rows))
+        return total
+
+
+def make_case(geometry, row_counts, budgets=None, masked=0, seed=0) -> Case:
+    rng = np.random.default_rng(seed)
+    budgets = budgets or [1] * len(row_counts)
+    mask = Mask.of(geometry, row_counts, budgets)
+    committed, weights, value = [], [], ZERO
+    for i, (count, budget) in enumerate(zip(row_counts, budgets, strict=True)):
+        committed.append(
+            commit(
+                random_base(rng, count, geometry.row),
+                kind="trace" if i == masked else "weights",
+                number=i,
+                budget=budget,
+                geometry=geometry,
+                seed=rng.bytes(32),
+                mask=mask if i == masked else None,
+            )
+        )
+        weights.append((random_base(rng, count, geometry.row), random_base(rng, count, geometry.row)))
+        value = value + inner(committed[-1].rows, weights[-1])
+    return Case(geometry, committed, weights, value)
+
+
+def inner(rows, weights) -> Ext:
+    c0, c1 = ext.sum(ext.mul_base(weights, rows))
+    return Ext(int(c0), int(c1))
+
+
+def transcript() -> Transcript:
+    return Transcript(b"parameters", b"statement")
+
+
+def prove(case: Case, writer=None, value=None) -> bytes:
+    writer = writer or Writer(transcript())
+    open_claim(writer, case.geometry, case.committed, case.weights, case.value if value is None else value)
+    return bytes(writer)
+
+
+def verify(case: Case, body: bytes, commitments=None, value=None, geometry=None, script=None):
+    reader = Reader(script or transcript(), body)
+    value = case.value if value is None else value
+    verify_claim(reader, geometry or case.geometry, commitments or case.commitments, case.evaluate, value)
+    reader.finish()
+    return reader.transcript.state
+
+
+class Recorder(Writer):
+    """A writer that keeps (label, kind, offset, size) of every message."""
+
+    def __init__(self, script):
+        super().__init__(script)
+        self.messages = []
+        self._kind = "raw"
+
+    def elements(self, label, count, values=None):
+        self._kind = "field"
+        return super().elements(label, count, values)
+
+    def base(self, label, count, values=None):
+        self._kind = "field"
+        return super().base(label, count, values)
+
+    def _put(self, label, data):
+        offset = sum(m[3] for m in self.messages)
+        self.messages.append((label, self._kind, offset, len(data)))
+        self._kind = "raw"
+        super()._put(label, data)
+
+
+class Frozen(Transcript):
+    """Challenges fixed in advance: whatever is absorbed, the draws of one label stay the same."""
+
+    def __init__(self, seed=0):
+        super().__init__(b"", b"")
+        self.events, self._seed = [], seed
+
+    def absorb(self, label, data):
+        if hasattr(self, "events"):
+            self.events.append(label)
+
+    def _draw(self, label, size):
+        self.events.append(label)
+        words = [self._seed, self.events.count(label), *label.encode()]
+        return np.random.default_rng(words).bytes(size)

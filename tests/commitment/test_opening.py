@@ -1,0 +1,310 @@
+"""Completeness, tampering, lying provers and refusals of the whole opening."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from commitment_cases import SMALL, TINY, Frozen, Recorder, make_case, prove, random_base, transcript, verify
+
+from zkjax import extension as ext
+from zkjax.commitment import Geometry, commit
+from zkjax.commitment.commit import encode_tree
+from zkjax.commitment.merkle import tree_tag
+from zkjax.commitment.opening import check_opening
+from zkjax.errors import ConfigurationError, FormatError, VerificationError
+from zkjax.extension import Ext
+from zkjax.field import P
+from zkjax.transcript import Reader, Writer
+
+REJECTED = FormatError, VerificationError
+
+
+@pytest.fixture(scope="module")
+def case():
+    return make_case(SMALL, [3, 5], [2, 1], masked=1)
+
+
+@pytest.fixture(scope="module")
+def recorded(case):
+    import jax
+
+    with jax.enable_x64(True):
+        recorder = Recorder(transcript())
+        return recorder, prove(case, recorder)
+
+
+@pytest.mark.parametrize(
+    "geometry, row_counts, budgets, masked",
+    [
+        (TINY, [1], [1], 0),
+        (TINY, [4], [1], 0),
+        (TINY, [3, 5], [1, 1], 0),
+        (TINY, [5, 3, 3, 9], [2, 1, 2, 1], 1),
+        (TINY, [2, 2, 2], [1, 2, 1], 2),
+        (Geometry(9, 1, 1, 10), [6, 1], [1, 1], 0),
+        (Geometry(8, 3, 2, 10), [7, 2], [1, 2], 0),
+        (SMALL, [9, 2], [1, 2], 0),
+    ],
+)
+def test_completeness(geometry, row_counts, budgets, masked):
+    case = make_case(geometry, row_counts, budgets, masked)
+    writer = Writer(transcript())
+    body = prove(case, writer)
+    assert verify(case, body) == writer.transcript.state
+    assert prove(case) == body
+
+
+def test_completeness_with_kernels():
+    """Long enough for every jitted path: code 2^14, weights as a function of row blocks."""
+    case = make_case(Geometry(13, 1, 1, 20), [5, 2])
+    body = prove(case)
+    verify(case, body)
+    case.weights = [lambda start, stop, w=w: (w[0][start:stop], w[1][start:stop]) for w in case.weights]
+    assert prove(case) == body
+
+
+def test_weights_by_blocks(monkeypatch):
+    monkeypatch.setattr("zkjax.commitment.opening._WEIGHT_CELLS", 2 * TINY.row)
+    case = make_case(TINY, [5, 7, 2])
+    body = prove(case)
+    asked = []
+
+    def by_block(weights):
+        def block(start, stop):
+            asked.append(stop - start)
+            return weights[0][start:stop], weights[1][start:stop]
+
+        return block
+
+    case.weights = [by_block(w) for w in case.weights]
+    assert prove(case) == body and max(asked) == 2
+
+
+def test_recreated_from_the_seed(case):
+    again = [
+        commit(
+            c.rows,
+            kind=c.commitment.kind,
+            number=c.commitment.number,
+            budget=c.commitment.budget,
+            geometry=SMALL,
+            seed=c.seed,
+            mask=check_mask(case) if c.mask else None,
+        )
+        for c in case.committed
+    ]
+    assert prove(dataclasses.replace(case, committed=again)) == prove(case)
+
+
+def check_mask(case):
+    from zkjax.commitment import Mask
+
+    return Mask.of(SMALL, [c.rows for c in case.commitments], [c.budget for c in case.commitments])
+
+
+def test_two_openings_of_one_commitment():
+    """Shared weights in two proofs, each with a trace of its own."""
+    first, second = (make_case(TINY, [2, 3], [1, 2], seed=seed) for seed in (1, 2))
+    second.committed[1], second.weights[1] = first.committed[1], first.weights[1]
+    from commitment_cases import inner
+
+    second.value = inner(second.committed[0].rows, second.weights[0]) + inner(first.committed[1].rows, first.weights[1])
+    for case in (first, second):
+        verify(case, prove(case))
+
+
+def test_wrong_value_is_rejected(case):
+    for value in (case.value + 1, case.value + Ext(0, 1)):
+        with pytest.raises(VerificationError, match="opening"):
+            verify(case, prove(case, value=value), value=value)
+        with pytest.raises(VerificationError):
+            verify(case, prove(case), value=value)
+
+
+def changed(body, offset, kind, rng):
+    """The body with one field element plus one, or one bit flipped."""
+    if kind == "field":
+        value = (int.from_bytes(body[offset : offset + 8], "little") + 1) % P
+        return body[:offset] + value.to_bytes(8, "little") + body[offset + 8 :]
+    return body[:offset] + bytes([body[offset] ^ 1 << int(rng.integers(8))]) + body[offset + 1 :]
+
+
+def places(messages, rng):
+    """First, last and a random place of every message."""
+    for label, kind, offset, size in messages:
+        step = 8 if kind == "field" else 1
+        for at in {0, size // step - 1, int(rng.integers(size // step))}:
+            yield label, kind, offset + step * at
+
+
+def test_every_message_is_checked(case, recorded):
+    recorder, body = recorded
+    rng = np.random.default_rng(0)
+    labels = {label for label, *_ in recorder.messages}
+    assert labels == {
+        "row round", "mu", "folded padding", "folded pads", "level root", "salts", "columns", "siblings", "level round", "final vector",
+    }  # fmt: skip
+    for _, kind, offset in places(recorder.messages, rng):
+        with pytest.raises(REJECTED):
+            verify(case, changed(body, offset, kind, rng))
+
+
+def test_every_message_is_checked_by_an_equation(case):
+    """With the challenges frozen, no rejection comes from the transcript: each is an equation's or a path's."""
+    recorder = Recorder(Frozen())
+    body = prove(case, recorder)
+    verify(case, body, script=Frozen())
+    rng = np.random.default_rng(1)
+    for label, kind, offset in places(recorder.messages, rng):
+        with pytest.raises(VerificationError):
+            verify(case, changed(body, offset, kind, rng), script=Frozen())
+            pytest.fail(f"{label} at {offset} is not checked")
+
+
+def test_malformed_bodies(case, recorded):
+    recorder, body = recorded
+    for end in (0, 1, len(body) // 2, len(body) - 1):
+        with pytest.raises(FormatError):
+            verify(case, body[:end])
+    with pytest.raises(FormatError, match="after its last"):
+        verify(case, body + b"\0")
+    for label, kind, offset, _ in recorder.messages:
+        if kind == "field":
+            value = int.from_bytes(body[offset : offset + 8], "little") + P
+            bad = body[:offset] + min(value, 2**64 - 1).to_bytes(8, "little") + body[offset + 8 :]
+            with pytest.raises(FormatError, match="not below p"):
+                verify(case, bad)
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        with pytest.raises(REJECTED):
+            verify(case, rng.bytes(len(body)))
+
+
+def test_order_of_messages():
+    """Hiding messages before their challenges, and everything that is bound before the queries."""
+    script = Frozen()
+    prove(make_case(SMALL, [3, 5]), Writer(script))
+    events = script.events
+    assert events[:9] == ["opening", *["row round", "row fold"] * 4]
+    rest = ["mu", "eps", "folded padding", "folded pads", "level root", "queries", *["salts", "columns", "siblings"] * 2]
+    assert events[9 : 9 + len(rest)] == rest
+    assert events[9 + len(rest)] == "level batching"
+    assert events.index("final vector") < events.index("level queries")
+
+
+def test_mu_after_eps_would_accept_anything(case):
+    """Why the order matters: a prover who knows eps shifts mu so that a false value passes; one who does not is rejected."""
+
+    class Liar(Writer):
+        def elements(self, label, count, values=None):
+            if label == "mu":
+                values = ext.stack([ext.unstack(values)[0] - shift])
+            return super().elements(label, count, values)
+
+    def script():
+        return Frozen(seed=7)
+
+    draws, product = script(), Ext(1)
+    for _ in range(4):
+        product = product * draws.challenge("row fold")
+    eps = draws.challenge("eps")
+    shift = eps * product
+    false = case.value + 1
+    verify(case, prove(case, Liar(script()), false), value=false, script=script())
+    with pytest.raises(VerificationError):
+        verify(case, prove(case, Liar(transcript()), false), value=false)
+
+
+def test_rows_of_too_high_degree_are_rejected(case):
+    """A word far from the code: one more coefficient than the geometry allows."""
+    honest = case.committed[0]
+
+    class Far(type(honest)):
+        def polynomials(self, start):
+            pair = np.pad(super().polynomials(start), ((0, 0), (0, 200)))
+            pair[0, -1] = 1
+            return pair
+
+    far = Far(**{f.name: getattr(honest, f.name) for f in dataclasses.fields(honest)})
+    far = recommitted(far)
+    bad = dataclasses.replace(case, committed=[far, *case.committed[1:]])
+    with pytest.raises(VerificationError):
+        verify(bad, prove(bad))
+
+
+def recommitted(c):
+    """The same polynomials under a fresh tree."""
+    n = c.geometry.code
+    salts = np.frombuffer(c.salts(range(n)), dtype="<u4").reshape(n, 4).T
+    tag = tree_tag(c.commitment.kind, c.commitment.number)
+    tree = encode_tree(c.polynomials, c.commitment.entries, c.geometry.log_code, tag, salts)
+    return dataclasses.replace(c, tree=tree, commitment=dataclasses.replace(c.commitment, root=tree.root))
+
+
+def test_coefficients_beyond_the_budget_need_no_enforcement(case):
+    """Rows of budget 1 beside a budget of 2 may carry up to t random coefficients."""
+    weights, trace = case.committed
+    rng = np.random.default_rng(9)
+    longer = recommitted(dataclasses.replace(trace, padding=random_base(rng, *weights.padding.shape[1:], 1).T.repeat(5, axis=0)))
+    other = dataclasses.replace(case, committed=[weights, longer])
+    verify(other, prove(other))
+
+
+def test_recommitting_changes_nothing(case):
+    assert recommitted(case.committed[0]).commitment == case.commitments[0]
+
+
+def test_statement_is_bound(case, recorded):
+    _, body = recorded
+    weights, trace = case.commitments
+    changes = [
+        [dataclasses.replace(weights, number=5), trace],
+        [dataclasses.replace(weights, kind="shard"), trace],
+        [dataclasses.replace(weights, budget=1), trace],
+        [dataclasses.replace(weights, root=bytes(32)), trace],
+        [dataclasses.replace(weights, rows=4), trace],
+        [dataclasses.replace(weights, rows=2), trace],
+        [trace, weights],
+    ]
+    for commitments in changes:
+        with pytest.raises(REJECTED):
+            verify(case, body, commitments=commitments)
+    with pytest.raises(REJECTED):
+        verify(case, body, geometry=dataclasses.replace(SMALL, level_bits=19))
+
+
+def test_commitments_that_must_not_be_opened(case, recorded):
+    _, body = recorded
+    weights, trace = case.commitments
+    bad = [
+        [dataclasses.replace(weights, budget=0), trace],
+        [dataclasses.replace(weights, budget=3), trace],
+        [weights, dataclasses.replace(trace, budget=2)],
+        [weights, dataclasses.replace(trace, masked=False)],
+        [dataclasses.replace(weights, budget=1, masked=True), trace],
+    ]
+    for commitments in bad:
+        with pytest.raises(ConfigurationError):
+            check_opening(SMALL, commitments)
+        with pytest.raises(VerificationError, match="commitments"):
+            verify(case, body, commitments=commitments)
+    with pytest.raises(VerificationError, match="an eighth"):
+        verify(case, body, geometry=dataclasses.replace(SMALL, level_bits=60))
+
+
+def test_mask_for_another_opening_is_refused(case):
+    trace = case.committed[1]
+    for committed in ([trace], [*case.committed, case.committed[0], case.committed[0]]):
+        weights = [case.weights[1]] * len(committed)
+        with pytest.raises(ConfigurationError, match="mask rows"):
+            prove(dataclasses.replace(case, committed=committed, weights=weights))
+
+
+def test_verifier_reads_no_more_than_the_statement_needs(case, recorded):
+    """Sizes come from the statement: a statement with more rows asks for more bytes than the body has."""
+    _, body = recorded
+    weights, trace = case.commitments
+    huge = dataclasses.replace(weights, rows=1 << 20)
+    with pytest.raises(FormatError):
+        verify(case, body, commitments=[huge, trace])
+    assert isinstance(Reader(transcript(), body).raw("x", 1), bytes)

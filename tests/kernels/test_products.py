@@ -1,0 +1,59 @@
+"""Delayed reduction against Python integers."""
+
+import itertools
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from field_values import EXTENSION_EDGES, UINT64_EDGES
+
+from zkjax import extension as ext
+from zkjax.field import P
+from zkjax.kernels.products import add, fold, halves, inner, inner_products
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+def array(values):
+    return jnp.asarray(np.array(values, dtype=np.uint64))
+
+
+@pytest.mark.parametrize("terms", [1, 2, 5])
+def test_inner_on_edges(terms):
+    left, right = np.array(list(itertools.product(UINT64_EDGES, UINT64_EDGES)), dtype=np.uint64).T
+    pairs = [(np.roll(left, i), np.roll(right, 7 * i)) for i in range(terms)]
+    expected = [sum(int(a[i]) * int(b[i]) for a, b in pairs) % P for i in range(len(left))]
+    assert inner([(array(a), array(b)) for a, b in pairs]).tolist() == expected
+
+
+def test_inner_carries_through_many_products():
+    top = array([2**64 - 1])
+    assert inner([(top, top)] * 300).tolist() == [300 * (2**64 - 1) ** 2 % P]
+
+
+def over(field_degree, elements):
+    return tuple(map(jnp.asarray, ext.stack(elements)))[:field_degree]
+
+
+@pytest.mark.parametrize("degrees", list(itertools.product((1, 2), repeat=4)))
+def test_inner_products_over_both_fields(degrees):
+    left, right = zip(*itertools.product(EXTENSION_EDGES, EXTENSION_EDGES), strict=True)
+    columns = [left, right, left[::-1], np.roll(right, 5).tolist()]
+    columns = [[ext.lift(x) if d == 2 else ext.lift(x.c0) for x in c] for c, d in zip(columns, degrees, strict=True)]
+    a, b, c, d = (over(degree, column) for degree, column in zip(degrees, columns, strict=True))
+    expected = [w * x + y * z for w, x, y, z in zip(*columns, strict=True)]
+    result = inner_products([(a, b), (c, d)])
+    assert len(result) == max(degrees)
+    assert ext.unstack((*result, result[0] * 0)[:2]) == expected
+
+
+@pytest.mark.parametrize("degree", [1, 2])
+def test_fold_and_add(degree):
+    table, r = EXTENSION_EDGES[: len(EXTENSION_EDGES) // 2 * 2], EXTENSION_EDGES[-1]
+    table = table if degree == 2 else [ext.lift(x.c0) for x in table]
+    half = len(table) // 2
+    low, high = halves(over(degree, table))
+    assert ext.unstack(fold(low, high, over(2, [r]))) == [a + (b - a) * r for a, b in zip(table[:half], table[half:], strict=True)]
+    k = over(2, [r] * half)
+    for total in (add(low, k), add(k, low)):
+        assert ext.unstack(total) == [a + r for a in table[:half]]

@@ -1,0 +1,192 @@
+"""LogUp-GKR: the tree at every length class, a real lookup, and lying provers."""
+
+import random
+from collections import Counter
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from field_values import arrays_over_k
+
+from zkjax import extension as ext
+from zkjax import lookup, poly
+from zkjax.errors import UnsatisfiedWitnessError, VerificationError, ZkjaxError
+from zkjax.extension import ONE, ZERO, Ext
+from zkjax.field import P
+from zkjax.kernels.lookup import Tree
+from zkjax.kernels.sumcheck import eq_tables
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+LENGTHS = [1, 2, 4, 10, 11, 12, 13]  # 2^10 nodes and fewer run in kernels of fixed shape
+
+
+def leaves_of(p, q):
+    return jnp.asarray(np.array(p, dtype=np.uint64)), tuple(map(jnp.asarray, ext.stack(q)))
+
+
+def zero_sum(num_vars, seed=0):
+    """Fractions that cancel in pairs, shuffled."""
+    draw = random.Random(seed)
+    half = 1 << (num_vars - 1)
+    numerators = [draw.choice([0, 1, P - 1, draw.randrange(P)]) for _ in range(half)]
+    denominators = [e or ONE for e in arrays_over_k(draw, half)]
+    order = draw.sample(range(2 * half), 2 * half)
+    p, q = numerators + [-n % P for n in numerators], denominators * 2
+    return leaves_of([p[i] for i in order], [q[i] for i in order])
+
+
+def closed(num_vars, public):
+    """The argument, closed with what the leaves really are (the test's verifier knows them)."""
+    p_table, q_table = ext.from_base(np.asarray(public[0])), tuple(map(np.asarray, public[1]))
+
+    def protocol(hidden, leaves):
+        point, p, q = lookup.fractional_sum(hidden, num_vars, leaves)
+        hidden.require_zero("numerators", p - poly.evaluate(p_table, point))
+        hidden.require_zero("denominators", q - poly.evaluate(q_table, point))
+        return point
+
+    return protocol
+
+
+@pytest.mark.parametrize("num_vars", LENGTHS)
+def test_accepts(roles, num_vars):
+    leaves = zero_sum(num_vars)
+    point, verified = roles.accepts(closed(num_vars, leaves), leaves)
+    assert point == verified and len(point) == num_vars
+    assert roles.counts.pads == 1 + num_vars * (num_vars - 1)
+    assert roles.counts.triples == 2 * num_vars
+
+
+def test_one_leaf(roles):
+    leaves = leaves_of([0], [Ext(3, 4)])
+    roles.accepts(closed(0, leaves), leaves)
+    leaves = leaves_of([1], [Ext(3, 4)])
+    _, body = roles.prove(closed(0, leaves), leaves, check=False)
+    with pytest.raises(VerificationError):
+        roles.verify(closed(0, leaves), body)
+
+
+@pytest.mark.parametrize("num_vars", [1, 3, 10, 12])
+def test_root_is_the_sum(num_vars):
+    draw = random.Random(num_vars)
+    p, q = [draw.randrange(P) for _ in range(1 << num_vars)], [e or ONE for e in arrays_over_k(draw, 1 << num_vars)]
+    numerator, denominator = ZERO, ONE
+    for a, b in zip(p, q, strict=True):
+        numerator, denominator = numerator * b + denominator * a, denominator * b
+    assert Tree(num_vars, leaves_of(p, q)).root == (numerator, denominator)
+
+
+@pytest.mark.parametrize("num_vars", [0, 1, 9, 10, 11, 15, 21])
+def test_split_eq_tables(num_vars):
+    point = arrays_over_k(random.Random(num_vars), num_vars)
+    last, before = eq_tables(point)
+    assert ext.unstack(last) == ext.unstack(poly.eq_vector(point[-10:]))
+    if num_vars <= 10:
+        assert before is None
+    else:
+        assert all(np.array_equal(a, b) for a, b in zip(before, poly.eq_vector(point[:-10]), strict=True))
+
+
+# ---- a lookup as the circuit makes it ---------------------------------------------------------------------------
+def lookup_leaves(values, table, multiplicities, alpha):
+    """1/(alpha - v) for values, -m/(alpha - t) for the table's entries, 0/1 for the rest."""
+    p = [1] * len(values) + [-m % P for m in multiplicities]
+    q = [alpha - v for v in values] + [alpha - t for t in table]
+    size = 1 << poly.num_bits(len(p))
+    return leaves_of(p + [0] * (size - len(p)), q + [ONE] * (size - len(q)))
+
+
+TABLE = list(range(16))
+ALPHA = Ext(123456789, 987654321)
+
+
+def test_values_in_the_table(roles):
+    values = [random.Random(5).choice(TABLE) for _ in range(90)]
+    counts = Counter(values)
+    leaves = lookup_leaves(values, TABLE, [counts[t] for t in TABLE], ALPHA)
+    roles.accepts(closed(7, leaves), leaves)
+
+
+@pytest.mark.parametrize("wrong", [16, -1, P // 2])
+def test_one_value_outside_the_table(roles, wrong):
+    values = [random.Random(5).choice(TABLE) for _ in range(89)] + [wrong]
+    counts = Counter(values)
+    leaves = lookup_leaves(values, TABLE, [counts[t] for t in TABLE], ALPHA)
+    with pytest.raises(UnsatisfiedWitnessError, match="not in its table"):
+        roles.prove(closed(7, leaves), leaves)
+    _, body = roles.prove(closed(7, leaves), leaves, check=False)
+    with pytest.raises(VerificationError):
+        roles.verify(closed(7, leaves), body)
+
+
+def test_wrong_multiplicities(roles):
+    """One too many of one entry, and counts moved between entries."""
+    values = TABLE * 2
+    for multiplicities in ([3] + [2] * 15, [1, 3] + [2] * 14):
+        leaves = lookup_leaves(values, TABLE, multiplicities, ALPHA)
+        _, body = roles.prove(closed(6, leaves), leaves, check=False)
+        with pytest.raises(VerificationError):
+            roles.verify(closed(6, leaves), body)
+
+
+# ---- lying provers ----------------------------------------------------------------------------------------------
+def test_other_leaves_that_sum_to_zero(roles):
+    real, other = zero_sum(4, 1), zero_sum(4, 2)
+    _, body = roles.prove(closed(4, real), other, check=False)
+    with pytest.raises(VerificationError):
+        roles.verify(closed(4, real), body)
+
+
+@pytest.mark.parametrize("num_vars", [1, 3])
+def test_every_changed_element_is_rejected(roles, num_vars):
+    leaves = zero_sum(num_vars)
+    protocol = closed(num_vars, leaves)
+    _, body = roles.prove(protocol, leaves)
+    roles.rejects_every_change(protocol, body)
+    draw = random.Random(0)
+    for changed in (body[:-1], body + b"\0", b"\xff" * len(body), draw.randbytes(len(body)), bytes(len(body)), body[::-1]):
+        with pytest.raises(ZkjaxError):
+            roles.verify(protocol, changed)
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2, 3])
+def test_a_wrong_node_in_each_layer(roles, layer, monkeypatch):
+    """A prover whose tree is consistent above a layer and below it, but not there, and whose root is 0."""
+    leaves, honest = zero_sum(4, 3), Tree.rounds
+
+    def lying(tree, point, scale):
+        rounds = honest(tree, point, scale)
+        if len(point) == layer:
+            rounds._tables = rounds._tables.copy()
+            rounds._tables[0, 0, 0] ^= np.uint64(1)  # one numerator among the children
+        return rounds
+
+    monkeypatch.setattr(Tree, "rounds", lying)
+    with pytest.raises(UnsatisfiedWitnessError, match="lookup layer"):
+        roles.prove(closed(4, leaves), leaves)
+    _, body = roles.prove(closed(4, leaves), leaves, check=False)
+    with pytest.raises(VerificationError):
+        roles.verify(closed(4, leaves), body)
+
+
+def test_zero_challenges_are_refused(roles):
+    leaves = zero_sum(3)
+    protocol = closed(3, leaves)
+    _, body = roles.prove(protocol, leaves)
+
+    def with_zero(hidden, _):
+        draw = hidden.challenge
+        hidden.challenge = lambda label: ZERO if label == "lookup merge" else draw(label)
+        return protocol(hidden, None)
+
+    with pytest.raises(VerificationError, match="a challenge is 0"):
+        roles.verify(with_zero, body)
+
+
+def test_errors_are_accounted_for(roles):
+    """The sum's degree in alpha; degree 2 in each of 0 + 1 + ... rounds; lambda and merge of each layer."""
+    leaves = zero_sum(4)
+    roles.accepts(closed(4, leaves), leaves)
+    errors = {name: n for name, n in roles.verifier.errors.items() if name.startswith("lookup")}
+    assert errors == {"lookup: cleared numerator": 15, "lookup: rounds": 2 * 6, "lookup: combinations and merges": 8}

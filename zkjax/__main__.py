@@ -1,0 +1,145 @@
+"""The command line: ``python -m zkjax verify`` and ``inspect``. NumPy and the standard library only.
+
+Exit status: 0 for a valid proof, 1 for an invalid or malformed one, 2 for misuse.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+from .circuit import Circuit
+from .errors import ConfigurationError, FormatError, VerificationError, ZkjaxError
+from .proof import MAGIC, Proof
+from .soundness import TARGET
+from .verifier import verify_chain
+
+VALID, INVALID, MISUSE = 0, 1, 2
+
+
+def _range(text: str) -> tuple[int, int]:
+    try:
+        first, end = (int(part) for part in text.split(":"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIRST:END") from None
+    if not 0 <= first < end:
+        raise argparse.ArgumentTypeError(f"{text!r} is an empty range")
+    return first, end
+
+
+def _digest(text: str) -> bytes:
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        raw = b""
+    if len(raw) != 32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a digest of 64 hexadecimal digits")
+    return raw
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m zkjax", description="Verify proofs of training, and look into files.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    verify = commands.add_parser("verify", help="verify one proof or a chain of proofs, in order")
+    verify.add_argument("proofs", nargs="+", metavar="PROOF", help="proof files, in the order of their steps")
+    verify.add_argument("--circuit", required=True, metavar="FILE", help="the circuit that was trained")
+    verify.add_argument("--dataset", type=_digest, metavar="ROOT", help="required root of the dataset")
+    verify.add_argument("--initial", type=_digest, metavar="ROOT", help="required digest of the initial weights' commitment")
+    verify.add_argument("--seed", type=int, metavar="N", help="required seed of the batch schedule")
+    verify.add_argument("--steps", type=_range, metavar="A:B", help="required range of steps, B excluded")
+    verify.add_argument("--assume-bound", action="store_true", help="accept a first proof that does not range-check its initial weights")
+    verify.add_argument(
+        "--minimum-bits", type=float, default=TARGET, metavar="BITS", help=f"refuse proofs with less proven security (default {TARGET:g})"
+    )
+    verify.add_argument("--json", action="store_true", help="print the statements as JSON")
+    inspect = commands.add_parser("inspect", help="print what a circuit or proof file holds; verifies nothing")
+    inspect.add_argument("file", metavar="FILE")
+    return parser
+
+
+def _verify(arguments) -> int:
+    try:
+        circuit = Circuit.load(arguments.circuit)
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return MISUSE
+    except ZkjaxError as error:
+        print(f"error: the circuit file is not usable: {error}", file=sys.stderr)
+        return MISUSE
+    started = time.perf_counter()
+    try:
+        proofs = [Proof.load(path) for path in arguments.proofs]
+        statements, ledgers = verify_chain(
+            circuit,
+            proofs,
+            dataset=arguments.dataset,
+            initial=arguments.initial,
+            seed=arguments.seed,
+            steps=arguments.steps,
+            assume_bound=arguments.assume_bound,
+            minimum_bits=arguments.minimum_bits,
+        )
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return MISUSE
+    except ConfigurationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return MISUSE
+    except VerificationError as error:
+        print(f"INVALID: check {error}", file=sys.stderr)
+        return INVALID
+    except FormatError as error:
+        print(f"INVALID: malformed: {error}", file=sys.stderr)
+        return INVALID
+    seconds = time.perf_counter() - started
+    bits = -math.log2(sum(2.0**-ledger.bits for ledger in ledgers))
+    if arguments.json:
+        print(json.dumps({"valid": True, "bits": bits, "seconds": seconds, "statements": [s.to_json() for s in statements]}, indent=1))
+        return VALID
+    first, last = statements[0], statements[-1]
+    print(f"VALID: {len(statements)} proof{'s' * (len(statements) > 1)}, {bits:.1f} bits of proven security, verified in {seconds:.2f} s")
+    print(f"  circuit          {first.circuit.hex()}")
+    print(f"  dataset          {first.dataset.hex()} ({first.samples} samples)")
+    print(f"  schedule         seed {first.seed}, batches of {circuit.batch_size}")
+    print(f"  steps            {first.first_step}..{last.first_step + last.steps - 1}")
+    print(f"  initial weights  {first.initial_weights.hex()}")
+    print(f"  final weights    {last.final_weights.hex()}")
+    if first.assumed:
+        print("  ASSUMED          that the initial weights are within the bounds in the first statement: no proof here shows it")
+    if all(s.losses is not None for s in statements):
+        losses = [sum(x.factor * v for x, v in zip(circuit.losses, row, strict=True)) for s in statements for row in zip(*s.losses, strict=True)]
+        print("  losses           " + " ".join(f"{float(x):.6g}" for x in losses))
+    return VALID
+
+
+def _inspect(arguments) -> int:
+    try:
+        raw = Path(arguments.file).read_bytes()
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return MISUSE
+    try:
+        if raw.startswith(MAGIC):
+            proof = Proof.parse(raw, arguments.file)
+            print(f"proof file of {len(raw)} bytes (statement {len(proof.statement.canonical())}, body {len(proof.body)}); not verified here")
+            print(json.dumps(proof.statement.to_json(), indent=1))
+        else:
+            circuit = Circuit.load(arguments.file)
+            print(circuit)
+            print(f"digest {circuit.digest().hex()}")
+    except ZkjaxError as error:
+        print(f"INVALID: {error}", file=sys.stderr)
+        return INVALID
+    return VALID
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parsed = _parser().parse_args(arguments)
+    return _verify(parsed) if parsed.command == "verify" else _inspect(parsed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
