@@ -82,7 +82,9 @@ def test_field_stream_takes_the_first_canonical_word():
     assert field_stream(SEED, "x", 50).tolist() == [w[0] for w in words]
 
     def forged(state, block, length, last):
-        return np.array([[2**32 - 1] * 3, [2**32 - 1] * 3, [1, 2**32 - 1, 2**32 - 1], [2**32 - 1] * 3] + [[2**32 - 1] * 3] * 4, dtype=np.uint32)
+        return np.array(
+            [[2**32 - 1] * 3, [2**32 - 1] * 3, [1, 2**32 - 1, 2**32 - 1], [2**32 - 1] * 3] + [[2**32 - 1] * 3] * 4, dtype=np.uint32
+        )
 
     rejected = field_stream(SEED, "x", 3, forged)
     assert rejected.tolist() == [(2**64 - 1) % P] * 3

@@ -65,7 +65,16 @@ def test_triples_that_are_no_products(roles, name, slot):
 def test_malformed_proofs_raise_our_errors_only(roles):
     _, body = roles.prove(product_protocol, [U, V, W])
     draw = random.Random(0)
-    bodies = [body[:-1], body + b"\0", b"", body[:40], b"\xff" * len(body), draw.randbytes(len(body)), bytes(len(body)), body[16:] + body[:16]]
+    bodies = [
+        body[:-1],
+        body + b"\0",
+        b"",
+        body[:40],
+        b"\xff" * len(body),
+        draw.randbytes(len(body)),
+        bytes(len(body)),
+        body[16:] + body[:16],
+    ]
     for changed in bodies:
         with pytest.raises(ZkjaxError):
             roles.verify(product_protocol, changed)

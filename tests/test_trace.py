@@ -84,37 +84,52 @@ GRAPHS = {
     "tied": (lambda p, x, y: half_mean_square(relu(relu(x @ p["a"]) @ p["s"]) @ p["s"] @ p["b"], y), {**TWO, "s": normal(4, 4)}),
     "autoencoder": (lambda p, x, y: half_mean_square(relu(x @ p) @ p.T, x) + 0 * y[0, 0], normal(5, 4)),
     "used transposed": (lambda p, x, y: half_mean_square(relu(x @ p["a"].T) @ p["b"], y), {"a": normal(4, 5), "b": normal(4, 3)}),
-    "two heads": (lambda p, x, y: half_mean_square(mlp(p, x), y) + 0.25 * jnp.mean((relu(x @ p["a"]) @ p["h"] - y[:, :2]) ** 2),
-                  {**BIASED, "h": normal(4, 2)}),  # fmt: skip
-    "activation product": (lambda p, x, y: half_mean_square((relu(x @ p["a"]) * (x @ p["g"])) @ p["b"], y), {**TWO, "g": normal(5, 4, seed=7)}),
+    "two heads": (
+        lambda p, x, y: half_mean_square(mlp(p, x), y) + 0.25 * jnp.mean((relu(x @ p["a"]) @ p["h"] - y[:, :2]) ** 2),
+        {**BIASED, "h": normal(4, 2)},
+    ),
+    "activation product": (
+        lambda p, x, y: half_mean_square((relu(x @ p["a"]) * (x @ p["g"])) @ p["b"], y),
+        {**TWO, "g": normal(5, 4, seed=7)},
+    ),
     "square activation": (lambda p, x, y: half_mean_square(jnp.square(x @ p["a"]) @ p["b"], y), TWO),
     "scaled features": (lambda p, x, y: half_mean_square((relu(x @ p["a"]) * p["s"]) @ p["b"], y), {**TWO, "s": normal(4)}),
     "scalar parameter": (lambda p, x, y: half_mean_square(relu(x @ p["a"]) @ p["b"] * p["s"], y), {**TWO, "s": np.float32(0.5)}),
     "constants": (lambda p, x, y: half_mean_square(relu(2 * x @ p["a"] - 0.25) @ p["b"] / 3 + np.float32([1, 0.5, 0.1]), y), TWO),
     "normalised data": (lambda p, x, y: half_mean_square(relu((x - 0.1307) / 0.3081 @ p["a"]) @ p["b"], y), TWO),
     "constant matrix": (lambda p, x, y: half_mean_square(relu(x @ p["a"] @ np.eye(4, dtype=np.float32)[::-1]) @ p["b"], y), TWO),
-    "sum of ones": (lambda p, x, y: half_mean_square(relu(x @ p["a"]) @ jnp.ones((4, 3)) @ p["b"], y), {"a": normal(5, 4), "b": normal(3, 3)}),
+    "sum of ones": (
+        lambda p, x, y: half_mean_square(relu(x @ p["a"]) @ jnp.ones((4, 3)) @ p["b"], y),
+        {"a": normal(5, 4), "b": normal(3, 3)},
+    ),
     "stop gradient": (lambda p, x, y: half_mean_square(relu(x @ jax.lax.stop_gradient(p["a"])) @ p["b"], y), TWO),
     "unused": (lambda p, x, y: half_mean_square(relu(x @ p["a"]) @ p["b"], y), {**TWO, "z": normal(7)}),
     "reshapes": (lambda p, x, y: half_mean_square(relu((x @ p["a"]).reshape(2, 2, 2, 2)).reshape(4, 4) @ p["b"], y), TWO),
-    "slices": (lambda p, x, y: half_mean_square(jnp.concatenate([relu(x[:, :2] @ p["a"][:2]), x[:, 3:] @ p["a"][3:]], 1)[:, ::2] @ p["b"], y),
-               {"a": normal(5, 4), "b": normal(4, 3)}),  # fmt: skip
+    "slices": (
+        lambda p, x, y: half_mean_square(jnp.concatenate([relu(x[:, :2] @ p["a"][:2]), x[:, 3:] @ p["a"][3:]], 1)[:, ::2] @ p["b"], y),
+        {"a": normal(5, 4), "b": normal(4, 3)},
+    ),
     "flip and pad": (lambda p, x, y: half_mean_square(jnp.pad(relu(x @ p["a"])[:, ::-1], ((0, 0), (1, 0)))[:, :4] @ p["b"], y), TWO),
     "one sample's row": (lambda p, x, y: half_mean_square(mlp(p, x)[2], y[2]), BIASED),
     "mean pool": (lambda p, x, y: half_mean_square(relu(x @ p["a"]).mean(axis=1, keepdims=True) * p["b"][0] + p["b"][1], y), TWO),
-    "batched dot": (lambda p, x, y: half_mean_square(jnp.einsum("bi,gij->bj", relu(jnp.einsum("bk,kj->bj", x, p["a"])), p["c"]), y),
-                    {"a": normal(5, 4), "c": normal(2, 4, 3)}),  # fmt: skip
-    "attention-like": (lambda p, x, y: half_mean_square(((x @ p["a"]) @ (x @ p["a"]).T) @ x @ p["c"], y), {"a": normal(5, 4), "c": normal(5, 3)}),
+    "batched dot": (
+        lambda p, x, y: half_mean_square(jnp.einsum("bi,gij->bj", relu(jnp.einsum("bk,kj->bj", x, p["a"])), p["c"]), y),
+        {"a": normal(5, 4), "c": normal(2, 4, 3)},
+    ),
+    "attention-like": (
+        lambda p, x, y: half_mean_square(((x @ p["a"]) @ (x @ p["a"]).T) @ x @ p["c"], y),
+        {"a": normal(5, 4), "c": normal(5, 3)},
+    ),
     "jit, remat, custom_jvp": (lambda p, x, y: half_mean_square(jax.jit(jax.checkpoint(lambda p, x: mlp(p, x)))(p, x), y), BIASED),
 }
-ROUNDED = {"constants", "normalised data", "squared_error", "l2_loss", "linear loss", "weighted loss", "mean pool", "product loss"}
+ROUNDED = dict.fromkeys(("constants", "normalised data", "squared_error", "weighted loss", "product loss"), 4e-4) | {"linear loss": 2e-3}
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_graph_without_rounding_is_jax(name):
     loss, params = GRAPHS[name]
     circuit = trace(loss, optax.sgd(1 / 8), params, batch=(X, Y), chunk=2)
-    agrees(circuit, loss, params, (X, Y), tolerance=3e-4 if name in ROUNDED else 3e-6)
+    agrees(circuit, loss, params, (X, Y), tolerance=ROUNDED.get(name, 3e-6))
     assert trace(loss, optax.sgd(1 / 8), params, batch=(X, Y), chunk=2).digest() == circuit.digest()
     assert Circuit.from_json(json.loads(json.dumps(circuit.to_json()))) == circuit
 
@@ -173,7 +188,8 @@ def test_loss_is_the_quadratic_form_of_the_error():
 class Linen(flax.linen.Module):
     @flax.linen.compact
     def __call__(self, x):
-        return flax.linen.Dense(3)(relu(flax.linen.Dense(4)(x)))
+        x = relu(flax.linen.Dense(4)(x))
+        return flax.linen.Dense(3)(x)
 
 
 class Nnx(nnx.Module):
@@ -223,7 +239,7 @@ P = normal(5, 3)
 REFUSED = {
     "maximum": (lambda p, x, y: jnp.sum((jnp.maximum(x @ p, 0) - y) ** 2), r"'max'.*test_trace\.py:\d+.*jax\.nn\.relu"),
     "tanh": (lambda p, x, y: jnp.sum((jnp.tanh(x @ p) - y) ** 2), r"'tanh'.*test_trace\.py:\d+.*ReLU"),
-    "softmax": (lambda p, x, y: optax.losses.softmax_cross_entropy(x @ p, y).mean(), r"'(reduce_max|exp|stop_gradient|log|max)'.*test_trace"),
+    "softmax": (lambda p, x, y: optax.losses.softmax_cross_entropy(x @ p, y).mean(), "'reduce_max'.*ReLU"),
     "division": (lambda p, x, y: jnp.sum(y / (x @ p)), "'div'.*constants only"),
     "absolute": (lambda p, x, y: jnp.sum(jnp.abs(x @ p - y)), "'abs'|'sign'"),
     "scan": (lambda p, x, y: jnp.sum(jax.lax.scan(lambda c, r: (c + r @ p, None), jnp.zeros(3), x)[0]), "'scan'.*loop in Python"),
@@ -259,8 +275,8 @@ def test_location_is_the_users_line():
         (optax.sgd(0.1, momentum=0.9), "momentum"),
         (optax.adam(1e-3), "momentum, Adam"),
         (optax.chain(optax.add_decayed_weights(1e-2), optax.sgd(0.1)), "weight decay"),
-        (optax.chain(optax.clip(1.0), optax.sgd(0.1)), "'clamp'.*clipping|clip"),
-        (optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1)), "primitive"),
+        (optax.chain(optax.clip(1.0), optax.sgd(0.1)), "update is not -rate .* gradient.*'max'"),
+        (optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1)), "update is not"),
         (optax.sgd(optax.linear_schedule(0.1, 0.0, 10)), "steps="),
         (lambda g: g, "optax optimizer"),
     ],
@@ -283,6 +299,7 @@ def test_bad_arguments():
         (P, (X, Y[:3]), "batch"),
         (P, (X[:0], Y[:0]), "batch"),
         (P, X, "tuple"),
+        (P, (X,), "does not take params and the 1 arrays"),
         (P, (X.astype(complex), Y), "real"),
         (P * np.nan, good, "finite"),
         ({}, good, "no arrays"),
@@ -399,3 +416,19 @@ def test_precision_refuses_nonsense():
 def test_tracing_leaves_the_users_jax_alone():
     trace(GRAPHS["bias"][0], optax.sgd(1 / 8), BIASED, batch=(X, Y))
     assert not jax.config.jax_enable_x64 and jnp.ones(1).dtype == jnp.float32
+
+
+def test_an_auditor_traces_the_same_circuit_without_data():
+    loss, params = GRAPHS["bias"]
+    precision = Precision(activation_bits=12, gradient_scale=14, gradient_bits=14, data_bits=(10, 10), table_bits=16)
+    circuit = trace(loss, optax.sgd(1 / 8), params, batch=(X, Y), precision=precision)
+    shapes = lambda tree: jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)  # noqa: E731
+    assert trace(loss, optax.sgd(1 / 8), shapes(params), batch=shapes((X, Y)), precision=precision).digest() == circuit.digest()
+
+
+def test_circuit_holds_no_paths_and_no_values_of_the_batch():
+    loss, params = GRAPHS["bias"]
+    text = json.dumps(trace(loss, optax.sgd(1 / 8), {**params, "p": params["p"] + 20}, batch=(X, Y)).to_json())
+    assert ".py" not in text and __file__ not in text and "widened" in text
+    other = trace(loss, optax.sgd(1 / 8), {**params, "p": params["p"] + 20.01}, batch=(X * 0.99, Y * 0.99))
+    assert json.dumps(other.to_json()) == text

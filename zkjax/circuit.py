@@ -254,7 +254,7 @@ class Circuit:
                 if self.nodes[update.node].shape != parameter.shape:
                     raise FormatError(f"the update of {parameter.path} of shape {parameter.shape} reads {self.describe(update.node)}")
                 if len(update.rates) != 1 and len(update.rates) != self.max_steps:
-                    raise FormatError(f"the update of {parameter.path} has {len(update.rates)} rates; expected 1, or one for each of max_steps")
+                    raise FormatError(f"the update of {parameter.path} has {len(update.rates)} rates; expected 1 or {self.max_steps}")
         for loss in self.losses:
             if self.nodes[loss.node].shape != ():
                 raise FormatError(f"a loss is not a scalar: {self.describe(loss.node)}")
@@ -351,31 +351,13 @@ class Circuit:
     @staticmethod
     def from_json(data: dict) -> "Circuit":
         """Rebuild and check a circuit from its JSON form."""
-        _keys(data, "circuit", ("format", "version", "weight_scale", "table_bits", "max_steps", "inputs", "parameters", "nodes", "losses", "notes"))
+        lists = ("inputs", "parameters", "nodes", "losses", "notes")
+        _keys(data, "circuit", ("format", "version", "weight_scale", "table_bits", "max_steps", *lists))
         if data["format"] != "zkjax circuit":
             raise FormatError(f"circuit: format is {data['format']!r}, expected 'zkjax circuit'")
-        if data["version"] != FORMAT_VERSION:
+        if type(data["version"]) is not int or data["version"] != FORMAT_VERSION:
             raise FormatError(f"circuit: version {data['version']!r}, this zkjax reads version {FORMAT_VERSION}")
-        nodes: list[Node] = []
-        for i, item in enumerate(_list(data["nodes"], "nodes")):
-            where = f"nodes[{i}]"
-            _keys(item, where, ("op", "inputs", "scale", "label"), open_ended=True)
-            attributes = {k: _tupled(v, f"{where}.{k}") for k, v in item.items() if k not in ("op", "inputs", "scale", "label")}
-            if not isinstance(item["op"], str) or item["op"] not in _ATTRIBUTES:
-                raise FormatError(f"{where}: unknown operation {item['op']!r}")
-            if set(attributes) != set(_ATTRIBUTES[item["op"]]):
-                raise FormatError(f"{where}: attributes {sorted(attributes)}, expected {sorted(_ATTRIBUTES[item['op']])}")
-            inputs = _ints(item["inputs"], f"{where}.inputs", 0, i - 1)
-            if not isinstance(item["label"], str):
-                raise FormatError(f"{where}.label: not a string")
-            try:
-                shape = infer_shape(item["op"], [nodes[j].shape for j in inputs], attributes, data)
-            except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
-                raise FormatError(f"{where}: {item['op']} with malformed attributes ({error})") from None
-            if math.prod(shape) >= 2**40:
-                raise FormatError(f"{where}: shape {shape} is too large")
-            nodes.append(Node(item["op"], inputs, shape, attributes, _int(item["scale"], f"{where}.scale", -(2**16), 2**16), item["label"]))
-        last = len(nodes) - 1
+        last = len(_list(data["nodes"], "nodes")) - 1
         inputs = []
         for i, item in enumerate(_list(data["inputs"], "inputs")):
             _keys(item, f"inputs[{i}]", ("name", "shape", "scale", "bits"))
@@ -400,7 +382,27 @@ class Circuit:
                         _ints(update["rates"], f"{where}.updates[{j}].rates", -LIMIT, LIMIT),
                     )
                 )
-            parameters.append(Parameter(_text(item["path"], f"{where}.path"), _ints(item["shape"], f"{where}.shape", 1, 2**32), tuple(updates)))
+            shape = _ints(item["shape"], f"{where}.shape", 1, 2**32)
+            parameters.append(Parameter(_text(item["path"], f"{where}.path"), shape, tuple(updates)))
+        shapes = {"inputs": [{"shape": x.shape} for x in inputs], "parameters": [{"shape": p.shape} for p in parameters]}
+        nodes: list[Node] = []
+        for i, item in enumerate(_list(data["nodes"], "nodes")):
+            where = f"nodes[{i}]"
+            _keys(item, where, ("op", "inputs", "scale", "label"), open_ended=True)
+            attributes = {k: _tupled(v, f"{where}.{k}") for k, v in item.items() if k not in ("op", "inputs", "scale", "label")}
+            if not isinstance(item["op"], str) or item["op"] not in _ATTRIBUTES:
+                raise FormatError(f"{where}: unknown operation {item['op']!r}")
+            if set(attributes) != set(_ATTRIBUTES[item["op"]]):
+                raise FormatError(f"{where}: attributes {sorted(attributes)}, expected {sorted(_ATTRIBUTES[item['op']])}")
+            reads = _ints(item["inputs"], f"{where}.inputs", 0, i - 1)
+            label = _text(item["label"], f"{where}.label")
+            try:
+                shape = infer_shape(item["op"], [nodes[j].shape for j in reads], attributes, shapes)
+            except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+                raise FormatError(f"{where}: {item['op']} with malformed attributes ({error})") from None
+            if math.prod(shape) >= 2**40:
+                raise FormatError(f"{where}: shape {shape} is too large")
+            nodes.append(Node(item["op"], reads, shape, attributes, _int(item["scale"], f"{where}.scale", -(2**16), 2**16), label))
         losses = []
         for i, item in enumerate(_list(data["losses"], "losses")):
             _keys(item, f"losses[{i}]", ("node", "factor"))
@@ -652,6 +654,7 @@ def _ints(value, where: str, low: int, high: int) -> tuple[int, ...]:
 
 
 def _text(value, where: str) -> str:
-    if not isinstance(value, str):
-        raise FormatError(f"{where}: expected a string")
+    """A string that is safe to print: no control characters, no terminal escapes."""
+    if not isinstance(value, str) or not value.isprintable():
+        raise FormatError(f"{where}: expected a string of printable characters")
     return value

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+from math import prod
 
 import numpy as np
 
@@ -190,7 +191,8 @@ def _weights(layout: Layout, by_key: dict, rows: int, row: int):
     from .witness import aligned
 
     keys = [key for key in layout.shapes if key in by_key]
-    built = over_sites(outer_sum, [(aligned(by_key[key], layout.shapes[key]),) for key in keys])
+    arguments = [(aligned(by_key[key], layout.shapes[key]),) for key in keys]
+    built = over_sites(outer_sum, arguments, [prod(layout.shapes[key]) for key in keys])
     tables = dict(zip(keys, built, strict=True))
     zeros = {key: (np.zeros(shape, dtype=np.uint64),) * 2 for key, shape in layout.shapes.items() if key not in tables}
     tables |= zeros

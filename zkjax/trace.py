@@ -42,6 +42,9 @@ def trace(loss, optimizer, params, *, batch, precision: Precision | None = None,
     steps:     the number of steps for which a learning-rate schedule is tabulated; not needed for a constant rate.
     chunk:     the number of steps that one proof is planned to hold: bounds must hold for it, and table sizes suit it.
 
+    The circuit is public, and holds nothing of params and batch but the formats chosen to hold them. With every format
+    given in ``precision``, shapes suffice: an auditor gets the same digest from the same source without the data.
+
     Raises: UnsupportedOperationError - no exact counterpart; names the primitive and the line of the user's source.
             PrecisionError - a bound could reach 2^63 within ``chunk`` steps. DataError - malformed params or batch.
     """
@@ -52,7 +55,7 @@ def trace(loss, optimizer, params, *, batch, precision: Precision | None = None,
     batch = _batch(batch)
     program = _program(loss, params, leaves, batch)
     rates = _learning_rates(optimizer, params, leaves, steps)
-    formats = _default_formats(program, leaves, batch, precision, rates)
+    formats = _default_formats(program, batch, precision)
     circuit, kinds = _emit(program, rates, leaves, formats, steps)
     seen = _largest_values(circuit, leaves, batch)
     if seen is not None:
@@ -62,8 +65,8 @@ def trace(loss, optimizer, params, *, batch, precision: Precision | None = None,
             circuit, kinds = _emit(program, rates, leaves, formats, steps)
     circuit = _with_tables(circuit, precision, min(chunk, steps or chunk))
     circuit.check()
-    initial = tuple(2 ** (exact.coarse_shift(leaf.largest, circuit.weight_scale, circuit.table_bits) + circuit.table_bits - 1) for leaf in leaves)
-    circuit.bounds(initial, min(chunk, steps or chunk))
+    shifts = (exact.coarse_shift(leaf.largest, circuit.weight_scale, circuit.table_bits) for leaf in leaves)
+    circuit.bounds(tuple(2 ** (s + circuit.table_bits - 1) for s in shifts), min(chunk, steps or chunk))
     return circuit
 
 
@@ -90,7 +93,7 @@ def _parameters(params) -> list[_Leaf]:
     for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
         # nnx.State wraps each array in a variable, whose attribute is no part of the user's path
         keys = [k for k in path if not (isinstance(k, jax.tree_util.GetAttrKey) and k.name == "value")]
-        name = jax.tree_util.keystr(tuple(keys), simple=True, separator="/")
+        name = jax.tree_util.keystr(tuple(keys), simple=True, separator="/") or "params"
         known = not isinstance(leaf, jax.ShapeDtypeStruct)
         if known and not hasattr(leaf, "dtype"):
             leaf = np.asarray(leaf, dtype=np.float32)
@@ -129,6 +132,12 @@ def _batch(batch) -> tuple:
 
 def _program(loss, params, leaves, batch) -> "_Program":
     """Stage one: the loss and the gradients as expressions."""
+    try:
+        inspect.signature(loss).bind(params, *batch)
+    except ValueError:  # a callable without a signature
+        pass
+    except TypeError as error:
+        raise DataError(f"loss(params, *batch) does not take params and the {len(batch)} arrays of the batch: {error}") from None
     structure = jax.tree.structure(params)
     shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
     data = [jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype)) for x in batch]
@@ -150,7 +159,7 @@ def _program(loss, params, leaves, batch) -> "_Program":
     parameters = [graph.node("param", (), (i,), leaf.shape) for i, leaf in enumerate(leaves)]
     inputs = [graph.node("input", (), (i,), x.shape) for i, x in enumerate(data)]
     seed = _Known.uniform(1, (), tagged=True)
-    value, *gradients = _interpret(graph, closed, [*parameters, seed, *inputs])
+    value, *gradients = _interpret(graph, closed, [*parameters, seed, *inputs], "the loss or its gradient")
     for expression, leaf in zip(parameters, leaves, strict=True):
         graph.labels[expression] = leaf.path
     for expression, name in zip(inputs, names, strict=True):
@@ -256,7 +265,7 @@ def _objects(*values) -> np.ndarray:
 
 
 def _rational(value, dtype):
-    if dtype == bool:
+    if np.dtype(dtype).kind == "b":
         return bool(value)
     if not np.isfinite(value):
         raise _Refusal(f"the constant {value} is not finite")
@@ -354,6 +363,7 @@ class _Graph:
         for c, x in terms:
             if isinstance(x, _Known):
                 if x.scalar == 0:
+                    tagged = tagged or x.tagged
                     continue
                 x = self.tensor(x)
             if x.op == "linear" and len(x.inputs) == 1:
@@ -658,9 +668,9 @@ def _maximum(graph, eqn, x, y, inside_custom_jvp):
 def _convert(graph, eqn, x):
     kind = jnp.dtype(eqn.params["new_dtype"])
     if isinstance(x, _Mask):
-        return x if kind == bool else graph.tensor(x)
+        return x if kind.kind == "b" else graph.tensor(x)
     if isinstance(x, _Known):
-        return _map(lambda v: bool(v) if kind == bool else Fraction(v), x.shape, x)
+        return _map(lambda v: bool(v) if kind.kind == "b" else Fraction(v), x.shape, x)
     if not jnp.issubdtype(kind, jnp.floating) and jnp.issubdtype(eqn.invars[0].aval.dtype, jnp.floating):
         raise _Refusal(f"conversion of a tensor to {kind} rounds or truncates; keep it floating-point")
     return x
@@ -742,12 +752,11 @@ RULES = {
     "split": _split,
     "rev": _reverse,
     "convert_element_type": _convert,
-    **dict.fromkeys(
-        ("copy", "copy_p", "stop_gradient", "reduce_precision", "optimization_barrier", "sharding_constraint"), lambda graph, eqn, *x: list(x)
-    ),
+    **dict.fromkeys(("copy", "stop_gradient", "reduce_precision", "sharding_constraint"), lambda graph, eqn, x: x),
+    "optimization_barrier": lambda graph, eqn, *x: list(x),
 }
 
-CALLS = ("jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
+CALLS = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 
 CURES = {
     "max": "use jax.nn.relu(x) for ReLU",
@@ -767,8 +776,8 @@ CURES = {
 }
 
 
-def _interpret(graph, closed, arguments, inside_custom_jvp=False) -> list:
-    """Run a jaxpr on expressions and constants; nested jaxprs are flattened."""
+def _interpret(graph, closed, arguments, place: str, inside_custom_jvp=False) -> list:
+    """Run a jaxpr on expressions and constants; nested jaxprs are flattened. place: where, if JAX does not know the line."""
     jaxpr = closed.jaxpr if isinstance(closed, ClosedJaxpr) else closed
     constants = closed.consts if isinstance(closed, ClosedJaxpr) else ()
     environment = dict(zip(jaxpr.invars, arguments, strict=True))
@@ -780,11 +789,11 @@ def _interpret(graph, closed, arguments, inside_custom_jvp=False) -> list:
 
     for eqn in jaxpr.eqns:
         values = [read(x) for x in eqn.invars]
-        name = eqn.primitive.name
+        name, where = eqn.primitive.name, source_info_util.summarize(eqn.source_info) or place
         inner = next((p for p in eqn.params.values() if isinstance(p, (ClosedJaxpr, Jaxpr))), None)
         try:
             if name in CALLS and inner is not None:
-                results = _interpret(graph, inner, values, inside_custom_jvp or name == "custom_jvp_call")
+                results = _interpret(graph, inner, values, where, inside_custom_jvp or name == "custom_jvp_call")
             elif name in ("max", "min") and not all(isinstance(x, _Known) for x in values):
                 if name == "min":
                     raise _Refusal(CURES["min"])
@@ -796,7 +805,7 @@ def _interpret(graph, closed, arguments, inside_custom_jvp=False) -> list:
             else:
                 raise _Refusal(CURES.get(name, "it has no exact counterpart; use linear operations, products and ReLU"))
         except _Refusal as error:
-            where, shapes = source_info_util.summarize(eqn.source_info), [tuple(x.aval.shape) for x in eqn.invars]
+            shapes = [tuple(x.aval.shape) for x in eqn.invars]
             raise UnsupportedOperationError(f"primitive '{name}' on shapes {shapes} at {where}: {error}") from None
         for variable, value in zip(eqn.outvars, results if isinstance(results, list) else [results], strict=True):
             environment[variable] = value
@@ -838,7 +847,11 @@ def _learning_rates(optimizer, params, leaves, steps) -> list[tuple[Fraction, ..
     weights = [graph.node("param", (), (i,), x.shape) for i, x in enumerate(leaves)]
     known = [_Known(k.values, k.shape, True) for k in (_Known.of(x) for x in first)]  # tagged: depends on the step
     rates, changing = [], False
-    for gradient, leaf, result in zip(gradients, leaves, _interpret(graph, closed, [*gradients, *known, *weights]), strict=True):
+    try:
+        results = _interpret(graph, closed, [*gradients, *known, *weights], "the optimizer")
+    except UnsupportedOperationError as error:
+        raise UnsupportedOperationError(f"the optimizer's update is not -rate * gradient; use optax.sgd(rate). {error}") from None
+    for gradient, leaf, result in zip(gradients, leaves, results, strict=True):
         if isinstance(result, _Known) and result.scalar == 0:
             c, base = Fraction(0), gradient
         else:
@@ -1077,7 +1090,8 @@ class _Emitter:
         for g, leaf in zip(trained, self.leaves, strict=True):
             for _, x in _terms(g) if g is not None else ():
                 self.labels.setdefault(x, f"{leaf.path} gradient")
-        for x in demands.needed:
+        leaves = [x for x in graph.expressions if x.op in ("input", "param")]  # also those that nothing reads: they are committed
+        for x in dict.fromkeys((*leaves, *demands.needed)):
             self.values[x] = self._narrowed(x, self._emit(x), demands)
         parameters, needed = self._updates(trained, rates)
         losses = tuple(self._loss(*loss) for loss in demands.losses)
@@ -1173,8 +1187,8 @@ class _Emitter:
             factor = _common(rounded)
             integers = [int(r / factor) for r in rounded]
             if max(map(abs, integers)) >= 2**62:
-                raise PrecisionError(f"{label}: coefficients of very different size ({float(min(map(abs, rationals)))} and "
-                                     f"{float(max(map(abs, rationals)))}) cannot be aligned; bring them closer together")  # fmt: skip
+                low, high = (float(f(map(abs, rationals))) for f in (min, max))
+                raise PrecisionError(f"{label}: coefficients {low} and {high} of a sum cannot be aligned; bring them closer together")
         return factor, tuple(integers)
 
     def _narrowed(self, x, value, demands: _Demands) -> tuple[Fraction, int]:
@@ -1184,12 +1198,17 @@ class _Emitter:
         if forced:
             if self.builder.nodes[node].op == "rescale" and factor > 0:
                 return value
-        elif x not in demands.narrow or self._is_operand(x, node):
+        elif x not in demands.narrow or self._is_operand(x, factor, node):
             return value
         return self._rescaled(x, factor, node)
 
-    def _is_operand(self, x, node: int) -> bool:
-        """Whether a node may be read by a product as it is: committed tensors or parameters, within the format."""
+    def _is_operand(self, x, factor: Fraction, node: int) -> bool:
+        """Whether a node may be read by a product as it is: committed tensors or parameters, within the format.
+
+        A constant such as 1/3 is better absorbed by a rescale than carried on into the rounding of a learning rate.
+        """
+        if factor.denominator & (factor.denominator - 1):
+            return False
         reach, bound = self.builder.reach[node], self.builder.bounds[node]
         return "param" in reach and reach <= _FIXED | {"param"} or reach <= _FIXED and bound <= 2 ** self.formats.of(x.tagged)[1]
 
@@ -1199,7 +1218,9 @@ class _Emitter:
         target = factor * 2**scale
         n, shift = _dyadic(target, CONSTANT_BITS)
         if shift > 62:
-            raise PrecisionError(f"{label}: the constant {float(factor)} is too small for a scale of {scale} bits; use a larger gradient_scale")
+            raise PrecisionError(
+                f"{label}: the constant {float(factor)} is too small for {scale} bits after the point; raise the format's scale"
+            )
         if shift <= 0:  # already as coarse as the format: the quotient is the integer itself
             shift, n, result = 0, 1 if factor > 0 else -1, abs(factor)
         else:
@@ -1221,6 +1242,7 @@ class _Emitter:
             uses.append([])
             for c, x in _terms(g) if g is not None else ():
                 factor, node = self.values[x]
+                self._check_update(leaf, node)
                 whole = c * factor
                 s = _valuation(whole)
                 wanted = tuple(r * whole * Fraction(2) ** s for r in rate)
@@ -1231,19 +1253,34 @@ class _Emitter:
                 needed = max(needed, b + s)
                 self._note_rates(leaf, rate, wanted, n, b)
         needed = needed or self.weight_scale
-        parameters = tuple(
-            Parameter(leaf.path, leaf.shape, tuple(Update(node, tuple(v * 2 ** max(0, self.weight_scale - b) for v in n)) for node, n, b in use))
-            for leaf, use in zip(self.leaves, uses, strict=True)
+
+        def update(node, n, b):
+            return Update(node, tuple(v * 2 ** max(0, self.weight_scale - b) for v in n))
+
+        parameters = (
+            Parameter(leaf.path, leaf.shape, tuple(update(*use) for use in using)) for leaf, using in zip(self.leaves, uses, strict=True)
         )
-        return parameters, needed
+        return tuple(parameters), needed
+
+    def _check_update(self, leaf, node: int):
+        """A parameter stays an exact integer only while its update reads no parameter."""
+        nodes, reach, stack = self.builder.nodes, self.builder.reach, [node]
+        while stack:
+            i = stack.pop()
+            if "param" in reach[i] or nodes[i].op == "dot" and any("param" in reach[j] for j in nodes[i].inputs):
+                raise UnsupportedOperationError(
+                    f"the update of parameter {leaf.path} depends on a parameter without rounding in between; penalties on weights and "
+                    f"products of parameters would have to round a parameter at every step. Leave them out"
+                )
+            if nodes[i].op in LINEAR_OPS:
+                stack.extend(nodes[i].inputs[: 1 if nodes[i].op == "scale" else None])
 
     def _note_rates(self, leaf, rate, wanted, n, b):
         errors = [(abs(Fraction(v, 2**b) / w - 1) if w else Fraction(0), t) for t, (v, w) in enumerate(zip(n, wanted, strict=True))]
         error, t = max(errors)
         if len(n) > 1:
-            name = "schedule"
             self.notes.append(
-                f"learning rate: {name} of {len(n)} steps as n * 2^-{b}, n = {min(n)}..{max(n)} "
+                f"learning rate: schedule of {len(n)} steps as n * 2^-{b}, n = {min(n)}..{max(n)} "
                 f"(largest relative error {float(error):.1e}, at step {t})"
             )
         elif error:
@@ -1292,7 +1329,7 @@ def _common(rationals) -> Fraction:
 # ---- formats ---------------------------------------------------------------------------------------------------------
 
 
-def _default_formats(program, leaves, batch, precision: Precision, rates) -> _Formats:
+def _default_formats(program, batch, precision: Precision) -> _Formats:
     a = precision.activation_scale
     bits = a + 3 if precision.activation_bits is None else precision.activation_bits
     gradient_bits = 13 if precision.gradient_bits is None else precision.gradient_bits
@@ -1346,14 +1383,15 @@ def _widened(formats: _Formats, circuit: Circuit, kinds, seen, precision: Precis
         changes[f"{name}_bits"] = needed if fixed_scale else min(needed, MAX_FORMAT_BITS)
         if not fixed_scale:
             changes["gradient_scale"] = scale - max(0, needed - MAX_FORMAT_BITS)
+        value = f"a value of {largest * 2.0**-scale:.3g} on the given batch"
         if changes[f"{name}_bits"] > 19 or changes.get("gradient_scale", 0) < 0:
             raise PrecisionError(
-                f"{circuit.describe(where)}: a value of {largest * 2.0**-scale:.3g} on the given batch needs {needed} bits at scale {scale}, "
-                f"beyond the largest table; scale data or parameters down, or use a smaller Precision.{name}_scale"
+                f"{circuit.describe(where)}: {value} needs {needed} bits at scale {scale}, beyond the largest table; "
+                f"scale data or parameters down, or use a smaller Precision.{name}_scale"
             )
+        chosen = changes.get("gradient_scale", scale) if tagged else scale
         notes.append(
-            f"{name} format widened to {changes[f'{name}_bits']} bits at scale {changes.get('gradient_scale', scale) if tagged else scale}: "
-            f"a value of {largest * 2.0**-scale:.3g} on the given batch left less than two bits of headroom"
+            f"{name} format widened to {changes[f'{name}_bits']} bits at scale {chosen}: the batch left less than two bits of headroom"
         )
     return _Formats(**{**formats.__dict__, **changes, "notes": (*formats.notes, *notes)}) if changes else formats
 
@@ -1363,7 +1401,9 @@ def _with_tables(circuit: Circuit, precision: Precision, chunk: int) -> Circuit:
     least = max([circuit.nodes[i]["bits"] + 1 for i in circuit.of("rescale")] + [x.bits + 1 for x in circuit.inputs] + [4])
     if precision.table_bits is not None:
         if precision.table_bits < least:
-            raise PrecisionError(f"Precision.table_bits is {precision.table_bits}, but the formats need tables of {least} bits; use fewer bits")
+            raise PrecisionError(
+                f"Precision.table_bits is {precision.table_bits}, but the formats need {least}; use fewer bits in the formats"
+            )
         return circuit.with_table_bits(precision.table_bits)
     if least > 20:
         raise PrecisionError(f"the formats need tables of {least} bits, beyond 20; use fewer activation, gradient or data bits")

@@ -12,11 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import exact
+from . import exact, state
 from .circuit import Circuit
 from .errors import DataError, PrecisionError, RunError
 from .kernels import integers
+from .keys import Chain, Key
 from .schedule import batch_indices, steps_per_epoch
+
+SPARE_OPENINGS = 2  # for proofs that are made again after an error
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,33 +50,37 @@ class Dataset:
             if array.dtype.kind not in "iub" and not jnp.issubdtype(array.dtype, jnp.floating):
                 raise DataError(f"data '{expected.name}' has dtype {array.dtype}; give real numbers")
             if array.ndim == 0 or array.shape[1:] != expected.shape[1:]:
-                raise DataError(f"data '{expected.name}' has shape {array.shape}; expected (samples, {', '.join(map(str, expected.shape[1:]))})")
+                raise DataError(
+                    f"data '{expected.name}' has shape {array.shape}; expected (samples, {', '.join(map(str, expected.shape[1:]))})"
+                )
             if result and len(array) != len(result[0]):
                 raise DataError(f"data '{expected.name}' has {len(array)} samples, '{circuit.inputs[0].name}' has {len(result[0])}")
-            result.append(array if integral else _rounded(expected, array))
-            _check_range(expected, result[-1])
+            if not integral:
+                array = _rounded(expected, array)
+            _check_range(expected, array)
+            result.append(array.astype(np.int64))
         steps_per_epoch(len(result[0]), circuit.batch_size)
         return data if integral else Dataset(tuple(result))
 
 
 def _rounded(expected, array) -> np.ndarray:
+    """Integers as float64: whether they fit is not known yet."""
     values = array.astype(np.float64)
     finite = np.isfinite(values)
     if not finite.all():
         sample = int(np.argwhere(~finite)[0][0])
         raise DataError(f"data '{expected.name}', sample {sample}: a value is not finite")
-    limit = 2.0**62  # beyond every declared range, and still an int64
-    return np.clip(np.floor(values * 2.0**expected.scale + 0.5), -limit, limit).astype(np.int64)
+    return np.floor(values * 2.0**expected.scale + 0.5)
 
 
 def _check_range(expected, array):
-    bound = 2**expected.bits
+    bound, unit = 2**expected.bits, 2.0**-expected.scale
     outside = (array < -bound) | (array >= bound)
     if outside.any():
         place = tuple(int(i) for i in np.argwhere(outside)[0])
         raise DataError(
-            f"data '{expected.name}', sample {place[0]}: the value {float(array[place]) * 2.0**-expected.scale:g} lies outside the declared "
-            f"range [{-bound * 2.0**-expected.scale:g}, {bound * 2.0**-expected.scale:g}); scale the data, or trace with "
+            f"data '{expected.name}', sample {place[0]}: the value {float(array[place]) * unit:g} lies outside the declared "
+            f"range [{-bound * unit:g}, {bound * unit:g}); scale the data, or trace with "
             f"a larger Precision.data_bits (now {expected.bits})"
         )
 
@@ -99,6 +106,8 @@ class Run:
     coarse_shifts:      for the first run, s of each parameter: initial = 2^s * v, v of ``table_bits`` bits; None later.
     initial_bound:      largest absolute value of each initial parameter that the chain relies on; final_bound: after the
                         last step, the next run's initial_bound.
+    keys:               secret randomness of the commitments to ``initial`` and ``final``; never printed.
+    chain:              what all runs of a chain share: the dataset's key, opening counters, the geometry of commitments.
     template:           the user's pytree, or None (``params`` is then a dict by path).
     """
 
@@ -114,6 +123,8 @@ class Run:
     coarse_shifts: tuple[int, ...] | None
     initial_bound: tuple[int, ...]
     final_bound: tuple[int, ...]
+    keys: tuple[Key, Key] = field(repr=False)
+    chain: Chain = field(repr=False)
     template: Template | None = field(default=None, repr=False)
 
     @property
@@ -138,6 +149,15 @@ class Run:
     def indices(self) -> np.ndarray:
         """The samples of each step, int64 (steps, batch)."""
         return batch_indices(self.seed, self.data.samples, self.shard_size, self.circuit.batch_size, self.first_step, self.steps)
+
+    def save(self, directory) -> None:
+        """Write the run to a private directory, from which ``Run.load`` reads it and training goes on. See ``state.py``."""
+        state.save(self, directory)
+
+    @staticmethod
+    def load(directory) -> "Run":
+        """Read a saved run. RunError - not a complete run; FormatError - malformed files."""
+        return state.load(Run, Dataset, directory)
 
     def witness(self) -> "Witness":
         """Recompute what a proof of this run commits to. Raises RunError if it does not end in ``final``."""
@@ -168,11 +188,15 @@ class Witness:
     remainders: dict[int, np.ndarray]
 
 
-def train(circuit: Circuit, params, data, *, steps: int, seed: int | None = None, shard_size: int | None = None, progress=None) -> Run:
+def train(
+    circuit: Circuit, params, data, *, steps: int, seed: int | None = None, shard_size: int | None = None, openings: int = 8, progress=None
+) -> Run:
     """Train ``steps`` steps in exact integers, as one run.
 
     params:     the user's params (the pytree given to ``trace``), rounded to coarse integers; or a Run to go on from.
     data:       tuple of arrays (samples first) or a Dataset; a run goes on with the same data, seed and shard_size.
+    openings:   how many proofs of this chain may open a shard of the dataset; each one costs a few kB in every proof. It
+                is fixed where a chain begins.
     progress:   ``progress(done, steps)``, called after each step.
     Raises: DataError; RunError - a run of another circuit, data, seed or shards; PrecisionError - a value left its
             declared range (step, operation, value, what to change), or a bound could reach 2^63.
@@ -193,6 +217,8 @@ def train(circuit: Circuit, params, data, *, steps: int, seed: int | None = None
             "initial": initial,
             "coarse_shifts": shifts,
             "initial_bound": tuple(2 ** (s + circuit.table_bits - 1) for s in shifts),
+            "keys": (Key.fresh(), Key.fresh()),
+            "chain": Chain.fresh(openings),
             "template": Template(structure, tuple(str(jnp.asarray(x).dtype) for x in leaves)),
         }
     bounds = circuit.bounds(start["initial_bound"], steps, start["first_step"])
@@ -216,7 +242,9 @@ def train(circuit: Circuit, params, data, *, steps: int, seed: int | None = None
     return Run(circuit=circuit, steps=steps, final=final, loss_integers=losses, final_bound=bounds.final, **start)
 
 
-def chunks(circuit: Circuit, params, data, *, steps: int, chunk: int, seed: int | None = None, shard_size: int | None = None) -> Iterator[Run]:
+def chunks(
+    circuit: Circuit, params, data, *, steps: int, chunk: int, seed: int | None = None, shard_size: int | None = None
+) -> Iterator[Run]:
     """Train ``steps`` steps as runs of at most ``chunk`` steps and nearly equal length: 90 by 16 is 6 runs of 15.
 
     Each run starts where the one before it ended; arguments as for ``train``.
@@ -228,7 +256,7 @@ def chunks(circuit: Circuit, params, data, *, steps: int, chunk: int, seed: int 
         data = Dataset.of(circuit, data)
     for i in range(count):
         length = steps * (i + 1) // count - steps * i // count
-        params = train(circuit, params, data, steps=length, seed=seed, shard_size=shard_size)
+        params = train(circuit, params, data, steps=length, seed=seed, shard_size=shard_size, openings=count + SPARE_OPENINGS)
         data, seed, shard_size = params.data, params.seed, params.shard_size
         yield params
 
@@ -252,6 +280,8 @@ def _continued(circuit, run: Run, data, seed, shard_size) -> dict:
         "initial": run.final,
         "coarse_shifts": None,
         "initial_bound": run.final_bound,
+        "keys": (run.keys[1], Key.fresh()),
+        "chain": run.chain,
         "template": run.template,
     }
 

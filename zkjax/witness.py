@@ -5,6 +5,7 @@ follow W_{t+1} e = W_t e - rate A_t^T (G_t e).
 """
 
 from functools import cached_property
+from math import prod
 
 import numpy as np
 
@@ -87,7 +88,7 @@ class Witness:
         for i, table in enumerate(sites.tables):
             arguments.append((tuple(table.columns()), ext.stack([randomness.offset(i + 1)]), factors))
             p["table", i] = field.from_int(-self.tensors[table.key].astype(np.int64))
-        denominators = over_sites(kernels.denominators, arguments)
+        denominators = over_sites(kernels.denominators, arguments, [np.size(columns[0]) for columns, _, _ in arguments])
         keys = list(p)
         q = tuple(embed(sites.layout, {key: d[c] for key, d in zip(keys, denominators, strict=True)}, fill=1 - c) for c in range(2))
         return embed(sites.layout, p), q
@@ -108,7 +109,7 @@ class Witness:
                 if side == "right":
                     step = ext.mul(b.step, ext.stack([b.scalar]))
                     spread = tuple(c.reshape(-1, *(1,) * (len(b.shape) - 1)) for c in step)
-                    table = kernels.outer_sum([(table, spread)])
+                    table = ext.mul(table, spread)
                 tables[j] = table
             sides.append(tuple(embed(layout, {j: t[c] for j, t in tables.items()}) for c in range(2)) if blocks else None)
         return value, tuple(sides)
@@ -129,7 +130,7 @@ class Witness:
                 spread = [shape[kept[j]] if kept[j] in axes else 1 for j in order]
                 back = np.argsort(order)
                 factor = tuple(c.reshape(spread).transpose(back)[None] for c in vector)
-                table = kernels.outer_sum([(table, factor)])
+                table = ext.mul(table, factor)
         return table
 
     def fold(self, i: int, groups: list, kept: tuple[int, ...]):
@@ -167,7 +168,7 @@ class Witness:
             vector = tuple(c.reshape(-1) for c in ext.mul(tuple(c[:, None] for c in vector), tuple(c[None, :] for c in v)))
         ordered = values.transpose(0, *(d + 1 for d in kept), *axes)
         shape = ordered.shape[: 1 + len(kept)]
-        folded = kernels.fold(ordered.reshape(-1, len(vector[0])), vector, bits=bits)
+        folded = _call(kernels.fold, ordered.reshape(-1, len(vector[0])), vector, bits=bits)
         return tuple(c.reshape(shape) for c in folded)
 
     def _fold_general(self, i, groups, kept):
@@ -224,13 +225,13 @@ class Witness:
             table = self.fold(node.inputs[big], sides[big], own_kept + tuple(contracted[big]))
             shape = table[0].shape[: 1 + len(kept)]
             table = tuple(np.asarray(c).reshape(self.plan.steps, -1, length) for c in table)
-            folded = kernels.combine(table, tuple(np.broadcast_to(c[:, None], table[0].shape) for c in vector))
+            folded = _call(kernels.combine, table, tuple(np.broadcast_to(c[:, None], table[0].shape) for c in vector))
             return tuple(c.reshape(shape) for c in folded)
         values = self.values(node.inputs[big])
         ordered = values.transpose(0, *(d + 1 for d in own_kept), *(d + 1 for d in contracted[big]))
         shape = ordered.shape[: 1 + len(kept)]
         bits = self.bounds.nodes[node.inputs[big]].bit_length()
-        folded = kernels.fold(ordered.reshape(self.plan.steps, -1, length), vector, bits=bits)
+        folded = _call(kernels.fold, ordered.reshape(self.plan.steps, -1, length), vector, bits=bits)
         return tuple(c.reshape(shape) for c in folded)
 
     def values(self, i: int) -> np.ndarray:
@@ -275,11 +276,17 @@ class Witness:
                 else:
                     narrow[mask] = np.zeros(shape, dtype=np.uint64)
                     omega[mask] = (np.zeros(shape, dtype=np.uint64),) * 2
-            built = over_sites(kernels.outer_sum, [(terms,) for _, terms in arguments])
+            built = over_sites(kernels.outer_sum, [(terms,) for _, terms in arguments], [prod(groups.blocks[m]) for m, _ in arguments])
             omega |= {mask: table for (mask, _), table in zip(arguments, built, strict=True)}
             values.append(embed(layout, narrow))
             weights.append(tuple(embed(layout, {m: t[c] for m, t in omega.items()}) for c in range(2)))
         return masks, weights, values
+
+
+def _call(kernel, *arguments, **static):
+    """One site: host or compiled, by size. K results as NumPy arrays."""
+    (result,) = over_sites(kernel, [arguments], [arguments[0][0].size * len(arguments[0])], **static)
+    return tuple(np.asarray(c) for c in result)
 
 
 def aligned(terms: list[Term], shape: tuple[int, ...]) -> list[tuple]:

@@ -9,7 +9,9 @@ from zkjax.commitment.geometry import Geometry, _plan, _queries, radius
 from zkjax.errors import ConfigurationError, FormatError
 
 
-@pytest.mark.parametrize("row, code, budget, bits", [(64, 256, 1, 20), (1 << 14, 1 << 15, 4, 104), (1 << 17, 1 << 19, 4, 104), (8, 32, 0, 8)])
+@pytest.mark.parametrize(
+    "row, code, budget, bits", [(64, 256, 1, 20), (1 << 14, 1 << 15, 4, 104), (1 << 17, 1 << 19, 4, 104), (8, 32, 0, 8)]
+)
 def test_least_number_of_queries(row, code, budget, bits):
     def enough(q):
         return (code - radius(code, row + budget * q)) ** q << bits <= code**q
@@ -79,9 +81,20 @@ def test_smallest_grows_with_the_cells():
 def test_file():
     geometry = Geometry(10, 2, 2, 20)
     assert Geometry.from_json(geometry.to_json()) == geometry
-    digests = {dataclasses.replace(geometry, **{f: v}).digest() for f, v in (("log_row", 11), ("log_inverse_rate", 3), ("max_budget", 1), ("level_bits", 21))}
+    digests = {
+        dataclasses.replace(geometry, **{f: v}).digest()
+        for f, v in (("log_row", 11), ("log_inverse_rate", 3), ("max_budget", 1), ("level_bits", 21))
+    }
     assert len(digests | {geometry.digest()}) == 5
     good = geometry.to_json()
-    for bad in (None, {}, {**good, "extra": 1}, {**good, "log_row": "10"}, {**good, "log_row": True}, {**good, "hash": "sha256"}, {**good, "level_bits": 0}):
+    for bad in (
+        None,
+        {},
+        {**good, "extra": 1},
+        {**good, "log_row": "10"},
+        {**good, "log_row": True},
+        {**good, "hash": "sha256"},
+        {**good, "level_bits": 0},
+    ):
         with pytest.raises(FormatError):
             Geometry.from_json(bad)

@@ -14,7 +14,7 @@ from zkjax.commitment.opening import check_opening
 from zkjax.errors import ConfigurationError, FormatError, VerificationError
 from zkjax.extension import Ext
 from zkjax.field import P
-from zkjax.transcript import Reader, Writer
+from zkjax.transcript import Writer
 
 REJECTED = FormatError, VerificationError
 
@@ -168,7 +168,7 @@ def test_malformed_bodies(case, recorded):
             verify(case, body[:end])
     with pytest.raises(FormatError, match="after its last"):
         verify(case, body + b"\0")
-    for label, kind, offset, _ in recorder.messages:
+    for _, kind, offset, _ in recorder.messages:
         if kind == "field":
             value = int.from_bytes(body[offset : offset + 8], "little") + P
             bad = body[:offset] + min(value, 2**64 - 1).to_bytes(8, "little") + body[offset + 8 :]
@@ -307,4 +307,3 @@ def test_verifier_reads_no_more_than_the_statement_needs(case, recorded):
     huge = dataclasses.replace(weights, rows=1 << 20)
     with pytest.raises(FormatError):
         verify(case, body, commitments=[huge, trace])
-    assert isinstance(Reader(transcript(), body).raw("x", 1), bytes)

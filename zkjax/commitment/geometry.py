@@ -159,6 +159,8 @@ class Geometry:
             cost = geometry._cost([-(-count // geometry.row) for count in cells], _plan(log_row, level_bits)[0])
             if best is None or cost < best[0]:
                 best = cost, geometry
+        if best is None:
+            raise ConfigurationError(f"no row length carries an opening budget of {max_budget} at {level_bits} bits")
         return best[1]
 
     def opening_bytes(self, row_counts) -> int:

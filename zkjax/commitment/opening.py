@@ -24,10 +24,11 @@ from .. import field
 from ..errors import ConfigurationError, VerificationError
 from ..extension import ONE, ZERO, Ext
 from ..poly import eq_vector
+from ..transcript import element_bytes
 from .commit import Commitment, Committed, stack
 from .geometry import MASK_ROWS, Geometry
 from .merkle import tree_tag
-from .recursion import Folding, _roots, announce, fold_columns, open_columns, reduce_levels, round_claim
+from .recursion import Folding, announce, fold_columns, inner_product, open_columns, reduce_levels, roots, round_claim
 
 _WEIGHT_CELLS = 2**20  # weights asked from a callable at a time
 
@@ -42,7 +43,7 @@ def open_claim(stream, geometry: Geometry, committed: list[Committed], weights, 
     Recompiles for: k, n, the levels' sizes, not for row counts.
     Raises: ConfigurationError - budgets, geometry or mask sizes do not fit together.
     """
-    _open(stream, geometry, [c.commitment for c in committed], value, committed=committed, weights=weights)
+    _open(stream, geometry, [c.commitment for c in committed], value, prover=_Prover(geometry, committed, weights))
 
 
 def verify_claim(stream, geometry: Geometry, commitments: list[Commitment], evaluate, value: Ext) -> None:
@@ -71,82 +72,63 @@ def check_opening(geometry: Geometry, commitments: list[Commitment]) -> tuple[li
     return offsets, log_rows, max(padding)
 
 
-def _open(stream, geometry, commitments, value, *, committed=None, weights=None, evaluate=None):
+def _open(stream, geometry, commitments, value, *, prover=None, evaluate=None):
+    """Both sides of the protocol; ``prover`` is None for the verifier."""
     offsets, log_rows, padding = check_opening(geometry, commitments)
-    stream.transcript.absorb("opening", b"".join(c.digest(geometry) for c in commitments) + ext_bytes(value))
-    k, q, plan = geometry.row, geometry.queries, geometry.plan()
-    if committed:
-        g, s, s_dash = _masks(geometry, committed, log_rows, padding)
-        folding = Folding(_tiles(committed, weights, offsets, k), 1 << log_rows)
+    q, plan = geometry.queries, geometry.plan()
+    stream.transcript.absorb("opening", b"".join(c.digest(geometry) for c in commitments) + element_bytes(ext.stack([value])))
 
     known, pads, row_point = value, [], []  # the running claim is known + <pads, s>
     for i in range(log_rows):
-        message = None
-        if committed:
-            message = ext.sub(folding.message(), tuple(c[2 * i : 2 * i + 2] for c in s))
-        constant, leading = ext.unstack(stream.elements("row round", 2, message))
+        constant, leading = ext.unstack(stream.elements("row round", 2, prover and prover.round(i)))
         r = stream.transcript.challenge("row fold")
         known = round_claim(known, constant, leading, r)
         pads = [pad * r for pad in pads] + [ONE - r - r, r * r - r]
         row_point.append(r)
-        if committed:
-            folding.fold(r)
+        if prover:
+            prover.fold(r)
 
-    mu = vector = column_weights = None
-    if committed:
-        fold, column_weights = folding.vectors()
-        mu = ext.stack([_inner(_cut(g, 0, k), column_weights) - ext.dot(_cut(s_dash, 0, 2 * log_rows), ext.stack(pads))])
-    mu = ext.unstack(stream.elements("mu", 1, mu))[0]
+    [mu] = ext.unstack(stream.elements("mu", 1, prover and prover.mu(pads)))
     eps = stream.transcript.challenge("eps")
-
-    folded_padding = star = None
-    if committed:
-        factor = ext.stack([eps])
-        vector = _combine(_cut(g, 0, k), fold, factor)
-        folded = _fold_padding(committed, offsets, eq_vector(row_point), padding)
-        folded_padding = ext.add(_cut(g, k, padding), ext.mul(folded, factor))
-        star = ext.add(s_dash, ext.mul(s, factor))
+    vector, folded_padding, folded_pads = prover.combine(row_point, eps) if prover else (None, None, None)
     folded_padding = stream.elements("folded padding", padding, folded_padding)
-    star = stream.elements("folded pads", 2 * log_rows + q, star)
+    folded_pads = stream.elements("folded pads", 2 * log_rows + q, folded_pads)
     announced = announce(stream, plan, 0, vector)
 
     indices = sorted(set(stream.transcript.indices("queries", q, geometry.log_code)))
-    columns = []
-    for i, c in enumerate(commitments):
-        prover = {"tree": committed[i].tree, "columns": committed[i].columns, "salts": committed[i].salts} if committed else {}
-        tag = tree_tag(c.kind, c.number)
-        columns.append(open_columns(stream, tag, geometry.log_code, indices, c.entries, c.root, salted=True, **prover))
-
-    targets, claim = None, ZERO
-    if not committed:
-        targets = _check_columns(geometry, commitments, offsets, columns, indices, eq_vector(row_point), eps, folded_padding, star)
-        claim = eps * known + mu + ext.dot(_cut(star, 0, 2 * log_rows), ext.stack(pads))
+    sides = prover.committed if prover else [None] * len(commitments)
+    columns = [
+        open_columns(stream, tree_tag(c.kind, c.number), geometry.log_code, indices, c.entries, c.root, salted=True, opener=side)
+        for c, side in zip(commitments, sides, strict=True)
+    ]
+    claim, targets = ZERO, None
+    if not prover:
+        claim = eps * known + mu + ext.dot(_cut(folded_pads, 0, 2 * log_rows), ext.stack(pads))
+        targets = _check_columns(geometry, commitments, offsets, columns, indices, row_point, eps, folded_padding, folded_pads)
     reduce_levels(
         stream,
         plan,
         announced,
         (geometry.log_code, indices, targets),
         claim,
-        weights=column_weights,
-        evaluate_weights=lambda point: evaluate(row_point, point),
+        weights=prover and prover.weights,
+        evaluate_weights=lambda column_point: evaluate(row_point, column_point),
     )
 
 
-def _check_columns(geometry, commitments, offsets, columns, indices, eq, eps, folded_padding, star):
+def _check_columns(geometry, commitments, offsets, columns, indices, row_point, eps, folded_padding, folded_pads):
     """Check the mask rows at the opened columns; returns the values of h there, a K array."""
-    x = _roots(geometry.log_code, indices)
-    factor = ext.stack([eps])
-    total = None
+    x, factor, eq = roots(geometry.log_code, indices), ext.stack([eps]), eq_vector(row_point)
+    folded = ext.stack([ZERO] * len(x))
     for c, offset, values in zip(commitments, offsets, columns, strict=True):
-        part = fold_columns(_cut(eq, offset, c.rows), values[: c.rows])
-        total = part if total is None else ext.add(total, part)
+        folded = ext.add(folded, fold_columns(_cut(eq, offset, c.rows), values[: c.rows]))
         if c.masked:
             g, s, s_dash = [(values[i], values[i + 1]) for i in range(c.rows, c.rows + MASK_ROWS, 2)]
     expected = ext.add(s_dash, ext.mul(s, factor))
-    if not all(np.array_equal(a, b) for a, b in zip(expected, _values(star, x), strict=True)):
+    if not all(np.array_equal(a, b) for a, b in zip(expected, _values(folded_pads, x), strict=True)):
         raise VerificationError("mask", "the folded pads contradict the opened columns")
     high = ext.mul_base(_values(folded_padding, x), field.power(x, geometry.row))
-    return ext.sub(ext.add(g, ext.mul(total, factor)), high)
+    return ext.sub(ext.add(g, ext.mul(folded, factor)), high)
 
 
 def _values(coefficients, x: np.ndarray):
@@ -155,69 +137,69 @@ def _values(coefficients, x: np.ndarray):
     while powers.shape[1] < len(coefficients[0]):
         powers = np.concatenate([powers, field.mul(powers, step)], axis=1)
         step = field.mul(step, step)
-    powers = powers[:, : len(coefficients[0])]
-    return ext.sum(ext.mul_base(tuple(c[None] for c in coefficients), powers), axis=1)
-
-
-def ext_bytes(value: Ext) -> bytes:
-    """16 canonical bytes."""
-    return value.c0.to_bytes(8, "little") + value.c1.to_bytes(8, "little")
-
-
-# ---- prover only --------------------------------------------------------------------------------------------------
-
-
-def _masks(geometry, committed, log_rows: int, padding: int):
-    """G, S, S' of the masked commitment, after comparing their sizes with this opening's."""
-    mask = next(c.mask for c in committed if c.commitment.masked)
-    sizes = geometry.row + padding, 2 * log_rows + geometry.queries
-    if (mask[0].shape[1], mask[1].shape[1]) != sizes:
-        raise ConfigurationError(f"mask rows of {mask[0].shape[1]} and {mask[1].shape[1]} coefficients, this opening needs {sizes}")
-    return [(row[0], row[1]) for row in mask]
-
-
-def _tiles(committed, weights, offsets, k: int):
-    """Position in the stack to (row, its weights), or None where no row stands."""
-    block = max(1, _WEIGHT_CELLS // k)
-
-    @lru_cache(maxsize=2)  # rows are read in pairs, one from each half of the stack
-    def weight_block(i: int, start: int):
-        return weights[i](start, min(start + block, committed[i].commitment.rows))
-
-    def tile(position: int):
-        for i, (c, offset) in enumerate(zip(committed, offsets, strict=True)):
-            row = position - offset
-            if 0 <= row < c.commitment.rows:
-                source, at = (weight_block(i, row - row % block), row % block) if callable(weights[i]) else (weights[i], row)
-                return c.rows[row], (source[0][at], source[1][at])
-        return None
-
-    return tile
-
-
-def _fold_padding(committed, offsets, eq, padding: int):
-    """The random coefficients folded like the rows: a K array of length ``padding``."""
-    total = tuple(np.zeros(padding, dtype=np.uint64) for _ in range(2))
-    for c, offset in zip(committed, offsets, strict=True):
-        part = fold_columns(_cut(eq, offset, c.commitment.rows), c.padding)
-        total = ext.add(total, tuple(np.pad(x, (0, padding - len(x))) for x in part))
-    return total
-
-
-def _combine(g, fold, factor):
-    from ..kernels.opening import run, scaled_sum
-
-    return run(scaled_sum, g, fold, factor)
-
-
-def _inner(a, b) -> Ext:
-    """<a, b> of two long K arrays."""
-    from ..kernels.opening import halving_sum, products, run
-
-    zero = ext.from_base(b[0] & np.uint64(0))
-    total, _ = run(products, (zero, zero), a, a, b, b)
-    return ext.unstack(run(halving_sum, total))[0]
+    return ext.sum(ext.mul_base(tuple(c[None] for c in coefficients), powers[:, : len(coefficients[0])]), axis=1)
 
 
 def _cut(x, start: int, length: int):
     return tuple(c[start : start + length] for c in x)
+
+
+class _Prover:
+    """Computes the prover's messages: the sumcheck's tables, then ``weights``, the folded W."""
+
+    def __init__(self, geometry: Geometry, committed: list[Committed], weights):
+        self.offsets, log_rows, self.padding = check_opening(geometry, [c.commitment for c in committed])
+        self.k, self.pads = geometry.row, 2 * log_rows
+        self.committed, self.weights = committed, None
+        mask = next(c.mask for c in committed if c.commitment.masked)
+        lengths, needed = (mask[0].shape[1], mask[1].shape[1]), (self.k + self.padding, self.pads + geometry.queries)
+        if lengths != needed:
+            raise ConfigurationError(f"mask rows of {lengths} coefficients; this opening needs {needed}, see Mask.of")
+        self._g, self._s, self._s_dash = [(row[0], row[1]) for row in mask]
+        self._folding = Folding(self._tiles(weights), 1 << log_rows)
+
+    def _tiles(self, weights):
+        """Position in the stack to (row, its weights), or None where no row stands."""
+        block = max(1, _WEIGHT_CELLS // self.k)
+
+        @lru_cache(maxsize=2)  # rows are read in pairs, one from each half of the stack
+        def weight_block(i: int, start: int):
+            return weights[i](start, min(start + block, self.committed[i].commitment.rows))
+
+        def tile(position: int):
+            for i, (c, offset) in enumerate(zip(self.committed, self.offsets, strict=True)):
+                row = position - offset
+                if 0 <= row < c.commitment.rows:
+                    by_block = callable(weights[i])
+                    c0, c1 = weight_block(i, row - row % block) if by_block else weights[i]
+                    at = row % block if by_block else row
+                    return c.rows[row], (c0[at], c1[at])
+            return None
+
+        return tile
+
+    def round(self, i: int):
+        """The round polynomial's two coefficients, minus their pads."""
+        return ext.sub(self._folding.message(), _cut(self._s, 2 * i, 2))
+
+    def fold(self, r: Ext) -> None:
+        self._folding.fold(r)
+
+    def mu(self, pads: list[Ext]):
+        """<g, w> - <pads, s'> for the folded weights w."""
+        self._fold, self.weights = self._folding.vectors()
+        inner = inner_product(_cut(self._g, 0, self.k), self.weights)
+        return ext.stack([inner - ext.dot(_cut(self._s_dash, 0, self.pads), ext.stack(pads))])
+
+    def combine(self, row_point: list[Ext], eps: Ext):
+        """Mask plus eps times secret: h, the folded random coefficients, the pads with their random coefficients."""
+        from ..kernels.opening import run, scaled_sum
+
+        factor, eq = ext.stack([eps]), eq_vector(row_point)
+        folded = ext.stack([ZERO] * self.padding)
+        for c, offset in zip(self.committed, self.offsets, strict=True):
+            part = fold_columns(_cut(eq, offset, c.commitment.rows), c.padding)
+            folded = ext.add(folded, tuple(np.pad(x, (0, self.padding - len(x))) for x in part))
+        vector = run(scaled_sum, _cut(self._g, 0, self.k), self._fold, factor)
+        folded_padding = ext.add(_cut(self._g, self.k, self.padding), ext.mul(folded, factor))
+        return vector, folded_padding, ext.add(self._s_dash, ext.mul(self._s, factor))

@@ -15,13 +15,13 @@ import numpy as np
 
 from .. import extension as ext
 from ..errors import VerificationError
-from ..extension import ONE, Ext
+from ..extension import DEGREE, ONE, Ext
 from ..field import P, root_of_unity
 from ..hashing import CHUNK, DIGEST
 from ..poly import eq_vector, evaluate, pow_evaluation
 from .commit import encode_tree, encoded_columns
 from .geometry import SALT, Level
-from .merkle import Tree, leaf, root_of, siblings_bytes, tree_tag
+from .merkle import leaf, root_of, siblings_bytes, tree_tag
 
 
 class Folding:
@@ -88,14 +88,38 @@ def round_claim(claim: Ext, constant: Ext, leading: Ext, r: Ext) -> Ext:
     return claim * r + constant * (ONE - r - r) + leading * (r * r - r)
 
 
+def inner_product(a, b) -> Ext:
+    """<a, b> of two K arrays whose length is a power of two; prover only."""
+    from ..kernels.opening import halving_sum, products, run
+
+    zero = ext.from_base(b[0] & np.uint64(0))
+    total, _ = run(products, (zero, zero), a, a, b, b)
+    return ext.unstack(run(halving_sum, total))[0]
+
+
+class CommittedVector:
+    """The prover's side of one level: a K vector as rows of two entries (c0, c1), without salts."""
+
+    def __init__(self, vector, level: Level, tag: bytes):
+        self._rows = [np.asarray(c).reshape(1 << level.log_rows, -1) for c in vector]
+        self._level = level
+        self.tree = encode_tree(self._polynomials, entries_of(level), level.log_code, tag)
+
+    def _polynomials(self, start: int) -> np.ndarray:
+        return np.stack([c[start // DEGREE] for c in self._rows])
+
+    def columns(self, indices: list[int]) -> np.ndarray:
+        return encoded_columns(self._polynomials, entries_of(self._level), self._level.log_code, indices)
+
+
 @dataclass(frozen=True)
 class Announced:
-    """A vector that the prover is bound to: ``root`` of its level, or its entries ``clear``; the prover has more."""
+    """A vector that the prover is bound to: the ``root`` of its level, or its entries ``clear``; the prover has more."""
 
     root: bytes | None = None
     clear: tuple | None = None
     vector: tuple | None = None
-    tree: Tree | None = None
+    opener: CommittedVector | None = None
 
 
 def announce(stream, plan, number: int, vector=None) -> Announced:
@@ -103,60 +127,46 @@ def announce(stream, plan, number: int, vector=None) -> Announced:
     levels, log_clear = plan
     if number == len(levels):
         return Announced(clear=stream.elements("final vector", 1 << log_clear, vector), vector=vector)
-    tree = None
-    if stream.proving:
-        level = levels[number]
-        tree = encode_tree(_polynomials(vector, level), _entries(level), level.log_code, tree_tag("level", number))
-    return Announced(root=stream.raw("level root", DIGEST, tree and tree.root), vector=vector, tree=tree)
+    opener = CommittedVector(vector, levels[number], tree_tag("level", number)) if stream.proving else None
+    return Announced(root=stream.raw("level root", DIGEST, opener and opener.tree.root), vector=vector, opener=opener)
 
 
-def reduce_levels(stream, plan, announced: Announced, claims, claim: Ext, weights=None, evaluate_weights=None) -> None:
+def reduce_levels(stream, plan, announced: Announced, claims, claim: Ext, *, weights=None, evaluate_weights=None) -> None:
     """Prove or verify  <h, w> = claim  and  <h, (1, x, x^2, ..)> = target  for all (x, target) in ``claims``.
 
-    announced: h; claims: (log of the domain, indices, targets as K array or None for the prover)
-    weights:   K array w, prover only; evaluate_weights(point): its multilinear extension, verifier only
+    plan:      levels and log2 of the final vector, see ``Geometry.plan``
+    announced: h
+    claims:    (log of the domain, indices of the x, targets as a K array or None for the prover)
+    weights:   w as a K array, prover only; evaluate_weights(point): its multilinear extension, verifier only
+    Transcript: for each level draws the batching challenge, then rounds and folds, the next announcement, queries, columns.
     Raises: FormatError, VerificationError.
     """
     levels, log_clear = plan
     batches, point = [], []
     for number in range(len(levels) + 1):
-        scale = stream.transcript.challenge("level batching")
+        level = levels[number] if number < len(levels) else None
         log_code, indices, targets = claims
-        factors = ext.powers(scale, len(indices) + 1)[1:]
-        batches.append((len(point), _roots(log_code, indices), factors))
+        factors = ext.powers(stream.transcript.challenge("level batching"), len(indices) + 1)[1:]
+        batches.append((len(point), roots(log_code, indices), factors))
         if stream.proving:
             weights = _add_powers(weights, log_code, indices, factors)
             folding = Folding({0: (announced.vector, weights)}.get, 1)
         else:
             claim = claim + ext.dot(targets, ext.stack(factors))
-        last = number == len(levels)
-        rounds = log_clear if last else levels[number].log_rows
-        for _ in range(rounds):
-            message = ext.unstack(stream.elements("level round", 2, folding.message() if stream.proving else None))
+        for _ in range(level.log_rows if level else log_clear):
+            constant, leading = ext.unstack(stream.elements("level round", 2, folding.message() if stream.proving else None))
             point.append(stream.transcript.challenge("level fold"))
-            claim = round_claim(claim, *message, point[-1])
+            claim = round_claim(claim, constant, leading, point[-1])
             if stream.proving:
                 folding.fold(point[-1])
-        if last:
-            break
-        level = levels[number]
-        vector = None
-        if stream.proving:
-            vector, weights = folding.vectors()
-        following = announce(stream, plan, number + 1, vector)
-        indices = sorted(set(stream.transcript.indices("level queries", level.queries, level.log_code)))
-        columns = open_columns(
-            stream,
-            tree_tag("level", number),
-            level.log_code,
-            indices,
-            _entries(level),
-            announced.root,
-            tree=announced.tree,
-            columns=lambda i, v=announced.vector, level=level: encoded_columns(_polynomials(v, level), _entries(level), level.log_code, i),
-        )
-        targets = None if stream.proving else fold_columns(eq_vector(point[-level.log_rows :]), columns)
-        claims, announced = (level.log_code, indices, targets), following
+        if level:
+            vector, weights = folding.vectors() if stream.proving else (None, None)
+            following = announce(stream, plan, number + 1, vector)
+            indices = sorted(set(stream.transcript.indices("level queries", level.queries, level.log_code)))
+            where = tree_tag("level", number), level.log_code, indices, entries_of(level), announced.root
+            columns = open_columns(stream, *where, opener=announced.opener)
+            targets = None if stream.proving else fold_columns(eq_vector(point[-level.log_rows :]), columns)
+            claims, announced = (level.log_code, indices, targets), following
     if not stream.proving:
         total = evaluate_weights(point)
         for start, x, factors in batches:
@@ -165,56 +175,50 @@ def reduce_levels(stream, plan, announced: Announced, claims, claim: Ext, weight
             raise VerificationError("opening", "the final vector contradicts the claim")
 
 
-def open_columns(stream, tag, log_code, indices, entries, root, *, salted=False, tree=None, columns=None, salts=None):
-    """Send or read, and check, columns (entries, len(indices)) of a tree. tree, columns(indices), salts(indices): prover.
+def open_columns(stream, tag: bytes, log_code: int, indices, entries: int, root: bytes, *, salted=False, opener=None) -> np.ndarray:
+    """Send, or read and check, columns of a tree: (entries, len(indices)) uint64.
 
+    indices: sorted and distinct; opener: the prover's ``Committed`` or ``CommittedVector``.
     Raises: FormatError, VerificationError.
     """
     count = len(indices)
-    salt = stream.raw("salts", SALT * count, salts(indices) if salts else None) if salted else bytes(SALT * count)
-    values = columns(indices).T if stream.proving else None
-    values = stream.base("columns", count * entries, values).reshape(count, entries)
-    siblings = stream.raw("siblings", siblings_bytes(indices, log_code), tree.siblings(indices) if tree else None)
+    salts = stream.raw("salts", SALT * count, opener and opener.salts(indices)) if salted else bytes(SALT * count)
+    values = stream.base("columns", count * entries, opener and opener.columns(indices).T).reshape(count, entries)
+    siblings = stream.raw("siblings", siblings_bytes(indices, log_code), opener and opener.tree.siblings(indices))
     if not stream.proving:
-        leaves = [leaf(tag, i, salt[SALT * j : SALT * (j + 1)], values[j]) for j, i in enumerate(indices)]
+        leaves = [leaf(tag, i, salts[SALT * j : SALT * (j + 1)], values[j]) for j, i in enumerate(indices)]
         if root_of(leaves, indices, siblings, log_code) != root:
             raise VerificationError("Merkle path", "opened columns do not belong to the root")
     return values.T
 
 
 def fold_columns(weights, columns):
-    """Fold the rows of opened columns. weights: K array over rows; columns: F rows, or F rows in pairs (c0, c1)."""
-    rows = len(weights[0])
+    """Fold rows over F, or pairs of rows (c0, c1) over K, with a weight over K each: a K array."""
+    paired = len(columns) != len(weights[0])
     weights = tuple(c[:, None] for c in weights)
-    if len(columns) == rows:
-        return ext.sum(ext.mul_base(weights, columns), axis=0)
-    return ext.sum(ext.mul(weights, (columns[0::2], columns[1::2])), axis=0)
+    return ext.sum(ext.mul(weights, (columns[0::2], columns[1::2])) if paired else ext.mul_base(weights, columns), axis=0)
 
 
-def _entries(level: Level) -> int:
-    return 2 << level.log_rows
+def entries_of(level: Level) -> int:
+    """Base elements of a column."""
+    return DEGREE << level.log_rows
 
 
-def _polynomials(vector, level: Level):
-    """Rows of the vector's matrix for ``encode_tree``: row i of c0, then row i of c1."""
-    rows = [np.asarray(c).reshape(1 << level.log_rows, -1) for c in vector]
-    return lambda start: np.stack([c[start // 2] for c in rows])
-
-
-def _roots(log_code: int, indices) -> np.ndarray:
+def roots(log_code: int, indices) -> np.ndarray:
+    """The points of the code's domain with these indices."""
     root = root_of_unity(log_code)
     return np.array([pow(root, i, P) for i in indices], dtype=np.uint64)
 
 
 def _add_powers(weights, log_code: int, indices, factors):
-    """w + sum_j factor_j (1, x_j, x_j^2, ..): the transform of the vector that holds factor_j at index j."""
+    """w + sum_j factor_j (1, x_j, x_j^2, ..): a transform of the vector that holds factor_j at the index of x_j."""
     from ..kernels.opening import run, scaled_sum
 
     if 1 << log_code < CHUNK:
         from ..ntt import encode
     else:
         from ..kernels.ntt import encode
-    sparse = np.zeros((2, 1 << log_code), dtype=np.uint64)
+    sparse = np.zeros((DEGREE, 1 << log_code), dtype=np.uint64)
     sparse[:, indices] = ext.stack(factors)
     powers = encode(sparse, log_code)[:, : weights[0].shape[0]]
     return run(scaled_sum, weights, (powers[0], powers[1]), ext.stack([ONE]))

@@ -116,11 +116,17 @@ def _times_2_48(x):
 @lru_cache(maxsize=64)
 def _twiddles(log_length: int):
     roots, quarter = root_powers(log_length), 1 << log_length - 2
-    return np.stack([roots[np.arange(quarter) * r] for r in (1, 2, 3)])[:, :, None]
+    return _constant(np.stack([roots[np.arange(quarter) * r] for r in (1, 2, 3)])[:, :, None])
 
 
 @lru_cache(maxsize=4)
 def _turn_table(log_n: int):
     log_1, log_2 = _split(log_n)
     exponents = np.arange(1 << log_2)[:, None] * np.arange(1 << log_1)[None, :]
-    return root_powers(log_n)[exponents]
+    return _constant(root_powers(log_n)[exponents])
+
+
+def _constant(table):
+    """On the device once; a cached array must not depend on the scope that happened to ask first."""
+    with jax.enable_x64(True):
+        return jnp.asarray(table)

@@ -1,13 +1,12 @@
 """The prover's work at the sites of a circuit: folds of integer tensors, weights, and leaves of the lookup tree.
 
+Plain functions of arrays, NumPy and jax.numpy alike: ``aggregate.over_sites`` runs small sites on the host, where they need
+no compilation, and compiles the others.
+
 Sums of small integers times elements of K run as float64 GEMMs: the elements are cut into limbs of 16 bits, wide integers
 into limbs as well, so that every partial sum stays below 2^53 and is exact; the modular work is left for the results.
 """
 
-from functools import partial
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .. import extension as ext
@@ -17,7 +16,6 @@ from .products import inner_products
 LIMB = 16  # bits of a limb of a field element
 
 
-@partial(jax.jit, static_argnames="bits")
 def fold(x, vector, *, bits):
     """sum over f of x[..., r, f] * vector[..., f]: int64 (..., R, f) with |x| <= 2^bits, K (..., f) ▸ K (..., R).
 
@@ -26,12 +24,12 @@ def fold(x, vector, *, bits):
     length = x.shape[-1]
     width = 53 - LIMB - (length - 1).bit_length() - 1
     limbs = [(c >> np.uint64(LIMB * j)) & np.uint64(2**LIMB - 1) for c in vector for j in range(4)]
-    matrix = jnp.stack(limbs, axis=-1).astype(jnp.float64)  # (..., f, 8)
+    matrix = x.__array_namespace__().stack(limbs, axis=-1).astype(np.float64)  # (..., f, 8)
     total = None
     for i in range(max(1, -(-(bits + 1) // width))):
         last = (i + 1) * width >= bits + 1
         part = x >> (i * width) if last else (x >> (i * width)) & (2**width - 1)
-        product = field.from_int((part.astype(jnp.float64) @ matrix).astype(jnp.int64))
+        product = field.from_int((part.astype(np.float64) @ matrix).astype(np.int64))
         for j in range(4):
             shift = np.uint64(pow(2, LIMB * j + width * i, field.P))
             term = tuple(field.mul(product[..., 4 * c + j], shift) for c in range(2))
@@ -39,32 +37,33 @@ def fold(x, vector, *, bits):
     return total
 
 
-@jax.jit
 def combine(x, vector):
-    """sum over f of x[..., f] * vector[..., f] for two K arrays of equal shape, at least one axis before the last."""
-    return ext.sum(ext.mul(x, vector), axis=-1)
+    """sum over f of x[..., f] * vector[..., f] for two K arrays of equal shape."""
+    return ext.sum(_mul(x, vector), axis=-1)
 
 
-@jax.jit
 def outer_sum(terms):
     """sum over terms of the product of their K arrays, which broadcast against each other."""
     total = None
     for factors in terms:
         product = factors[0]
         for factor in factors[1:]:
-            product = inner_products([(product, factor)])
+            product = _mul(product, factor)
         total = product if total is None else ext.add(total, product)
     return total
 
 
-@jax.jit
 def denominators(columns, offset, factors):
     """offset - sum of factors[j] * columns[j]: small non-negative integers (any shape), K scalars as pairs of shape (1,)."""
-    first = columns[0].astype(jnp.uint64)
-    c0 = field.sub(jnp.broadcast_to(offset[0].reshape((1,) * first.ndim), first.shape), first)
-    c1 = jnp.broadcast_to(offset[1].reshape((1,) * first.ndim), first.shape)
+    first = columns[0].astype(np.uint64)
+    offset, *factors = (tuple(c.reshape((1,) * first.ndim) for c in scalar) for scalar in (offset, *factors))
+    c0 = field.sub(first & np.uint64(0) | offset[0], first)
+    c1 = first & np.uint64(0) | offset[1]
     for factor, column in zip(factors[1:], columns[1:], strict=False):
-        column = column.astype(jnp.uint64)
-        product = tuple(field.mul(f.reshape((1,) * column.ndim), column) for f in factor)
-        c0, c1 = field.sub(c0, product[0]), field.sub(c1, product[1])
+        c0, c1 = ext.sub((c0, c1), ext.mul_base(factor, column.astype(np.uint64)))
     return c0, c1
+
+
+def _mul(a, b):
+    """a * b over K; the compiled form shares reductions."""
+    return ext.mul(a, b) if isinstance(a[0], np.ndarray) else inner_products([(a, b)])

@@ -73,26 +73,21 @@ def _evaluate(given, *, view, relation, points):
 
 
 @jax.jit
-def _weigh(values, weights):
-    """Multiply row i of each K array, in rows of 2^10 entries, by the K weight i."""
-    weights = tuple(c[:, None] for c in weights)
-    return [inner_products([(tuple(c.reshape(-1, TAIL) for c in value), weights)]) for value in values]
+def _weigh(value, weights):
+    """Multiply row i of a K array, in rows of 2^10 entries, by the K weight i."""
+    return inner_products([(tuple(c.reshape(-1, TAIL) for c in value), tuple(c[:, None] for c in weights))])
 
 
 @jax.jit
-def _sum(values, weights):
-    """Sums of K arrays, the 2^10 lanes weighted if weights are given: uint64[len(values), 2]."""
-    totals = []
-    for value in values:
-        lanes = []
-        for c in value:
-            c = c.reshape(-1)
-            while c.shape[0] > TAIL:
-                c = field.add(c[: c.shape[0] // 2], c[c.shape[0] // 2 :])
-            lanes.append(c)
-        lanes = tuple(lanes) if weights is None else inner_products([(lanes, weights)])
-        totals.append(jnp.stack(ext.sum(lanes)))
-    return jnp.stack(totals)
+def _sum(value, weights):
+    """Sum of a K array, its 2^10 lanes weighted if weights are given: uint64[2]."""
+    lanes = []
+    for c in value:
+        c = c.reshape(-1)
+        while c.shape[0] > TAIL:
+            c = field.add(c[: c.shape[0] // 2], c[c.shape[0] // 2 :])
+        lanes.append(c)
+    return field.sum(jnp.stack(lanes if weights is None else inner_products([(tuple(lanes), weights)])), axis=-1)
 
 
 @partial(jax.jit, static_argnames=("view",))
@@ -100,30 +95,43 @@ def _fold(given, r, *, view):
     return _map(lambda table: fold(*halves(table), r), view(*given))
 
 
+def _stored(condition, function, *arguments):
+    """function(*arguments), or zeros where the condition is false.
+
+    XLA does not fuse across a branch whose condition it does not know. With a condition that always holds this is a
+    barrier: the results are stored, and not computed again for each of their uses.
+    """
+    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(function, *arguments))
+    return jax.lax.cond(condition, function, lambda *_: zeros, *arguments)
+
+
 @partial(jax.jit, static_argnames=("structure", "relation", "points"))
 def _step(tables, weights, scalars, *, structure, relation, points):
-    """One round in fixed shape: fold as often as asked for (once, or not at all before the first round), then the message.
+    """One round in fixed shape: fold by the last challenge, then the message.
 
     tables: uint64[2, k, 2^10], weights: uint64[2, 2^10], the eq table of the tables' variables, or None. A table of 2^v
-    entries stands with stride 2^(10-v) between zeros, so that its halves are always the array's halves. scalars: (r, folds).
+    entries stands with stride 2^(10-v) between zeros, so that its halves are always the array's halves.
+    scalars: uint64[4], the challenge r, 1 to fold by it (0 before the first round), and 1.
     """
     half = TAIL // 2
 
     def spread(low):
         return jnp.stack([jnp.stack([c, jnp.zeros_like(c)], axis=-1).reshape(*c.shape[:-1], TAIL) for c in low])
 
-    def bind(_, tables):
+    def folded(tables):
         return spread(fold(tuple(tables[..., :half]), tuple(tables[..., half:]), (scalars[0:1], scalars[1:2])))
 
-    # A loop whose length is not known is a barrier: without it XLA repeats the folds for every use of their results.
-    tables = jax.lax.fori_loop(0, scalars[2].astype(jnp.int32), bind, tables)
-    low, high = (structure.unflatten(zip(*part)) for part in (tables[..., :half], tables[..., half:]))
-    values = _at_points(relation, points, low, high)
+    def evaluated(tables):
+        low, high = (structure.unflatten(zip(*part)) for part in (tables[..., :half], tables[..., half:]))
+        return jnp.stack([jnp.stack(value) for value in _at_points(relation, points, low, high)])
+
+    tables = jax.lax.cond(scalars[2] == 1, folded, lambda tables: tables, tables)
+    values = _stored(scalars[3] == 1, evaluated, tables)
     if weights is not None:
         weights = add(tuple(weights[:, :half]), tuple(weights[:, half:]))  # sums over the bit that is now the round's own
-        values = [inner_products([(value, weights)]) for value in values]
+        values = jnp.stack(inner_products([((values[:, 0], values[:, 1]), weights)]), axis=1)
         weights = spread(weights)
-    return tables, weights, jnp.stack([jnp.stack(ext.sum(value)) for value in values])
+    return tables, weights, field.sum(values, axis=-1)
 
 
 def _spread(table):
@@ -192,7 +200,7 @@ class Rounds:
         """The next round's polynomial at the points."""
         if self._in_tail:
             r = self._challenge
-            scalars = np.array([0, 0, 0] if r is None else [r.c0, r.c1, 1], dtype=np.uint64)
+            scalars = np.array([0, 0, 0, 1] if r is None else [r.c0, r.c1, 1, 1], dtype=np.uint64)
             self._tables, self._weights, sums = _step(
                 self._tables,
                 self._weights,
@@ -205,8 +213,8 @@ class Rounds:
             values = _evaluate(self._tables, view=self._view, relation=self._relation, points=self._points)
             if self._row_weights is not None:
                 self._row_weights = ext.add(*halves(self._row_weights))  # sums over the bit that is now the round's own
-                values = _weigh(values, self._row_weights)
-            sums = _sum(values, self._weights)
+                values = [_weigh(value, self._row_weights) for value in values]
+            sums = jax.device_get([_sum(value, self._weights) for value in values])
         return [Ext(*row) for row in np.asarray(sums).tolist()]
 
     def fold(self, r: Ext) -> None:
@@ -215,7 +223,11 @@ class Rounds:
         if self._in_tail:
             self._challenge = r
             return
-        self._tables, self._view = _fold(self._tables, ext.stack([r]), view=self._view), identity
+        r = ext.stack([r])
+        if self._view is identity:  # one by one: all tables of all sumchecks share one compilation
+            self._tables = _map(lambda table: _fold((table,), r, view=identity)[0], self._tables)
+        else:
+            self._tables, self._view = _fold(self._tables, r, view=self._view), identity
         self._enter_tail()
 
     def values(self) -> list:

@@ -1,0 +1,95 @@
+"""What every experiment reports and how: machine, versions, commit, peak memory, time by phase, files written whole."""
+
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("zkjax", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def environment() -> dict:
+    """Where the figures of a report were measured."""
+    return {
+        "machine": machine(),
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "commit": commit(),
+    }
+
+
+def machine() -> dict:
+    """Processor, usable cores, memory in bytes, operating system."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    except OSError:
+        pass
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {"processor": model, "cores": cores, "memory": memory, "system": f"{platform.system()} {platform.machine()}"}
+
+
+def commit(root: Path = ROOT) -> str | None:
+    """The commit that is checked out, read from git's files; None outside a checkout."""
+    git = root / ".git"
+    try:
+        if git.is_file():  # a worktree: "gitdir: PATH"
+            git = (root / git.read_text(encoding="utf-8").split(":", 1)[1].strip()).resolve()
+        head = (git / "HEAD").read_text(encoding="utf-8").strip()
+        if not head.startswith("ref: "):
+            return head
+        name = head.removeprefix("ref: ")
+        shared = git / (git / "commondir").read_text(encoding="utf-8").strip() if (git / "commondir").exists() else git
+        if (shared / name).exists():
+            return (shared / name).read_text(encoding="utf-8").strip()
+        packed = (shared / "packed-refs").read_text(encoding="utf-8").splitlines()
+        return next((line.split()[0] for line in packed if line.endswith(f" {name}")), None)
+    except (OSError, IndexError):
+        return None
+
+
+def peak_memory(children: bool = False) -> int:
+    """Largest resident memory so far, in bytes: of this process, or the largest of its finished children."""
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+class Stopwatch:
+    """Seconds by phase, from the ``progress`` callback of ``zkjax.prove``; ``tick`` is called once a phase."""
+
+    def __init__(self, tick=lambda phase: None):
+        self.seconds: dict[str, float] = {}
+        self._tick, self._phase, self._since = tick, None, 0.0
+
+    def __call__(self, phase: str, number: int, count: int) -> None:
+        now = time.perf_counter()
+        if self._phase is not None:
+            self.seconds[self._phase] = self.seconds.get(self._phase, 0.0) + now - self._since
+        self._phase, self._since = phase, now
+        self._tick(phase)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file atomically: after a kill there is the old file or the new one."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_bytes(content)
+    os.replace(fresh, path)
+
+
+def write_json(path: Path, data) -> None:
+    """Replace a JSON file atomically."""
+    write_bytes(path, (json.dumps(data, indent=1) + "\n").encode())
+
+
+def columns(rows: list[tuple[str, ...]]) -> str:
+    """Rows as aligned columns: the first to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [[row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))] for row in rows]
+    return "\n".join("  ".join(line).rstrip() for line in lines)

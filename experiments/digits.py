@@ -1,0 +1,415 @@
+"""Train, prove and verify a network that reads handwritten digits: the whole path, on real data.
+
+    python experiments/digits.py
+
+A Flax MLP 64-48-32-10 is trained on scikit-learn's digits in exact fixed point and, beside it, by Flax and optax in floating
+point; the exact run is proven chunk by chunk, and the proofs are verified by the command line in a fresh process that has
+neither data nor weights. Then the proofs are tampered with, and the verifier has to notice.
+
+OUT gets circuit.json, chunk-0000.proof, ..., statement.json, report.json, report.png, all public, and private/ with weights,
+data and secret randomness. After a kill, the same command goes on where it stopped; nothing is proven twice.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from common import Stopwatch, columns, environment, peak_memory, write_bytes, write_json
+from flax import nnx
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from tqdm import tqdm
+
+import zkjax
+from zkjax.schedule import batch_indices
+
+BATCH = 32
+LEARNING_RATE = 1 / 4
+PHASES = 6  # progress calls of one proof
+STARTED = time.perf_counter()
+
+
+class MLP(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs):
+        self.first = nnx.Linear(64, 48, rngs=rngs)
+        self.second = nnx.Linear(48, 32, rngs=rngs)
+        self.last = nnx.Linear(32, 10, rngs=rngs)
+
+    def __call__(self, x):
+        return self.last(nnx.relu(self.second(nnx.relu(self.first(x)))))
+
+
+GRAPH, _ = nnx.split(MLP(nnx.Rngs(0)))
+
+
+def loss(params, x, y):
+    return 0.5 * jnp.mean(jnp.sum((nnx.merge(GRAPH, params)(x) - y) ** 2, axis=-1))
+
+
+def initial_params(seed: int):
+    return nnx.split(MLP(nnx.Rngs(seed)))[1]
+
+
+def load_data():
+    """((images, one-hot labels) for training, (images, labels) for testing): a fixed split, 80 to 20."""
+    images, labels = load_digits(return_X_y=True)
+    images = (images / 16).astype(np.float32)
+    x, x_test, y, y_test = train_test_split(images, labels, test_size=0.2, stratify=labels, random_state=0)
+    return (x, np.eye(10, dtype=np.float32)[y]), (x_test, y_test)
+
+
+def accuracy(params, test) -> float:
+    x, labels = test
+    return float(np.mean(np.argmax(nnx.merge(GRAPH, params)(x), axis=-1) == labels))
+
+
+def train_float(params, data, steps: int, seed: int):
+    """Flax and optax in float32 on the same batches. Returns the last params and the loss of every step."""
+    optimizer = optax.sgd(LEARNING_RATE)
+
+    @jax.jit
+    def step(params, state, x, y):
+        value, gradient = jax.value_and_grad(loss)(params, x, y)
+        updates, state = optimizer.update(gradient, state)
+        return optax.apply_updates(params, updates), state, value
+
+    state, losses = optimizer.init(params), []
+    for index in batch_indices(seed, len(data[0]), None, BATCH, 0, steps):
+        params, state, value = step(params, state, *(x[index] for x in data))
+        losses.append(float(value))
+    return params, losses
+
+
+def compare(circuit, data, test, steps: int, seed: int) -> tuple[dict, zkjax.Run]:
+    """Train from one seed's weights and batches in floating point and in exact integers."""
+    params = initial_params(seed)
+    trained, losses = train_float(params, data, steps, seed)
+    started = time.perf_counter()
+    run = zkjax.train(circuit, params, data, steps=steps, seed=seed)
+    figures = {
+        "seed": seed,
+        "float_accuracy": accuracy(trained, test),
+        "fixed_accuracy": accuracy(run.params, test),
+        "exact_training_seconds": time.perf_counter() - started,
+        "float_losses": losses,
+        "fixed_losses": run.float_losses.tolist(),
+    }
+    return figures, run
+
+
+class Record:
+    """report.json while it grows: settings, measurements of each chunk, the sessions that it took."""
+
+    def __init__(self, path: Path, settings: dict, fresh: bool):
+        self.path = path
+        self.data = {"settings": settings, "finished": False, "sessions": [], "chunks": {}}
+        if not fresh:
+            self.data = json.loads(path.read_text(encoding="utf-8"))
+            if self.data["settings"] != settings:
+                raise SystemExit(f"error: {path.parent} holds a run with other settings; add --fresh to start again there, or choose another --out")
+        self.data |= {"finished": False}
+        self.data["sessions"].append({})
+
+    def save(self, **entries) -> None:
+        self.data |= entries
+        self.data["sessions"][-1] = {"seconds": time.perf_counter() - STARTED, "peak_memory": peak_memory()}
+        write_json(self.path, self.data)
+
+
+def prove_chain(circuit, params, data, out: Path, arguments, record: Record) -> zkjax.Run:
+    """Train and prove all chunks that are not there yet. Returns the last run.
+
+    The order of saving makes a kill harmless at any moment: the run before its proof, so that opening counters live on disk; the
+    run again once its proof has fixed the geometry of the chain's commitments; the proof last, whole or not at all.
+    """
+    private, count = out / "private", -(-arguments.steps // arguments.chunk)
+
+    def number_of(first_step: int) -> int:
+        return count - -(-(arguments.steps - first_step) // arguments.chunk)
+
+    def prove(run):
+        number = number_of(run.first_step)
+        watch = Stopwatch(lambda phase: (bar.set_description(f"chunk {number}: {phase}"), bar.update(phase != "done")))
+        run.save(private)
+        started, cold = time.perf_counter(), not proven
+        proof = zkjax.prove(circuit, run, reveal=("loss",), progress=watch)
+        seconds = time.perf_counter() - started
+        run.save(private)
+        record.data["chunks"][str(number)] = {
+            "first_step": run.first_step,
+            "steps": run.steps,
+            "cold": cold,
+            "seconds": seconds,
+            "phases": watch.seconds,
+            "bytes": proof.nbytes,
+            "bits": proof.security.bits,
+        }
+        record.save()
+        write_bytes(proof_path(out, number), bytes(proof))
+        proven.append(number)
+
+    run, done, proven = None, 0, []
+    if (private / "run.json").exists():
+        run = zkjax.Run.load(private)
+        done = run.first_step + run.steps
+        print(f"going on in {out}: {done} of {arguments.steps} steps are trained")
+    finished = done and proof_path(out, number_of(run.first_step)).exists()
+    with tqdm(total=PHASES * count, unit="phase", initial=PHASES * (number_of(run.first_step) + bool(finished)) if run else 0) as bar:
+        if run is not None and not finished:
+            prove(run)
+        if done < arguments.steps:
+            start = params if run is None else run
+            for run in zkjax.chunks(circuit, start, data, steps=arguments.steps - done, chunk=arguments.chunk, seed=arguments.seed):
+                prove(run)
+        bar.set_description("all chunks are proven")
+    return run
+
+
+def proof_path(out: Path, number: int) -> Path:
+    return out / f"chunk-{number:04d}.proof"
+
+
+def write_statement(path: Path, proofs: list[Path]) -> dict:
+    """What the trainer publishes beside the proofs: every statement, and the roots that a verifier may want to pin."""
+    statements = [zkjax.Proof.load(proof).statement for proof in proofs]
+    first, last = statements[0], statements[-1]
+    published = {
+        "circuit": first.circuit.hex(),
+        "dataset": first.dataset.hex(),
+        "initial_weights": first.initial_weights.hex(),
+        "final_weights": last.final_weights.hex(),
+        "seed": first.seed,
+        "steps": [first.first_step, last.first_step + last.steps],
+        "proofs": [{"file": proof.name, "sentence": str(s), "statement": s.to_json()} for proof, s in zip(proofs, statements)],
+    }
+    write_json(path, published)
+    return published
+
+
+def verify(proofs: list[Path], circuit: Path, published: dict):
+    """The command line in a fresh process: (seconds, finished process)."""
+    first, end = published["steps"]
+    command = [sys.executable, "-m", "zkjax", "verify", *map(str, proofs), "--circuit", str(circuit), "--dataset", published["dataset"]]
+    command += ["--initial", published["initial_weights"], "--seed", str(published["seed"]), "--steps", f"{first}:{end}", "--json"]
+    started = time.perf_counter()
+    finished = subprocess.run(command, capture_output=True, text=True)
+    return time.perf_counter() - started, finished
+
+
+def shorten(text: str, limit: int = 200) -> str:
+    line = text.strip().splitlines()[-1] if text.strip() else ""
+    return line if len(line) <= limit else f"{line[:limit]}..."
+
+
+def tamper(proofs: list[Path], circuit: Path, published: dict) -> list[dict]:
+    """Verify altered copies. Each has to be rejected with exit status 1."""
+    with tempfile.TemporaryDirectory() as directory:
+        altered = Path(directory) / proofs[0].name
+        raw = bytearray(proofs[0].read_bytes())
+        raw[len(raw) // 2] ^= 1
+        altered.write_bytes(raw)
+        attempts = {"one bit flipped in the middle of the first proof": [altered, *proofs[1:]]}
+        if len(proofs) > 1:
+            attempts["the first two proofs in the wrong order"] = [proofs[1], proofs[0], *proofs[2:]]
+        results = []
+        for name, files in attempts.items():
+            _, process = verify(files, circuit, published)
+            results.append({"attempt": name, "exit_status": process.returncode, "message": shorten(process.stderr)})
+    return results
+
+
+def summarise(record: dict, proofs: list[Path]) -> dict:
+    """The figures of the table."""
+    seeds, chunks = record["seeds"], [record["chunks"][key] for key in sorted(record["chunks"], key=int)]
+    warm = [c["seconds"] for c in chunks if not c["cold"]]
+    means = {kind: statistics.mean(s[f"{kind}_accuracy"] for s in seeds) for kind in ("float", "fixed")}
+    later_training = [s["exact_training_seconds"] for s in seeds[1:]]
+    return {
+        "parameters": record["parameters"],
+        "steps": record["settings"]["steps"],
+        "float_accuracy_mean": means["float"],
+        "fixed_accuracy_mean": means["fixed"],
+        "exact_training_cold_seconds": seeds[0]["exact_training_seconds"],
+        "exact_training_seconds": statistics.median(later_training) if later_training else None,
+        "prove_cold_chunk_seconds": chunks[0]["seconds"],
+        "prove_chunk_seconds": statistics.median(warm) if warm else None,
+        "prove_step_seconds": statistics.median(c["seconds"] / c["steps"] for c in chunks if not c["cold"]) if warm else None,
+        "prove_all_seconds": sum(c["seconds"] for c in chunks),
+        "verify_process_seconds": record["verified"]["process_seconds"],
+        "verify_seconds": record["verified"]["seconds"],
+        "proof_bytes": [p.stat().st_size for p in proofs],
+        "peak_memory": max(s["peak_memory"] for s in record["sessions"]),
+        "verify_peak_memory": peak_memory(children=True),
+        "security_bits_per_proof": min(c["bits"] for c in chunks),
+        "security_bits_chain": record["verified"]["bits"],
+        "total_seconds": sum(s["seconds"] for s in record["sessions"]),
+    }
+
+
+def table(figures: dict, seeds: list[dict]) -> str:
+    """The figures for people."""
+    f = figures
+
+    def seconds(value) -> str:
+        return "-" if value is None else f"{value:.2f} s"
+
+    rows = [("test accuracy", "float", "fixed point", "difference")]
+    entries = [(f"  seed {s['seed']}", s["float_accuracy"], s["fixed_accuracy"]) for s in seeds]
+    for name, a, b in [*entries, ("  mean", f["float_accuracy_mean"], f["fixed_accuracy_mean"])]:
+        rows.append((name, f"{100 * a:.2f} %", f"{100 * b:.2f} %", f"{100 * (b - a):+.2f}"))
+    sizes = f["proof_bytes"]
+    facts = [
+        ("parameters", f"{f['parameters']:,}"),
+        ("steps, batch", f"{f['steps']}, {BATCH}"),
+        ("chunks", f"{len(sizes)}"),
+        ("exact training, all steps: first seed (compiles)", seconds(f["exact_training_cold_seconds"])),
+        ("exact training, all steps: median of the other seeds", seconds(f["exact_training_seconds"])),
+        ("proving, first chunk (compiles)", seconds(f["prove_cold_chunk_seconds"])),
+        ("proving, median of the chunks after it", seconds(f["prove_chunk_seconds"])),
+        ("proving, the same per step", "-" if f["prove_step_seconds"] is None else f"{1000 * f['prove_step_seconds']:.0f} ms"),
+        ("proving, all chunks", seconds(f["prove_all_seconds"])),
+        ("verifying all proofs: the verifier's own time", seconds(f["verify_seconds"])),
+        ("verifying all proofs: the whole process", seconds(f["verify_process_seconds"])),
+        ("proof, mean of the chunks", f"{statistics.mean(sizes) / 1000:.1f} kB"),
+        ("proofs, all", f"{sum(sizes) / 1000:.1f} kB"),
+        ("peak memory, training and proving", f"{f['peak_memory'] / 1e9:.2f} GB"),
+        ("peak memory, verifying", f"{f['verify_peak_memory'] / 1e9:.2f} GB"),
+        ("proven security of each proof, at least", f"{f['security_bits_per_proof']:.1f} bits"),
+        ("proven security of the chain (errors added up)", f"{f['security_bits_chain']:.1f} bits"),
+        ("everything, from start to report", seconds(f["total_seconds"])),
+    ]
+    return columns(rows) + "\n\n" + columns(facts)
+
+
+def plot(path: Path, seed: dict, chunks: list[dict]) -> None:
+    """Loss curves in floating and fixed point; where each chunk's proving time went."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained")
+    left.plot(seed["float_losses"], color="#bbbbbb", linewidth=4, label="float32 (Flax, optax)")
+    left.plot(seed["fixed_losses"], color="#c02942", linewidth=1.2, label="exact fixed point, proven")
+    left.set(xlabel="step", ylabel="training loss", title=f"Loss of each batch, seed {seed['seed']}", ylim=(0, None))
+    left.legend(frameon=False)
+
+    names = [name for name in chunks[0]["phases"] if name != "done"]
+    colours = plt.get_cmap("viridis")(np.linspace(0.1, 0.9, len(names)))
+    for axes_part, part, title in ((right, [c for c in chunks if not c["cold"]] or chunks, "Proving time of a chunk, by phase"),):
+        base = np.zeros(len(part))
+        labels = [f"steps {c['first_step']}–{c['first_step'] + c['steps'] - 1}" for c in part]
+        for name, colour in zip(names, colours):
+            values = np.array([c["phases"].get(name, 0.0) for c in part])
+            axes_part.barh(labels, values, left=base, color=colour, label=name, height=0.7)
+            base += values
+        axes_part.invert_yaxis()
+        axes_part.set(xlabel="seconds", title=title)
+        axes_part.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    cold = [c for c in chunks if c["cold"]]
+    if len(cold) < len(chunks):
+        right.set_title(f"Proving time of a chunk, by phase\n(not shown: {sum(c['seconds'] for c in cold):.0f} s of chunks that compiled)")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    fresh = path.with_name(f".{path.name}.new")
+    figure.savefig(fresh, dpi=150, format="png")
+    plt.close(figure)
+    fresh.replace(path)
+
+
+def start_again(out: Path) -> None:
+    """Remove what an earlier run of this script left, and nothing else."""
+    shutil.rmtree(out / "private", ignore_errors=True)
+    for path in [*out.glob("chunk-*.proof"), *(out / name for name in ("circuit.json", "statement.json", "report.json", "report.png"))]:
+        path.unlink(missing_ok=True)
+
+
+def experiment(arguments) -> int:
+    out: Path = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    if arguments.fresh:
+        start_again(out)
+    (out / "private").mkdir(mode=0o700, exist_ok=True)
+
+    data, test = load_data()
+    params = initial_params(arguments.seed)
+    circuit = zkjax.trace(loss, optax.sgd(LEARNING_RATE), params, batch=tuple(x[:BATCH] for x in data))
+    print(circuit)
+    settings = {
+        "steps": arguments.steps,
+        "chunk": arguments.chunk,
+        "seed": arguments.seed,
+        "batch": BATCH,
+        "learning_rate": LEARNING_RATE,
+        "circuit": circuit.digest().hex(),
+    }
+    record = Record(out / "report.json", settings, fresh=not (out / "private/run.json").exists())
+    circuit.save(out / "circuit.json")
+
+    seeds = []
+    for seed in tqdm(range(arguments.seed, arguments.seed + arguments.accuracy_seeds), desc="training, exact and float", unit="seed"):
+        figures, trained = compare(circuit, data, test, arguments.steps, seed)
+        if not seeds:
+            whole = trained
+        seeds.append(figures)
+    parameters = sum(int(np.prod(p.shape)) for p in circuit.parameters)
+    record.save(**environment(), seeds=seeds, parameters=parameters)
+
+    last = prove_chain(circuit, params, data, out, arguments, record)
+    if not all(np.array_equal(a, b) for a, b in zip(last.final, whole.final, strict=True)):
+        raise SystemExit("error: training in chunks and training at once ended in different integers")
+    print("\nThe proven chunks end in the same integers as the same steps trained at once.")
+
+    proofs = sorted(out.glob("chunk-*.proof"))
+    published = write_statement(out / "statement.json", proofs)
+    seconds, process = verify(proofs, out / "circuit.json", published)
+    print(f"\n$ {' '.join(['python', *process.args[1:]])}")
+    if process.returncode:
+        print(process.stderr)
+        raise SystemExit(f"error: the verifier refused the proofs with exit status {process.returncode}")
+    told = json.loads(process.stdout)
+    verified = {"exit_status": process.returncode, "process_seconds": seconds, "seconds": told["seconds"], "bits": told["bits"]}
+    print(f"exit status 0: steps {arguments.steps and 0}..{arguments.steps - 1} are proven, {told['bits']:.1f} bits")
+    tampered = tamper(proofs, out / "circuit.json", published)
+    for attempt in tampered:
+        print(f"\n{attempt['attempt']}: exit status {attempt['exit_status']}\n  {attempt['message']}")
+
+    record.save(verified=verified, tampered=tampered)
+    record.save(figures=summarise(record.data, proofs))
+    plot(out / "report.png", seeds[0], [record.data["chunks"][key] for key in sorted(record.data["chunks"], key=int)])
+    accepted_lie = any(attempt["exit_status"] != 1 for attempt in tampered)
+    record.save(finished=not accepted_lie)
+    print(f"\n{table(record.data['figures'], seeds)}\n\nFiles in {out}; keep {out / 'private'} to yourself.")
+    return int(accepted_lie)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/digits"), help="where the results go (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=90, help="training steps; 44 are an epoch (default %(default)s)")
+    parser.add_argument("--chunk", type=int, default=15, help="steps in one proof, at most (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of initial weights and batches of the proven run (default %(default)s)")
+    parser.add_argument("--accuracy-seeds", type=int, default=3, help="seeds over which accuracy is averaged (default %(default)s)")
+    parser.add_argument("--fresh", action="store_true", help="remove an earlier run from OUT and start again")
+    parsed = parser.parse_args(arguments)
+    if min(parsed.steps, parsed.chunk, parsed.accuracy_seeds) < 1 or parsed.seed < 0:
+        parser.error("steps, chunk and accuracy seeds are at least 1, the seed at least 0")
+    try:
+        return experiment(parsed)
+    except zkjax.ZkjaxError as error:
+        print(f"error: {error}\nRun again with --fresh to start a new chain.", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Small runs, and a prover who lies: alter anything it holds, and see which constraints its committed tensors break.
+
+``Liar`` runs the argument in the prover's role with its self-checks off, then evaluates every constraint on what was
+committed, as a verifier would who saw everything. An honest run breaks none. A real verifier checks a random combination
+of the same constraints, behind pads; ``tests/test_proofs.py`` does that for whole proofs.
+"""
+
+import random
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import zkjax
+from zkjax import extension as ext
+from zkjax import field
+from zkjax.argument import argument
+from zkjax.commitment.geometry import Geometry
+from zkjax.extension import ZERO, Ext
+from zkjax.field import P
+from zkjax.hidden import Functional, Hidden, Pad, make_masks
+from zkjax.kernels.sites import outer_sum
+from zkjax.prover import make_plan
+from zkjax.transcript import Transcript, Writer
+from zkjax.verifier import dry_run
+from zkjax.witness import Witness, aligned
+
+SMALL = Geometry(10, 2, 4, level_bits=20)  # far below the target, for speed
+BITS = 15.0
+
+
+def mlp_params(dims, seed=0, bias=True):
+    rng = np.random.default_rng(seed)
+    layers = []
+    for a, b in zip(dims, dims[1:]):
+        layer = {"w": (rng.normal(size=(a, b)) / np.sqrt(a)).astype(np.float32)}
+        layers.append(layer | ({"b": (rng.normal(size=b) * 0.1).astype(np.float32)} if bias else {}))
+    return layers
+
+
+def mlp_loss(params, x, y):
+    for i, layer in enumerate(params):
+        x = x @ layer["w"] + layer.get("b", 0.0)
+        x = jax.nn.relu(x) if i < len(params) - 1 else x
+    return 0.5 * jnp.mean(jnp.sum((x - y) ** 2, axis=-1))
+
+
+def data_for(dims, samples=12, seed=0):
+    rng = np.random.default_rng(seed + 100)
+    return rng.normal(size=(samples, dims[0])).astype(np.float32), rng.normal(size=(samples, dims[-1])).astype(np.float32)
+
+
+def mlp_run(dims=(5, 6, 4, 3), *, batch=3, steps=2, bias=True, rate=1 / 32, seed=0, precision=None, samples=12):
+    """(circuit, run) of a small net."""
+    params, data = mlp_params(dims, seed, bias), data_for(dims, samples, seed)
+    return make_run(mlp_loss, params, data, batch=batch, steps=steps, optimizer=optax.sgd(rate), precision=precision)
+
+
+def make_run(loss, params, data, *, batch=3, steps=2, optimizer=None, precision=None, shard_size=None):
+    circuit = zkjax.trace(
+        loss, optimizer or optax.sgd(1 / 32), params, batch=tuple(x[:batch] for x in data), precision=precision, steps=steps, chunk=steps
+    )
+    run = zkjax.train(circuit, params, data, steps=steps, seed=1, openings=4, shard_size=shard_size)
+    run.chain.geometry = SMALL
+    return circuit, run
+
+
+def prove_small(circuit, run, **options):
+    run.chain.geometry = run.chain.geometry or SMALL
+    return zkjax.prove(circuit, run, progress=None, minimum_bits=BITS, **options)
+
+
+def verify_small(circuit, proof, **options):
+    return zkjax.verify(circuit, proof, minimum_bits=BITS, **options)
+
+
+class Liar:
+    """A prover of ``run`` in whose hands everything may be altered before ``broken`` is called.
+
+    witness: tensors and values, ``witness.Witness``. final: the committed last weights. data: the committed dataset.
+    """
+
+    def __init__(self, run, revealed=None, seed=0):
+        self.run, self.revealed = run, revealed
+        self.plan = make_plan(run)
+        computed = run.witness()
+        self.values = {i: x.copy() for i, x in computed.values.items()}
+        self.remainders = {i: x.copy() for i, x in computed.remainders.items()}
+        self.initial = tuple((w >> s).copy() for w, s in zip(run.initial, self.plan.shifts, strict=True))
+        self.final = tuple(x.copy() for x in run.final)
+        self.data = tuple(x.copy() for x in run.data.arrays)
+        self.bounds = run.circuit.bounds(run.initial_bound, run.steps, run.first_step)
+        self.masks = None
+        self.random = random.Random(seed)
+        self._witness = None
+
+    def elements(self, count):
+        return [Ext(self.random.randrange(P), self.random.randrange(P)) for _ in range(count)]
+
+    @property
+    def witness(self) -> Witness:
+        """Built from what has been altered so far; may be altered itself."""
+        if self._witness is None:
+            self._witness = Witness(self.plan, self.values, self.remainders, self.initial, self.bounds, check=False)
+        return self._witness
+
+    def broken(self) -> set[str]:
+        """Names of the constraints that the committed tensors break."""
+        counts = dry_run(self.plan, self.revealed).counts()
+        self.masks = self.masks or make_masks(counts, self.elements)
+        with jax.enable_x64(True):
+            hidden = Hidden(Writer(Transcript(b"parameters", b"statement")), self.masks, check=False)
+            argument(hidden, self.plan, self.revealed, self.witness)
+            values = []
+            for form in hidden.tape:
+                value = form.constant
+                for factor, parent in form.parents:
+                    value = value + values[parent.index] * factor
+                if isinstance(form.leaf, Pad):
+                    value = value + self.masks[form.leaf.vector][form.leaf.index]
+                elif isinstance(form.leaf, Functional):
+                    value = value + self._functional(form.leaf.terms)
+                values.append(value)
+        return {name for name, form in hidden.constraints if values[form.index] != ZERO}
+
+    def _committed(self, key):
+        if key[0] == "initial":
+            return field.from_int(self.initial[key[1]])
+        if key[0] == "final":
+            return field.from_int(self.final[key[1]])
+        if key[0] == "data":
+            size = self.plan.batches.shard_size
+            return field.from_int(self.data[key[2]][key[1] * size : (key[1] + 1) * size])
+        return field.from_int(np.asarray(self.witness.tensors[key]).astype(np.int64))
+
+    def _functional(self, terms):
+        total = ZERO
+        for term in self.plan.scatter(list(terms)):
+            tensor = self._committed(term.key)
+            if not tensor.shape:
+                total = total + term.scalar * int(tensor)
+                continue
+            weights = outer_sum(aligned([term], tensor.shape))
+            c0, c1 = ext.sum(ext.mul_base(weights, tensor))
+            total = total + Ext(int(c0), int(c1))
+        return total
+
+

@@ -1,0 +1,123 @@
+"""Exact integer products by float64 limbs, and the operations of a circuit, against Python integers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from zkjax import exact
+from zkjax.circuit import Node
+
+
+def integers(rng, bound, *shape):
+    """Random integers with both extremes among them."""
+    x = rng.integers(-bound, bound, shape, endpoint=True)
+    x.reshape(-1)[: min(2, x.size)] = [-bound, bound][: min(2, x.size)]
+    return x
+
+
+@pytest.mark.parametrize("bits", [(13, 13), (11, 38), (38, 11), (30, 30), (1, 60), (20, 26), (0, 40)])
+@pytest.mark.parametrize("terms", [1, 3, 64])
+def test_products_are_exact(bits, terms):
+    rng = np.random.default_rng([*bits, terms])
+    x, y = integers(rng, 2 ** bits[0] - 1, 5, terms), integers(rng, 2 ** bits[1] - 1, terms, 4)
+    if terms << sum(bits) >= 2**63:
+        x, y = x >> 1, y >> 6
+    expected = (x.astype(object) @ y.astype(object)).astype(np.int64)
+    limbs = exact.split(2 ** bits[0], 2 ** bits[1], terms)
+    assert (exact.dot(x, y, ((1,), (0,)), ((), ()), limbs) == expected).all()
+    with jax.enable_x64(True):
+        result = jax.jit(lambda a, b: exact.dot(a, b, ((1,), (0,)), ((), ()), limbs))(jnp.asarray(x), jnp.asarray(y))
+        assert result.dtype == jnp.int64 and (np.asarray(result) == expected).all()
+
+
+@pytest.mark.parametrize("bound_x", [1, 2, 2**13, 2**20, 2**31, 2**40])
+@pytest.mark.parametrize("bound_y", [1, 2**13, 2**26, 2**40, 2**62])
+@pytest.mark.parametrize("terms", [1, 2, 3, 1024, 3072])
+def test_limbs_fit_the_mantissa(bound_x, bound_y, terms):
+    limbs = exact.split(bound_x, bound_y, terms)
+    widest = []
+    for cut, bound in zip(limbs, (bound_x, bound_y), strict=True):
+        top = -(-bound // 2 ** (cut.width * (cut.count - 1)))  # the last limb is signed, the others are not
+        widest.append(max(top, 2**cut.width if cut.count > 1 else 0))
+    assert widest[0] * widest[1] * terms <= 2**53
+    assert 1 <= limbs[0].count <= 4 and 1 <= limbs[1].count <= 6
+
+
+def test_headline_products_need_two_limbs_for_weights_only():
+    assert [cut.count for cut in exact.split(2**11, 2**38, 3072)] == [1, 2]
+    assert [cut.count for cut in exact.split(2**11, 2**13, 64)] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "shapes, contract, batch",
+    [
+        (((4, 3), (3, 5)), ((1,), (0,)), ((), ())),
+        (((3, 4), (5, 3)), ((0,), (1,)), ((), ())),
+        (((2, 4, 3), (2, 3, 5)), ((2,), (1,)), ((0,), (0,))),
+        (((2, 4, 3, 6), (6, 5, 2, 4)), ((1, 3), (3, 0)), ((0,), (2,))),
+        (((4, 3), (4, 3)), ((), ()), ((0, 1), (0, 1))),
+        (((4, 3), (4, 3)), ((0, 1), (0, 1)), ((), ())),
+        (((4,), (5,)), ((), ()), ((), ())),
+        (((), ()), ((), ()), ((), ())),
+    ],
+)
+def test_dot_is_dot_general(shapes, contract, batch):
+    rng = np.random.default_rng(0)
+    x, y = (rng.integers(-50, 50, s) for s in shapes)
+    with jax.enable_x64(True):
+        expected = np.asarray(jax.lax.dot_general(jnp.asarray(x), jnp.asarray(y), (contract, batch)))
+    assert (exact.dot(np.asarray(x), np.asarray(y), contract, batch) == expected).all()
+    assert np.allclose(exact.dot(np.asarray(x, float), np.asarray(y, float), contract, batch), expected)
+
+
+@pytest.mark.parametrize("shift", [0, 1, 2, 31, 61])
+def test_rescale_rounds_half_up(shift):
+    half = 2**shift // 2
+    x = np.array([0, 1, -1, half, -half, half - 1, -half - 1, 3 * half, -3 * half, 2**61, -(2**61)])
+    y = exact.rescale(x, shift)
+    assert [int(v) for v in y] == [(2 * int(v) + 2**shift) // 2 ** (shift + 1) for v in x]
+    r = exact.remainder(x, y, shift)
+    assert (r >= 0).all() and (r < 2**shift).all()
+
+
+CASES = [
+    ("linear", {"coefficients": (3, -1, 1)}, [(2, 3)] * 3, lambda x, y, z: 3 * x - y + z),
+    ("transpose", {"permutation": (2, 0, 1)}, [(2, 3, 4)], lambda x: x.transpose(2, 0, 1)),
+    ("reshape", {"shape": (4, 6)}, [(2, 3, 4)], lambda x: x.reshape(4, 6)),
+    ("broadcast", {"shape": (3, 5, 2), "axes": (2, 0)}, [(2, 3)], lambda x: np.broadcast_to(x.T[:, None, :], (3, 5, 2))),
+    ("sum", {"axes": (0, 2)}, [(2, 3, 4)], lambda x: x.sum(axis=(0, 2))),
+    ("slice", {"start": (1, 0), "limit": (4, 5), "stride": (1, 2)}, [(4, 5)], lambda x: x[1:4, 0:5:2]),
+    (
+        "pad",
+        {"low": (1, 0), "high": (0, 2), "interior": (0, 1)},
+        [(2, 3)],
+        lambda x: np.asarray(jax.lax.pad(x, np.int32(0), [(1, 0, 0), (0, 2, 1)])),
+    ),
+    ("concatenate", {"axis": 1}, [(2, 3), (2, 1)], lambda x, y: np.concatenate([x, y], 1)),
+    ("reverse", {"axes": (1,)}, [(2, 3)], lambda x: x[:, ::-1]),
+    ("scale", {"axes": (2, 0)}, [(2, 3, 4), (4, 2)], lambda x, c: x * c.T[:, None, :]),
+    ("sign", {}, [(2, 3)], lambda x: (x > 0).astype(int)),
+    ("gate", {}, [(2, 3), (2, 3)], lambda m, y: m * y),
+]
+
+
+@pytest.mark.parametrize("op, attributes, shapes, expected", CASES, ids=[c[0] for c in CASES])
+def test_operations(op, attributes, shapes, expected):
+    rng = np.random.default_rng(1)
+    arrays = [rng.integers(-3, 4, s).astype(np.int32) for s in shapes]
+    want = expected(*arrays)
+    node = Node(op, tuple(range(len(shapes))), want.shape, attributes)
+    for result in (
+        exact.evaluate_node(node, shapes, [x.astype(np.int64) for x in arrays], None),
+        exact.evaluate_node(node, shapes, [jnp.asarray(x) for x in arrays], None),
+    ):
+        assert result.shape == want.shape and (np.asarray(result) == want).all()
+
+
+def test_coarse_shift_is_the_least_that_fits():
+    for largest, scale, bits in ((0.0, 32, 16), (0.9, 32, 16), (1.0, 32, 16), (2.0**-20, 32, 16), (100.0, 20, 8)):
+        s = exact.coarse_shift(largest, scale, bits)
+        limit = 2 ** (bits - 1) - 1
+        assert np.floor(largest * 2.0 ** (scale - s) + 0.5) <= limit
+        assert s == 0 or np.floor(largest * 2.0 ** (scale - s + 1) + 0.5) > limit

@@ -1,0 +1,168 @@
+"""Saved runs: everything a trainer needs to prove a run or go on from it, in a private directory.
+
+    run.json        step, seed, bounds, losses, and the secret seeds of all commitments
+    weights-N.npz   integers of the first and last parameters; N is the run's first step
+    data-H.npz      the dataset's integers; H is their hash
+    circuit.json    the circuit
+    openings.json   how often each commitment was opened (``openings.py``)
+
+``run.json`` is replaced last and atomically, so that a kill at any moment leaves the old run or the new one. Whoever reads
+the directory knows weights and data: its files are readable by their owner only. A copied or restored directory can defeat
+the opening counters; never prove from two copies.
+"""
+
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from .circuit import Circuit
+from .commitment.geometry import Geometry
+from .errors import FormatError, RunError
+from .keys import Chain, Key
+from .openings import Openings
+
+FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 1
+WARNING = "PRIVATE: this directory holds weights, data and secret seeds of commitments. Do not publish, copy or restore it.\n"
+
+
+def save(run, directory) -> None:
+    """Write a run to a private directory, replacing a run that is there; from now on its opening counters live there too."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.chmod(directory, 0o700)
+    _write(directory / "PRIVATE.txt", WARNING.encode())
+    run.chain.openings.bind(directory)
+    data = {f"data{k}": _smallest(x) for k, x in enumerate(run.data.arrays)}
+    data_name = f"data-{_hash(data)}.npz"
+    if not (directory / data_name).exists():
+        _write_arrays(directory / data_name, data)
+    weights_name = f"weights-{run.first_step}.npz"
+    ends = (("initial", run.initial), ("final", run.final))
+    _write_arrays(directory / weights_name, {f"{role}{p}": x for role, arrays in ends for p, x in enumerate(arrays)})
+    _write(directory / "circuit.json", json.dumps(run.circuit.to_json(), indent=1).encode())
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "circuit": run.circuit.digest().hex(),
+        "data": data_name,
+        "weights": weights_name,
+        "first_step": run.first_step,
+        "steps": run.steps,
+        "seed": run.seed,
+        "shard_size": run.shard_size,
+        "loss_integers": [list(row) for row in run.loss_integers],
+        "coarse_shifts": None if run.coarse_shifts is None else list(run.coarse_shifts),
+        "initial_bound": list(run.initial_bound),
+        "final_bound": list(run.final_bound),
+        "keys": [_key_json(key) for key in run.keys],
+        "chain": {
+            "data": _key_json(run.chain.data),
+            "budget": run.chain.budget,
+            "geometry": None if run.chain.geometry is None else run.chain.geometry.to_json(),
+        },
+    }
+    _write(directory / "run.json", json.dumps(content, indent=1).encode())
+    for old in [*directory.glob("weights-*.npz"), *directory.glob("data-*.npz")]:
+        if old.name not in (data_name, weights_name):
+            old.unlink()
+
+
+def load(run_class, dataset_class, directory):
+    """Read a run. Raises RunError for a directory that is not a complete run, FormatError for malformed files."""
+    directory = Path(directory)
+    try:
+        content = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{directory}: no run is saved here (run.json is missing); give the directory of run.save") from None
+    except ValueError as error:
+        raise FormatError(f"{directory}/run.json: not a JSON file ({error})") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise FormatError(f"{directory}/run.json: not a saved run")
+    if content.get("version") != VERSION:
+        raise FormatError(f"{directory}/run.json: version {content.get('version')!r}, this zkjax reads version {VERSION}")
+    try:
+        circuit = Circuit.load(directory / "circuit.json")
+        if circuit.digest().hex() != content["circuit"]:
+            raise RunError(f"{directory}: circuit.json is not the circuit of this run")
+        with np.load(directory / content["data"], allow_pickle=False) as file:
+            data = {name: file[name] for name in file.files}
+        if content["data"] != f"data-{_hash(data)}.npz":
+            raise RunError(f"{directory}/{content['data']}: the data was altered")
+        with np.load(directory / content["weights"], allow_pickle=False) as file:
+            ends = [tuple(file[f"{role}{p}"] for p in range(len(circuit.parameters))) for role in ("initial", "final")]
+        openings = Openings()
+        openings.bind(directory)
+        stored = content["chain"]
+        geometry = None if stored["geometry"] is None else Geometry.from_json(stored["geometry"])
+        run = run_class(
+            circuit=circuit,
+            data=dataset_class(tuple(data[f"data{k}"].astype(np.int64) for k in range(len(circuit.inputs)))),
+            first_step=content["first_step"],
+            steps=content["steps"],
+            seed=content["seed"],
+            shard_size=content["shard_size"],
+            initial=ends[0],
+            final=ends[1],
+            loss_integers=tuple(tuple(row) for row in content["loss_integers"]),
+            coarse_shifts=None if content["coarse_shifts"] is None else tuple(content["coarse_shifts"]),
+            initial_bound=tuple(content["initial_bound"]),
+            final_bound=tuple(content["final_bound"]),
+            keys=tuple(_key(k) for k in content["keys"]),
+            chain=Chain(_key(stored["data"]), stored["budget"], openings, geometry),
+        )
+    except OSError as error:
+        raise RunError(f"{directory}: the saved run is incomplete ({error})") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"{directory}: the saved run is malformed ({type(error).__name__}: {error})") from None
+    shapes = [p.shape for p in circuit.parameters]
+    if any([x.shape for x in arrays] != shapes or any(x.dtype != np.int64 for x in arrays) for arrays in ends):
+        raise FormatError(f"{directory}/{content['weights']}: the weights have not the circuit's shapes")
+    return run
+
+
+def _smallest(array: np.ndarray) -> np.ndarray:
+    """The same integers in the smallest signed type."""
+    for kind in (np.int8, np.int16, np.int32):
+        if array.size and np.iinfo(kind).min <= array.min() and array.max() <= np.iinfo(kind).max:
+            return array.astype(kind)
+    return array
+
+
+def _hash(arrays: dict) -> str:
+    state = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name], dtype="<i8")
+        state.update(f"{name} {array.shape} ".encode() + array.tobytes())
+    return state.hexdigest()[:32]
+
+
+def _key_json(key: Key) -> dict:
+    return {"seed": key.seed.hex(), "name": key.name}
+
+
+def _key(data: dict) -> Key:
+    seed = bytes.fromhex(data["seed"])
+    if len(seed) != 32 or not isinstance(data["name"], str):
+        raise ValueError("a key needs a seed of 32 bytes and a name")
+    return Key(seed, data["name"])
+
+
+def _write_arrays(path: Path, arrays: dict):
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    _write(path, buffer.getbuffer())
+
+
+def _write(path: Path, content) -> None:
+    """Replace a file atomically; only its owner may read it."""
+    fresh = path.with_name(f".{path.name}.new")
+    descriptor = os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
