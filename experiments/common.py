@@ -4,8 +4,11 @@ import json
 import os
 import platform
 import resource
+import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -55,10 +58,43 @@ def commit(root: Path = ROOT) -> str | None:
         return None
 
 
-def peak_memory(children: bool = False) -> int:
-    """Largest resident memory so far, in bytes: of this process, or the largest of its finished children."""
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+def peak_memory(process: int | str = "self") -> int | None:
+    """Largest resident memory of a living process so far, in bytes; None where the system does not tell.
+
+    /proc first: ``getrusage`` counts what a parent used before it started the process.
+    """
+    try:
+        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+        return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
+    except OSError:
+        if process != "self":
+            return None
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else 1024 * peak
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A process that has ended: exit status, output, wall-clock seconds, peak memory in bytes (None: not known)."""
+
+    status: int
+    output: str
+    errors: str
+    seconds: float
+    peak_memory: int | None
+
+
+def run_process(command: list[str]) -> Finished:
+    """Run a command to its end and measure it."""
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        started, peak = time.perf_counter(), None
+        process = subprocess.Popen(command, stdout=output, stderr=errors)
+        while process.poll() is None:
+            peak = peak_memory(process.pid) or peak
+            time.sleep(0.005)
+        seconds = time.perf_counter() - started
+        output.seek(0), errors.seek(0)
+        return Finished(process.returncode, output.read(), errors.read(), seconds, peak)
 
 
 class Stopwatch:

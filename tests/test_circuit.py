@@ -13,7 +13,7 @@ from jax.nn import relu
 
 from zkjax.circuit import Circuit
 from zkjax.errors import FormatError, PrecisionError, UnsupportedOperationError
-from zkjax.trace import trace
+from zkjax.tracing import trace
 
 
 def loss(p, x, y):

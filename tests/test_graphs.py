@@ -48,7 +48,7 @@ def elementwise(p, x, y):
 
 def reshaped(p, x, y):
     h = jax.nn.relu(x @ p["a"]).reshape(-1, 2, 3)
-    h = jnp.einsum("bij,jk->bik", h, p["b"]).reshape(-1, 6)
+    h = jnp.einsum("bij,jk->bik", h, p["b"]).reshape(-1, 6)  # joins an axis of h with one of b
     return mean_square(jax.nn.relu(h) @ p["c"], y)
 
 
@@ -153,8 +153,9 @@ def test_random_graphs(draw):
                 h = jnp.transpose(jnp.transpose(h)[::-1])
         return mean_square(h @ p["out"], y)
 
-    data = rng.normal(size=(6, width)).astype(np.float32) * 0.5, rng.normal(size=(6, 1)).astype(np.float32) * 0.5
-    _, run = make_run(loss, params, data, batch=batch, steps=2, optimizer=optax.sgd(1 / 64))
+    data = rng.uniform(-1, 1, (6, width)).astype(np.float32), rng.uniform(-1, 1, (6, 1)).astype(np.float32)
+    precision = zkjax.Precision(data_bits=(9, 9))
+    _, run = make_run(loss, params, data, batch=batch, steps=2, optimizer=optax.sgd(1 / 64), precision=precision)
     losses = tuple(zip(*run.loss_integers, strict=True))
     assert Liar(run, losses).broken() == set()
     liar = Liar(run, losses)

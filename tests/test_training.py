@@ -17,7 +17,7 @@ from zkjax.config import Precision
 from zkjax.errors import DataError, PrecisionError, RunError
 from zkjax.kernels.integers import evaluate_step
 from zkjax.schedule import batch_indices
-from zkjax.trace import trace
+from zkjax.tracing import trace
 from zkjax.training import Dataset, Run, chunks, train
 
 

@@ -7,7 +7,7 @@ anyone verify the proof without data or weights. Importing zkjax loads no JAX an
 import importlib
 
 _PUBLIC = {
-    "trace": "trace",
+    "trace": "tracing",
     "train": "training",
     "chunks": "training",
     "Run": "training",

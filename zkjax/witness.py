@@ -105,7 +105,7 @@ class Witness:
         for side in ("left", "right"):
             tables = {}
             for j, b in enumerate(blocks):
-                table = self._operand(getattr(b, side))
+                table = self._operand(getattr(b, side), b.shape)
                 if side == "right":
                     step = ext.mul(b.step, ext.stack([b.scalar]))
                     spread = tuple(c.reshape(-1, *(1,) * (len(b.shape) - 1)) for c in step)
@@ -117,20 +117,35 @@ class Witness:
     def _param(self, index: int) -> int:
         return next(i for i in self.circuit.of("param") if self.circuit.nodes[i]["index"] == index)
 
-    def _operand(self, operand):
-        """An operand folded to (steps, kept axes), K."""
+    def _operand(self, operand, shape: tuple[int, ...]):
+        """An operand folded to the block's shape, K."""
+        lifted = [position for _, outer, _ in operand.groups for position in outer]
+        own = tuple(shape[p] for p in (0, *operand.positions))
+        tables = []
+        for index in np.ndindex(*(shape[p] for p in lifted)):
+            at = dict(zip(lifted, index, strict=True))
+            groups = []
+            for axes, outer, vector in operand.groups:
+                for position in outer:
+                    vector = tuple(c.reshape(shape[position], -1)[at[position]] for c in vector)
+                groups.append((axes, vector))
+            tables.append(self._fold_operand(operand, groups))
+        table = tuple(np.stack([np.asarray(t[c]) for t in tables], axis=-1).reshape(*own, *(shape[p] for p in lifted)) for c in range(2))
+        order = np.argsort([0, *operand.positions, *lifted])
+        return tuple(np.ascontiguousarray(c.transpose(order)) for c in table)
+
+    def _fold_operand(self, operand, groups):
+        """An operand folded to (steps, kept axes) by groups of its own axes."""
         shape, kept = self.circuit.nodes[operand.node].shape, operand.kept
-        mixed = [g for g in operand.groups if set(g[0]) & set(kept) and not set(g[0]) <= set(kept)]
-        if mixed:
-            return self._fold_general(operand.node, operand.groups, kept)
-        table = self.fold(operand.node, [g for g in operand.groups if not set(g[0]) & set(kept)], kept)
-        for axes, vector in operand.groups:
+        if any(set(axes) & set(kept) and not set(axes) <= set(kept) for axes, _ in groups):
+            return self._fold_general(operand.node, groups, kept)
+        table = self.fold(operand.node, [g for g in groups if not set(g[0]) & set(kept)], kept)
+        for axes, vector in groups:
             if set(axes) & set(kept):
                 order = sorted(range(len(kept)), key=lambda j: kept[j])
                 spread = [shape[kept[j]] if kept[j] in axes else 1 for j in order]
                 back = np.argsort(order)
-                factor = tuple(c.reshape(spread).transpose(back)[None] for c in vector)
-                table = ext.mul(table, factor)
+                table = ext.mul(table, tuple(c.reshape(spread).transpose(back)[None] for c in vector))
         return table
 
     def fold(self, i: int, groups: list, kept: tuple[int, ...]):

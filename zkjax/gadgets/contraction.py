@@ -11,17 +11,20 @@ One block for each term, all blocks in one layout. At the end one claim on all l
 and their product (Thaler, "Time-optimal interactive proofs", 2013, for the matrix product; the batching over layers and
 steps is FAC4DNN's, arXiv 2307.16273).
 
+A reshape after the product may have joined free axes of both operands into one group. The axes of one operand are then
+*lifted* into the sumcheck: its table keeps them, and the other operand's vector depends on them.
+
 A liar who has another product, in any node and step, has a wrong sum, and must guess a round's challenge: 2 rounds / |K|.
 """
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
 from .. import extension as ext
 from ..circuit import Circuit
 from ..claims import Claim, Term, pull
-from ..errors import UnsupportedOperationError
 from ..extension import ZERO
 from ..hidden import Hidden
 from ..layout import Layout
@@ -32,19 +35,22 @@ VIRTUAL = ("param", "gate")
 
 @dataclass(frozen=True, eq=False)
 class Operand:
-    """What the sumcheck sees of one operand: its node, the vectors to fold or weigh it by, the axes that stay.
+    """What the sumcheck sees of one operand.
 
-    groups: (axes ascending, NumPy K vector over them, row-major); axes outside ``kept`` are summed.
+    kept: its axes that stay; positions: where they stand in the block's shape. groups: (own axes ascending, positions of
+    lifted axes of the other operand, NumPy K vector over the lifted and then the own axes, row-major); own axes outside
+    ``kept`` are summed.
     """
 
     node: int
     groups: tuple
     kept: tuple[int, ...]
+    positions: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """One term on a dot: <left, right> over ``shape`` = (steps, batch axes, contracted axes), right times scalar and step."""
+    """One term on a dot: <left, right> over ``shape`` = (steps, batch, contracted, lifted axes), right times scalar and step."""
 
     shape: tuple[int, ...]
     left: Operand
@@ -54,41 +60,43 @@ class Block:
 
 
 def block(circuit: Circuit, term: Term) -> Block:
-    """Split a term on a dot into its two operands. Raises UnsupportedOperationError for a vector over free axes of both."""
-    i = term.key[1]
-    node = circuit.nodes[i]
-    (contract_x, contract_y), (batch_x, batch_y) = node["contract"], node["batch"]
-    x, y = (circuit.nodes[j].shape for j in node.inputs)
-    free_x = [d for d in range(len(x)) if d not in contract_x + batch_x]
-    free_y = [d for d in range(len(y)) if d not in contract_y + batch_y]
-    batches = len(batch_x)
-    to_x = list(batch_x) + free_x  # axes of the result, in order: batch, free of x, free of y
-    to_y = list(batch_y) + [None] * len(free_x) + free_y
-    left, right = [], []
+    """Split a term on a dot into its two operands."""
+    node = circuit.nodes[term.key[1]]
+    shapes = [circuit.nodes[j].shape for j in node.inputs]
+    batch = node["batch"]
+    free = [[d for d in range(len(s)) if d not in c + b] for s, c, b in zip(shapes, node["contract"], batch, strict=True)]
+    owners = [(0, d) for d in batch[0]] + [(0, d) for d in free[0]] + [(1, d) for d in free[1]]  # of the result's axes
+    batches = len(batch[0])
+    kept = [[*b, *c] for b, c in zip(batch, node["contract"], strict=True)]
+    shape = [len(term.step[0]), *(shapes[0][d] for d in kept[0])]
+    positions = [[*range(1, len(shape))] for _ in range(2)]
+    groups: tuple[list, list] = ([], [])
     for group, vector in zip(term.groups, term.vectors, strict=True):
-        in_x = any(batches <= d < batches + len(free_x) for d in group)
-        in_y = any(d >= batches + len(free_x) for d in group)
-        if in_x and in_y:
-            raise UnsupportedOperationError(
-                f"{circuit.describe(i)}: a reshape after it mixes axes of both operands; keep the batch axis apart from the features"
-            )
-        axes = to_x if in_x else to_y
-        (left if in_x else right).append(_ascending(tuple(axes[d] for d in group), vector, tuple(node.shape[d] for d in group)))
-    shape = (len(term.step[0]), *(x[d] for d in batch_x), *(x[d] for d in contract_x))
-    return Block(
-        shape,
-        Operand(node.inputs[0], tuple(left), batch_x + contract_x),
-        Operand(node.inputs[1], tuple(right), batch_y + contract_y),
-        term.scalar,
-        term.step,
-    )
+        parts = [[d for d in group if d >= batches and owners[d][0] == side] for side in range(2)]
+        side = 0 if parts[0] else 1  # that folds or weighs by the vector
+        lifted: list[int] = []
+        if parts[0] and parts[1]:
+            sizes = [prod(node.shape[d] for d in part) for part in parts]
+            side = 1 if sizes[0] <= sizes[1] else 0
+            lifted = parts[1 - side]
+        own = [d for d in group if d not in lifted]
+        axes = {d: batch[side][d] if d < batches else owners[d][1] for d in own}
+        order = lifted + sorted(own, key=axes.get)
+        outer = tuple(range(len(shape), len(shape) + len(lifted)))
+        shape += [node.shape[d] for d in lifted]
+        kept[1 - side] += [owners[d][1] for d in lifted]
+        positions[1 - side] += outer
+        groups[side].append((tuple(sorted(axes.values())), outer, _ordered(vector, group, order, node.shape)))
+    operands = [Operand(node.inputs[s], tuple(groups[s]), tuple(kept[s]), tuple(positions[s])) for s in range(2)]
+    return Block(tuple(shape), *operands, term.scalar, term.step)
 
 
-def _ascending(axes, vector, dims):
-    order = tuple(sorted(range(len(axes)), key=lambda j: axes[j]))
-    if order != tuple(range(len(axes))):
-        vector = tuple(np.ascontiguousarray(c.reshape(dims).transpose(order)).reshape(-1) for c in vector)
-    return tuple(axes[j] for j in order), vector
+def _ordered(vector, group, order, shape):
+    """A vector over ``group``, row-major, with its axes in another order."""
+    if tuple(order) == tuple(group):
+        return vector
+    dims, permutation = [shape[d] for d in group], [group.index(d) for d in order]
+    return tuple(np.ascontiguousarray(c.reshape(dims).transpose(permutation)).reshape(-1) for c in vector)
 
 
 def contract(hidden: Hidden, label: str, circuit: Circuit, claim: Claim, prover=None) -> list[Claim]:
@@ -126,34 +134,49 @@ def _operand_term(circuit: Circuit, b: Block, weight, side: int, products) -> Te
     """The block's left or right table at the sumcheck's point, as a term on the operand's node."""
     operand = (b.left, b.right)[side]
     dims = circuit.nodes[operand.node].shape
-    at = dict(zip(operand.kept, weight.vectors[1:], strict=True))
+    at = {d: weight.vectors[position] for d, position in zip(operand.kept, operand.positions, strict=True)}
     groups, vectors = [], []
-    for axes, vector in operand.groups:
+    for axes, outer, vector in operand.groups:
+        for position in outer:
+            vector = products.contracted(vector, b.shape[position], weight.vectors[position])
         for d in axes:
             if d in at:
-                vector = products.along(vector, axes, dims, d, at.pop(d))
+                vector = products.along(vector, [dims[a] for a in axes], axes.index(d), at.pop(d))
         groups.append(axes)
         vectors.append(vector)
     step, scalar = weight.vectors[0], weight.scalar
     if side == 1:
-        step, scalar = products.along(b.step, (0,), (len(b.step[0]),), 0, step), scalar * b.scalar
+        step, scalar = products.along(b.step, [-1], 0, step), scalar * b.scalar
     return Term(("node", operand.node), scalar, step, tuple(groups) + tuple((d,) for d in at), tuple(vectors) + tuple(at.values()))
 
 
 class _Products:
-    """Entrywise products of vectors, each computed once so that equal weights stay the same objects."""
+    """Products of vectors, each computed once so that equal weights stay the same objects."""
 
     def __init__(self):
         self.memo: dict = {}
 
-    def along(self, vector, axes, dims, axis, factor):
-        """``vector`` over ``axes`` times ``factor`` along one of them."""
-        name = id(vector), axes, axis, id(factor)
+    def along(self, vector, dims, position, factor):
+        """``vector`` over axes of lengths ``dims``, times ``factor`` along the one at ``position``."""
+
+        def multiply():
+            spread = [n if j == position else 1 for j, n in enumerate(dims)]
+            product = ext.mul(tuple(c.reshape(dims) for c in vector), tuple(c.reshape(spread) for c in factor))
+            return tuple(c.reshape(-1) for c in product)
+
+        return self._once(("along", position, vector, factor), multiply)
+
+    def contracted(self, vector, length, factor):
+        """Sum over the first axis, of this length, of ``vector`` times ``factor``."""
+
+        def multiply():
+            product = ext.mul(tuple(c.reshape(length, -1) for c in vector), tuple(c.reshape(-1, 1) for c in factor))
+            return ext.sum(product, axis=0)
+
+        return self._once(("contracted", length, vector, factor), multiply)
+
+    def _once(self, arguments, function):
+        name = tuple(id(a) if isinstance(a, tuple) else a for a in arguments)
         if name not in self.memo:
-            spread = tuple(dims[d] if d == axis else 1 for d in axes) if len(axes) > 1 else (-1,)
-            shape = tuple(dims[d] for d in axes) if len(axes) > 1 else (-1,)
-            product = ext.mul(tuple(c.reshape(shape) for c in vector), tuple(c.reshape(spread) for c in factor))
-            self.memo[name] = tuple(c.reshape(-1) for c in product), vector, factor
+            self.memo[name] = function(), arguments  # the arguments stay alive, so that their ids stay theirs
         return self.memo[name][0]
-
-

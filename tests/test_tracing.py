@@ -16,7 +16,7 @@ from zkjax import exact
 from zkjax.circuit import Circuit
 from zkjax.config import Precision
 from zkjax.errors import ConfigurationError, DataError, PrecisionError, UnsupportedOperationError
-from zkjax.trace import _between, _dyadic, _rounded_rates, _simplest, trace
+from zkjax.tracing import _between, _dyadic, _rounded_rates, _simplest, trace
 
 
 def normal(*shape, seed=0, scale=0.5):
