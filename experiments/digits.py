@@ -6,8 +6,9 @@ A Flax MLP 64-48-32-10 is trained on scikit-learn's digits in exact fixed point 
 point; the exact run is proven chunk by chunk, and the proofs are verified by the command line in a fresh process that has
 neither data nor weights. Then the proofs are tampered with, and the verifier has to notice.
 
-OUT gets circuit.json, chunk-0000.proof, ..., statement.json, report.json, report.png, all public, and private/ with weights,
-data and secret randomness. After a kill, the same command goes on where it stopped; nothing is proven twice.
+OUT gets circuit.json, chunk-0000.proof, ... and statement.json to publish, report.json and report.png with all figures, and
+private/ with weights, data and secret randomness. After a kill, the same command goes on where it stopped; nothing is proven
+twice.
 """
 
 import argparse
@@ -34,6 +35,9 @@ from zkjax.schedule import batch_indices
 
 BATCH = 32
 LEARNING_RATE = 1 / 4
+# zkjax.trace would choose such formats from the batch it is given. They are fixed here so that anyone can trace this file again,
+# with any weights and data of these shapes, and get the published circuit's digest.
+PRECISION = zkjax.Precision(activation_scale=8, activation_bits=11, gradient_scale=16, gradient_bits=14, data_bits=(9, 9), table_bits=15)
 PHASES = 5  # of one proof: witness, commitments, argument, weights of the opening, opening
 STARTED = time.perf_counter()
 
@@ -57,6 +61,11 @@ def loss(params, x, y):
 
 def initial_params(seed: int):
     return nnx.split(MLP(nnx.Rngs(seed)))[1]
+
+
+def trace(params, batch) -> zkjax.Circuit:
+    """What is proven. Only the shapes of its arguments matter."""
+    return zkjax.trace(loss, optax.sgd(LEARNING_RATE), params, batch=batch, precision=PRECISION)
 
 
 def load_data():
@@ -110,14 +119,14 @@ def compare(circuit, data, test, steps: int, seed: int) -> tuple[dict, zkjax.Run
 class Record:
     """report.json while it grows: settings, measurements of each chunk, the sessions that it took."""
 
-    def __init__(self, path: Path, settings: dict, fresh: bool):
+    def __init__(self, path: Path, settings: dict, resume: bool):
         self.path = path
-        self.data = {"settings": settings, "finished": False, "sessions": [], "chunks": {}}
-        if not fresh:
-            self.data = json.loads(path.read_text(encoding="utf-8"))
-            if self.data["settings"] != settings:
-                raise SystemExit(f"error: {path.parent} holds a run with other settings; add --fresh to start again there, or choose another --out")
-        self.data |= {"finished": False}
+        self.data = {"settings": settings, "sessions": [], "chunks": {}}
+        if resume:
+            self.data = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            if self.data.get("settings") != settings:
+                raise SystemExit(f"error: {path.parent} holds a run with other settings; choose another --out, or add --fresh to remove it")
+        self.data["finished"] = False
         self.data["sessions"].append({})
 
     def save(self, **entries) -> None:
@@ -126,8 +135,8 @@ class Record:
         write_json(self.path, self.data)
 
 
-def prove_chain(circuit, params, data, out: Path, arguments, record: Record) -> zkjax.Run:
-    """Train and prove all chunks that are not there yet. Returns the last run.
+def prove_chain(circuit, params, data, out: Path, arguments, record: Record) -> tuple[zkjax.Run, list[Path]]:
+    """Train and prove all chunks that are not there yet. Returns the last run, and all proof files.
 
     The order of saving makes a kill harmless at any moment: the run before its proof, so that opening counters live on disk; the
     run again once its proof has fixed the geometry of the chain's commitments; the proof last, whole or not at all.
@@ -172,7 +181,7 @@ def prove_chain(circuit, params, data, out: Path, arguments, record: Record) -> 
             for run in zkjax.chunks(circuit, start, data, steps=arguments.steps - done, chunk=arguments.chunk, seed=arguments.seed):
                 prove(run)
         bar.set_description("all chunks are proven")
-    return run
+    return run, [proof_path(out, number) for number in range(count)]
 
 
 def proof_path(out: Path, number: int) -> Path:
@@ -316,9 +325,8 @@ def plot(path: Path, seed: dict, chunks: list[dict]) -> None:
         base += values
     hidden = sum(c["seconds"] for c in chunks) - sum(c["seconds"] for c in shown)
     right.invert_yaxis()
-    right.set(xlabel="seconds", ylabel="steps of the chunk", title="Proving time by phase, once everything is compiled")
-    if hidden:
-        right.set_title(f"Proving time by phase (the first chunk compiles, {hidden:.0f} s, and is not shown)")
+    title = f"Proving time by phase (not shown: first chunk, {hidden:.0f} s, compiles)" if hidden else "Proving time by phase"
+    right.set(xlabel="seconds", ylabel="steps of the chunk", title=title)
     right.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=len(names))
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
@@ -344,7 +352,7 @@ def experiment(arguments) -> int:
 
     data, test = load_data()
     params = initial_params(arguments.seed)
-    circuit = zkjax.trace(loss, optax.sgd(LEARNING_RATE), params, batch=tuple(x[:BATCH] for x in data))
+    circuit = trace(params, tuple(x[:BATCH] for x in data))
     print(circuit)
     settings = {
         "steps": arguments.steps,
@@ -354,7 +362,7 @@ def experiment(arguments) -> int:
         "learning_rate": LEARNING_RATE,
         "circuit": circuit.digest().hex(),
     }
-    record = Record(out / "report.json", settings, fresh=not (out / "private/run.json").exists())
+    record = Record(out / "report.json", settings, resume=(out / "private/run.json").exists())
     circuit.save(out / "circuit.json")
 
     seeds = []
@@ -366,12 +374,11 @@ def experiment(arguments) -> int:
     parameters = sum(int(np.prod(p.shape)) for p in circuit.parameters)
     record.save(**environment(), seeds=seeds, parameters=parameters)
 
-    last = prove_chain(circuit, params, data, out, arguments, record)
+    last, proofs = prove_chain(circuit, params, data, out, arguments, record)
     if not all(np.array_equal(a, b) for a, b in zip(last.final, whole.final, strict=True)):
         raise SystemExit("error: training in chunks and training at once ended in different integers")
     print("\nThe proven chunks end in the same integers as the same steps trained at once.")
 
-    proofs = sorted(out.glob("chunk-*.proof"))
     published = write_statement(out / "statement.json", proofs)
     command, process = verify(proofs, out / "circuit.json", published)
     print(f"\n$ {' '.join(command)}")

@@ -14,11 +14,11 @@ from zkjax.errors import UnsatisfiedWitnessError, VerificationError, ZkjaxError
 from zkjax.extension import ONE, ZERO, Ext
 from zkjax.field import P
 from zkjax.kernels.lookup import Tree
-from zkjax.kernels.sumcheck import eq_tables
+from zkjax.kernels.sumcheck import LOG_TILE, eq_table
 
 pytestmark = pytest.mark.usefixtures("x64")
 
-LENGTHS = [1, 2, 4, 10, 11, 12, 13]  # 2^10 nodes and fewer run in kernels of fixed shape
+LENGTHS = [1, 2, 4, 10, 11, 12, 13, LOG_TILE + 2, LOG_TILE + 3]  # 2^10 nodes and fewer run in a step of fixed shape, more in tiles
 
 
 def leaves_of(p, q):
@@ -77,15 +77,10 @@ def test_root_is_the_sum(num_vars):
     assert Tree(num_vars, leaves_of(p, q)).root == (numerator, denominator)
 
 
-@pytest.mark.parametrize("num_vars", [0, 1, 9, 10, 11, 15, 21])
-def test_split_eq_tables(num_vars):
+@pytest.mark.parametrize("num_vars", [0, 1, 9, 10, 11, 15])
+def test_eq_table(num_vars):
     point = arrays_over_k(random.Random(num_vars), num_vars)
-    last, before = eq_tables(point)
-    assert ext.unstack(last) == ext.unstack(poly.eq_vector(point[-10:]))
-    if num_vars <= 10:
-        assert before is None
-    else:
-        assert all(np.array_equal(a, b) for a, b in zip(before, poly.eq_vector(point[:-10]), strict=True))
+    assert ext.unstack(eq_table(point)) == ext.unstack(poly.eq_vector(point))
 
 
 # ---- a lookup as the circuit makes it ---------------------------------------------------------------------------

@@ -40,6 +40,7 @@ from .errors import FormatError, PrecisionError, UnsupportedOperationError
 
 FORMAT_VERSION = 1
 MAX_CONSTANT = 4096  # entries of a captured array
+MAX_AXIS = 2**22  # entries of one axis of a circuit file
 MAX_JOINT_AXIS = 2**20  # entries of a vector over axes that a reshape has joined
 LIMIT = 2**63  # every bound stays below: int64 while training, and far from p in the proof
 
@@ -364,7 +365,7 @@ class Circuit:
             inputs.append(
                 Input(
                     _text(item["name"], f"inputs[{i}].name"),
-                    _ints(item["shape"], f"inputs[{i}].shape", 1, 2**32),
+                    _ints(item["shape"], f"inputs[{i}].shape", 1, MAX_AXIS),
                     _int(item["scale"], f"inputs[{i}].scale", 0, 60),
                     _int(item["bits"], f"inputs[{i}].bits", 0, 30),
                 )
@@ -382,7 +383,7 @@ class Circuit:
                         _ints(update["rates"], f"{where}.updates[{j}].rates", -LIMIT, LIMIT),
                     )
                 )
-            shape = _ints(item["shape"], f"{where}.shape", 1, 2**32)
+            shape = _ints(item["shape"], f"{where}.shape", 1, MAX_AXIS)
             parameters.append(Parameter(_text(item["path"], f"{where}.path"), shape, tuple(updates)))
         shapes = {"inputs": [{"shape": x.shape} for x in inputs], "parameters": [{"shape": p.shape} for p in parameters]}
         nodes: list[Node] = []
@@ -400,7 +401,7 @@ class Circuit:
                 shape = infer_shape(item["op"], [nodes[j].shape for j in reads], attributes, shapes)
             except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
                 raise FormatError(f"{where}: {item['op']} with malformed attributes ({error})") from None
-            if math.prod(shape) >= 2**40:
+            if math.prod(shape) >= 2**40 or max(shape, default=1) > MAX_AXIS:
                 raise FormatError(f"{where}: shape {shape} is too large")
             nodes.append(Node(item["op"], reads, shape, attributes, _int(item["scale"], f"{where}.scale", -(2**16), 2**16), label))
         losses = []

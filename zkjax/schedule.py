@@ -14,6 +14,7 @@ import numpy as np
 from .errors import DataError
 
 DOMAIN = b"zkjax schedule 1"
+MAX_SHARD = 2**20  # samples of a shard, and shards: so that a statement cannot ask a verifier for endless work
 SHARDS = 2**64 - 1  # in the place of a shard's number: the permutation of the shards themselves
 
 
@@ -39,12 +40,25 @@ def permutation(length: int, seed: int, epoch: int, shard: int) -> np.ndarray:
     return np.array(order, dtype=np.int64)
 
 
-@lru_cache(maxsize=4)
-def epoch_order(seed: int, epoch: int, samples: int, shard_size: int) -> np.ndarray:
-    """All samples in the order in which an epoch reads them. Do not write to it: it is cached."""
-    shards = -(-samples // shard_size)
-    order = permutation(shards, seed, epoch, SHARDS)
-    parts = [s * shard_size + permutation(min(shard_size, samples - s * shard_size), seed, epoch, int(s)) for s in order]
+@lru_cache(maxsize=8)
+def shard_order(length: int, seed: int, epoch: int, shard: int) -> np.ndarray:
+    """``permutation``, cached. Do not write to it."""
+    return permutation(length, seed, epoch, shard)
+
+
+def epoch_samples(seed: int, epoch: int, samples: int, shard_size: int, start: int, stop: int) -> np.ndarray:
+    """Entries start .. stop-1 of the order in which an epoch reads its samples; only the shards that are read are permuted."""
+    count = -(-samples // shard_size)
+    order = shard_order(count, seed, epoch, SHARDS)
+    sizes = np.where(order == count - 1, samples - (count - 1) * shard_size, shard_size)
+    ends = np.cumsum(sizes)
+    parts = []
+    for i in range(int(np.searchsorted(ends, start, side="right")), count):
+        first = int(ends[i] - sizes[i])
+        if first >= stop:
+            break
+        inside = shard_order(int(sizes[i]), seed, epoch, int(order[i]))[max(0, start - first) : stop - first]
+        parts.append(int(order[i]) * shard_size + inside)
     return np.concatenate(parts)
 
 
@@ -60,13 +74,17 @@ def batch_indices(seed: int, samples: int, shard_size: int | None, batch: int, f
     shard_size = samples if shard_size is None else shard_size
     if not 0 <= seed < 2**64:
         raise DataError(f"seed is {seed}; choose an integer from 0 to 2^64 - 1")
-    if not 1 <= shard_size or not 1 <= samples < 2**32:
+    if not 1 <= samples < 2**32 or not 1 <= shard_size:
         raise DataError(f"{samples} samples in shards of {shard_size}; both must be positive, with fewer than 2^32 samples")
+    if min(samples, shard_size) > MAX_SHARD or -(-samples // shard_size) > MAX_SHARD:
+        raise DataError(f"{samples} samples in shards of {shard_size}; choose a shard_size that gives at most {MAX_SHARD} shards of that many")
     if first_step < 0 or steps < 0:
         raise DataError(f"{steps} steps from step {first_step}; both must be at least 0")
     per_epoch = steps_per_epoch(samples, batch)
-    rows = np.empty((steps, batch), dtype=np.int64)
-    for i in range(steps):
-        epoch, position = divmod(first_step + i, per_epoch)
-        rows[i] = epoch_order(seed, epoch, samples, shard_size)[position * batch : (position + 1) * batch]
-    return rows
+    parts, step, end = [], first_step, first_step + steps
+    while step < end:
+        epoch, position = divmod(step, per_epoch)
+        stop = min(per_epoch, position + end - step)
+        parts.append(epoch_samples(seed, epoch, samples, shard_size, position * batch, stop * batch))
+        step += stop - position
+    return np.concatenate([np.empty(0, dtype=np.int64), *parts]).reshape(steps, batch)

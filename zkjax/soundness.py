@@ -37,7 +37,7 @@ class Security:
 
     def require(self, target: float) -> "Security":
         """Raise ConfigurationError, naming the weakest terms, where the sum is below ``target`` bits."""
-        if self.bits < target:
+        if not self.bits >= target:  # also where target is no number
             weakest = ", ".join(f"{name} {bits:.1f}" for name, bits in sorted(self.terms, key=lambda t: t[1])[:3])
             raise ConfigurationError(
                 f"{self.bits:.2f} bits of security, below the target of {target:g}; weakest terms: {weakest}. "

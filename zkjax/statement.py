@@ -127,7 +127,7 @@ class Statement:
             shards=tuple(shards),
             seed=_integer(data["seed"], "seed", 0, 2**64 - 1),
             first_step=_integer(data["first_step"], "first_step", 0, 2**48),
-            steps=_integer(data["steps"], "steps", 1, 2**20),
+            steps=_integer(data["steps"], "steps", 1, 2**16),
             initial=Commitment.from_json(data["initial"]),
             final=Commitment.from_json(data["final"]),
             shifts=_integers(data["shifts"], "shifts", 0, 62),

@@ -53,7 +53,7 @@ def verify_chain(circuit, proof, *, dataset, initial, seed, steps, assume_bound,
     """As ``verify``; returns all statements and each proof's ledger."""
     if not isinstance(circuit, Circuit):
         raise ConfigurationError(f"circuit is a {type(circuit).__name__}; give a zkjax.Circuit (zkjax.Circuit.load reads one)")
-    chain = [proof] if isinstance(proof, Proof) else list(proof)
+    chain = [proof] if isinstance(proof, Proof) else list(proof) if hasattr(proof, "__iter__") else []
     if not chain or not all(isinstance(p, Proof) for p in chain):
         raise ConfigurationError("give a Proof, or a non-empty list of Proofs (zkjax.Proof.load reads one)")
     statements = [p.statement for p in chain]
@@ -68,8 +68,8 @@ def _bytes(value, name: str) -> bytes | None:
             value = bytes.fromhex(value)
         except ValueError:
             raise ConfigurationError(f"{name}: not a hexadecimal digest") from None
-    if value is not None and len(value) != 32:
-        raise ConfigurationError(f"{name}: a digest has 32 bytes, not {len(value)}")
+    if value is not None and (not isinstance(value, bytes) or len(value) != 32):
+        raise ConfigurationError(f"{name}: expected a digest of 32 bytes, got {value!r:.80}")
     return value
 
 

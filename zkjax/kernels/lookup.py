@@ -1,41 +1,20 @@
 """The tree of fractions under a lookup argument: its layers, built from the leaves up and handed out from the root down."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import extension as ext
 from ..extension import Ext
-from .products import add, halves, inner_products
-from .sumcheck import INFINITY, LOG_TAIL, TAIL, Rounds, cross, identity
-
-# A layer is (p0, p1, q0, q1): numerators and denominators of its nodes' left and right children, 2^m tables each.
+from .products import inner_products
+from .sumcheck import INFINITY, LOG_TAIL, TAIL, Rounds, Tiles, cross, cut, in_parallel, joined, tile_size
 
 
-def leaf_halves(p, q):
-    """The leaves as a layer; numerators are over F."""
-    return *halves((p,)), *halves(q)
-
-
-def _leaf_tables(p, q, s):
-    p0, _, q0, q1 = leaf_halves(p, q)
-    return p0, q1, q0, s
-
-
-@partial(jax.jit, static_argnames=("view",))
-def _parents(given, *, view):
-    """The nodes above a layer, p0/q0 + p1/q1 each, as a layer."""
-    p0, p1, q0, q1 = view(*given)
-    return *halves(inner_products([(p0, q1), (p1, q0)])), *halves(inner_products([(q0, q1)]))
-
-
-@partial(jax.jit, static_argnames=("view",))
-def _combine(given, scale, *, view):
-    """p1 + scale q1."""
-    _, p1, _, q1 = view(*given)
-    return add(p1, inner_products([(q1, scale)]))
+@jax.jit
+def _parents(left, right):
+    """The nodes above a tile of left and a tile of right children: p0/q0 + p1/q1 each."""
+    (p0, q0), (p1, q1) = left, right
+    return inner_products([(p0, q1), (p1, q0)]), inner_products([(q0, q1)])
 
 
 @jax.jit
@@ -62,36 +41,39 @@ class Tree:
     """
 
     def __init__(self, num_vars: int, leaves):
-        given, view = leaves, leaf_halves
-        self._layers = []  # (given, view), from below
-        for _ in range(num_vars - LOG_TAIL):
-            self._layers.append((given, view))
-            given, view = _parents(given, view=view), identity
+        nodes = [(leaves[0],), tuple(leaves[1])]
+        self._layers = []  # [p, q] of 2^(m+1) nodes each, from below, in tiles of the size that sumchecks over 2^m entries use
+        for m in range(num_vars - 1, LOG_TAIL - 1, -1):
+            nodes = [cut(table, tile_size(m)) for table in nodes]
+            self._layers.append(nodes)
+            nodes = self._above(*nodes)
         small = min(num_vars, LOG_TAIL)
-        if view is identity:
-            p, q = (tuple(np.concatenate(c) for c in zip(given[i], given[i + 1])) for i in (0, 2))
-        else:
-            p, q = ext.from_base(np.asarray(given[0])), given[1]
-        p, q = (tuple(np.pad(np.asarray(c), (0, TAIL - len(c))) for c in table) for table in (p, q))
+        p, q = (joined(table) for table in nodes)
+        p = p if len(p) == 2 else ext.from_base(*p)
+        p, q = (tuple(np.pad(c, (0, TAIL - len(c))) for c in table) for table in (p, q))
         distances = np.array([1 << (small - 1 - i) if i < small else TAIL for i in range(LOG_TAIL + 1)], dtype=np.int32)
         _, (p, q) = _top(p, q, distances)
         p, q = (tuple(np.asarray(c) for c in table) for table in (p, q))
         for i in range(small):
             size = 1 << (small - i)
-            self._layers.append(((*halves(tuple(c[i, :size] for c in p)), *halves(tuple(c[i, :size] for c in q))), identity))
+            self._layers.append([cut(tuple(c[i, :size] for c in table), size // 2) for table in (p, q)])
         self.root = tuple(Ext(*(int(c[small, 0]) for c in table)) for table in (p, q))
+
+    @staticmethod
+    def _above(p: Tiles, q: Tiles) -> list[Tiles]:
+        half = len(p) // 2
+        parents = [None] * half
+
+        def work(part):
+            for i in part:
+                parents[i] = _parents((p[i], q[i]), (p[i + half], q[i + half]))
+
+        in_parallel(work, half)
+        return [Tiles(column) for column in zip(*parents, strict=True)]
 
     def rounds(self, point: list[Ext], scale: Ext) -> Rounds:
         """The sumcheck of the next layer: tables p0, q1, q0, p1 + scale q1, weighted by eq(point)."""
-        given, view = self._layers.pop()
-        num_vars, scale = len(point), ext.stack([scale])
-        if num_vars <= LOG_TAIL:
-            p0, p1, q0, q1 = (tuple(np.asarray(c) for c in table) for table in view(*given))
-            q1_scaled = ext.mul(q1, scale)
-            given, view = (p0, q1, q0, ext.add(p1 if len(p1) == 2 else ext.from_base(*p1), q1_scaled)), identity
-        elif view is leaf_halves:
-            given, view = (*given, _combine(given, scale, view=view)), _leaf_tables
-        else:
-            p0, _, q0, q1 = given
-            given = (p0, q1, q0, _combine(given, scale, view=view))
-        return Rounds(cross, (0, INFINITY), num_vars, given, point, view)
+        p, q = self._layers.pop()
+        half = len(p) // 2
+        tables = tuple(Tiles(part) for part in (p[:half], q[half:], q[:half], p[half:]))
+        return Rounds(cross, (0, INFINITY), len(point), tables, point, scale)

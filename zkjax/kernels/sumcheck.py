@@ -1,11 +1,13 @@
 """The prover's work in a sumcheck: messages and folds of tables, on the device.
 
-``Rounds`` holds the tables of one sumcheck and is the same for every relation. Three habits of XLA on a CPU shape it:
-sums fused with the products they add up run ten times slower, so they are jits of their own; the components of a pair
-are computed separately, so weights are applied after the products have been stored; and each shape costs a compilation,
-so the last 2^10 entries run in one jitted step of fixed shape that shifts by a traced distance.
+``Rounds`` holds the tables of one sumcheck and is the same for every relation. Tables are lists of tiles of fixed length,
+for three reasons: every round of every length runs the same few kernels, so little has to be compiled; a fold and the next
+message are one pass over memory; and what a kernel touches stays in the cache. The last 2^10 entries run in one step of
+fixed shape. XLA computes the components of a pair separately, so results are stored before they are weighted.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import jax
@@ -19,7 +21,12 @@ from .products import add, difference, fold, halves, inner_products
 
 INFINITY = None  # as a point: the leading coefficient
 LOG_TAIL = 10
-TAIL = 1 << LOG_TAIL  # entries; shorter tables run in the step of fixed shape, sums end in this many lanes
+TAIL = 1 << LOG_TAIL  # entries; tables up to this length run in a step of fixed shape
+LOG_TILE = 14  # of long tables: what one call touches stays in a core's cache
+LOG_DEVICE_TILE = 22  # on accelerators, where a call costs more than its memory traffic
+THREADS = min(4, os.cpu_count() or 1)
+_POOL = ThreadPoolExecutor(THREADS)
+_ALWAYS = np.bool_(True)
 
 
 # ---- relations: values of tables at a point to values of what is summed -----------------------------------------
@@ -38,14 +45,15 @@ def cross(p0, q1, q0, s):
     return inner_products([(p0, q1), (q0, s)])
 
 
-def identity(*tables):
-    """The tables are what was given."""
-    return tables
 
 
 # ---- one round --------------------------------------------------------------------------------------------------
+class Tiles(list):
+    """A table as a list of tiles: tables of one length, one after another."""
+
+
 def _is_table(node) -> bool:
-    return isinstance(node, tuple) and not isinstance(node[0], (tuple, list))
+    return isinstance(node, Tiles) or isinstance(node, tuple) and not isinstance(node[0], (tuple, list))
 
 
 def _map(function, *trees):
@@ -66,35 +74,6 @@ def _at_points(relation, points, low, high):
     return results
 
 
-@partial(jax.jit, static_argnames=("view", "relation", "points"))
-def _evaluate(given, *, view, relation, points):
-    tables = view(*given)
-    return _at_points(relation, points, _map(lambda t: halves(t)[0], tables), _map(lambda t: halves(t)[1], tables))
-
-
-@jax.jit
-def _weigh(value, weights):
-    """Multiply row i of a K array, in rows of 2^10 entries, by the K weight i."""
-    return inner_products([(tuple(c.reshape(-1, TAIL) for c in value), tuple(c[:, None] for c in weights))])
-
-
-@jax.jit
-def _sum(value, weights):
-    """Sum of a K array, its 2^10 lanes weighted if weights are given: uint64[2]."""
-    lanes = []
-    for c in value:
-        c = c.reshape(-1)
-        while c.shape[0] > TAIL:
-            c = field.add(c[: c.shape[0] // 2], c[c.shape[0] // 2 :])
-        lanes.append(c)
-    return field.sum(jnp.stack(lanes if weights is None else inner_products([(tuple(lanes), weights)])), axis=-1)
-
-
-@partial(jax.jit, static_argnames=("view",))
-def _fold(given, r, *, view):
-    return _map(lambda table: fold(*halves(table), r), view(*given))
-
-
 def _stored(condition, function, *arguments):
     """function(*arguments), or zeros where the condition is false.
 
@@ -103,6 +82,108 @@ def _stored(condition, function, *arguments):
     """
     zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(function, *arguments))
     return jax.lax.cond(condition, function, lambda *_: zeros, *arguments)
+
+
+def _accumulate(low, high, weight, totals, always, relation, points):
+    """totals + weight * the relation at the points, entry by entry. totals: a K array per point, or None for zeros."""
+    values = _stored(always, lambda low, high: _at_points(relation, points, low, high), low, high)
+    if weight is not None:
+        values = [inner_products([(value, (weight[0], weight[1]))]) for value in values]
+    return values if totals is None else [add(t, v) for t, v in zip(totals, values, strict=True)]
+
+
+@partial(jax.jit, static_argnames=("relation", "points"))
+def _first(low, high, scale, weight, totals, always, *, relation, points):
+    """A first message's part: (last tables plus scale times the second ones, if a scale is given; totals)."""
+    combined = None
+    if scale is not None:
+
+        def scaled(low, high):
+            return [add(t[-1], inner_products([(t[1], (scale[0], scale[1]))])) for t in (low, high)]
+
+        combined = _stored(always, scaled, low, high)
+        low, high = (*low[:-1], combined[0]), (*high[:-1], combined[1])
+    return combined, _accumulate(low, high, weight, totals, always, relation, points)
+
+
+@partial(jax.jit, static_argnames=("relation", "points"))
+def _next(quarters, r, weight, totals, always, *, relation, points):
+    """Fold the tables' quarters to halves by r, and the following message's part: (low, high, totals)."""
+    challenge = r[0], r[1]
+
+    def folded(a, b, c, d):
+        return _map(lambda x, y: fold(x, y, challenge), a, c), _map(lambda x, y: fold(x, y, challenge), b, d)
+
+    low, high = _stored(always, folded, *quarters)
+    return low, high, _accumulate(low, high, weight, totals, always, relation, points)
+
+
+@jax.jit
+def _fold_pair(low, high, r):
+    return _map(lambda x, y: fold(x, y, (r[0], r[1])), low, high)
+
+
+@jax.jit
+def _lanes(totals, weights, always):
+    """Sums of K arrays over their entries, weighted if weights are given: uint64[len(totals), 2]."""
+    if weights is not None:
+        totals = _stored(always, lambda totals: [inner_products([(total, weights)]) for total in totals], totals)
+
+    def lanes(c):
+        while c.shape[0] > TAIL:
+            c = field.add(c[: c.shape[0] // 2], c[c.shape[0] // 2 :])
+        return c
+
+    return field.sum(jnp.stack([jnp.stack([lanes(c) for c in total]) for total in totals]), axis=-1)
+
+
+@jax.jit
+def _added(a, b):
+    return [add(x, y) for x, y in zip(a, b, strict=True)]
+
+
+@partial(jax.jit, static_argnames=("size",))
+def _tile(table, start, *, size):
+    return tuple(jax.lax.dynamic_slice_in_dim(c, start, size) for c in table)
+
+
+def tile_size(num_vars: int) -> int:
+    """Entries of a tile of tables of 2^num_vars entries: long tables have long tiles."""
+    large = LOG_TILE if jax.default_backend() == "cpu" else LOG_DEVICE_TILE
+    return 1 << large if num_vars > large else TAIL
+
+
+def cut(table, size: int) -> Tiles:
+    """A table, whole or in tiles, as tiles of ``size`` entries."""
+    if isinstance(table, Tiles):
+        return Tiles(part for tile in table for part in cut(tile, size))
+    length = table[0].shape[0]
+    if length == size:
+        return Tiles([table])
+    if isinstance(table[0], np.ndarray):
+        return Tiles(tuple(c[i : i + size] for c in table) for i in range(0, length, size))
+    return Tiles(_tile(table, np.int32(i), size=size) for i in range(0, length, size))
+
+
+def joined(table):
+    """A table, whole or in tiles, as NumPy arrays."""
+    if isinstance(table, Tiles):
+        return tuple(np.concatenate([np.asarray(c) for c in component]) for component in zip(*table, strict=True))
+    return tuple(np.asarray(c) for c in table)
+
+
+def in_parallel(work, count: int) -> list:
+    """``work(range)`` on ranges that share out 0 .. count-1, in threads: while one waits for a kernel another prepares the next."""
+    parts = min(THREADS, count)
+    ranges = [range(count * i // parts, count * (i + 1) // parts) for i in range(parts)]
+    if parts == 1:
+        return [work(ranges[0])]
+
+    def scoped(part):
+        with jax.enable_x64(True):  # the scope belongs to a thread
+            return work(part)
+
+    return list(_POOL.map(scoped, ranges))
 
 
 @partial(jax.jit, static_argnames=("structure", "relation", "points"))
@@ -158,77 +239,131 @@ def _eq_tail(point):
     return jnp.stack(outer).reshape(2, TAIL)
 
 
-def eq_tables(point: list[Ext]):
-    """NumPy eq tables of the last ten variables and of those before (None if there are none)."""
+def eq_table(point: list[Ext]):
+    """The eq table of a point, NumPy K of 2^len(point) entries: up to ten variables by one compiled loop."""
     last, before = point[-LOG_TAIL:], point[:-LOG_TAIL]
     padded = np.stack(ext.stack([Ext(0)] * (LOG_TAIL - len(last)) + last)).reshape(2, 2, 5)
     table = tuple(np.asarray(_eq_tail(padded))[:, : 1 << len(last)])
     if not before:
-        return table, None
-    low, high = eq_tables(before)
-    if high is None:
-        return table, low
-    return table, tuple(c.reshape(-1) for c in ext.mul(tuple(c[:, None] for c in high), tuple(c[None] for c in low)))
+        return table
+    return tuple(c.reshape(-1) for c in ext.mul(tuple(c[:, None] for c in eq_table(before)), tuple(c[None] for c in table)))
 
 
 class Rounds:
     """Prover's tables of one sumcheck, sum over x of [eq(eq_point, x)] relation(tables(x)), variable 0 bound first.
 
     relation: static function of tables. points: where a message evaluates the round's polynomial (without the eq factor
-    of the variables bound so far and of the current one). given, view: ``view(*given)`` are the tables of length
-    2^num_vars, applied inside the first round's jits so that slices cost no copy. Tables are freed as they are folded.
-    Recompiles for: relation, view, points, which tables are over F, and each length above 2^10.
+    of the variables bound so far and of the current one). tables: tree of tables of 2^num_vars entries, each an array or a
+    list of tiles (``tile_size``). scale: if given, the last table stands for itself plus scale times the second one.
+
+    Long tables are lists of tiles: a round folds a tile's worth of entries and adds up the next message's part while they
+    are in the cache, and every round of every length runs the same few kernels.
+    Recompiles for: relation, points, which tables are over F.
     """
 
-    def __init__(self, relation, points, num_vars: int, given, eq_point: list[Ext] | None = None, view=identity):
-        self._relation, self._points, self._num_vars, self._view = relation, points, num_vars, view
-        self._tables = given
-        self._weights, self._row_weights = (None, None) if eq_point is None else eq_tables(eq_point)
-        self._challenge = None  # in the tail: the one that tables are still to be folded by
+    def __init__(self, relation, points, num_vars: int, tables, eq_point: list[Ext] | None = None, scale: Ext | None = None):
+        self._relation, self._points, self._num_vars, self._eq_point = relation, points, num_vars, eq_point
+        self._scale = None if scale is None else np.stack(ext.stack([scale]))
+        self._challenge = None  # that tables are still to be folded by
+        self._size = tile_size(num_vars)
         self._in_tail = False
-        self._enter_tail()
+        leaves, self._structure = jax.tree.flatten(tables, is_leaf=_is_table)
+        if num_vars <= LOG_TAIL:
+            self._enter_tail([joined(leaf) for leaf in leaves])
+        else:
+            self._set_tiles(leaves)
 
-    def _enter_tail(self):
-        """Short tables move to the host, until the first step of fixed shape."""
-        if self._num_vars <= LOG_TAIL:
-            tables, self._structure = jax.tree.flatten(self._view(*self._tables), is_leaf=_is_table)
-            self._tables = np.stack([_spread(table) for table in tables], axis=1)
-            self._weights = self._weights and _spread(self._weights)
-            self._in_tail = True
+    def _set_tiles(self, tables):
+        """Tables in tiles of this size, one tree of tables for each tile."""
+        columns = [cut(table, self._size) for table in tables]
+        self._tiles = [self._structure.unflatten(row) for row in zip(*columns, strict=True)]
+        self._set_weights()
+
+    def _set_weights(self):
+        """Eq tables of a tile's own variables, and of those that number the tiles (without the bound ones)."""
+        self._lane_weights = self._row_weights = None
+        if self._eq_point is not None:
+            rest = self._eq_point[len(self._eq_point) - self._num_vars :]
+            own = len(rest) - (self._size.bit_length() - 1)
+            self._lane_weights, self._row_weights = eq_table(rest[own:]), eq_table(rest[:own])
 
     def message(self) -> list[Ext]:
         """The next round's polynomial at the points."""
         if self._in_tail:
-            r = self._challenge
-            scalars = np.array([0, 0, 0, 1] if r is None else [r.c0, r.c1, 1, 1], dtype=np.uint64)
-            self._tables, self._weights, sums = _step(
-                self._tables,
-                self._weights,
-                scalars,
-                structure=self._structure,
-                relation=self._relation,
-                points=self._points,
+            return self._tail_message()
+        pairs = len(self._tiles) // (2 if self._challenge is None else 4)
+        weights = [None] * pairs
+        if self._row_weights is not None:
+            self._row_weights = ext.add(*halves(self._row_weights))  # sums over the bit that is now the round's own
+            stacked = np.stack(self._row_weights)
+            weights = [stacked[:, i : i + 1] for i in range(pairs)]
+        step = self._first if self._challenge is None else self._next
+        totals = in_parallel(lambda part: step(part, pairs, weights), pairs)
+        while len(totals) > 1:
+            totals[:2] = [_added(*totals[:2])]
+        if self._challenge is not None:
+            del self._tiles[2 * pairs :]
+        self._challenge = self._scale = None
+        return [Ext(*row) for row in np.asarray(_lanes(totals[0], self._lane_weights, _ALWAYS)).tolist()]
+
+    def _first(self, part, pairs: int, weights):
+        totals = None
+        for i in part:
+            low, high = self._tiles[i], self._tiles[i + pairs]
+            combined, totals = _first(
+                low, high, self._scale, weights[i], totals, _ALWAYS, relation=self._relation, points=self._points
             )
-        else:
-            values = _evaluate(self._tables, view=self._view, relation=self._relation, points=self._points)
-            if self._row_weights is not None:
-                self._row_weights = ext.add(*halves(self._row_weights))  # sums over the bit that is now the round's own
-                values = [_weigh(value, self._row_weights) for value in values]
-            sums = jax.device_get([_sum(value, self._weights) for value in values])
-        return [Ext(*row) for row in np.asarray(sums).tolist()]
+            if combined is not None:
+                self._tiles[i], self._tiles[i + pairs] = (*low[:-1], combined[0]), (*high[:-1], combined[1])
+        return totals
+
+    def _next(self, part, pairs: int, weights):
+        totals, r = None, np.stack(ext.stack([self._challenge]))
+        for i in part:
+            quarters = tuple(self._tiles[i + j * pairs] for j in range(4))
+            low, high, totals = _next(quarters, r, weights[i], totals, _ALWAYS, relation=self._relation, points=self._points)
+            self._tiles[i], self._tiles[i + pairs] = low, high
+            self._tiles[i + 2 * pairs] = self._tiles[i + 3 * pairs] = None
+        return totals
 
     def fold(self, r: Ext) -> None:
         """Bind the round's variable to ``r``."""
         self._num_vars -= 1
-        if self._in_tail:
-            self._challenge = r
+        self._challenge = r
+        if self._in_tail or len(self._tiles) > 2:
             return
-        r = ext.stack([r])
-        if self._view is identity:  # one by one: all tables of all sumchecks share one compilation
-            self._tables = _map(lambda table: _fold((table,), r, view=identity)[0], self._tables)
+        if self._size > TAIL:  # the last two tiles go on as many small ones
+            self._size = TAIL
+            self._set_tiles([Tiles(column) for column in zip(*map(self._structure.flatten_up_to, self._tiles), strict=True)])
         else:
-            self._tables, self._view = _fold(self._tables, r, view=self._view), identity
-        self._enter_tail()
+            last = _fold_pair(*self._tiles, np.stack(ext.stack([r])))
+            self._challenge = None
+            self._enter_tail([joined(table) for table in self._structure.flatten_up_to(last)])
+
+    def _enter_tail(self, tables):
+        """Short tables, as NumPy arrays, until the first step of fixed shape; a last table is combined here."""
+        if self._scale is not None:
+            second = tables[1] if len(tables[1]) == 2 else ext.from_base(*tables[1])
+            last = tables[-1] if len(tables[-1]) == 2 else ext.from_base(*tables[-1])
+            tables[-1] = ext.add(last, ext.mul(second, tuple(self._scale)))
+            self._scale = None
+        self._tables = np.stack([_spread(table) for table in tables], axis=1)
+        rest = self._eq_point and self._eq_point[len(self._eq_point) - self._num_vars :]
+        self._weights = None if self._eq_point is None else _spread(eq_table(rest))
+        self._in_tail = True
+
+    def _tail_message(self) -> list[Ext]:
+        r = self._challenge
+        scalars = np.array([0, 0, 0, 1] if r is None else [r.c0, r.c1, 1, 1], dtype=np.uint64)
+        self._tables, self._weights, sums = _step(
+            self._tables,
+            self._weights,
+            scalars,
+            structure=self._structure,
+            relation=self._relation,
+            points=self._points,
+        )
+        return [Ext(*row) for row in np.asarray(sums).tolist()]
 
     def values(self) -> list:
         """After the last fold: the tables' values at the point, as Ext."""

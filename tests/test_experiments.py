@@ -1,0 +1,171 @@
+"""The main job in miniature: killed in the middle, resumed, verified; and the helpers that reports are made with."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import zkjax
+
+ROOT = Path(__file__).resolve().parent.parent
+EXPERIMENTS = ROOT / "experiments"
+SMALL = ["--steps", "4", "--chunk", "2", "--accuracy-seeds", "1"]
+
+
+def digits(out: Path, *options):
+    """Start the main job; the compiler's results are shared by all starts, so that only the first one is slow."""
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(out.parent / "compiled"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    with open(out.parent / "log", "a") as log:
+        return subprocess.Popen(
+            [sys.executable, str(EXPERIMENTS / "digits.py"), "--out", str(out), *options],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | cache,
+        )
+
+
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory):
+    """OUT of a job that was killed once its first proof was there, and then started again; what was there after the kill."""
+    out = tmp_path_factory.mktemp("digits") / "out"
+    first = out / "chunk-0000.proof"
+    process = digits(out, *SMALL)
+    while not first.exists():
+        assert process.poll() is None, (out.parent / "log").read_text()
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    killed = {"proof": first.read_bytes(), "report": json.loads((out / "report.json").read_text())}
+    assert not (out / "chunk-0001.proof").exists()
+    assert digits(out, *SMALL).wait(timeout=300) == 0, (out.parent / "log").read_text()
+    return out, killed
+
+
+def test_a_killed_job_goes_on_and_proves_nothing_twice(resumed):
+    out, killed = resumed
+    report = json.loads((out / "report.json").read_text())
+    assert (out / "chunk-0000.proof").read_bytes() == killed["proof"]
+    assert report["finished"] and len(report["sessions"]) == 2
+    assert report["chunks"]["0"] == killed["report"]["chunks"]["0"]
+    assert [(c["first_step"], c["steps"]) for c in report["chunks"].values()] == [(0, 2), (2, 2)]
+    assert "going on in" in (out.parent / "log").read_text()
+    spent = json.loads((out / "private" / "openings.json").read_text())
+    assert sum(count for name, count in spent.items() if name.endswith(" final")) <= 3  # two, and one if the kill hit the second proof
+
+
+def test_it_leaves_the_promised_files(resumed):
+    out, _ = resumed
+    assert {path.name for path in out.iterdir()} == {
+        *("circuit.json", "chunk-0000.proof", "chunk-0001.proof", "statement.json", "report.json", "report.png", "private")
+    }
+    assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert stat.S_IMODE((out / "private").stat().st_mode) == 0o700
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in (out / "private").iterdir())
+
+
+def test_its_proofs_verify_with_what_it_published(resumed):
+    out, _ = resumed
+    published = json.loads((out / "statement.json").read_text())
+    circuit = zkjax.Circuit.load(out / "circuit.json")
+    assert published["circuit"] == circuit.digest().hex()
+    proofs = [zkjax.Proof.load(out / entry["file"]) for entry in published["proofs"]]
+    pins = {name: published[name] for name in ("dataset", "seed", "steps")}
+    statements = zkjax.verify(circuit, proofs, initial=published["initial_weights"], **pins)
+    assert [s.to_json() for s in statements] == [entry["statement"] for entry in published["proofs"]]
+    assert statements[-1].final_weights.hex() == published["final_weights"]
+
+
+def test_its_report_has_the_figures(resumed):
+    out, _ = resumed
+    report = json.loads((out / "report.json").read_text())
+    figures, seed = report["figures"], report["seeds"][0]
+    assert figures["parameters"] == 5018 and figures["steps"] == 4 and len(report["seeds"]) == 1
+    assert figures["proof_bytes"] == [(out / f"chunk-{n:04d}.proof").stat().st_size for n in (0, 1)]
+    assert figures["security_bits_per_proof"] >= 100
+    assert all(abs(a - b) < 0.01 for a, b in zip(seed["float_losses"], seed["fixed_losses"], strict=True))
+    assert all(0 < sum(c["phases"].values()) <= c["seconds"] for c in report["chunks"].values())
+    assert [attempt["exit_status"] for attempt in report["tampered"]] == [1, 1]
+    assert {"machine", "python", "versions", "commit", "settings"} <= set(report)
+
+
+def test_it_refuses_to_go_on_with_other_settings(resumed):
+    out, _ = resumed
+    before = (out / "report.json").read_bytes()
+    assert digits(out, "--steps", "6", "--chunk", "2", "--accuracy-seeds", "1").wait(timeout=120) == 1
+    assert "--fresh" in (out.parent / "log").read_text().splitlines()[-1]
+    assert (out / "report.json").read_bytes() == before
+
+
+def test_a_finished_job_proves_nothing_again(resumed):
+    out, _ = resumed
+    before = {path.name: path.read_bytes() for path in [*out.glob("*.proof"), out / "private/openings.json"]}
+    assert digits(out, *SMALL).wait(timeout=120) == 0
+    assert before == {path.name: path.read_bytes() for path in [*out.glob("*.proof"), out / "private/openings.json"]}
+    assert json.loads((out / "report.json").read_text())["finished"]
+
+
+def test_misuse():
+    done = subprocess.run([sys.executable, str(EXPERIMENTS / "digits.py"), "--steps", "0"], capture_output=True, text=True)
+    assert done.returncode == 2 and "usage" in done.stderr
+
+
+# ---- helpers --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def common(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    import common
+
+    return common
+
+
+def test_the_environment_is_described(common):
+    told = common.environment()
+    assert json.loads(json.dumps(told)) == told
+    assert told["machine"]["cores"] >= 1 and told["versions"]["zkjax"] == zkjax.__version__
+
+
+def test_the_commit_is_read_from_gits_files(common, tmp_path):
+    assert common.commit(tmp_path) is None
+    git = tmp_path / ".git"
+    (git / "refs/heads").mkdir(parents=True)
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    assert common.commit(tmp_path) is None
+    (git / "packed-refs").write_text(f"# pack-refs\n{'a' * 40} refs/heads/main\n")
+    assert common.commit(tmp_path) == "a" * 40
+    (git / "refs/heads/main").write_text("b" * 40 + "\n")
+    assert common.commit(tmp_path) == "b" * 40
+    (git / "HEAD").write_text("c" * 40 + "\n")
+    assert common.commit(tmp_path) == "c" * 40
+
+
+def test_a_process_is_measured_by_itself(common):
+    ballast = b"x" * 200_000_000  # a child started by fork would count it
+    done = common.run_process([sys.executable, "-c", "import time; print('out'); time.sleep(0.2); raise SystemExit('err')"])
+    assert (done.status, done.output, done.errors) == (1, "out\n", "err\n") and done.seconds >= 0.2
+    assert done.peak_memory is None or done.peak_memory < len(ballast) < common.peak_memory()
+
+
+def test_files_are_replaced_whole(common, tmp_path):
+    common.write_json(tmp_path / "report.json", {"a": 1})
+    common.write_json(tmp_path / "report.json", {"a": 2})
+    assert json.loads((tmp_path / "report.json").read_text()) == {"a": 2}
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_phases_are_timed(common):
+    seen = []
+    watch = common.Stopwatch(seen.append)
+    for number, phase in enumerate(("one", "two", "done"), start=1):
+        watch(phase, number, 3)
+    assert seen == ["one", "two", "done"] and list(watch.seconds) == ["one", "two"]
+
+
+def test_columns(common):
+    assert common.columns([("a", "1.0 s"), ("long name", "10.0 s")]) == "a           1.0 s\nlong name  10.0 s"

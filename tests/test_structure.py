@@ -1,0 +1,164 @@
+"""The shape of the package, read from its source: who may import whom, what a verifier loads, names and docstrings."""
+
+import ast
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import zkjax
+
+ROOT = Path(zkjax.__file__).parent
+REPOSITORY = ROOT.parent
+JAX = ("jax", "jaxlib", "flax", "optax")
+JAX_MODULES = {"tracing", "training", "aggregate"}  # besides kernels.*: the only ones that import JAX when they are imported
+KERNEL_USERS = {"witness", "training"}  # imported by prover functions and by the user only, never by the verifier
+
+# From the ground up: a module imports only from above its own line, inside functions too. A new module gets a line here.
+ORDER = """
+errors config progress
+field extension poly ntt exact
+hashing transcript
+layout
+kernels kernels.memory kernels.products kernels.sumcheck kernels.lookup kernels.sites
+kernels.ntt kernels.merkle kernels.opening kernels.integers
+hidden sumcheck lookup
+circuit claims schedule openings
+commitment.geometry commitment.merkle commitment.dataset commitment.commit commitment.recursion commitment.opening commitment
+gadgets gadgets.table gadgets.rescale gadgets.membership gadgets.contraction gadgets.gate gadgets.weights
+plan argument
+soundness statement proof verifier
+keys state tracing training
+aggregate witness prover
+__main__
+""".split()
+
+
+@cache
+def sources() -> dict[str, Path]:
+    """Module name, without the package's, to its file; the package itself is ''."""
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(part for part in parts if part != "__init__")] = path
+    return found
+
+
+@cache
+def imports(module: str) -> tuple[tuple[str, bool], ...]:
+    """Absolute names that a module imports ("from x import y" gives x.y), and whether inside a function."""
+    path = sources()[module]
+    package = ("zkjax", *path.relative_to(ROOT).parts[:-1])
+    found = []
+
+    def visit(node, inside: bool):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                found.extend((alias.name, inside) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                base = ".".join(package[: len(package) - child.level + 1]) if child.level else ""
+                source = ".".join(part for part in (base, child.module) if part)
+                found.extend((f"{source}.{alias.name}", inside) for alias in child.names)
+            else:
+                visit(child, inside or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)))
+
+    visit(ast.parse(path.read_text(encoding="utf-8")), False)
+    return tuple(found)
+
+
+def internal(name: str) -> str | None:
+    """The module of this package that an absolute name lies in; None for other packages."""
+    if name.split(".")[0] != "zkjax":
+        return None
+    name = name.partition(".")[2]
+    while name not in sources():
+        name = name.rpartition(".")[0]
+    return name
+
+
+def test_every_module_has_a_place():
+    assert sorted(ORDER) == sorted(set(sources()) - {""})
+
+
+def test_imports_point_to_lower_layers():
+    """No cycles: each import of the package's own modules names one that comes before in the order."""
+    at = {name: i for i, name in enumerate(ORDER)}
+    upward = []
+    for module in at:
+        for name, _ in imports(module):
+            below = internal(name)
+            if below is not None and at.get(below, len(at)) >= at[module]:
+                upward.append(f"{module} imports {name}")
+    assert upward == []
+
+
+def test_the_package_imports_nothing():
+    """``import zkjax`` loads its parts when they are asked for."""
+    assert [name for name, _ in imports("") if name.split(".")[0] not in sys.stdlib_module_names] == []
+
+
+def test_only_named_modules_import_jax():
+    """Elsewhere JAX and the kernels are imported inside the functions of the prover."""
+    found = []
+    for module in ORDER:
+        free = module.startswith("kernels") or module in JAX_MODULES
+        for name, inside in imports(module):
+            kernel = (internal(name) or "").startswith("kernels")
+            if not inside and not free and (name.split(".")[0] in JAX or (kernel and module not in KERNEL_USERS)):
+                found.append(f"{module} imports {name} when it is imported")
+    assert found == []
+
+
+@pytest.mark.parametrize("module", ["zkjax.verifier", "zkjax.__main__"])
+def test_a_verifier_loads_no_jax(module):
+    code = f"import sys, {module}; print([name for name in {(*JAX, 'zkjax.witness', 'zkjax.kernels')!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert result.stdout == "[]\n"
+
+
+def test_a_verifier_needs_numpy_only():
+    """Everything that importing the verifier loads is this package, NumPy or the standard library."""
+    seen, stack, outside = set(), ["verifier", "__main__"], set()
+    while stack:
+        module = stack.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        for name, inside in imports(module):
+            if inside:
+                continue
+            below = internal(name)
+            if below is None:
+                outside.add(name.split(".")[0])
+            else:
+                stack.append(below)
+    assert outside - set(sys.stdlib_module_names) == {"numpy"}
+    assert not seen & {*JAX_MODULES, *KERNEL_USERS, "prover"}
+
+
+def test_no_module_is_named_like_one_of_the_standard_library():
+    names = {path.stem for path in sources().values()} | {path.parent.name for path in sources().values()}
+    assert not {name for name in names if not name.startswith("__")} & set(sys.stdlib_module_names)
+
+
+def test_nothing_is_left_to_do():
+    marks = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X"]) + r")\b")
+    folders = [REPOSITORY / folder for folder in ("zkjax", "tests", "experiments", "notebooks")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".md", ".ipynb")]
+    assert len(files) > len(ORDER)
+    assert [str(path) for path in files if marks.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_public_names_have_docstrings():
+    missing = []
+    for module, path in sources().items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if tree.body and not ast.get_docstring(tree):
+            missing.append(module)
+        for node in tree.body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_") and not ast.get_docstring(node):
+                missing.append(f"{module}.{node.name}")
+    assert missing == []

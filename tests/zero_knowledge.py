@@ -1,0 +1,526 @@
+"""Whole proofs with every challenge and every random number chosen by a test, the prover's code untouched.
+
+``prove_with`` runs ``zkjax.prove`` and keeps what passes. All randomness of a proof is expanded from secret seeds by
+``field_stream`` (pads, triples, mask rows, random coefficients); there it can be read and replaced by name. What is sent is
+split in two: messages of the *argument*, each a true scalar minus a pad, and the *opening* of one claim about all cells.
+
+``simulate`` makes proofs without any witness.
+"""
+
+import dataclasses
+import hashlib
+import hmac
+import importlib
+import json
+import secrets
+from collections import Counter
+from contextlib import contextmanager
+from types import SimpleNamespace
+from unittest import mock
+
+import numpy as np
+import optax
+
+import zkjax
+from harness import mlp_loss, mlp_params
+from zkjax import extension as ext
+from zkjax import field, prover
+from zkjax.argument import argument
+from zkjax.commitment import opening as opening_module
+from zkjax.commitment.commit import Commitment
+from zkjax.commitment.dataset import dataset_root, shard_count
+from zkjax.commitment.geometry import MASK_ROWS, SALT, Geometry
+from zkjax.commitment.merkle import Tree, leaf, siblings_bytes, tree_tag
+from zkjax.commitment.opening import check_opening, open_claim
+from zkjax.commitment.recursion import announce, reduce_levels, roots, round_claim
+from zkjax.extension import NON_RESIDUE, ONE, ZERO, Ext
+from zkjax.field import P
+from zkjax.hashing import field_stream
+from zkjax.hidden import Hidden, Pad, lagrange_vector
+from zkjax.keys import Chain, Key
+from zkjax.poly import eq_vector
+from zkjax.statement import Shard
+from zkjax.transcript import Transcript, Writer, base_bytes
+from zkjax.verifier import make_plan, opening_terms, row_count
+
+TOY = Geometry(6, 2, 4, level_bits=1)  # rows of 64, 2 queries, one level of recursion below
+_commit = importlib.import_module("zkjax.commitment.commit")  # the package's attribute of this name is the function
+NO_TARGET = -1000.0  # toy proofs have no security to speak of
+
+
+# ---- two witnesses of one public statement ----------------------------------------------------------------------------
+def tiny_circuit():
+    """A 2-3-2 net with biases, batches of 2, two steps, tables of five bits."""
+    precision = zkjax.Precision(table_bits=5, activation_scale=3, activation_bits=4, gradient_scale=3, gradient_bits=4, data_bits=(4, 4))
+    batch = tuple(x[:2] for x in tiny_data(0))
+    return zkjax.trace(mlp_loss, optax.sgd(1 / 8), tiny_params(0), batch=batch, precision=precision, steps=2, chunk=2)
+
+
+def tiny_data(seed: int):
+    rng = np.random.default_rng(seed)
+    return tuple(np.clip(rng.normal(size=(4, 2)), -1.9, 1.9).astype(np.float32) for _ in range(2))
+
+
+def tiny_params(seed: int, dead=False, order=(0, 1, 2)):
+    """Weights whose largest entries, hence public shifts, are the same for all seeds. dead: the second hidden neuron;
+    order: of the hidden neurons."""
+    first, second = mlp_params((2, 3, 2), seed)
+    for layer in (first, second):
+        layer["w"] = np.clip(layer["w"], -0.9, 0.9)
+        layer["w"][0, 0] = np.copysign(np.float32(0.9), layer["w"][0, 0])
+        layer["b"] = np.clip(layer["b"], -0.45, 0.45)
+        layer["b"][0] = 0.45
+    if dead:
+        first["w"][:, 1], first["b"][1] = -0.1, -0.45
+    order = list(order)
+    return [{"w": first["w"][:, order], "b": first["b"][order]}, {"w": second["w"][order], "b": second["b"]}]
+
+
+def tiny_run(circuit, params, data, name: str, geometry=TOY):
+    """A run of two shards with keys from ``name``, so that a test draws the same every time."""
+    return renewed(zkjax.train(circuit, params, data, steps=2, seed=1, shard_size=2), name, geometry)
+
+
+def renewed(run, name: str, geometry=TOY):
+    """The same integers with new commitments, none of them opened before."""
+    keys = [Key(hashlib.sha256(f"{name} {i}".encode()).digest(), f"{name} {i}") for i in range(3)]
+    return dataclasses.replace(run, keys=tuple(keys[:2]), chain=Chain(keys[2], 4, geometry=geometry))
+
+
+# ---- programmed challenges, recorded messages --------------------------------------------------------------------------
+class Programmed(Transcript):
+    """Challenges fixed in advance: each label has a sequence of its own, whatever is absorbed."""
+
+    def __init__(self, seed):
+        self._seed, self._drawn, self._state = seed, Counter(), b""
+
+    def absorb(self, label, data):
+        pass
+
+    def _draw(self, label, size):
+        self._drawn[label] += 1
+        return hashlib.shake_256(f"{self._seed} {label} {self._drawn[label]}".encode()).digest(size)
+
+
+class Recorder(Writer):
+    """A writer that keeps (label, values) of every message: uint64, c0 and c1 alternating, or bytes."""
+
+    def __init__(self, transcript):
+        super().__init__(transcript)
+        self.messages: list = []
+
+    def elements(self, label, count, values=None):
+        values = super().elements(label, count, values)
+        self.messages.append((label, flat(values)))
+        return values
+
+    def base(self, label, count, values=None):
+        values = super().base(label, count, values)
+        self.messages.append((label, values.copy()))
+        return values
+
+    def raw(self, label, size, data=None):
+        self.messages.append((label, data))
+        return super().raw(label, size, data)
+
+
+class Watched(Hidden):
+    """Notes (label, pad, form) of every hidden scalar, and the triples' point."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.received: list = []
+        self.point = None
+
+    def _masked(self, label, pads, values):
+        forms = super()._masked(label, pads, values)
+        self.received += [(label, pad, form) for pad, form in zip(pads, forms, strict=True)]
+        return forms
+
+    def challenge(self, label):
+        drawn = super().challenge(label)
+        if label == "triple point":
+            self.point = drawn
+        return drawn
+
+
+def flat(elements) -> np.ndarray:
+    """A K array as F elements, c0 and c1 alternating."""
+    return np.stack([np.asarray(c) for c in elements], axis=1).reshape(-1)
+
+
+def view(messages) -> np.ndarray:
+    """All field elements sent in the clear."""
+    return np.concatenate([values for _, values in messages if not isinstance(values, bytes)])
+
+
+@dataclasses.dataclass
+class Trial:
+    """One call of ``zkjax.prove`` and what passed.
+
+    randomness: (role, label) to the uniform elements of F that were drawn under this name; roles: "initial", "final",
+    ("shard", n), "trace" and "masks". argument, opening: messages before and after the argument's end. masks: pads and
+    triples. hidden: the prover's. claim: arguments of ``open_claim``.
+    """
+
+    proof: zkjax.Proof
+    randomness: dict
+    argument: list
+    opening: list
+    masks: dict
+    hidden: Watched
+    claim: SimpleNamespace
+
+
+def prove_with(run, challenges=None, chosen=None, name=None, reveal=()) -> Trial:
+    """Prove with challenges from the programmed sequences of this name (None: from the transcript).
+
+    chosen: replaces randomness by name. name: the other fresh seeds follow from it (None: from the operating system).
+    """
+    kept, seen, chosen = {}, SimpleNamespace(), chosen or {}
+    roles = {run.keys[0].seed: "initial", run.keys[1].seed: "final"}
+    for n in range(-(-run.data.samples // run.shard_size)):
+        roles[hmac.digest(run.chain.data.seed, b"shard %d" % n, hashlib.sha256)] = "shard", n
+    secret = iter(("trace", "masks"))
+
+    def token_bytes(count):
+        role = next(secret)
+        seed = secrets.token_bytes(count) if name is None else hashlib.sha256(f"{name} {role}".encode()).digest()
+        roles[seed] = role
+        return seed
+
+    def stream(seed, label, count, *compress):
+        at = roles[seed], label
+        values = chosen[at] if at in chosen else field_stream(seed, label, count, *compress)
+        assert len(values) == count
+        kept[at] = values
+        return values
+
+    def masks_of(*arguments):
+        seen.masks = make_masks(*arguments)
+        return seen.masks
+
+    def hidden_of(*arguments):
+        seen.hidden = Watched(*arguments)
+        return seen.hidden
+
+    def writer_of(transcript):
+        seen.stream = Recorder(transcript if challenges is None else Programmed(challenges))
+        return seen.stream
+
+    def opening_of(stream, geometry, committed, weights, value):
+        seen.claim = SimpleNamespace(geometry=geometry, committed=committed, weights=weights, value=value)
+        seen.start = len(stream.messages)
+        open_claim(stream, geometry, committed, weights, value)
+
+    make_masks = prover.make_masks
+    patches = {
+        "secrets": SimpleNamespace(token_bytes=token_bytes),
+        "field_stream": stream,
+        "make_masks": masks_of,
+        "Hidden": hidden_of,
+        "Writer": writer_of,
+        "open_claim": opening_of,
+    }
+    with mock.patch.multiple(prover, **patches), mock.patch.object(_commit, "field_stream", stream):
+        proof = zkjax.prove(run.circuit, run, progress=None, minimum_bits=NO_TARGET, reveal=reveal)
+    messages = seen.stream.messages
+    return Trial(proof, kept, messages[: seen.start], messages[seen.start :], seen.masks, seen.hidden, seen.claim)
+
+
+def verify_with(circuit, proof, challenges=None) -> zkjax.Statement:
+    """``zkjax.verify``, with programmed challenges if a name is given."""
+    if challenges is None:
+        return zkjax.verify(circuit, proof, minimum_bits=NO_TARGET)
+    with mock.patch("zkjax.verifier.start_transcript", lambda statement: Programmed(challenges)):
+        return zkjax.verify(circuit, proof, minimum_bits=NO_TARGET)
+
+
+def public_claim(plan, statement, stream) -> SimpleNamespace:
+    """The claim that remains for the opening, from public values and the argument's messages alone."""
+    stream.raw("trace root", 32)
+    hidden = Watched(stream)
+    argument(hidden, plan, statement.losses)
+    weights, terms, value = hidden.finish()
+    by_key, row = opening_terms(plan, weights, terms), statement.geometry.row
+    layouts = [plan.weights_layout("initial"), plan.weights_layout("final")]
+    layouts += [plan.shard_layout(n) for n in plan.batches.shards] + [plan.trace_layout(hidden.counts())]
+    rows = [row_count(layout, row) for layout in layouts]
+    matrices = [prover._weights(layout, by_key, count, row) for layout, count in zip(layouts, rows, strict=True)]
+    return SimpleNamespace(hidden=hidden, rows=rows, weights=matrices, value=value)
+
+
+# ---- exact linear algebra over F ------------------------------------------------------------------------------------------
+def multiply(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    return field.sum(field.mul(matrix, vector[None]), axis=1)
+
+
+def eliminate(matrix: np.ndarray, columns: int) -> tuple[list, np.ndarray]:
+    """Gauss-Jordan on the first ``columns`` columns. Returns (row, column) of the pivots, which are 1, and the matrix."""
+    matrix, pivots = matrix.copy(), []
+    for column in range(columns):
+        done = len(pivots)
+        rows = np.flatnonzero(matrix[done:, column])
+        if not len(rows):
+            continue
+        pivot = done + rows[0]
+        matrix[[done, pivot]] = matrix[[pivot, done]]
+        scale = np.array([pow(int(matrix[done, column]), -1, P)], dtype=np.uint64)
+        support = np.flatnonzero(matrix[done])
+        matrix[done, support] = field.mul(matrix[done, support], scale)
+        others = np.flatnonzero(matrix[:, column])
+        others = others[others != done]
+        if len(others):
+            cells = np.ix_(others, support)
+            product = field.mul(matrix[others, column][:, None], matrix[done, support][None])
+            matrix[cells] = field.sub(matrix[cells], product)
+        pivots.append((done, column))
+    return pivots, matrix
+
+
+def rank(matrix: np.ndarray) -> int:
+    return len(eliminate(matrix, matrix.shape[1])[0])
+
+
+def solve(matrix: np.ndarray, target: np.ndarray) -> np.ndarray | None:
+    """One x with matrix x = target, or None."""
+    pivots, reduced = eliminate(np.concatenate([matrix, target[:, None]], axis=1), matrix.shape[1])
+    if reduced[len(pivots) :, -1].any():
+        return None
+    x = np.zeros(matrix.shape[1], dtype=np.uint64)
+    for row, column in pivots:
+        x[column] = reduced[row, -1]
+    return x
+
+
+# ---- the argument as a linear map -----------------------------------------------------------------------------------------
+def times(scalar: Ext) -> np.ndarray:
+    """Multiplication by an element of K as a 2 x 2 matrix over F."""
+    return np.array([[scalar.c0, NON_RESIDUE * scalar.c1 % P], [scalar.c1, scalar.c0]], dtype=np.uint64)
+
+
+@dataclasses.dataclass
+class Masking:
+    """How pads hide the argument's messages, as the verifier's forms have it: view = f(witness) - matrix * randomness.
+
+    columns: of each committed element of K, Pad to the first of its two columns: pads, a, b, in the order in which they
+    are drawn. c is not among them: a and b fix it.
+    """
+
+    matrix: np.ndarray
+    columns: dict
+
+    @staticmethod
+    def of(hidden: Watched) -> "Masking":
+        counts = hidden.counts()
+        n = 1 << counts.log_triples
+        pads = [Pad(name, i) for name, size in (("a", n), ("b", n), ("pad", counts.pads)) for i in range(size)]
+        columns = {pad: 2 * j for j, pad in enumerate(pads)}
+        matrix = np.zeros((2 * len(hidden.received) + 4, 2 * len(pads)), dtype=np.uint64)
+        for row, (_, pad, _) in enumerate(hidden.received):
+            at = columns[pad]
+            matrix[2 * row : 2 * row + 2, at : at + 2] = times(ONE)
+        for row, name in ((len(matrix) - 4, "a"), (len(matrix) - 2, "b")):
+            for i, weight in enumerate(ext.unstack(lagrange_vector(hidden.point, n))):
+                at = columns[Pad(name, i)]
+                matrix[row : row + 2, at : at + 2] = times(-weight)  # A(z) and B(z) are sent as they are
+        return Masking(matrix, columns)
+
+    def vector(self, masks: dict) -> np.ndarray:
+        """Pads and triples in the order of the columns."""
+        return np.concatenate([flat(ext.stack(masks[name][: sum(p.vector == name for p in self.columns)])) for name in ("a", "b", "pad")])
+
+    def randomness(self, vector: np.ndarray) -> dict:
+        """The same as named randomness of ``prove_with``."""
+        n = 2 * sum(pad.vector == "a" for pad in self.columns)
+        parts = vector[:n], vector[n : 2 * n], vector[2 * n :]
+        return {("masks", f"masks {i}"): part for i, part in enumerate(parts, start=1)}
+
+    def unmasked(self, sent: np.ndarray, masks: dict) -> np.ndarray:
+        """f(witness): a function of the witness and the challenges alone."""
+        return field.add(sent, multiply(self.matrix, self.vector(masks)))
+
+
+@contextmanager
+def showing_h():
+    """Count the whole folded vector h as sent: its commitment, the root of the first level below, has no salt."""
+    announce = opening_module.announce
+
+    def shown(stream, plan, number, vector=None):
+        stream.messages.append(("h", flat(vector)))
+        return announce(stream, plan, number, vector)
+
+    with mock.patch.object(opening_module, "announce", shown):
+        yield
+
+
+# ---- the opening as a linear map ------------------------------------------------------------------------------------------
+class Opening:
+    """The prover's side of one opening with fixed challenges: view = cells' part + matrix * randomness.
+
+    columns: name of randomness, as in ``Trial``, to its columns of the matrix.
+    """
+
+    def __init__(self, claim, challenges):
+        self._claim, self._challenges = claim, challenges
+        roles = ["initial", "final", *(("shard", c.commitment.number) for c in claim.committed[2:-1]), "trace"]
+        self._places = {(role, "padding"): (i, "padding", None) for i, role in enumerate(roles)}
+        self._places |= {("trace", name): (len(roles) - 1, "mask", j) for j, name in enumerate(("mask g", "mask s", "mask s'"))}
+        probes, self.columns = [], {}
+        for name, (which, attribute, part) in self._places.items():
+            array = getattr(claim.committed[which], attribute)
+            size = (array if part is None else array[part]).size
+            self.columns[name] = slice(len(probes), len(probes) + size)
+            for at in range(size):
+                unit = np.zeros(size, dtype=np.uint64)
+                unit[at] = 1
+                probes.append(self.view(None, {name: unit}))
+        self.matrix = np.stack(probes, axis=1)
+
+    def view(self, cells, randomness: dict) -> np.ndarray:
+        """What ``open_claim`` sends for these cells (rows of each commitment; None: zero) and randomness (absent: zero)."""
+        arrays = {name: np.zeros(0) for name in self._places} | randomness
+        committed = []
+        for i, c in enumerate(self._claim.committed):
+            changes = {"rows": np.zeros_like(c.rows) if cells is None else cells[i], "padding": np.zeros_like(c.padding)}
+            if c.mask:
+                changes["mask"] = [np.zeros_like(m) for m in c.mask]
+            for name, (which, attribute, part) in self._places.items():
+                if which == i and arrays[name].size:
+                    if part is None:
+                        changes[attribute] = arrays[name].reshape(c.padding.shape)
+                    else:
+                        changes["mask"][part] = arrays[name].reshape(c.mask[part].shape)
+            committed.append(dataclasses.replace(c, **changes))
+        stream = Recorder(Programmed(self._challenges))
+        with showing_h():
+            open_claim(stream, self._claim.geometry, committed, self._claim.weights, self._claim.value)
+        return view(stream.messages)
+
+    def vector(self, randomness: dict) -> np.ndarray:
+        return np.concatenate([randomness[name] for name in self.columns])
+
+    def randomness(self, vector: np.ndarray) -> dict:
+        return {name: vector[columns] for name, columns in self.columns.items()}
+
+
+# ---- proofs without a witness ---------------------------------------------------------------------------------------------
+class Inventor:
+    """A verifier's stream that reads uniform scalars from nowhere."""
+
+    proving = False
+
+    def __init__(self, transcript, rng):
+        self.transcript, self._rng, self.messages = transcript, rng, []
+
+    def elements(self, label, count, values=None):
+        values = uniform(self._rng, count)
+        self.messages.append((label, flat(values)))
+        return values
+
+    def raw(self, label, size, data=None):
+        return bytes(size)
+
+
+def uniform(rng, count: int):
+    """A K array of uniform elements."""
+    return tuple(rng.integers(0, P, count, dtype=np.uint64) for _ in range(2))
+
+
+def simulate(circuit, statement, challenges, rng) -> zkjax.Proof:
+    """A proof of the statement with commitments of the simulator's own, from the challenges instead of a witness."""
+    plan = make_plan(circuit, statement)
+    stream = Inventor(Programmed(challenges), rng)
+    claim = public_claim(plan, statement, stream)
+    named = [("weights", statement.initial.number), ("weights", statement.final.number), *(("shard", n) for n in plan.batches.shards)]
+    budgets = [c.budget for c in statement.commitments()]
+    commitments = [Commitment(*name, rows, budget, b"") for name, rows, budget in zip(named, claim.rows, budgets, strict=False)]
+    commitments.append(Commitment("trace", 0, claim.rows[-1], 1, b"", True))
+    writer = Writer(Programmed(challenges))
+    found = simulate_opening(writer, statement.geometry, commitments, claim.weights, claim.value, rng)
+    initial, final, *shards = [dataclasses.replace(c, root=root) for c, root in zip(commitments[:-1], found, strict=False)]
+    digests = [rng.bytes(32) for _ in range(shard_count(statement.samples, statement.shard_size))]
+    for shard in shards:
+        digests[shard.number] = shard.digest(statement.geometry)
+    root, paths = dataset_root(digests, statement.samples, statement.shard_size)
+    entries = tuple(Shard(c, tuple(paths[c.number])) for c in shards)
+    statement = dataclasses.replace(statement, dataset=root, initial=initial, final=final, shards=entries)
+    return zkjax.Proof(statement, found[-1] + b"".join(base_bytes(v) for _, v in stream.messages) + bytes(writer))
+
+
+def simulate_opening(writer, geometry, commitments, weights, value: Ext, rng) -> list[bytes]:
+    """An opening from challenges, weights and value alone. Returns the trees' roots.
+
+    Uniform: round messages, h, hp, s*, r*, the opened cells of F's rows and of S. The verifier's equations then fix mu,
+    and G and S' at the opened points. Leaves that are not opened are random digests, as salted ones look.
+    """
+    offsets, log_rows, padding = check_opening(geometry, commitments)
+    k, q, plan, challenge = geometry.row, geometry.queries, geometry.plan(), writer.transcript.challenge
+    known, pads, row_point = value, [], []
+    for _ in range(log_rows):
+        constant, leading = ext.unstack(writer.elements("row round", 2, uniform(rng, 2)))
+        r = challenge("row fold")
+        known = round_claim(known, constant, leading, r)
+        pads = [pad * r for pad in pads] + [ONE - r - r, r * r - r]
+        row_point.append(r)
+    eps, eq = challenge("eps"), eq_vector(row_point)
+    h, folded_padding, folded_pads = uniform(rng, k), uniform(rng, padding), uniform(rng, 2 * log_rows + q)
+    folded_weights = ext.stack([ZERO] * k)
+    for c, offset, w in zip(commitments, offsets, weights, strict=True):
+        part = tuple(x[offset : offset + c.rows, None] for x in eq)
+        folded_weights = ext.add(folded_weights, ext.sum(ext.mul(part, w), axis=0))
+    inner = ext.dot(tuple(c[: 2 * log_rows] for c in folded_pads), ext.stack(pads))
+    writer.elements("mu", 1, ext.stack([ext.dot(h, folded_weights) - eps * known - inner]))
+    writer.elements("folded padding", padding, folded_padding)
+    writer.elements("folded pads", 2 * log_rows + q, folded_pads)
+    announced = announce(writer, plan, 0, h)
+
+    indices = sorted(set(writer.transcript.indices("queries", q, geometry.log_code)))
+    columns = [rng.integers(0, P, (c.entries, len(indices)), dtype=np.uint64) for c in commitments]
+    trace = next(column for column, c in zip(columns, commitments, strict=True) if c.masked)
+    for j, x in enumerate(roots(geometry.log_code, indices).tolist()):
+        folded = ZERO
+        for c, offset, column in zip(commitments, offsets, columns, strict=True):
+            for i in range(c.rows):
+                folded = folded + Ext(eq[0][offset + i], eq[1][offset + i]) * int(column[i, j])
+        s = Ext(*trace[-4:-2, j])
+        g = horner(h, x) + horner(folded_padding, x) * pow(x, k, P) - eps * folded
+        s_dash = horner(folded_pads, x) - eps * s
+        trace[-MASK_ROWS:, j] = [g.c0, g.c1, s.c0, s.c1, s_dash.c0, s_dash.c1]
+    found = []
+    for c, column in zip(commitments, columns, strict=True):
+        salts = [rng.bytes(SALT) for _ in indices]
+        leaves = np.frombuffer(rng.bytes(32 * geometry.code), dtype="<u4").reshape(-1, 8).copy()
+        for j, i in enumerate(indices):
+            leaves[i] = np.frombuffer(leaf(tree_tag(c.kind, c.number), i, salts[j], column[:, j]), dtype="<u4")
+        tree = Tree(np.ascontiguousarray(leaves.T))
+        writer.raw("salts", SALT * len(indices), b"".join(salts))
+        writer.base("columns", column.size, column.T)
+        writer.raw("siblings", siblings_bytes(indices, geometry.log_code), tree.siblings(indices))
+        found.append(tree.root)
+    reduce_levels(
+        writer, plan, announced, (geometry.log_code, indices, None), ZERO, weights=folded_weights, evaluate_weights=None
+    )
+    return found
+
+
+def horner(coefficients, x: int) -> Ext:
+    """The value at x of a polynomial over K."""
+    value = ZERO
+    for c in reversed(ext.unstack(coefficients)):
+        value = value * x + c
+    return value
+
+
+# ---- what must never repeat -------------------------------------------------------------------------------------------------
+def fresh_values(trial: Trial) -> list[int]:
+    """Everything that must differ between any two proofs: the argument's messages, and all randomness of the trace's
+    commitment, of the masks, and all salts of the trace."""
+    drawn = [values for (role, _), values in trial.randomness.items() if role in ("trace", "masks")]
+    salts = trial.claim.committed[-1].salts(range(trial.claim.geometry.code))
+    return np.concatenate([view(trial.argument), *drawn, np.frombuffer(salts, dtype="<u8")]).tolist()
+
+
+def print_fresh_values(directory: str) -> None:
+    """Prove the run that is saved here; for a process of its own."""
+    print(json.dumps(fresh_values(prove_with(zkjax.Run.load(directory)))))
