@@ -109,11 +109,6 @@ def test_a_finished_job_proves_nothing_again(resumed):
     assert json.loads((out / "report.json").read_text())["finished"]
 
 
-def test_misuse():
-    done = subprocess.run([sys.executable, str(EXPERIMENTS / "digits.py"), "--steps", "0"], capture_output=True, text=True)
-    assert done.returncode == 2 and "usage" in done.stderr
-
-
 # ---- helpers --------------------------------------------------------------------------------------------------
 
 

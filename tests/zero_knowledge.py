@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from unittest import mock
 
+import jax
 import numpy as np
 import optax
 
@@ -32,11 +33,11 @@ from zkjax.commitment.dataset import dataset_root, shard_count
 from zkjax.commitment.geometry import MASK_ROWS, SALT, Geometry
 from zkjax.commitment.merkle import Tree, leaf, siblings_bytes, tree_tag
 from zkjax.commitment.opening import check_opening, open_claim
-from zkjax.commitment.recursion import announce, reduce_levels, roots, round_claim
+from zkjax.commitment.recursion import roots, round_claim
 from zkjax.extension import NON_RESIDUE, ONE, ZERO, Ext
 from zkjax.field import P
 from zkjax.hashing import field_stream
-from zkjax.hidden import Hidden, Pad, lagrange_vector
+from zkjax.hidden import Hidden, Pad, lagrange_vector, make_masks
 from zkjax.keys import Chain, Key
 from zkjax.poly import eq_vector
 from zkjax.statement import Shard
@@ -250,6 +251,21 @@ def public_claim(plan, statement, stream) -> SimpleNamespace:
     return SimpleNamespace(hidden=hidden, rows=rows, weights=matrices, value=value)
 
 
+def argue(liar, kind=Watched, transcript=None, seed=0) -> tuple[Watched, Watched, list]:
+    """The argument alone, by a ``harness.Liar``: (counter's hidden, prover's hidden, messages)."""
+    counter = kind()
+    argument(counter, liar.plan, liar.revealed)
+    counter.finish()
+    rng = np.random.default_rng(seed)
+    masks = make_masks(counter.counts(), lambda count: ext.unstack(uniform(rng, count)))
+    stream = Recorder(transcript or Programmed("challenges"))
+    with jax.enable_x64(True):
+        hidden = kind(stream, masks)
+        argument(hidden, liar.plan, liar.revealed, liar.witness)
+        hidden.finish()
+    return counter, hidden, stream.messages
+
+
 # ---- exact linear algebra over F ------------------------------------------------------------------------------------------
 def multiply(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
     return field.sum(field.mul(matrix, vector[None]), axis=1)
@@ -341,20 +357,18 @@ class Masking:
         return field.add(sent, multiply(self.matrix, self.vector(masks)))
 
 
+# ---- the opening as a linear map ------------------------------------------------------------------------------------------
 @contextmanager
-def showing_h():
-    """Count the whole folded vector h as sent: its commitment, the root of the first level below, has no salt."""
-    announce = opening_module.announce
+def ending_with_h():
+    """End openings with the folded vector h itself: the rest is a function of h, and its first commitment has no salt."""
 
     def shown(stream, plan, number, vector=None):
         stream.messages.append(("h", flat(vector)))
-        return announce(stream, plan, number, vector)
 
-    with mock.patch.object(opening_module, "announce", shown):
+    with mock.patch.multiple(opening_module, announce=shown, reduce_levels=lambda *_, **__: None):
         yield
 
 
-# ---- the opening as a linear map ------------------------------------------------------------------------------------------
 class Opening:
     """The prover's side of one opening with fixed challenges: view = cells' part + matrix * randomness.
 
@@ -393,7 +407,7 @@ class Opening:
                         changes["mask"][part] = arrays[name].reshape(c.mask[part].shape)
             committed.append(dataclasses.replace(c, **changes))
         stream = Recorder(Programmed(self._challenges))
-        with showing_h():
+        with ending_with_h():
             open_claim(stream, self._claim.geometry, committed, self._claim.weights, self._claim.value)
         return view(stream.messages)
 
@@ -473,7 +487,7 @@ def simulate_opening(writer, geometry, commitments, weights, value: Ext, rng) ->
     writer.elements("mu", 1, ext.stack([ext.dot(h, folded_weights) - eps * known - inner]))
     writer.elements("folded padding", padding, folded_padding)
     writer.elements("folded pads", 2 * log_rows + q, folded_pads)
-    announced = announce(writer, plan, 0, h)
+    announced = opening_module.announce(writer, plan, 0, h)
 
     indices = sorted(set(writer.transcript.indices("queries", q, geometry.log_code)))
     columns = [rng.integers(0, P, (c.entries, len(indices)), dtype=np.uint64) for c in commitments]
@@ -498,9 +512,8 @@ def simulate_opening(writer, geometry, commitments, weights, value: Ext, rng) ->
         writer.base("columns", column.size, column.T)
         writer.raw("siblings", siblings_bytes(indices, geometry.log_code), tree.siblings(indices))
         found.append(tree.root)
-    reduce_levels(
-        writer, plan, announced, (geometry.log_code, indices, None), ZERO, weights=folded_weights, evaluate_weights=None
-    )
+    claims = geometry.log_code, indices, None
+    opening_module.reduce_levels(writer, plan, announced, claims, ZERO, weights=folded_weights, evaluate_weights=None)
     return found
 
 

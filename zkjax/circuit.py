@@ -309,7 +309,7 @@ class Circuit:
 
     # ---- file -------------------------------------------------------------------------------------------------
     def to_json(self) -> dict:
-        """The documented normal form; ``digest`` hashes exactly this."""
+        """The documented normal form, which ``digest`` hashes (without its notes)."""
         return {
             "format": "zkjax circuit",
             "version": FORMAT_VERSION,
@@ -329,8 +329,13 @@ class Circuit:
         }
 
     def digest(self) -> bytes:
-        """SHA-256 of the canonical JSON: sorted keys, no white space."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        """SHA-256 of the canonical JSON without its notes: sorted keys, no white space.
+
+        Notes tell people what tracing chose from a batch; an auditor who traces the same recipe without the data gets others.
+        """
+        content = self.to_json()
+        del content["notes"]
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).digest()
 
     def save(self, path) -> None:

@@ -37,8 +37,11 @@ class Proof:
         return len(bytes(self))
 
     def save(self, path) -> None:
-        """Write the proof file. It is public."""
-        Path(path).write_bytes(bytes(self))
+        """Write the proof file, whole or not at all. It is public."""
+        path = Path(path)
+        fresh = path.with_name(f".{path.name}.new")
+        fresh.write_bytes(bytes(self))
+        fresh.replace(path)
 
     @staticmethod
     def load(path) -> "Proof":

@@ -63,8 +63,7 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
     dry = dry_run(plan, revealed)
     counts = dry.counts()
     trace_layout = plan.trace_layout(counts)
-    geometry = chain.geometry or choose_geometry(plan, trace_layout, chain.budget)
-    chain.geometry = geometry
+    chain.geometry = geometry = chain.geometry or choose_geometry(plan, trace_layout, chain.budget)
     from .witness import Witness  # jitted kernels, in the prover's role only
 
     computed = run.witness()
@@ -144,6 +143,13 @@ def make_plan(run) -> Plan:
     range_check = run.coarse_shifts is not None
     shifts = tuple(run.coarse_shifts) if range_check else (0,) * len(run.circuit.parameters)
     return Plan(run.circuit, run.first_step, run.steps, shifts, range_check, batches)
+
+
+def fix_geometry(run) -> None:
+    """Choose the geometry of a run's chain, if that has not been done: one that suits proofs like this run's."""
+    if run.chain.geometry is None:
+        plan = make_plan(run)
+        run.chain.geometry = choose_geometry(plan, plan.trace_layout(dry_run(plan, None).counts()), run.chain.budget)
 
 
 def choose_geometry(plan: Plan, trace_layout: Layout, budget: int) -> Geometry:

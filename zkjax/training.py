@@ -5,7 +5,7 @@ in between is recomputed from the first parameters when it is needed, bit by bit
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import jax
@@ -17,6 +17,7 @@ from .circuit import Circuit
 from .errors import DataError, PrecisionError, RunError
 from .kernels import integers
 from .keys import Chain, Key
+from .prover import fix_geometry
 from .schedule import batch_indices, steps_per_epoch
 
 SPARE_OPENINGS = 2  # for proofs that are made again after an error
@@ -92,6 +93,10 @@ class Template:
     structure: object
     dtypes: tuple[str, ...]
 
+    @staticmethod
+    def of(leaves, structure) -> "Template":
+        return Template(structure, tuple(str(jnp.asarray(x).dtype) for x in leaves))
+
     def fill(self, arrays):
         return jax.tree.unflatten(self.structure, [jnp.asarray(x.astype(d)) for x, d in zip(arrays, self.dtypes, strict=True)])
 
@@ -152,12 +157,22 @@ class Run:
 
     def save(self, directory) -> None:
         """Write the run to a private directory, from which ``Run.load`` reads it and training goes on. See ``state.py``."""
+        fix_geometry(self)  # else a chain that is saved before its first proof could choose twice
         state.save(self, directory)
 
     @staticmethod
-    def load(directory) -> "Run":
-        """Read a saved run. RunError - not a complete run; FormatError - malformed files."""
-        return state.load(Run, Dataset, directory)
+    def load(directory, params=None) -> "Run":
+        """Read a saved run. params: a pytree of the user's, so that ``run.params`` is one again (else it is a dict by path).
+
+        Raises: RunError - not a complete run, or params of another circuit; FormatError - malformed files.
+        """
+        run = state.load(Run, Dataset, directory)
+        if params is None:
+            return run
+        leaves, structure = jax.tree.flatten(params)
+        if [np.shape(x) for x in leaves] != [p.shape for p in run.circuit.parameters]:
+            raise RunError(f"{directory}: params has not the shapes of the run's parameters")
+        return replace(run, template=Template.of(leaves, structure))
 
     def witness(self) -> "Witness":
         """Recompute what a proof of this run commits to. Raises RunError if it does not end in ``final``."""
@@ -219,7 +234,7 @@ def train(
             "initial_bound": tuple(2 ** (s + circuit.table_bits - 1) for s in shifts),
             "keys": (Key.fresh(), Key.fresh()),
             "chain": Chain.fresh(openings),
-            "template": Template(structure, tuple(str(jnp.asarray(x).dtype) for x in leaves)),
+            "template": Template.of(leaves, structure),
         }
     bounds = circuit.bounds(start["initial_bound"], steps, start["first_step"])
     data, first = start["data"], start["first_step"]

@@ -8,7 +8,7 @@ fixed shape. XLA computes the components of a pair separately, so results are st
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -85,11 +85,11 @@ def _stored(condition, function, *arguments):
 
 
 def _accumulate(low, high, weight, totals, always, relation, points):
-    """totals + weight * the relation at the points, entry by entry. totals: a K array per point, or None for zeros."""
+    """totals + weight * the relation at the points, entry by entry. totals: a K array per point."""
     values = _stored(always, lambda low, high: _at_points(relation, points, low, high), low, high)
     if weight is not None:
         values = [inner_products([(value, (weight[0], weight[1]))]) for value in values]
-    return values if totals is None else [add(t, v) for t, v in zip(totals, values, strict=True)]
+    return [add(t, v) for t, v in zip(totals, values, strict=True)]
 
 
 @partial(jax.jit, static_argnames=("relation", "points"))
@@ -145,6 +145,11 @@ def _added(a, b):
 @partial(jax.jit, static_argnames=("size",))
 def _tile(table, start, *, size):
     return tuple(jax.lax.dynamic_slice_in_dim(c, start, size) for c in table)
+
+
+@lru_cache(maxsize=4)
+def _zero_pair(size: int):
+    return jnp.zeros(size, jnp.uint64), jnp.zeros(size, jnp.uint64)
 
 
 def tile_size(num_vars: int) -> int:
@@ -306,8 +311,11 @@ class Rounds:
         self._challenge = self._scale = None
         return [Ext(*row) for row in np.asarray(_lanes(totals[0], self._lane_weights, _ALWAYS)).tolist()]
 
+    def _zeros(self) -> list:
+        return [_zero_pair(self._size)] * len(self._points)
+
     def _first(self, part, pairs: int, weights):
-        totals = None
+        totals = self._zeros()
         for i in part:
             low, high = self._tiles[i], self._tiles[i + pairs]
             combined, totals = _first(
@@ -318,7 +326,7 @@ class Rounds:
         return totals
 
     def _next(self, part, pairs: int, weights):
-        totals, r = None, np.stack(ext.stack([self._challenge]))
+        totals, r = self._zeros(), np.stack(ext.stack([self._challenge]))
         for i in part:
             quarters = tuple(self._tiles[i + j * pairs] for j in range(4))
             low, high, totals = _next(quarters, r, weights[i], totals, _ALWAYS, relation=self._relation, points=self._points)

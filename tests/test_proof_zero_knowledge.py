@@ -1,0 +1,625 @@
+"""Zero knowledge of whole proofs, on the prover's own code. (The opening alone: ``commitment/test_zero_knowledge.py``.)
+
+Exactly, for fixed challenges, a tiny net, and randomness that is uniform where it is drawn:
+
+1. The argument's messages are f(witness) - L * (pads, a, b) with the same L for all witnesses; L has full row rank. So they
+   are uniform, whatever the witness is.
+2. The claim <cells, W> = Y that is left for the opening is a function of public values and of these messages.
+3. The opening's messages are E * cells + R * (mask rows, random coefficients); the span of R contains E * cells for all
+   cells with <cells, W> = 0. So they are uniform on a coset that (W, Y) fixes, whatever the cells are; pads, triples and
+   c = a b among them included.
+4. A simulator that knows only public values and challenges samples the same distribution, and the verifier accepts it.
+
+Not covered by algebra: hash functions (roots, siblings and the expansion of seeds), and that one commitment is opened in
+several proofs, which the opening's own rank test shows. Distributions of real proofs are tested statistically as well.
+"""
+
+import ast
+import dataclasses
+import json
+import secrets
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import zkjax
+from harness import SMALL, Liar, make_run
+from test_graphs import GRAPHS
+from zero_knowledge import (
+    TOY,
+    Masking,
+    Opening,
+    Programmed,
+    Recorder,
+    Trial,
+    Watched,
+    argue,
+    eliminate,
+    ending_with_h,
+    fresh_values,
+    multiply,
+    prove_with,
+    public_claim,
+    rank,
+    renewed,
+    simulate,
+    simulate_opening,
+    solve,
+    tiny_circuit,
+    tiny_data,
+    tiny_params,
+    tiny_run,
+    verify_with,
+    view,
+)
+from zkjax import extension as ext
+from zkjax import field
+from zkjax.argument import argument
+from zkjax.errors import VerificationError
+from zkjax.extension import DEGREE, Ext
+from zkjax.field import P, root_of_unity
+from zkjax.hidden import Hidden, Pad
+from zkjax.transcript import Reader
+from zkjax.verifier import make_plan
+
+C = "challenges"
+
+
+@pytest.fixture(scope="module")
+def circuit():
+    return tiny_circuit()
+
+
+@pytest.fixture(scope="module")
+def runs(circuit):
+    """Two witnesses of the same public statement: other weights, other data, and a dead neuron in the second."""
+    pair = [tiny_run(circuit, tiny_params(i, dead=bool(i)), tiny_data(i), "run") for i in range(2)]
+    dead = pair[1].witness().values[circuit.of("sign")[0]][..., 1]
+    assert not dead.any() and pair[0].witness().values[circuit.of("sign")[0]].any(axis=(0, 1)).all()
+    return pair
+
+
+@pytest.fixture(scope="module")
+def permuted(circuit):
+    """Two witnesses with the same data and the same losses: the hidden neurons stand in another order."""
+    return [tiny_run(circuit, tiny_params(0, order=order), tiny_data(0), "run") for order in ((0, 1, 2), (0, 2, 1))]
+
+
+@pytest.fixture(scope="module")
+def trials(runs):
+    return [prove_with(renewed(run, "run"), C, name="trial") for run in runs]
+
+
+@pytest.fixture(scope="module")
+def masking(trials):
+    return Masking.of(trials[0].hidden)
+
+
+@pytest.fixture(scope="module")
+def difference(trials, masking):
+    """f(first witness) - f(second witness): what the pads have to hide."""
+    return field.sub(*(masking.unmasked(view(t.argument), t.masks) for t in trials))
+
+
+@pytest.fixture(scope="module")
+def opening(trials):
+    return Opening(trials[0].claim, C)
+
+
+def public(proof) -> dict:
+    """The statement without digests, which are of hiding commitments."""
+    fields = proof.statement.to_json()
+    del fields["dataset"]
+    for name in ("initial", "final"):
+        del fields[name]["root"]
+    for shard in fields["shards"]:
+        del shard["commitment"]["root"]
+        shard["path"] = len(shard["path"])
+    return fields
+
+
+# ---- 1. the argument's messages are uniform ---------------------------------------------------------------------------------
+def test_pads_enter_linearly(runs, trials, masking):
+    """The prover is f(witness) - L r for both witnesses: checked at random r, where maps of low degree differ if at all."""
+    for run, trial in zip(runs, trials, strict=True):
+        again = prove_with(renewed(run, "run"), C, name="other pads")
+        assert np.array_equal(Masking.of(trial.hidden).matrix, masking.matrix)
+        values = [masking.unmasked(view(t.argument), t.masks) for t in (trial, again)]
+        assert np.array_equal(*values)
+        assert not np.intersect1d(view(trial.argument), view(again.argument)).size
+
+
+def test_the_argument_is_uniform(masking, difference):
+    assert rank(masking.matrix) == len(masking.matrix)
+    values = difference.reshape(-1, DEGREE)
+    assert values[:-2].any(axis=1).all()  # every true scalar depends on the witness
+    assert not values[-2:].any()  # A(z), B(z) do not
+
+
+def hides(matrix, difference) -> bool:
+    """Whether randomness can turn one witness's view into the other's; else the view tells them apart."""
+    return solve(matrix, difference) is not None
+
+
+def merged(masking, first: Pad, second: Pad):
+    """One random element serves for both."""
+    matrix = masking.matrix.copy()
+    at, gone = masking.columns[first], masking.columns[second]
+    matrix[:, at : at + 2] = field.add(matrix[:, at : at + 2], matrix[:, gone : gone + 2])
+    return dataclasses.replace(masking, matrix=np.where(np.isin(np.arange(matrix.shape[1]), [gone, gone + 1]), np.uint64(0), matrix))
+
+
+def without(masking, pads, components=(0, 1)):
+    """These elements (or components of them) are 0."""
+    matrix = masking.matrix.copy()
+    matrix[:, [masking.columns[pad] + c for pad in pads for c in components]] = 0
+    return dataclasses.replace(masking, matrix=matrix)
+
+
+def z_on_a_point(masking, slot: int):
+    """A(z) = a_slot, B(z) = b_slot."""
+    matrix = masking.matrix.copy()
+    matrix[-4:] = 0
+    for row, name in ((-4, "a"), (-2, "b")):
+        at = masking.columns[Pad(name, slot)]
+        matrix[row, at] = matrix[row + 1, at + 1] = P - 1
+    return dataclasses.replace(masking, matrix=matrix)
+
+
+def test_broken_masking_leaks(trials, masking, difference):
+    used = trials[0].hidden.counts()
+    slots = 1 << used.log_triples
+    pads = [pad for pad in masking.columns if pad.vector == "pad"]
+    idle = [Pad(name, slot) for name in "ab" for slot in (0, *range(used.triples + 1, slots))]
+    broken = {
+        "one pad for two messages": merged(masking, pads[3], pads[4]),
+        "one pad for messages far apart": merged(masking, pads[0], pads[-1]),
+        "one triple for two products": merged(merged(masking, Pad("a", 1), Pad("a", 2)), Pad("b", 1), Pad("b", 2)),
+        "no reserved slot": without(masking, idle),
+        "no reserved slot for b": without(masking, [pad for pad in idle if pad.vector == "b"]),
+        "a triple's a as a pad": merged(masking, pads[0], Pad("a", 1)),
+        "pads over F": without(masking, pads, components=(1,)),
+        "z on a triple's point": z_on_a_point(masking, 1),
+    }
+    assert hides(masking.matrix, difference)
+    for name, variant in broken.items():
+        assert not hides(variant.matrix, difference), name
+    assert hides(z_on_a_point(masking, 0).matrix, difference)  # the reserved slot reveals nothing
+    for pad in (*pads, *(Pad(name, slot) for name in "ab" for slot in range(1, used.triples + 1))):
+        assert not hides(without(masking, [pad]).matrix, difference), f"{pad} is 0: its message is sent as it is"
+
+
+def test_masks_of_two_proofs_leak_if_equal(runs, masking, difference):
+    """The same pads and triples under two sequences of challenges; fresh ones hide."""
+    others = [prove_with(renewed(run, "run"), "other challenges", name="trial") for run in runs]
+    second = Masking.of(others[0].hidden)
+    both = np.concatenate([difference, field.sub(*(second.unmasked(view(t.argument), t.masks) for t in others))])
+    zero = np.zeros_like(second.matrix)
+    assert not hides(np.concatenate([masking.matrix, second.matrix]), both)
+    assert hides(np.block([[masking.matrix, zero], [zero, second.matrix]]), both)
+
+
+# ---- 2. what the opening proves is public -----------------------------------------------------------------------------------
+def test_the_openings_claim_is_a_function_of_the_view(circuit, trials):
+    for trial in trials:
+        statement = trial.proof.statement
+        claim = public_claim(make_plan(circuit, statement), statement, Reader(Programmed(C), trial.proof.body))
+        assert claim.value == trial.claim.value
+        for mine, theirs in zip(claim.weights, trial.claim.weights, strict=True):
+            assert all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True))
+
+
+# ---- 3. the opening's messages are uniform on a coset -----------------------------------------------------------------------
+def free_coordinates(claim, challenges) -> int:
+    """What ``simulate_opening`` samples: rounds, h, hp, s*, r*, opened cells of F and of S."""
+    geometry, commitments = claim.geometry, [c.commitment for c in claim.committed]
+    with ending_with_h():
+        stream = Recorder(Programmed(challenges))
+        simulate_opening(stream, geometry, commitments, claim.weights, claim.value, np.random.default_rng(0))
+    sizes = dict(Counter({label: 0 for label, _ in stream.messages}))
+    for label, values in stream.messages:
+        sizes[label] += 0 if isinstance(values, bytes) else len(values)
+    columns = sizes["columns"] // sum(c.entries for c in commitments)
+    return sum(sizes.values()) - sizes["mu"] - 2 * DEGREE * columns  # mu, and G and S' at the points, follow
+
+
+def random_cells(claim, rng, count: int):
+    """Random cells of all commitments, ``count`` times, and the two components of each <cells, W>."""
+    cells = [[rng.integers(0, P, c.rows.shape, dtype=np.uint64) for c in claim.committed] for _ in range(count)]
+    claims = []
+    for x in cells:
+        total = [np.uint64(0)] * 2
+        for rows, weights in zip(x, claim.weights, strict=True):
+            total = [field.add(np.array([t]), field.sum(field.mul(w, rows)).reshape(1))[0] for t, w in zip(total, weights, strict=True)]
+        claims.append(total)
+    return cells, np.array(claims, dtype=np.uint64).T
+
+
+def leak(matrix, images, claims) -> int:
+    """How much more than the claims the view determines about these cells, after all that ``matrix`` can hide."""
+    pivots, reduced = eliminate(np.concatenate([matrix, images], axis=1), matrix.shape[1])
+    rest = reduced[len(pivots) :, matrix.shape[1] :]
+    return rank(np.concatenate([claims, rest])) - rank(claims)
+
+
+@pytest.fixture(scope="module")
+def cells(trials, opening):
+    """Eight random choices of all cells, as columns of the view, and their claims: a leak of up to six shows almost surely."""
+    chosen, claims = random_cells(trials[0].claim, np.random.default_rng(1), 8)
+    return np.stack([opening.view(x, {}) for x in chosen], axis=1), claims
+
+
+def test_the_opening_is_what_was_probed(trials, opening):
+    """E cells + R randomness is what the proof holds, up to the columns; what follows is a function of h."""
+    committed = trials[0].claim.committed
+    sent = field.add(opening.view([c.rows for c in committed], {}), multiply(opening.matrix, opening.vector(trials[0].randomness)))
+    messages = [(label, values) for label, values in trials[0].opening if not isinstance(values, bytes)]
+    in_clear = ("row round", "mu", "folded padding", "folded pads")
+    before = view([m for m in messages if m[0] in in_clear])
+    columns = view([m for m in messages if m[0] == "columns"][: len(committed)])
+    assert np.array_equal(sent[: len(before)], before)
+    assert np.array_equal(sent[len(before) + DEGREE * TOY.row :], columns)
+
+
+def test_the_opening_hides_all_cells(trials, opening, cells):
+    """Nothing but the two claims over F is determined, by any cells: pads, triples and c included."""
+    images, claims = cells
+    assert leak(opening.matrix, images, claims) == 0
+    assert rank(opening.matrix) == free_coordinates(trials[0].claim, C)
+    pivots, reduced = eliminate(np.concatenate([opening.matrix, images], axis=1), opening.matrix.shape[1])
+    assert rank(reduced[len(pivots) :, opening.matrix.shape[1] :]) == DEGREE  # the claims are determined
+
+
+def test_broken_openings_leak(trials, opening, cells):
+    images, claims = cells
+    q, k, padding = TOY.queries, TOY.row, 4 * TOY.queries
+    rounds = sum(label == "row round" for label, _ in trials[0].opening)
+    g, s = np.arange(2 * (k + padding)), np.arange(2 * (2 * rounds + q))
+    s_at = s % (2 * rounds + q)
+    rows = trials[0].claim.committed[-1].commitment.rows
+    broken = {
+        "mask row over F": (("trace", "mask g"), g < k + padding),
+        "G with k coefficients": (("trace", "mask g"), g % (k + padding) < k),  # k + q leak over several proofs only
+        "first round without pads": (("trace", "mask s"), s_at >= 2),
+        "last round without its second pad": (("trace", "mask s"), s_at != 2 * rounds - 1),
+        "S with q - 1 random coefficients": (("trace", "mask s"), s_at != 2 * rounds),
+        "s' zero": (("trace", "mask s'"), s_at >= 2 * rounds),
+        "random part of S' zero": (("trace", "mask s'"), s_at < 2 * rounds),
+        "trace rows with q - 1 random coefficients": (("trace", "padding"), np.arange(rows * q) % q != 0),
+        "weights without random coefficients": (("final", "padding"), np.arange(padding) < 0),
+        "a shard with q - 1 random coefficients": ((("shard", 1), "padding"), np.arange(padding) < q - 1),
+    }
+    for name, (where, stays) in broken.items():
+        matrix = opening.matrix.copy()
+        matrix[:, opening.columns[where]] *= stays.astype(np.uint64)
+        assert leak(matrix, images, claims) > 0, name
+
+
+# ---- both together: one proof, two witnesses ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("reveal", [(), ("loss",)])
+def test_two_witnesses_have_the_same_views(circuit, runs, permuted, trials, opening, reveal):
+    """For all randomness of the first witness's proof there is randomness of the second's with the same messages.
+
+    It is found by adding a constant (that depends on the witnesses and, for the opening, on the argument's messages): a
+    bijection, so the views have the same distribution. The second proof is then made with it: all that is sent in the
+    clear is equal bit by bit, only hashes differ. With revealed losses the witnesses differ by the order of neurons.
+    """
+    pair = permuted if reveal else runs
+    first = prove_with(renewed(pair[0], "run"), C, name="trial", reveal=reveal)
+    second = prove_with(renewed(pair[1], "run"), C, name="another", reveal=reveal)
+    assert public(first.proof) == public(second.proof)
+    masking = Masking.of(first.hidden)
+    values = [masking.unmasked(view(t.argument), t.masks) for t in (first, second)]
+    shift = solve(masking.matrix, field.sub(values[1], values[0]))
+    chosen = masking.randomness(field.add(masking.vector(first.masks), shift))
+    second = prove_with(renewed(pair[1], "run"), C, chosen, name="another", reveal=reveal)
+    assert np.array_equal(view(second.argument), view(first.argument))
+    assert second.claim.value == first.claim.value
+
+    opening = Opening(first.claim, C) if reveal else opening
+    views = [opening.view([c.rows for c in t.claim.committed], {}) for t in (first, second)]
+    assert not np.array_equal(*views)
+    shift = solve(opening.matrix, field.sub(*views))
+    chosen |= opening.randomness(field.add(opening.vector(first.randomness), shift))
+    third = prove_with(renewed(pair[1], "run"), C, chosen, name="another", reveal=reveal)
+    assert np.array_equal(view(third.argument), view(first.argument))
+    assert np.array_equal(view(third.opening), view(first.opening))
+    roots = [[values for label, values in t.opening if label == "level root"] for t in (first, third)]
+    assert roots[0] == roots[1]
+    assert verify_with(circuit, third.proof, C) == third.proof.statement
+    assert third.proof.statement.final != first.proof.statement.final
+
+
+# ---- 4. proofs without a witness ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("geometry", [TOY, SMALL])
+def test_simulated_proofs_are_accepted(circuit, runs, geometry):
+    """Challenges known in advance stand in for a witness; even false losses are then accepted. The hash prevents it."""
+    run = renewed(runs[0], "run", geometry)
+    statement = dataclasses.replace(prove_with(run, C, name="trial").proof.statement, losses=((1, -1),))
+    rng = np.random.default_rng(7)
+    proofs = [simulate(circuit, statement, C, rng) for _ in range(2)]
+    for proof in proofs:
+        assert verify_with(circuit, proof, C) == proof.statement
+        assert public(proof) == public(zkjax.Proof(statement, b""))
+        with pytest.raises(VerificationError):
+            verify_with(circuit, proof, "other challenges")
+        with pytest.raises(VerificationError):
+            verify_with(circuit, proof)
+
+
+def test_simulated_openings_are_distributed_as_real_ones(trials, opening):
+    """For one claim: every simulated view lies in the real views' coset, and there are as many of them."""
+    claim = trials[0].claim
+    real = opening.view([c.rows for c in claim.committed], {})
+    commitments, rng = [c.commitment for c in claim.committed], np.random.default_rng(3)
+    for _ in range(3):
+        stream = Recorder(Programmed(C))
+        with ending_with_h():
+            simulate_opening(stream, claim.geometry, commitments, claim.weights, claim.value, rng)
+        assert hides(opening.matrix, field.sub(view(stream.messages), real))
+        wrong = field.add(view(stream.messages), np.eye(1, len(real), dtype=np.uint64)[0])
+        assert not hides(opening.matrix, field.sub(wrong, real))
+    assert rank(opening.matrix) == free_coordinates(claim, C)
+
+
+# ---- each pad once ----------------------------------------------------------------------------------------------------------------
+def check_pads(hidden: Watched, messages: list) -> None:
+    """Every scalar that was sent has a pad of its own, which is what was subtracted; slot 0 has no product."""
+    counts, pads = hidden.counts(), [pad for _, pad, _ in hidden.received]
+    slots = range(1, counts.triples + 1)
+    factors = {Pad(name, slot) for name in "ab" for slot in slots}
+    assert Counter(pads) == Counter({Pad("pad", i) for i in range(counts.pads)} | factors), "a pad is used twice, or not at all"
+    assert counts.triples < 1 << counts.log_triples, "no slot is left to hide A(z), B(z)"
+    leaves = Counter(form.leaf for form in hidden.tape if isinstance(form.leaf, Pad))
+    assert leaves == Counter({*pads, *(Pad("c", 2 * slot) for slot in slots)}), "a pad appears in two forms"
+    if hidden.masks is None:
+        return
+    sent = [(label, values) for label, values in messages if label != "triple values"]
+    assert len(messages) == len(sent) + 1 and len(messages[-1][1]) == 4, "something else was sent"
+    assert len(view(sent)) == DEGREE * len(pads), "a scalar was sent without a pad"
+    elements = [Ext(int(a), int(b)) for a, b in view(sent).reshape(-1, DEGREE)]
+    for element, (label, pad, form) in zip(elements, hidden.received, strict=True):
+        assert form.value - element == hidden.masks[pad.vector][pad.index], f"{label}: not the pad of the form"
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_every_pad_is_used_once_in_every_graph(name):
+    loss, params, data = GRAPHS[name]
+    _, run = make_run(loss, params, data, batch=3, steps=2, precision=zkjax.Precision(activation_scale=6))
+    losses = tuple(zip(*run.loss_integers, strict=True))
+    liar = Liar(run, losses)
+    counter, prover_, messages = argue(liar)
+    for hidden in (counter, prover_):
+        check_pads(hidden, messages)
+    assert counter.counts() == prover_.counts()
+    body = b"".join(values.astype("<u8").tobytes() for _, values in messages)
+    verifier = Watched(Reader(Programmed(C), body))
+    argument(verifier, liar.plan, losses)
+    verifier.finish()
+    check_pads(verifier, [])
+    assert [(label, pad) for label, pad, _ in verifier.received] == [(label, pad) for label, pad, _ in prover_.received]
+
+
+class SharedPad(Watched):
+    def receive(self, label, count, values=None):
+        if self.pads == 7:
+            self.pads = 6
+        return super().receive(label, count, values)
+
+
+class SharedTriple(Watched):
+    def receive_product(self, label, values=None):
+        if self.triples == 3:
+            self.triples = 2
+        return super().receive_product(label, values)
+
+
+class NoReservedSlot(Watched):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.triples = -1
+
+
+class Unpadded(Watched):
+    def receive(self, label, count, values=None):
+        if label != "gates round":
+            return super().receive(label, count, values)
+        known = [None] * count
+        if self.proving:
+            known = values()
+            self.stream.elements(label, count, ext.stack(known))
+        return [self.public(0 if v is None else v) for v in known]
+
+
+class AnotherPad(Watched):
+    """The form names a pad that was not subtracted."""
+
+    def _masked(self, label, pads, values):
+        forms = super()._masked(label, pads, values)
+        if label == "lookup root" and self.proving:
+            self.received[-1] = (label, Pad("pad", 1), forms[-1])
+        return forms
+
+
+@pytest.mark.parametrize("kind", [Watched, SharedPad, SharedTriple, NoReservedSlot, Unpadded, AnotherPad])
+def test_broken_pads_are_noticed(runs, kind):
+    counter, prover_, messages = argue(Liar(runs[0]), kind)
+    if kind is Watched:
+        return check_pads(prover_, messages)
+    with pytest.raises(AssertionError):
+        check_pads(prover_, messages)
+
+
+def test_z_on_the_triples_domain_is_refused(runs):
+    """By prover and verifier, before A and B are sent: at an even point A(z) would be a triple's own a."""
+    order = 2 << argue(Liar(runs[0]))[0].counts().log_triples
+    root = root_of_unity(order.bit_length() - 1)
+
+    class Bad(Programmed):
+        def challenge(self, label):
+            return Ext(pow(root, self.exponent, P)) if label == "triple point" else super().challenge(label)
+
+    liar = Liar(runs[0])
+    _, _, messages = argue(liar)
+    body = b"".join(values.astype("<u8").tobytes() for _, values in messages)
+    for Bad.exponent in (0, 1, 2, order - 1):
+        transcript = Bad(C)
+        with pytest.raises(VerificationError, match="triple point"):
+            argue(liar, transcript=transcript)
+        verifier = Hidden(Reader(Bad(C), body))
+        argument(verifier, liar.plan)
+        with pytest.raises(VerificationError, match="triple point"):
+            verifier.finish()
+
+
+# ---- nothing twice ------------------------------------------------------------------------------------------------------------------
+def test_proofs_share_nothing(circuit, runs):
+    """Two proofs of a run, and one of another run: no scalar behind a pad, no pad, mask, random coefficient or salt twice."""
+    drawn, token_bytes = [], secrets.token_bytes
+
+    def recorded(count):
+        drawn.append(token_bytes(count))
+        return drawn[-1]
+
+    with mock.patch("secrets.token_bytes", recorded):
+        first, second = (zkjax.train(circuit, tiny_params(i), tiny_data(i), steps=2, seed=1, shard_size=2) for i in range(2))
+        first.chain.geometry = second.chain.geometry = TOY
+        trials = [prove_with(run) for run in (first, first, second)]
+    assert len(drawn) == len(set(drawn)) == 2 * 3 + 3 * 2  # keys of a run: data and two weights; of a proof: trace and masks
+    assert {len(seed) for seed in drawn} == {32}
+    everything = [value for trial in trials for value in fresh_values(trial)]
+    assert len(everything) == len(set(everything)) > 3 * 1500
+    weights = [[v for (role, _), values in t.randomness.items() if role not in ("trace", "masks") for v in values.tolist()] for t in trials]
+    assert weights[0] == weights[1] and not set(weights[0]) & set(weights[2])  # one commitment, and another
+    salts = [{salt for c in t.claim.committed for salt in _pieces(c.salts(range(TOY.code)))} for t in trials]
+    assert len(salts[0] & salts[1]) == 4 * TOY.code and not salts[0] & salts[2]
+    assert all(len(s) == 5 * TOY.code for s in salts)
+    openings = [set(view([m for m in t.opening if m[0] not in ("columns", "final vector")]).tolist()) for t in trials]
+    assert not openings[0] & openings[1] and not openings[0] & openings[2] and not openings[1] & openings[2]
+
+
+def _pieces(raw: bytes) -> list[bytes]:
+    return [raw[i : i + 16] for i in range(0, len(raw), 16)]
+
+
+def test_processes_that_share_a_run_share_no_randomness(runs, tmp_path):
+    """Two processes prove the same saved run at the same time."""
+    renewed(runs[0], "shared").save(tmp_path)
+    code = "import sys, zero_knowledge; zero_knowledge.print_fresh_values(sys.argv[1])"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    children = [subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE) for _ in range(2)]
+    values = [value for child in children for value in json.loads(child.communicate(timeout=120)[0])]
+    assert all(child.returncode == 0 for child in children)
+    assert len(values) == len(set(values)) > 2 * 1500
+    spent = json.loads((tmp_path / "openings.json").read_text())
+    assert set(spent.values()) == {2}
+
+
+def test_secrets_come_from_the_operating_system():
+    """No module draws from a generator; the tracer, which has no secrets, tries schedules on fixed random steps."""
+    root = Path(zkjax.__file__).parent
+    found = set()
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            attribute = isinstance(node, ast.Attribute) and node.attr == "random"
+            if attribute or any("random" in name.split(".") for name in names):
+                found.add(path.name)
+    assert found <= {"tracing.py"}
+
+
+# ---- statistics ---------------------------------------------------------------------------------------------------------------------
+PROOFS, BINS, LEVEL = 200, 16, 1e-6
+
+
+def nibbles(values: np.ndarray):
+    """Three groups of four bits of uniform elements of F, each uniform up to 2^-28."""
+    return [(values >> np.uint64(shift)) & np.uint64(BINS - 1) for shift in (0, 30, 60)]
+
+
+def counts_of(bits: np.ndarray) -> np.ndarray:
+    """How often each value occurs in each column: (16, columns)."""
+    return np.stack([(bits == b).sum(axis=0) for b in range(BINS)])
+
+
+def uniform_p(values: np.ndarray) -> float:
+    """The least p-value over columns and groups of bits that each column is uniform."""
+    expected = len(values) / BINS
+    return min(stats.chi2.sf(((counts_of(b) - expected) ** 2 / expected).sum(axis=0), BINS - 1).min() for b in nibbles(values))
+
+
+def same_p(a: np.ndarray, b: np.ndarray) -> float:
+    """The least p-value over columns and groups of bits that both samples, of equal size, have one distribution."""
+    found = []
+    for first, second in zip(map(counts_of, nibbles(a)), map(counts_of, nibbles(b)), strict=True):
+        statistic = ((first - second) ** 2 / np.maximum(first + second, 1)).sum(axis=0)
+        found.append(stats.chi2.sf(statistic, BINS - 1).min())
+    return min(found)
+
+
+@pytest.fixture(scope="module")
+def many(runs) -> list[list[Trial]]:
+    """A hundred whole proofs of each witness, under the same challenges."""
+    trials = []
+    for which, run in enumerate(runs):
+        name = [f"proof {i} of {which}" for i in range(PROOFS // 2)]
+        trials.append([prove_with(renewed(run, n), C, name=n) for n in name])
+    return trials
+
+
+def test_all_messages_look_uniform(many):
+    """Given the challenges, at every position, for both witnesses; from the lookups to the last message of the opening."""
+    views = [np.stack([np.concatenate([view(t.argument), view(t.opening)]) for t in trials]) for trials in many]
+    assert views[0].shape == views[1].shape
+    assert uniform_p(np.concatenate(views)) > LEVEL
+    assert same_p(*views) > LEVEL
+
+
+def test_statistics_notice_bad_pads(many, masking):
+    """Controls: one message without its pad, with a pad over F, with a pad of 60 bits, with pads for one witness only."""
+    sent = [np.stack([view(t.argument)[:2] for t in trials]) for trials in many]
+    first = masking.columns[Pad("pad", 0)]
+    pads = [np.stack([masking.vector(t.masks)[first : first + 2] for t in trials]) for trials in many]
+    true = [field.add(s, p) for s, p in zip(sent, pads, strict=True)]
+    assert all((t == t[0]).all() for t in true) and (true[0][0] != true[1][0]).all()
+    over_f = [np.stack([s[:, 0], t[:, 1]], axis=1) for s, t in zip(sent, true, strict=True)]
+    short = [field.sub(t, p >> np.uint64(4)) for t, p in zip(true, pads, strict=True)]
+    for bad in (true, over_f, short):
+        assert uniform_p(np.concatenate(bad)) < LEVEL
+    for bad in (true, over_f, [sent[0], true[1]]):
+        assert same_p(*bad) < LEVEL
+
+
+def test_proofs_with_their_own_challenges(circuit, runs):
+    """Fiat-Shamir: all messages of a few proofs together."""
+    values = []
+    for which, run in enumerate(runs):
+        for i in range(4):
+            trial = prove_with(renewed(run, f"{i}"), name=f"own challenges {i} of {which}")
+            verify_with(circuit, trial.proof)
+            values.append(np.concatenate([view(trial.argument), view(trial.opening)]))
+    flat = [np.concatenate(values[half])[:, None] for half in (slice(0, 4), slice(4, 8))]
+    assert uniform_p(np.concatenate(flat)) > LEVEL
+    assert same_p(*[x[: min(map(len, flat))] for x in flat]) > LEVEL
+
+
+# ---- sizes --------------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("geometry", [TOY, SMALL])
+def test_sizes_are_public(runs, geometry):
+    """Messages, their order and their lengths depend on public values and challenges only."""
+    trials = [prove_with(renewed(run, "run", geometry), C, name="trial") for run in runs]
+    shapes = [[(label, len(values)) for label, values in t.argument + t.opening] for t in trials]
+    assert shapes[0] == shapes[1]
+    assert trials[0].proof.nbytes == trials[1].proof.nbytes
+    assert public(trials[0].proof) == public(trials[1].proof)
+    trials = [prove_with(renewed(run, "run", geometry), name="trial") for run in runs]
+    queried = ("salts", "columns", "siblings")  # as many as there are different queries, which are challenges
+    shapes = [[(label, len(values) * (label not in queried)) for label, values in t.argument + t.opening] for t in trials]
+    assert shapes[0] == shapes[1]
