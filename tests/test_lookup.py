@@ -14,7 +14,8 @@ from zkjax.errors import UnsatisfiedWitnessError, VerificationError, ZkjaxError
 from zkjax.extension import ONE, ZERO, Ext
 from zkjax.field import P
 from zkjax.kernels.lookup import Tree
-from zkjax.kernels.sumcheck import LOG_TILE, eq_table
+from zkjax.kernels.sumcheck import eq_table
+from zkjax.kernels.tiles import LOG_TILE
 
 pytestmark = pytest.mark.usefixtures("x64")
 

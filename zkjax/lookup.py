@@ -20,7 +20,7 @@ from .hidden import Form, Hidden
 def fractional_sum(hidden: Hidden, num_vars: int, leaves=None) -> tuple[list[Ext], Form, Form]:
     """Reduce "sum over i of p_i/q_i = 0" to the multilinear extensions of p and q at one point.
 
-    Shapes: n = num_vars; leaves (prover only): (p: F[2**n], q: K[2**n]), jax arrays.
+    Shapes: n = num_vars; leaves (prover only): (p: F[2**n], q: K[2**n]), arrays or tiles.
     Returns the point (n elements, variable 0 = top bit of the leaf's index) and P, Q there.
     Transcript: receives Q of the root; for the layers of 2^m nodes, m = 0 .. n-1: draws lambda; m times receives t(0) and
     t(infinity) and draws an element of the point; receives p0 q1 and q0 (p1 + lambda q1) as products; draws the merge.
@@ -35,6 +35,7 @@ def fractional_sum(hidden: Hidden, num_vars: int, leaves=None) -> tuple[list[Ext
         from .kernels.lookup import Tree
 
         tree = Tree(num_vars, leaves)
+        del leaves  # the tree frees its layers as they are used up
         if hidden.check and tree.root[0]:
             raise UnsatisfiedWitnessError("lookup: the fractions do not sum to 0, so some value is not in its table")
     point, p = [], hidden.public(0)

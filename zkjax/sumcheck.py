@@ -32,7 +32,7 @@ def product_sumcheck(hidden: Hidden, label: str, claim: Form, num_vars: int, tab
 def gated_sumcheck(hidden: Hidden, label: str, claim: Form, num_vars: int, tables=None) -> tuple[list[Ext], Form, tuple | None]:
     """Reduce "claim = sum over x of m(x) * sum over k of w_k(x) v_k(x)" to the same relation at one point.
 
-    Shapes: n = num_vars; tables (prover only): (m: F[2**n], [w_k: K[2**n], ...], [v_k: F[2**n], ...]), jax arrays.
+    Shapes: n = num_vars; tables (prover only): (m: F[2**n], [w_k: K[2**n], ...], [v_k: F[2**n], ...]), arrays or tiles.
     Returns the point, the last claim, which is m * sum of w_k v_k there and which the caller checks, and for the prover
     the two factors' values (m, sum of w_k v_k).
     Transcript: receives t(0), t(2), t(3) and draws the point's next element, n times.
@@ -43,7 +43,8 @@ def gated_sumcheck(hidden: Hidden, label: str, claim: Form, num_vars: int, table
         from .kernels.sumcheck import Rounds, gated
 
         gate, weights, values = tables
-        rounds = Rounds(gated, (0, 2, 3), num_vars, ((gate,), list(weights), [(v,) for v in values]))
+        gate, *values = (x if isinstance(x, list) else (x,) for x in (gate, *values))
+        rounds = Rounds(gated, (0, 2, 3), num_vars, (gate, list(weights), values))
     point, claim = _reduce(hidden, label, claim, num_vars, rounds, 3)
     if rounds is None:
         return point, claim, None

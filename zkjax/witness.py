@@ -15,13 +15,14 @@ from .aggregate import embed, over_sites
 from .circuit import LINEAR_OPS
 from .claims import Term
 from .errors import UnsatisfiedWitnessError
-from .extension import ZERO
+from .extension import ZERO, Ext
 from .gadgets.contraction import Block
 from .gadgets.gate import Slots
 from .gadgets.membership import Randomness, Sites
 from .gadgets.rescale import Lookup, advice
 from .gadgets.weights import rates
 from .kernels import sites as kernels
+from .kernels.tiles import embed_tiles, tile_size
 from .layout import Layout
 from .plan import Plan
 
@@ -78,20 +79,18 @@ class Witness:
         return {table.key: count.reshape(table.shape).astype(np.uint32) for table, count in counts.items()}
 
     def leaves(self, sites: Sites, randomness: Randomness):
-        """Numerators (F) and denominators (K) of the lookup tree's leaves."""
-        arguments, p = [], {}
-        factors = tuple(ext.stack([f]) for f in randomness.columns)
+        """Numerators (F) and denominators (K) of the lookup tree's leaves, in tiles."""
+        p, q = {}, {}
         for i, lookup in enumerate(sites.lookups):
-            columns = tuple(self.columns(lookup))
-            arguments.append((columns, ext.stack([randomness.offset(sites.tag(lookup.table))]), factors))
-            p["lookup", i] = np.broadcast_to(np.uint32(1), lookup.shape)
+            offset = randomness.offset(sites.tag(lookup.table))
+            p["lookup", i] = (1,)
+            q["lookup", i] = denominators(self.columns(lookup), offset, randomness.columns)
         for i, table in enumerate(sites.tables):
-            arguments.append((tuple(table.columns()), ext.stack([randomness.offset(i + 1)]), factors))
-            p["table", i] = field.from_int(-self.tensors[table.key].astype(np.int64))
-        denominators = over_sites(kernels.denominators, arguments, [np.size(columns[0]) for columns, _, _ in arguments])
-        keys = list(p)
-        q = tuple(embed(sites.layout, {key: d[c] for key, d in zip(keys, denominators, strict=True)}, fill=1 - c) for c in range(2))
-        return embed(sites.layout, p), q
+            p["table", i] = (field.from_int(-self.tensors[table.key].astype(np.int64)),)
+            q["table", i] = denominators(table.columns(), randomness.offset(i + 1), randomness.columns)
+        num_vars = sites.layout.num_vars
+        size = min(tile_size(num_vars - 1), 1 << num_vars)
+        return embed_tiles(sites.layout, p, num_vars, size, (0,)), embed_tiles(sites.layout, q, num_vars, size, (1, 0))
 
     # ---- contractions -----------------------------------------------------------------------------------------
     def contraction(self, virtual: tuple[Term, ...], blocks: list[Block], layout: Layout):
@@ -278,24 +277,33 @@ class Witness:
     # ---- gates ------------------------------------------------------------------------------------------------
     def gates(self, groups: Slots, layout: Layout):
         """Tables of the sumcheck over gates: masks (F), and for each slot weights (K) and values (F)."""
-        masks = embed(layout, {m: self.tensors["sign", m] for m in groups.blocks})
+        num_vars = layout.num_vars
+        size = min(tile_size(num_vars), 1 << num_vars)
+        masks = embed_tiles(layout, {m: (self.tensors["sign", m],) for m in groups.blocks}, num_vars, size, (0,))
         weights, values = [], []
         for slot in groups.gates:
-            narrow, omega = {}, {}
-            arguments = []
-            for mask, shape in groups.blocks.items():
-                if mask in slot:
-                    gate, terms = slot[mask]
-                    narrow[mask] = field.from_int(np.asarray(self._values[self.circuit.nodes[gate].inputs[1]]))
-                    arguments.append((mask, aligned(terms, shape)))
-                else:
-                    narrow[mask] = np.zeros(shape, dtype=np.uint64)
-                    omega[mask] = (np.zeros(shape, dtype=np.uint64),) * 2
-            built = over_sites(kernels.outer_sum, [(terms,) for _, terms in arguments], [prod(groups.blocks[m]) for m, _ in arguments])
-            omega |= {mask: table for (mask, _), table in zip(arguments, built, strict=True)}
-            values.append(embed(layout, narrow))
-            weights.append(tuple(embed(layout, {m: t[c] for m, t in omega.items()}) for c in range(2)))
+            narrow = {mask: (0,) for mask in groups.blocks}
+            omega = {mask: (0, 0) for mask in groups.blocks}
+            for mask, (gate, _) in slot.items():
+                narrow[mask] = (field.from_int(np.asarray(self._values[self.circuit.nodes[gate].inputs[1]])),)
+            arguments = [(aligned(terms, groups.blocks[mask]),) for mask, (_, terms) in slot.items()]
+            built = over_sites(kernels.outer_sum, arguments, [prod(groups.blocks[mask]) for mask in slot])
+            omega |= dict(zip(slot, built, strict=True))
+            values.append(embed_tiles(layout, narrow, num_vars, size, (0,)))
+            weights.append(embed_tiles(layout, omega, num_vars, size, (0, 0)))
         return masks, weights, values
+
+
+def denominators(columns, offset: Ext, factors):
+    """offset - sum of factors[j] * columns[j], K; a component that all entries share is one integer. The first factor is 1."""
+    first = columns[0].astype(np.uint64)
+    result = [field.sub(np.uint64(offset.c0) | first & np.uint64(0), first), offset.c1]
+    for factor, column in zip(factors[1:], columns[1:], strict=False):
+        column = column.astype(np.uint64)
+        for c, part in enumerate((factor.c0, factor.c1)):
+            whole = result[c] if isinstance(result[c], np.ndarray) else np.full(column.shape, np.uint64(result[c]))
+            result[c] = field.sub(whole, field.mul(column, np.full(1, np.uint64(part))))
+    return tuple(result)
 
 
 def _call(kernel, *arguments, **static):

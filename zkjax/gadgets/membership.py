@@ -58,8 +58,8 @@ def membership(hidden: Hidden, circuit: Circuit, sites: Sites, prover=None) -> C
     """Reduce all lookups to one claim on what was looked up (and a constraint on the multiplicities)."""
     alpha, tag, pair = hidden.challenges("lookups", 3)
     randomness = Randomness(alpha, tag, tuple(powers(pair, 2)))
-    leaves = prover.leaves(sites, randomness) if hidden.proving else None
-    point, p, q = fractional_sum(hidden, sites.layout.num_vars, leaves)
+    # the leaves are handed over, so that they are freed as soon as they are used up
+    point, p, q = fractional_sum(hidden, sites.layout.num_vars, prover.leaves(sites, randomness) if hidden.proving else None)
     terms, multiplicities, valid, constant = [], [], ZERO, ZERO
     for w in sites.layout.weights(point):
         kind, index = w.key

@@ -7,7 +7,8 @@ import numpy as np
 from .. import extension as ext
 from ..extension import Ext
 from .products import inner_products
-from .sumcheck import INFINITY, LOG_TAIL, TAIL, Rounds, Tiles, cross, cut, in_parallel, joined, tile_size
+from .sumcheck import INFINITY, Rounds, cross
+from .tiles import LOG_TAIL, TAIL, Tiles, cut, in_parallel, joined, tile_size
 
 
 @jax.jit
@@ -35,13 +36,14 @@ def _top(p, q, distances):
 
 
 class Tree:
-    """Layers of sums of fractions over 2^num_vars leaves (p: F array, q: K pair); children are the halves of an array.
+    """Layers of sums of fractions over 2^num_vars leaves (p: table over F, q: over K); children are the halves of an array.
 
     root: (P, Q) as Ext. rounds(...) may be called once for each layer, from the root down; a layer is freed then.
     """
 
     def __init__(self, num_vars: int, leaves):
-        nodes = [(leaves[0],), tuple(leaves[1])]
+        nodes = [leaves[0] if isinstance(leaves[0], Tiles) else (leaves[0],), leaves[1]]
+        del leaves
         self._layers = []  # [p, q] of 2^(m+1) nodes each, from below, in tiles of the size that sumchecks over 2^m entries use
         for m in range(num_vars - 1, LOG_TAIL - 1, -1):
             nodes = [cut(table, tile_size(m)) for table in nodes]

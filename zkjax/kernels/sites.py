@@ -1,4 +1,4 @@
-"""The prover's work at the sites of a circuit: folds of integer tensors, weights, and leaves of the lookup tree.
+"""The prover's work at the sites of a circuit: folds of integer tensors, and weights.
 
 Plain functions of arrays, NumPy and jax.numpy alike: ``aggregate.over_sites`` runs small sites on the host, where they need
 no compilation, and compiles the others.
@@ -51,17 +51,6 @@ def outer_sum(terms):
             product = _mul(product, factor)
         total = product if total is None else ext.add(total, product)
     return total
-
-
-def denominators(columns, offset, factors):
-    """offset - sum of factors[j] * columns[j]: small non-negative integers (any shape), K scalars as pairs of shape (1,)."""
-    first = columns[0].astype(np.uint64)
-    offset, *factors = (tuple(c.reshape((1,) * first.ndim) for c in scalar) for scalar in (offset, *factors))
-    c0 = field.sub(first & np.uint64(0) | offset[0], first)
-    c1 = first & np.uint64(0) | offset[1]
-    for factor, column in zip(factors[1:], columns[1:], strict=False):
-        c0, c1 = ext.sub((c0, c1), ext.mul_base(factor, column.astype(np.uint64)))
-    return c0, c1
 
 
 def _mul(a, b):

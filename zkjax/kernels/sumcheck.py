@@ -6,8 +6,6 @@ message are one pass over memory; and what a kernel touches stays in the cache. 
 fixed shape. XLA computes the components of a pair separately, so results are stored before they are weighted.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 
 import jax
@@ -18,14 +16,9 @@ from .. import extension as ext
 from .. import field
 from ..extension import Ext
 from .products import add, difference, fold, halves, inner_products
+from .tiles import LOG_TAIL, TAIL, Tiles, cut, in_parallel, joined, tile_size
 
 INFINITY = None  # as a point: the leading coefficient
-LOG_TAIL = 10
-TAIL = 1 << LOG_TAIL  # entries; tables up to this length run in a step of fixed shape
-LOG_TILE = 14  # of long tables: what one call touches stays in a core's cache
-LOG_DEVICE_TILE = 22  # on accelerators, where a call costs more than its memory traffic
-THREADS = min(4, os.cpu_count() or 1)
-_POOL = ThreadPoolExecutor(THREADS)
 _ALWAYS = np.bool_(True)
 
 
@@ -48,10 +41,6 @@ def cross(p0, q1, q0, s):
 
 
 # ---- one round --------------------------------------------------------------------------------------------------
-class Tiles(list):
-    """A table as a list of tiles: tables of one length, one after another."""
-
-
 def _is_table(node) -> bool:
     return isinstance(node, Tiles) or isinstance(node, tuple) and not isinstance(node[0], (tuple, list))
 
@@ -142,53 +131,9 @@ def _added(a, b):
     return [add(x, y) for x, y in zip(a, b, strict=True)]
 
 
-@partial(jax.jit, static_argnames=("size",))
-def _tile(table, start, *, size):
-    return tuple(jax.lax.dynamic_slice_in_dim(c, start, size) for c in table)
-
-
 @lru_cache(maxsize=4)
 def _zero_pair(size: int):
     return jnp.zeros(size, jnp.uint64), jnp.zeros(size, jnp.uint64)
-
-
-def tile_size(num_vars: int) -> int:
-    """Entries of a tile of tables of 2^num_vars entries: long tables have long tiles."""
-    large = LOG_TILE if jax.default_backend() == "cpu" else LOG_DEVICE_TILE
-    return 1 << large if num_vars > large else TAIL
-
-
-def cut(table, size: int) -> Tiles:
-    """A table, whole or in tiles, as tiles of ``size`` entries."""
-    if isinstance(table, Tiles):
-        return Tiles(part for tile in table for part in cut(tile, size))
-    length = table[0].shape[0]
-    if length == size:
-        return Tiles([table])
-    if isinstance(table[0], np.ndarray):
-        return Tiles(tuple(c[i : i + size] for c in table) for i in range(0, length, size))
-    return Tiles(_tile(table, np.int32(i), size=size) for i in range(0, length, size))
-
-
-def joined(table):
-    """A table, whole or in tiles, as NumPy arrays."""
-    if isinstance(table, Tiles):
-        return tuple(np.concatenate([np.asarray(c) for c in component]) for component in zip(*table, strict=True))
-    return tuple(np.asarray(c) for c in table)
-
-
-def in_parallel(work, count: int) -> list:
-    """``work(range)`` on ranges that share out 0 .. count-1, in threads: while one waits for a kernel another prepares the next."""
-    parts = min(THREADS, count)
-    ranges = [range(count * i // parts, count * (i + 1) // parts) for i in range(parts)]
-    if parts == 1:
-        return [work(ranges[0])]
-
-    def scoped(part):
-        with jax.enable_x64(True):  # the scope belongs to a thread
-            return work(part)
-
-    return list(_POOL.map(scoped, ranges))
 
 
 @partial(jax.jit, static_argnames=("structure", "relation", "points"))

@@ -1,0 +1,120 @@
+"""Long tables as lists of tiles of fixed length, and the threads that work through them.
+
+Tiles are why a prover compiles few kernels: a table of any length is a number of tiles. They also keep what one call
+touches in a core's cache, let memory be freed as a round goes on, and let equal tiles be one object.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import jax
+import numpy as np
+
+from ..layout import Layout
+
+LOG_TAIL = 10
+TAIL = 1 << LOG_TAIL  # entries; tables up to this length run in a step of fixed shape
+LOG_TILE = 14  # of long tables: what one call touches stays in a core's cache
+LOG_DEVICE_TILE = 22  # on accelerators, where a call costs more than its memory traffic
+THREADS = min(4, os.cpu_count() or 1)
+_POOL = ThreadPoolExecutor(THREADS)
+
+
+class Tiles(list):
+    """A table as a list of tiles: tables of one length, one after another."""
+
+
+@partial(jax.jit, static_argnames=("size",))
+def _tile(table, start, *, size):
+    return tuple(jax.lax.dynamic_slice_in_dim(c, start, size) for c in table)
+
+
+def tile_size(num_vars: int) -> int:
+    """Entries of a tile of tables of 2^num_vars entries: long tables have long tiles."""
+    large = LOG_TILE if jax.default_backend() == "cpu" else LOG_DEVICE_TILE
+    return 1 << large if num_vars > large else TAIL
+
+
+def cut(table, size: int) -> Tiles:
+    """A table, whole or in tiles, as tiles of ``size`` entries."""
+    if isinstance(table, Tiles):
+        return Tiles(part for tile in table for part in cut(tile, size))
+    length = table[0].shape[0]
+    if length == size:
+        return Tiles([table])
+    if isinstance(table[0], np.ndarray):
+        return Tiles(tuple(c[i : i + size] for c in table) for i in range(0, length, size))
+    return Tiles(_tile(table, np.int32(i), size=size) for i in range(0, length, size))
+
+
+def joined(table):
+    """A table, whole or in tiles, as NumPy arrays."""
+    if isinstance(table, Tiles):
+        return tuple(np.concatenate([np.asarray(c) for c in component]) for component in zip(*table, strict=True))
+    return tuple(np.asarray(c) for c in table)
+
+
+def in_parallel(work, count: int) -> list:
+    """``work(range)`` on ranges that share out 0 .. count-1, in threads: while one waits for a kernel another prepares the next."""
+    parts = min(THREADS, count)
+    ranges = [range(count * i // parts, count * (i + 1) // parts) for i in range(parts)]
+    if parts == 1:
+        return [work(ranges[0])]
+
+    def scoped(part):
+        with jax.enable_x64(True):  # the scope belongs to a thread
+            return work(part)
+
+    return list(_POOL.map(scoped, ranges))
+
+
+def embed_tiles(layout: Layout, tensors: dict, num_vars: int, size: int, fill: tuple[int, ...]) -> Tiles:
+    """A layout's blocks as tiles of ``size`` entries of a table of 2^num_vars.
+
+    tensors: key to the table's components, each an array of the layout's shape or one uint64 that all entries share.
+    fill: what the padding cells of each component hold. Tiles of equal entries are one object.
+    """
+    constants: dict = {}
+
+    def constant(value: int, length: int):
+        if (value, length) not in constants:
+            constants[value, length] = np.full(length, np.uint64(value))
+        return constants[value, length]
+
+    tiles, short, used = Tiles(), [], 0
+    for piece in layout.pieces:
+        box = tuple(slice(s, s + n) for s, n in zip(piece.starts, piece.lengths, strict=True))
+        padding = [(0, (1 << b) - n) for b, n in zip(piece.bits, piece.lengths, strict=True)]
+        length = 1 << sum(piece.bits)
+        padded = any(high for _, high in padding)
+        components = []
+        for component, outside in zip(tensors[piece.key], fill, strict=True):
+            if isinstance(component, int):
+                if not padded:
+                    components.append(component)
+                    continue
+                component = np.broadcast_to(np.uint64(component), layout.shapes[piece.key])
+            block = component[box]
+            if padded:
+                block = np.pad(np.asarray(block), padding, constant_values=outside)
+            components.append(block.astype(np.uint64).reshape(-1))
+        used += length
+        if length >= size:  # larger blocks come first and are aligned
+            for start in range(0, length, size):
+                tiles.append(tuple(constant(c, size) if isinstance(c, int) else c[start : start + size] for c in components))
+            continue
+        short.append(tuple(constant(c, length) if isinstance(c, int) else np.asarray(c) for c in components))
+        if used % size == 0:
+            tiles.append(_concatenated(short))
+            short = []
+    if short:
+        rest = -used % size
+        short.append(tuple(constant(value, rest) for value in fill))
+        tiles.append(_concatenated(short))
+    tail = tuple(constant(value, size) for value in fill)
+    return Tiles([*tiles, *[tail] * ((1 << num_vars) // size - len(tiles))])
+
+
+def _concatenated(parts):
+    return tuple(np.concatenate(component) for component in zip(*parts, strict=True))
