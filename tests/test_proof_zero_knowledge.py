@@ -26,10 +26,8 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from scipy import stats
-
-import zkjax
 from harness import SMALL, Liar, make_run
+from scipy import stats
 from test_graphs import GRAPHS
 from zero_knowledge import (
     TOY,
@@ -58,6 +56,8 @@ from zero_knowledge import (
     verify_with,
     view,
 )
+
+import zkjax
 from zkjax import extension as ext
 from zkjax import field
 from zkjax.argument import argument
@@ -130,6 +130,8 @@ def test_pads_enter_linearly(runs, trials, masking):
     for run, trial in zip(runs, trials, strict=True):
         again = prove_with(renewed(run, "run"), C, name="other pads")
         assert np.array_equal(Masking.of(trial.hidden).matrix, masking.matrix)
+        for name, values in masking.randomness(masking.vector(trial.masks)).items():
+            assert np.array_equal(values, trial.randomness[name])  # pads, a and b are what was drawn
         values = [masking.unmasked(view(t.argument), t.masks) for t in (trial, again)]
         assert np.array_equal(*values)
         assert not np.intersect1d(view(trial.argument), view(again.argument)).size
@@ -492,12 +494,13 @@ def test_proofs_share_nothing(circuit, runs):
         first, second = (zkjax.train(circuit, tiny_params(i), tiny_data(i), steps=2, seed=1, shard_size=2, openings=4) for i in range(2))
         first.chain.geometry = second.chain.geometry = TOY
         trials = [prove_with(run) for run in (first, first, second)]
-    assert len(drawn) == len(set(drawn)) == 2 * 3 + 3 * 2  # keys of a run: data and two weights; of a proof: trace and masks
-    assert {len(seed) for seed in drawn} == {32}
+    assert len(drawn) == len(set(drawn))
+    seeds = [value for value in drawn if len(value) == 32]  # the others name commitments
+    assert len(seeds) == 2 * 3 + 3 * 2  # of a run: data and two weights; of a proof: trace and masks
     everything = [value for trial in trials for value in fresh_values(trial)]
     assert len(everything) == len(set(everything)) > 3 * 1000
-    weights = [[v for (role, _), values in t.randomness.items() if role not in ("trace", "masks") for v in values.tolist()] for t in trials]
-    assert weights[0] == weights[1] and not set(weights[0]) & set(weights[2])  # one commitment, and another
+    paddings = [np.concatenate([c.padding.reshape(-1) for c in t.claim.committed[:-1]]).tolist() for t in trials]
+    assert paddings[0] == paddings[1] and not set(paddings[0]) & set(paddings[2])  # the run's own commitments, and another's
     salts = [{salt for c in t.claim.committed for salt in _pieces(c.salts(range(TOY.code)))} for t in trials]
     assert len(salts[0] & salts[1]) == 4 * TOY.code and not salts[0] & salts[2]
     assert all(len(s) == 5 * TOY.code for s in salts)

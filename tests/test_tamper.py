@@ -13,7 +13,7 @@ import pytest
 
 import zkjax
 import zkjax.verifier
-from harness import SMALL, verify_small
+from harness import prove_small, verify_small
 from tiny import chain, messages
 from zkjax.errors import FormatError, VerificationError
 from zkjax.field import P
@@ -214,27 +214,108 @@ def others():
     return [chain().proofs[1].statement.to_json(), chain(seed=1).proofs[0].statement.to_json()]
 
 
-def test_every_place_of_the_statement(honest):
+OTHER_CHALLENGES = "Merkle path"  # where only the transcript differs, other columns are asked for
+EXPECTED = {  # which check refuses a leaf that is one more; None: it is not even a statement
+    "circuit": {"circuit"},
+    "geometry.log_row": {"dataset"},  # digests of commitments bind the geometry
+    "geometry.log_inverse_rate": {"dataset"},
+    "geometry.max_budget": {"geometry"},
+    "geometry.level_bits": {"geometry"},
+    "geometry.hash": {None},
+    "dataset": {"dataset"},
+    "samples": {"dataset"},
+    "shard_size": {None},  # paths of another length
+    "shards.commitment.root": {"dataset"},
+    "shards.path": {"dataset"},
+    "seed": {OTHER_CHALLENGES},  # by chance the same shards
+    "first_step": {"commitment to weights 1"},
+    "steps": {"bounds"},
+    "shifts": {"bounds"},
+    "range_checked": {"initial bound"},
+    "initial_bound": {"bounds"},
+    "final_bound": {"bounds"},
+    "losses": {OTHER_CHALLENGES},
+} | {
+    f"{which}.{name}": {OTHER_CHALLENGES} if name == "root" else {f"commitment to weights {step}"}
+    for which, step in (("initial", 0), ("final", 2))
+    for name in ("kind", "number", "rows", "budget", "root", "masked")
+}
+# Altered so, the very same equations hold: what binds these leaves is that the transcript absorbs them first.
+STATEMENT_BY_HASHING_ALONE = {("minus one", "initial.budget"), ("minus one", "final.budget")}
+
+
+def test_every_place_of_the_statement(honest, frozen):
     circuit, proof = honest
     data = proof.statement.to_json()
     seen: dict = {}
+    by_hashing = set()
     for kind, path, altered in alterations(data, others()):
-        found = outcome(circuit, file_of(altered, proof.body))
+        raw, name = file_of(altered, proof.body), general(path)
+        found = outcome(circuit, raw)
         assert found is not None, (kind, path)
-        seen.setdefault(kind, {}).setdefault(general(path), set()).add(found)
-        if kind == "type":
-            assert found[0] is FormatError or general(path) in MAY_BE_TRUE_OR_NONE, (path, at(altered, path))
+        seen.setdefault(kind, {}).setdefault(name, set()).add(found)
+        if found == (VerificationError, OTHER_CHALLENGES) or kind != "type":
+            if frozen.outcome(circuit, raw) is None:
+                by_hashing.add((kind, name))
+        if kind == "type":  # a few wrong types are other values of the right one
+            assert found[0] is FormatError or name.split(".")[-1] in ("kind", "max_budget", "losses"), (path, at(altered, path))
         if kind in ("removed", "added") and isinstance(at(data, path[:-1] if kind == "removed" else path), dict):
             assert found[0] is FormatError, (kind, path)
+    assert by_hashing == STATEMENT_BY_HASHING_ALONE
     leaves = {general(path) for path, value in places(data) if not isinstance(value, (dict, list))}
-    assert set(seen["plus one"]) >= leaves and set(seen["removed"]) >= leaves and set(seen["type"]) >= leaves
-    assert len(set(seen["swapped"]) & leaves) >= 15
-    for path, checks in EXPECTED.items():
-        assert {check for _, check in seen["plus one"][path]} == checks, path
+    assert all(set(seen[kind]) >= leaves for kind in ("plus one", "removed", "type"))
+    assert len(set(seen["swapped"]) & leaves) >= 10
+    shards = {f"shards.commitment.{name}" for name in ("kind", "number", "rows", "budget", "masked")}
+    assert set(EXPECTED) | shards == leaves
+    for name in shards:
+        assert {check for _, check in seen["plus one"][name]} == {"commitment to shard 0", "commitment to shard 2"}
+    for name, checks in EXPECTED.items():
+        assert {check for _, check in seen["plus one"][name]} == checks, name
 
 
-MAY_BE_TRUE_OR_NONE: set = set()
-EXPECTED: dict = {}
+def test_changes_that_agree_with_each_other(honest, frozen):
+    """Consistent changes of several fields; those that make a true statement of the same computation are bound by hashing alone."""
+    circuit, proof = honest
+    s, data = proof.statement, proof.statement.to_json()
+    looser = tuple(b + 1 for b in s.initial_bound)
+    steps = circuit.bounds(s.initial_bound, 1).final
+    passes = {
+        "looser bounds": {"initial_bound": list(looser), "final_bound": list(circuit.bounds(looser, s.steps).final)},
+        "looser bound of one parameter": {
+            "initial_bound": [*s.initial_bound[:3], s.initial_bound[3] + 7],
+            "final_bound": [*s.final_bound[:3], s.final_bound[3] + 7],
+        },
+        "budgets": {which: {**data[which], "budget": 1} for which in ("initial", "final")},
+    }
+    fails = {
+        "a later chunk": {
+            "first_step": 4,
+            "initial": {**data["initial"], "number": 4},
+            "final": {**data["final"], "number": 6},
+        },
+        "fewer steps": {
+            "steps": 1,
+            "final": {**data["final"], "number": 1},
+            "final_bound": list(steps),
+            "losses": [data["losses"][0][:1]],
+        },
+        "ends exchanged": {"initial": {**data["final"], "number": 0}, "final": {**data["initial"], "number": 2}},
+        "nothing trained": {"final": {**data["initial"], "number": 2}},
+        "losses exchanged": {"losses": [data["losses"][0][::-1]]},
+        "losses modulo p": {"losses": [[v - P for v in data["losses"][0]]]},
+        "losses hidden": {"losses": None},
+        "coarser start": {
+            "shifts": [v + 1 for v in s.shifts],
+            "initial_bound": [2 * b for b in s.initial_bound],
+            "final_bound": list(circuit.bounds(tuple(2 * b for b in s.initial_bound), s.steps).final),
+        },
+        "no range check": {"range_checked": False},
+        "another seed": {"seed": 3},
+    }
+    for name, change in (passes | fails).items():
+        raw = file_of({**data, **change}, proof.body)
+        assert outcome(circuit, raw, assume_bound=True) is not None, name
+        assert (frozen.outcome(circuit, raw) is None) == (name in passes), name
 
 
 def test_the_statement_has_one_form(honest):
@@ -341,17 +422,17 @@ def test_every_message(honest, log, frozen, label):
     """Plus one at three places, swapped, dropped, repeated, exchanged, not canonical; with and without fresh challenges."""
     circuit, proof = honest
     rng = random.Random(label)
-    same_run = chain().proofs[0].body[::-1]  # as good as any other proof's bytes, and of the same length
+    noise = random.Random(0).randbytes(len(proof.body))
     following = [m for m in log if m.label == label]
     chosen = following if len(following) <= 8 else [following[0], following[-1], *rng.sample(following[1:-1], 4)]
     for m in chosen:
         for alter, offset in spots(m, rng):
             altered = bytes_of(proof, alter(proof.body, offset))
-            assert outcome(circuit, altered)[0] is VerificationError
+            assert outcome(circuit, altered) is not None
             assert frozen.outcome(circuit, altered) is not None  # by an equation, not by hashing alone
     m = rng.choice(following)
     content = m.cut(proof.body)
-    swapped = bytes(x & 0x7F for x in same_run[m.offset : m.offset + m.size])
+    swapped = bytes(x & 0x7F for x in noise[m.offset : m.offset + m.size])
     for replacement in (swapped, b"", content + content, content[:-8], content + bytes(8), bytes(len(content))):
         found = outcome(circuit, bytes_of(proof, m.replaced(proof.body, replacement)))
         assert found is not None and (len(replacement) == len(content) or found[0] in (FormatError, VerificationError))
@@ -374,17 +455,17 @@ def test_messages_of_another_proof(honest, log):
     circuit, proof = honest
     run = chain().runs[0]
     run.chain.openings.spent.clear()
-    from harness import prove_small
-
     other = prove_small(circuit, run, reveal=("loss",))
     assert other.statement == proof.statement
     theirs = messages(circuit, other)
     assert [m.label for m in theirs] == [m.label for m in log]
-    for mine, their in zip(log, theirs, strict=True):
+    by_label = {label: [i for i, m in enumerate(log) if m.label == label] for label in LABELS}
+    for i in sorted({i for found in by_label.values() for i in (found[0], found[len(found) // 2], found[-1])}):
+        mine, their = log[i], theirs[i]
         altered = mine.replaced(proof.body, their.cut(other.body))
         assert altered != proof.body
         assert outcome(circuit, bytes_of(proof, altered)) is not None, mine
-    for cut in range(1, len(log), 7):  # the first messages of one, the rest of the other
+    for cut in range(1, len(log), 20):  # the first messages of one, the rest of the other
         altered = proof.body[: log[cut].offset] + other.body[theirs[cut].offset :]
         assert outcome(circuit, bytes_of(proof, altered)) is not None
     assert outcome(circuit, bytes_of(chain().proofs[1], proof.body), assume_bound=True) is not None
@@ -393,7 +474,9 @@ def test_messages_of_another_proof(honest, log):
 def test_truncated_and_extended(honest, log):
     circuit, proof = honest
     for m in log:
-        for end in {m.offset, m.offset + m.size - 1, m.offset + m.size // 2}:
+        assert outcome(circuit, bytes_of(proof, proof.body[: m.offset])) == (FormatError, None), m
+    for m in {m.label: m for m in log}.values():
+        for end in (m.offset + 1, m.offset + m.size // 2, m.offset + m.size - 1):
             assert outcome(circuit, bytes_of(proof, proof.body[:end])) == (FormatError, None), m
     for tail in (b"\0", bytes(8), proof.body[-8:], proof.body, MAGIC):
         assert outcome(circuit, bytes_of(proof, proof.body + tail)) == (FormatError, None)
@@ -409,3 +492,91 @@ def test_random_bits(honest):
         for _ in range(rng.choice((1, 1, 2, 8))):
             altered[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
         assert outcome(circuit, bytes(altered)) is not None
+
+
+# ---- the circuit ------------------------------------------------------------------------------------------------
+CIRCUIT_BY_HASHING_ALONE = {  # text and units for people; more than is used
+    ("inputs.name", "plus one"),
+    ("inputs.scale", "plus one"),
+    ("inputs.scale", "minus one"),
+    ("losses.factor", "minus one"),
+    ("losses.factor", "reversed"),
+    ("max_steps", "type"),  # a limit where there was none
+    ("nodes", "added"),  # an operation that nothing reads
+    ("nodes.label", "plus one"),
+    ("nodes.scale", "plus one"),
+    ("nodes.scale", "minus one"),
+    ("parameters.path", "plus one"),
+    ("weight_scale", "plus one"),
+    ("weight_scale", "minus one"),
+}
+
+
+def test_every_place_of_the_circuit(honest, frozen):
+    """An altered circuit is refused, or has another digest; a proof whose statement names that digest is refused by equations."""
+    circuit, proof = honest
+    data, statement, rng = circuit.to_json(), proof.statement.to_json(), random.Random(0)
+    by_hashing, loaded, refused = set(), set(), set()
+    for kind, path, altered in alterations(data, []):
+        name = general(path)
+        if kind == "type" and rng.random() < 0.85 and name != "max_steps":
+            continue
+        try:
+            other = zkjax.Circuit.from_json(altered)
+        except (FormatError, zkjax.UnsupportedOperationError):
+            refused.add(name)
+            continue
+        if other.digest() == circuit.digest():
+            assert name == "notes"  # for people; the digest leaves them out
+            continue
+        loaded.add(name)
+        assert outcome(other, bytes(proof)) == (VerificationError, "circuit"), (kind, path)
+        raw = file_of({**statement, "circuit": other.digest().hex()}, proof.body)
+        assert outcome(other, raw) is not None, (kind, path)
+        if frozen.outcome(other, raw) is None:
+            by_hashing.add((name, kind))
+    leaves = {general(path) for path, value in places(data) if not isinstance(value, (dict, list))}
+    assert refused | loaded >= leaves and len(loaded) > 12
+    text = {"inputs.name", "nodes.label", "parameters.path", "losses.factor", "nodes.scale", "inputs.scale"}
+    assert {(name, kind) for name, kind in by_hashing if kind != "type" or name not in text} == CIRCUIT_BY_HASHING_ALONE
+
+
+def test_circuit_files(honest, tmp_path):
+    circuit, proof = honest
+    path = tmp_path / "circuit.json"
+    circuit.save(path)
+    raw = path.read_bytes()
+    assert outcome(zkjax.Circuit.load(path), bytes(proof)) is None
+    rng = random.Random(0)
+    for content in (b"", b"{}", b"null", raw[:-1], raw[: len(raw) // 2], raw + b"}", b"\xff\xfe", b"[" * 10**5, b'{"a":' * 10**5):
+        path.write_bytes(content)
+        with pytest.raises(FormatError):
+            zkjax.Circuit.load(path)
+    for _ in range(100):
+        altered = bytearray(raw)
+        altered[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
+        path.write_bytes(altered)
+        try:
+            other = zkjax.Circuit.load(path)
+        except (FormatError, zkjax.UnsupportedOperationError):
+            continue
+        assert other.digest() == circuit.digest() or outcome(other, bytes(proof)) == (VerificationError, "circuit")
+
+
+# ---- absurd sizes -----------------------------------------------------------------------------------------------
+def test_absurd_sizes(honest, tmp_path):
+    """Whatever a statement asks for, it is refused in bounded time and memory, in a verifier that has no JAX."""
+    circuit, proof = honest
+    circuit.save(tmp_path / "circuit.json")
+    proof.save(tmp_path / "a.proof")
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": str(here.parent)}
+    command = [sys.executable, "-W", "error", here / "absurd.py", tmp_path / "circuit.json", tmp_path / "a.proof"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(results) > 190
+    for result in results:
+        assert result["error"] is not None and result["error"][0] in ("FormatError", "VerificationError"), result
+        claimed = 6 if result["name"].startswith("65536") else 0  # work that grows with the steps, of which 65536 are the limit
+        assert result["seconds"] < 2 + claimed and result["megabytes"] < 200, result

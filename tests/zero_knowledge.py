@@ -21,9 +21,9 @@ from unittest import mock
 import jax
 import numpy as np
 import optax
+from harness import mlp_loss, mlp_params
 
 import zkjax
-from harness import mlp_loss, mlp_params
 from zkjax import extension as ext
 from zkjax import field, prover
 from zkjax.argument import argument
@@ -192,6 +192,7 @@ def prove_with(run, challenges=None, chosen=None, name=None, reveal=()) -> Trial
 
     def stream(seed, label, count, *compress):
         at = roles[seed], label
+        assert at not in kept or at[0] not in ("trace", "masks"), f"{at} is expanded twice"
         values = chosen[at] if at in chosen else field_stream(seed, label, count, *compress)
         assert len(values) == count
         kept[at] = values

@@ -107,9 +107,10 @@ def _verify(arguments) -> int:
     print(f"  initial weights  {first.initial_weights.hex()}")
     print(f"  final weights    {last.final_weights.hex()}")
     if first.assumed:
-        print("  ASSUMED          that the initial weights are within the bounds in the first statement: no proof here shows it")
+        print("  ASSUMED          that the initial weights are within the first statement's bounds: no proof here shows it")
     if all(s.losses is not None for s in statements):
-        losses = [sum(x.factor * v for x, v in zip(circuit.losses, row, strict=True)) for s in statements for row in zip(*s.losses, strict=True)]
+        rows = [row for s in statements for row in zip(*s.losses, strict=True)]
+        losses = [sum(x.factor * v for x, v in zip(circuit.losses, row, strict=True)) for row in rows]
         print("  losses           " + " ".join(f"{float(x):.6g}" for x in losses))
     return VALID
 

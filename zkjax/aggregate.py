@@ -51,31 +51,20 @@ def embed(layout: Layout, tensors: dict, size: int | None = None, fill: int = 0)
     """The layout's blocks as one array of ``size`` (default: 2^num_vars) uint64 entries; padding cells hold ``fill``.
 
     tensors: key to an array of non-negative integers of the layout's shape. A NumPy array for small layouts, else a jax
-    array. Recompiles, above 2^18 entries, for: the layout's pieces, dtypes.
+    array. Recompiles, above 2^20 entries, for: the layout, dtypes.
     """
     size = 1 << layout.num_vars if size is None else size
-    keys = tuple(dict.fromkeys(piece.key for piece in layout.pieces))
-    arrays = tuple(tensors[key] for key in keys)
-    numbers = {key: i for i, key in enumerate(keys)}
-    pieces = tuple((numbers[p.key], p.starts, p.lengths) for p in layout.pieces)
+    arrays = {key: tensors[key] for key in layout.shapes}
     if size < 4 * HOST:
-        return _blocks(tuple(np.asarray(a) for a in arrays), pieces, size, fill, np)
-    return _embed(arrays, pieces=pieces, size=size, fill=fill)
+        return _embedded({key: np.asarray(x) for key, x in arrays.items()}, layout, size, fill, np)
+    return _embed(arrays, layout=layout, size=size, fill=fill)
 
 
-def _blocks(arrays, pieces, size: int, fill: int, xp):
-    blocks, used = [], 0
-    for number, starts, lengths in pieces:
-        box = arrays[number][tuple(slice(s, s + n) for s, n in zip(starts, lengths, strict=True))].astype(np.uint64)
-        padding = [(0, (1 << (n - 1).bit_length()) - n) for n in lengths]
-        box = xp.pad(box, padding, constant_values=np.uint64(fill)) if any(high for _, high in padding) else box
-        blocks.append(box.reshape(-1))
-        used += blocks[-1].shape[0]
-    if used < size:
-        blocks.append(xp.full(size - used, np.uint64(fill)))
-    return xp.concatenate(blocks)
+def _embedded(arrays: dict, layout: Layout, size: int, fill: int, xp):
+    blocks = [block.astype(np.uint64) for block in layout.blocks(arrays, fill)]
+    return xp.concatenate([*blocks, xp.full(size - layout.size, np.uint64(fill))])
 
 
-@partial(jax.jit, static_argnames=("pieces", "size", "fill"))
-def _embed(arrays, *, pieces, size, fill):
-    return _blocks(arrays, pieces, size, fill, jnp)
+@partial(jax.jit, static_argnames=("layout", "size", "fill"))
+def _embed(arrays, *, layout, size, fill):
+    return _embedded(arrays, layout, size, fill, jnp)

@@ -506,6 +506,7 @@ def infer_shape(op: str, shapes: list[tuple[int, ...]], attributes: dict, data: 
     ``data`` holds "inputs" and "parameters" as in the JSON form: lists of mappings with a "shape".
     """
     a = attributes
+    _require(op not in ("input", "param", "const") or not shapes, "it reads other operations")
     if op == "input":
         return tuple(data["inputs"][_index(a["index"], data["inputs"])]["shape"])
     if op == "param":

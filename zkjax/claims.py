@@ -258,9 +258,7 @@ class _Walk:
             lost = tuple(j for j, d in enumerate(group) if d not in kept)
             if lost:
                 dims = tuple(node.shape[d] for d in group)
-                vector = self.derive(
-                    ("sum", dims, lost), vector, lambda v: tuple(c.reshape(-1) for c in _sum_axes(_each(v, lambda c: c.reshape(dims)), lost))  # noqa: B023
-                )
+                vector = self.derive(("sum", dims, lost), vector, lambda v: _sum_axes(v, dims, lost))  # noqa: B023
             groups.append(tuple(d for d in group if d in kept))
             vectors.append(vector)
         term = self._drop_empty(replace(term, groups=tuple(groups), vectors=tuple(vectors)))
@@ -351,10 +349,11 @@ def kronecker(a, b):
     return tuple(c.reshape(-1) for c in product)
 
 
-def _sum_axes(array, axes):
+def _sum_axes(vector, dims, axes):
+    array = tuple(c.reshape(dims) for c in vector)
     for axis in sorted(axes, reverse=True):
-        array = tuple(np.asarray(c) for c in ext.sum(array, axis=axis))
-    return array
+        array = ext.sum(array, axis=axis)
+    return tuple(np.asarray(c).reshape(-1) for c in array)
 
 
 def _placed(values, axes, group):

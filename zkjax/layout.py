@@ -55,6 +55,19 @@ class Piece:
     def bits(self) -> tuple[int, ...]:
         return tuple(num_bits(n) for n in self.lengths)
 
+    @property
+    def padded(self) -> bool:
+        """Whether the box has padding cells."""
+        return any(n != 1 << b for n, b in zip(self.lengths, self.bits, strict=True))
+
+    def block(self, array, fill=0):
+        """The box of this array (NumPy or jax.numpy), flat, with ``fill`` in its padding cells."""
+        box = array[tuple(slice(s, s + n) for s, n in zip(self.starts, self.lengths, strict=True))]
+        if self.padded:
+            padding = [(0, (1 << b) - n) for b, n in zip(self.bits, self.lengths, strict=True)]
+            box = box.__array_namespace__().pad(box, padding, constant_values=fill)
+        return box.reshape(-1)
+
 
 class Weight(NamedTuple):
     """The weight of one piece: ``scalar`` times the product over axes of ``vectors`` (full axis length, zero outside)."""
@@ -92,18 +105,19 @@ class Layout:
         self.size = offset
         self.num_vars = num_bits(max(offset, 1))
 
+    def __eq__(self, other):
+        return isinstance(other, Layout) and self.pieces == other.pieces
+
+    def __hash__(self):
+        return hash(self.pieces)
+
     def blocks(self, values: dict, fill=0):
         """The embedded blocks one after another, flat, in order; padding cells hold ``fill``.
 
         values: key to array of its shape (NumPy or jax.numpy). Works inside jit.
         """
         for piece in self.pieces:
-            array = values[piece.key]
-            box = array[tuple(slice(s, s + n) for s, n in zip(piece.starts, piece.lengths, strict=True))]
-            padding = [(0, (1 << b) - n) for b, n in zip(piece.bits, piece.lengths, strict=True)]
-            if any(high for _, high in padding):
-                box = array.__array_namespace__().pad(box, padding, constant_values=fill) if _is_jax(array) else np.pad(box, padding, constant_values=fill)
-            yield box.reshape(-1)
+            yield piece.block(values[piece.key], fill)
 
     def weights(self, point: list[Ext]) -> list[Weight]:
         """What the multilinear extension of the embedded tensors at ``point`` gives to each piece, last variables lowest.
@@ -141,10 +155,6 @@ def _placed(vector, start: int, full: int):
     for target, source in zip(placed, vector, strict=True):
         target[start : start + len(source)] = source
     return placed
-
-
-def _is_jax(array) -> bool:
-    return not isinstance(array, np.ndarray)
 
 
 def total(vector) -> Ext:

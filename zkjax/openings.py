@@ -87,7 +87,7 @@ def _read(directory: Path) -> dict[str, int]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except ValueError:
+    except (ValueError, RecursionError):
         raise FormatError(f"{path}: not a JSON file; without its counters no commitment of this directory may be opened") from None
     if not isinstance(data, dict) or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in data.values()):
         raise FormatError(f"{path}: expected counters by name")
@@ -99,6 +99,7 @@ def _write(directory: Path, spent: dict[str, int]):
     path, fresh = directory / FILE, directory / f".{FILE}.new"
     descriptor = os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        os.fchmod(descriptor, 0o600)  # the file may be a leftover
         json.dump(spent, file, indent=1, sort_keys=True)
         file.flush()
         os.fsync(file.fileno())

@@ -32,7 +32,9 @@ from .verifier import dry_run, opening_terms, row_count, start_transcript
 REVEALABLE = ("loss",)
 
 
-def prove(circuit: Circuit, run, *, reveal: tuple[str, ...] = (), progress="auto", minimum_bits: float = TARGET, check: bool = True) -> Proof:
+def prove(
+    circuit: Circuit, run, *, reveal: tuple[str, ...] = (), progress="auto", minimum_bits: float = TARGET, check: bool = True
+) -> Proof:
     """Prove that ``run`` is an honest execution of the circuit. Returns a Proof; the run is not changed.
 
     reveal:       ("loss",) makes the loss of every step a public, proven output.

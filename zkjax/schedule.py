@@ -77,7 +77,7 @@ def batch_indices(seed: int, samples: int, shard_size: int | None, batch: int, f
     if not 1 <= samples < 2**32 or not 1 <= shard_size:
         raise DataError(f"{samples} samples in shards of {shard_size}; both must be positive, with fewer than 2^32 samples")
     if min(samples, shard_size) > MAX_SHARD or -(-samples // shard_size) > MAX_SHARD:
-        raise DataError(f"{samples} samples in shards of {shard_size}; choose a shard_size that gives at most {MAX_SHARD} shards of that many")
+        raise DataError(f"{samples} samples in shards of {shard_size}; there may be {MAX_SHARD} shards, of {MAX_SHARD} samples each")
     if first_step < 0 or steps < 0:
         raise DataError(f"{steps} steps from step {first_step}; both must be at least 0")
     per_epoch = steps_per_epoch(samples, batch)

@@ -78,7 +78,9 @@ def load(run_class, dataset_class, directory):
         content = json.loads((directory / "run.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"{directory}: no run is saved here (run.json is missing); give the directory of run.save") from None
-    except ValueError as error:
+    except OSError as error:
+        raise RunError(f"{directory}: no run can be read here ({error}); give the directory of run.save") from None
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{directory}/run.json: not a JSON file ({error})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise FormatError(f"{directory}/run.json: not a saved run")
@@ -88,12 +90,11 @@ def load(run_class, dataset_class, directory):
         circuit = Circuit.load(directory / "circuit.json")
         if circuit.digest().hex() != content["circuit"]:
             raise RunError(f"{directory}: circuit.json is not the circuit of this run")
-        with np.load(directory / content["data"], allow_pickle=False) as file:
-            data = {name: file[name] for name in file.files}
+        data = _read_arrays(directory / content["data"])
         if content["data"] != f"data-{_hash(data)}.npz":
             raise RunError(f"{directory}/{content['data']}: the data was altered")
-        with np.load(directory / content["weights"], allow_pickle=False) as file:
-            ends = [tuple(file[f"{role}{p}"] for p in range(len(circuit.parameters))) for role in ("initial", "final")]
+        weights = _read_arrays(directory / content["weights"])
+        ends = [tuple(weights[f"{role}{p}"] for p in range(len(circuit.parameters))) for role in ("initial", "final")]
         openings = Openings()
         openings.bind(directory)
         stored = content["chain"]
@@ -157,11 +158,23 @@ def _write_arrays(path: Path, arrays: dict):
     _write(path, buffer.getbuffer())
 
 
+def _read_arrays(path: Path) -> dict:
+    """OSError if it is not there, FormatError if it cannot be decoded: a damaged archive raises errors of many libraries."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except OSError:
+        raise
+    except Exception as error:
+        raise FormatError(f"{path}: not a file of arrays ({type(error).__name__}: {error})") from None
+
+
 def _write(path: Path, content) -> None:
     """Replace a file atomically; only its owner may read it."""
     fresh = path.with_name(f".{path.name}.new")
     descriptor = os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, 0o600)  # the file may be a leftover
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -154,7 +154,8 @@ class Statement:
             f"to the weights committed to by {self.final_weights.hex()}.",
         ]
         if self.losses is not None:
-            lines.append("The integers of these steps' losses are public: " + "; ".join(" ".join(str(v) for v in x) for x in self.losses) + ".")
+            rows = "; ".join(" ".join(str(v) for v in x) for x in self.losses)
+            lines.append(f"The integers of these steps' losses are public: {rows}.")
         return "\n".join(lines)
 
 

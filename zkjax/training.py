@@ -48,6 +48,8 @@ class Dataset:
         result = []
         for expected, array in zip(circuit.inputs, arrays, strict=True):
             array = np.asarray(array)
+            if integral and array.dtype != np.int64:
+                raise DataError(f"data '{expected.name}' has dtype {array.dtype}; a Dataset holds int64")
             if array.dtype.kind not in "iub" and not jnp.issubdtype(array.dtype, jnp.floating):
                 raise DataError(f"data '{expected.name}' has dtype {array.dtype}; give real numbers")
             if array.ndim == 0 or array.shape[1:] != expected.shape[1:]:

@@ -84,21 +84,12 @@ def embed_tiles(layout: Layout, tensors: dict, num_vars: int, size: int, fill: t
 
     tiles, short, used = Tiles(), [], 0
     for piece in layout.pieces:
-        box = tuple(slice(s, s + n) for s, n in zip(piece.starts, piece.lengths, strict=True))
-        padding = [(0, (1 << b) - n) for b, n in zip(piece.bits, piece.lengths, strict=True)]
         length = 1 << sum(piece.bits)
-        padded = any(high for _, high in padding)
         components = []
         for component, outside in zip(tensors[piece.key], fill, strict=True):
-            if isinstance(component, int):
-                if not padded:
-                    components.append(component)
-                    continue
+            if isinstance(component, int) and piece.padded:
                 component = np.broadcast_to(np.uint64(component), layout.shapes[piece.key])
-            block = component[box]
-            if padded:
-                block = np.pad(np.asarray(block), padding, constant_values=outside)
-            components.append(block.astype(np.uint64).reshape(-1))
+            components.append(component if isinstance(component, int) else piece.block(component, outside).astype(np.uint64))
         used += length
         if length >= size:  # larger blocks come first and are aligned
             for start in range(0, length, size):

@@ -1,0 +1,139 @@
+"""Statements that ask for absurd work, in a process without JAX: ``python absurd.py CIRCUIT PROOF`` prints a JSON line for each.
+
+Each line: name, CPU seconds, growth of the peak memory in MB, and the error's class and text. A statement is as consistent as
+a liar can make it, so that it is refused for what it asks, or far inside: roots and paths fit, bounds follow, and bodies
+are canonical.
+"""
+
+import dataclasses
+import json
+import random
+import resource
+import signal
+import struct
+import sys
+import time
+
+import zkjax
+from zkjax import schedule
+from zkjax.commitment.dataset import dataset_root, root_from_path, shard_count
+from zkjax.field import P
+from zkjax.plan import Batches, Plan
+from zkjax.poly import num_bits
+from zkjax.proof import MAGIC, VERSION
+from zkjax.statement import Shard
+from zkjax.verifier import row_count
+
+HANG = 20  # seconds
+LARGEST = 2**32 - 1
+
+
+def consistent(circuit, statement, *, steps=2, first_step=0, samples=12, shard_size=5):
+    """A statement about other sizes, whose every part agrees with every other."""
+    indices = schedule.batch_indices(statement.seed, samples, shard_size, circuit.batch_size, first_step, steps)
+    batches = Batches(indices, shard_size, samples)
+    plan = Plan(circuit, first_step, steps, statement.shifts, True, batches)
+    some = statement.shards[0].commitment
+    opened = {
+        n: dataclasses.replace(some, number=n, rows=row_count(plan.shard_layout(n), statement.geometry.row)) for n in batches.shards
+    }
+    digests = {n: c.digest(statement.geometry) for n, c in opened.items()}
+    count = shard_count(samples, shard_size)
+    if count <= 2**12:
+        root, paths = dataset_root([digests.get(n, bytes(32)) for n in range(count)], samples, shard_size)
+        shards = tuple(Shard(c, tuple(paths[n])) for n, c in opened.items())
+    else:
+        ((number, commitment),) = opened.items()
+        path = [bytes(32)] * num_bits(count)
+        root, shards = root_from_path(digests[number], number, path, samples, shard_size), (Shard(commitment, tuple(path)),)
+    growth = [(b - a) // statement.steps for a, b in zip(statement.initial_bound, statement.final_bound)]
+    return dataclasses.replace(
+        statement,
+        steps=steps,
+        first_step=first_step,
+        samples=samples,
+        shard_size=shard_size,
+        shards=shards,
+        dataset=root,
+        initial=dataclasses.replace(statement.initial, number=first_step),
+        final=dataclasses.replace(statement.final, number=first_step + steps),
+        final_bound=tuple(a + steps * g for a, g in zip(statement.initial_bound, growth)),
+        losses=None,
+    ).to_json()
+
+
+def absurdities(circuit, statement):
+    """(name, function that makes a statement)."""
+    data = statement.to_json()
+
+    def sizes(name, **changes):
+        return name, lambda: consistent(circuit, statement, **changes)
+
+    def changed(name, **changes):
+        return name, lambda: {**data, **changes}
+
+    def shard(number, rows, depth):
+        return {"commitment": {**data["shards"][0]["commitment"], "number": number, "rows": rows}, "path": ["00" * 32] * depth}
+
+    yield sizes("65536 steps", steps=2**16)
+    yield sizes("65536 late steps of an epoch each", steps=2**16, first_step=2**48 - 2**16, samples=3)
+    yield sizes("2^20 samples", samples=2**20, shard_size=2**20)
+    yield sizes("2^20 shards", samples=LARGEST, shard_size=2**12)
+    yield sizes("2^20 samples in each shard", samples=LARGEST, shard_size=2**20)
+    yield changed("2^20 steps", steps=2**20)
+    yield changed("a late start", first_step=2**48 + 1)
+    yield changed("one huge shard", samples=LARGEST, shard_size=LARGEST, shards=[shard(0, 3 * 2**23, 0)])
+    yield changed("2^32 shards", samples=LARGEST, shard_size=1, shards=[shard(0, 1, 32)])
+    yield changed("2^30 shards", samples=LARGEST, shard_size=5, shards=[shard(0, 1, 30)])
+    yield changed("10^7 samples", samples=10**7, shard_size=10**7, shards=[shard(0, 60_000, 0)])
+    yield changed("too many samples", samples=2**32)
+    yield changed("a long path", shards=[{**data["shards"][0], "path": ["00" * 32] * 2**15}, data["shards"][1]])
+    yield changed("many shards", shards=data["shards"] * 4000)
+    yield changed("many losses", losses=[[0] * 2**19])
+    yield changed("losses of many kinds", losses=[[0]] * 2**17)
+    yield changed("many parameters", shifts=[0] * 2**18, initial_bound=[0] * 2**18, final_bound=[0] * 2**18)
+    yield changed("huge bounds", initial_bound=[2**63] * 4, final_bound=[2**63] * 4)
+    for which in ("initial", "final"):
+        for budget in (0, 5, LARGEST, 2**64):
+            yield changed(f"{which} budget {budget}", **{which: {**data[which], "budget": budget}})
+        for rows in (0, 2, LARGEST, 2**32):
+            yield changed(f"{which} rows {rows}", **{which: {**data[which], "rows": rows}})
+    for log_row in (2, 10, 16, 24, 25, 10**6):
+        for rate in (0, 1, 4, 5):
+            for budget, bits in ((1, 1), (1, 256), (4, 20), (4, 104), (2**10, 104), (2**63, 256), (10**30, 20)):
+                name = f"geometry {log_row} {rate} {budget} {bits}"
+                fields = {"log_row": log_row, "log_inverse_rate": rate, "max_budget": budget, "level_bits": bits}
+                small = {w: {**data[w], "budget": min(4, budget)} for w in ("initial", "final")}
+                yield changed(name, geometry={**data["geometry"], **fields}, **small)
+
+
+def main(circuit_file: str, proof_file: str) -> None:
+    circuit, proof = zkjax.Circuit.load(circuit_file), zkjax.Proof.load(proof_file)
+    zkjax.verify(circuit, proof, minimum_bits=15)  # caches and libraries are warm
+    rng = random.Random(0)
+    long = b"".join(rng.randrange(P).to_bytes(8, "little") for _ in range(2**16))
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+    signal.signal(signal.SIGVTALRM, _stop)
+    for name, make in absurdities(circuit, proof.statement):
+        text = json.dumps(make(), sort_keys=True, separators=(",", ":")).encode()
+        for body in (proof.body, long) if name == "65536 steps" else (proof.body,):
+            raw = MAGIC + struct.pack("<HI", VERSION, len(text)) + text + body
+            schedule.shard_order.cache_clear()
+            before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+            signal.setitimer(signal.ITIMER_VIRTUAL, HANG)
+            try:
+                zkjax.verify(circuit, zkjax.Proof.parse(raw), minimum_bits=15)
+                error = None
+            except BaseException as raised:  # whatever it is, the test is told
+                error = type(raised).__name__, str(raised)[:200]
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+            print(json.dumps({"name": name, "seconds": time.process_time() - started, "megabytes": grown, "error": error}), flush=True)
+
+
+def _stop(*_):
+    raise TimeoutError(f"still verifying after {HANG} seconds")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,533 @@
+"""Bad input has an error of its own class that names the culprit and the cure: runs, saved runs, opening budgets, data, files.
+
+What tracing refuses is in ``test_tracing.py``, what training refuses in ``test_training.py``, altered proofs in ``test_tamper.py``.
+"""
+
+import dataclasses
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import zkjax
+from harness import SMALL, data_for, mlp_loss, mlp_params, prove_small, verify_small
+from tiny import DIMS, TINY, chain, next_run, tiny_run
+from zkjax import state
+from zkjax.errors import BudgetError, ConfigurationError, DataError, FormatError, PrecisionError, RunError, VerificationError, ZkjaxError
+from zkjax.openings import Openings
+
+
+# ---- precision --------------------------------------------------------------------------------------------------
+def test_a_run_too_long_for_its_bounds():
+    """Named: the parameter or operation, its bound, and what to change."""
+    circuit, run = tiny_run()
+    with pytest.raises(PrecisionError, match=r"(parameter \d/\w|operation \d+ \w+ .*) may reach \d+ = 2\^6\d.*steps.*fewer steps in a chunk"):
+        zkjax.train(circuit, mlp_params(DIMS), run.data, steps=2**50)
+
+
+def test_a_layer_too_wide_for_its_bounds():
+    params = {"w": jax.ShapeDtypeStruct((2**13, 4), jnp.float32)}
+    batch = (jax.ShapeDtypeStruct((64, 2**13), jnp.float32), jax.ShapeDtypeStruct((64, 4), jnp.float32))
+    formats = zkjax.Precision(activation_scale=12, activation_bits=17, gradient_scale=20, gradient_bits=17, data_bits=(17, 17))
+    with pytest.raises(PrecisionError, match=r"operation \d+ \w+ .*beyond 2\^63.*fewer bits in Precision.*fewer steps.*narrower layer"):
+        zkjax.trace(lambda p, x, y: jnp.mean((x @ p["w"] - y) ** 2), optax.sgd(2**-7), params, batch=batch, precision=formats, chunk=16)
+
+
+def test_large_initial_parameters():
+    circuit, run = tiny_run()
+    params = [{k: 2.0**40 * v for k, v in layer.items()} for layer in mlp_params(DIMS)]
+    with pytest.raises(PrecisionError, match=r"2\^\d+.*smaller initial parameters|parameter .*may reach"):
+        zkjax.train(circuit, params, run.data, steps=1)
+
+
+# ---- data -------------------------------------------------------------------------------------------------------
+def test_the_ends_of_the_declared_range():
+    circuit, _ = tiny_run()
+    x, y = (np.zeros((6, n), np.float32) for n in (3, 2))
+    unit, bound = 2.0**-4, 2**7
+    for value, fits in ((-bound, True), (bound - 1, True), (bound, False), (-bound - 1, False)):
+        for integral in (False, True):
+            array = x.copy()
+            array[4, 1] = value * unit
+            data = zkjax.Dataset(((array / unit).astype(np.int64), y.astype(np.int64))) if integral else (array, y)
+            if fits:
+                assert zkjax.Dataset.of(circuit, data).arrays[0][4, 1] == value
+            else:
+                with pytest.raises(DataError, match=r"'x', sample 4.*outside the declared range \[-8, 8\).*data_bits"):
+                    zkjax.train(circuit, mlp_params(DIMS), data, steps=1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite(value):
+    circuit, _ = tiny_run()
+    x, y = data_for(DIMS, 12)
+    y[7, 1] = value
+    with pytest.raises(DataError, match="'y', sample 7: a value is not finite"):
+        zkjax.train(circuit, mlp_params(DIMS), (x, y), steps=1)
+    params = mlp_params(DIMS)
+    params[1]["w"][0, 0] = value
+    with pytest.raises(DataError, match="parameter 1/w.*not finite"):
+        zkjax.train(circuit, params, data_for(DIMS, 12), steps=1)
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda x, y: (x.astype(str), y), "dtype"),
+        (lambda x, y: (x.astype(object), y), "dtype"),
+        (lambda x, y: (x.astype("datetime64[s]"), y), "dtype"),
+        (lambda x, y: (x[:, :2], y), r"shape \(12, 2\); expected \(samples, 3\)"),
+        (lambda x, y: (x[..., None], y), "shape"),
+        (lambda x, y: (np.float32(1), y), "shape"),
+        (lambda x, y: (x, y[:5]), "5 samples, 'x' has 12"),
+        (lambda x, y: (x[:2], y[:2]), "2 samples do not fill one batch of 3; give more data or trace with a smaller batch"),
+        (lambda x, y: (x[:0], y[:0]), "0 samples do not fill"),
+        (lambda x, y: [x], "2 arrays"),
+        (lambda x, y: None, "2 arrays"),
+        (lambda x, y: zkjax.Dataset((x, y)), "dtype float32; a Dataset holds int64"),
+    ],
+)
+def test_data_of_the_wrong_kind(spoil, message):
+    circuit, _ = tiny_run()
+    with pytest.raises(DataError, match=message):
+        zkjax.train(circuit, mlp_params(DIMS), spoil(*data_for(DIMS, 12)), steps=1)
+
+
+@pytest.mark.parametrize("arguments", [{"seed": -1}, {"seed": 2**64}, {"shard_size": 0}, {"shard_size": -3}, {"steps": 0}, {"openings": 0}])
+def test_numbers_out_of_range(arguments):
+    circuit, run = tiny_run()
+    with pytest.raises(ZkjaxError, match=next(iter(arguments)).replace("shard_size", "shard").rstrip("s")):
+        prove_small(circuit, zkjax.train(circuit, mlp_params(DIMS), run.data, **{"steps": 1} | arguments))
+
+
+# ---- runs -------------------------------------------------------------------------------------------------------
+def test_a_run_of_another_circuit():
+    circuit, run = tiny_run()
+    for other in (tiny_run(rate=1 / 16)[0], tiny_run(batch=2)[0], tiny_run((3, 5, 2))[0]):
+        with pytest.raises(RunError, match="another circuit.*run.circuit"):
+            prove_small(other, run)
+    for nonsense in (None, "circuit.json", circuit.to_json()):
+        with pytest.raises(RunError):
+            prove_small(nonsense, run)
+    assert run.chain.openings.spent == {}
+
+
+def test_a_run_that_was_altered():
+    circuit, run = tiny_run()
+    other = zkjax.Dataset(tuple(x + 1 for x in run.data.arrays))
+    for change in ({"initial": run.final}, {"final": run.initial}, {"data": other}, {"seed": 5}, {"steps": 1}):
+        with pytest.raises(RunError, match="altered or belongs to other data"):
+            prove_small(circuit, dataclasses.replace(run, **change))
+    assert run.chain.openings.spent == {}
+
+
+def test_too_little_security_spends_nothing():
+    circuit, run = tiny_run()
+    with pytest.raises(ConfigurationError, match="below the target of 100.*weakest terms.*fewer steps in a chunk, or a geometry"):
+        zkjax.prove(circuit, run, progress=None)
+    assert run.chain.openings.spent == {}
+
+
+# ---- opening budgets --------------------------------------------------------------------------------------------
+def test_a_run_is_proven_twice_and_no_more():
+    circuit, run = tiny_run()
+    proofs = [prove_small(circuit, run) for _ in range(2)]
+    before = dict(run.chain.openings.spent)
+    assert sorted(before.values()) == [2, 2, 2]
+    with pytest.raises(BudgetError, match="opened 2 times.*start a new chain.*or allow more openings"):
+        prove_small(circuit, run)
+    assert run.chain.openings.spent == before  # the shards have two openings left, and keep them
+    following = next_run(circuit, run)
+    verify_small(circuit, [proofs[0], prove_small(circuit, following)])  # as initial weights of the next run they have their own
+
+
+def test_the_datasets_budget_ends_a_chain():
+    circuit, run = tiny_run()
+    assert run.chain.budget == 4
+    proofs = []
+    for _ in range(4):
+        proofs.append(prove_small(circuit, run))
+        run = next_run(circuit, run)
+    before = dict(run.chain.openings.spent)
+    with pytest.raises(BudgetError, match="opened 4 times.*start a new chain"):
+        prove_small(circuit, run)
+    assert run.chain.openings.spent == before
+    assert len(verify_small(circuit, proofs)) == 4
+    again = zkjax.train(circuit, run.params, run.data, steps=2, seed=1, openings=4)  # a new chain from the same weights
+    again.chain.geometry = SMALL
+    assert verify_small(circuit, prove_small(circuit, again))
+
+
+def test_only_shards_that_are_read_are_spent():
+    circuit, run = tiny_run(shard_size=5)
+    prove_small(circuit, run)
+    read = np.unique(run.indices // 5).tolist()
+    assert len(read) == 2
+    assert {name.split()[1] for name in run.chain.openings.spent if name.startswith(run.chain.data.name)} == set(map(str, read))
+
+
+def test_a_reloaded_run_has_no_more_openings(tmp_path):
+    circuit, run = tiny_run()
+    prove_small(circuit, run)
+    run.save(tmp_path / "a")
+    loaded = zkjax.Run.load(tmp_path / "a")
+    prove_small(circuit, loaded)  # counts for the run in memory as well
+    with pytest.raises(BudgetError):
+        prove_small(circuit, run)
+    for _ in range(2):
+        with pytest.raises(BudgetError):
+            prove_small(circuit, zkjax.Run.load(tmp_path / "a"))
+    loaded.save(tmp_path / "b")
+    with pytest.raises(BudgetError):
+        prove_small(circuit, zkjax.Run.load(tmp_path / "b"))
+
+
+def test_a_unit_is_spent_before_it_is_used(tmp_path, monkeypatch):
+    """A proof that dies half way has used up its openings, also on disk."""
+    import zkjax.prover
+
+    circuit, run = tiny_run()
+    run.save(tmp_path / "a")
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zkjax.prover, "argument", die)
+    monkeypatch.setattr(zkjax.prover, "dry_run", zkjax.prover.dry_run)
+    with pytest.raises(KeyboardInterrupt):
+        prove_small(circuit, run)
+    assert sorted(run.chain.openings.spent.values()) == [1, 1, 1]
+    assert json.loads((tmp_path / "a" / "openings.json").read_text()) == run.chain.openings.spent
+
+
+SPENDER = """
+import sys
+from zkjax.errors import BudgetError
+from zkjax.openings import Openings
+openings = Openings()
+openings.bind(sys.argv[1])
+sys.stdin.readline()
+taken = 0
+for _ in range(30):
+    try:
+        openings.spend({"a": 40, "b": 50})
+        taken += 1
+    except BudgetError:
+        pass
+print(taken)
+"""
+
+
+def test_two_processes_share_one_budget(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(zkjax.__file__).parents[1])}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", SPENDER, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(2)
+    ]
+    for process in processes:  # both are ready before either starts
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    taken = [int(process.communicate(timeout=60)[0]) for process in processes]
+    assert sum(taken) == 40
+    assert json.loads((tmp_path / "openings.json").read_text()) == {"a": 40, "b": 40}
+    late = Openings()
+    late.bind(tmp_path)
+    with pytest.raises(BudgetError):
+        late.spend({"a": 40})
+    late.spend({"b": 41, "c": 1})
+    with pytest.raises(BudgetError):
+        late.spend({"b": 50, "c": 1})
+    assert late.spent == {"a": 40, "b": 41, "c": 1}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"a": -1}', '{"a": 1.5}', '{"a": true}', '{"a": "1"}', "null", "[" * 10**5])
+def test_counters_that_cannot_be_read_allow_nothing(tmp_path, content):
+    openings = Openings()
+    openings.bind(tmp_path)
+    openings.spend({"a": 3})
+    (tmp_path / "openings.json").write_text(content)
+    with pytest.raises(FormatError, match="openings.json"):
+        openings.spend({"a": 3})
+    with pytest.raises(FormatError):
+        Openings().bind(tmp_path)
+    assert openings.spent == {"a": 1}
+
+
+# ---- saved runs -------------------------------------------------------------------------------------------------
+@pytest.fixture
+def saved(tmp_path):
+    """(circuit, run, its directory)."""
+    circuit, run = tiny_run(shard_size=5)
+    run.save(tmp_path / "run")
+    return circuit, run, tmp_path / "run"
+
+
+def same(a, b) -> bool:
+    fields = [f.name for f in dataclasses.fields(a) if f.name not in ("circuit", "data", "initial", "final", "chain", "template")]
+    arrays = [(*x.initial, *x.final, *x.data.arrays) for x in (a, b)]
+    return (
+        all(getattr(a, name) == getattr(b, name) for name in fields)
+        and a.circuit.digest() == b.circuit.digest()
+        and all(np.array_equal(x, y) and x.dtype == y.dtype for x, y in zip(*arrays, strict=True))
+        and (a.chain.data, a.chain.budget, a.chain.geometry) == (b.chain.data, b.chain.budget, b.chain.geometry)
+    )
+
+
+def test_a_saved_run_comes_back_whole(saved):
+    circuit, run, directory = saved
+    loaded = zkjax.Run.load(directory)
+    assert same(run, loaded)
+    assert all(np.array_equal(a, b) for a, b in zip(next_run(circuit, run).final, next_run(circuit, loaded).final))
+    assert {k: v.tolist() for k, v in loaded.params.items()} == {
+        p.path: v.tolist() for p, v in zip(circuit.parameters, jax.tree.leaves(run.params), strict=True)
+    }
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_private_files_are_private(tmp_path, mask):
+    circuit, run = tiny_run()
+    old = os.umask(mask)
+    try:
+        run.save(tmp_path / "run")
+        run.save(tmp_path / "run")
+        zkjax.Run.load(tmp_path / "run")
+    finally:
+        os.umask(old)
+    directory = tmp_path / "run"
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    files = {p.name: stat.S_IMODE(p.stat().st_mode) for p in directory.iterdir()}
+    assert set(files.values()) == {0o600}
+    assert {"run.json", "circuit.json", "openings.json", "PRIVATE.txt", "weights-0.npz"} <= set(files)
+    assert "PRIVATE" in (directory / "PRIVATE.txt").read_text() and "private" in json.loads((directory / "run.json").read_text())["format"]
+
+
+def test_a_directory_that_others_could_read_is_closed(tmp_path):
+    (tmp_path / "run").mkdir(mode=0o755)
+    os.chmod(tmp_path / "run", 0o755)
+    tiny_run()[1].save(tmp_path / "run")
+    assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o700
+
+
+def test_secrets_are_never_printed(saved):
+    _, run, directory = saved
+    for text in (repr(run), str(run), repr(run.keys), repr(run.chain), repr(zkjax.Run.load(directory))):
+        for key in (*run.keys, run.chain.data):
+            assert key.seed.hex() not in text and repr(key.seed) not in text
+
+
+def test_no_run_there(tmp_path):
+    with pytest.raises(RunError, match="no run is saved here.*run.save"):
+        zkjax.Run.load(tmp_path)
+    with pytest.raises(RunError, match="no run is saved here"):
+        zkjax.Run.load(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(ZkjaxError, match="file"):
+        zkjax.Run.load(tmp_path / "file")
+    (tmp_path / "odd" / "run.json").mkdir(parents=True)
+    with pytest.raises(ZkjaxError, match="odd"):
+        zkjax.Run.load(tmp_path / "odd")
+
+
+@pytest.mark.parametrize("name", ["run.json", "circuit.json", "weights-0.npz", "data"])
+def test_missing_and_damaged_files(saved, name):
+    _, run, directory = saved
+    path = next(directory.glob(f"{name}*"))
+    raw = path.read_bytes()
+    damaged = [b"", raw[:1], raw[: len(raw) // 2], raw[:-1], raw[:-40], raw[1:], b"\x00" * len(raw), b"[" * 10**5, b"PK\x03\x04", b"\xff\xfe"]
+    step = max(1, len(raw) // 25)
+    damaged += [raw[:i] + bytes([raw[i] ^ 255]) + raw[i + 1 :] for i in range(0, len(raw), step)]
+    for content in damaged:
+        path.write_bytes(content)
+        try:
+            loaded = zkjax.Run.load(directory)
+        except (RunError, FormatError) as error:
+            assert directory.name in str(error)
+        else:  # the damage changed nothing that matters, or it is found before anything is proven
+            if not same(loaded, run):
+                with pytest.raises(ZkjaxError):
+                    loaded.witness()
+    path.unlink()
+    with pytest.raises(RunError, match="run.json is missing" if name == "run.json" else "incomplete"):
+        zkjax.Run.load(directory)
+
+
+def test_every_entry_of_a_saved_run(saved):
+    """Removed or of another type: refused when it is loaded."""
+    _, run, directory = saved
+    path = directory / "run.json"
+    content = json.loads(path.read_text())
+    for place in _leaves(content):
+        for wrong in _removed, None, "x", -1, 1.5, [], {}, [None], 10**30:
+            altered = json.loads(json.dumps(content))
+            parent = altered
+            for key in place[:-1]:
+                parent = parent[key]
+            if parent[place[-1]] == wrong or (place[0], wrong) in (("shard_size", None), ("coarse_shifts", None)) or place[-1] in ("name", "geometry"):
+                continue
+            if wrong is _removed:
+                if isinstance(parent, list):
+                    continue
+                del parent[place[-1]]
+            else:
+                parent[place[-1]] = wrong
+            path.write_text(json.dumps(altered))
+            with pytest.raises((RunError, FormatError)):
+                zkjax.Run.load(directory)
+                pytest.fail(f"{place} as {wrong!r} was accepted")
+
+
+_removed = object()
+
+
+def _leaves(value, path=()):
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if path:
+        yield path
+    for key, child in children:
+        yield from _leaves(child, (*path, key))
+
+
+def test_a_saved_run_of_another_version(saved):
+    _, _, directory = saved
+    content = json.loads((directory / "run.json").read_text())
+    (directory / "run.json").write_text(json.dumps(content | {"version": 2}))
+    with pytest.raises(FormatError, match="version 2, this zkjax reads version 1"):
+        zkjax.Run.load(directory)
+
+
+def test_parts_of_another_saved_run(saved, tmp_path):
+    """A circuit, data or weights of another run: found when it is loaded, or before anything is proven."""
+    circuit, run, directory = saved
+    for options in ({"rate": 1 / 16}, {"batch": 2}, {"dims": (3, 5, 2)}):
+        other, its_run = tiny_run(**options)
+        original = (directory / "circuit.json").read_bytes()
+        (directory / "circuit.json").write_text(json.dumps(other.to_json()))
+        with pytest.raises(RunError, match="circuit.json is not the circuit of this run"):
+            zkjax.Run.load(directory)
+        (directory / "circuit.json").write_bytes(original)
+    other, its_run = tiny_run(seed=1)
+    its_run.save(tmp_path / "other")
+    data = next(directory.glob("data-*"))
+    original = data.read_bytes()
+    data.write_bytes(next((tmp_path / "other").glob("data-*")).read_bytes())
+    with pytest.raises(RunError, match="data was altered"):
+        zkjax.Run.load(directory)
+    data.write_bytes(original)
+    (directory / "weights-0.npz").write_bytes((tmp_path / "other" / "weights-0.npz").read_bytes())
+    with pytest.raises(ZkjaxError):
+        prove_small(circuit, zkjax.Run.load(directory))
+    _, wider = tiny_run((3, 5, 2))
+    wider.save(tmp_path / "wider")
+    (directory / "weights-0.npz").write_bytes((tmp_path / "wider" / "weights-0.npz").read_bytes())
+    with pytest.raises(FormatError, match="weights"):
+        zkjax.Run.load(directory)
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("case", ["next run", "same run", "trained again", "another circuit", "first save"])
+def test_killed_while_saving(tmp_path, monkeypatch, case):
+    """At whatever write the process dies, the directory holds the old run or the new one, whole."""
+    circuit, old = tiny_run(shard_size=5)
+    new = {
+        "next run": lambda: next_run(circuit, old),
+        "same run": lambda: old,
+        "trained again": lambda: tiny_run(shard_size=5, seed=1)[1],
+        "another circuit": lambda: tiny_run(rate=1 / 16)[1],
+        "first save": lambda: old,
+    }[case]()
+    replace = os.replace
+    for survivors in range(50):
+        directory = tmp_path / f"{survivors}"
+        if case != "first save":
+            old.save(directory)
+        writes = []
+
+        def counted(source, target):
+            if len(writes) == survivors:  # noqa: B023
+                raise Killed
+            writes.append(target)  # noqa: B023
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", counted)
+        try:
+            new.save(directory)
+            died = False
+        except Killed:
+            died = True
+        monkeypatch.setattr(os, "replace", replace)
+        if case == "first save" and died:
+            with pytest.raises(RunError, match="no run is saved here"):
+                zkjax.Run.load(directory)
+        else:
+            loaded = zkjax.Run.load(directory)
+            assert same(loaded, new) or (died and same(loaded, old)), f"killed after {survivors} writes"
+            loaded.witness()
+            if not died:
+                assert same(loaded, new)
+                kept = {p.name for p in directory.iterdir() if p.suffix == ".npz"}
+                assert len(kept) == 2  # nothing of the old run stays
+        if not died:
+            break
+    assert survivors >= 5
+
+
+def test_save_survives_leftovers_of_a_kill(saved):
+    circuit, run, directory = saved
+    for name in ("run.json", "weights-0.npz", "openings.json"):
+        (directory / f".{name}.new").write_bytes(b"half a file")
+        os.chmod(directory / f".{name}.new", 0o644)
+    run.save(directory)
+    assert same(run, zkjax.Run.load(directory))
+    assert stat.S_IMODE((directory / "run.json").stat().st_mode) == 0o600
+
+
+# ---- proof files ------------------------------------------------------------------------------------------------
+def test_proof_files(tmp_path):
+    circuit, _, proofs = chain()
+    raw, path = bytes(proofs[0]), tmp_path / "a.proof"
+    header = len(zkjax.proof.MAGIC) + 6
+    length = len(proofs[0].statement.canonical())
+    for content, message in (
+        (b"", "the file is empty"),
+        (b"zkjax", "not a zkjax proof"),
+        (raw[:8], "ends inside its header"),
+        (raw[:13], "ends inside its header"),
+        (raw[: header + length - 1], "does not fit the file"),
+        (raw[: header + length], "proof ends inside 'trace root'"),
+        (raw[:-1], "proof ends inside 'level round'"),
+        (raw + b"\0", "1 bytes after its last message"),
+        (raw[:8] + b"\x02\x00" + raw[10:], "format version 2, this zkjax reads version 1"),
+        (b"#!/bin/sh\nexit 0\n", "not a zkjax proof"),
+        (b"{}", "not a zkjax proof"),
+        (raw[1:], "not a zkjax proof"),
+        (raw[:10] + b"\xff\xff\xff\xff" + raw[14:], "4294967295 bytes does not fit"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(FormatError, match=message):
+            verify_small(circuit, zkjax.Proof.load(path))
+    path.write_bytes(raw)
+    other = tiny_run(rate=1 / 16)[0]
+    with pytest.raises(VerificationError, match="not this one") as caught:
+        verify_small(other, zkjax.Proof.load(path))
+    assert caught.value.check == "circuit"
+    with pytest.raises(FormatError, match="JSON"):
+        zkjax.Circuit.load(path)
+
+
+def test_errors_have_one_base():
+    for name in dir(zkjax):
+        if name.endswith("Error"):
+            assert issubclass(getattr(zkjax, name), ZkjaxError)
+    assert issubclass(ZkjaxError, Exception) and state.VERSION == 1 and TINY.table_bits == 9
