@@ -305,7 +305,7 @@ def test_private_files_are_private(tmp_path, mask):
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     files = {p.name: stat.S_IMODE(p.stat().st_mode) for p in directory.iterdir()}
     assert set(files.values()) == {0o600}
-    assert {"run.json", "circuit.json", "openings.json", "PRIVATE.txt", "weights-0.npz"} <= set(files)
+    assert {"run.json", "openings.json", "PRIVATE.txt"} <= set(files) and len(files) > 6
     assert "PRIVATE" in (directory / "PRIVATE.txt").read_text() and "private" in json.loads((directory / "run.json").read_text())["format"]
 
 
@@ -337,7 +337,7 @@ def test_no_run_there(tmp_path):
         zkjax.Run.load(tmp_path / "odd")
 
 
-@pytest.mark.parametrize("name", ["run.json", "circuit.json", "weights-0.npz", "data"])
+@pytest.mark.parametrize("name", ["run.json", "circuit", "weights", "data"])
 def test_missing_and_damaged_files(saved, name):
     _, run, directory = saved
     path = next(directory.glob(f"{name}*"))
@@ -409,11 +409,12 @@ def test_parts_of_another_saved_run(saved, tmp_path):
     circuit, run, directory = saved
     for options in ({"rate": 1 / 16}, {"batch": 2}, {"dims": (3, 5, 2)}):
         other, its_run = tiny_run(**options)
-        original = (directory / "circuit.json").read_bytes()
-        (directory / "circuit.json").write_text(json.dumps(other.to_json()))
-        with pytest.raises(RunError, match="circuit.json is not the circuit of this run"):
+        path = next(directory.glob("circuit*"))
+        original = path.read_bytes()
+        path.write_text(json.dumps(other.to_json()))
+        with pytest.raises(RunError, match="is not the circuit of this run"):
             zkjax.Run.load(directory)
-        (directory / "circuit.json").write_bytes(original)
+        path.write_bytes(original)
     other, its_run = tiny_run(seed=1)
     its_run.save(tmp_path / "other")
     data = next(directory.glob("data-*"))
@@ -422,13 +423,14 @@ def test_parts_of_another_saved_run(saved, tmp_path):
     with pytest.raises(RunError, match="data was altered"):
         zkjax.Run.load(directory)
     data.write_bytes(original)
-    (directory / "weights-0.npz").write_bytes((tmp_path / "other" / "weights-0.npz").read_bytes())
+    weights = next(directory.glob("weights*"))
+    weights.write_bytes(next((tmp_path / "other").glob("weights*")).read_bytes())
     with pytest.raises(ZkjaxError):
         prove_small(circuit, zkjax.Run.load(directory))
     _, wider = tiny_run((3, 5, 2))
     wider.save(tmp_path / "wider")
-    (directory / "weights-0.npz").write_bytes((tmp_path / "wider" / "weights-0.npz").read_bytes())
-    with pytest.raises(FormatError, match="weights"):
+    weights.write_bytes(next((tmp_path / "wider").glob("weights*")).read_bytes())
+    with pytest.raises((FormatError, RunError), match="weights"):
         zkjax.Run.load(directory)
 
 
@@ -485,7 +487,7 @@ def test_killed_while_saving(tmp_path, monkeypatch, case):
 
 def test_save_survives_leftovers_of_a_kill(saved):
     circuit, run, directory = saved
-    for name in ("run.json", "weights-0.npz", "openings.json"):
+    for name in ("run.json", next(directory.glob("weights*")).name, "openings.json"):
         (directory / f".{name}.new").write_bytes(b"half a file")
         os.chmod(directory / f".{name}.new", 0o644)
     run.save(directory)

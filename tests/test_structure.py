@@ -23,7 +23,7 @@ errors config progress
 field extension poly ntt exact
 hashing transcript
 layout
-kernels kernels.memory kernels.products kernels.sumcheck kernels.lookup kernels.sites
+kernels kernels.memory kernels.products kernels.tiles kernels.sumcheck kernels.lookup kernels.sites
 kernels.ntt kernels.merkle kernels.opening kernels.integers
 hidden sumcheck lookup
 circuit claims schedule openings
@@ -31,9 +31,9 @@ commitment.geometry commitment.merkle commitment.dataset commitment.commit commi
 gadgets gadgets.table gadgets.rescale gadgets.membership gadgets.contraction gadgets.gate gadgets.weights
 plan argument
 soundness statement proof verifier
-keys state tracing training
+keys state tracing
 aggregate witness prover
-__main__
+training __main__
 """.split()
 
 

@@ -258,7 +258,8 @@ def test_going_on_with_something_else_is_refused(small):
         train(circuit, run, None, steps=1, seed=1)
     with pytest.raises(RunError, match="shards"):
         train(circuit, run, None, steps=1, shard_size=3)
-    altered = dataclasses.replace(run, final=tuple(v + 1 for v in run.final))
+    assert dataclasses.replace(run, kept=None).witness().values.keys() == run.witness().values.keys()
+    altered = dataclasses.replace(run, final=tuple(v + 1 for v in run.final), kept=None)
     with pytest.raises(RunError, match="altered"):
         altered.witness()
 

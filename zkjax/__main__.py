@@ -124,7 +124,7 @@ def _inspect(arguments) -> int:
     try:
         if raw.startswith(MAGIC):
             proof = Proof.parse(raw, arguments.file)
-            print(f"proof file of {len(raw)} bytes (statement {len(proof.statement.canonical())}, body {len(proof.body)}); not verified here")
+            print(f"proof file of {len(raw)} bytes, of which {len(proof.body)} are the proof's body; not verified here")
             print(json.dumps(proof.statement.to_json(), indent=1))
         else:
             circuit = Circuit.load(arguments.file)

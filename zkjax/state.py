@@ -161,8 +161,8 @@ def _write_arrays(path: Path, arrays: dict):
 def _read_arrays(path: Path) -> dict:
     """OSError if it is not there, FormatError if it cannot be decoded: a damaged archive raises errors of many libraries."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
     except OSError:
         raise
     except Exception as error:

@@ -4,6 +4,7 @@ A ``Run`` is one chunk of steps. It holds the integers of the first and last par
 in between is recomputed from the first parameters when it is needed, bit by bit the same.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -20,6 +21,7 @@ from .keys import Chain, Key
 from .prover import fix_geometry
 from .schedule import batch_indices, steps_per_epoch
 
+KEEP = 2**30  # bytes of tensors that a run keeps for its proof; larger ones are computed again
 SPARE_OPENINGS = 2  # for proofs that are made again after an error
 
 
@@ -116,6 +118,7 @@ class Run:
     keys:               secret randomness of the commitments to ``initial`` and ``final``; never printed.
     chain:              what all runs of a chain share: the dataset's key, opening counters, the geometry of commitments.
     template:           the user's pytree, or None (``params`` is then a dict by path).
+    kept:               the prover's tensors of all steps, where they took little memory; None: recomputed when needed.
     """
 
     circuit: Circuit
@@ -133,6 +136,7 @@ class Run:
     keys: tuple[Key, Key] = field(repr=False)
     chain: Chain = field(repr=False)
     template: Template | None = field(default=None, repr=False)
+    kept: dict | None = field(default=None, repr=False)
 
     @property
     def params(self):
@@ -177,23 +181,23 @@ class Run:
         return replace(run, template=Template.of(leaves, structure))
 
     def witness(self) -> "Witness":
-        """Recompute what a proof of this run commits to. Raises RunError if it does not end in ``final``."""
-        step = integers.witness_step(self.circuit, _limbs(self.circuit, self.initial_bound, self.steps, self.first_step))
-        columns: tuple[dict, dict] = ({}, {})
-        with jax.enable_x64(True):
-            parameters = tuple(jnp.array(x) for x in self.initial)
-            data = [jnp.asarray(x) for x in self.data.arrays]
-            for t, indices in enumerate(self.indices):
-                parameters, *results = step(parameters, data, indices, _rates(self.circuit, self.first_step + t))
-                for column, arrays in zip(columns, results, strict=True):
-                    for i, array in arrays.items():
-                        if i not in column:  # filled step by step: no second copy of all steps
-                            column[i] = np.empty((self.steps, *array.shape), dtype=np.int64)
-                        column[i][t] = array
-            same = all(np.array_equal(x, y) for x, y in zip(parameters, self.final, strict=True))
-        if not same:
-            raise RunError("the recomputed steps do not end in the run's final parameters; the run was altered or belongs to other data")
-        return Witness(*columns)
+        """What a proof of this run commits to, kept from training or recomputed.
+
+        Raises RunError if the recomputed steps do not end in ``final``.
+        """
+        kept = self.kept
+        if kept is None:
+            limbs = _limbs(self.circuit, self.initial_bound, self.steps, self.first_step)
+            final, _, _, kept = _steps(self.circuit, limbs, self.initial, self.data, self.indices, self.first_step, True, None)
+            if not all(np.array_equal(x, y) for x, y in zip(final, self.final, strict=True)):
+                raise RunError("the recomputed steps do not end in the run's final parameters: it was altered or belongs to other data")
+        values: dict = {}
+        for i, node in enumerate(self.circuit.nodes):
+            if ("value", i) in kept:
+                values[i] = kept["value", i].astype(np.int64)
+            elif node.op == "gate":
+                values[i] = values[node.inputs[0]] * values[node.inputs[1]]
+        return Witness(values, {i: kept["remainder", i].astype(np.int64) for i in self.circuit.of("rescale")})
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,22 +245,48 @@ def train(
     bounds = circuit.bounds(start["initial_bound"], steps, start["first_step"])
     data, first = start["data"], start["first_step"]
     indices = batch_indices(start["seed"], data.samples, start["shard_size"], circuit.batch_size, first, steps)
-    step = integers.training_step(circuit, exact.plan(circuit, bounds.nodes))
-    losses, extremes = [], []
+    keep = _kept_bytes(circuit, steps) <= KEEP
+    limbs = exact.plan(circuit, bounds.nodes)
+    final, losses, extremes, kept = _steps(circuit, limbs, start["initial"], data, indices, first, keep, progress)
+    _check_quotients(circuit, extremes, first)
+    return Run(
+        circuit=circuit,
+        steps=steps,
+        final=final,
+        loss_integers=losses,
+        final_bound=bounds.final,
+        kept=kept if keep else None,
+        **start,
+    )
+
+
+def _steps(circuit: Circuit, limbs, initial, data: Dataset, indices, first_step: int, keep: bool, progress):
+    """Run the steps: (last parameters, loss integers, extremes of quotients, kept tensors of all steps)."""
+    step = integers.training_step(circuit, limbs, keep)
+    losses, extremes, columns = [], [], {}
     with jax.enable_x64(True):
-        parameters = tuple(jnp.array(x) for x in start["initial"])
+        parameters = tuple(jnp.array(x) for x in initial)
         arrays = [jnp.asarray(x) for x in data.arrays]
-        for t in range(steps):
-            parameters, loss, extreme = step(parameters, arrays, indices[t], _rates(circuit, first + t))
+        for t, batch in enumerate(indices):
+            parameters, loss, extreme, kept = step(parameters, arrays, batch, _rates(circuit, first_step + t))
             losses.append(loss)
             extremes.append(extreme)
+            for key, array in kept.items():
+                if key not in columns:  # filled step by step: no second copy of all steps
+                    columns[key] = np.empty((len(indices), *array.shape), dtype=array.dtype)
+                columns[key][t] = array
             if progress is not None:
-                progress(t + 1, steps)
+                progress(t + 1, len(indices))
         final = tuple(np.array(x) for x in parameters)
         extremes = np.stack([np.asarray(x) for x in extremes])
         losses = tuple(tuple(int(v) for v in np.asarray(x)) for x in losses)
-    _check_quotients(circuit, extremes, first)
-    return Run(circuit=circuit, steps=steps, final=final, loss_integers=losses, final_bound=bounds.final, **start)
+    return final, losses, extremes, columns
+
+
+def _kept_bytes(circuit: Circuit, steps: int) -> int:
+    """Memory that keeping a run's tensors takes, about."""
+    sizes = {"input": 4, "rescale": 6, "sign": 1}
+    return steps * sum(sizes.get(node.op, 0) * math.prod(node.shape) for node in circuit.nodes)
 
 
 def chunks(

@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .. import exact
 
@@ -19,12 +20,13 @@ def _evaluate(circuit, limbs):
 
 
 @lru_cache(maxsize=8)
-def training_step(circuit, limbs):
-    """A jitted ``step(parameters, data, indices, rates) -> (parameters, losses, extremes)``.
+def training_step(circuit, limbs, keep: bool):
+    """A jitted ``step(parameters, data, indices, rates) -> (parameters, losses, extremes, kept)``.
 
     Shapes: data[i] (samples, ...), indices (batch,), rates (updates,); losses (terms,); extremes (rescales, 2): the least
-    and largest quotient of each rescale, for the check of ranges. The parameters' buffers are reused.
-    Recompiles for: circuit, limbs, number of samples.
+    and largest quotient of each rescale, for the check of ranges. kept, if asked for: ("value", i) for inputs, rescales and
+    signs, ("remainder", i) for rescales: x + 2^(shift-1) - 2^shift * y; in the smallest types that hold values in range.
+    The parameters' buffers are reused. Recompiles for: circuit, limbs, keep, number of samples.
     """
     rescales = circuit.of("rescale")
 
@@ -32,28 +34,30 @@ def training_step(circuit, limbs):
         values = exact.evaluate(circuit, limbs, parameters, [x[indices].astype(jnp.int64) for x in data])
         losses = [values[loss.node].reshape(()) for loss in circuit.losses]
         extremes = [jnp.stack([values[i].min(), values[i].max()]) for i in rescales]
+        kept = {}
+        if keep:
+            for i, node in enumerate(circuit.nodes):
+                if node.op in ("input", "rescale", "sign"):
+                    kept["value", i] = values[i].astype(kept_type(circuit, "value", i))
+                if node.op == "rescale":
+                    rest = exact.remainder(values[node.inputs[0]], values[i], node["shift"])
+                    kept["remainder", i] = rest.astype(kept_type(circuit, "remainder", i))
         return (
             exact.update(circuit, parameters, values, list(rates)),
             jnp.stack(losses) if losses else jnp.zeros((0,), jnp.int64),
             jnp.stack(extremes) if extremes else jnp.zeros((0, 2), jnp.int64),
+            kept,
         )
 
     return jax.jit(step, donate_argnums=0)
 
 
-@lru_cache(maxsize=8)
-def witness_step(circuit, limbs):
-    """A jitted ``step(parameters, data, indices, rates) -> (parameters, values, remainders)``.
-
-    values: of inputs, rescales, signs and gates, by node; remainders: of rescales, x + 2^(shift-1) - 2^shift * y.
-    """
-    kept = [i for i, node in enumerate(circuit.nodes) if node.op in ("input", "rescale", "sign", "gate")]
-
-    def step(parameters, data, indices, rates):
-        values = exact.evaluate(circuit, limbs, parameters, [x[indices].astype(jnp.int64) for x in data])
-        remainders = {
-            i: exact.remainder(values[circuit.nodes[i].inputs[0]], values[i], circuit.nodes[i]["shift"]) for i in circuit.of("rescale")
-        }
-        return exact.update(circuit, parameters, values, list(rates)), {i: values[i] for i in kept}, remainders
-
-    return jax.jit(step, donate_argnums=0)
+def kept_type(circuit, kind: str, i: int):
+    """The integer type in which a step keeps a tensor."""
+    node = circuit.nodes[i]
+    if kind == "remainder":
+        return np.uint32 if node["shift"] <= 32 else np.int64
+    if node.op == "sign":
+        return np.int8
+    bits = node["bits"] if node.op == "rescale" else circuit.inputs[node["index"]].bits
+    return np.int16 if bits <= 15 else np.int32 if bits <= 31 else np.int64
