@@ -224,11 +224,11 @@ def free_coordinates(claim, challenges) -> int:
     with ending_with_h():
         stream = Recorder(Programmed(challenges))
         simulate_opening(stream, geometry, commitments, claim.weights, claim.value, np.random.default_rng(0))
-    sizes = dict(Counter({label: 0 for label, _ in stream.messages}))
+    sizes = Counter()
     for label, values in stream.messages:
         sizes[label] += 0 if isinstance(values, bytes) else len(values)
     columns = sizes["columns"] // sum(c.entries for c in commitments)
-    return sum(sizes.values()) - sizes["mu"] - 2 * DEGREE * columns  # mu, and G and S' at the points, follow
+    return sizes.total() - sizes["mu"] - 2 * DEGREE * columns  # mu, and G and S' at the points, follow
 
 
 def random_cells(claim, rng, count: int):

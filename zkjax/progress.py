@@ -32,6 +32,11 @@ class Phases:
         if self._call is not None:
             self._call(name, self.number, self.count)
 
+    def note(self, text: str) -> None:
+        """A line above the bar."""
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+
     def __enter__(self):
         return self
 

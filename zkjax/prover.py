@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import os
 import secrets
 from math import prod
 
@@ -22,6 +23,7 @@ from .hidden import Hidden, make_masks
 from .keys import ROLE_BUDGET, WEIGHTS_BUDGET, Chain
 from .layout import Layout
 from .plan import Batches, Plan
+from .poly import num_bits
 from .progress import Phases
 from .proof import Proof
 from .soundness import TARGET, security
@@ -57,9 +59,40 @@ def prove(
         return _prove(circuit, run, "loss" in reveal, phases, minimum_bits, check)
 
 
+def memory_estimate(circuit: Circuit, steps: int, range_check: bool) -> int:
+    """About the bytes that a proof of this many steps takes at its peak, beyond what JAX itself takes."""
+    counts = circuit.counts(steps, range_check)
+    leaves = 1 << num_bits(counts.lookups + counts.table_entries)
+    return 64 * leaves + 40 * (counts.cells + 2 * counts.parameters)
+
+
+def available_memory() -> int:
+    """Bytes that this process can still take, as the operating system tells."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("MemAvailable")) * 1024
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def check_memory(circuit: Circuit, steps: int, range_check: bool) -> int:
+    """The estimate; ConfigurationError, naming the largest chunk that fits, where the memory does not suffice."""
+    needed, available = memory_estimate(circuit, steps, range_check), available_memory()
+    if needed > available:
+        fits = 0
+        while memory_estimate(circuit, fits + 1, range_check) <= available:
+            fits += 1
+        cure = f"prove chunks of at most {fits} steps (zkjax.chunks)" if fits else "use a smaller batch or a machine with more memory"
+        raise ConfigurationError(
+            f"proving {steps} steps takes about {needed / 2**30:.1f} GiB, of which {available / 2**30:.1f} GiB are available; {cure}"
+        )
+    return needed
+
+
 def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: float, check: bool) -> Proof:
     chain: Chain = run.chain
     phases.next("witness")
+    memory = check_memory(circuit, run.steps, run.coarse_shifts is not None)
     plan = make_plan(run)
     revealed = tuple(zip(*run.loss_integers, strict=True)) if reveal else None
     dry = dry_run(plan, revealed)
@@ -90,6 +123,10 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
     _, row_variables = stack(row_counts)
     dry.account_finish()
     ledger = security(dry.errors, geometry, row_variables).require(minimum_bits)
+    phases.note(
+        f"{run.steps} steps: {trace_layout.size:,} cells, 2^{plan.sites.layout.num_vars} lookups, about {memory / 2**30:.1f} GiB, "
+        f"{geometry.opening_bytes(row_counts) / 1e3:,.0f} kB, {ledger.bits:.1f} bits"
+    )
     statement = Statement(
         circuit=circuit.digest(),
         geometry=geometry,

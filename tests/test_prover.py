@@ -1,0 +1,40 @@
+"""Planning of proofs: memory, geometry, progress."""
+
+import pytest
+
+import zkjax
+from harness import mlp_run, prove_small
+from zkjax import prover
+
+
+def test_too_many_steps_for_the_memory_name_the_largest_chunk(monkeypatch):
+    circuit, run = mlp_run(steps=4)
+    least = prover.memory_estimate(circuit, 2, True)
+    monkeypatch.setattr(prover, "available_memory", lambda: least)
+    fits = max(t for t in range(1, 5) if prover.memory_estimate(circuit, t, True) <= least)
+    if fits < 4:
+        with pytest.raises(zkjax.ConfigurationError, match=f"at most {fits} steps"):
+            prove_small(circuit, run)
+    monkeypatch.setattr(prover, "available_memory", lambda: 1000)
+    with pytest.raises(zkjax.ConfigurationError, match="more memory"):
+        prove_small(circuit, run)
+    assert not run.chain.openings.spent
+
+
+def test_available_memory_is_plausible():
+    assert 2**28 < prover.available_memory() < 2**50
+
+
+def test_progress_names_every_phase():
+    circuit, run = mlp_run()
+    phases = []
+    zkjax.prove(circuit, run, progress=lambda *call: phases.append(call), minimum_bits=15)
+    assert [name for name, _, _ in phases][-1] == "done" and [n for _, n, _ in phases] == list(range(1, len(phases) + 1))
+    assert {count for _, _, count in phases} == {len(phases)}
+
+
+def test_reveal_is_checked():
+    circuit, run = mlp_run()
+    for reveal in ("loss", ("weights",)):
+        with pytest.raises(zkjax.ConfigurationError, match="reveal"):
+            prove_small(circuit, run, reveal=reveal)
