@@ -66,6 +66,10 @@ def scaled(p, x, y):
     return mean_square((x * 0.5) @ p["w"] * jnp.array([2.0, -1.0], jnp.float32) + 3 * p["b"], y)
 
 
+def scalar_parameter(p, x, y):
+    return mean_square(jax.nn.relu(x @ p["w"] + p["s"]), y)
+
+
 X, Y, Z = (RNG.normal(size=(9, n)).astype(np.float32) for n in (4, 2, 3))
 GRAPHS = {
     "residual": (residual, {"a": matrix(4, 3), "b": matrix(3, 3), "c": matrix(3, 2)}, (X, Y)),
@@ -76,6 +80,7 @@ GRAPHS = {
     "reshape": (reshaped, {"a": matrix(4, 6), "b": matrix(3, 3), "c": matrix(6, 2)}, (X, Y)),
     "concatenate and slice": (concatenated, {"a": matrix(2, 3), "b": matrix(2, 2), "c": matrix(5, 2)}, (X, Y)),
     "one linear layer": (only_linear, {"w": matrix(4, 2)}, (X, Y)),
+    "scalar parameter": (scalar_parameter, {"w": matrix(4, 2), "s": np.float32(0.25)}, (X, Y)),
     "constants": (scaled, {"w": matrix(4, 2), "b": matrix(1, 2)[0]}, (X, Y)),
 }
 
@@ -126,7 +131,8 @@ def test_random_graphs(draw):
     """Random compositions of layers, skips, splits, products and transposes keep all constraints, and forgeries break one."""
     width = draw.draw(st.integers(2, 4), label="width")
     batch = draw.draw(st.integers(1, 4), label="batch")
-    ops = draw.draw(st.lists(st.sampled_from(["dense", "bias", "relu", "skip", "product", "flip", "split", "fold"]), min_size=1, max_size=4))
+    kinds = ["dense", "bias", "relu", "skip", "product", "flip", "split", "fold"]
+    ops = draw.draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=4), label="operations")
     rng = np.random.default_rng(draw.draw(st.integers(0, 2**16), label="seed"))
     params = {f"w{i}": (rng.normal(size=(width, width)) / np.sqrt(width)).astype(np.float32) for i in range(len(ops))}
     params |= {f"b{i}": (rng.normal(size=width) * 0.1).astype(np.float32) for i in range(len(ops))} | {"out": params["w0"][:, :1].copy()}

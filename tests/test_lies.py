@@ -8,8 +8,16 @@ import optax
 import pytest
 
 import zkjax
-from harness import Liar, data_for, make_run, mlp_loss, mlp_params, mlp_run
+import zkjax.prover
+from harness import Liar, data_for, make_run, mlp_loss, mlp_params, mlp_run, prove_small, verify_small
+from tiny import tiny_run
+from zkjax import exact, field
 from zkjax.circuit import Update
+from zkjax.commitment import commit
+from zkjax.commitment.merkle import Tree, leaf_headers
+from zkjax.field import P
+from zkjax.hashing import hash_columns
+from zkjax.ntt import encode
 
 LOOKUP = {"lookup multiplicities", "lookup layer", "committed values"}
 
@@ -258,3 +266,240 @@ def test_the_traced_loss_is_the_revealed_one(net):
     circuit, run = net
     assert float(run.losses[0]) == pytest.approx(float(mlp_loss(mlp_params((3, 4, 3, 2)), *(x[run.indices[0]] for x in data_for((3, 4, 3, 2), 10)))), rel=0.05)
     assert jnp.isfinite(float(run.losses[0]))
+
+
+# ---- lies that are lived with: everything after them is computed from them ---------------------------------------
+@pytest.fixture(scope="module")
+def coarse():
+    return tiny_run((3, 4, 3, 2), batch=3, steps=3, samples=10)
+
+
+def evaluated(run, *, batches=None, alter=None, skipped=()):
+    """Train ``run`` again, step by step: (values, remainders, last weights).
+
+    batches: read instead of the schedule's. alter(step, node, value): the value that a node takes instead, for all that
+    follows. skipped: steps that update nothing.
+    """
+    circuit = run.circuit
+    limbs = exact.plan(circuit, circuit.bounds(run.initial_bound, run.steps, run.first_step).nodes)
+    weights, values, remainders = run.initial, {}, {}
+    for t, batch in enumerate(run.indices if batches is None else batches):
+        step: list = []
+        for i, (node, cut) in enumerate(zip(circuit.nodes, limbs, strict=True)):
+            below = [step[j] for j in node.inputs]
+            if node.op == "input":
+                value = run.data.arrays[node["index"]][batch]
+            elif node.op == "param":
+                value = weights[node["index"]]
+            elif node.op == "const":
+                value = np.array(node["values"], dtype=np.int64).reshape(node.shape)
+            else:
+                value = exact.evaluate_node(node, [x.shape for x in below], below, cut)
+            step.append(value if alter is None else alter(t, i, value.copy()))
+            if node.op in ("input", "rescale", "sign", "gate"):
+                values.setdefault(i, []).append(step[i])
+            if node.op == "rescale":
+                remainders.setdefault(i, []).append(exact.remainder(below[0], step[i], node["shift"]))
+        rates = [0 if t in skipped else u.rate(run.first_step + t) for p in circuit.parameters for u in p.updates]
+        weights = exact.update(circuit, weights, step, rates)
+    return {i: np.stack(x) for i, x in values.items()}, {i: np.stack(x) for i, x in remainders.items()}, weights
+
+
+def retrained(run, **lie):
+    """A liar who lived with the lie. Limbs that do not fit are cut, so that every lookup is in its table: the lie is pushed on."""
+    liar = Liar(run)
+    liar.values, liar.remainders, liar.final = evaluated(run, **lie)
+    return liar
+
+
+def as_defined(liar):
+    """The same commitments, with all that is virtual as they define it; then what does not fit is a limb outside its table."""
+    circuit, committed = liar.run.circuit, liar.values
+
+    def forced(t, i, value):
+        return committed[i][t] if circuit.nodes[i].op in ("rescale", "sign") else value
+
+    tensors = dict(liar.witness.tensors)
+    liar.values, remainders, _ = evaluated(liar.run, alter=forced)
+    liar._witness = None
+    for i in circuit.of("rescale"):
+        lowest, offset = remainders[i].copy(), 0
+        for j, width in enumerate(circuit.limbs(circuit.nodes[i]["shift"])):
+            if j:
+                lowest -= tensors["limb", i, j].astype(np.int64) << offset
+            offset += width
+        tensors["limb", i, 0] = field.from_int(lowest)
+    liar.witness.tensors.update(tensors)
+    return liar
+
+
+def test_retraining_is_the_recipe(coarse):
+    _, run = coarse
+    honest = retrained(run)
+    witness = run.witness()
+    for i, values in witness.values.items():
+        assert np.array_equal(honest.values[i], values)
+    assert all(np.array_equal(a, b) for a, b in zip(honest.final, run.final))
+    assert honest.broken() == as_defined(retrained(run)).broken() == set()
+
+
+def exchanged(indices, a, b):
+    """The batches with two places exchanged."""
+    result = indices.copy()
+    result[a], result[b] = indices[b], indices[a]
+    return result
+
+
+def identity(circuit, masks):
+    """No ReLU: the activation is the quotient, and the gradient passes. masks: whether the committed masks say so too."""
+    quotients = {}
+
+    def alter(_, i, value):
+        node = circuit.nodes[i]
+        if node.op == "rescale":
+            quotients[i] = value
+        if node.op == "sign" and masks:
+            return np.ones_like(value)
+        return quotients[node.inputs[1]] if node.op == "gate" else value
+
+    return alter
+
+
+def nudged(node, step, by=1):
+    """One entry of one node in one step is another."""
+
+    def alter(t, i, value):
+        if (t, i) == (step, node):
+            value.reshape(-1)[0] += by
+        return value
+
+    return alter
+
+
+def ignored(node):
+    return lambda _, i, value: np.zeros_like(value) if i == node else value
+
+
+def lived_lies(circuit, run):
+    """name: (the lie, what it breaks when pushed on, what it breaks when all is as defined)."""
+    indices = run.indices
+    other = next(n for n in range(run.data.samples) if n not in indices[1])
+    one_swapped = indices.copy()
+    one_swapped[1, 0] = other
+    inputs = {"gates: last product", "contractions"}
+    yield "one sample swapped", {"batches": one_swapped}, inputs, {"lookup layer", "weights"}
+    yield "order within a batch", {"batches": exchanged(indices, (1, 0), (1, 1))}, inputs, {"lookup layer", "weights"}
+    yield "batches exchanged", {"batches": exchanged(indices, 0, 1)}, inputs, {"lookup layer", "weights"}
+    yield "one batch twice", {"batches": indices[[0, 1, 1]]}, inputs, {"lookup layer", "weights"}
+    for t in range(run.steps - 1):
+        yield f"step {t} skipped", {"skipped": (t,)}, {"contractions", "weights"}, {"lookup layer", "weights"}
+    yield "last step skipped", {"skipped": (run.steps - 1,)}, {"weights"}, {"weights"}
+    yield "no ReLU", {"alter": identity(circuit, False)}, {"gates: last product"}, {"lookup layer", "weights"}
+    yield "no ReLU, masks of ones", {"alter": identity(circuit, True)}, {"lookup layer"}, {"lookup layer"}
+    for i in circuit.of("gate"):  # an activation or masked gradient, and all that follows
+        yield f"gate {i}", {"alter": nudged(i, 1)}, {"gates: last product"}, {"lookup layer", "weights"}
+    for i in circuit.of("rescale"):
+        for by in (1, -1):
+            yield f"rescale {i} {by:+d}", {"alter": nudged(i, 1, by)}, {"contractions"}, {"lookup layer"}
+    for i in circuit.of("param"):
+        if len(circuit.nodes[i].shape) == 1:
+            yield f"bias {i} ignored", {"alter": ignored(i)}, {"contractions"}, {"lookup layer"}
+
+
+def test_lies_that_are_lived_with(coarse):
+    """Each is caught by the check that should catch it, however the liar tells it."""
+    circuit, run = coarse
+    lies = list(lived_lies(circuit, run))
+    assert len(lies) > 20
+    for name, lie, pushed, defined in lies:
+        assert retrained(run, **lie).broken() == pushed, name
+        assert as_defined(retrained(run, **lie)).broken() == defined, name
+
+
+# ---- the commitment itself --------------------------------------------------------------------------------------
+def test_garbage_in_padding_cells(monkeypatch):
+    """Cells that no tensor fills may hold anything: no weight reaches them."""
+    circuit, run = tiny_run(shard_size=5)
+    rows, rng, filled = zkjax.prover._rows, np.random.default_rng(0), []
+
+    def littered(layout, tensors, row):
+        honest = rows(layout, tensors, row)
+        used = rows(layout, {key: np.ones(shape, dtype=np.uint64) for key, shape in layout.shapes.items()}, row) == 1
+        garbage = rng.integers(0, P, honest.shape, dtype=np.uint64)
+        filled.append((~used).sum())
+        assert (honest[~used] == 0).all()
+        return np.where(used, honest, garbage)
+
+    monkeypatch.setattr(zkjax.prover, "_rows", littered)
+    proof = prove_small(circuit, run, reveal=("loss",))
+    assert len(filled) == 6 and min(filled) > 100  # both ends, three shards, the trace
+    assert verify_small(circuit, proof) == proof.statement
+    second = prove_small(circuit, zkjax.train(circuit, run, None, steps=1))
+    assert len(verify_small(circuit, [proof, second])) == 2
+
+
+def corrupted(monkeypatch, kind, columns):
+    """Provers whose trees of this kind have a first row that is no codeword: the given columns are one more."""
+    honest_tree, honest_columns = commit.encode_tree, commit.encoded_columns
+
+    def lies(polynomials):
+        owner = getattr(polynomials, "__self__", None)
+        return isinstance(owner, commit.Committed) and owner.commitment.kind == kind
+
+    def tree(polynomials, entries, log_code, tag, salts=None):
+        if not lies(polynomials):
+            return honest_tree(polynomials, entries, log_code, tag, salts)
+        header = leaf_headers(tag, entries, salts)
+        words = []
+        for start in range(0, entries, 2):
+            pair = np.array(encode(polynomials(start), log_code))
+            if start == 0:
+                pair[0, columns] = field.add(pair[0, columns], np.uint64(1))
+            words.append(pair)
+        return Tree(hash_columns(header, iter(words), entries))
+
+    def opened(polynomials, entries, log_code, indices):
+        values = np.array(honest_columns(polynomials, entries, log_code, indices))
+        if lies(polynomials):
+            wrong = np.isin(indices, columns)
+            values[0, wrong] = field.add(values[0, wrong], np.uint64(1))
+        return values
+
+    monkeypatch.setattr(commit, "encode_tree", tree)
+    monkeypatch.setattr(commit, "encoded_columns", opened)
+
+
+@pytest.mark.parametrize("kind", ["trace", "weights", "shard"])
+def test_a_committed_word_far_from_the_code(monkeypatch, kind):
+    """Half of the columns of one row are off: whatever it stands for, the opening finds a column that is not the row's."""
+    circuit, run = tiny_run()
+    code = run.chain.geometry.code
+    corrupted(monkeypatch, kind, np.arange(0, code, 2))
+    with pytest.raises(zkjax.VerificationError) as caught:
+        verify_small(circuit, prove_small(circuit, run))
+    assert caught.value.check == "opening"
+
+
+def test_a_few_errors_are_decoded(monkeypatch):
+    """A word near the code still stands for one message: with the rare column unread, the proof is about that message."""
+    circuit, run = tiny_run()
+    corrupted(monkeypatch, "trace", np.array([], dtype=np.int64))
+    assert verify_small(circuit, prove_small(circuit, run))  # the corrupting prover is otherwise the honest one
+    corrupted(monkeypatch, "trace", np.array([5]))
+    proof = prove_small(circuit, run)
+    try:
+        accepted = verify_small(circuit, proof)
+    except zkjax.VerificationError as error:
+        assert error.check == "opening"
+    else:
+        assert accepted == proof.statement
+
+
+def test_columns_of_another_word(monkeypatch):
+    """The tree holds the codeword, the columns that are opened are others."""
+    circuit, run = tiny_run()
+    honest = commit.encoded_columns
+    monkeypatch.setattr(commit, "encoded_columns", lambda *arguments: field.add(np.array(honest(*arguments)), np.uint64(1)))
+    with pytest.raises(zkjax.VerificationError) as caught:
+        verify_small(circuit, prove_small(circuit, run))
+    assert caught.value.check == "Merkle path"

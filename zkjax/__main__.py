@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from .circuit import Circuit
-from .errors import ConfigurationError, FormatError, VerificationError, ZkjaxError
+from .errors import FormatError, VerificationError, ZkjaxError
 from .proof import MAGIC, Proof
 from .soundness import TARGET
 from .verifier import verify_chain
@@ -81,18 +81,15 @@ def _verify(arguments) -> int:
             assume_bound=arguments.assume_bound,
             minimum_bits=arguments.minimum_bits,
         )
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return MISUSE
-    except ConfigurationError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return MISUSE
     except VerificationError as error:
         print(f"INVALID: check {error}", file=sys.stderr)
         return INVALID
     except FormatError as error:
         print(f"INVALID: malformed: {error}", file=sys.stderr)
         return INVALID
+    except (OSError, ZkjaxError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return MISUSE
     seconds = time.perf_counter() - started
     bits = -math.log2(sum(2.0**-ledger.bits for ledger in ledgers))
     if arguments.json:

@@ -35,11 +35,14 @@ import json
 import math
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 
 from .errors import FormatError, PrecisionError, UnsupportedOperationError
 
 FORMAT_VERSION = 1
 MAX_CONSTANT = 4096  # entries of a captured array
+MAX_RANK = 8  # axes of a tensor
+MAX_SIZE = 2**40  # entries of a tensor
 MAX_AXIS = 2**22  # entries of one axis of a circuit file
 MAX_JOINT_AXIS = 2**20  # entries of a vector over axes that a reshape has joined
 LIMIT = 2**63  # every bound stays below: int64 while training, and far from p in the proof
@@ -124,14 +127,26 @@ class Circuit:
 
     def of(self, op: str) -> list[int]:
         """Indices of the nodes with this operation."""
-        return [i for i, node in enumerate(self.nodes) if node.op == op]
+        return self._by_operation.get(op, [])
+
+    @cached_property
+    def _by_operation(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for i, node in enumerate(self.nodes):
+            found.setdefault(node.op, []).append(i)
+        return found
+
+    @cached_property
+    def _signs(self) -> dict[int, int]:
+        """Rescale to the first sign that reads it."""
+        return {self.nodes[i].inputs[0]: i for i in reversed(self.of("sign"))}
 
     def signed(self, rescale: int) -> bool:
         """Whether a sign is read from this rescale's quotient."""
         return self.sign_of(rescale) is not None
 
     def sign_of(self, rescale: int) -> int | None:
-        return next((i for i in self.of("sign") if self.nodes[i].inputs[0] == rescale), None)
+        return self._signs.get(rescale)
 
     def reach(self, node: int) -> frozenset[int]:
         """The nodes at which the linear walk down from ``node`` stops."""
@@ -190,6 +205,12 @@ class Circuit:
                     f"use fewer bits in Precision (activation, gradient or the learning rate's precision), fewer steps in a chunk, "
                     f"a narrower layer, or smaller initial parameters"
                 )
+        for loss in self.losses:
+            if 2 * nodes[loss.node] >= LIMIT:  # two public integers that close would be one residue modulo p
+                raise PrecisionError(
+                    f"the loss, {self.describe(loss.node)}, may reach {nodes[loss.node]} = 2^{math.log2(nodes[loss.node]):.2f}, "
+                    "beyond 2^62; use fewer gradient bits in Precision, or a smaller batch"
+                )
         for parameter, bound in zip(self.parameters, final, strict=True):
             if 2 * bound >= LIMIT:
                 raise PrecisionError(
@@ -241,10 +262,11 @@ class Circuit:
     def check(self) -> "Circuit":
         """Check operations, shapes and levels. Raises FormatError for a malformed graph, UnsupportedOperationError
         where a claim could go up. Returns the circuit."""
+        data = {"inputs": [{"shape": x.shape} for x in self.inputs], "parameters": [{"shape": p.shape} for p in self.parameters]}
         for i, node in enumerate(self.nodes):
-            _check_node(self, i, node)
-        if not self.inputs:
-            raise FormatError("the circuit has no inputs")
+            _check_node(self, i, node, data)
+        if not self.inputs or not self.parameters:
+            raise FormatError("a circuit needs an input and a parameter")
         for x in self.inputs:
             if x.shape[:1] != self.inputs[0].shape[:1] or not x.shape:
                 raise FormatError(f"input {x.name} of shape {x.shape}: the first axis of every input is the batch")
@@ -370,7 +392,7 @@ class Circuit:
             inputs.append(
                 Input(
                     _text(item["name"], f"inputs[{i}].name"),
-                    _ints(item["shape"], f"inputs[{i}].shape", 1, MAX_AXIS),
+                    _shape(item["shape"], f"inputs[{i}].shape"),
                     _int(item["scale"], f"inputs[{i}].scale", 0, 60),
                     _int(item["bits"], f"inputs[{i}].bits", 0, 30),
                 )
@@ -388,7 +410,7 @@ class Circuit:
                         _ints(update["rates"], f"{where}.updates[{j}].rates", -LIMIT, LIMIT),
                     )
                 )
-            shape = _ints(item["shape"], f"{where}.shape", 1, MAX_AXIS)
+            shape = _shape(item["shape"], f"{where}.shape")
             parameters.append(Parameter(_text(item["path"], f"{where}.path"), shape, tuple(updates)))
         shapes = {"inputs": [{"shape": x.shape} for x in inputs], "parameters": [{"shape": p.shape} for p in parameters]}
         nodes: list[Node] = []
@@ -404,10 +426,9 @@ class Circuit:
             label = _text(item["label"], f"{where}.label")
             try:
                 shape = infer_shape(item["op"], [nodes[j].shape for j in reads], attributes, shapes)
-            except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+            except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
                 raise FormatError(f"{where}: {item['op']} with malformed attributes ({error})") from None
-            if math.prod(shape) >= 2**40 or max(shape, default=1) > MAX_AXIS:
-                raise FormatError(f"{where}: shape {shape} is too large")
+            _check_size(shape, where)
             nodes.append(Node(item["op"], reads, shape, attributes, _int(item["scale"], f"{where}.scale", -(2**16), 2**16), label))
         losses = []
         for i, item in enumerate(_list(data["losses"], "losses")):
@@ -512,9 +533,10 @@ def infer_shape(op: str, shapes: list[tuple[int, ...]], attributes: dict, data: 
     if op == "param":
         return tuple(data["parameters"][_index(a["index"], data["parameters"])]["shape"])
     if op == "const":
-        _require(len(a["values"]) == math.prod(a["shape"]) <= MAX_CONSTANT, "values and shape differ, or too many values")
+        shape = _dims(a["shape"])
+        _require(len(a["values"]) == math.prod(shape) <= MAX_CONSTANT, "values and shape differ, or too many values")
         _require(all(isinstance(v, int) and abs(v) < LIMIT for v in a["values"]), "values must be integers")
-        return _dims(a["shape"])
+        return shape
     _require(bool(shapes), "no inputs")
     x = shapes[0]
     arity = {"linear": None, "concatenate": None, "scale": 2, "dot": 2, "gate": 2}.get(op, 1)
@@ -527,8 +549,9 @@ def infer_shape(op: str, shapes: list[tuple[int, ...]], attributes: dict, data: 
         _require(sorted(a["permutation"]) == list(range(len(x))), "not a permutation")
         return tuple(x[i] for i in a["permutation"])
     if op == "reshape":
-        _require(math.prod(a["shape"]) == math.prod(x), "sizes differ")
-        return _dims(a["shape"])
+        shape = _dims(a["shape"])
+        _require(math.prod(shape) == math.prod(x), "sizes differ")
+        return shape
     if op == "broadcast":
         axes, shape = a["axes"], _dims(a["shape"])
         _require(len(axes) == len(x) and len(set(axes)) == len(axes), "axes")
@@ -590,12 +613,11 @@ def _described(parameter: Parameter) -> tuple[str, ...]:
     return parameter.path, shape, f"{math.prod(parameter.shape):,}", uses or "nothing: frozen"
 
 
-def _check_node(circuit: Circuit, i: int, node: Node):
+def _check_node(circuit: Circuit, i: int, node: Node, data: dict):
     shapes = [circuit.nodes[j].shape for j in node.inputs]
-    data = {"inputs": [{"shape": x.shape} for x in circuit.inputs], "parameters": [{"shape": p.shape} for p in circuit.parameters]}
     try:
         _require(infer_shape(node.op, shapes, node.attributes, data) == node.shape, "shape")
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
         raise FormatError(f"{circuit.describe(i)}: {error}") from None
     kinds = [circuit.nodes[j].op for j in node.inputs]
     expected = {"sign": ["rescale"], "gate": ["sign", "rescale"]}.get(node.op)
@@ -658,6 +680,17 @@ def _int(value, where: str, low: int, high: int) -> int:
 
 def _ints(value, where: str, low: int, high: int) -> tuple[int, ...]:
     return tuple(_int(v, where, low, high) for v in _list(value, where))
+
+
+def _shape(value, where: str) -> tuple[int, ...]:
+    shape = _ints(value, where, 1, MAX_AXIS)
+    _check_size(shape, where)
+    return shape
+
+
+def _check_size(shape: tuple[int, ...], where: str) -> None:
+    if len(shape) > MAX_RANK or max(shape, default=1) > MAX_AXIS or math.prod(shape) > MAX_SIZE:
+        raise FormatError(f"{where}: shape {shape} has too many axes or entries")
 
 
 def _text(value, where: str) -> str:

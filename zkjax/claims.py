@@ -9,7 +9,7 @@ operation with no message, in time proportional to the vectors' lengths.
 import heapq
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from .errors import UnsupportedOperationError
 from .extension import ONE, ZERO, Ext
 from .layout import total
 
-MAX_TERMS = 2**16  # of one walk; a circuit that needs more is refused
+MAX_WORK = 2**26  # vector entries that one walk may pass; a circuit that needs more is refused
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class Claim:
         return any(term.key[0] in kinds for term in self.terms)
 
 
-@lru_cache(maxsize=256)
+@cache
 def ones(length: int):
     """The all-ones vector of K^length; the same object at every call."""
     return np.ones(length, dtype=np.uint64), np.zeros(length, dtype=np.uint64)
@@ -111,6 +111,7 @@ class _Walk:
         self.alive: list = []  # objects whose id is a key of the memo
         self.pending: dict[int, dict] = {}
         self.heap: list[int] = []
+        self.work = 0
 
     def run(self, terms):
         finished, constant = [], ZERO
@@ -123,8 +124,9 @@ class _Walk:
             i = -heapq.heappop(self.heap)
             node = self.circuit.nodes[i]
             arrived = list(self.pending.pop(i).values())
-            if len(arrived) > MAX_TERMS:
-                raise UnsupportedOperationError(f"{self.circuit.describe(i)}: a claim on it splits into too many terms")
+            self.work += sum(len(v[0]) for term in arrived for v in term.vectors)
+            if self.work > MAX_WORK:
+                raise UnsupportedOperationError(f"{self.circuit.describe(i)}: a claim that reaches it has split into too many terms")
             for term in arrived:
                 if node.op in LINEAR_OPS:
                     for below in getattr(self, node.op)(node, term, i):

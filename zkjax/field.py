@@ -77,7 +77,9 @@ def join(low, high):
 
 
 def from_int(x):
-    """Signed integers (|x| < 2^63) to field elements."""
+    """Signed integers (|x| < 2^63) to field elements; any number of axes."""
+    if x.ndim == 0:
+        return from_int(x.reshape(1)).reshape(())
     u = x.astype(np.uint64)
     return _select(x < 0, u - _EPSILON, u) if np.dtype(x.dtype).kind == "i" else u
 

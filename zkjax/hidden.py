@@ -107,7 +107,7 @@ class Hidden:
 
     def account(self, name: str, numerator: int) -> None:
         """Note a step whose soundness error is at most numerator/|K|, for the ledger of ``soundness.py``."""
-        self.errors[name] = self.errors.get(name, 0) + numerator
+        self.errors[name] = self.errors.get(name, 0) + max(0, numerator)
 
     @property
     def proving(self) -> bool:

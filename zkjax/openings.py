@@ -1,8 +1,10 @@
 """Opening budgets: how often each commitment has been opened, in memory and, once saved, on disk under a lock.
 
 Each opening uses up some of a commitment's randomness for good; one too many would leak. A unit is spent *before* the
-opening is computed, so a crash wastes a unit but never repeats one. Two processes that work on the same directory share its
-counters. A copied or restored directory defeats any counter: never prove from two copies of one private folder.
+opening is computed, so a crash wastes a unit but never repeats one. Every directory in which a run of a chain is saved keeps
+the chain's counters and the names of the others, and a unit is spent in all of them: processes share them, whichever they
+loaded. A copied, moved or restored directory defeats any counter, and so does a copy of a run in memory that was never
+saved (``os.fork``, ``pickle``): never prove from two copies.
 """
 
 import fcntl
@@ -30,19 +32,26 @@ class Openings:
         return secrets.token_hex(16)
 
     def bind(self, directory) -> None:
-        """Keep the counters in this directory as well, from now on. Counters found there are merged (the larger wins)."""
+        """Keep the counters in this directory as well, from now on, and in all that it knows of; the larger counter wins."""
         directory = Path(directory).resolve()
-        with _locked(directory):
-            self._merge(_read(directory))
-            _write(directory, self.spent)
-        if directory not in self.directories:
-            self.directories.append(directory)
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.directories = sorted({*self.directories, directory})
+        with self._shared():
+            self._write_all()
+
+    @contextmanager
+    def _shared(self):
+        """Hold the locks of all directories, with every counter that any of them knows of."""
+        while True:
+            self.directories = [path for path in self.directories if path.exists()]  # what the user deleted counts no more
+            with _all_locked(self.directories):
+                if not self._merge_all():
+                    yield
+                    return
 
     def spend(self, budgets: dict[str, int]) -> None:
         """Take one unit of each named commitment, or none and raise BudgetError. budgets: name to its allowance."""
-        with _all_locked(self.directories):
-            for directory in self.directories:
-                self._merge(_read(directory))
+        with self._shared():
             used = [name for name, budget in budgets.items() if self.spent.get(name, 0) >= budget]
             if used:
                 raise BudgetError(
@@ -51,17 +60,27 @@ class Openings:
                 )
             for name in budgets:
                 self.spent[name] = self.spent.get(name, 0) + 1
-            for directory in self.directories:
-                _write(directory, self.spent)
+            self._write_all()
 
-    def _merge(self, other: dict[str, int]):
-        for name, count in other.items():
-            self.spent[name] = max(count, self.spent.get(name, 0))
+    def _merge_all(self) -> bool:
+        """Take over the counters of all directories; whether they name directories that are not among them."""
+        found = set()
+        for directory in self.directories:
+            spent, others = _read(directory)
+            for name, count in spent.items():
+                self.spent[name] = max(count, self.spent.get(name, 0))
+            found |= {path for path in others if (path / FILE).exists()}
+        new = found - set(self.directories)
+        self.directories = sorted({*self.directories, *new})
+        return bool(new)
+
+    def _write_all(self):
+        for directory in self.directories:
+            _write(directory, {"spent": self.spent, "directories": [str(path) for path in self.directories]})
 
 
 @contextmanager
 def _locked(directory: Path):
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(directory / f".{FILE}.lock", os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -72,35 +91,38 @@ def _locked(directory: Path):
 
 @contextmanager
 def _all_locked(directories: list[Path]):
-    """Locks in one fixed order, so that two processes never wait for each other."""
+    """Locks in the directories' order, so that two processes never wait for each other."""
     if not directories:
         yield
         return
-    first, *rest = sorted(directories)
+    first, *rest = directories
     with _locked(first), _all_locked(rest):
         yield
 
 
-def _read(directory: Path) -> dict[str, int]:
+def _read(directory: Path) -> tuple[dict[str, int], list[Path]]:
     path = directory / FILE
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}
-    except (ValueError, RecursionError):
+        return {}, []
+    except ValueError:
         raise FormatError(f"{path}: not a JSON file; without its counters no commitment of this directory may be opened") from None
-    if not isinstance(data, dict) or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in data.values()):
+    spent, directories = (data.get("spent"), data.get("directories")) if isinstance(data, dict) else (None, None)
+    if not isinstance(spent, dict) or not all(type(n) is int and n >= 0 for n in spent.values()):
         raise FormatError(f"{path}: expected counters by name")
-    return data
+    if not isinstance(directories, list) or not all(isinstance(d, str) for d in directories):
+        raise FormatError(f"{path}: expected the names of directories")
+    return spent, [Path(d) for d in directories]
 
 
-def _write(directory: Path, spent: dict[str, int]):
+def _write(directory: Path, content: dict):
     """Replace the file atomically and durably."""
     path, fresh = directory / FILE, directory / f".{FILE}.new"
     descriptor = os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         os.fchmod(descriptor, 0o600)  # the file may be a leftover
-        json.dump(spent, file, indent=1, sort_keys=True)
+        json.dump(content, file, indent=1, sort_keys=True)
         file.flush()
         os.fsync(file.fileno())
     os.replace(fresh, path)

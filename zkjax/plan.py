@@ -89,18 +89,16 @@ class Plan:
                 result.append(term)
                 continue
             k = term.key[1]
-            shape = self.circuit.inputs[k].shape
             at = next(j for j, group in enumerate(term.groups) if 0 in group)
-            rest = [shape[d] for d in term.groups[at][1:]]
             name = id(term.step), id(term.vectors[at])
             if name not in memo:
-                memo[name] = self._scattered(term.step, term.vectors[at], rest)
+                memo[name] = self._scattered(term.step, term.vectors[at])
             for shard, vector in memo[name].items():
                 vectors = (*term.vectors[:at], vector, *term.vectors[at + 1 :])
                 result.append(Term(("data", shard, k), term.scalar, None, term.groups, vectors))
         return merge_terms(result)
 
-    def _scattered(self, step, vector, rest: list[int]) -> dict:
+    def _scattered(self, step, vector) -> dict:
         """sample[n] = sum over (t, i) with index n of step[t] * vector[i, ...], for each shard."""
         steps, batch = self.batches.indices.shape
         spread = ext.mul(tuple(c.reshape(-1, 1, 1) for c in step), tuple(c.reshape(1, batch, -1) for c in vector))

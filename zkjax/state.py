@@ -23,6 +23,7 @@ from .circuit import Circuit
 from .commitment.geometry import Geometry
 from .errors import FormatError, RunError
 from .keys import Chain, Key
+from .openings import FILE as OPENINGS
 from .openings import Openings
 
 FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 1
@@ -95,6 +96,8 @@ def load(run_class, dataset_class, directory):
             raise RunError(f"{directory}/{content['data']}: the data was altered")
         weights = _read_arrays(directory / content["weights"])
         ends = [tuple(weights[f"{role}{p}"] for p in range(len(circuit.parameters))) for role in ("initial", "final")]
+        if not (directory / OPENINGS).exists():
+            raise RunError(f"{directory}: {OPENINGS} is missing; without its counters no commitment of this run may be opened")
         openings = Openings()
         openings.bind(directory)
         stored = content["chain"]

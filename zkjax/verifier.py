@@ -22,6 +22,7 @@ from .soundness import TARGET, Security, security
 from .statement import Statement
 from .transcript import Reader, Transcript
 
+MAX_SAMPLES = 2**24  # read in one chunk: what a statement may ask a verifier to work out
 
 def verify(
     circuit: Circuit,
@@ -111,6 +112,7 @@ def check_chain(statements: list[Statement], assume_bound: bool) -> None:
 
 def make_plan(circuit: Circuit, statement: Statement) -> Plan:
     """The plan that a statement fixes, after checking everything in it that needs no proof."""
+    circuit.check()
     if statement.circuit != circuit.digest():
         raise VerificationError("circuit", f"the proof is about a circuit with digest {statement.circuit.hex()}, not this one")
     count = len(circuit.parameters)
@@ -131,6 +133,8 @@ def make_plan(circuit: Circuit, statement: Statement) -> Plan:
     for loss, integers in zip(circuit.losses, statement.losses or (), strict=False):
         if any(abs(v) > bounds.nodes[loss.node] for v in integers):
             raise VerificationError("losses", f"a loss leaves its bound of {bounds.nodes[loss.node]}")
+    if statement.steps * circuit.batch_size > MAX_SAMPLES:
+        raise VerificationError("schedule", f"{statement.steps} steps of {circuit.batch_size} samples are more than {MAX_SAMPLES} samples")
     try:
         indices = batch_indices(
             statement.seed, statement.samples, statement.shard_size, circuit.batch_size, statement.first_step, statement.steps
@@ -224,6 +228,8 @@ def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> 
     except ConfigurationError as error:
         raise VerificationError("security", str(error)) from None
     by_key = opening_terms(plan, weights, terms)
+    if not set(by_key) <= {key for layout in layouts for key in layout.shapes}:
+        raise VerificationError("opening", "a claim is left on a tensor that is not committed")
 
     def evaluate(row_point: list[Ext], column_point: list[Ext]) -> Ext:
         """The multilinear extension of the opening's weights."""

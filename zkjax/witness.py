@@ -321,6 +321,8 @@ def aligned(terms: list[Term], shape: tuple[int, ...]) -> list[tuple]:
         pairs = list(zip(term.groups, term.vectors, strict=True))
         if term.step is not None:
             factors.append(_spread(ext.mul(term.step, ext.stack([term.scalar])), (0,), shape))
+        elif not pairs:
+            factors.append(_spread(ext.stack([term.scalar]), (), shape))
         else:
             head = ext.mul(pairs[0][1], ext.stack([term.scalar]))
             factors.append(_spread(head, pairs[0][0], shape))

@@ -45,7 +45,7 @@ def test_refused_fields(fields):
 
 def test_unreachable_target():
     with pytest.raises(ConfigurationError, match="no number of queries"):
-        _ = Geometry(4, 1, 8, 104).queries
+        _ = Geometry(4, 1, 2, 104).queries
 
 
 @pytest.mark.parametrize("log_row", [10, 15, 19, 22])

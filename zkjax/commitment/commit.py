@@ -19,6 +19,7 @@ from ..poly import num_bits
 from .geometry import MASK_ROWS, SALT, Geometry
 from .merkle import Tree, leaf_headers, tree_tag
 
+KINDS = ("weights", "shard", "trace")
 SEED = 32  # bytes
 
 
@@ -69,6 +70,8 @@ class Commitment:
         for name, kind in types.items():
             if type(data[name]) is not kind:
                 raise FormatError(f"commitment: {name} is {data[name]!r}, expected {kind.__name__}")
+        if data["kind"] not in KINDS:
+            raise FormatError(f"commitment: kind is none of {', '.join(KINDS)}")
         root = data["root"]
         if len(root) != 64 or root.strip("0123456789abcdef"):
             raise FormatError("commitment: root is not 32 bytes in lower-case hex")

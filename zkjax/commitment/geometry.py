@@ -64,7 +64,7 @@ def _queries(row: int, code: int, budget: int, bits: int) -> int:
     q = 1
     while True:
         errors = radius(code, row + budget * q)
-        if not errors:
+        if not errors or budget * q > row:
             raise ConfigurationError(
                 f"no number of queries reaches {bits} bits with rows of {row}, code length {code} and opening budget "
                 f"{budget}; choose longer rows or a smaller budget"
@@ -98,6 +98,8 @@ class Geometry:
             raise ConfigurationError("the fields of a geometry are integers")
         if not (1 <= self.log_inverse_rate <= 4 and 2 <= self.log_row <= TWO_ADICITY - 8 and self.max_budget >= 1):
             raise ConfigurationError(f"{self}: rate 1/2 to 1/16, rows of 2^2 to 2^{TWO_ADICITY - 8} cells, budget at least 1")
+        if self.max_budget > self.row // 8:
+            raise ConfigurationError(f"an opening budget of {self.max_budget} needs rows longer than {self.row} cells")
         if not 1 <= self.level_bits <= 256:
             raise ConfigurationError(f"level_bits is {self.level_bits}; choose 1 to 256")
 

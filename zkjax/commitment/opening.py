@@ -30,6 +30,7 @@ from .geometry import MASK_ROWS, Geometry
 from .merkle import tree_tag
 from .recursion import Folding, announce, fold_columns, inner_product, open_columns, reduce_levels, roots, round_claim
 
+_POWERS = 2**10  # of each opened point, at a time
 _WEIGHT_CELLS = 2**20  # weights asked from a callable at a time
 
 
@@ -132,12 +133,17 @@ def _check_columns(geometry, commitments, offsets, columns, indices, row_point, 
 
 
 def _values(coefficients, x: np.ndarray):
-    """Values at all x of a polynomial over K."""
+    """Values at all x of a polynomial over K, by blocks of coefficients: the powers of one block serve all of them."""
     powers, step = np.ones((len(x), 1), dtype=np.uint64), x[:, None]
-    while powers.shape[1] < len(coefficients[0]):
+    while powers.shape[1] < min(len(coefficients[0]), _POWERS):
         powers = np.concatenate([powers, field.mul(powers, step)], axis=1)
         step = field.mul(step, step)
-    return ext.sum(ext.mul_base(tuple(c[None] for c in coefficients), powers[:, : len(coefficients[0])]), axis=1)
+    width, total = powers.shape[1], None
+    for start in reversed(range(0, len(coefficients[0]), width)):
+        block = tuple(c[None, start : start + width] for c in coefficients)
+        value = ext.sum(ext.mul_base(block, powers[:, : block[0].shape[1]]), axis=1)
+        total = value if total is None else ext.add(ext.mul_base(total, step[:, 0]), value)
+    return total
 
 
 def _cut(x, start: int, length: int):

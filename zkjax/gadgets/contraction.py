@@ -164,7 +164,7 @@ class _Products:
             product = ext.mul(tuple(c.reshape(dims) for c in vector), tuple(c.reshape(spread) for c in factor))
             return tuple(c.reshape(-1) for c in product)
 
-        return self._once(("along", position, vector, factor), multiply)
+        return self._once(("along", *dims, position, vector, factor), multiply)
 
     def contracted(self, vector, length, factor):
         """Sum over the first axis, of this length, of ``vector`` times ``factor``."""

@@ -1,0 +1,125 @@
+"""Files made to hurt: refused at once, by an error of this package. Each was found by an audit of the verifier."""
+
+import json
+
+import numpy as np
+import pytest
+
+import zkjax
+from harness import mlp_run, prove_small
+from zkjax.circuit import Circuit, Input, Node, Parameter
+from zkjax.commitment.commit import Commitment
+from zkjax.commitment.geometry import Geometry
+from zkjax.errors import FormatError, PrecisionError, UnsupportedOperationError, ZkjaxError
+from zkjax.plan import Batches, Plan
+from zkjax.verifier import dry_run
+
+
+def node(op, inputs=(), **attributes):
+    return {"op": op, "inputs": list(inputs), "scale": 0, "label": "", **attributes}
+
+
+def circuit(nodes, *, shape=(2, 2), parameters=({"path": "w", "shape": [2], "updates": []},), losses=(), inputs=()):
+    return {
+        "format": "zkjax circuit",
+        "version": 1,
+        "weight_scale": 0,
+        "table_bits": 15,
+        "max_steps": None,
+        "inputs": [{"name": "x", "shape": list(shape), "scale": 0, "bits": 3}, *inputs],
+        "parameters": list(parameters),
+        "nodes": nodes,
+        "losses": list(losses),
+        "notes": [],
+    }
+
+
+X = node("input", index=0)
+SHAPES = {
+    "a tuple as a length": circuit([X, node("reshape", [0], shape=[[1, 1], 2**40])]),
+    "a tuple as a constant's length": circuit([node("const", shape=[[1, 1], 2**62], values=[1])]),
+    "many axes": circuit([X], shape=[7] * 14),
+    "many short axes": circuit([X], shape=[2] + [1] * 70),
+    "an unused input": circuit([X], inputs=[{"name": "y", "shape": [2] + [2**22] * 6, "scale": 0, "bits": 3}]),
+    "an unused parameter": circuit([X], parameters=[{"path": "w", "shape": [2**22] * 6, "updates": []}]),
+    "a long axis": circuit([X], shape=[2, 2**38]),
+    "no parameters": circuit([X], parameters=[]),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_circuits_of_absurd_shapes(name):
+    with pytest.raises(FormatError):
+        Circuit.from_json(json.loads(json.dumps(SHAPES[name])))
+
+
+def run_argument(loaded: Circuit):
+    samples = np.arange(2 * loaded.batch_size).reshape(2, -1)
+    plan = Plan(loaded, 0, 2, (0,) * len(loaded.parameters), False, Batches(samples, samples.size, samples.size))
+    return dry_run(plan, None)
+
+
+def test_a_claim_that_doubles_at_every_operation():
+    nodes, current = [node("input", index=0)], 0
+    for _ in range(18):
+        k = len(nodes)
+        nodes.append(node("reverse", [current], axes=[1]))
+        nodes.append(node("slice", [current], start=[0, 0], limit=[2, 2**14 - 1], stride=[1, 1]))
+        nodes.append(node("pad", [k + 1], low=[0, 1], high=[0, 0], interior=[0, 0]))
+        nodes.append(node("linear", [k, k + 2], coefficients=[1, 1]))
+        current = k + 3
+    nodes.append(node("rescale", [current], shift=30, bits=10))
+    with pytest.raises(UnsupportedOperationError, match="too many terms"):
+        run_argument(Circuit.from_json(circuit(nodes, shape=[2, 2**14])))
+
+
+def test_thousands_of_operations_are_no_trouble():
+    nodes = [X]
+    for _ in range(2000):
+        nodes.append(node("rescale", [0], shift=2, bits=3))
+        nodes.append(node("sign", [len(nodes) - 1]))
+    Circuit.from_json(circuit(nodes))
+
+
+def test_a_loss_that_two_integers_could_stand_for():
+    """Integers beyond p/2 share residues: a loss of that size could be revealed as another one."""
+    nodes = [node("input", index=0), node("sum", [0], axes=[0, 1]), node("linear", [1], coefficients=[2**58 - 2**30])]
+    loaded = Circuit.from_json(circuit(nodes, losses=[{"node": 2, "factor": [1, 1]}]))
+    with pytest.raises(PrecisionError, match="loss"):
+        loaded.bounds((8,), 1)
+
+
+def test_a_graph_in_which_claims_go_up_is_refused_by_the_verifier_too():
+    def n(op, inputs=(), shape=(), **attributes):
+        return Node(op, tuple(inputs), tuple(shape), attributes)
+
+    product = {"contract": ((1,), (0,)), "batch": ((), ())}
+    nodes = (
+        n("input", shape=(2, 3), index=0),
+        n("param", shape=(3, 3), index=0),
+        n("dot", (0, 1), (2, 3), **product),
+        n("rescale", (2,), (2, 3), shift=2, bits=3),
+        n("sign", (3,), (2, 3)),
+        n("gate", (4, 3), (2, 3)),
+        n("linear", (5, 2), (2, 3), coefficients=(1, 1)),
+        n("dot", (6, 1), (2, 3), **product),
+        n("rescale", (7,), (2, 3), shift=8, bits=3),
+    )
+    unchecked = Circuit(nodes, (Input("x", (2, 3), 0, 3),), (Parameter("w", (3, 3)),), (), 0, 8)
+    _, run = mlp_run()
+    with pytest.raises(UnsupportedOperationError, match="wide"):
+        zkjax.verify(unchecked, prove_small(run.circuit, run), minimum_bits=1)
+
+
+@pytest.mark.parametrize("budget", [2**24 - 2, 2**21, 2**60])
+def test_geometries_of_absurd_budgets(budget):
+    fields = Geometry(24, 1, 4).to_json() | {"max_budget": budget}
+    with pytest.raises(ZkjaxError):
+        _ = Geometry.from_json(fields).check().queries
+
+
+@pytest.mark.parametrize("kind", ["\ud800", "\x1b[2J", "", "weight"])
+def test_commitments_of_unknown_kinds(kind):
+    fields = Commitment("weights", 0, 1, 1, bytes(32)).to_json() | {"kind": kind}
+    with pytest.raises(FormatError, match="kind"):
+        Commitment.from_json(fields)
