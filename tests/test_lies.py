@@ -1,6 +1,8 @@
 """Lying provers: consistent but wrong witnesses, and every committed cell off by one, break the constraint that guards them."""
 
 import dataclasses
+import importlib
+import zlib
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,12 +15,12 @@ from harness import Liar, data_for, make_run, mlp_loss, mlp_params, mlp_run, pro
 from tiny import tiny_run
 from zkjax import exact, field
 from zkjax.circuit import Update
-from zkjax.commitment import commit
 from zkjax.commitment.merkle import Tree, leaf_headers
 from zkjax.field import P
 from zkjax.hashing import hash_columns
 from zkjax.ntt import encode
 
+commit = importlib.import_module("zkjax.commitment.commit")  # the package gives its function this name
 LOOKUP = {"lookup multiplicities", "lookup layer", "committed values"}
 
 
@@ -271,7 +273,9 @@ def test_the_traced_loss_is_the_revealed_one(net):
 # ---- lies that are lived with: everything after them is computed from them ---------------------------------------
 @pytest.fixture(scope="module")
 def coarse():
-    return tiny_run((3, 4, 3, 2), batch=3, steps=3, samples=10)
+    """Formats that are small, but fine enough for every lie to matter."""
+    formats = zkjax.Precision(activation_scale=6, activation_bits=10, gradient_scale=8, gradient_bits=10, data_bits=(9, 9), table_bits=11)
+    return tiny_run((3, 4, 3, 2), batch=3, steps=3, samples=10, precision=formats)
 
 
 def evaluated(run, *, batches=None, alter=None, skipped=()):
@@ -420,19 +424,20 @@ def test_lies_that_are_lived_with(coarse):
 def test_garbage_in_padding_cells(monkeypatch):
     """Cells that no tensor fills may hold anything: no weight reaches them."""
     circuit, run = tiny_run(shard_size=5)
-    rows, rng, filled = zkjax.prover._rows, np.random.default_rng(0), []
+    rows, filled = zkjax.prover._rows, []
 
     def littered(layout, tensors, row):
         honest = rows(layout, tensors, row)
         used = rows(layout, {key: np.ones(shape, dtype=np.uint64) for key, shape in layout.shapes.items()}, row) == 1
-        garbage = rng.integers(0, P, honest.shape, dtype=np.uint64)
+        seed = zlib.crc32(repr(layout.shapes).encode())  # a shard is committed more than once, always alike
+        garbage = np.random.default_rng(seed).integers(0, P, honest.shape, dtype=np.uint64)
         filled.append((~used).sum())
         assert (honest[~used] == 0).all()
         return np.where(used, honest, garbage)
 
     monkeypatch.setattr(zkjax.prover, "_rows", littered)
     proof = prove_small(circuit, run, reveal=("loss",))
-    assert len(filled) == 6 and min(filled) > 100  # both ends, three shards, the trace
+    assert len(filled) >= 6 and min(filled) > 100  # both ends, three shards, the trace
     assert verify_small(circuit, proof) == proof.statement
     second = prove_small(circuit, zkjax.train(circuit, run, None, steps=1))
     assert len(verify_small(circuit, [proof, second])) == 2

@@ -339,7 +339,7 @@ def test_a_chain_keeps_its_weights():
         assert "weights" in refused("chain", circuit, [a, with_statement(b, **change)])
     fresh = zkjax.train(circuit, mlp_params(DIMS), runs[0].data, steps=2, seed=1, shard_size=5, openings=4)  # the same weights, committed again
     fresh = dataclasses.replace(fresh, chain=runs[0].chain, first_step=2, coarse_shifts=None, initial=runs[0].final, initial_bound=runs[0].final_bound)
-    fresh = dataclasses.replace(fresh, final=runs[1].final)
+    fresh = dataclasses.replace(fresh, final=runs[1].final, kept=runs[1].kept)
     proof = prove_small(circuit, fresh)
     verify_small(circuit, proof, assume_bound=True)
     assert "weights" in refused("chain", circuit, [a, proof])

@@ -106,7 +106,7 @@ def _read(directory: Path) -> tuple[dict[str, int], list[Path]]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}, []
-    except ValueError:
+    except (ValueError, RecursionError):
         raise FormatError(f"{path}: not a JSON file; without its counters no commitment of this directory may be opened") from None
     spent, directories = (data.get("spent"), data.get("directories")) if isinstance(data, dict) else (None, None)
     if not isinstance(spent, dict) or not all(type(n) is int and n >= 0 for n in spent.values()):

@@ -15,16 +15,17 @@ import hashlib
 import io
 import json
 import os
+import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from .circuit import Circuit
+from .circuit import LIMIT, Circuit
 from .commitment.geometry import Geometry
 from .errors import FormatError, RunError
 from .keys import Chain, Key
 from .openings import FILE as OPENINGS
-from .openings import Openings
 
 FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 1
 WARNING = "PRIVATE: this directory holds weights, data and secret seeds of commitments. Do not publish, copy or restore it.\n"
@@ -88,44 +89,68 @@ def load(run_class, dataset_class, directory):
     if content.get("version") != VERSION:
         raise FormatError(f"{directory}/run.json: version {content.get('version')!r}, this zkjax reads version {VERSION}")
     try:
-        circuit = Circuit.load(directory / "circuit.json")
-        if circuit.digest().hex() != content["circuit"]:
-            raise RunError(f"{directory}: circuit.json is not the circuit of this run")
-        data = _read_arrays(directory / content["data"])
-        if content["data"] != f"data-{_hash(data)}.npz":
-            raise RunError(f"{directory}/{content['data']}: the data was altered")
-        weights = _read_arrays(directory / content["weights"])
-        ends = [tuple(weights[f"{role}{p}"] for p in range(len(circuit.parameters))) for role in ("initial", "final")]
-        if not (directory / OPENINGS).exists():
-            raise RunError(f"{directory}: {OPENINGS} is missing; without its counters no commitment of this run may be opened")
-        openings = Openings()
-        openings.bind(directory)
-        stored = content["chain"]
-        geometry = None if stored["geometry"] is None else Geometry.from_json(stored["geometry"])
-        run = run_class(
-            circuit=circuit,
-            data=dataset_class(tuple(data[f"data{k}"].astype(np.int64) for k in range(len(circuit.inputs)))),
-            first_step=content["first_step"],
-            steps=content["steps"],
-            seed=content["seed"],
-            shard_size=content["shard_size"],
-            initial=ends[0],
-            final=ends[1],
-            loss_integers=tuple(tuple(row) for row in content["loss_integers"]),
-            coarse_shifts=None if content["coarse_shifts"] is None else tuple(content["coarse_shifts"]),
-            initial_bound=tuple(content["initial_bound"]),
-            final_bound=tuple(content["final_bound"]),
-            keys=tuple(_key(k) for k in content["keys"]),
-            chain=Chain(_key(stored["data"]), stored["budget"], openings, geometry),
-        )
+        return _restore(run_class, dataset_class, directory, content)
     except OSError as error:
         raise RunError(f"{directory}: the saved run is incomplete ({error})") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, EOFError, zipfile.BadZipFile) as error:
         raise FormatError(f"{directory}: the saved run is malformed ({type(error).__name__}: {error})") from None
+
+
+def _restore(run_class, dataset_class, directory: Path, content: dict):
+    circuit = Circuit.load(directory / "circuit.json")
+    if circuit.digest().hex() != content["circuit"]:
+        raise RunError(f"{directory}: circuit.json is not the circuit of this run")
+    for name in ("data", "weights"):
+        if not re.fullmatch(rf"{name}-[0-9a-f]+\.npz", content[name]):
+            raise ValueError(f"{name} is {content[name]!r}")
+    data = _read_arrays(directory / content["data"])
+    if content["data"] != f"data-{_hash(data)}.npz":
+        raise RunError(f"{directory}/{content['data']}: the data was altered")
+    weights = _read_arrays(directory / content["weights"])
+    ends = [tuple(weights[f"{role}{p}"] for p in range(len(circuit.parameters))) for role in ("initial", "final")]
     shapes = [p.shape for p in circuit.parameters]
     if any([x.shape for x in arrays] != shapes or any(x.dtype != np.int64 for x in arrays) for arrays in ends):
         raise FormatError(f"{directory}/{content['weights']}: the weights have not the circuit's shapes")
+    steps, count = _integer(content, "steps", 1), len(circuit.parameters)
+    losses = tuple(_integers(row, "loss_integers", len(circuit.losses), -LIMIT) for row in content["loss_integers"])
+    if len(losses) != steps or len(content["keys"]) != 2:
+        raise ValueError("one row of losses for each step, and two keys")
+    shifts = content["coarse_shifts"]
+    run = run_class(
+        circuit=circuit,
+        data=dataset_class.of(circuit, dataset_class(tuple(data[f"data{k}"].astype(np.int64) for k in range(len(circuit.inputs))))),
+        first_step=_integer(content, "first_step"),
+        steps=steps,
+        seed=_integer(content, "seed"),
+        shard_size=None if content["shard_size"] is None else _integer(content, "shard_size", 1),
+        initial=ends[0],
+        final=ends[1],
+        loss_integers=losses,
+        coarse_shifts=None if shifts is None else _integers(shifts, "coarse_shifts", count),
+        initial_bound=_integers(content["initial_bound"], "initial_bound", count),
+        final_bound=_integers(content["final_bound"], "final_bound", count),
+        keys=tuple(_key(k) for k in content["keys"]),
+        chain=_chain(content["chain"]),
+    )
+    if not (directory / OPENINGS).exists():
+        raise RunError(f"{directory}: {OPENINGS} is missing; without its counters no commitment of this run may be opened")
+    run.chain.openings.bind(directory)
     return run
+
+
+def _chain(content: dict) -> Chain:
+    geometry = None if content["geometry"] is None else Geometry.from_json(content["geometry"])
+    return Chain(_key(content["data"]), _integer(content, "budget", 1), geometry=geometry)
+
+
+def _integer(content: dict, name: str, low: int = 0) -> int:
+    return _integers([content[name]], name, 1, low)[0]
+
+
+def _integers(values, name: str, count: int, low: int = 0) -> tuple[int, ...]:
+    if not isinstance(values, list) or len(values) != count or any(type(v) is not int or not low <= v < LIMIT * 2 for v in values):
+        raise ValueError(f"{name} is not {count} integers from {low}")
+    return tuple(values)
 
 
 def _smallest(array: np.ndarray) -> np.ndarray:
@@ -153,6 +178,11 @@ def _key(data: dict) -> Key:
     if len(seed) != 32 or not isinstance(data["name"], str):
         raise ValueError("a key needs a seed of 32 bytes and a name")
     return Key(seed, data["name"])
+
+
+def _read_arrays(path: Path) -> dict:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 def _write_arrays(path: Path, arrays: dict):

@@ -118,7 +118,7 @@ class Run:
     keys:               secret randomness of the commitments to ``initial`` and ``final``; never printed.
     chain:              what all runs of a chain share: the dataset's key, opening counters, the geometry of commitments.
     template:           the user's pytree, or None (``params`` is then a dict by path).
-    kept:               the prover's tensors of all steps, where they took little memory; None: recomputed when needed.
+    kept:               the prover's tensors of all steps and what they follow from, where they took little memory.
     """
 
     circuit: Circuit
@@ -136,7 +136,7 @@ class Run:
     keys: tuple[Key, Key] = field(repr=False)
     chain: Chain = field(repr=False)
     template: Template | None = field(default=None, repr=False)
-    kept: dict | None = field(default=None, repr=False)
+    kept: tuple[tuple, dict] | None = field(default=None, repr=False)
 
     @property
     def params(self):
@@ -180,13 +180,18 @@ class Run:
             raise RunError(f"{directory}: params has not the shapes of the run's parameters")
         return replace(run, template=Template.of(leaves, structure))
 
+    def _recipe(self) -> tuple:
+        """What a run's tensors follow from: a run that was altered has to recompute them."""
+        return id(self.circuit), id(self.data), id(self.initial), self.first_step, self.steps, self.seed, self.shard_size
+
     def witness(self) -> "Witness":
         """What a proof of this run commits to, kept from training or recomputed.
 
         Raises RunError if the recomputed steps do not end in ``final``.
         """
-        kept = self.kept
-        if kept is None:
+        if self.kept is not None and self.kept[0] == self._recipe():
+            kept = self.kept[1]
+        else:
             limbs = _limbs(self.circuit, self.initial_bound, self.steps, self.first_step)
             final, _, _, kept = _steps(self.circuit, limbs, self.initial, self.data, self.indices, self.first_step, True, None)
             if not all(np.array_equal(x, y) for x, y in zip(final, self.final, strict=True)):
@@ -249,15 +254,8 @@ def train(
     limbs = exact.plan(circuit, bounds.nodes)
     final, losses, extremes, kept = _steps(circuit, limbs, start["initial"], data, indices, first, keep, progress)
     _check_quotients(circuit, extremes, first)
-    return Run(
-        circuit=circuit,
-        steps=steps,
-        final=final,
-        loss_integers=losses,
-        final_bound=bounds.final,
-        kept=kept if keep else None,
-        **start,
-    )
+    run = Run(circuit=circuit, steps=steps, final=final, loss_integers=losses, final_bound=bounds.final, **start)
+    return replace(run, kept=(run._recipe(), kept)) if keep else run
 
 
 def _steps(circuit: Circuit, limbs, initial, data: Dataset, indices, first_step: int, keep: bool, progress):
