@@ -73,6 +73,15 @@ def peak_memory(process: int | str = "self") -> int | None:
         return peak if sys.platform == "darwin" else 1024 * peak
 
 
+def reset_peak_memory() -> bool:
+    """Let ``peak_memory`` of this process start again from what is resident now; False where the system cannot (not Linux)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Finished:
     """A process that has ended: exit status, output, wall-clock seconds, peak memory in bytes (None: not known)."""

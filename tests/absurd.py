@@ -34,9 +34,7 @@ def consistent(circuit, statement, *, steps=2, first_step=0, samples=12, shard_s
     batches = Batches(indices, shard_size, samples)
     plan = Plan(circuit, first_step, steps, statement.shifts, True, batches)
     some = statement.shards[0].commitment
-    opened = {
-        n: dataclasses.replace(some, number=n, rows=row_count(plan.shard_layout(n), statement.geometry.row)) for n in batches.shards
-    }
+    opened = {n: dataclasses.replace(some, number=n, rows=row_count(plan.shard_layout(n), statement.geometry.row)) for n in batches.shards}
     digests = {n: c.digest(statement.geometry) for n, c in opened.items()}
     count = shard_count(samples, shard_size)
     if count <= 2**12:

@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from harness import SMALL, data_for, mlp_params, prove_small, verify_small
+from tiny import DIMS, TINY, chain, next_run, tiny_run
 
 import zkjax
-from harness import SMALL, data_for, mlp_loss, mlp_params, prove_small, verify_small
-from tiny import DIMS, TINY, chain, next_run, tiny_run
 from zkjax import state
 from zkjax.errors import BudgetError, ConfigurationError, DataError, FormatError, PrecisionError, RunError, VerificationError, ZkjaxError
 from zkjax.openings import Openings
@@ -30,7 +30,9 @@ from zkjax.openings import Openings
 def test_a_run_too_long_for_its_bounds():
     """Named: the parameter or operation, its bound, and what to change."""
     circuit, run = tiny_run()
-    with pytest.raises(PrecisionError, match=r"(parameter \d/\w|operation \d+ \w+ .*) may reach \d+ = 2\^6\d.*steps.*fewer steps in a chunk"):
+    with pytest.raises(
+        PrecisionError, match=r"(parameter \d/\w|operation \d+ \w+ .*) may reach \d+ = 2\^6\d.*steps.*fewer steps in a chunk"
+    ):
         zkjax.train(circuit, mlp_params(DIMS), run.data, steps=2**50)
 
 
@@ -127,6 +129,8 @@ def test_a_run_that_was_altered():
     for change in ({"initial": run.final}, {"final": run.initial}, {"data": other}, {"seed": 5}, {"steps": 1}):
         with pytest.raises(RunError, match="altered or belongs to other data"):  # as of a run that was loaded
             prove_small(circuit, dataclasses.replace(run, kept=None, **change))
+        with pytest.raises(RunError):  # as of one that keeps its tensors
+            prove_small(circuit, dataclasses.replace(run, **change))
     assert run.chain.openings.spent == {}
 
 
@@ -230,7 +234,9 @@ print(taken)
 def test_two_processes_share_one_budget(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(zkjax.__file__).parents[1])}
     processes = [
-        subprocess.Popen([sys.executable, "-c", SPENDER, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        subprocess.Popen(
+            [sys.executable, "-c", SPENDER, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
         for _ in range(2)
     ]
     for process in processes:  # both are ready before either starts
@@ -346,7 +352,18 @@ def test_missing_and_damaged_files(saved, name):
     _, run, directory = saved
     path = next(directory.glob(f"{name}*"))
     raw = path.read_bytes()
-    damaged = [b"", raw[:1], raw[: len(raw) // 2], raw[:-1], raw[:-40], raw[1:], b"\x00" * len(raw), b"[" * 10**5, b"PK\x03\x04", b"\xff\xfe"]
+    damaged = [
+        b"",
+        raw[:1],
+        raw[: len(raw) // 2],
+        raw[:-1],
+        raw[:-40],
+        raw[1:],
+        b"\x00" * len(raw),
+        b"[" * 10**5,
+        b"PK\x03\x04",
+        b"\xff\xfe",
+    ]
     step = max(1, len(raw) // 25)
     damaged += [raw[:i] + bytes([raw[i] ^ 255]) + raw[i + 1 :] for i in range(0, len(raw), step)]
     for content in damaged:
@@ -512,7 +529,7 @@ def test_proof_files(tmp_path):
         (raw[:8], "ends inside its header"),
         (raw[:13], "ends inside its header"),
         (raw[: header + length - 1], "does not fit the file"),
-        (raw[: header + length], "proof ends inside 'trace root'"),
+        (raw[: header + length], "proof body has 0 bytes"),
         (raw[:-1], "proof ends inside 'level round'"),
         (raw + b"\0", "1 bytes after its last message"),
         (raw[:8] + b"\x02\x00" + raw[10:], "format version 2, this zkjax reads version 1"),

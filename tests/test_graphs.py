@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from harness import Liar, make_run, prove_small, verify_small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zkjax
-from harness import Liar, make_run, prove_small, verify_small
 
 RNG = np.random.default_rng(5)
 

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from harness import mlp_run, prove_small
 
 import zkjax
-from harness import mlp_run, prove_small
 from zkjax.circuit import Circuit, Input, Node, Parameter
 from zkjax.commitment.commit import Commitment
 from zkjax.commitment.geometry import Geometry

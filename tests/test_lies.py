@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from harness import Liar, data_for, make_run, mlp_loss, mlp_params, mlp_run, prove_small, verify_small
+from tiny import tiny_run
 
 import zkjax
 import zkjax.prover
-from harness import Liar, data_for, make_run, mlp_loss, mlp_params, mlp_run, prove_small, verify_small
-from tiny import tiny_run
 from zkjax import exact, field
 from zkjax.circuit import Update
 from zkjax.commitment.merkle import Tree, leaf_headers
@@ -135,7 +135,7 @@ def test_antisymmetric_change_of_a_square_matrix():
 
 def test_another_start(net):
     _, run = net
-    for p, array in enumerate(run.initial):
+    for p in range(len(run.initial)):
         liar = Liar(run)
         witness = liar.witness
         changed = [x.copy() for x in liar.initial]
@@ -238,7 +238,7 @@ def test_a_triple_that_is_no_product(net):
 @pytest.mark.parametrize("rate", [1 / 32, 3 / 64])
 def test_every_committed_cell_off_by_one(rate):
     """The best guard against a forgotten relation: no committed cell can be changed alone."""
-    circuit, run = mlp_run((2, 3, 2), batch=2, steps=2, rate=rate, samples=6)
+    _, run = tiny_run((2, 3, 2), batch=2, steps=2, rate=rate, samples=6)
     honest = Liar(run)
     rng = np.random.default_rng(0)
     for key, tensor in honest.witness.tensors.items():
@@ -266,7 +266,9 @@ def test_optax_schedule_steps_are_bound():
 
 def test_the_traced_loss_is_the_revealed_one(net):
     circuit, run = net
-    assert float(run.losses[0]) == pytest.approx(float(mlp_loss(mlp_params((3, 4, 3, 2)), *(x[run.indices[0]] for x in data_for((3, 4, 3, 2), 10)))), rel=0.05)
+    assert float(run.losses[0]) == pytest.approx(
+        float(mlp_loss(mlp_params((3, 4, 3, 2)), *(x[run.indices[0]] for x in data_for((3, 4, 3, 2), 10)))), rel=0.05
+    )
     assert jnp.isfinite(float(run.losses[0]))
 
 
@@ -418,6 +420,41 @@ def test_lies_that_are_lived_with(coarse):
     for name, lie, pushed, defined in lies:
         assert retrained(run, **lie).broken() == pushed, name
         assert as_defined(retrained(run, **lie)).broken() == defined, name
+
+
+def test_commitments_to_something_else(coarse):
+    """An honest argument about other tensors than those that are committed: one cell differs, and exactly its constraints break."""
+    circuit, run = coarse
+    product = "gates: last product"
+    expected = {
+        ("quotient", True): {"contractions", f"{product}: right factor"},
+        ("quotient", False): {"contractions", product, "weights"},  # the error's: it is no gate's input, but a gradient itself
+        "limb": {"contractions"},
+        "sign": {"contractions", f"{product}: left factor"},
+        "multiplicity": {"lookup multiplicities"},
+        "initial": {"contractions", "weights"},
+        "final": {"weights"},
+        ("data", 0): {"contractions", product},
+        ("data", 1): {"contractions"},
+    }
+    gated = {circuit.nodes[i].inputs[1] for i in circuit.of("gate")}
+    ends = [(role, p) for role in ("initial", "final") for p in range(len(run.initial))]
+    keys = [key for key in Liar(run).witness.tensors if key[0] != "limb" or key[2]] + ends + [("data", 0, 0), ("data", 0, 1)]
+    for number, key in enumerate(keys):
+        liar = Liar(run)
+        honest = liar._committed
+
+        def committed(asked, key=key, honest=honest, rng=np.random.default_rng(number)):  # noqa: B008
+            values = honest(asked)
+            if asked == key:
+                values = values.copy()
+                cell = rng.integers(values.size) if key[0] != "data" else run.indices[0, 0] * values[0].size
+                values.reshape(-1)[cell] = (int(values.reshape(-1)[cell]) + 1) % P
+            return values
+
+        liar._committed = committed
+        kind = (key[0], key[1] in gated) if key[0] == "quotient" else (key[0], key[2]) if key[0] == "data" else key[0]
+        assert liar.broken() == expected[kind], key
 
 
 # ---- the commitment itself --------------------------------------------------------------------------------------

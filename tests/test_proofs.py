@@ -5,9 +5,11 @@ import json
 
 import numpy as np
 import pytest
+from harness import BITS, SMALL, mlp_params, prove_small, verify_small
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from tiny import DIMS, TINY, chain, messages, next_run, tiny_run, words
 
 import zkjax
 import zkjax.keys
@@ -15,11 +17,8 @@ import zkjax.prover
 import zkjax.training
 import zkjax.verifier
 import zkjax.witness
-from harness import BITS, SMALL, mlp_params, prove_small, verify_small
-from tiny import DIMS, TINY, chain, messages, next_run, tiny_run, words
 from zkjax import field
 from zkjax.transcript import Reader, Writer
-
 
 OTHER_CHALLENGES = "Merkle path"  # what fails where only the transcript differs: other columns are asked for
 
@@ -337,9 +336,11 @@ def test_a_chain_keeps_its_weights():
     ]
     for change in changes:
         assert "weights" in refused("chain", circuit, [a, with_statement(b, **change)])
-    fresh = zkjax.train(circuit, mlp_params(DIMS), runs[0].data, steps=2, seed=1, shard_size=5, openings=4)  # the same weights, committed again
-    fresh = dataclasses.replace(fresh, chain=runs[0].chain, first_step=2, coarse_shifts=None, initial=runs[0].final, initial_bound=runs[0].final_bound)
-    fresh = dataclasses.replace(fresh, final=runs[1].final, kept=runs[1].kept)
+    again = zkjax.train(circuit, mlp_params(DIMS), runs[0].data, steps=2, seed=1, shard_size=5, openings=4)
+    changes = {
+        name: getattr(runs[1], name) for name in ("chain", "first_step", "coarse_shifts", "initial", "initial_bound", "final", "kept")
+    }
+    fresh = dataclasses.replace(again, **changes)  # the same weights, committed with other keys
     proof = prove_small(circuit, fresh)
     verify_small(circuit, proof, assume_bound=True)
     assert "weights" in refused("chain", circuit, [a, proof])
@@ -409,7 +410,8 @@ def test_bounds_one_unit_beyond_the_limit(parameter):
 
     limit = largest(lambda v: within(circuit, bound(v), s.steps), 0, 2**63)
     final = circuit.bounds(bound(limit), s.steps).final
-    refused(OTHER_CHALLENGES, circuit, with_statement(proof, initial_bound=bound(limit), final_bound=final))  # the bounds themselves are fine
+    # at the limit the bounds are fine, and only the transcript differs
+    refused(OTHER_CHALLENGES, circuit, with_statement(proof, initial_bound=bound(limit), final_bound=final))
     beyond = tuple(b + (p == parameter) for p, b in enumerate(final))
     message = refused("bounds", circuit, with_statement(proof, initial_bound=bound(limit + 1), final_bound=beyond))
     assert "2^6" in message and "steps" in message

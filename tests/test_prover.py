@@ -1,9 +1,9 @@
 """Planning of proofs: memory, geometry, progress."""
 
 import pytest
+from harness import mlp_run, prove_small
 
 import zkjax
-from harness import mlp_run, prove_small
 from zkjax import prover
 
 

@@ -1,4 +1,4 @@
-"""The shape of an argument: how many sumchecks, cells and lookups there are does not depend on what the layers are, and T and L only enter sizes."""
+"""The shape of an argument: depth and length enter its sizes, never the number of its sumchecks or what it commits to."""
 
 import os
 import subprocess
@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-
-import zkjax
 from harness import prove_small, verify_small
 from tiny import TINY, messages, tiny_run
+
+import zkjax
 from zkjax.argument import argument
 from zkjax.gadgets import contraction, gate, membership
 from zkjax.hidden import Hidden
@@ -112,7 +112,12 @@ def test_three_sumchecks_whatever_the_depth_and_length(depth, steps):
             ("product_sumcheck", "weights"),
             ("gated_sumcheck", "gates"),
         ]
-        assert {label for label in labels if label.endswith(" round")} == {"lookup round", "contractions round", "weights round", "gates round"}
+        assert {label for label in labels if label.endswith(" round")} == {
+            "lookup round",
+            "contractions round",
+            "weights round",
+            "gates round",
+        }
         assert set(labels) == set(shape_of(2, 2)[1])
         outside = [name for name in constraints if name != "lookup layer"]
         assert outside == [name for name in shape_of(2, 2)[2] if name != "lookup layer"]
@@ -123,7 +128,9 @@ def test_scalars_outside_the_lookup_tree(depth, steps):
     calls, labels, _, counts, _ = shape_of(depth, steps)
     tree, contractions, weights, gates = (rounds for _, _, rounds in calls)
     assert labels["lookup root"] == 1 and labels["lookup round"] == tree * (tree - 1) and labels["lookup values"] == 4 * tree
-    assert labels["contractions round"] == 2 * contractions and labels["weights round"] == 2 * weights and labels["gates round"] == 3 * gates
+    assert (
+        labels["contractions round"] == 2 * contractions and labels["weights round"] == 2 * weights and labels["gates round"] == 3 * gates
+    )
     ends = ("contractions: linear terms", "weights: linear terms", "contractions values", "weights values", "gates: last product")
     assert [labels[name] for name in ends] == [1, 1, 2, 2, 2]
     assert counts.triples == 2 * tree + 3

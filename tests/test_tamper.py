@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from harness import prove_small, verify_small
+from tiny import chain, messages
 
 import zkjax
 import zkjax.verifier
-from harness import prove_small, verify_small
-from tiny import chain, messages
 from zkjax.errors import FormatError, VerificationError
 from zkjax.field import P
 from zkjax.proof import MAGIC, VERSION

@@ -237,8 +237,8 @@ def test_batch_sizes(batch):
 
 P = normal(5, 3)
 REFUSED = {
-    "maximum": (lambda p, x, y: jnp.sum((jnp.maximum(x @ p, 0) - y) ** 2), r"'max'.*test_trace\.py:\d+.*jax\.nn\.relu"),
-    "tanh": (lambda p, x, y: jnp.sum((jnp.tanh(x @ p) - y) ** 2), r"'tanh'.*test_trace\.py:\d+.*ReLU"),
+    "maximum": (lambda p, x, y: jnp.sum((jnp.maximum(x @ p, 0) - y) ** 2), r"'max'.*test_tracing\.py:\d+.*jax\.nn\.relu"),
+    "tanh": (lambda p, x, y: jnp.sum((jnp.tanh(x @ p) - y) ** 2), r"'tanh'.*test_tracing\.py:\d+.*ReLU"),
     "softmax": (lambda p, x, y: optax.losses.softmax_cross_entropy(x @ p, y).mean(), "'reduce_max'.*ReLU"),
     "division": (lambda p, x, y: jnp.sum(y / (x @ p)), "'div'.*constants only"),
     "absolute": (lambda p, x, y: jnp.sum(jnp.abs(x @ p - y)), "'abs'|'sign'"),
@@ -265,7 +265,7 @@ def test_location_is_the_users_line():
         return jnp.sum(jnp.exp(h))  # this line
 
     line = loss.__code__.co_firstlineno + 2
-    with pytest.raises(UnsupportedOperationError, match=rf"'exp' on shapes \[\(4, 3\)\] at .*test_trace\.py:{line}"):
+    with pytest.raises(UnsupportedOperationError, match=rf"'exp' on shapes \[\(4, 3\)\] at .*test_tracing\.py:{line}"):
         trace(loss, optax.sgd(1 / 8), P, batch=(X, Y))
 
 

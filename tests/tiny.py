@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 import optax
+from harness import data_for, make_run, mlp_loss, mlp_params, prove_small, verify_small
 
 import zkjax
 import zkjax.verifier
-from harness import data_for, make_run, mlp_loss, mlp_params, prove_small, verify_small
 from zkjax.transcript import Reader
 
 TINY = zkjax.Precision(activation_scale=4, activation_bits=7, gradient_scale=5, gradient_bits=8, data_bits=(7, 7), table_bits=9)

@@ -16,7 +16,7 @@ from .statement import Statement
 
 MAGIC = b"zkjaxprf"
 VERSION = 1
-MAX_STATEMENT = 2**24
+MAX_STATEMENT = 2**21  # bytes
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Saved runs: everything a trainer needs to prove a run or go on from it, in a private directory.
 
     run.json        step, seed, bounds, losses, and the secret seeds of all commitments
-    weights-N.npz   integers of the first and last parameters; N is the run's first step
+    weights-H.npz   integers of the first and last parameters; H is their hash
     data-H.npz      the dataset's integers; H is their hash
-    circuit.json    the circuit
+    circuit-H.json  the circuit; H is the beginning of its digest
     openings.json   how often each commitment was opened (``openings.py``)
 
 ``run.json`` is replaced last and atomically, so that a kill at any moment leaves the old run or the new one. Whoever reads
@@ -39,13 +39,14 @@ def save(run, directory) -> None:
     _write(directory / "PRIVATE.txt", WARNING.encode())
     run.chain.openings.bind(directory)
     data = {f"data{k}": _smallest(x) for k, x in enumerate(run.data.arrays)}
-    data_name = f"data-{_hash(data)}.npz"
-    if not (directory / data_name).exists():
-        _write_arrays(directory / data_name, data)
-    weights_name = f"weights-{run.first_step}.npz"
     ends = (("initial", run.initial), ("final", run.final))
-    _write_arrays(directory / weights_name, {f"{role}{p}": x for role, arrays in ends for p, x in enumerate(arrays)})
-    _write(directory / "circuit.json", json.dumps(run.circuit.to_json(), indent=1).encode())
+    weights = {f"{role}{p}": x for role, arrays in ends for p, x in enumerate(arrays)}
+    data_name, weights_name = f"data-{_hash(data)}.npz", f"weights-{_hash(weights)}.npz"
+    for name, arrays in ((data_name, data), (weights_name, weights)):  # named by content: no file of the old run is overwritten
+        if not (directory / name).exists():
+            _write_arrays(directory / name, arrays)
+    circuit_name = _circuit_name(run.circuit.digest().hex())
+    _write(directory / circuit_name, json.dumps(run.circuit.to_json(), indent=1).encode())
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -68,8 +69,8 @@ def save(run, directory) -> None:
         },
     }
     _write(directory / "run.json", json.dumps(content, indent=1).encode())
-    for old in [*directory.glob("weights-*.npz"), *directory.glob("data-*.npz")]:
-        if old.name not in (data_name, weights_name):
+    for old in [*directory.glob("weights-*.npz"), *directory.glob("data-*.npz"), *directory.glob("circuit-*.json")]:
+        if old.name not in (data_name, weights_name, circuit_name):
             old.unlink()
 
 
@@ -97,9 +98,9 @@ def load(run_class, dataset_class, directory):
 
 
 def _restore(run_class, dataset_class, directory: Path, content: dict):
-    circuit = Circuit.load(directory / "circuit.json")
+    circuit = Circuit.load(directory / _circuit_name(content["circuit"]))
     if circuit.digest().hex() != content["circuit"]:
-        raise RunError(f"{directory}: circuit.json is not the circuit of this run")
+        raise RunError(f"{directory}: {_circuit_name(content['circuit'])} is not the circuit of this run")
     for name in ("data", "weights"):
         if not re.fullmatch(rf"{name}-[0-9a-f]+\.npz", content[name]):
             raise ValueError(f"{name} is {content[name]!r}")
@@ -107,6 +108,8 @@ def _restore(run_class, dataset_class, directory: Path, content: dict):
     if content["data"] != f"data-{_hash(data)}.npz":
         raise RunError(f"{directory}/{content['data']}: the data was altered")
     weights = _read_arrays(directory / content["weights"])
+    if content["weights"] != f"weights-{_hash(weights)}.npz":
+        raise RunError(f"{directory}/{content['weights']}: the weights were altered")
     ends = [tuple(weights[f"{role}{p}"] for p in range(len(circuit.parameters))) for role in ("initial", "final")]
     shapes = [p.shape for p in circuit.parameters]
     if any([x.shape for x in arrays] != shapes or any(x.dtype != np.int64 for x in arrays) for arrays in ends):
@@ -169,6 +172,10 @@ def _hash(arrays: dict) -> str:
     return state.hexdigest()[:32]
 
 
+def _circuit_name(digest: str) -> str:
+    return f"circuit-{digest[:32]}.json"
+
+
 def _key_json(key: Key) -> dict:
     return {"seed": key.seed.hex(), "name": key.name}
 
@@ -178,11 +185,6 @@ def _key(data: dict) -> Key:
     if len(seed) != 32 or not isinstance(data["name"], str):
         raise ValueError("a key needs a seed of 32 bytes and a name")
     return Key(seed, data["name"])
-
-
-def _read_arrays(path: Path) -> dict:
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
 
 
 def _write_arrays(path: Path, arrays: dict):

@@ -182,18 +182,22 @@ class Run:
 
     def _recipe(self) -> tuple:
         """What a run's tensors follow from: a run that was altered has to recompute them."""
-        return id(self.circuit), id(self.data), id(self.initial), self.first_step, self.steps, self.seed, self.shard_size
+        return (
+            self.circuit, self.data, self.initial, self.final, self.loss_integers, self.first_step, self.steps, self.seed, self.shard_size
+        )
 
     def witness(self) -> "Witness":
         """What a proof of this run commits to, kept from training or recomputed.
 
         Raises RunError if the recomputed steps do not end in ``final``.
         """
-        if self.kept is not None and self.kept[0] == self._recipe():
+        if self.kept is not None and all(a is b for a, b in zip(self.kept[0], self._recipe(), strict=True)):
             kept = self.kept[1]
         else:
             limbs = _limbs(self.circuit, self.initial_bound, self.steps, self.first_step)
-            final, _, _, kept = _steps(self.circuit, limbs, self.initial, self.data, self.indices, self.first_step, True, None)
+            final, losses, _, kept = _steps(self.circuit, limbs, self.initial, self.data, self.indices, self.first_step, True, None)
+            if losses != self.loss_integers:
+                raise RunError("the recomputed steps have other losses than the run: it was altered or belongs to other data")
             if not all(np.array_equal(x, y) for x, y in zip(final, self.final, strict=True)):
                 raise RunError("the recomputed steps do not end in the run's final parameters: it was altered or belongs to other data")
         values: dict = {}
@@ -229,6 +233,8 @@ def train(
     """
     if steps < 1:
         raise DataError(f"steps is {steps}; train at least one")
+    if openings < 1:
+        raise DataError(f"openings is {openings}; a dataset that is never opened proves nothing")
     if isinstance(params, Run):
         start = _continued(circuit, params, data, seed, shard_size)
     else:

@@ -10,7 +10,7 @@ from .claims import Term, merge_terms, weight_evaluation
 from .commitment.commit import Commitment, stack
 from .commitment.dataset import root_from_path
 from .commitment.opening import verify_claim
-from .errors import ConfigurationError, DataError, PrecisionError, VerificationError
+from .errors import ConfigurationError, DataError, FormatError, PrecisionError, VerificationError
 from .extension import ONE, Ext
 from .hidden import Hidden, mask_component_vector
 from .layout import Layout
@@ -83,6 +83,8 @@ def _check_pins(statements: list[Statement], dataset, initial, seed, steps) -> N
     if seed is not None and first.seed != seed:
         raise VerificationError("pinned seed", f"the proof's schedule has seed {first.seed}, not {seed}")
     shown = first.first_step, last.first_step + last.steps
+    if steps is not None and (not isinstance(steps, (tuple, list)) or len(steps) != 2):
+        raise ConfigurationError(f"steps is {steps!r}; give the range (first, end), end excluded")
     if steps is not None and shown != tuple(steps):
         raise VerificationError("pinned steps", f"the proof covers steps {shown[0]}:{shown[1]}, not {steps[0]}:{steps[1]}")
 
@@ -210,6 +212,10 @@ def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> 
     plan = make_plan(circuit, statement)
     check_commitments(plan, statement)
     geometry = statement.geometry
+    rows = sum(c.rows for c in statement.commitments()) + row_count(Layout(plan.advice), geometry.row)
+    least = 8 * rows * max(1, geometry.queries // 4)  # of the columns alone, with a probability that needs no thought
+    if len(proof.body) < least:
+        raise FormatError(f"proof body has {len(proof.body)} bytes; a statement of this size needs more than {least}")
     stream = Reader(start_transcript(statement), proof.body)
     root = stream.raw("trace root", 32)
     hidden = Hidden(stream)

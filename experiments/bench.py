@@ -1,0 +1,614 @@
+"""Measure what proving costs: train, prove and verify two consecutive chunks, and compare with the same net's float32 step.
+
+    python experiments/bench.py --config tiny|digits|small|headline|wide [--steps T] [--json FILE] [--compare FILE]
+    python experiments/bench.py --widths 3072,1024x8,10 --batch 64 --steps 16
+
+An MLP with ReLU, mean squared error and SGD is trained on random real-valued data in exact integers. The first chunk of the chain
+range-checks its weights, the second relies on the bound that the first one has shown; both are proven in zero knowledge, and
+verified by the command line in processes of their own. A first chain is cold: it compiles. Then ``--repeat`` more are
+measured, and figures are medians. The native step runs in a process of its own before, between and after the proofs, so that
+other load on the machine meets both. Nothing is left out: preparing the witness, commitments (to the dataset, to the weights
+at both ends), the argument, the opening and all pads count as proving; a proof's bytes are those of its file.
+
+Time per step is amortised: one range check for as many steps as the circuit's bounds then allow. Memory, bytes and
+verification are those of the worse chunk. ``--sequential`` measures the same circuit without aggregation, see ``sequential.py``.
+"""
+
+import argparse
+import gc
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from common import Finished, Stopwatch, columns, environment, peak_memory, reset_peak_memory, run_process, write_json
+
+RATE = 1 / 128
+OPENINGS = 8  # of each shard of the dataset; what zkjax.train sets aside if nothing else is asked for
+MANY = 2**40  # steps: "as good as never"
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is measured. widths: of the layers, input and output included; steps: of one proof.
+
+    range_check: measure the chain's first chunk too, whose proof range-checks the weights.
+    """
+
+    name: str
+    widths: tuple[int, ...]
+    batch: int
+    steps: int
+    range_check: bool = True
+
+    @property
+    def samples(self) -> int:
+        """Enough for two chunks, each of which reads a shard of its own."""
+        return 2 * self.steps * self.batch
+
+
+CONFIGS = {
+    "tiny": Config("tiny", (8, 6, 3), 4, 2),
+    "digits": Config("digits", (64, 48, 32, 10), 32, 15),
+    "small": Config("small", (64, 64, 10), 16, 64),
+    "headline": Config("headline", (3072, *(1024,) * 8, 10), 64, 16),
+    # 200 M parameters. The range check's lookup tree over all of them would not fit the memory that is allowed.
+    "wide": Config("wide", (3072, *(3552,) * 16, 10), 64, 4, range_check=False),
+}
+
+
+def parse_widths(text: str) -> tuple[int, ...]:
+    """ "3072,1024x8,10" is 3072, eight times 1024, and 10."""
+    widths: list[int] = []
+    for part in text.split(","):
+        width, _, count = part.partition("x")
+        widths += [int(width)] * int(count or 1)
+    if len(widths) < 2 or min(widths) < 1:
+        raise ValueError(f"{text!r} is not a list of at least two layer widths")
+    return tuple(widths)
+
+
+# ---- the net ----------------------------------------------------------------------------------------------------
+
+
+def initial_params(config: Config):
+    """He-like initial weights, zero biases; the same at every call."""
+    rng = np.random.default_rng(0)
+    return [
+        {"w": rng.standard_normal((a, b), dtype=np.float32) * np.float32(a**-0.5), "b": np.zeros(b, dtype=np.float32)}
+        for a, b in zip(config.widths, config.widths[1:])
+    ]
+
+
+def draw_data(config: Config):
+    """Uniform inputs in [-1, 1), random one-hot targets."""
+    rng = np.random.default_rng(1)
+    x = rng.uniform(-1, 1, size=(config.samples, config.widths[0])).astype(np.float32)
+    return x, np.eye(config.widths[-1], dtype=np.float32)[rng.integers(0, config.widths[-1], config.samples)]
+
+
+def loss(params, x, y):
+    import jax
+    import jax.numpy as jnp
+
+    for i, layer in enumerate(params):
+        x = x @ layer["w"] + layer["b"]
+        x = jax.nn.relu(x) if i < len(params) - 1 else x
+    return 0.5 * jnp.mean(jnp.sum((x - y) ** 2, axis=-1))
+
+
+def native_steps(config: Config) -> list[float]:
+    """Seconds of each of several warm steps in float32: jitted, with the parameters' buffers reused."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    optimizer = optax.sgd(RATE)
+
+    def step(params, state, x, y):
+        value, gradient = jax.value_and_grad(loss)(params, x, y)
+        updates, state = optimizer.update(gradient, state)
+        return optax.apply_updates(params, updates), state, value
+
+    params = jax.tree.map(jnp.asarray, initial_params(config))
+    state, step = optimizer.init(params), jax.jit(step, donate_argnums=0)
+    x, y = (jnp.asarray(a[: config.batch]) for a in draw_data(config))
+    seconds, started = [], time.perf_counter()
+    while len(seconds) < 8 or (len(seconds) < 1000 and time.perf_counter() - started < 2):
+        before = time.perf_counter()
+        params, state, _ = jax.block_until_ready(step(params, state, x, y))
+        seconds.append(time.perf_counter() - before)
+    return seconds[3:]
+
+
+class Native:
+    """The native step, measured in fresh processes at several moments of a benchmark."""
+
+    def __init__(self, config: Config):
+        self.seconds: list[list[float]] = []
+        self._command = [sys.executable, __file__, "--native", json.dumps(asdict(config))]
+
+    def measure(self) -> None:
+        done = run_process(self._command)
+        if done.status:
+            raise SystemExit(f"{done.errors}\nerror: the native step failed")
+        self.seconds.append(json.loads(done.output))
+
+    def figures(self) -> dict:
+        """The median of the processes' medians: each moment counts alike, however many steps it took."""
+        medians = [statistics.median(part) for part in self.seconds]
+        return {"median": statistics.median(medians), "fastest": min(map(min, self.seconds)), "medians": medians}
+
+
+# ---- proving ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def timed_commitments():
+    """Seconds of each commitment that the prover makes, by what it holds: a dict that fills up."""
+    from zkjax import prover
+
+    seconds: dict[str, float] = {}
+    original = prover.commit
+
+    def timed(rows, *, kind, **options):
+        started = time.perf_counter()
+        committed = original(rows, kind=kind, **options)
+        seconds[kind] = seconds.get(kind, 0.0) + time.perf_counter() - started
+        return committed
+
+    prover.commit = timed
+    try:
+        yield seconds
+    finally:
+        prover.commit = original
+
+
+class Aggregated:
+    """zkjax as it is; ``sequential.Sequential`` has the same methods."""
+
+    aggregated = True
+
+    @staticmethod
+    def steps(config: Config) -> int:
+        """Training steps in one proof."""
+        return config.steps
+
+    @staticmethod
+    def prove(circuit, run, watch):
+        import zkjax
+
+        return zkjax.prove(circuit, run, progress=watch)
+
+    @staticmethod
+    def verify_command(files: list[Path], circuit: Path, proofs: list) -> list[str]:
+        """What verifies files in a process of its own, with everything pinned that a verifier may know."""
+        first, last = proofs[0].statement, proofs[-1].statement
+        command = [sys.executable, "-m", "zkjax", "verify", *map(str, files), "--circuit", str(circuit), "--json"]
+        command += ["--dataset", first.dataset.hex(), "--initial", first.initial_weights.hex(), "--seed", str(first.seed)]
+        command += ["--steps", f"{first.first_step}:{last.first_step + last.steps}"]
+        return command + ["--assume-bound"] * first.assumed
+
+
+class Peaks:
+    """Peak memory by phase: ``next(name)`` ends one phase and starts another. Empty where the system does not tell."""
+
+    def __init__(self):
+        self.bytes: dict[str, int] = {}
+        self._name = None
+
+    def next(self, name: str | None) -> None:
+        peak = peak_memory()
+        if self._name is not None and peak is not None:
+            self.bytes[self._name] = max(peak, self.bytes.get(self._name, 0))
+        self._name = name
+        reset_peak_memory()
+
+
+def prove_chunk(system, circuit, train) -> tuple[dict, object, object]:
+    """Train and prove one chunk. train: makes the run. Returns the measurements, the run and the proof."""
+    gc.collect()
+    peaks = Peaks()
+    peaks.next("training")
+    load = os.getloadavg()[0]
+    started = time.perf_counter()
+    run = train()
+    trained = time.perf_counter()
+    watch, cpu = Stopwatch(lambda phase: peaks.next(None if phase == "done" else phase)), time.process_time()
+    with timed_commitments() as commitments:
+        proof = system.prove(circuit, run, watch)
+    proven = time.perf_counter()
+    figures = {
+        "steps": run.steps,
+        "range_checked": run.coarse_shifts is not None,
+        "train_seconds": trained - started,
+        "prove_seconds": proven - trained,
+        "prove_cpu_seconds": time.process_time() - cpu,
+        "phases": watch.seconds,
+        "commitments": commitments,
+        "proof_bytes": proof.nbytes,
+        "security_bits": proof.security.bits,
+        "peak_rss_bytes": max(peaks.bytes.values(), default=None),
+        "peak_rss_bytes_by_phase": peaks.bytes,
+        "load_average": load,
+    }
+    return figures, run, proof
+
+
+class Verifier:
+    """Verifies files in processes of their own."""
+
+    def __init__(self, system, circuit, directory: Path):
+        self._system, self._directory = system, directory
+        self._circuit = directory / "circuit.json"
+        circuit.save(self._circuit)
+
+    def __call__(self, proofs: list) -> Finished:
+        """Verify a chain of proofs. SystemExit if they are refused."""
+        files = [self._directory / f"{number}.proof" for number in range(len(proofs))]
+        for file, proof in zip(files, proofs, strict=True):
+            proof.save(file)
+        done = run_process(self._system.verify_command(files, self._circuit, proofs))
+        if done.status or not json.loads(done.output)["valid"]:
+            raise SystemExit(f"{done.errors}\nerror: the verifier refused a proof with exit status {done.status}")
+        return done
+
+    def measure(self, proof, figures: dict) -> None:
+        """Verify one proof alone; notes seconds of the whole process, of the verifier, and its memory."""
+        done = self([proof])
+        figures["verify_seconds"] = done.seconds
+        figures["verifier_seconds"] = json.loads(done.output)["seconds"]
+        figures["verify_peak_rss_bytes"] = done.peak_memory
+
+
+def steps_until_range_check(circuit, run, final_bound) -> int:
+    """How many steps a chain that starts like ``run`` may have: chunk after chunk relies on the bound before it.
+
+    run: its first chunk. final_bound: after it. Bounds grow by the same amount in every chunk.
+    """
+    from zkjax import PrecisionError
+
+    growth = [after - before for after, before in zip(final_bound, run.initial_bound, strict=True)]
+
+    def allowed(chunks: int) -> bool:
+        start = tuple(b + (chunks - 1) * g for b, g in zip(run.initial_bound, growth, strict=True))
+        try:
+            circuit.bounds(start, run.steps, run.first_step)
+        except PrecisionError:
+            return False
+        return True
+
+    low, high = 1, 2
+    while allowed(high) and high * run.steps < MANY:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if allowed(middle) else (low, middle)
+    return low * run.steps
+
+
+def median_of(measurements: list):
+    """Medians of trees of numbers; what is missing from some trees counts as 0 there."""
+    first = measurements[0]
+    if isinstance(first, dict):
+        return {key: median_of([m.get(key, 0.0) for m in measurements]) for key in dict.fromkeys(k for m in measurements for k in m)}
+    return first if isinstance(first, bool) or first is None else type(first)(statistics.median(measurements))
+
+
+def worst_of(measurements: list[dict], name: str):
+    """The largest of a figure; None if it is not known."""
+    values = [m[name] for m in measurements if m[name] is not None]
+    return max(values) if values else None
+
+
+def measure(config: Config, repeat: int, system=Aggregated, say=print) -> dict:
+    """All figures of one way to prove."""
+    import jax
+    import optax
+
+    import zkjax
+
+    native = Native(config)
+    native.measure()
+    jax.config.update("jax_enable_compilation_cache", False)  # what is cold is to be cold
+    reset_peak_memory()
+    batch = tuple(x[: config.batch] for x in draw_data(config))
+    started = time.perf_counter()
+    circuit = zkjax.trace(loss, optax.sgd(RATE), initial_params(config), batch=batch, chunk=config.steps)
+    data = zkjax.Dataset.of(circuit, draw_data(config))
+    steps = system.steps(config)
+    counts = circuit.counts(steps, range_check=config.range_check)
+    say(
+        f"{config.name}: {'-'.join(map(str, config.widths))}, batch {config.batch}, {steps} step{'s' * (steps > 1)} in a proof; "
+        f"{counts.parameters:,} parameters, {counts.cells:,} committed cells, {counts.lookups:,} lookups; "
+        f"traced in {time.perf_counter() - started:.1f} s"
+    )
+    for note in circuit.notes:
+        say(f"note: {note}")
+    if not config.range_check:
+        say("The first chunk is trained but not proven: these are proofs without a range check of the weights (--no-range-check).")
+
+    def begin():
+        options = {"seed": 0, "shard_size": steps * config.batch, "openings": max(OPENINGS, repeat + 2)}
+        return zkjax.train(circuit, initial_params(config), data, steps=steps, **options)
+
+    def proven(kind: str, temperature: str, train):
+        figures, run, proof = prove_chunk(system, circuit, train)
+        phases = ", ".join(f"{name} {seconds:.2f}" for name, seconds in figures["phases"].items())
+        say(
+            f"{kind} chunk, {temperature}: train {seconds_text(figures['train_seconds'])}, prove {seconds_text(figures['prove_seconds'])} "
+            f"({phases}), {bytes_text(figures['proof_bytes'])}, peak {bytes_text(figures['peak_rss_bytes'])}, "
+            f"load {figures['load_average']:.1f}"
+        )
+        return figures, run, proof
+
+    setup_peak = peak_memory()
+    cold: dict[str, dict] = {}
+    warm: dict[str, list[dict]] = {"first": [], "later": []} if config.range_check else {"later": []}
+    run, distance = None, None
+    with tempfile.TemporaryDirectory() as directory:
+        verifier = Verifier(system, circuit, Path(directory))
+        for number in range(1 + repeat):
+            temperature, proofs = ("warm" if number else "cold"), {}
+            if config.range_check:
+                run, found = None, {}  # a fresh chain; the last one's commitments are freed before this one's are made
+                found["first"], run, proofs["first"] = proven("first", temperature, begin)
+            else:
+                found, run = {}, begin() if run is None else run
+            distance = distance or steps_until_range_check(circuit, run, run.final_bound)
+            go_on = partial(zkjax.train, circuit, run, None, steps=steps)
+            run = None
+            found["later"], run, proofs["later"] = proven("later", temperature, go_on)
+            for kind, figures in found.items():
+                verifier.measure(proofs[kind], figures)
+                if number:
+                    warm[kind].append(figures)
+                else:
+                    cold[kind] = figures
+            if config.range_check:
+                chain = verifier(list(proofs.values()))
+            native.measure()
+    chunks = {kind: median_of(measurements) for kind, measurements in warm.items()}
+    for kind, chunk in chunks.items():  # worst cases, cold ones included
+        for name in ("proof_bytes", "peak_rss_bytes", "verify_peak_rss_bytes"):
+            chunk[name] = worst_of([cold[kind], *warm[kind]], name)
+        chunk["security_bits"] = min(m["security_bits"] for m in [cold[kind], *warm[kind]])
+    result = summary(config, steps, counts.parameters, native.figures(), chunks, distance)
+    result |= {
+        "repeat": repeat,
+        "aggregated": system.aggregated,
+        "circuit": circuit.digest().hex(),
+        "cold_seconds": max(cold[kind]["prove_seconds"] - chunks[kind]["prove_seconds"] for kind in list(cold)[:1]),
+        "cold_seconds_of_later_chunk": cold["later"]["prove_seconds"] - chunks["later"]["prove_seconds"],
+        "cold_training_seconds": cold[next(iter(cold))]["train_seconds"] - chunks[next(iter(chunks))]["train_seconds"],
+        "setup_peak_rss_bytes": setup_peak,
+        "verify_chain_seconds": chain.seconds if config.range_check else None,
+        "cold": cold,
+        "warm": warm,
+    }
+    result["peak_rss_bytes"] = max(filter(None, [setup_peak, result["peak_rss_bytes"]]), default=None)
+    return result
+
+
+def summary(config: Config, steps: int, parameters: int, native: dict, chunks: dict[str, dict], distance: int) -> dict:
+    """The figures that bars are set for. chunks: medians of "first" (if measured) and "later"."""
+
+    def amortised(get) -> float:
+        later = get(chunks["later"]) / steps
+        if "first" not in chunks:
+            return later
+        return later + (get(chunks["first"]) / steps - later) * steps / distance
+
+    train, prove = (amortised(lambda c, name=name: c[name]) for name in ("train_seconds", "prove_seconds"))
+    names = ("proof_bytes", "verify_seconds", "verifier_seconds", "peak_rss_bytes")
+    worst = {name: worst_of(list(chunks.values()), name) for name in names}
+    for chunk in chunks.values():
+        chunk["overhead"] = (chunk["train_seconds"] + chunk["prove_seconds"]) / steps / native["median"]
+    return {
+        "config": config.name,
+        "widths": list(config.widths),
+        "batch": config.batch,
+        "parameters": parameters,
+        "steps": steps,
+        "steps_until_range_check": distance,
+        "range_check_measured": "first" in chunks,
+        "native_step_seconds": native["median"],
+        "native": native,
+        "train_seconds_per_step": train,
+        "commit_seconds_per_step": amortised(lambda c: c["phases"]["commitments"]),
+        "prove_seconds_per_step": prove,
+        "overhead": (train + prove) / native["median"],
+        **worst,
+        "proof_bytes_per_step": worst["proof_bytes"] / steps,
+        "security_bits": min(c["security_bits"] for c in chunks.values()),
+        "zero_knowledge": True,
+        "chunks": chunks,
+    }
+
+
+# ---- reports ----------------------------------------------------------------------------------------------------
+
+
+def seconds_text(value) -> str:
+    return "-" if value is None else f"{value:.2f} s" if value >= 1 else f"{1000 * value:.3g} ms"
+
+
+def bytes_text(value) -> str:
+    if value is None:
+        return "-"
+    return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{value / 1e6:.0f} MB" if value >= 1e7 else f"{value / 1e3:.1f} kB"
+
+
+def report(result: dict) -> str:
+    """The figures for people."""
+    chunks, steps = result["chunks"], result["steps"]
+    rows = [("medians of warm proofs", *chunks)]
+    rows.append(("  steps", *(str(c["steps"]) for c in chunks.values())))
+    rows.append(("  range check of the weights", *("yes" if c["range_checked"] else "no" for c in chunks.values())))
+
+    def line(name, text, get):
+        rows.append((name, *(text(get(c)) for c in chunks.values())))
+
+    line("  exact training, a step", seconds_text, lambda c: c["train_seconds"] / steps)
+    line("  proving, a step", seconds_text, lambda c: c["prove_seconds"] / steps)
+    line("  (train + prove) / native", "{:.1f} x".format, lambda c: c["overhead"])
+    line("  proving, the chunk", seconds_text, lambda c: c["prove_seconds"])
+    line("  the same, CPU time", seconds_text, lambda c: c["prove_cpu_seconds"])
+    for phase in next(iter(chunks.values()))["phases"]:
+        line(f"    {phase}", seconds_text, lambda c: c["phases"][phase])  # noqa: B023
+        if phase == "commitments":
+            kinds = list(dict.fromkeys(kind for c in chunks.values() for kind in c["commitments"]))
+            for kind in kinds:
+                line(f"      of {kind}", seconds_text, lambda c: c["commitments"].get(kind))  # noqa: B023
+    line("  proof", bytes_text, lambda c: c["proof_bytes"])
+    line("  verifying, whole process", seconds_text, lambda c: c["verify_seconds"])
+    line("  verifying, the verifier's own time", seconds_text, lambda c: c["verifier_seconds"])
+    line("  verifying, peak memory", bytes_text, lambda c: c["verify_peak_rss_bytes"])
+    line("  training and proving, peak memory", bytes_text, lambda c: c["peak_rss_bytes"])
+    for phase in next(iter(chunks.values()))["peak_rss_bytes_by_phase"]:
+        line(f"    {phase}", bytes_text, lambda c: c["peak_rss_bytes_by_phase"][phase])  # noqa: B023
+    line("  proven security", "{:.1f} bits".format, lambda c: c["security_bits"])
+    between = result["steps_until_range_check"]
+    reach = "more than 2^39 steps" if between >= MANY // 2 else f"{between:,} steps"
+    native = result["native"]
+    facts = [
+        ("parameters", f"{result['parameters']:,}"),
+        ("native float32 step: median, fastest", f"{seconds_text(native['median'])}, {seconds_text(native['fastest'])}"),
+        ("  medians of its processes", ", ".join(map(seconds_text, native["medians"]))),
+        ("one range check of the weights lasts for", reach),
+        ("exact training, a step, amortised", seconds_text(result["train_seconds_per_step"])),
+        ("commitments, a step, amortised", seconds_text(result["commit_seconds_per_step"])),
+        ("proving, a step, amortised (commitments included)", seconds_text(result["prove_seconds_per_step"])),
+        ("overhead: (train + prove) / native", f"{result['overhead']:.1f} x"),
+        ("verifying, whole process, worse chunk", seconds_text(result["verify_seconds"])),
+        ("proof, worse chunk", bytes_text(result["proof_bytes"])),
+        ("proof, worse chunk, a step", bytes_text(result["proof_bytes_per_step"])),
+        ("peak memory", bytes_text(result["peak_rss_bytes"])),
+        ("  before training: data, parameters, tracing", bytes_text(result["setup_peak_rss_bytes"])),
+        ("cold start, extra seconds of the first proof", seconds_text(result["cold_seconds"])),
+        ("proven security of one proof", f"{result['security_bits']:.1f} bits"),
+        ("zero knowledge", "yes" if result["zero_knowledge"] else "NO"),
+        ("load average of the machine, before and after", ", ".join(f"{load:.1f}" for load in result["load_average"])),
+    ]
+    notes = [*result["notes"]]
+    if not result["range_check_measured"]:
+        notes.append("Chunks without a range check only; figures per step are theirs.")
+    return "\n".join([columns(rows), "", columns(facts), *notes])
+
+
+COMPARED = (
+    ("native_step_seconds", seconds_text),
+    ("train_seconds_per_step", seconds_text),
+    ("commit_seconds_per_step", seconds_text),
+    ("prove_seconds_per_step", seconds_text),
+    ("overhead", "{:.1f} x".format),
+    ("verify_seconds", seconds_text),
+    ("proof_bytes", bytes_text),
+    ("proof_bytes_per_step", bytes_text),
+    ("peak_rss_bytes", bytes_text),
+    ("cold_seconds", seconds_text),
+    ("security_bits", "{:.1f}".format),
+)
+
+
+def comparison(before: dict, after: dict) -> str:
+    """The change against an earlier result: old, new, new over old."""
+    rows = [("", "before", "now", "ratio")]
+    for name, text in COMPARED:
+        a, b = before.get(name), after.get(name)
+        if a is not None and b is not None:
+            rows.append((name, text(a), text(b), f"{b / a:.3g}" if a > 0 else "-"))
+    for kind in set(before["chunks"]) & set(after["chunks"]):
+        for phase in after["chunks"][kind]["phases"]:
+            if phase in before["chunks"][kind]["phases"]:
+                a, b = (r["chunks"][kind]["phases"][phase] / r["steps"] for r in (before, after))
+                rows.append((f"{kind} chunk, a step: {phase}", seconds_text(a), seconds_text(b), f"{b / a:.3g}" if a > 0 else "-"))
+    lines = [f"before: {described(before)}", f"now:    {described(after)}"]
+    if before["circuit"] != after["circuit"]:
+        lines.append("The two are about different circuits.")
+    return "\n".join([*lines, columns(rows)])
+
+
+def described(result: dict) -> str:
+    """What a result is about."""
+    kind = "" if result["aggregated"] else ", without aggregation"
+    return f"{result['config']} {result['widths']}, batch {result['batch']}, {result['steps']} steps in a proof{kind}"
+
+
+def parse(arguments: list[str] | None):
+    """The command line: (namespace, config)."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--config", choices=CONFIGS, help="a named configuration (default: tiny, unless --widths is given)")
+    parser.add_argument("--widths", help="layer widths such as 3072,1024x8,10")
+    parser.add_argument("--batch", type=int, help="samples of a step")
+    parser.add_argument("--steps", type=int, help="training steps in one proof")
+    parser.add_argument("--no-range-check", action="store_true", help="train the first chunk without proving it: later chunks only")
+    parser.add_argument("--repeat", type=int, default=3, help="warm proofs of each kind (default %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="show the change against an earlier --json file")
+    parser.add_argument("--sequential", action="store_true", help="the baseline without aggregation, see sequential.py")
+    parser.add_argument("--keep-memory", action="store_true", help="keep freed memory in the process (kernels/memory.py)")
+    parser.add_argument("--native", help=argparse.SUPPRESS)
+    parsed = parser.parse_args(arguments)
+    config = CONFIGS[parsed.config or "tiny"]
+    if parsed.widths:
+        try:
+            config = replace(config, name=parsed.config or "free", widths=parse_widths(parsed.widths), batch=64, steps=16, range_check=True)
+        except ValueError as error:
+            parser.error(str(error))
+    changes = {name: value for name in ("batch", "steps") if (value := getattr(parsed, name)) is not None}
+    config = replace(config, **changes, range_check=config.range_check and not parsed.no_range_check)
+    if min(config.batch, config.steps, parsed.repeat) < 1:
+        parser.error("batch, steps and repeat are at least 1")
+    return parsed, config
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parsed, config = parse(arguments)
+    if parsed.native:
+        given = json.loads(parsed.native)
+        print(json.dumps(native_steps(Config(**given | {"widths": tuple(given["widths"])}))))
+        return 0
+    import zkjax
+
+    before = json.loads(parsed.compare.read_text(encoding="utf-8")) if parsed.compare else None
+    load, notes = os.getloadavg()[0], []
+    if load > 0.5:
+        notes.append(f"Other work was running when this began (load average {load:.1f}); times are not those of an idle machine.")
+    if parsed.keep_memory:
+        from zkjax.kernels.memory import keep_freed_memory
+
+        notes.append("Freed memory was kept by the process." if keep_freed_memory() else "Freed memory could not be kept on this system.")
+    try:
+        system = Aggregated()
+        if parsed.sequential:
+            from sequential import Sequential
+
+            system = Sequential()
+        result = measure(config, parsed.repeat, system)
+    except zkjax.ZkjaxError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    result["notes"] = result.get("notes", []) + notes
+    result["load_average"] = [load, os.getloadavg()[0]]
+    result["environment"] = environment()
+    print(f"\n{report(result)}")
+    place = result["environment"]
+    versions = ", ".join(f"{name} {version}" for name, version in place["versions"].items())
+    print(f"{place['machine']['processor']}, {place['machine']['cores']} cores, {place['machine']['memory'] / 2**30:.0f} GiB; {versions}")
+    if parsed.json:
+        write_json(parsed.json, result)
+    if before is not None:
+        print(f"\n{comparison(before, result)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1902 @@
+"""A second verifier, written from zkjax/PROTOCOL.md and not from the code: plain Python integers, no NumPy, no zkjax.
+
+Slow, and as close to the page as possible: the sections below are the page's sections, in its order. ``verify`` takes a
+circuit's JSON and the bytes of a proof file; ``verify_chain`` a list of files. Both raise ``Rejected`` or return what the
+ledger of section 19 says.
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import struct
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cache, lru_cache
+
+
+class Rejected(Exception):
+    """The proof, its statement or the circuit is refused; the message says why."""
+
+
+def require(condition, reason):
+    if not condition:
+        raise Rejected(reason)
+
+
+# ---- 2 field and bytes ------------------------------------------------------------------------------------------------
+
+P = 2**64 - 2**32 + 1
+
+
+class K:
+    """Section 2: c0 + c1 phi in F[phi]/(phi^2 - 7). Integers mix with it."""
+
+    __slots__ = ("c0", "c1")
+
+    def __init__(self, c0, c1=0):
+        self.c0, self.c1 = c0 % P, c1 % P
+
+    def __add__(self, other):
+        return K(self.c0 + other, self.c1) if isinstance(other, int) else K(self.c0 + other.c0, self.c1 + other.c1)
+
+    def __sub__(self, other):
+        return K(self.c0 - other, self.c1) if isinstance(other, int) else K(self.c0 - other.c0, self.c1 - other.c1)
+
+    def __rsub__(self, other):
+        return K(other - self.c0, -self.c1)
+
+    def __neg__(self):
+        return K(-self.c0, -self.c1)
+
+    def __mul__(self, other):
+        if isinstance(other, int):
+            return K(self.c0 * other, self.c1 * other)
+        return K(self.c0 * other.c0 + 7 * self.c1 * other.c1, self.c0 * other.c1 + self.c1 * other.c0)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __eq__(self, other):
+        return (self.c0, self.c1) == ((other % P, 0) if isinstance(other, int) else (other.c0, other.c1))
+
+    def __pow__(self, exponent):
+        result, square = ONE, self
+        while exponent:
+            result, square, exponent = result * square if exponent & 1 else result, square * square, exponent >> 1
+        return result
+
+    def inverse(self):
+        norm = pow(self.c0 * self.c0 - 7 * self.c1 * self.c1, -1, P)
+        return K(self.c0 * norm, -self.c1 * norm)
+
+    def __bytes__(self):
+        return struct.pack("<QQ", self.c0, self.c1)
+
+
+ZERO, ONE, PHI = K(0), K(1), K(0, 1)
+
+
+def root_of_unity(log_order):
+    """Section 2: omega_l."""
+    return pow(7, (P - 1) >> log_order, P)
+
+
+def bits(count):
+    """Section 1: variables of the smallest cube with ``count`` points."""
+    return (count - 1).bit_length()
+
+
+def eq_vector(point, length):
+    """Section 1: eq(point)[:length], variable 0 the most significant bit."""
+    entries = [ONE]
+    for r in point:
+        entries = [y for x in entries for y in (x - x * r, x * r)]
+    return entries[:length]
+
+
+def inner_product(a, b):
+    return sum((x * y for x, y in zip(a, b, strict=True)), ZERO)
+
+
+def outer_product(vectors):
+    """Row-major outer product of lists; [1] for none."""
+    result = [ONE]
+    for entries in vectors:
+        result = [a * b for a in result for b in entries]
+    return result
+
+
+def polynomial(coefficients, x):
+    result = ZERO
+    for c in reversed(coefficients):
+        result = result * x + c
+    return result
+
+
+# ---- 3 transcript -----------------------------------------------------------------------------------------------------
+
+
+def sha256(data):
+    return hashlib.sha256(data).digest()
+
+
+def u64(x):
+    return struct.pack("<Q", x)
+
+
+class Transcript:
+    """Section 3."""
+
+    def __init__(self):
+        self.state = sha256(b"zkjax transcript 1")
+
+    def absorb(self, label, data):
+        self.state = sha256(self.state + b"absorb" + struct.pack("<HQ", len(label), len(data)) + label.encode() + data)
+
+    def draw(self, label, size):
+        self.state = sha256(self.state + b"draw" + struct.pack("<HQ", len(label), size) + label.encode())
+        return b"".join(sha256(self.state + b"block" + u64(i)) for i in range(-(-size // 32)))[:size]
+
+    def elements(self, label, count):
+        raw = self.draw(label, 32 * count)
+        parts = [int.from_bytes(raw[i : i + 16], "little") for i in range(0, len(raw), 16)]
+        return [K(c0, c1) for c0, c1 in zip(parts[::2], parts[1::2])]
+
+    def element(self, label):
+        return self.elements(label, 1)[0]
+
+    def indices(self, label, count, log_size):
+        """Sorted and distinct, as all users want them."""
+        words = struct.unpack(f"<{count}I", self.draw(label, 4 * count))
+        return sorted({word % 2**log_size for word in words})
+
+
+class Body:
+    """Section 3: the messages of a proof; each is absorbed as it is read."""
+
+    def __init__(self, transcript, data):
+        self.transcript, self.data, self.at = transcript, data, 0
+
+    def raw(self, label, size):
+        message = self.data[self.at : self.at + size]
+        require(len(message) == size, f"the file ends inside {label}")
+        self.at += size
+        self.transcript.absorb(label, message)
+        return message
+
+    def base(self, label, count):
+        integers = struct.unpack(f"<{count}Q", self.raw(label, 8 * count))
+        require(all(x < P for x in integers), f"{label}: an integer is not below p")
+        return list(integers)
+
+    def elements(self, label, count):
+        parts = self.base(label, 2 * count)
+        return [K(c0, c1) for c0, c1 in zip(parts[::2], parts[1::2])]
+
+    def finish(self):
+        require(self.at == len(self.data), "bytes after the last message")
+
+
+# ---- 4 files and statement --------------------------------------------------------------------------------------------
+
+
+def canonical(value):
+    """Section 4.2."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def fields(value, names, where):
+    require(isinstance(value, dict) and set(value) == set(names.split()), f"{where}: other fields")
+
+
+def integer(value, low, high, where):
+    require(type(value) is int and low <= value <= high, f"{where}: not an integer in {low}..{high}")
+    return value
+
+
+def integers(value, low, high, where):
+    require(isinstance(value, list), f"{where}: not a list")
+    return [integer(v, low, high, where) for v in value]
+
+
+def hexadecimal(value, where):
+    require(isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef"), f"{where}: not a digest")
+    return bytes.fromhex(value)
+
+
+def read_file(raw):
+    """Section 4.1: (statement, its canonical bytes, body)."""
+    require(raw[:8] == b"zkjaxprf" and len(raw) >= 14, "not a proof")
+    version, length = struct.unpack("<HI", raw[8:14])
+    require(version == 1, "another format version")
+    require(length <= 2**24 and 14 + length <= len(raw), "the statement does not fit")
+    text = raw[14 : 14 + length]
+    try:
+        statement = json.loads(text.decode("ascii"))
+    except (ValueError, RecursionError):
+        raise Rejected("statement: not JSON") from None
+    check_fields(statement)
+    require(canonical(statement) == text, "statement: not canonical")
+    return statement, text, raw[14 + length :]
+
+
+def check_fields(statement):
+    """Section 4.2."""
+    names = "circuit geometry dataset samples shard_size shards seed first_step steps initial final shifts range_checked initial_bound"
+    fields(statement, names + " final_bound losses", "statement")
+    for name in ("circuit", "dataset"):
+        hexadecimal(statement[name], name)
+    for name, low, high in (("samples", 1, 2**32 - 1), ("shard_size", 1, 2**32 - 1), ("seed", 0, 2**64 - 1)):
+        integer(statement[name], low, high, name)
+    integer(statement["first_step"], 0, 2**48, "first_step")
+    integer(statement["steps"], 1, 2**16, "steps")
+    integers(statement["shifts"], 0, 62, "shifts")
+    for name in ("initial_bound", "final_bound"):
+        integers(statement[name], 0, 2**63, name)
+    require(type(statement["range_checked"]) is bool, "range_checked")
+    require(statement["losses"] is None or isinstance(statement["losses"], list), "losses")
+    for values in statement["losses"] or ():
+        integers(values, -(2**63), 2**63, "losses")
+    check_geometry_fields(statement["geometry"])
+    require(isinstance(statement["shards"], list), "shards")
+    depth = bits(-(-statement["samples"] // statement["shard_size"]))
+    for shard in statement["shards"]:
+        fields(shard, "commitment path", "shard")
+        require(isinstance(shard["path"], list) and len(shard["path"]) == depth, "length of a shard's path")
+        for sibling in shard["path"]:
+            hexadecimal(sibling, "path")
+    for commitment in opened(statement):
+        fields(commitment, "kind number rows budget root masked", "commitment")
+        require(commitment["kind"] in ("weights", "shard", "trace"), "kind of a commitment")
+        integer(commitment["number"], 0, 2**63 - 1, "number")
+        integer(commitment["rows"], 1, 2**32 - 1, "rows")
+        integer(commitment["budget"], 1, 2**32 - 1, "budget")
+        hexadecimal(commitment["root"], "root")
+        require(type(commitment["masked"]) is bool, "masked")
+
+
+def opened(statement):
+    """Section 10.5, statement order, without the trace."""
+    return [statement["initial"], statement["final"], *(s["commitment"] for s in statement["shards"])]
+
+
+def check_statement(circuit, statement):
+    """Section 4.3: everything that needs no message. Returns the Chunk that the statement is about."""
+    require(statement["circuit"] == circuit.digest, "circuit")
+    count = len(circuit.parameters)
+    require(all(len(statement[name]) == count for name in ("shifts", "initial_bound", "final_bound")), "statement")
+    if statement["range_checked"]:
+        shown = [2 ** (shift + circuit.table_bits - 1) for shift in statement["shifts"]]
+        require(all(b >= s for b, s in zip(statement["initial_bound"], shown)), "bounds")
+    bound, final = bounds(circuit, statement["initial_bound"], statement["steps"], statement["first_step"])
+    require(final == statement["final_bound"], "bounds")
+    if statement["losses"] is not None:
+        require(len(statement["losses"]) == len(circuit.losses), "losses")
+        for loss, values in zip(circuit.losses, statement["losses"]):
+            require(len(values) == statement["steps"] and all(abs(v) <= bound[loss["node"]] for v in values), "losses")
+    chunk = Chunk(circuit, statement, batches(statement, circuit.batch))
+    check_geometry(statement["geometry"])
+
+    ends = statement["first_step"], statement["first_step"] + statement["steps"]
+    expected = [("weights", number, layout) for number, layout in zip(ends, chunk.committed_layouts)]
+    expected += [("shard", number, layout) for number, layout in zip(chunk.shards, chunk.committed_layouts[2:])]
+    require(len(opened(statement)) == len(expected), "shards")
+    for commitment, (kind, number, layout) in zip(opened(statement), expected):
+        require((commitment["kind"], commitment["number"], commitment["masked"]) == (kind, number, False), f"commitment to {kind} {number}")
+        require(commitment["rows"] == row_count(layout, chunk.row), f"rows of {kind} {number}")
+        require(commitment["budget"] <= statement["geometry"]["max_budget"], f"budget of {kind} {number}")
+    for shard in statement["shards"]:
+        require(dataset_root(statement, shard) == hexadecimal(statement["dataset"], "dataset"), "dataset")
+    return chunk
+
+
+def check_chain(statements, assume_bound=False):
+    """Section 4.4, without pins."""
+    require(statements[0]["range_checked"] or assume_bound, "initial bound")
+    for before, after in itertools.pairwise(statements):
+        for name in ("circuit", "geometry", "dataset", "samples", "shard_size", "seed"):
+            require(before[name] == after[name], f"chain: {name}")
+        require(after["first_step"] == before["first_step"] + before["steps"], "chain: steps")
+        require(after["initial"] == before["final"] and not any(after["shifts"]), "chain: weights")
+        within = all(a >= b for a, b in zip(after["initial_bound"], before["final_bound"]))
+        require(after["range_checked"] or within, "chain: bound")
+
+
+# ---- 5 circuit --------------------------------------------------------------------------------------------------------
+
+LINEAR = "linear transpose reshape broadcast sum slice pad concatenate reverse scale".split()
+ATTRIBUTES = {
+    "input": "index",
+    "param": "index",
+    "const": "shape values",
+    "linear": "coefficients",
+    "transpose": "permutation",
+    "reshape": "shape",
+    "broadcast": "shape axes",
+    "sum": "axes",
+    "slice": "start limit stride",
+    "pad": "low high interior",
+    "concatenate": "axis",
+    "reverse": "axes",
+    "scale": "axes",
+    "dot": "contract batch",
+    "rescale": "shift bits",
+    "sign": "",
+    "gate": "",
+}
+INTEGERS = ("index", "axis", "shift", "bits")  # attributes that are one integer; "contract", "batch" are two lists, the others one
+
+
+class Circuit:
+    """Section 5: a checked circuit, and the shape of every node."""
+
+    def __init__(self, data):
+        check_circuit_fields(data)
+        self.table_bits, self.max_steps = data["table_bits"], data["max_steps"]
+        self.inputs, self.parameters, self.nodes, self.losses = data["inputs"], data["parameters"], data["nodes"], data["losses"]
+        self.batch = self.inputs[0]["shape"][0]
+        self.digest = circuit_digest(data)
+        self.shapes = []
+        for node in self.nodes:
+            try:
+                shape = tuple(infer_shape(self, node, [self.shapes[i] for i in node["inputs"]]))
+            except (IndexError, ValueError, TypeError):
+                raise Rejected(f"circuit: malformed {node['op']}") from None
+            check_shape(list(shape), node["op"])
+            self.shapes.append(shape)
+        self.rescales, self.signs = ([i for i, node in enumerate(self.nodes) if node["op"] == op] for op in ("rescale", "sign"))
+        self.sign_of = {self.nodes[i]["inputs"][0]: i for i in self.signs}
+        check_nodes(self)
+        check_levels(self)
+
+    def op(self, i):
+        return self.nodes[i]["op"]
+
+
+def check_shape(shape, where):
+    require(all(1 <= n <= 2**22 for n in integers(shape, 1, 2**22, where)), where)
+    require(len(shape) <= 8 and math.prod(shape) <= 2**40, f"{where}: too many axes or entries")
+
+
+def check_circuit_fields(data):
+    """Section 5.1."""
+
+    def text(value):
+        require(isinstance(value, str) and value.isprintable(), "circuit: a text is not printable")
+
+    fields(data, "format version weight_scale table_bits max_steps inputs parameters nodes losses notes", "circuit")
+    require(data["format"] == "zkjax circuit" and type(data["version"]) is int and data["version"] == 1, "circuit: format")
+    integer(data["weight_scale"], 0, 62, "weight_scale")
+    integer(data["table_bits"], 1, 20, "table_bits")
+    require(data["max_steps"] is None or integer(data["max_steps"], 1, 2**32, "max_steps"), "max_steps")
+    require(all(isinstance(data[name], list) for name in ("inputs", "parameters", "nodes", "losses", "notes")), "circuit: not a list")
+    require(data["inputs"] and data["parameters"], "circuit: no input or no parameter")
+    last = len(data["nodes"]) - 1
+    for note in data["notes"]:
+        text(note)
+    for x in data["inputs"]:
+        fields(x, "name shape scale bits", "input")
+        text(x["name"])
+        check_shape(x["shape"], "input")
+        integer(x["scale"], 0, 60, "scale of an input")
+        integer(x["bits"], 0, data["table_bits"] - 1, "bits of an input")
+        require(x["shape"] and x["shape"][0] == data["inputs"][0]["shape"][0], "circuit: first axes of the inputs")
+    for x in data["parameters"]:
+        fields(x, "path shape updates", "parameter")
+        text(x["path"])
+        check_shape(x["shape"], "parameter")
+        require(isinstance(x["updates"], list), "updates")
+        for update in x["updates"]:
+            fields(update, "node rates", "update")
+            integer(update["node"], 0, last, "node of an update")
+            rates = integers(update["rates"], -(2**63), 2**63, "rates")
+            require(len(rates) in (1, data["max_steps"]), "number of rates")
+    for i, node in enumerate(data["nodes"]):
+        require(isinstance(node, dict) and isinstance(node.get("op"), str) and node["op"] in ATTRIBUTES, "circuit: operation")
+        fields(node, "op inputs scale label " + ATTRIBUTES[node["op"]], node["op"])
+        integers(node["inputs"], 0, i - 1, "inputs of a node")
+        integer(node["scale"], -(2**16), 2**16, "scale of a node")
+        text(node["label"])
+        for name in ATTRIBUTES[node["op"]].split():
+            if name in INTEGERS:
+                integer(node[name], -(2**63), 2**63, name)
+            elif name in ("contract", "batch"):
+                require(isinstance(node[name], list) and len(node[name]) == 2, name)
+                for axes in node[name]:
+                    integers(axes, 0, 7, name)
+            else:
+                integers(node[name], -(2**63), 2**63, name)
+    for loss in data["losses"]:
+        fields(loss, "node factor", "loss")
+        integer(loss["node"], 0, last, "node of a loss")
+        factor = integers(loss["factor"], -(2**256), 2**256, "factor")
+        require(len(factor) == 2 and factor[1] > 0 and math.gcd(*factor) == 1, "factor")
+
+
+def infer_shape(circuit, node, shapes):
+    """Section 5.2: the shape of a node's result. An IndexError or ValueError also refuses."""
+
+    def distinct(axes, rank):
+        require(len(set(axes)) == len(axes) and all(0 <= d < rank for d in axes), f"axes of {op}")
+        return axes
+
+    op = node["op"]
+    arity = {"input": 0, "param": 0, "const": 0, "scale": 2, "dot": 2, "gate": 2}.get(op, 1)
+    require(len(shapes) == arity or (op in ("linear", "concatenate") and shapes), f"number of inputs of {op}")
+    x = shapes[0] if shapes else ()
+    if op in ("input", "param"):
+        items = circuit.inputs if op == "input" else circuit.parameters
+        require(0 <= node["index"] < len(items), "index")
+        return items[node["index"]]["shape"]
+    if op in ("const", "reshape", "broadcast"):
+        check_shape(node["shape"], op)
+    if op == "const":
+        require(len(node["values"]) == math.prod(node["shape"]) <= 4096 and all(abs(v) < 2**63 for v in node["values"]), "const")
+        return node["shape"]
+    if op == "linear":
+        same = all(s == x for s in shapes) and len(node["coefficients"]) == len(shapes)
+        require(same and all(abs(c) < 2**63 for c in node["coefficients"]), "linear")
+        return x
+    if op == "transpose":
+        require(sorted(node["permutation"]) == list(range(len(x))), "permutation")
+        return [x[d] for d in node["permutation"]]
+    if op == "reshape":
+        require(math.prod(node["shape"]) == math.prod(x), "reshape")
+        return node["shape"]
+    if op == "broadcast":
+        axes = distinct(node["axes"], len(node["shape"]))
+        require([node["shape"][d] for d in axes] == list(x), "broadcast")
+        return node["shape"]
+    if op == "sum":
+        axes = distinct(node["axes"], len(x))
+        return [n for d, n in enumerate(x) if d not in axes]
+    if op == "slice":
+        cuts = list(zip(x, node["start"], node["limit"], node["stride"], strict=True))
+        require(all(0 <= start < limit <= n and stride >= 1 for n, start, limit, stride in cuts), "slice")
+        return [-(-(limit - start) // stride) for _, start, limit, stride in cuts]
+    if op == "pad":
+        pads = list(zip(x, node["low"], node["high"], node["interior"], strict=True))
+        require(all(min(p[1:]) >= 0 for p in pads), "pad")
+        return [low + n + (n - 1) * interior + high for n, low, high, interior in pads]
+    if op == "concatenate":
+        axis = node["axis"]
+        require(0 <= axis < len(x) and all(s[:axis] + s[axis + 1 :] == x[:axis] + x[axis + 1 :] for s in shapes), "concatenate")
+        return [*x[:axis], sum(s[axis] for s in shapes), *x[axis + 1 :]]
+    if op == "dot":
+        y, (cx, cy), (bx, by) = shapes[1], node["contract"], node["batch"]
+        require(len(cx) == len(cy) and len(bx) == len(by), "dot")
+        distinct(cx + bx, len(x)), distinct(cy + by, len(y))
+        require([x[d] for d in cx + bx] == [y[d] for d in cy + by], "dot")
+        free = [n for d, n in enumerate(x) if d not in cx + bx] + [n for d, n in enumerate(y) if d not in cy + by]
+        return [x[d] for d in bx] + free
+    if op == "reverse":
+        distinct(node["axes"], len(x))
+    if op == "scale":
+        require([x[d] for d in distinct(node["axes"], len(x))] == list(shapes[1]), "scale")
+    if op == "rescale":
+        require(0 <= node["shift"] <= 62 and 0 <= node["bits"] < circuit.table_bits, "rescale")
+    if op == "gate":
+        require(shapes[0] == shapes[1], "gate")
+    return x
+
+
+def check_nodes(circuit):
+    """Section 5.2: what sign, gate and scale read."""
+    require(len(circuit.sign_of) == len(circuit.signs), "a second sign of one rescale")
+    for node in circuit.nodes:
+        kinds = [circuit.op(i) for i in node["inputs"]]
+        require(node["op"] != "sign" or kinds == ["rescale"], "sign")
+        require(node["op"] != "gate" or kinds == ["sign", "rescale"], "gate")
+        require(node["op"] != "scale" or kinds[1] == "const", "scale")
+
+
+def check_levels(circuit):
+    """Section 5.3."""
+
+    @cache
+    def reach(i):
+        node = circuit.nodes[i]
+        if node["op"] not in LINEAR:
+            return frozenset([i])
+        return frozenset().union(*(reach(j) for j in node["inputs"][: 1 if node["op"] == "scale" else None]))
+
+    def only(i, allowed):
+        require(all(circuit.op(j) in allowed.split() for j in reach(i)), f"circuit: levels at node {i}")
+
+    for i in range(len(circuit.nodes)):
+        reach(i)
+        for j in circuit.nodes[i]["inputs"] if circuit.op(i) == "dot" else ():
+            only(j, "rescale sign gate input const param")
+    for parameter in circuit.parameters:
+        for update in parameter["updates"]:
+            require(circuit.shapes[update["node"]] == tuple(parameter["shape"]), "shape of an update")
+            only(update["node"], "rescale sign gate input const dot")
+            for i in reach(update["node"]):
+                for j in circuit.nodes[i]["inputs"] if circuit.op(i) == "dot" else ():
+                    only(j, "rescale sign gate input const")
+    for loss in circuit.losses:
+        require(circuit.shapes[loss["node"]] == (), "a loss is not a scalar")
+
+
+def rate(update, step):
+    """Section 5.1."""
+    return update["rates"][0] if len(update["rates"]) == 1 else update["rates"][step]
+
+
+def node_bounds(circuit, parameters):
+    """Section 5.4: b(i); None where it depends on parameters and they are not given."""
+    found = []
+    for node in circuit.nodes:
+        x, op = [found[i] for i in node["inputs"]], node["op"]
+        shape = circuit.shapes[node["inputs"][0]] if node["inputs"] else ()
+        if op == "input":
+            b = 2 ** circuit.inputs[node["index"]]["bits"]
+        elif op == "param":
+            b = None if parameters is None else parameters[node["index"]]
+        elif op == "const":
+            b = max(map(abs, node["values"]))
+        elif op == "rescale":
+            b = 2 ** node["bits"]
+        elif op == "sign":
+            b = 1
+        elif None in x:
+            b = None
+        elif op == "linear":
+            b = sum(abs(c) * y for c, y in zip(node["coefficients"], x))
+        elif op == "sum":
+            b = x[0] * math.prod(shape[d] for d in node["axes"])
+        elif op == "dot":
+            b = x[0] * x[1] * math.prod(shape[d] for d in node["contract"][0])
+        elif op == "scale":
+            b = x[0] * x[1]
+        elif op == "gate":
+            b = x[1]
+        else:
+            b = max(x)
+        found.append(b)
+    return found
+
+
+def bounds(circuit, initial, steps, first_step):
+    """Section 5.4: (b of every node, final bound of every parameter)."""
+    require(circuit.max_steps is None or first_step + steps <= circuit.max_steps, "bounds: steps beyond the schedule")
+    narrow, inside, final = node_bounds(circuit, None), [], []
+    for beta, parameter in zip(initial, circuit.parameters):
+        changes = [sum(narrow[u["node"]] * abs(rate(u, t)) for u in parameter["updates"]) for t in range(first_step, first_step + steps)]
+        inside.append(beta + sum(changes[:-1]))
+        final.append(beta + sum(changes))
+    b = node_bounds(circuit, inside)
+    require(all(x < 2**63 for x in b), "bounds: a node")
+    for i in circuit.rescales:
+        node = circuit.nodes[i]
+        require(b[node["inputs"][0]] + 2 ** node["shift"] * (2 ** node["bits"] + 1) < 2**63, "bounds: a rescale")
+    require(all(2 * x < 2**63 for x in final), "bounds: a parameter")
+    require(all(2 * b[loss["node"]] < 2**63 for loss in circuit.losses), "bounds: a loss")
+    return b, final
+
+
+def circuit_digest(data):
+    """Section 5.5, in hexadecimal."""
+    return sha256(canonical({name: value for name, value in data.items() if name != "notes"})).hex()
+
+
+# ---- 6 schedule -------------------------------------------------------------------------------------------------------
+
+
+def words(seed, epoch, shard):
+    """Section 6."""
+    for counter in itertools.count():
+        yield from struct.unpack("<8I", sha256(b"zkjax schedule 1" + struct.pack("<4Q", seed, epoch, shard, counter)))
+
+
+@lru_cache(maxsize=256)
+def permutation(length, seed, epoch, shard):
+    """Section 6."""
+    order, stream = list(range(length)), words(seed, epoch, shard)
+    for i in range(length - 1, 0, -1):
+        word = next(w for w in stream if w < 2**32 - 2**32 % (i + 1))
+        j = word % (i + 1)
+        order[i], order[j] = order[j], order[i]
+    return tuple(order)
+
+
+def epoch_part(seed, epoch, samples, shard_size, start, stop):
+    """Section 6: entries start .. stop-1 of the epoch's sequence; shards without any are not permuted."""
+    found, at = [], 0
+    for shard in permutation(-(-samples // shard_size), seed, epoch, 2**64 - 1):
+        size = min(shard_size, samples - shard * shard_size)
+        if at < stop and start < at + size:
+            found += [shard * shard_size + x for x in permutation(size, seed, epoch, shard)[max(0, start - at) : stop - at]]
+        at += size
+    return found
+
+
+def batches(statement, batch):
+    """Section 6: idx[t][i]."""
+    n, s, steps = statement["samples"], statement["shard_size"], statement["steps"]
+    require(min(n, s) <= 2**20 and -(-n // s) <= 2**20 and n >= batch, "schedule")
+    require(steps * batch <= 2**24, "schedule: too many samples")
+    found = []
+    for t in range(statement["first_step"], statement["first_step"] + steps):
+        epoch, k = divmod(t, n // batch)
+        found.append(epoch_part(statement["seed"], epoch, n, s, k * batch, (k + 1) * batch))
+    return found
+
+
+# ---- 7 geometry -------------------------------------------------------------------------------------------------------
+
+
+def check_geometry_fields(geometry):
+    """Section 7."""
+    fields(geometry, "hash level_bits log_inverse_rate log_row max_budget", "geometry")
+    require(geometry["hash"] == "blake2s-256", "geometry: hash")
+    for name, low, high in (("level_bits", 1, 256), ("log_inverse_rate", 1, 4), ("log_row", 2, 24)):
+        integer(geometry[name], low, high, name)
+    integer(geometry["max_budget"], 1, 2 ** geometry["log_row"] // 8, "max_budget")
+
+
+def geometry_digest(geometry):
+    return sha256(b"zkjax geometry 1\0" + canonical(geometry))
+
+
+def radius(row, code, padding):
+    return max(0, (code - row - padding) // 2)
+
+
+@cache
+def query_count(row, code, budget, level_bits):
+    """Section 7: q(k, n, b, lambda). It only grows, so the check b q <= k/8 may come first."""
+    q = 1
+    while True:
+        require(budget * q <= row // 8, "geometry: an opening budget needs longer rows")
+        e = radius(row, code, budget * q)
+        require(e > 0, "geometry: no decoding radius")
+        needed = q
+        while (code - e) ** needed << level_bits > code**needed:
+            needed += 1
+        if needed == q:
+            return q
+        q = needed
+
+
+def check_geometry(geometry):
+    row = 2 ** geometry["log_row"]
+    return query_count(row, row << geometry["log_inverse_rate"], geometry["max_budget"], geometry["level_bits"])
+
+
+@dataclass(frozen=True)
+class Level:
+    """Section 7: (L, r, rho, Q)."""
+
+    length: int
+    rows: int
+    rate: int
+    queries: int
+
+    @property
+    def code(self):
+        return self.length - self.rows + self.rate
+
+
+@cache
+def plan(length, level_bits):
+    """Section 7: (cost, levels, log_clear)."""
+    best = (16 << length, (), length)
+    for r in range(2, min(7, length - 3) + 1):
+        below = plan(length - r, level_bits)
+        for rho in range(1, 7):
+            code = length - r + rho
+            q = query_count(2 ** (length - r), 2**code, 0, level_bits)
+            if q > 2 ** (code - 1) or code > 32:
+                continue
+            path = 32 * q * max(1, code - q.bit_length() + 1)
+            cost = below[0] + q * 16 * 2**r + path + 32 * (r + 1) + 2 ** (1 + length + rho) // 128
+            if cost < best[0]:
+                best = (cost, (Level(length, r, rho, q), *below[1]), below[2])
+    return best
+
+
+# ---- 8 commitments ----------------------------------------------------------------------------------------------------
+
+
+def blake2s(data, person):
+    return hashlib.blake2s(data, person=person).digest()
+
+
+def tree_tag(kind, number):
+    """Section 8.2."""
+    return blake2s(f"{number} {kind}".encode(), b"zkjxtree")
+
+
+def leaf(tag, x, salt, entries):
+    """Section 8.2."""
+    return blake2s(tag + u64(x) + u64(len(entries)) + salt + b"".join(map(u64, entries)), b"zkjxleaf")
+
+
+def inner_node(left, right):
+    """Section 8.2."""
+    return blake2s(left + right, b"zkjxnode")
+
+
+def open_columns(body, tag, log_code, indices, entries, root, salted):
+    """Section 8.3: the opened columns, each a list of integers."""
+    salts = body.raw("salts", 16 * len(indices)) if salted else bytes(16 * len(indices))
+    cells = body.base("columns", len(indices) * entries)
+    known, missing = indices, []
+    for _ in range(log_code):
+        missing.append([i ^ 1 for i in known if i ^ 1 not in known])
+        known = sorted({i >> 1 for i in known})
+    siblings = body.raw("siblings", 32 * sum(map(len, missing)))
+    columns = [cells[j * entries : (j + 1) * entries] for j in range(len(indices))]
+    nodes = {i: leaf(tag, i, salts[16 * j : 16 * j + 16], columns[j]) for j, i in enumerate(indices)}
+    at = 0
+    for level in missing:
+        for i in level:
+            nodes[i], at = siblings[at : at + 32], at + 32
+        nodes = {i >> 1: inner_node(nodes[i], nodes[i + 1]) for i in nodes if i % 2 == 0}
+    require(nodes[0] == root, "Merkle path")
+    return columns
+
+
+def commitment_digest(geometry, c):
+    """Section 8.4."""
+    text = f"{c['number']} {c['rows']} {c['budget']} {int(c['masked'])} {c['kind']}"
+    return blake2s(geometry_digest(geometry) + bytes.fromhex(c["root"]) + text.encode(), b"zkjxcomm")
+
+
+def dataset_root(statement, shard):
+    """Section 8.5: where a shard's path leads."""
+    node = sha256(b"zkjax dataset leaf\0" + commitment_digest(statement["geometry"], shard["commitment"]))
+    for d, sibling in enumerate(map(bytes.fromhex, shard["path"])):
+        right = shard["commitment"]["number"] >> d & 1
+        node = sha256(b"zkjax dataset node\0" + (sibling + node if right else node + sibling))
+    return sha256(b"zkjax dataset root\0" + u64(statement["samples"]) + u64(statement["shard_size"]) + node)
+
+
+# ---- 9 layouts --------------------------------------------------------------------------------------------------------
+
+
+def axis_pieces(length):
+    """Section 9.1: [(start, length)]."""
+    best, best_total = None, None
+    for count in (1, 2, 3):
+        cut, start, total = [], 0, 0
+        for _ in range(count - 1):
+            largest = 1 << ((length - start).bit_length() - 1)
+            if largest == length - start:
+                break
+            cut.append((start, largest))
+            start, total = start + largest, total + largest
+        cut.append((start, length - start))
+        total += 1 << bits(length - start)
+        if best is None or total < best_total:
+            best, best_total = cut, total
+        if 100 * best_total <= 105 * length:
+            break
+    return best
+
+
+@dataclass(frozen=True)
+class Box:
+    """Section 9.1."""
+
+    key: object
+    starts: tuple
+    lengths: tuple
+    offset: int
+
+    @property
+    def bits(self):
+        return sum(map(bits, self.lengths))
+
+
+class Vector:
+    """A vector over K that is the same as itself only: section 12.3 says which vectors are one."""
+
+    def __init__(self, entries):
+        self.entries = list(entries)
+        self._total = None
+
+    def __len__(self):
+        return len(self.entries)
+
+    @property
+    def total(self):
+        if self._total is None:
+            self._total = sum(self.entries, ZERO)
+        return self._total
+
+
+@dataclass(frozen=True)
+class Weight:
+    """Section 9.2: the weight of a box; vectors: one for each axis of its tensor."""
+
+    key: object
+    scalar: K
+    vectors: tuple
+
+    @property
+    def total(self):
+        """ones(w) of section 13.1."""
+        return math.prod((v.total for v in self.vectors), start=self.scalar)
+
+
+class Layout:
+    """Section 9.1. tensors: [(key, shape)]."""
+
+    def __init__(self, tensors):
+        self.shapes = dict(tensors)
+        boxes = []
+        for key, shape in tensors:
+            large = math.prod(1 << bits(n) for n in shape) >= 2**10
+            for box in itertools.product(*(axis_pieces(n) if large else [(0, n)] for n in shape)):
+                boxes.append(Box(key, tuple(start for start, _ in box), tuple(n for _, n in box), 0))
+        boxes.sort(key=lambda box: (-box.bits, box.lengths))
+        self.boxes, self.size = [], 0
+        for box in boxes:
+            self.boxes.append(replace(box, offset=self.size))
+            self.size += 1 << box.bits
+        self.num_vars = bits(max(self.size, 1))
+
+    def weights(self, point):
+        """Section 9.2, in the order of the boxes."""
+        memo, found = {}, []
+        for box in self.boxes:
+            high = len(point) - box.bits
+            scalar, position, vectors = ONE, high, []
+            for i, r in enumerate(point[:high]):
+                scalar = scalar * (r if box.offset >> (len(point) - 1 - i) & 1 else 1 - r)
+            for start, length, full in zip(box.starts, box.lengths, self.shapes[box.key]):
+                origin = position, start, length, full
+                if origin not in memo:
+                    inside = eq_vector(point[position : position + bits(length)], length)
+                    memo[origin] = Vector([ZERO] * start + inside + [ZERO] * (full - start - length))
+                vectors.append(memo[origin])
+                position += bits(length)
+            found.append(Weight(box.key, scalar, tuple(vectors)))
+        return found
+
+
+def row_count(layout, row):
+    """Section 9.3."""
+    return max(1, -(-layout.size // row))
+
+
+# ---- 10 what a chunk commits and looks up -----------------------------------------------------------------------------
+
+
+def limbs(shift, table_bits):
+    """Section 10.1: widths, lowest first."""
+    count = max(1, -(-shift // table_bits))
+    return [shift // count + (j < shift % count) for j in range(count)]
+
+
+def table_shape(table):
+    """Section 10.2. A table is (kind, width)."""
+    return 1 << (table[1] - table[1] // 2), 1 << (table[1] // 2)
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Section 10.3. columns: affine forms (constant, [(coefficient, tensor)])."""
+
+    shape: tuple
+    table: tuple
+    columns: list
+
+
+def lookups(circuit, steps, range_checked):
+    """Section 10.3."""
+    found = []
+    for i in circuit.rescales:
+        node, shape = circuit.nodes[i], (steps, *circuit.shapes[i])
+        shift, quotient, widths = node["shift"], ("quotient", i), limbs(node["shift"], circuit.table_bits)
+        kind, columns = "range", [(0, [(1, quotient)])]
+        if i in circuit.sign_of:
+            kind, columns = "sign", columns + [(0, [(1, ("sign", circuit.sign_of[i]))])]
+        found.append(Lookup(shape, (kind, node["bits"] + 1), columns))
+        lowest, position = [(1, ("node", node["inputs"][0])), (-(2**shift), quotient)], widths[0]
+        for j, width in enumerate(widths[1:], start=1):
+            found.append(Lookup(shape, ("range", width), [(0, [(1, ("limb", i, j))])]))
+            lowest.append((-(2**position), ("limb", i, j)))
+            position += width
+        constant = (2 ** (shift - 1) if shift else 0) + 2 ** (shift + node["bits"])
+        found.append(Lookup(shape, ("range", widths[0]), [(constant, lowest)]))
+    for k, x in enumerate(circuit.inputs):
+        found.append(Lookup((steps, *x["shape"]), ("range", x["bits"] + 1), [(2 ** x["bits"], [(1, ("input", k))])]))
+    for p, x in enumerate(circuit.parameters if range_checked else ()):
+        column = (2 ** (circuit.table_bits - 1), [(1, ("initial", p))])
+        found.append(Lookup(tuple(x["shape"]), ("range", circuit.table_bits), [column]))
+    return found
+
+
+@dataclass
+class Chunk:
+    """Sections 4.3 and 10: the circuit, the statement, and all that follows from them."""
+
+    circuit: Circuit
+    statement: dict
+    batches: list
+    shards: list = field(init=False)
+    origins: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        circuit, statement, geometry = self.circuit, self.statement, self.statement["geometry"]
+        self.steps, self.first_step = statement["steps"], statement["first_step"]
+        self.row, self.log_code = 2 ** geometry["log_row"], geometry["log_row"] + geometry["log_inverse_rate"]
+        self.shards = sorted({sample // statement["shard_size"] for batch in self.batches for sample in batch})
+        self.lookups = lookups(circuit, self.steps, statement["range_checked"])
+        self.tables = sorted({x.table for x in self.lookups})
+        sites = [(("lookup", i), x.shape) for i, x in enumerate(self.lookups)]
+        self.sites = Layout(sites + [(("table", i), table_shape(t)) for i, t in enumerate(self.tables)])
+        self.committed_layouts = [weights_layout(circuit, role) for role in ("initial", "final")]
+        self.committed_layouts += [self.shard_layout(j) for j in self.shards]
+
+    def shard_size(self, j):
+        size = self.statement["shard_size"]
+        return min(size, self.statement["samples"] - j * size)
+
+    def shard_layout(self, j):
+        """Section 10.4."""
+        return Layout([(("data", j, k), (self.shard_size(j), *x["shape"][1:])) for k, x in enumerate(self.circuit.inputs)])
+
+    def once(self, *origin, make=None):
+        """Section 12.3: one vector for each origin (names, numbers, vectors)."""
+        if origin not in self.origins:
+            self.origins[origin] = Vector(make())
+        return self.origins[origin]
+
+    def ones(self, length):
+        return self.once("ones", length, make=lambda: [ONE] * length)
+
+
+def weights_layout(circuit, role):
+    """Section 10.4."""
+    return Layout([((role, p), tuple(x["shape"])) for p, x in enumerate(circuit.parameters)])
+
+
+def trace_layout(chunk, masks):
+    """Section 10.4. masks: name to its number of elements of K."""
+    circuit, tensors = chunk.circuit, []
+    for i in circuit.rescales:
+        count = len(limbs(circuit.nodes[i]["shift"], circuit.table_bits))
+        keys = [("quotient", i), *(("limb", i, j) for j in range(1, count))]
+        tensors += [(key, (chunk.steps, *circuit.shapes[i])) for key in keys]
+    tensors += [(("sign", i), (chunk.steps, *circuit.shapes[i])) for i in circuit.signs]
+    tensors += [(("multiplicity", j), table_shape(table)) for j, table in enumerate(chunk.tables)]
+    return Layout(tensors + [(("mask", name), (count, 2)) for name, count in masks.items()])
+
+
+def stack(rows):
+    """Section 10.5: (offset of each commitment, l0)."""
+    offsets, height = [0] * len(rows), 0
+    for i in sorted(range(len(rows)), key=lambda i: -rows[i]):
+        offsets[i] = height
+        height += 1 << bits(rows[i])
+    return offsets, bits(height)
+
+
+# ---- 11 hidden scalars ------------------------------------------------------------------------------------------------
+
+
+class Form:
+    """Section 11: constant + sum of coefficient * leaf; leaves: entries of pad, a, b, c, and functionals of committed tensors."""
+
+    def __init__(self, constant=ZERO, leaves=None):
+        self.constant, self.leaves = constant, leaves or {}
+
+    def __add__(self, other):
+        if not isinstance(other, Form):
+            return Form(self.constant + other, self.leaves)
+        leaves = dict(self.leaves)
+        for leaf_, x in other.leaves.items():
+            leaves[leaf_] = leaves[leaf_] + x if leaf_ in leaves else x
+        return Form(self.constant + other.constant, leaves)
+
+    def __mul__(self, factor):
+        return Form(self.constant * factor, {leaf_: x * factor for leaf_, x in self.leaves.items()})
+
+    def __sub__(self, other):
+        return self + other * -1
+
+
+class Hidden:
+    """Section 11: receives hidden scalars, collects constraints; section 19: what they cost."""
+
+    def __init__(self, body):
+        self.body, self.pads, self.triples = body, 0, 0
+        self.constraints, self.functionals, self.errors = [], [], {}
+
+    def draw(self, label):
+        return self.body.transcript.element(label)
+
+    def draws(self, label, count):
+        return self.body.transcript.elements(label, count)
+
+    def account(self, name, numerator):
+        self.errors[name] = self.errors.get(name, 0) + numerator
+
+    def receive(self, label, count):
+        found = []
+        for sent in self.body.elements(label, count):
+            found.append(Form(sent, {("pad", self.pads): ONE}))
+            self.pads += 1
+        return found
+
+    def receive_product(self, label):
+        """(u, v, their product)."""
+        self.triples += 1
+        i = self.triples
+        u, v = self.body.elements(label, 2)
+        product = Form(u * v, {("b", i): u, ("a", i): v, ("c", 2 * i): ONE})
+        return Form(u, {("a", i): ONE}), Form(v, {("b", i): ONE}), product
+
+    def product(self, label, u, v):
+        """Product of known forms."""
+        a, b, product = self.receive_product(label)
+        self.require_zero(u - a)
+        self.require_zero(v - b)
+        return product
+
+    def require_zero(self, form):
+        self.constraints.append(form)
+
+    def functional(self, terms):
+        self.functionals.append(list(terms))
+        return Form(ZERO, {("functional", len(self.functionals) - 1): ONE})
+
+
+# ---- 12 terms and their walk ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Term:
+    """Section 12.1. groups: ((axes, Vector), ..)."""
+
+    key: tuple
+    scalar: K
+    step: Vector | None
+    groups: tuple
+
+    @property
+    def weights(self):
+        return self.key, self.step, self.groups
+
+    @property
+    def total(self):
+        """<1, weight>."""
+        vectors = [self.step, *(v for _, v in self.groups)]
+        return math.prod((v.total for v in vectors if v is not None), start=self.scalar)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Section 12.1."""
+
+    terms: list
+    constant: K
+    value: Form
+
+    def has(self, kind):
+        return any(term.key[0] == kind for term in self.terms)
+
+
+def simple_term(key, scalar, step, vectors):
+    """Section 12.1: one group for each axis."""
+    return Term(key, scalar, step, tuple(((d,), v) for d, v in enumerate(vectors)))
+
+
+def add_term(merged, term):
+    """Section 12.3: at the place of the first one with these weights. merged: dict in order."""
+    known = merged.get(term.weights)
+    merged[term.weights] = term if known is None else replace(known, scalar=known.scalar + term.scalar)
+
+
+def merge_terms(terms):
+    """Section 12.3."""
+    merged = {}
+    for term in terms:
+        add_term(merged, term)
+    return list(merged.values())
+
+
+def merge_claims(claims, challenge):
+    """Section 12.3, last paragraph."""
+    terms, constant, value, power = [], ZERO, Form(), ONE
+    for claim in claims:
+        terms += [replace(term, scalar=term.scalar * power) for term in claim.terms]
+        constant, value = constant + claim.constant * power, value + claim.value * power
+        power = power * challenge
+    return Claim(merge_terms(terms), constant, value)
+
+
+def positions(dims):
+    return itertools.product(*map(range, dims))
+
+
+def flat_index(index, dims):
+    at = 0
+    for i, n in zip(index, dims, strict=True):
+        at = at * n + i
+    return at
+
+
+def transposed(entries, dims, order):
+    """Row-major entries with the axes in another order: result axis j is axis order[j]."""
+    back = sorted(range(len(order)), key=lambda j: order[j])
+    return [entries[flat_index([index[back[d]] for d in range(len(dims))], dims)] for index in positions([dims[j] for j in order])]
+
+
+def finest_runs(ins, outs):
+    """Section 12.2: [(input axes, output axes)]."""
+    runs, a, b = [], 0, 0
+    while a < len(ins) or b < len(outs):
+        first_a, first_b, size_a, size_b = a, b, 1, 1
+        if a < len(ins):
+            size_a, a = ins[a], a + 1
+        if b < len(outs):
+            size_b, b = outs[b], b + 1
+        while size_a != size_b:
+            if size_a < size_b:
+                size_a, a = size_a * ins[a], a + 1
+            else:
+                size_b, b = size_b * outs[b], b + 1
+        runs.append((range(first_a, a), range(first_b, b)))
+    return runs
+
+
+class Walk:
+    """Sections 12.2 and 12.3: one walk of a list of terms, down to where linearity ends."""
+
+    numbers = itertools.count()
+
+    def __init__(self, chunk):
+        self.chunk, self.circuit, self.name = chunk, chunk.circuit, next(self.numbers)
+        self.waiting, self.work = {}, 0
+
+    def run(self, terms):
+        """(terms, constant)."""
+        done, constant = [], ZERO
+        for term in terms:
+            if term.key[0] == "node":
+                self.put(term.key[1], term)
+            else:
+                done.append(term)
+        while self.waiting:
+            i = max(self.waiting)
+            node, arrived = self.circuit.nodes[i], list(self.waiting.pop(i).values())
+            self.work += sum(len(v) for term in arrived for _, v in term.groups)
+            require(self.work <= 2**26, "circuit: a walk has too many terms")
+            for term in arrived:
+                if node["op"] in LINEAR:
+                    for below, moved in getattr(self, node["op"])(i, node, term):
+                        self.put(below, moved)
+                elif node["op"] == "rescale":
+                    done.append(replace(term, key=("quotient", i)))
+                    constant = constant - term.total * 2 ** node["bits"]
+                elif node["op"] in ("input", "param"):
+                    done.append(replace(term, key=(node["op"], node["index"])))
+                elif node["op"] == "const":
+                    constant = constant + self.const(i, node, term)
+                else:
+                    done.append(replace(term, key=(node["op"], i)))
+        return merge_terms(done), constant
+
+    def put(self, i, term):
+        add_term(self.waiting.setdefault(i, {}), replace(term, key=("node", i)))
+
+    def once(self, *origin, make):
+        return self.chunk.once("walk", self.name, *origin, make=make)
+
+    # groups
+    def rename(self, term, names, shape):
+        """Axis d of a node of this shape becomes names[d]; a group whose order changes has its vector reordered."""
+        groups = []
+        for axes, vector in term.groups:
+            dims, order = tuple(shape[d] for d in axes), tuple(sorted(range(len(axes)), key=lambda j: names[axes[j]]))
+            if order != tuple(range(len(axes))):
+                vector = self.once("transpose", dims, order, vector, make=lambda: transposed(vector.entries, dims, order))  # noqa: B023
+            groups.append((tuple(sorted(names[d] for d in axes)), vector))
+        return replace(term, groups=tuple(groups))
+
+    def join(self, term, axes, shape):
+        """All groups that meet ``axes`` become one, at the end."""
+        meeting = [group for group in term.groups if set(group[0]) & set(axes)]
+        if len(meeting) < 2:
+            return term
+        joined = [d for group, _ in meeting for d in group]
+        dims, order = tuple(shape[d] for d in joined), tuple(sorted(range(len(joined)), key=lambda j: joined[j]))
+        require(math.prod(dims) <= 2**20, "circuit: joined axes have too many entries")
+        vectors = [v for _, v in meeting]
+        vector = self.once("join", dims, order, *vectors, make=lambda: transposed(outer_product([v.entries for v in vectors]), dims, order))
+        return replace(term, groups=(*(g for g in term.groups if g not in meeting), (tuple(sorted(joined)), vector)))
+
+    def change(self, term, origin, axes, function):
+        """Vectors of the groups that meet ``axes`` are changed by function(entries, group's axes)."""
+        groups = []
+        for group, vector in term.groups:
+            if set(group) & set(axes):
+                vector = self.once(*origin, group, vector, make=lambda: function(vector.entries, group))  # noqa: B023
+            groups.append((group, vector))
+        return replace(term, groups=tuple(groups))
+
+    def drop_empty(self, term):
+        """A group that has lost all its axes gives its only entry to the scalar."""
+        scalar = math.prod((v.total for axes, v in term.groups if not axes), start=term.scalar)
+        return replace(term, scalar=scalar, groups=tuple(g for g in term.groups if g[0]))
+
+    # one method for each linear operation of the table in 12.2: [(input node, its term)]
+    def linear(self, i, node, term):
+        return [(j, replace(term, scalar=term.scalar * c)) for j, c in zip(node["inputs"], node["coefficients"])]
+
+    def transpose(self, i, node, term):
+        return [(node["inputs"][0], self.rename(term, node["permutation"], self.circuit.shapes[i]))]
+
+    def reshape(self, i, node, term):
+        below, shape = self.circuit.shapes[node["inputs"][0]], self.circuit.shapes[i]
+        runs = finest_runs(below, shape)
+        for _, outs in runs:
+            term = self.join(term, outs, shape)
+        groups = [(tuple(d for ins, outs in runs if set(outs) & set(axes) for d in ins), v) for axes, v in term.groups]
+        groups += [((d,), self.chunk.ones(1)) for ins, outs in runs if not outs for d in ins]
+        return [(node["inputs"][0], self.drop_empty(replace(term, groups=tuple(groups))))]
+
+    def broadcast(self, i, node, term):
+        shape, names, groups = self.circuit.shapes[i], {d: j for j, d in enumerate(node["axes"])}, []
+        for axes, vector in term.groups:
+            dims, kept = tuple(shape[d] for d in axes), tuple(j for j, d in enumerate(axes) if d in names)
+
+            def add_up(entries, dims=dims, kept=kept):
+                sums = [ZERO] * math.prod(dims[j] for j in kept)
+                for index, x in zip(positions(dims), entries):
+                    at = flat_index([index[j] for j in kept], [dims[j] for j in kept])
+                    sums[at] = sums[at] + x
+                return sums
+
+            if len(kept) < len(axes):
+                vector = self.once("repeats", dims, kept, vector, make=lambda: add_up(vector.entries))  # noqa: B023
+            groups.append((tuple(axes[j] for j in kept), vector))
+        return [(node["inputs"][0], self.rename(self.drop_empty(replace(term, groups=tuple(groups))), names, shape))]
+
+    def sum(self, i, node, term):
+        below = self.circuit.shapes[node["inputs"][0]]
+        term = self.rename(term, [d for d in range(len(below)) if d not in node["axes"]], self.circuit.shapes[i])
+        added = tuple(((d,), self.chunk.ones(below[d])) for d in node["axes"])
+        return [(node["inputs"][0], replace(term, groups=term.groups + added))]
+
+    def changed_axes(self, i):
+        below = self.circuit.shapes[self.circuit.nodes[i]["inputs"][0]]
+        return below, self.circuit.shapes[i], [d for d, (m, n) in enumerate(zip(below, self.circuit.shapes[i])) if m != n]
+
+    def slice(self, i, node, term):
+        below, shape, axes = self.changed_axes(i)
+
+        def spread(entries, group):
+            placed = [ZERO] * math.prod(below[d] for d in group)
+            for index, x in zip(positions([shape[d] for d in group]), entries):
+                at = [node["start"][d] + j * node["stride"][d] for d, j in zip(group, index)]
+                placed[flat_index(at, [below[d] for d in group])] = x
+            return placed
+
+        return [(node["inputs"][0], self.change(term, ("slice", i), axes, spread))]
+
+    def picked(self, below, shape, place):
+        """Entries of the result at place(axis, index below)."""
+
+        def pick(entries, group):
+            dims = [shape[d] for d in group]
+            below_positions = positions([below[d] for d in group])
+            return [entries[flat_index([place(d, j) for d, j in zip(group, index)], dims)] for index in below_positions]
+
+        return pick
+
+    def pad(self, i, node, term):
+        below, shape, axes = self.changed_axes(i)
+        pick = self.picked(below, shape, lambda d, j: node["low"][d] + j * (node["interior"][d] + 1))
+        return [(node["inputs"][0], self.change(term, ("pad", i), axes, pick))]
+
+    def concatenate(self, i, node, term):
+        start, found = 0, []
+        for below in node["inputs"]:
+            shape = self.circuit.shapes[below]
+            pick = self.picked(shape, self.circuit.shapes[i], lambda d, j, start=start: j + start * (d == node["axis"]))
+            found.append((below, self.change(term, ("part", i, start), [node["axis"]], pick)))
+            start += shape[node["axis"]]
+        return found
+
+    def reverse(self, i, node, term):
+        shape = self.circuit.shapes[i]
+        pick = self.picked(shape, shape, lambda d, j: shape[d] - 1 - j if d in node["axes"] else j)
+        return [(node["inputs"][0], self.change(term, ("reverse", i), node["axes"], pick))]
+
+    def scale(self, i, node, term):
+        below, c = node["inputs"]
+        shape, dims, values = self.circuit.shapes[i], self.circuit.shapes[c], self.circuit.nodes[c]["values"]
+        axes = [d for d, n in zip(node["axes"], dims) if n > 1]
+        if not axes:
+            return [(below, replace(term, scalar=term.scalar * values[0]))]
+
+        def multiply(entries, group):
+            found = []
+            for index, x in zip(positions([shape[d] for d in group]), entries):
+                at = dict(zip(group, index))
+                found.append(x * values[flat_index([at.get(d, 0) for d in node["axes"]], dims)])
+            return found
+
+        return [(below, self.change(self.join(term, axes, shape), ("scale", i), axes, multiply))]
+
+    def const(self, i, node, term):
+        """What a term on a constant is worth."""
+        shape = self.circuit.shapes[i]
+        term = self.join(term, range(len(shape)), shape)
+        entries = term.groups[0][1].entries if term.groups else [ONE]
+        return term.scalar * term.step.total * sum((x * v for x, v in zip(entries, node["values"], strict=True)), ZERO)
+
+
+def walk(chunk, terms):
+    """Section 12.3."""
+    return Walk(chunk).run(terms)
+
+
+# ---- 13 the argument --------------------------------------------------------------------------------------------------
+
+
+def argument(chunk, hidden):
+    """Section 13: the phases in order."""
+    claims = [lookup_claim(chunk, hidden), *loss_claims(chunk, hidden)]
+
+    active, claims = split(claims, "dot")
+    if active:
+        claims += reduce_dots(chunk, hidden, "contractions", merged(hidden, "contractions", active))
+    active, claims = split(claims, "param")
+    active.append(binding_claim(chunk, hidden))
+    claims += reduce_dots(chunk, hidden, "weights", unroll(chunk, merged(hidden, "weights", active)))
+    active, claims = split(claims, "gate")
+    if active:
+        close_gates(chunk, hidden, merged(hidden, "gates", active))
+    close_claims(hidden, claims)
+
+
+def split(claims, kind):
+    return [c for c in claims if c.has(kind)], [c for c in claims if not c.has(kind)]
+
+
+def merged(hidden, label, claims):
+    if len(claims) == 1:
+        return claims[0]
+    hidden.account("merging of claims", len(claims) - 1)
+    return merge_claims(claims, hidden.draw(label + ": merge"))
+
+
+def fraction_tree(hidden, num_vars):
+    """Section 13.1, steps 1 and 2: (point, P, Q) at the leaves."""
+    hidden.account("lookup", (2**num_vars - 1) + num_vars * (num_vars - 1) + 2 * num_vars)
+    p, (q,), point = Form(), hidden.receive("lookup root", 1), []
+    for _ in range(num_vars):
+        combination = hidden.draw("lookup combination")
+        claim, following = p + q * combination, []
+        for r in point:
+            at_0, leading = hidden.receive("lookup round", 2)
+            require(r != 0, "lookup")
+            x = hidden.draw("lookup point")
+            claim = at_0 + (claim - at_0) * (x * r.inverse()) + leading * (x * (x - 1))
+            following.append(x)
+        p0, q1, first = hidden.receive_product("lookup values")
+        q0, s, second = hidden.receive_product("lookup values")
+        hidden.require_zero(first + second - claim)
+        x = hidden.draw("lookup merge")
+        p1 = s - q1 * combination
+        p, q, point = p0 + (p1 - p0) * x, q0 + (q1 - q0) * x, [x, *following]
+    return point, p, q
+
+
+def table_values(table, high, low):
+    """Sections 10.2 and 13.1: <rows, w> and <second column, w> for w = high outer low."""
+    middle, length = 1 << (table[1] - 1) if table[1] else 0, len(low)
+    rows = sum((x * (a * length) for a, x in enumerate(high.entries)), ZERO) * low.total
+    rows = rows + high.total * sum((x * b for b, x in enumerate(low.entries)), ZERO)
+    second = ZERO
+    for a, x in enumerate(high.entries if table[0] == "sign" else ()):
+        first_one = max(0, middle + 1 - a * length)  # row a * length + b is above the middle
+        if first_one < length:
+            second = second + x * (low.total if not first_one else sum(low.entries[first_one:], ZERO))
+    return rows, second
+
+
+def lookup_claim(chunk, hidden):
+    """Section 13.1."""
+    alpha, beta, second_column = hidden.draws("lookups", 3)
+    factors = ONE, second_column
+    point, p, q = fraction_tree(hidden, chunk.sites.num_vars)
+    terms, multiplicities, constant = [], [], ONE
+    for w in chunk.sites.weights(point):
+        constant = constant - w.total
+        kind, j = w.key
+        table = chunk.tables[j] if kind == "table" else chunk.lookups[j].table
+        constant = constant + (alpha - beta * (chunk.tables.index(table) + 1)) * w.total
+        if kind == "table":
+            multiplicities.append(simple_term(("multiplicity", j), w.scalar, None, w.vectors))
+            for factor, value in zip(factors, table_values(table, *w.vectors)):
+                constant = constant - factor * value * w.scalar
+            continue
+        p = p - w.total
+        for factor, (offset, parts) in zip(factors, chunk.lookups[j].columns):
+            constant = constant - factor * offset * w.total
+            for coefficient, key in parts:
+                step, vectors = (None, w.vectors) if key[0] == "initial" else (w.vectors[0], w.vectors[1:])
+                terms.append(simple_term(key, factor * -coefficient * w.scalar, step, vectors))
+    hidden.require_zero(p + hidden.functional(multiplicities))
+    terms, below = walk(chunk, merge_terms(terms))
+    return Claim(terms, constant + below, q)
+
+
+def loss_claims(chunk, hidden):
+    """Section 13.2."""
+    losses = chunk.statement["losses"]
+    if losses is None:
+        return []
+    challenge, claims = hidden.draw("losses"), []
+    hidden.account("losses", len(losses) * (chunk.steps - 1))
+    powers = [challenge**t for t in range(chunk.steps)]
+    for loss, values in zip(chunk.circuit.losses, losses):
+        terms, constant = walk(chunk, [Term(("node", loss["node"]), ONE, Vector(powers), ())])
+        claims.append(Claim(terms, constant, Form(sum((x * v for x, v in zip(powers, values)), ZERO))))
+    return claims
+
+
+def interpolated(values, x):
+    """The polynomial with these forms at 0, 1, 2, .. at x."""
+    result = Form()
+    for i, value in enumerate(values):
+        others = [j for j in range(len(values)) if j != i]
+        numerator = math.prod((x - j for j in others), start=ONE)
+        result = result + value * (numerator * pow(math.prod(i - j for j in others), -1, P))
+    return result
+
+
+def rounds(hidden, label, claim, num_vars, degree):
+    """Sections 13.3 and 13.6: (point, last claim)."""
+    hidden.account(label + ": rounds", degree * num_vars)
+    point = []
+    for _ in range(num_vars):
+        at_0, *others = hidden.receive(label + " round", degree)
+        x = hidden.draw(label + " point")
+        claim = interpolated([at_0, claim - at_0, *others], x)
+        point.append(x)
+    return point, claim
+
+
+@dataclass
+class Side:
+    """Section 13.3: one operand of a block. kept: (axis, its place in the block's shape); groups: (axes, lifted places, vector)."""
+
+    node: int
+    kept: list
+    groups: list
+
+
+@dataclass
+class Block:
+    """Section 13.3: a term on a dot."""
+
+    term: Term
+    shape: list
+    sides: tuple
+
+
+def block_of(circuit, term):
+    """Section 13.3."""
+    node, result = circuit.nodes[term.key[1]], circuit.shapes[term.key[1]]
+    contracted, batch, shapes = node["contract"], node["batch"], [circuit.shapes[i] for i in node["inputs"]]
+    free = [[d for d in range(len(shapes[e])) if d not in contracted[e] + batch[e]] for e in (0, 1)]
+    first = len(batch[0])  # the result's axes: batch, free of x, free of y
+    axis_of = {d: (e, free[e][d - at]) for e, at in ((0, first), (1, first + len(free[0]))) for d in range(at, at + len(free[e]))}
+    shape = [len(term.step), *(shapes[0][d] for d in batch[0] + contracted[0])]
+    sides = [Side(node["inputs"][e], [(d, 1 + j) for j, d in enumerate(batch[e] + contracted[e])], []) for e in (0, 1)]
+    for group, vector in term.groups:
+        parts = [[d for d in group if d in axis_of and axis_of[d][0] == e] for e in (0, 1)]
+        side, lifted = (0 if parts[0] else 1), []
+        if parts[0] and parts[1]:
+            entries = [math.prod(result[d] for d in part) for part in parts]
+            side = 1 if entries[0] <= entries[1] else 0
+            lifted = parts[1 - side]
+        own = {d: batch[side][d] if d < first else axis_of[d][1] for d in group if d not in lifted}
+        order = lifted + sorted(own, key=own.get)
+        if order != list(group):
+            vector = Vector(transposed(vector.entries, [result[d] for d in group], [group.index(d) for d in order]))
+        places = list(range(len(shape), len(shape) + len(lifted)))
+        shape += [result[d] for d in lifted]
+        sides[1 - side].kept += [(axis_of[d][1], place) for d, place in zip(lifted, places)]
+        sides[side].groups.append((tuple(sorted(own.values())), places, vector))
+    return Block(term, shape, tuple(sides))
+
+
+def operand_term(chunk, label, block, e, w):
+    """Section 13.3: the term on the left (e = 0) or right (e = 1) operand for one box."""
+    side, groups = block.sides[e], []
+    dims = chunk.circuit.shapes[side.node]
+    kept = {d: w.vectors[place] for d, place in side.kept}
+    for axes, places, vector in side.groups:
+        for place in places:
+
+            def against(entries, factor=w.vectors[place].entries):
+                rest = len(entries) // len(factor)
+                return [inner_product(entries[j::rest], factor) for j in range(rest)]
+
+            vector = chunk.once(label, "against", vector, w.vectors[place], make=lambda: against(vector.entries))  # noqa: B023
+        lengths = tuple(dims[d] for d in axes)
+        for j, d in enumerate(axes):
+            if d in kept:
+                vector = along(chunk, label, vector, lengths, j, kept.pop(d))
+        groups.append((axes, vector))
+    groups += [((d,), v) for d, v in kept.items()]
+    step, scalar = w.vectors[0], w.scalar
+    if e == 1:
+        step, scalar = along(chunk, label, block.term.step, (len(step),), 0, step), scalar * block.term.scalar
+    return Term(("node", side.node), scalar, step, tuple(groups))
+
+
+def along(chunk, label, vector, dims, j, factor):
+    """Section 12.3: the product of a vector with another along axis j of dims."""
+
+    def multiply():
+        return [x * factor.entries[index[j]] for index, x in zip(positions(dims), vector.entries, strict=True)]
+
+    return chunk.once(label, "along", vector, dims, j, factor, make=multiply)
+
+
+def reduce_dots(chunk, hidden, label, claim):
+    """Section 13.3, reduce(label, claim): the new claims, in the order of 13.4."""
+    virtual = [t for t in claim.terms if t.key[0] in ("param", "gate")]
+    dots = [t for t in claim.terms if t.key[0] == "dot"]
+    committed = [t for t in claim.terms if t.key[0] not in ("param", "gate", "dot")]
+    value, found = claim.value - claim.constant, []
+    if committed:
+        value = value - hidden.functional(committed)
+    if virtual:
+        (y,) = hidden.receive(label + ": linear terms", 1)
+        found.append(Claim(virtual, ZERO, y))
+        value = value - y
+    if not dots:
+        hidden.require_zero(value)
+        return found
+    blocks = [block_of(chunk.circuit, term) for term in dots]
+    layout = Layout([(j, tuple(block.shape)) for j, block in enumerate(blocks)])
+    point, last = rounds(hidden, label, value, layout.num_vars, 2)
+    left, right, product = hidden.receive_product(label + " values")
+    hidden.require_zero(product - last)
+    weights = layout.weights(point)
+    for e, form in ((0, left), (1, right)):
+        terms, constant = walk(chunk, [operand_term(chunk, label, blocks[w.key], e, w) for w in weights])
+        found.append(Claim(terms, constant, form))
+    return found
+
+
+def update_rates(chunk, update):
+    return [rate(update, t) for t in range(chunk.first_step, chunk.first_step + chunk.steps)]
+
+
+def binding_claim(chunk, hidden):
+    """Section 13.5: the claim "binding"."""
+    parameters, shifts = chunk.circuit.parameters, chunk.statement["shifts"]
+    lengths = [x["shape"] for x in parameters]
+    variables = [max(bits(s[d]) for s in lengths if len(s) > d) for d in range(max(map(len, lengths)))]
+    points = [hidden.draws(f"weights: point of axis {d}", v) if v else [] for d, v in enumerate(variables)]
+    challenge, terms, updates = hidden.draw("weights: parameters"), [], []
+    hidden.account("weights: binding", sum(variables) + len(parameters) - 1)
+    for p, x in enumerate(parameters):
+        power, eta = challenge**p, []
+        for d, m in enumerate(x["shape"]):
+            eta.append(chunk.once("eta", d, m, make=lambda: eq_vector(points[d][len(points[d]) - bits(m) :], m)))  # noqa: B023
+        terms.append(simple_term(("final", p), power, None, eta))
+        terms.append(simple_term(("initial", p), power * -(2 ** shifts[p]), None, eta))
+        for update in x["updates"]:
+            updates.append(simple_term(("node", update["node"]), power, Vector(map(K, update_rates(chunk, update))), eta))
+    below, constant = walk(chunk, updates)
+    return Claim(terms + below, constant, Form())
+
+
+def unroll(chunk, claim):
+    """Section 13.5: params become initial weights and updates."""
+    terms, updates = [], []
+    for term in claim.terms:
+        if term.key[0] != "param":
+            terms.append(term)
+            continue
+        p, omega = term.key[1], term.step.entries
+        shifted = term.scalar * term.step.total * 2 ** chunk.statement["shifts"][p]
+        terms.append(Term(("initial", p), shifted, None, term.groups))
+        for u, update in enumerate(chunk.circuit.parameters[p]["updates"]):
+
+            def suffixes(omega=omega, update=update):
+                later = [*itertools.accumulate(omega[:0:-1], initial=ZERO)][::-1]  # sums of omega[t'] over t' > t
+                return [x * n for x, n in zip(later, update_rates(chunk, update), strict=True)]
+
+            step = chunk.once("suffix", term.step, p, u, make=suffixes)
+            updates.append(Term(("node", update["node"]), -term.scalar, step, term.groups))
+    below, constant = walk(chunk, updates)
+    return Claim(terms + below, claim.constant + constant, claim.value)
+
+
+def evaluate_term(term, w):
+    """Sections 13.6 and 16.3: scalar * <term's vectors, box's vectors>."""
+    result, axes = term.scalar * w.scalar, list(w.vectors)
+    if term.step is not None:
+        result = result * inner_product(term.step.entries, axes.pop(0).entries)
+    for group, vector in term.groups:
+        result = result * inner_product(vector.entries, outer_product([axes[d].entries for d in group]))
+    return result
+
+
+def close_gates(chunk, hidden, claim):
+    """Section 13.6."""
+    circuit = chunk.circuit
+    value = claim.value - claim.constant
+    committed = [t for t in claim.terms if t.key[0] != "gate"]
+    if committed:
+        value = value - hidden.functional(committed)
+    gates = {}  # mask: {gate: its terms}, both in the order of first terms
+    for term in claim.terms:
+        if term.key[0] == "gate":
+            mask = circuit.nodes[term.key[1]]["inputs"][0]
+            gates.setdefault(mask, {}).setdefault(term.key[1], []).append(term)
+    layout = Layout([(mask, (chunk.steps, *circuit.shapes[mask])) for mask in gates])
+    point, last = rounds(hidden, "gates", value, layout.num_vars, 3)
+    weights = layout.weights(point)
+    masks = [simple_term(("sign", w.key), w.scalar, w.vectors[0], w.vectors[1:]) for w in weights]
+    quotients, constant = [], ZERO
+    for k in range(max(map(len, gates.values()))):
+        slot = {mask: list(found.items())[k] for mask, found in gates.items() if len(found) > k}
+        omega = sum((evaluate_term(t, w) for w in weights if w.key in slot for t in slot[w.key][1]), ZERO)
+        for w in weights:
+            if w.key in slot:
+                rescale = circuit.nodes[slot[w.key][0]]["inputs"][1]
+                term = simple_term(("quotient", rescale), omega * w.scalar, w.vectors[0], w.vectors[1:])
+                quotients.append(term)
+                constant = constant - term.total * 2 ** circuit.nodes[rescale]["bits"]
+    u = hidden.functional(masks)
+    v = hidden.functional(quotients) + constant
+    hidden.require_zero(hidden.product("gates: last product", u, v) - last)
+
+
+def close_claims(hidden, claims):
+    """Section 13.7."""
+    for claim in claims:
+        require(not claim.has("param") and not claim.has("dot"), "circuit: a claim on a param or dot is left")
+        hidden.require_zero(claim.value - claim.constant - hidden.functional(claim.terms))
+
+
+# ---- 14 triples and constraints ---------------------------------------------------------------------------------------
+
+
+def lagrange(log_order, z):
+    """Section 14: L^M_i(z), M = 2^log_order."""
+    count, omega = 1 << log_order, root_of_unity(log_order)
+    common = (z**count - 1) * pow(count, -1, P)
+    roots = [pow(omega, i, P) for i in range(count)]
+    return [common * root * (z - root).inverse() for root in roots]
+
+
+def combine_constraints(chunk, hidden):
+    """Section 14: (committed tensor to its terms, sizes of the masks, Y)."""
+    log_triples = bits(hidden.triples + 1)
+    count = 1 << log_triples
+    z = hidden.draw("triple point")
+    require(z ** (2 * count) != 1, "triple point")
+    at_a, at_b = hidden.body.elements("triple values", 2)
+    for name, log_order, value in (("a", log_triples, at_a), ("b", log_triples, at_b), ("c", log_triples + 1, at_a * at_b)):
+        hidden.require_zero(Form(-value, {(name, i): x for i, x in enumerate(lagrange(log_order, z))}))
+    hidden.account("triples", 2 * count - 1)
+    hidden.account("constraints", len(hidden.constraints) - 1)
+    challenge = hidden.draw("constraints")
+    combined, power = Form(), ONE
+    for form in hidden.constraints:
+        combined, power = combined + form * power, power * challenge
+
+    sizes = {"pad": max(1, hidden.pads), "a": count, "b": count, "c": 2 * count}
+    masks, terms = {name: [ZERO] * size for name, size in sizes.items()}, []
+    for (name, i), x in combined.leaves.items():
+        if name == "functional":
+            terms += [replace(t, scalar=t.scalar * x) for t in hidden.functionals[i]]
+        else:
+            masks[name][i] = x
+    by_key = {}
+    for term in merge_terms(terms):
+        for t in scatter(chunk, term) if term.key[0] == "input" else [term]:
+            by_key.setdefault(t.key, []).append(t)
+    for name, entries in masks.items():
+        by_key["mask", name] = [simple_term(("mask", name), ONE, None, (Vector(entries), Vector([ONE, PHI])))]
+    return by_key, sizes, -combined.constant
+
+
+def scatter(chunk, term):
+    """Section 14, last paragraph: a term on a batch as terms on shards."""
+    at = next(j for j, (axes, _) in enumerate(term.groups) if 0 in axes)
+    axes, vector = term.groups[at]
+    rest, size, found = len(vector) // chunk.circuit.batch, chunk.statement["shard_size"], []
+    for j in chunk.shards:
+        sums = [ZERO] * (chunk.shard_size(j) * rest)
+        for step, batch in zip(term.step.entries, chunk.batches, strict=True):
+            for i, sample in enumerate(batch):
+                if sample // size == j:
+                    for e in range(rest):
+                        place = sample % size * rest + e
+                        sums[place] = sums[place] + step * vector.entries[i * rest + e]
+        groups = (*term.groups[:at], (axes, Vector(sums)), *term.groups[at + 1 :])
+        found.append(Term(("data", j, term.key[1]), term.scalar, None, groups))
+    return found
+
+
+# ---- 15 opening -------------------------------------------------------------------------------------------------------
+
+
+def round_claim(claim, constant, leading, x):
+    """Section 15.2, step 2: g(x)."""
+    return claim * x + constant * (1 - x - x) + leading * (x * x - x)
+
+
+def open_stack(chunk, body, commitments, layouts, by_key, value):
+    """Section 15: the opening of all commitments, statement order, the trace last."""
+    transcript, geometry = body.transcript, chunk.statement["geometry"]
+    q = check_geometry(geometry)
+    offsets, row_variables = stack([c["rows"] for c in commitments])
+    padding = q * max(c["budget"] for c in commitments)
+    require(2 * row_variables + q <= chunk.row + padding, "commitments")
+    require([c["budget"] for c in commitments if c["masked"]] == [1], "commitments")
+
+    transcript.absorb("opening", b"".join(commitment_digest(geometry, c) for c in commitments) + bytes(value))
+    known, pads, gamma = value, [], []
+    for _ in range(row_variables):
+        constant, leading = body.elements("row round", 2)
+        x = transcript.element("row fold")
+        known = round_claim(known, constant, leading, x)
+        pads = [c * x for c in pads] + [1 - x - x, x * x - x]
+        gamma.append(x)
+    (mu,) = body.elements("mu", 1)
+    eps = transcript.element("eps")
+    folded_padding = body.elements("folded padding", padding)
+    folded_pads = body.elements("folded pads", 2 * row_variables + q)
+    levels, log_clear = plan(geometry["log_row"], geometry["level_bits"])[1:]
+    announced = announce(body, levels, log_clear, 0)
+    indices = transcript.indices("queries", q, chunk.log_code)
+    columns = []
+    for c in commitments:
+        tag, entries = tree_tag(c["kind"], c["number"]), c["rows"] + 6 * c["masked"]
+        columns.append(open_columns(body, tag, chunk.log_code, indices, entries, bytes.fromhex(c["root"]), True))
+
+    eq, points, targets = eq_vector(gamma, 1 << row_variables), [], []
+    for j, index in enumerate(indices):
+        x = pow(root_of_unity(chunk.log_code), index, P)
+        folded = ZERO
+        for c, offset, opened_columns in zip(commitments, offsets, columns):
+            column = opened_columns[j]
+            folded = folded + sum((eq[offset + i] * column[i] for i in range(c["rows"])), ZERO)
+            if c["masked"]:
+                g, s, s_dash = (K(*column[c["rows"] + i : c["rows"] + i + 2]) for i in (0, 2, 4))
+        require(s_dash + eps * s == polynomial(folded_pads, x), "mask")
+        points.append(x)
+        targets.append(g + eps * folded - polynomial(folded_padding, x) * pow(x, chunk.row, P))
+    claim = eps * known + mu + inner_product(folded_pads[: 2 * row_variables], pads)
+    claim, clear, zeta, batchings = reduce_levels(body, levels, log_clear, announced, points, targets, claim)
+    total = stacked_weight(commitments, layouts, offsets, by_key, gamma, zeta) + batched_weight(batchings, zeta)
+    for x in zeta[len(zeta) - log_clear :]:
+        half = len(clear) // 2
+        clear = [a + (b - a) * x for a, b in zip(clear[:half], clear[half:])]
+    require(clear[0] * total == claim, "opening")
+    return row_variables
+
+
+# ---- 16 recursion -----------------------------------------------------------------------------------------------------
+
+
+def announce(body, levels, log_clear, number):
+    """Section 16.1."""
+    return body.raw("level root", 32) if number < len(levels) else body.elements("final vector", 1 << log_clear)
+
+
+def reduce_levels(body, levels, log_clear, announced, points, targets, claim):
+    """Section 16.2: (claim, final vector, all fold challenges, [(challenges before it, points, factors) of each batching])."""
+    transcript, zeta, batchings = body.transcript, [], []
+    for number in range(len(levels) + 1):
+        nu = transcript.element("level batching")
+        factors = [nu ** (j + 1) for j in range(len(points))]
+        claim = claim + inner_product(factors, targets)
+        batchings.append((len(zeta), points, factors))
+        for _ in range(levels[number].rows if number < len(levels) else log_clear):
+            constant, leading = body.elements("level round", 2)
+            x = transcript.element("level fold")
+            claim = round_claim(claim, constant, leading, x)
+            zeta.append(x)
+        if number == len(levels):
+            return claim, announced, zeta, batchings
+        level, root = levels[number], announced
+        announced = announce(body, levels, log_clear, number + 1)
+        indices = transcript.indices("level queries", level.queries, level.code)
+        columns = open_columns(body, tree_tag("level", number), level.code, indices, 2 << level.rows, root, False)
+        eq = eq_vector(zeta[-level.rows :], 1 << level.rows)
+        points = [pow(root_of_unity(level.code), i, P) for i in indices]
+        targets = [inner_product(eq, [K(*pair) for pair in zip(column[::2], column[1::2])]) for column in columns]
+
+
+def stacked_weight(commitments, layouts, offsets, by_key, gamma, zeta):
+    """Section 16.3: W(gamma, zeta)."""
+    total, left = ZERO, set(by_key)
+    for c, layout, offset in zip(commitments, layouts, offsets, strict=True):
+        high = len(gamma) - bits(c["rows"])
+        prefix = ONE
+        for i, x in enumerate(gamma[:high]):
+            prefix = prefix * (x if offset >> (len(gamma) - 1 - i) & 1 else 1 - x)
+        for w in layout.weights(gamma[high:] + zeta):
+            left.discard(w.key)
+            for term in by_key.get(w.key, ()):
+                total = total + evaluate_term(term, w) * prefix
+    require(not left, "opening: a term is on a tensor that is not committed")
+    return total
+
+
+def batched_weight(batchings, zeta):
+    """Section 16.3: the powers of the opened points."""
+    total = ZERO
+    for start, points, factors in batchings:
+        for x, factor in zip(points, factors):
+            power = ONE
+            for b, challenge in enumerate(reversed(zeta[start:])):
+                power = power * (1 - challenge + challenge * pow(x, 2**b, P))
+            total = total + factor * power
+    return total
+
+
+# ---- 19 soundness -----------------------------------------------------------------------------------------------------
+
+
+def security_bits(chunk, hidden, row_variables):
+    """Section 19: bits of the sum of all terms."""
+    geometry = chunk.statement["geometry"]
+    q, code, row = check_geometry(geometry), 2**chunk.log_code, chunk.row
+    e = radius(row, code, geometry["max_budget"] * q)
+    numerators = sum(hidden.errors.values()) + max(1, row_variables) * (code + 2) + code + 1
+    misses = Fraction(code - e, code) ** q
+    levels, log_clear = plan(geometry["log_row"], geometry["level_bits"])[1:]
+    for level in levels:
+        code, e = 2**level.code, radius(2 ** (level.length - level.rows), 2**level.code, 0)
+        numerators += q + level.rows * (code + 2)
+        misses += Fraction(code - e, code) ** level.queries
+        q = level.queries
+    numerators += q + 2 * max(1, log_clear)
+    return -math.log2(Fraction(numerators, P**2) + misses)
+
+
+# ---- all checks -------------------------------------------------------------------------------------------------------
+
+
+def verify_one(circuit, raw, minimum_bits=100.0):
+    """Sections 3 to 19 for one file, whatever its place in a chain: (statement, bits)."""
+    statement, text, data = read_file(raw)
+    chunk = check_statement(circuit, statement)
+    transcript = Transcript()
+    transcript.absorb("parameters", geometry_digest(statement["geometry"]))
+    transcript.absorb("statement", text)
+    body = Body(transcript, data)
+    root = body.raw("trace root", 32)
+    hidden = Hidden(body)
+    argument(chunk, hidden)
+    by_key, sizes, value = combine_constraints(chunk, hidden)
+    layouts = [*chunk.committed_layouts, trace_layout(chunk, sizes)]
+    trace = {"kind": "trace", "number": 0, "rows": row_count(layouts[-1], chunk.row), "budget": 1, "root": root.hex(), "masked": True}
+    row_variables = open_stack(chunk, body, [*opened(statement), trace], layouts, by_key, value)
+    body.finish()
+    found = security_bits(chunk, hidden, row_variables)
+    require(found >= minimum_bits, "security")
+    return statement, found
+
+
+def verify(circuit, raw, *, minimum_bits=100.0, assume_bound=False):
+    """One proof file (bytes) about a circuit (its JSON object). Returns the bits of its ledger."""
+    return verify_chain(circuit, [raw], minimum_bits=minimum_bits, assume_bound=assume_bound)[0]
+
+
+def verify_chain(circuit, files, *, minimum_bits=100.0, assume_bound=False):
+    """Consecutive proof files. Returns the bits of each."""
+    check_chain([read_file(raw)[0] for raw in files], assume_bound)
+    checked = Circuit(circuit)
+    return [verify_one(checked, raw, minimum_bits)[1] for raw in files]

@@ -1,0 +1,279 @@
+"""Two verifiers, one protocol: ``reference/verifier.py``, written from PROTOCOL.md in plain Python, and the package's.
+
+They must accept the same proofs, with the same number of bits, and refuse the same altered ones; and both must go on
+accepting the proof of format version 1 in ``vectors/``.
+"""
+
+import ast
+import copy
+import json
+import random
+import struct
+import sys
+from functools import cache
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+from harness import BITS, make_run, mlp_run, prove_small
+from reference import verifier as reference
+from reference.verifier import Rejected
+from test_graphs import GRAPHS, X, Y, matrix, mean_square
+from tiny import chain
+
+import zkjax
+from zkjax.commitment.geometry import Geometry
+from zkjax.errors import ConfigurationError, ZkjaxError
+from zkjax.layout import axis_pieces
+from zkjax.schedule import batch_indices
+from zkjax.verifier import verify_chain
+
+VECTORS = Path(__file__).parent / "vectors"
+VECTOR_BITS = 5.0  # of the frozen proof: its geometry is as small as geometries go
+
+
+@cache
+def frozen() -> tuple[dict, bytes]:
+    """(circuit's JSON, proof file) of format version 1."""
+    return json.loads((VECTORS / "format-1.circuit.json").read_text("utf-8")), (VECTORS / "format-1.proof").read_bytes()
+
+
+def both(circuit: dict, files, bits=BITS, assume_bound=False) -> list[float] | None:
+    """The ledger's bits of each file, or None if the verifiers refuse; they must agree, and raise nothing else."""
+    try:
+        options = {"dataset": None, "initial": None, "seed": None, "steps": None}
+        proofs = [zkjax.Proof.parse(raw) for raw in files]
+        loaded = zkjax.Circuit.from_json(circuit)
+        _, ledgers = verify_chain(loaded, proofs, assume_bound=assume_bound, minimum_bits=bits, **options)
+        found = [ledger.bits for ledger in ledgers]
+    except ZkjaxError as error:
+        with pytest.raises(Rejected):
+            reference.verify_chain(circuit, files, minimum_bits=bits, assume_bound=assume_bound)
+            print("refused by the package only:", error)
+        return None
+    assert reference.verify_chain(circuit, files, minimum_bits=bits, assume_bound=assume_bound) == pytest.approx(found)
+    return found
+
+
+def file_of(statement: dict, body: bytes) -> bytes:
+    text = reference.canonical(statement)
+    return b"zkjaxprf" + struct.pack("<HI", 1, len(text)) + text + body
+
+
+def leaves(tree, path=()):
+    """Paths of all values in a JSON tree that are no containers, and of all lists."""
+    if isinstance(tree, dict | list):
+        if isinstance(tree, list):
+            yield path
+        for key, child in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            yield from leaves(child, (*path, key))
+    else:
+        yield path
+
+
+def altered(value):
+    """Other values in the place of one in a JSON tree."""
+    if isinstance(value, bool):
+        return [not value, int(value)]
+    if isinstance(value, int):
+        return [value + 1, value - 1, 0, -value - 1, 2**63, 2**80, float(value), str(value), None]
+    if isinstance(value, str):
+        return [value + "0", value[1:], value.replace("0", "1"), "\x1b", "weights", None]
+    if isinstance(value, list):
+        return [value[1:], value + value[-1:], value[::-1], [], None, [value]]
+    return [0, [], [[]], {}]
+
+
+def alterations(tree, chosen: random.Random, count: int):
+    """``count`` copies of a JSON tree, each with one value altered; (path, tree)."""
+    every = list(leaves(tree))
+    for _ in range(count):
+        path = chosen.choice(every)
+        changed = copy.deepcopy(tree)
+        at = changed
+        for key in path[:-1]:
+            at = at[key]
+        other = [x for x in altered(at[path[-1]]) if type(x) is not type(at[path[-1]]) or x != at[path[-1]]]
+        at[path[-1]] = chosen.choice(other)
+        yield path, changed
+
+
+# ---- what the reference is -----------------------------------------------------------------------------------------
+def test_the_reference_is_independent():
+    """Standard library only."""
+    tree = ast.parse(Path(reference.__file__).read_text("utf-8"))
+    imported = {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
+    imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imported <= set(sys.stdlib_module_names)
+
+
+def test_the_frozen_proof():
+    """A change of the protocol has to change the format version, and this test."""
+    circuit, raw = frozen()
+    assert both(circuit, [raw], VECTOR_BITS) == [pytest.approx(7.367643748899747)]
+    assert both(circuit, [raw], 100.0) is None
+
+
+# ---- honest proofs -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", GRAPHS)
+def test_graphs(name):
+    loss, params, data = GRAPHS[name]
+    circuit, run = make_run(loss, params, data, batch=3, steps=3)
+    proof = prove_small(circuit, run, reveal=("loss",) if len(name) % 2 else ())
+    assert both(circuit.to_json(), [bytes(proof)]) is not None
+
+
+def attention(p, x, y):
+    q, k = (x @ p["q"]).reshape(-1, 2, 3), (x @ p["k"]).reshape(-1, 2, 3)
+    scores = jnp.einsum("bid,bjd->bij", jax.nn.relu(q), jax.nn.relu(k))
+    return mean_square(jnp.einsum("bij,bjd->bid", scores, q).reshape(-1, 6) @ p["o"], y)
+
+
+def moved(p, x, y):
+    h = jnp.transpose(jax.nn.relu(x @ p["a"]).reshape(-1, 2, 3), (0, 2, 1)).reshape(-1, 6)
+    h = jnp.pad(h, ((0, 0), (1, 2)))[:, ::2] + jnp.concatenate([h[:, :2], h[:, 3:6]], 1)[:, ::-1]
+    return mean_square(h @ p["b"], y)
+
+
+MORE = {
+    "attention": (attention, {"q": matrix(4, 6), "k": matrix(4, 6), "o": matrix(6, 2)}),
+    "transposed, padded, strided": (moved, {"a": matrix(4, 6), "b": matrix(5, 2)}),
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_more_graphs(name):
+    """Batched products, groups of axes in another order, and every linear operation; a schedule of rates."""
+    loss, params = MORE[name]
+    circuit, run = make_run(loss, params, (X, Y), batch=3, steps=3, optimizer=optax.sgd(optax.linear_schedule(1 / 64, 1 / 256, 3)))
+    assert len(circuit.parameters[0].updates[0].rates) == 3
+    assert both(circuit.to_json(), [bytes(prove_small(circuit, run))]) is not None
+
+
+def test_cut_axes():
+    """A net with tensors that are large enough for their axes to be cut into pieces."""
+    circuit, run = mlp_run((37, 21, 3), batch=5)
+    assert len(reference.weights_layout(reference.Circuit(circuit.to_json()), "final").boxes) > len(circuit.parameters)
+    assert both(circuit.to_json(), [bytes(prove_small(circuit, run, reveal=("loss",)))]) is not None
+
+
+def test_chain():
+    """Three shards, a final shard that is smaller; only the first chunk range-checks, only its losses are revealed."""
+    circuit, _, proofs = chain()
+    data, files = circuit.to_json(), [bytes(p) for p in proofs]
+    assert [p.statement.range_checked for p in proofs] == [True, False, False]
+    assert [p.statement.losses is None for p in proofs] == [False, True, True]
+    assert all(len(p.statement.shards) > 1 for p in proofs)
+    assert both(data, files) is not None
+    assert both(data, files[1:], assume_bound=True) is not None
+    assert both(data, files[1:]) is None  # nobody has shown the bound
+    for wrong in (files[::-1], [files[0], files[2]], [files[0], files[0]]):
+        assert both(data, wrong, assume_bound=True) is None
+
+
+# ---- altered proofs ------------------------------------------------------------------------------------------------
+def test_altered_messages(monkeypatch):
+    """A byte of one message of each kind, bytes anywhere, and lengths."""
+    (circuit, raw), chosen = frozen(), random.Random(1)
+    start = len(raw) - len(zkjax.Proof.parse(raw).body)
+    by_label: dict = {}  # label: places of the messages' bytes
+
+    def logged(body, label, size, original=reference.Body.raw):
+        by_label.setdefault(label, []).extend(range(start + body.at, start + body.at + size))
+        return original(body, label, size)
+
+    monkeypatch.setattr(reference.Body, "raw", logged)
+    assert both(circuit, [raw], VECTOR_BITS)
+    monkeypatch.undo()
+    assert len(by_label) > 20 and sum(map(len, by_label.values())) == len(raw) - start
+    for at in [*map(chosen.choice, by_label.values()), *(chosen.randrange(len(raw)) for _ in range(30))]:
+        changed = raw[:at] + bytes([raw[at] ^ 1 << chosen.randrange(8)]) + raw[at + 1 :]
+        assert both(circuit, [changed], VECTOR_BITS) is None, at
+    for length in (0, 7, 8, 13, 14, start - 1, start, start + 31, len(raw) - 1, *(chosen.randrange(len(raw)) for _ in range(5))):
+        assert both(circuit, [raw[:length]], VECTOR_BITS) is None
+    assert both(circuit, [raw + b"\0"], VECTOR_BITS) is None
+
+
+@pytest.mark.parametrize("vector", [True, False])
+def test_altered_statements(vector):
+    circuit, raw = frozen() if vector else (chain().circuit.to_json(), bytes(chain().proofs[1]))
+    proof = zkjax.Proof.parse(raw)
+    statement = proof.statement.to_json()
+    assert file_of(statement, proof.body) == raw
+    for path, changed in alterations(statement, random.Random(2), 150):
+        assert both(circuit, [file_of(changed, proof.body)], VECTOR_BITS, True) is None, path
+    for path in list(leaves(statement)):
+        if len(path) == 1:  # a field is missing
+            assert both(circuit, [file_of({k: v for k, v in statement.items() if k != path[0]}, proof.body)], VECTOR_BITS, True) is None
+    text = reference.canonical(statement)
+    for other in (text.replace(b":", b": ", 1), text[::-1], text + b" "):
+        assert both(circuit, [b"zkjaxprf" + struct.pack("<HI", 1, len(other)) + other + proof.body], VECTOR_BITS, True) is None
+
+
+def test_a_commitment_of_another_root():
+    """The statement stays consistent, and is another one: only the opening can tell."""
+    circuit, _, proofs = chain()
+    statement = proofs[1].statement.to_json()
+    for name in ("initial", "final"):
+        changed = copy.deepcopy(statement)
+        changed[name]["root"] = changed[name]["root"][::-1]
+        assert both(circuit.to_json(), [file_of(changed, proofs[1].body)], assume_bound=True) is None
+    assert both(circuit.to_json(), [file_of(statement, proofs[2].body)], assume_bound=True) is None
+
+
+def test_altered_circuits():
+    """The same circuits are refused before there is any proof, and the others have the same digest, shapes and levels."""
+    accepted = 0
+    circuits = [frozen()[0], chain().circuit.to_json()]
+    for circuit in circuits:
+        for path, changed in alterations(circuit, random.Random(3), 1000):
+            try:
+                loaded = zkjax.Circuit.from_json(changed)
+            except ZkjaxError:
+                with pytest.raises(Rejected):
+                    reference.Circuit(changed)
+                    print("refused by the package only:", path)
+                continue
+            checked = reference.Circuit(changed)
+            accepted += 1
+            assert checked.digest == loaded.digest().hex() and checked.shapes == [x.shape for x in loaded.nodes]
+            assert (checked.digest == reference.circuit_digest(circuit)) == (path[0] == "notes"), path
+    assert accepted > 50
+
+
+# ---- sections on their own -------------------------------------------------------------------------------------------
+def test_geometries():
+    for log_row in (2, 5, 9, 10, 12, 15):
+        for rate in (1, 2, 4):
+            for budget in (1, 4):
+                for bits in (1, 20, 60, 104):
+                    numbers = {"log_row": log_row, "log_inverse_rate": rate, "max_budget": budget, "level_bits": bits}
+                    try:
+                        found = Geometry(**numbers).check()
+                    except ConfigurationError:
+                        with pytest.raises(Rejected):
+                            reference.check_geometry_fields(numbers | {"hash": "blake2s-256"})
+                            reference.check_geometry(numbers)
+                        continue
+                    reference.check_geometry_fields(found.to_json())
+                    assert reference.check_geometry(numbers) == found.queries
+                    assert reference.geometry_digest(found.to_json()) == found.digest()
+                    levels, clear = reference.plan(log_row, bits)[1:]
+                    assert [(x.length, x.rows, x.rate, x.queries) for x in levels] == [*map(tuple, found.plan()[0])]
+                    assert clear == found.plan()[1]
+
+
+def test_axis_pieces():
+    for length in [*range(1, 1100), 1536, 3548, 4095, 50257, 2**22 - 1]:
+        assert reference.axis_pieces(length) == list(axis_pieces(length)), length
+
+
+def test_schedules():
+    chosen = random.Random(4)
+    for _ in range(30):
+        samples, first, steps = chosen.randrange(1, 60), chosen.randrange(20), chosen.randrange(1, 12)
+        batch, size, seed = chosen.randrange(1, samples + 1), chosen.randrange(1, 70), chosen.randrange(2**64)
+        statement = {"samples": samples, "shard_size": size, "steps": steps, "first_step": first, "seed": seed}
+        assert reference.batches(statement, batch) == batch_indices(seed, samples, size, batch, first, steps).tolist()
