@@ -121,7 +121,7 @@ def native_steps(config: Config) -> list[float]:
     state, step = optimizer.init(params), jax.jit(step, donate_argnums=0)
     x, y = (jnp.asarray(a[: config.batch]) for a in draw_data(config))
     seconds, started = [], time.perf_counter()
-    while len(seconds) < 8 or (len(seconds) < 1000 and time.perf_counter() - started < 2):
+    while len(seconds) < 8 or (len(seconds) < 1000 and time.perf_counter() - started < 1):
         before = time.perf_counter()
         params, state, _ = jax.block_until_ready(step(params, state, x, y))
         seconds.append(time.perf_counter() - before)
@@ -250,19 +250,19 @@ class Verifier:
         self._circuit = directory / "circuit.json"
         circuit.save(self._circuit)
 
-    def __call__(self, proofs: list) -> Finished:
-        """Verify a chain of proofs. SystemExit if they are refused."""
-        files = [self._directory / f"{number}.proof" for number in range(len(proofs))]
-        for file, proof in zip(files, proofs, strict=True):
+    def __call__(self, proofs: dict) -> Finished:
+        """Verify a chain of proofs, name to proof. SystemExit if they are refused."""
+        files = [self._directory / f"{name}.proof" for name in proofs]
+        for file, proof in zip(files, proofs.values(), strict=True):
             proof.save(file)
-        done = run_process(self._system.verify_command(files, self._circuit, proofs))
+        done = run_process(self._system.verify_command(files, self._circuit, list(proofs.values())))
         if done.status or not json.loads(done.output)["valid"]:
             raise SystemExit(f"{done.errors}\nerror: the verifier refused a proof with exit status {done.status}")
         return done
 
-    def measure(self, proof, figures: dict) -> None:
+    def measure(self, name: str, proof, figures: dict) -> None:
         """Verify one proof alone; notes seconds of the whole process, of the verifier, and its memory."""
-        done = self([proof])
+        done = self({name: proof})
         figures["verify_seconds"] = done.seconds
         figures["verifier_seconds"] = json.loads(done.output)["seconds"]
         figures["verify_peak_rss_bytes"] = done.peak_memory
@@ -308,8 +308,12 @@ def worst_of(measurements: list[dict], name: str):
     return max(values) if values else None
 
 
-def measure(config: Config, repeat: int, system=Aggregated, say=print) -> dict:
-    """All figures of one way to prove."""
+def measure(config: Config, repeat: int, system, cache: Path | None = None, files: Path | None = None, say=print) -> dict:
+    """All figures of one way to prove.
+
+    cache: a directory of compiled code to use; a cold start is then not measured. files: where the circuit and the last
+    proofs stay, first.proof and later.proof.
+    """
     import jax
     import optax
 
@@ -317,7 +321,10 @@ def measure(config: Config, repeat: int, system=Aggregated, say=print) -> dict:
 
     native = Native(config)
     native.measure()
-    jax.config.update("jax_enable_compilation_cache", False)  # what is cold is to be cold
+    jax.config.update("jax_enable_compilation_cache", cache is not None)  # what is cold is to be cold
+    if cache is not None:
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     reset_peak_memory()
     batch = tuple(x[: config.batch] for x in draw_data(config))
     started = time.perf_counter()
@@ -353,8 +360,10 @@ def measure(config: Config, repeat: int, system=Aggregated, say=print) -> dict:
     cold: dict[str, dict] = {}
     warm: dict[str, list[dict]] = {"first": [], "later": []} if config.range_check else {"later": []}
     run, distance = None, None
-    with tempfile.TemporaryDirectory() as directory:
-        verifier = Verifier(system, circuit, Path(directory))
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = Path(temporary) if files is None else files
+        directory.mkdir(parents=True, exist_ok=True)
+        verifier = Verifier(system, circuit, directory)
         for number in range(1 + repeat):
             temperature, proofs = ("warm" if number else "cold"), {}
             if config.range_check:
@@ -363,17 +372,15 @@ def measure(config: Config, repeat: int, system=Aggregated, say=print) -> dict:
             else:
                 found, run = {}, begin() if run is None else run
             distance = distance or steps_until_range_check(circuit, run, run.final_bound)
-            go_on = partial(zkjax.train, circuit, run, None, steps=steps)
-            run = None
-            found["later"], run, proofs["later"] = proven("later", temperature, go_on)
+            found["later"], run, proofs["later"] = proven("later", temperature, partial(zkjax.train, circuit, run, None, steps=steps))
             for kind, figures in found.items():
-                verifier.measure(proofs[kind], figures)
+                verifier.measure(kind, proofs[kind], figures)
                 if number:
                     warm[kind].append(figures)
                 else:
                     cold[kind] = figures
             if config.range_check:
-                chain = verifier(list(proofs.values()))
+                chain = verifier(proofs)
             native.measure()
     chunks = {kind: median_of(measurements) for kind, measurements in warm.items()}
     for kind, chunk in chunks.items():  # worst cases, cold ones included
@@ -381,13 +388,17 @@ def measure(config: Config, repeat: int, system=Aggregated, say=print) -> dict:
             chunk[name] = worst_of([cold[kind], *warm[kind]], name)
         chunk["security_bits"] = min(m["security_bits"] for m in [cold[kind], *warm[kind]])
     result = summary(config, steps, counts.parameters, native.figures(), chunks, distance)
+    earliest = next(iter(chunks))
+    extra = {kind: cold[kind]["prove_seconds"] - chunks[kind]["prove_seconds"] for kind in chunks}
     result |= {
         "repeat": repeat,
         "aggregated": system.aggregated,
         "circuit": circuit.digest().hex(),
-        "cold_seconds": max(cold[kind]["prove_seconds"] - chunks[kind]["prove_seconds"] for kind in list(cold)[:1]),
-        "cold_seconds_of_later_chunk": cold["later"]["prove_seconds"] - chunks["later"]["prove_seconds"],
-        "cold_training_seconds": cold[next(iter(cold))]["train_seconds"] - chunks[next(iter(chunks))]["train_seconds"],
+        "committed_cells": counts.cells,
+        "lookups": counts.lookups,
+        "cold_seconds": None if cache else extra[earliest],
+        "cold_seconds_of_later_chunk": None if cache else extra["later"],
+        "cold_training_seconds": None if cache else cold[earliest]["train_seconds"] - chunks[earliest]["train_seconds"],
         "setup_peak_rss_bytes": setup_peak,
         "verify_chain_seconds": chain.seconds if config.range_check else None,
         "cold": cold,
@@ -554,6 +565,8 @@ def parse(arguments: list[str] | None):
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="show the change against an earlier --json file")
     parser.add_argument("--sequential", action="store_true", help="the baseline without aggregation, see sequential.py")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="keep compiled code there and use it; no cold start is then measured")
+    parser.add_argument("--files", type=Path, metavar="DIR", help="leave the circuit and the last proofs there")
     parser.add_argument("--keep-memory", action="store_true", help="keep freed memory in the process (kernels/memory.py)")
     parser.add_argument("--native", help=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments)
@@ -592,7 +605,7 @@ def main(arguments: list[str] | None = None) -> int:
             from sequential import Sequential
 
             system = Sequential()
-        result = measure(config, parsed.repeat, system)
+        result = measure(config, parsed.repeat, system, parsed.cache, parsed.files)
     except zkjax.ZkjaxError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -83,7 +83,7 @@ def test_other_batches(net):
 
 def _trained(run, seed):
     other = zkjax.train(run.circuit, _params(run.circuit, run), run.data, steps=run.steps, seed=seed)
-    return {"seed": seed, "final": other.final, "initial": other.initial, "kept": other.kept}
+    return {"seed": seed, "final": other.final, "initial": other.initial, "loss_integers": other.loss_integers, "kept": None}
 
 
 def test_swapped_labels_and_altered_samples(net):

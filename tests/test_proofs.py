@@ -337,9 +337,8 @@ def test_a_chain_keeps_its_weights():
     for change in changes:
         assert "weights" in refused("chain", circuit, [a, with_statement(b, **change)])
     again = zkjax.train(circuit, mlp_params(DIMS), runs[0].data, steps=2, seed=1, shard_size=5, openings=4)
-    changes = {
-        name: getattr(runs[1], name) for name in ("chain", "first_step", "coarse_shifts", "initial", "initial_bound", "final", "kept")
-    }
+    names = "chain", "first_step", "coarse_shifts", "initial", "initial_bound", "final", "loss_integers"
+    changes = {name: getattr(runs[1], name) for name in names}
     fresh = dataclasses.replace(again, **changes)  # the same weights, committed with other keys
     proof = prove_small(circuit, fresh)
     verify_small(circuit, proof, assume_bound=True)

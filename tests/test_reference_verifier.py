@@ -1,12 +1,13 @@
 """Two verifiers, one protocol: ``reference/verifier.py``, written from PROTOCOL.md in plain Python, and the package's.
 
-They must accept the same proofs, with the same number of bits, and refuse the same altered ones; and both must go on
+They must accept the same proofs, with the same ledger, and refuse the same altered ones; and both must go on
 accepting the proof of format version 1 in ``vectors/``.
 """
 
 import ast
 import copy
 import json
+import math
 import random
 import struct
 import sys
@@ -41,20 +42,23 @@ def frozen() -> tuple[dict, bytes]:
 
 
 def both(circuit: dict, files, bits=BITS, assume_bound=False) -> list[float] | None:
-    """The ledger's bits of each file, or None if the verifiers refuse; they must agree, and raise nothing else."""
+    """The bits of each file, or None if the verifiers refuse; they must agree, in every term too, and raise nothing else."""
     try:
         options = {"dataset": None, "initial": None, "seed": None, "steps": None}
         proofs = [zkjax.Proof.parse(raw) for raw in files]
         loaded = zkjax.Circuit.from_json(circuit)
         _, ledgers = verify_chain(loaded, proofs, assume_bound=assume_bound, minimum_bits=bits, **options)
-        found = [ledger.bits for ledger in ledgers]
+        found = [dict(ledger.terms) for ledger in ledgers]
     except ZkjaxError as error:
         with pytest.raises(Rejected):
             reference.verify_chain(circuit, files, minimum_bits=bits, assume_bound=assume_bound)
             print("refused by the package only:", error)
         return None
-    assert reference.verify_chain(circuit, files, minimum_bits=bits, assume_bound=assume_bound) == pytest.approx(found)
-    return found
+    errors = reference.verify_chain(circuit, files, minimum_bits=bits, assume_bound=assume_bound)
+    assert len(errors) == len(found)
+    for ours, theirs in zip(errors, found):
+        assert {name: -math.log2(error) for name, error in ours.items()} == pytest.approx(theirs)
+    return [ledger.bits for ledger in ledgers]
 
 
 def file_of(statement: dict, body: bytes) -> bytes:

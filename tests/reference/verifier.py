@@ -1,8 +1,8 @@
-"""A second verifier, written from zkjax/PROTOCOL.md and not from the code: plain Python integers, no NumPy, no zkjax.
+"""A second verifier, written from zkjax/PROTOCOL.md: plain Python integers, no NumPy, and no code shared with zkjax.
 
 Slow, and as close to the page as possible: the sections below are the page's sections, in its order. ``verify`` takes a
-circuit's JSON and the bytes of a proof file; ``verify_chain`` a list of files. Both raise ``Rejected`` or return what the
-ledger of section 19 says.
+circuit's JSON and the bytes of a proof file; ``verify_chain`` a list of files. Both raise ``Rejected`` or return the ledger
+of section 19.
 """
 
 import hashlib
@@ -1370,7 +1370,9 @@ def merged(hidden, label, claims):
 
 def fraction_tree(hidden, num_vars):
     """Section 13.1, steps 1 and 2: (point, P, Q) at the leaves."""
-    hidden.account("lookup", (2**num_vars - 1) + num_vars * (num_vars - 1) + 2 * num_vars)
+    hidden.account("lookup: cleared numerator", 2**num_vars - 1)
+    hidden.account("lookup: rounds", num_vars * (num_vars - 1))
+    hidden.account("lookup: combinations and merges", 2 * num_vars)
     p, (q,), point = Form(), hidden.receive("lookup root", 1), []
     for _ in range(num_vars):
         combination = hidden.draw("lookup combination")
@@ -1849,28 +1851,33 @@ def batched_weight(batchings, zeta):
 # ---- 19 soundness -----------------------------------------------------------------------------------------------------
 
 
-def security_bits(chunk, hidden, row_variables):
-    """Section 19: bits of the sum of all terms."""
+def ledger(chunk, hidden, row_variables):
+    """Section 19: every term by name."""
     geometry = chunk.statement["geometry"]
-    q, code, row = check_geometry(geometry), 2**chunk.log_code, chunk.row
-    e = radius(row, code, geometry["max_budget"] * q)
-    numerators = sum(hidden.errors.values()) + max(1, row_variables) * (code + 2) + code + 1
-    misses = Fraction(code - e, code) ** q
+    q, code = check_geometry(geometry), 2**chunk.log_code
+    e = radius(chunk.row, code, geometry["max_budget"] * q)
+    numerators = {name: numerator for name, numerator in hidden.errors.items() if numerator}
+    numerators["opening: row folds"] = max(1, row_variables) * (code + 2)
+    numerators["opening: mask"] = code + 1
+    misses = {"opening: queries": Fraction(code - e, code) ** q}
     levels, log_clear = plan(geometry["log_row"], geometry["level_bits"])[1:]
-    for level in levels:
-        code, e = 2**level.code, radius(2 ** (level.length - level.rows), 2**level.code, 0)
-        numerators += q + level.rows * (code + 2)
-        misses += Fraction(code - e, code) ** level.queries
+    for i, level in enumerate(levels, start=1):
+        code = 2**level.code
+        e = radius(2 ** (level.length - level.rows), code, 0)
+        numerators[f"opening: level {i} batching"] = q
+        numerators[f"opening: level {i} folds"] = level.rows * (code + 2)
+        misses[f"opening: level {i} queries"] = Fraction(code - e, code) ** level.queries
         q = level.queries
-    numerators += q + 2 * max(1, log_clear)
-    return -math.log2(Fraction(numerators, P**2) + misses)
+    numerators["opening: last batching"] = q
+    numerators["opening: closing rounds"] = 2 * max(1, log_clear)
+    return {name: Fraction(numerator, P**2) for name, numerator in numerators.items()} | misses
 
 
 # ---- all checks -------------------------------------------------------------------------------------------------------
 
 
 def verify_one(circuit, raw, minimum_bits=100.0):
-    """Sections 3 to 19 for one file, whatever its place in a chain: (statement, bits)."""
+    """Sections 3 to 19 for one file, whatever its place in a chain: its ledger."""
     statement, text, data = read_file(raw)
     chunk = check_statement(circuit, statement)
     transcript = Transcript()
@@ -1885,18 +1892,18 @@ def verify_one(circuit, raw, minimum_bits=100.0):
     trace = {"kind": "trace", "number": 0, "rows": row_count(layouts[-1], chunk.row), "budget": 1, "root": root.hex(), "masked": True}
     row_variables = open_stack(chunk, body, [*opened(statement), trace], layouts, by_key, value)
     body.finish()
-    found = security_bits(chunk, hidden, row_variables)
-    require(found >= minimum_bits, "security")
-    return statement, found
+    errors = ledger(chunk, hidden, row_variables)
+    require(-math.log2(sum(errors.values())) >= minimum_bits, "security")
+    return errors
 
 
 def verify(circuit, raw, *, minimum_bits=100.0, assume_bound=False):
-    """One proof file (bytes) about a circuit (its JSON object). Returns the bits of its ledger."""
+    """One proof file (bytes) about a circuit (its JSON object). Returns its ledger: the error of each term of section 19."""
     return verify_chain(circuit, [raw], minimum_bits=minimum_bits, assume_bound=assume_bound)[0]
 
 
 def verify_chain(circuit, files, *, minimum_bits=100.0, assume_bound=False):
-    """Consecutive proof files. Returns the bits of each."""
+    """Consecutive proof files. Returns the ledger of each."""
     check_chain([read_file(raw)[0] for raw in files], assume_bound)
     checked = Circuit(circuit)
-    return [verify_one(checked, raw, minimum_bits)[1] for raw in files]
+    return [verify_one(checked, raw, minimum_bits) for raw in files]
