@@ -145,5 +145,3 @@ class Liar:
             c0, c1 = ext.sum(ext.mul_base(weights, tensor))
             total = total + Ext(int(c0), int(c1))
         return total
-
-

@@ -181,7 +181,9 @@ class _Walk:
             if order != tuple(range(len(group))):
                 dims = tuple(shape[d] for d in group)
                 vector = self.derive(
-                    ("transpose", dims, order), vector, lambda v: _each(v, lambda c: c.reshape(dims).transpose(order).reshape(-1))  # noqa: B023
+                    ("transpose", dims, order),
+                    vector,
+                    lambda v: _each(v, lambda c: c.reshape(dims).transpose(order).reshape(-1)),  # noqa: B023
                 )
             groups.append(tuple(sorted(renamed)))
             vectors.append(vector)

@@ -173,9 +173,7 @@ class Hidden:
             sent = ext.unstack(self.stream.elements(label, count, ext.stack(masked)))
         else:
             sent, known = ext.unstack(self.stream.elements(label, count)), [None] * count
-        return [
-            Form(self.tape, ((ONE, self._leaf(pad)),), constant=s, value=v) for s, v, pad in zip(sent, known, pads, strict=True)
-        ]
+        return [Form(self.tape, ((ONE, self._leaf(pad)),), constant=s, value=v) for s, v, pad in zip(sent, known, pads, strict=True)]
 
     def _leaf(self, pad: Pad) -> Form:
         return Form(self.tape, leaf=pad, value=self.masks[pad.vector][pad.index] if self.proving else None)

@@ -1,10 +1,10 @@
 """Proof files: magic, version, the statement in canonical form, and the body that the verifier reads message by message.
 
-    8 bytes   b"zkjaxprf"
-    2 bytes   format version, little endian
-    4 bytes   length of the statement, little endian
-    ...       statement: canonical JSON (``statement.py``)
-    ...       body: to the end of the file; every size in it follows from the statement and the circuit
+8 bytes   b"zkjaxprf"
+2 bytes   format version, little endian
+4 bytes   length of the statement, little endian
+...       statement: canonical JSON (``statement.py``)
+...       body: to the end of the file; every size in it follows from the statement and the circuit
 """
 
 import struct

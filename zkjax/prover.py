@@ -241,9 +241,7 @@ def _weights(layout: Layout, by_key: dict, rows: int, row: int):
     tables = dict(zip(keys, built, strict=True))
     zeros = {key: (np.zeros(shape, dtype=np.uint64),) * 2 for key, shape in layout.shapes.items() if key not in tables}
     tables |= zeros
-    return tuple(
-        np.asarray(embed(layout, {key: t[c] for key, t in tables.items()}, rows * row)).reshape(rows, row) for c in range(2)
-    )
+    return tuple(np.asarray(embed(layout, {key: t[c] for key, t in tables.items()}, rows * row)).reshape(rows, row) for c in range(2))
 
 
 def _random_elements(seed: bytes):

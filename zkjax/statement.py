@@ -159,7 +159,6 @@ class Statement:
         return "\n".join(lines)
 
 
-
 def _list(value, where: str) -> list:
     if not isinstance(value, list):
         raise FormatError(f"statement: {where} is not a list")

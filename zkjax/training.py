@@ -183,7 +183,15 @@ class Run:
     def _recipe(self) -> tuple:
         """What a run's tensors follow from: a run that was altered has to recompute them."""
         return (
-            self.circuit, self.data, self.initial, self.final, self.loss_integers, self.first_step, self.steps, self.seed, self.shard_size
+            self.circuit,
+            self.data,
+            self.initial,
+            self.final,
+            self.loss_integers,
+            self.first_step,
+            self.steps,
+            self.seed,
+            self.shard_size,
         )
 
     def witness(self) -> "Witness":

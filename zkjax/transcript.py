@@ -31,9 +31,7 @@ class Transcript:
 
     def absorb(self, label: str, data: bytes) -> None:
         name = label.encode()
-        self._state = hashlib.sha256(
-            self._state + b"absorb" + struct.pack("<HQ", len(name), len(data)) + name + data
-        ).digest()
+        self._state = hashlib.sha256(self._state + b"absorb" + struct.pack("<HQ", len(name), len(data)) + name + data).digest()
 
     def _draw(self, label: str, size: int) -> bytes:
         name = label.encode()

@@ -24,6 +24,7 @@ from .transcript import Reader, Transcript
 
 MAX_SAMPLES = 2**24  # read in one chunk: what a statement may ask a verifier to work out
 
+
 def verify(
     circuit: Circuit,
     proof,
@@ -252,5 +253,3 @@ def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> 
     verify_claim(stream, geometry, commitments, evaluate, value)
     stream.finish()
     return ledger
-
-

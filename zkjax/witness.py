@@ -334,5 +334,3 @@ def aligned(terms: list[Term], shape: tuple[int, ...]) -> list[tuple]:
 
 def _spread(vector, axes, shape):
     return tuple(c.reshape([n if d in axes else 1 for d, n in enumerate(shape)]) for c in vector)
-
-

@@ -38,8 +38,6 @@ def cross(p0, q1, q0, s):
     return inner_products([(p0, q1), (q0, s)])
 
 
-
-
 # ---- one round --------------------------------------------------------------------------------------------------
 def _is_table(node) -> bool:
     return isinstance(node, Tiles) or isinstance(node, tuple) and not isinstance(node[0], (tuple, list))
@@ -263,9 +261,7 @@ class Rounds:
         totals = self._zeros()
         for i in part:
             low, high = self._tiles[i], self._tiles[i + pairs]
-            combined, totals = _first(
-                low, high, self._scale, weights[i], totals, _ALWAYS, relation=self._relation, points=self._points
-            )
+            combined, totals = _first(low, high, self._scale, weights[i], totals, _ALWAYS, relation=self._relation, points=self._points)
             if combined is not None:
                 self._tiles[i], self._tiles[i + pairs] = (*low[:-1], combined[0]), (*high[:-1], combined[1])
         return totals
