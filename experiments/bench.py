@@ -197,6 +197,23 @@ class Aggregated:
         return command + ["--assume-bound"] * first.assumed
 
 
+class Compilations:
+    """Number and seconds of XLA's compilations since ``start``, from JAX's own events."""
+
+    def __init__(self):
+        import jax
+
+        self.count, self.seconds = 0, 0.0
+        jax.monitoring.register_event_duration_secs_listener(self._note)
+
+    def _note(self, event: str, seconds: float, **_) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            self.count, self.seconds = self.count + 1, self.seconds + seconds
+
+    def start(self) -> None:
+        self.count, self.seconds = 0, 0.0
+
+
 class Peaks:
     """Peak memory by phase: ``next(name)`` ends one phase and starts another. Empty where the system does not tell."""
 
@@ -212,9 +229,10 @@ class Peaks:
         reset_peak_memory()
 
 
-def prove_chunk(system, circuit, train) -> tuple[dict, object, object]:
+def prove_chunk(system, circuit, train, compilations: Compilations) -> tuple[dict, object, object]:
     """Train and prove one chunk. train: makes the run. Returns the measurements, the run and the proof."""
     gc.collect()
+    compilations.start()
     peaks = Peaks()
     peaks.next("training")
     load = os.getloadavg()[0]
@@ -233,6 +251,8 @@ def prove_chunk(system, circuit, train) -> tuple[dict, object, object]:
         "prove_cpu_seconds": time.process_time() - cpu,
         "phases": watch.seconds,
         "commitments": commitments,
+        "compilations": compilations.count,
+        "compilation_seconds": compilations.seconds,
         "proof_bytes": proof.nbytes,
         "security_bits": proof.security.bits,
         "peak_rss_bytes": max(peaks.bytes.values(), default=None),
@@ -343,47 +363,53 @@ def measure(config: Config, repeat: int, system, cache: Path | None = None, file
         say("The first chunk is trained but not proven: these are proofs without a range check of the weights (--no-range-check).")
 
     def begin():
-        options = {"seed": 0, "shard_size": steps * config.batch, "openings": max(OPENINGS, repeat + 2)}
+        options = {"seed": 0, "shard_size": steps * config.batch, "openings": max(OPENINGS, 2 * repeat + 2)}
         return zkjax.train(circuit, initial_params(config), data, steps=steps, **options)
 
     def proven(kind: str, temperature: str, train):
-        figures, run, proof = prove_chunk(system, circuit, train)
+        figures, run, proof = prove_chunk(system, circuit, train, compilations)
         phases = ", ".join(f"{name} {seconds:.2f}" for name, seconds in figures["phases"].items())
         say(
             f"{kind} chunk, {temperature}: train {seconds_text(figures['train_seconds'])}, prove {seconds_text(figures['prove_seconds'])} "
             f"({phases}), {bytes_text(figures['proof_bytes'])}, peak {bytes_text(figures['peak_rss_bytes'])}, "
-            f"load {figures['load_average']:.1f}"
+            f"load {figures['load_average']:.1f}, {figures['compilations']} compilations"
         )
         return figures, run, proof
 
-    setup_peak = peak_memory()
+    setup_peak, compilations = peak_memory(), Compilations()
     cold: dict[str, dict] = {}
     warm: dict[str, list[dict]] = {"first": [], "later": []} if config.range_check else {"later": []}
-    run, distance = None, None
+    run, distance, discarded = None, None, 0
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary) if files is None else files
         directory.mkdir(parents=True, exist_ok=True)
         verifier = Verifier(system, circuit, directory)
-        for number in range(1 + repeat):
-            temperature, proofs = ("warm" if number else "cold"), {}
+        while len(warm["later"]) < repeat:
+            temperature, proofs, found = ("warm" if cold else "cold"), {}, {}
             if config.range_check:
-                run, found = None, {}  # a fresh chain; the last one's commitments are freed before this one's are made
+                run = None  # a fresh chain; the last one's commitments are freed before this one's are made
                 found["first"], run, proofs["first"] = proven("first", temperature, begin)
-            else:
-                found, run = {}, begin() if run is None else run
+            elif run is None or run.first_step + 2 * steps >= distance:
+                run = begin()
             distance = distance or steps_until_range_check(circuit, run, run.final_bound)
             found["later"], run, proofs["later"] = proven("later", temperature, partial(zkjax.train, circuit, run, None, steps=steps))
             for kind, figures in found.items():
                 verifier.measure(kind, proofs[kind], figures)
-                if number:
-                    warm[kind].append(figures)
-                else:
-                    cold[kind] = figures
             if config.range_check:
                 chain = verifier(proofs)
             native.measure()
+            if not cold:
+                cold = found
+                continue
+            # along one chain a growing bound may change a kernel; what had to compile is not warm, so another chunk is tried
+            if found["later"]["compilations"] and not config.range_check and discarded < 2 * repeat:
+                discarded += 1
+                continue
+            for kind, figures in found.items():
+                warm[kind].append(figures)
     chunks = {kind: median_of(measurements) for kind, measurements in warm.items()}
     for kind, chunk in chunks.items():  # worst cases, cold ones included
+        chunk["compiled"] = max(m["compilations"] for m in warm[kind])
         for name in ("proof_bytes", "peak_rss_bytes", "verify_peak_rss_bytes"):
             chunk[name] = worst_of([cold[kind], *warm[kind]], name)
         chunk["security_bits"] = min(m["security_bits"] for m in [cold[kind], *warm[kind]])
@@ -392,6 +418,7 @@ def measure(config: Config, repeat: int, system, cache: Path | None = None, file
     extra = {kind: cold[kind]["prove_seconds"] - chunks[kind]["prove_seconds"] for kind in chunks}
     result |= {
         "repeat": repeat,
+        "chunks_that_compiled_again": discarded,
         "aggregated": system.aggregated,
         "circuit": circuit.digest().hex(),
         "committed_cells": counts.cells,
@@ -401,6 +428,7 @@ def measure(config: Config, repeat: int, system, cache: Path | None = None, file
         "cold_training_seconds": None if cache else cold[earliest]["train_seconds"] - chunks[earliest]["train_seconds"],
         "setup_peak_rss_bytes": setup_peak,
         "verify_chain_seconds": chain.seconds if config.range_check else None,
+        "coldest": {name: cold[earliest][name] for name in ("compilations", "compilation_seconds")},
         "cold": cold,
         "warm": warm,
     }
@@ -504,6 +532,7 @@ def report(result: dict) -> str:
         ("peak memory", bytes_text(result["peak_rss_bytes"])),
         ("  before training: data, parameters, tracing", bytes_text(result["setup_peak_rss_bytes"])),
         ("cold start, extra seconds of the first proof", seconds_text(result["cold_seconds"])),
+        ("  compilations in it, seconds of the compiler", "{compilations}, {compilation_seconds:.1f} s".format(**result["coldest"])),
         ("proven security of one proof", f"{result['security_bits']:.1f} bits"),
         ("zero knowledge", "yes" if result["zero_knowledge"] else "NO"),
         ("load average of the machine, before and after", ", ".join(f"{load:.1f}" for load in result["load_average"])),
