@@ -2,9 +2,10 @@
 
     python experiments/scaling.py [--quick] [--out DIR]
 
-Each point is a run of ``bench.py`` in a process of its own: a chain's later chunk, warm, without the range check of the weights that
-a chain needs once. Compiled code is kept in OUT, so that points share it. OUT gets scaling.json (what is there is not measured
-again: a run that was stopped goes on), scaling.md and scaling.png. About ten minutes; with --quick about two.
+Each point is a run of ``bench.py`` in a process of its own: a chain's later chunk, warm, without the range check of the weights
+that a chain needs once. Compiled code is kept in OUT, so that points share it. OUT gets scaling.json, scaling.md and
+scaling.png; what scaling.json holds from the same commit and machine is not measured again, so a run that was stopped goes on.
+About ten minutes; with --quick about two.
 
 What to expect: a step costs in proportion to its rescaled values (neurons x batch x depth), not to parameters; a chunk costs
 something for its parameters (commitments at both ends), its lookup tables and its opening, which more steps share.
@@ -200,12 +201,14 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("repeat is at least 1")
     parsed.out.mkdir(parents=True, exist_ok=True)
     file = parsed.out / "scaling.json"
-    record = {} if parsed.fresh or not file.exists() else json.loads(file.read_text(encoding="utf-8"))
-    here = environment()
-    if record and record["environment"] != here:
-        raise SystemExit(f"error: {file} was measured elsewhere or with other code; choose another --out, or add --fresh to replace it")
+    here, points = environment(), {}
+    if file.exists() and not parsed.fresh:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        if record["environment"] == here:
+            points = record["points"]
+        else:
+            print(f"{file} was measured elsewhere or with other code; everything is measured again")
     found = [s for s in sweeps(parsed.quick) if not parsed.only or s.name in parsed.only]
-    points = record.get("points", {})
     wanted = {point.name: point for sweep in found for point in sweep.points.values()}
     for name, point in wanted.items():
         if name not in points:
