@@ -172,20 +172,22 @@ def timed_commitments():
 
 
 class Aggregated:
-    """zkjax as it is; ``sequential.Sequential`` has the same methods."""
+    """zkjax as it is; ``sequential.Sequential`` has the same methods. reuse_memory: see ``zkjax.prove``."""
 
     aggregated = True
+
+    def __init__(self, reuse_memory: bool):
+        self._reuse_memory = reuse_memory
 
     @staticmethod
     def steps(config: Config) -> int:
         """Training steps in one proof."""
         return config.steps
 
-    @staticmethod
-    def prove(circuit, run, watch):
+    def prove(self, circuit, run, watch):
         import zkjax
 
-        return zkjax.prove(circuit, run, progress=watch)
+        return zkjax.prove(circuit, run, progress=watch, reuse_memory=self._reuse_memory)
 
     @staticmethod
     def verify_command(files: list[Path], circuit: Path, proofs: list) -> list[str]:
@@ -255,7 +257,7 @@ def prove_chunk(system, circuit, train, compilations: Compilations) -> tuple[dic
         "compilation_seconds": compilations.seconds,
         "proof_bytes": proof.nbytes,
         "security_bits": proof.security.bits,
-        "peak_rss_bytes": max(peaks.bytes.values(), default=None),
+        "peak_rss_bytes": max(peaks.bytes.values(), default=0),
         "peak_rss_bytes_by_phase": peaks.bytes,
         "load_average": load,
     }
@@ -410,6 +412,7 @@ def measure(config: Config, repeat: int, system, cache: Path | None = None, file
     chunks = {kind: median_of(measurements) for kind, measurements in warm.items()}
     for kind, chunk in chunks.items():  # worst cases, cold ones included
         chunk["compiled"] = max(m["compilations"] for m in warm[kind])
+        chunk["peak_rss_bytes_by_phase"] = cold[kind]["peak_rss_bytes_by_phase"]  # later ones begin with what the first one left
         for name in ("proof_bytes", "peak_rss_bytes", "verify_peak_rss_bytes"):
             chunk[name] = worst_of([cold[kind], *warm[kind]], name)
         chunk["security_bits"] = min(m["security_bits"] for m in [cold[kind], *warm[kind]])
@@ -512,7 +515,7 @@ def report(result: dict) -> str:
     line("  verifying, peak memory", bytes_text, lambda c: c["verify_peak_rss_bytes"])
     line("  training and proving, peak memory", bytes_text, lambda c: c["peak_rss_bytes"])
     for phase in next(iter(chunks.values()))["peak_rss_bytes_by_phase"]:
-        line(f"    {phase}", bytes_text, lambda c: c["peak_rss_bytes_by_phase"][phase])  # noqa: B023
+        line(f"    {phase} (of the first chain)", bytes_text, lambda c: c["peak_rss_bytes_by_phase"][phase])  # noqa: B023
     line("  proven security", "{:.1f} bits".format, lambda c: c["security_bits"])
     between = result["steps_until_range_check"]
     reach = "more than 2^39 steps" if between >= MANY // 2 else f"{between:,} steps"
@@ -565,7 +568,7 @@ def comparison(before: dict, after: dict) -> str:
         a, b = before.get(name), after.get(name)
         if a is not None and b is not None:
             rows.append((name, text(a), text(b), f"{b / a:.3g}" if a > 0 else "-"))
-    for kind in set(before["chunks"]) & set(after["chunks"]):
+    for kind in (kind for kind in after["chunks"] if kind in before["chunks"]):
         for phase in after["chunks"][kind]["phases"]:
             if phase in before["chunks"][kind]["phases"]:
                 a, b = (r["chunks"][kind]["phases"][phase] / r["steps"] for r in (before, after))
@@ -596,7 +599,7 @@ def parse(arguments: list[str] | None):
     parser.add_argument("--sequential", action="store_true", help="the baseline without aggregation, see sequential.py")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep compiled code there and use it; no cold start is then measured")
     parser.add_argument("--files", type=Path, metavar="DIR", help="leave the circuit and the last proofs there")
-    parser.add_argument("--keep-memory", action="store_true", help="keep freed memory in the process (kernels/memory.py)")
+    parser.add_argument("--no-reuse-memory", action="store_true", help="prove with reuse_memory=False: less memory between proofs, more time")
     parser.add_argument("--native", help=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments)
     config = CONFIGS[parsed.config or "tiny"]
@@ -607,6 +610,8 @@ def parse(arguments: list[str] | None):
             parser.error(str(error))
     changes = {name: value for name in ("batch", "steps") if (value := getattr(parsed, name)) is not None}
     config = replace(config, **changes, range_check=config.range_check and not parsed.no_range_check)
+    if parsed.compare and not parsed.compare.is_file():
+        parser.error(f"--compare: there is no file {parsed.compare}")
     if min(config.batch, config.steps, parsed.repeat) < 1:
         parser.error("batch, steps and repeat are at least 1")
     return parsed, config
@@ -624,16 +629,12 @@ def main(arguments: list[str] | None = None) -> int:
     load, notes = os.getloadavg()[0], []
     if load > 0.5:
         notes.append(f"Other work was running when this began (load average {load:.1f}); times are not those of an idle machine.")
-    if parsed.keep_memory:
-        from zkjax.kernels.memory import keep_freed_memory
-
-        notes.append("Freed memory was kept by the process." if keep_freed_memory() else "Freed memory could not be kept on this system.")
     try:
-        system = Aggregated()
+        system = Aggregated(not parsed.no_reuse_memory)
         if parsed.sequential:
             from sequential import Sequential
 
-            system = Sequential()
+            system = Sequential(not parsed.no_reuse_memory)
         result = measure(config, parsed.repeat, system, parsed.cache, parsed.files)
     except zkjax.ZkjaxError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -149,7 +149,8 @@ def plot(path: Path, found: list[Sweep], points: dict[str, dict]) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 3, figsize=(14, 8), layout="constrained")
+    rows = -(-(len(found) + 1) // 3)
+    figure, axes = plt.subplots(rows, 3, figsize=(14, 0.4 + 3.8 * rows), layout="constrained")
     panels = axes.reshape(-1)
     for axis, sweep in zip(panels, found, strict=False):
         x, figures = list(sweep.points), [points[p.name] for p in sweep.points.values()]

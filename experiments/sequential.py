@@ -277,7 +277,8 @@ class Sequential:
 
     aggregated = False
 
-    def __init__(self):
+    def __init__(self, reuse_memory: bool):
+        self._reuse_memory = reuse_memory
         self._weights: dict = {}  # of the last step: the next one begins with them
 
     @staticmethod
@@ -289,6 +290,10 @@ class Sequential:
         """Prove a run of one step."""
         import jax
 
+        from zkjax.kernels.memory import keep_freed_memory
+
+        if self._reuse_memory:
+            keep_freed_memory()
         with jax.enable_x64(True):
             return self._prove(circuit, run, watch)
 
