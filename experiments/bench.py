@@ -599,7 +599,9 @@ def parse(arguments: list[str] | None):
     parser.add_argument("--sequential", action="store_true", help="the baseline without aggregation, see sequential.py")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep compiled code there and use it; no cold start is then measured")
     parser.add_argument("--files", type=Path, metavar="DIR", help="leave the circuit and the last proofs there")
-    parser.add_argument("--no-reuse-memory", action="store_true", help="prove with reuse_memory=False: less memory between proofs, more time")
+    parser.add_argument(
+        "--no-reuse-memory", action="store_true", help="prove with reuse_memory=False: less memory between proofs, more time"
+    )
     parser.add_argument("--native", help=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments)
     config = CONFIGS[parsed.config or "tiny"]
