@@ -257,7 +257,7 @@ def prove_chunk(system, circuit, train, compilations: Compilations) -> tuple[dic
         "compilation_seconds": compilations.seconds,
         "proof_bytes": proof.nbytes,
         "security_bits": proof.security.bits,
-        "peak_rss_bytes": max(peaks.bytes.values(), default=0),
+        "peak_rss_bytes": max(peaks.bytes.values(), default=None),
         "peak_rss_bytes_by_phase": peaks.bytes,
         "load_average": load,
     }

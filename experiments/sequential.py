@@ -469,7 +469,10 @@ def verify_layer(step: Step, n: int, geometry: Geometry, raw: bytes, named: dict
 
 
 def verify_chain(circuit: Circuit, proofs: list[StepProof]) -> float:
-    """Verify consecutive steps; returns the proven bits of all of them together."""
+    """Verify consecutive steps; returns the proven bits of all of them together.
+
+    Where the first one has no range check, the bound on its weights is an assumption, as with ``--assume-bound``.
+    """
     for before, after in zip([p.statement for p in proofs], [p.statement for p in proofs[1:]]):
         same = all(before[name] == after[name] for name in ("circuit", "geometry", "samples", "shard_size", "seed"))
         if not same or after["first_step"] != before["first_step"] + 1 or any(after["shifts"]):
