@@ -399,10 +399,10 @@ def measure(config: Config, repeat: int, system, cache: Path | None = None, file
                 verifier.measure(kind, proofs[kind], figures)
             if config.range_check:
                 chain = verifier(proofs)
-            native.measure()
             if not cold:
                 cold = found
                 continue
+            native.measure()
             # along one chain a growing bound may change a kernel; what had to compile is not warm, so another chunk is tried
             if found["later"]["compilations"] and not config.range_check and discarded < 2 * repeat:
                 discarded += 1

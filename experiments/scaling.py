@@ -54,7 +54,7 @@ def sweeps(quick: bool) -> list[Sweep]:
     """What is measured: one variable at a time around a common point, then wider nets with one hidden layer."""
     width, depth, batch, steps = (64, 2, 16, 2) if quick else (256, 2, 32, 4)
     ranges = {
-        "depth": [1, 4] if quick else [1, 2, 4, 8],
+        "depth": [2, 8] if quick else [1, 2, 4, 8],
         "width": [64, 256] if quick else [64, 128, 256, 512],
         "batch": [16, 64] if quick else [8, 32, 128],
         "steps": [2, 8] if quick else [1, 4, 16],
