@@ -206,7 +206,7 @@ class Step:
         """One for all commitments, the cheapest for the layer that opens most."""
         cells = [[self.layouts[name].size for name in names] + [self.mask_layout(n).size] for n, names in enumerate(self.opened)]
         bits = LEVEL_BITS + ceil(log2(len(self.plans)))
-        return Geometry.smallest(max(cells, key=sum), max_budget=max(self.budgets.values()), level_bits=bits)
+        return Geometry.cheapest(max(cells, key=sum), max_budget=max(self.budgets.values()), level_bits=bits)
 
     def named(self, name) -> tuple[str, int]:
         """Kind and number of a commitment: what is in each of its leaves."""

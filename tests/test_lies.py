@@ -488,9 +488,9 @@ def corrupted(monkeypatch, kind, columns):
         owner = getattr(polynomials, "__self__", None)
         return isinstance(owner, commit.Committed) and owner.commitment.kind == kind
 
-    def tree(polynomials, entries, log_code, tag, salts=None):
+    def tree(polynomials, entries, log_code, tag, salts=None, keep=False):
         if not lies(polynomials):
-            return honest_tree(polynomials, entries, log_code, tag, salts)
+            return honest_tree(polynomials, entries, log_code, tag, salts, keep)
         header = leaf_headers(tag, entries, salts)
         words = []
         for start in range(0, entries, 2):
@@ -498,7 +498,7 @@ def corrupted(monkeypatch, kind, columns):
             if start == 0:
                 pair[0, columns] = field.add(pair[0, columns], np.uint64(1))
             words.append(pair)
-        return Tree(hash_columns(header, iter(words), entries))
+        return Tree(hash_columns(header, iter(words), entries)), None
 
     def opened(polynomials, entries, log_code, indices):
         values = np.array(honest_columns(polynomials, entries, log_code, indices))
@@ -540,8 +540,10 @@ def test_a_few_errors_are_decoded(monkeypatch):
 def test_columns_of_another_word(monkeypatch):
     """The tree holds the codeword, the columns that are opened are others."""
     circuit, run = tiny_run()
-    honest = commit.encoded_columns
-    monkeypatch.setattr(commit, "encoded_columns", lambda *arguments: field.add(np.array(honest(*arguments)), np.uint64(1)))
+    for name in ("encoded_columns", "kept_columns"):
+        honest = getattr(commit, name)
+        wrong = lambda *arguments, honest=honest: field.add(np.array(honest(*arguments)), np.uint64(1))  # noqa: E731
+        monkeypatch.setattr(commit, name, wrong)
     with pytest.raises(zkjax.VerificationError) as caught:
         verify_small(circuit, prove_small(circuit, run))
     assert caught.value.check == "Merkle path"

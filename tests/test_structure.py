@@ -23,7 +23,7 @@ errors config progress
 field extension poly ntt exact
 hashing transcript
 layout
-kernels kernels.memory kernels.products kernels.tiles kernels.sumcheck kernels.lookup kernels.sites
+kernels kernels.jit kernels.memory kernels.products kernels.tiles kernels.sumcheck kernels.lookup kernels.sites
 kernels.ntt kernels.merkle kernels.opening kernels.integers
 hidden sumcheck lookup
 circuit claims schedule openings

@@ -397,7 +397,7 @@ class Opening:
         arrays = {name: np.zeros(0) for name in self._places} | randomness
         committed = []
         for i, c in enumerate(self._claim.committed):
-            changes = {"rows": np.zeros_like(c.rows) if cells is None else cells[i], "padding": np.zeros_like(c.padding)}
+            changes = {"rows": np.zeros_like(c.rows) if cells is None else cells[i], "padding": np.zeros_like(c.padding), "codewords": None}
             if c.mask:
                 changes["mask"] = [np.zeros_like(m) for m in c.mask]
             for name, (which, attribute, part) in self._places.items():

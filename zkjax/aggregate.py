@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .kernels.jit import jit
 from .layout import Layout
 
 HOST = 2**18  # entries; smaller work stays in NumPy
@@ -44,7 +45,7 @@ def over_sites(kernel, arguments: list, sizes: list[int], **static) -> list:
 @lru_cache(maxsize=64)
 def _compiled(kernel, static: tuple, many: bool):
     function = partial(kernel, **dict(static))
-    return jax.jit(jax.vmap(function) if many else function)
+    return jit(jax.vmap(function) if many else function)
 
 
 def embed(layout: Layout, tensors: dict, size: int | None = None, fill: int = 0):
@@ -65,6 +66,6 @@ def _embedded(arrays: dict, layout: Layout, size: int, fill: int, xp):
     return xp.concatenate([*blocks, xp.full(size - layout.size, np.uint64(fill))])
 
 
-@partial(jax.jit, static_argnames=("layout", "size", "fill"))
+@partial(jit, static_argnames=("layout", "size", "fill"))
 def _embed(arrays, *, layout, size, fill):
     return _embedded(arrays, layout, size, fill, jnp)

@@ -208,7 +208,7 @@ def choose_geometry(plan: Plan, trace_layout: Layout, budget: int) -> Geometry:
     """The cheapest geometry for a chain whose chunks look like this one."""
     shards = [plan.shard_layout(n).size for n in plan.batches.shards]
     cells = [trace_layout.size, plan.weights_layout("initial").size, plan.weights_layout("final").size, *shards]
-    return Geometry.smallest(cells, max_budget=max(budget, WEIGHTS_BUDGET))
+    return Geometry.cheapest(cells, max_budget=max(budget, WEIGHTS_BUDGET))
 
 
 def commit_weights(layout: Layout, role: str, arrays, seed: bytes, step: int, geometry: Geometry) -> Committed:

@@ -71,8 +71,8 @@ def test_error_terms():
     assert -log2(sum(2**-t.bits for t in terms)) > 102
 
 
-def test_smallest_grows_with_the_cells():
-    geometries = [Geometry.smallest([1 << log], max_budget=1) for log in (14, 18, 22, 26)]
+def test_rows_grow_with_the_cells():
+    geometries = [Geometry.cheapest([1 << log], max_budget=1) for log in (14, 18, 22, 26)]
     assert [g.log_row for g in geometries] == sorted(g.log_row for g in geometries)
     for g in geometries:
         g.check()

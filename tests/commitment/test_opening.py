@@ -237,8 +237,8 @@ def recommitted(c):
     n = c.geometry.code
     salts = np.frombuffer(c.salts(range(n)), dtype="<u4").reshape(n, 4).T
     tag = tree_tag(c.commitment.kind, c.commitment.number)
-    tree = encode_tree(c.polynomials, c.commitment.entries, c.geometry.log_code, tag, salts)
-    return dataclasses.replace(c, tree=tree, commitment=dataclasses.replace(c.commitment, root=tree.root))
+    tree, codewords = encode_tree(c.polynomials, c.commitment.entries, c.geometry.log_code, tag, salts, keep=True)
+    return dataclasses.replace(c, tree=tree, codewords=codewords, commitment=dataclasses.replace(c.commitment, root=tree.root))
 
 
 def test_coefficients_beyond_the_budget_need_no_enforcement(case):

@@ -119,7 +119,7 @@ def probe_chain() -> Chain:
 
 def blank(c):
     mask = c.mask and tuple(np.zeros_like(m) for m in c.mask)
-    return dataclasses.replace(c, rows=np.zeros_like(c.rows), padding=np.zeros_like(c.padding), mask=mask)
+    return dataclasses.replace(c, rows=np.zeros_like(c.rows), padding=np.zeros_like(c.padding), mask=mask, codewords=None)
 
 
 def eliminate(matrix, columns: int):

@@ -2,7 +2,7 @@
 
 Row i is the polynomial  P_i = sum_j rows[i, j] X^j + X^k sum_j R_ij X^j  with budget * q random coefficients R_ij, so any
 q columns in each of ``budget`` openings are independent of the rows. Everything random comes from one secret seed: the
-same rows and seed give the same tree again, and codewords are never kept.
+same rows and seed give the same tree again.
 """
 
 import hashlib
@@ -110,8 +110,8 @@ def stack(row_counts) -> tuple[list[int], int]:
     return offsets, num_bits(height)
 
 
-def encode_tree(polynomials, entries: int, log_code: int, tag: bytes, salts=None) -> Tree:
-    """Encode, hash the columns, drop the codewords.
+def encode_tree(polynomials, entries: int, log_code: int, tag: bytes, salts=None, keep: bool = False) -> tuple[Tree, list | None]:
+    """Encode, hash the columns: the tree, and the codewords in pairs (2, n) if they are to be kept.
 
     polynomials(start): coefficients of rows start and start + 1 as (2, width) uint64, zero beyond the last row
     entries, log_code:  rows, log2 of the code length n
@@ -119,18 +119,28 @@ def encode_tree(polynomials, entries: int, log_code: int, tag: bytes, salts=None
     """
     n = 1 << log_code
     if n < CHUNK:
-        from ..hashing import compress, hash_columns
+        from ..hashing import hash_columns
         from ..ntt import encode
+
+        parents = None
     else:
-        from ..kernels.merkle import compress, hash_columns
+        from ..kernels.merkle import hash_columns, parents
         from ..kernels.ntt import encode
+    kept = [] if keep else None
+
+    def codewords():
+        for start in range(0, entries, 2):
+            pair = encode(polynomials(start), log_code)
+            if keep:
+                kept.append(pair)
+            yield pair
+
     header = leaf_headers(tag, entries, np.zeros((4, n), dtype=np.uint32) if salts is None else salts)
-    codewords = (encode(polynomials(start), log_code) for start in range(0, entries, 2))
-    return Tree(hash_columns(header, codewords, entries), compress)
+    return Tree(hash_columns(header, codewords(), entries), parents), kept
 
 
 def encoded_columns(polynomials, entries: int, log_code: int, indices: list[int]) -> np.ndarray:
-    """The same codewords at these columns: (entries, len(indices)) uint64."""
+    """Columns of codewords that were not kept: (entries, len(indices)) uint64."""
     if 1 << log_code < CHUNK:
         from ..ntt import evaluate
     else:
@@ -138,14 +148,20 @@ def encoded_columns(polynomials, entries: int, log_code: int, indices: list[int]
     return evaluate((polynomials(start) for start in range(0, entries, 2)), log_code, indices)[:entries]
 
 
+def kept_columns(codewords: list, entries: int, indices: list[int]) -> np.ndarray:
+    """The same of codewords that were kept."""
+    return np.concatenate([np.asarray(pair)[:, indices] for pair in codewords])[:entries]
+
+
 @dataclass(frozen=True)
 class Committed:
     """The prover's side of a commitment; everything in it follows from rows, seed and sizes.
 
-    rows:    (R, k) uint64
-    padding: (R, budget * q) uint64, the random coefficients R_ij
-    mask:    coefficients of G, S and S', arrays (2, length); None without mask rows
-    tree:    all digests
+    rows:      (R, k) uint64
+    padding:   (R, budget * q) uint64, the random coefficients R_ij
+    mask:      coefficients of G, S and S', arrays (2, length); None without mask rows
+    tree:      all digests
+    codewords: in pairs, of a matrix with mask rows, which is opened once and soon; others are encoded again
     """
 
     commitment: Commitment
@@ -155,6 +171,7 @@ class Committed:
     mask: tuple | None
     seed: bytes
     tree: Tree | None = None
+    codewords: list | None = None
 
     def polynomials(self, start: int) -> np.ndarray:
         """Coefficients of entries start and start + 1 of a column: (2, width)."""
@@ -170,7 +187,9 @@ class Committed:
         return pair
 
     def columns(self, indices: list[int]) -> np.ndarray:
-        """(entries, len(indices)) uint64, encoded again."""
+        """(entries, len(indices)) uint64."""
+        if self.codewords is not None:
+            return kept_columns(self.codewords, self.commitment.entries, indices)
         return encoded_columns(self.polynomials, self.commitment.entries, self.geometry.log_code, indices)
 
     def salts(self, indices: list[int]) -> bytes:
@@ -209,5 +228,6 @@ def commit(rows, *, kind: str, number: int, budget: int, geometry: Geometry, see
     bare = Committed(commitment, geometry, rows, padding, masks or None, seed)
     halves = np.asarray(stream_blocks(seed, "salt", 0, n // 2, fast))
     salts = np.stack([halves[:4], halves[4:]], axis=2).reshape(4, n)
-    tree = encode_tree(bare.polynomials, commitment.entries, geometry.log_code, tree_tag(kind, number), salts)
-    return replace(bare, commitment=replace(commitment, root=tree.root), tree=tree)
+    tag, keep = tree_tag(kind, number), mask is not None
+    tree, codewords = encode_tree(bare.polynomials, commitment.entries, geometry.log_code, tag, salts, keep)
+    return replace(bare, commitment=replace(commitment, root=tree.root), tree=tree, codewords=codewords)

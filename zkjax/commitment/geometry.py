@@ -8,6 +8,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from itertools import product
 from math import log2
 from typing import NamedTuple
 
@@ -21,7 +22,9 @@ HASH = "blake2s-256"
 SALT = 16  # bytes in front of each column of a hiding tree
 MASK_ROWS = 3 * DEGREE  # base rows of G, S and S' at the end of a masked tree's columns
 _MAX_DEEP_RATE = 6  # deep levels use rates 1/2 .. 1/64
-_CELLS_PER_BYTE = 128  # encoding this many base elements more is worth one byte of proof
+_CELLS_PER_BYTE = 256  # encoding and hashing this many base elements more is worth one byte of proof
+_COLUMN_CELLS = 20  # hashing a column's salt, header and inner node costs as much as this many entries
+_RATES = range(1, 5)  # log_inverse_rate
 
 
 class Level(NamedTuple):
@@ -96,7 +99,7 @@ class Geometry:
     def __post_init__(self):
         if not all(type(v) is int for v in (self.log_row, self.log_inverse_rate, self.max_budget, self.level_bits)):
             raise ConfigurationError("the fields of a geometry are integers")
-        if not (1 <= self.log_inverse_rate <= 4 and 2 <= self.log_row <= TWO_ADICITY - 8 and self.max_budget >= 1):
+        if not (self.log_inverse_rate in _RATES and 2 <= self.log_row <= TWO_ADICITY - 8 and self.max_budget >= 1):
             raise ConfigurationError(f"{self}: rate 1/2 to 1/16, rows of 2^2 to 2^{TWO_ADICITY - 8} cells, budget at least 1")
         if self.max_budget > self.row // 8:
             raise ConfigurationError(f"an opening budget of {self.max_budget} needs rows longer than {self.row} cells")
@@ -150,15 +153,21 @@ class Geometry:
         return _plan(self.log_row, self.level_bits)[1:3]
 
     @classmethod
-    def smallest(cls, cells, *, log_inverse_rate: int = 2, max_budget: int = 4, level_bits: int = 104) -> "Geometry":
-        """The geometry with the cheapest opening of commitments of that many cells each (a sequence of integers)."""
+    def cheapest(cls, cells, *, max_budget: int = 4, level_bits: int = 104) -> "Geometry":
+        """The geometry that weighs best a proof's bytes against the prover's work.
+
+        cells: of each commitment in an opening, a sequence of integers. Long codes save queries and hence bytes, short ones
+        work: a large circuit gets rate 1/2, a small one a lower rate.
+        """
         best = None
-        for log_row in range(6, TWO_ADICITY - 7):
+        for log_row, rate in product(range(6, TWO_ADICITY - 7), _RATES):
             try:
-                geometry = cls(log_row, log_inverse_rate, max_budget, level_bits).check()
+                geometry = cls(log_row, rate, max_budget, level_bits).check()
             except ConfigurationError:
                 continue
-            cost = geometry._cost([-(-count // geometry.row) for count in cells], _plan(log_row, level_bits)[0])
+            rows = [-(-count // geometry.row) for count in cells]
+            work = geometry.code * sum(count + _COLUMN_CELLS for count in rows)
+            cost = geometry._bytes(rows, _plan(log_row, level_bits)[0]) + work // _CELLS_PER_BYTE
             if best is None or cost < best[0]:
                 best = cost, geometry
         if best is None:
@@ -167,9 +176,9 @@ class Geometry:
 
     def opening_bytes(self, row_counts) -> int:
         """An estimate of an opening's length: columns, salts, paths, clear vectors, deeper levels."""
-        return self._cost(row_counts, _plan(self.log_row, self.level_bits)[3])
+        return self._bytes(row_counts, _plan(self.log_row, self.level_bits)[3])
 
-    def _cost(self, row_counts, deeper: int) -> int:
+    def _bytes(self, row_counts, deeper: int) -> int:
         q = self.queries
         columns = sum(q * (8 * rows + SALT) + _path_bytes(self.log_code, q) for rows in row_counts)
         return columns + q * 8 * MASK_ROWS + 16 * (self.max_budget * q + q + 4 * num_bits(sum(row_counts))) + deeper

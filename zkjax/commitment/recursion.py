@@ -19,7 +19,7 @@ from ..extension import DEGREE, ONE, Ext
 from ..field import P, root_of_unity
 from ..hashing import CHUNK, DIGEST
 from ..poly import eq_vector, evaluate, pow_evaluation
-from .commit import encode_tree, encoded_columns
+from .commit import encode_tree, kept_columns
 from .geometry import SALT, Level
 from .merkle import leaf, root_of, siblings_bytes, tree_tag
 
@@ -103,13 +103,13 @@ class CommittedVector:
     def __init__(self, vector, level: Level, tag: bytes):
         self._rows = [np.asarray(c).reshape(1 << level.log_rows, -1) for c in vector]
         self._level = level
-        self.tree = encode_tree(self._polynomials, entries_of(level), level.log_code, tag)
+        self.tree, self._codewords = encode_tree(self._polynomials, entries_of(level), level.log_code, tag, keep=True)
 
     def _polynomials(self, start: int) -> np.ndarray:
         return np.stack([c[start // DEGREE] for c in self._rows])
 
     def columns(self, indices: list[int]) -> np.ndarray:
-        return encoded_columns(self._polynomials, entries_of(self._level), self._level.log_code, indices)
+        return kept_columns(self._codewords, entries_of(self._level), indices)
 
 
 @dataclass(frozen=True)

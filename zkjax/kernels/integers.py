@@ -2,11 +2,11 @@
 
 from functools import lru_cache
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import exact
+from .jit import jit
 
 
 def evaluate_step(circuit, parameters, inputs, limbs) -> dict:
@@ -16,7 +16,7 @@ def evaluate_step(circuit, parameters, inputs, limbs) -> dict:
 
 @lru_cache(maxsize=8)
 def _evaluate(circuit, limbs):
-    return jax.jit(lambda parameters, inputs: exact.evaluate(circuit, limbs, parameters, inputs))
+    return jit(lambda parameters, inputs: exact.evaluate(circuit, limbs, parameters, inputs))
 
 
 @lru_cache(maxsize=8)
@@ -49,7 +49,7 @@ def training_step(circuit, limbs, keep: bool):
             kept,
         )
 
-    return jax.jit(step, donate_argnums=0)
+    return jit(step, donate_argnums=0)
 
 
 def kept_type(circuit, kind: str, i: int):

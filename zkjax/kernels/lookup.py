@@ -6,19 +6,20 @@ import numpy as np
 
 from .. import extension as ext
 from ..extension import Ext
+from .jit import jit
 from .products import inner_products
 from .sumcheck import INFINITY, Rounds, cross
 from .tiles import LOG_TAIL, TAIL, Tiles, cut, in_parallel, joined, tile_size
 
 
-@jax.jit
+@jit
 def _parents(left, right):
     """The nodes above a tile of left and a tile of right children: p0/q0 + p1/q1 each."""
     (p0, q0), (p1, q1) = left, right
     return inner_products([(p0, q1), (p1, q0)]), inner_products([(q0, q1)])
 
 
-@jax.jit
+@jit
 def _top(p, q, distances):
     """All layers above 2^10 nodes or fewer, in one loop of fixed shape: (p, q), K pairs of uint64[10, 2^10].
 

@@ -1,15 +1,13 @@
 """Jitted hashing of many columns: BLAKE2s over tiles that stay in the cache, chunks of columns on all cores."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import hashing
-from ..hashing import BLOCK, BLOCK_ROWS, CHUNK, LEAF, initial_state, row_blocks
+from ..hashing import BLOCK, BLOCK_ROWS, CHUNK, LEAF, NODE, initial_state, row_blocks
+from .jit import jit
+from .tiles import in_parallel
 
 _TILE = 1024  # columns of one tile on a CPU
 
@@ -20,44 +18,54 @@ def hash_columns(header, groups, entries: int, person: bytes = LEAF) -> np.ndarr
     Recompiles for: N.
     """
     count = header.shape[1]
-    starts = range(0, count, CHUNK)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        state, zero = np.tile(initial_state(person), CHUNK), jnp.zeros((2, count), jnp.uint64)
-        first = np.uint32(BLOCK), np.uint32(0)
-        states = [_compress(state, header[:, start : start + CHUNK], *first) for start in starts]
-        for rows, length, last in row_blocks(groups, entries):
-            rows = jax.block_until_ready((*rows, *[zero] * (BLOCK_ROWS // 2 - len(rows))))
-            absorb = partial(_absorb_now, rows, np.uint32(length), np.uint32(last))
-            states = list(pool.map(absorb, states, starts))
+    state, zero = np.tile(initial_state(person), CHUNK), jnp.zeros((2, count), jnp.uint64)
+    states = _each(count, lambda start: _compress(state, header[:, start : start + CHUNK], np.uint32(BLOCK), np.uint32(0)))
+    for rows, length, last in row_blocks(groups, entries):
+        rows = jax.block_until_ready((*rows, *[zero] * (BLOCK_ROWS // 2 - len(rows))))
+        ends = np.uint32(length), np.uint32(last)
+        states = _each(count, lambda start: _absorb(states[start // CHUNK], rows, start, *ends))  # noqa: B023
     return np.concatenate([np.asarray(state) for state in states], axis=1)
-
-
-def _absorb_now(rows, length, last, state, start):
-    """One thread's share: it waits for its result, else all calls queue in one; 64-bit types are a thread's own switch."""
-    with jax.enable_x64(True):
-        return _absorb(state, rows, start, length, last).block_until_ready()
 
 
 def compress(state, block, length, last) -> np.ndarray:
     """``hashing.compress`` for any number of columns; what does not fill a chunk stays on the host."""
-    parts = []
-    for start in range(0, block.shape[1], CHUNK):
-        part = block[:, start : start + CHUNK]
-        if part.shape[1] < CHUNK:
-            parts.append(hashing.compress(state, part, length, last))
-        else:
-            whole = np.broadcast_to(state, (8, CHUNK))
-            parts.append(_compress(whole, part, np.uint32(length), np.uint32(last)))
+    whole, count, ends = np.tile(state, CHUNK), block.shape[1], (np.uint32(length), np.uint32(last))
+    parts = _each(count - count % CHUNK, lambda start: _compress(whole, block[:, start : start + CHUNK], *ends))
+    if count % CHUNK:
+        parts.append(hashing.compress(state, block[:, count - count % CHUNK :], length, last))
     return np.concatenate([np.asarray(part) for part in parts], axis=1)
 
 
-@jax.jit
+def parents(nodes: np.ndarray) -> np.ndarray:
+    """Inner nodes of a Merkle tree: (8, 2N) to (8, N) uint32 for a multiple of CHUNK."""
+    state = np.tile(initial_state(NODE), CHUNK)
+    parts = _each(nodes.shape[1] // 2, lambda start: _join(state, nodes[:, 2 * start : 2 * (start + CHUNK)]))
+    return np.concatenate([np.asarray(part) for part in parts], axis=1)
+
+
+def _each(count: int, work) -> list:
+    """``work(start)`` for the first column of every chunk. Threads wait for their own results, else all calls queue in one."""
+
+    def share(part):
+        return [work(CHUNK * i).block_until_ready() for i in part]
+
+    return [result for results in in_parallel(share, count // CHUNK) for result in results]
+
+
+@jit
 def _compress(state, block, length, last):
     """(8, CHUNK) and (16, CHUNK) to (8, CHUNK)."""
     return _tiled(state, lambda at, tile: _columns(block, at, tile), length, last)
 
 
-@jax.jit
+@jit
+def _join(state, nodes):
+    """(8, CHUNK) and (8, 2 CHUNK) to (8, CHUNK): the nodes above neighbours."""
+    pairs = jnp.concatenate([nodes[:, 0::2], nodes[:, 1::2]])
+    return _tiled(state, lambda at, tile: _columns(pairs, at, tile), np.uint32(BLOCK), np.uint32(1))
+
+
+@jit
 def _absorb(state, rows, start, length, last):
     """Absorb eight rows, a tuple of (2, N) uint64 arrays, of the CHUNK columns from ``start`` on."""
 

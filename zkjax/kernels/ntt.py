@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import field
 from ..ntt import root_powers
+from .jit import jit
 
 _16, _48 = np.uint64(16), np.uint64(48)
 
@@ -59,12 +60,12 @@ def _transform(x, log_length: int, stride: int):
     return _radix_2(x) if log_length else x
 
 
-@partial(jax.jit, static_argnames="n")
+@partial(jit, static_argnames="n")
 def _pad(rows, n: int):
     return jnp.pad(rows, ((0, 0), (0, n - rows.shape[1])))
 
 
-@partial(jax.jit, static_argnames="stride")
+@partial(jit, static_argnames="stride")
 def _radix_4(x, twiddles, stride: int):
     """One pass; twiddles: (3, m, 1), powers 1 to 3 of the root. Each output takes one product, so fusion repeats none."""
     rows = x.shape[0]
@@ -81,26 +82,26 @@ def _radix_4(x, twiddles, stride: int):
     return jnp.stack(outputs, axis=2).reshape(rows, -1)
 
 
-@jax.jit
+@jit
 def _radix_2(x):
     """The last pass of an odd number of bits; its twiddle is 1."""
     half = x.shape[1] // 2
     return jnp.concatenate([field.add(x[:, :half], x[:, half:]), field.sub(x[:, :half], x[:, half:])], axis=1)
 
 
-@jax.jit
+@jit
 def _turn(x, table):
     """(r, n1, n2) times the twiddles, transposed to (r, n2, n1). table: (n2, n1)."""
     columns, lines = table.shape
     return field.mul(jnp.swapaxes(x.reshape(-1, lines, columns), 1, 2), table).reshape(x.shape)
 
 
-@jax.jit
+@jit
 def _picked(x, powers, residues):
     return field.mul(x.reshape(x.shape[0], -1, powers.shape[1])[:, residues], powers)
 
 
-@jax.jit
+@jit
 def _halving_sum(x):
     """Sum over the last axis; a jit of its own, else the compiler repeats the products."""
     while x.shape[-1] > 1:

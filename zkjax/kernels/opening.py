@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import extension as ext
 from .. import field
+from .jit import jit
 
 HOST = 2**12  # vectors of at most this length are folded on the host
 
@@ -54,7 +55,7 @@ def _is_base(x) -> bool:
     return not isinstance(x, tuple)
 
 
-_jitted = {function: jax.jit(function) for function in (products, fold, halving_sum, scaled_sum)}
+_jitted = {function: jit(function) for function in (products, fold, halving_sum, scaled_sum)}
 
 
 def run(function, *arguments):

@@ -15,6 +15,7 @@ import numpy as np
 from .. import extension as ext
 from .. import field
 from ..extension import Ext
+from .jit import jit
 from .products import add, difference, fold, halves, inner_products
 from .tiles import LOG_TAIL, TAIL, Tiles, cut, in_parallel, joined, tile_size
 
@@ -79,7 +80,7 @@ def _accumulate(low, high, weight, totals, always, relation, points):
     return [add(t, v) for t, v in zip(totals, values, strict=True)]
 
 
-@partial(jax.jit, static_argnames=("relation", "points"))
+@partial(jit, static_argnames=("relation", "points"))
 def _first(low, high, scale, weight, totals, always, *, relation, points):
     """A first message's part: (last tables plus scale times the second ones, if a scale is given; totals)."""
     combined = None
@@ -93,7 +94,7 @@ def _first(low, high, scale, weight, totals, always, *, relation, points):
     return combined, _accumulate(low, high, weight, totals, always, relation, points)
 
 
-@partial(jax.jit, static_argnames=("relation", "points"))
+@partial(jit, static_argnames=("relation", "points"))
 def _next(quarters, r, weight, totals, always, *, relation, points):
     """Fold the tables' quarters to halves by r, and the following message's part: (low, high, totals)."""
     challenge = r[0], r[1]
@@ -105,12 +106,12 @@ def _next(quarters, r, weight, totals, always, *, relation, points):
     return low, high, _accumulate(low, high, weight, totals, always, relation, points)
 
 
-@jax.jit
+@jit
 def _fold_pair(low, high, r):
     return _map(lambda x, y: fold(x, y, (r[0], r[1])), low, high)
 
 
-@jax.jit
+@jit
 def _lanes(totals, weights, always):
     """Sums of K arrays over their entries, weighted if weights are given: uint64[len(totals), 2]."""
     if weights is not None:
@@ -124,7 +125,7 @@ def _lanes(totals, weights, always):
     return field.sum(jnp.stack([jnp.stack([lanes(c) for c in total]) for total in totals]), axis=-1)
 
 
-@jax.jit
+@jit
 def _added(a, b):
     return [add(x, y) for x, y in zip(a, b, strict=True)]
 
@@ -134,7 +135,7 @@ def _zero_pair(size: int):
     return jnp.zeros(size, jnp.uint64), jnp.zeros(size, jnp.uint64)
 
 
-@partial(jax.jit, static_argnames=("structure", "relation", "points"))
+@partial(jit, static_argnames=("structure", "relation", "points"))
 def _step(tables, weights, scalars, *, structure, relation, points):
     """One round in fixed shape: fold by the last challenge, then the message.
 
@@ -171,7 +172,7 @@ def _spread(table):
     return result
 
 
-@jax.jit
+@jit
 def _eq_tail(point):
     """eq table of ten variables, uint64[2, 2^10], from point: uint64[2, 2, 5], the components of two times five variables."""
 

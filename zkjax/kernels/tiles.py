@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from ..layout import Layout
+from .jit import jit
 
 LOG_TAIL = 10
 TAIL = 1 << LOG_TAIL  # entries; tables up to this length run in a step of fixed shape
@@ -25,7 +26,7 @@ class Tiles(list):
     """A table as a list of tiles: tables of one length, one after another."""
 
 
-@partial(jax.jit, static_argnames=("size",))
+@partial(jit, static_argnames=("size",))
 def _tile(table, start, *, size):
     return tuple(jax.lax.dynamic_slice_in_dim(c, start, size) for c in table)
 
