@@ -43,6 +43,7 @@ from zkjax.gadgets.membership import Sites, membership
 from zkjax.gadgets.rescale import advice_shapes
 from zkjax.gadgets.weights import binding, unroll
 from zkjax.hidden import Hidden, make_masks
+from zkjax.lanes import row_lanes
 from zkjax.layout import Layout
 from zkjax.plan import Batches, Plan
 from zkjax.poly import num_bits
@@ -393,10 +394,10 @@ def prove_layer(step: Step, n: int, geometry: Geometry, raw: bytes, named: list,
     watch("weights of the opening", 1, 1)
     by_key = opening_terms(plan, weights, terms)
     committed, layouts = [*named, trace], [*(step.layouts[name] for name in step.opened[n]), layout]
-    matrices = [prover._weights(x, by_key, c.commitment.rows, geometry.row) for x, c in zip(layouts, committed, strict=True)]
+    lanes = [row_lanes(x, by_key, c.commitment.rows, geometry.row) for x, c in zip(layouts, committed, strict=True)]
 
     watch("opening", 1, 1)
-    open_claim(stream, geometry, committed, matrices, value)
+    open_claim(stream, geometry, committed, lanes, value)
     return bytes(stream), security(hidden.errors, geometry, stack(row_counts)[1])
 
 

@@ -15,7 +15,7 @@ ROOT = Path(zkjax.__file__).parent
 REPOSITORY = ROOT.parent
 JAX = ("jax", "jaxlib", "flax", "optax")
 JAX_MODULES = {"tracing", "training", "aggregate"}  # besides kernels.*: the only ones that import JAX when they are imported
-KERNEL_USERS = {"witness", "training"}  # imported by prover functions and by the user only, never by the verifier
+KERNEL_USERS = {"witness", "training", "lanes"}  # imported by prover functions and by the user only, never by the verifier
 
 # From the ground up: a module imports only from above its own line, inside functions too. A new module gets a line here.
 ORDER = """
@@ -27,12 +27,13 @@ kernels kernels.jit kernels.memory kernels.products kernels.tiles kernels.sumche
 kernels.ntt kernels.merkle kernels.opening kernels.integers
 hidden sumcheck lookup
 circuit claims schedule openings
-commitment.geometry commitment.merkle commitment.dataset commitment.commit commitment.recursion commitment.opening commitment
+commitment.geometry commitment.merkle commitment.dataset commitment.commit
+commitment.recursion commitment.rows commitment.opening commitment
 gadgets gadgets.table gadgets.rescale gadgets.membership gadgets.contraction gadgets.gate gadgets.weights
 plan argument
 soundness statement proof verifier
 keys state tracing
-aggregate witness prover
+aggregate lanes witness prover
 training __main__
 """.split()
 

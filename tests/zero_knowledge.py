@@ -39,6 +39,7 @@ from zkjax.field import P
 from zkjax.hashing import field_stream
 from zkjax.hidden import Hidden, Pad, lagrange_vector, make_masks
 from zkjax.keys import Chain, Key
+from zkjax.lanes import dense, row_lanes
 from zkjax.poly import eq_vector
 from zkjax.statement import Shard
 from zkjax.transcript import Transcript, Writer, base_bytes
@@ -210,10 +211,11 @@ def prove_with(run, challenges=None, chosen=None, name=None, reveal=()) -> Trial
         seen.stream = Recorder(transcript if challenges is None else Programmed(challenges))
         return seen.stream
 
-    def opening_of(stream, geometry, committed, weights, value):
+    def opening_of(stream, geometry, committed, lanes, value):
+        weights = [dense(x, c.commitment.rows, geometry.row) for x, c in zip(lanes, committed, strict=True)]
         seen.claim = SimpleNamespace(geometry=geometry, committed=committed, weights=weights, value=value)
         seen.start = len(stream.messages)
-        open_claim(stream, geometry, committed, weights, value)
+        open_claim(stream, geometry, committed, lanes, value)
 
     make_masks = prover.make_masks
     patches = {
@@ -248,7 +250,7 @@ def public_claim(plan, statement, stream) -> SimpleNamespace:
     layouts = [plan.weights_layout("initial"), plan.weights_layout("final")]
     layouts += [plan.shard_layout(n) for n in plan.batches.shards] + [plan.trace_layout(hidden.counts())]
     rows = [row_count(layout, row) for layout in layouts]
-    matrices = [prover._weights(layout, by_key, count, row) for layout, count in zip(layouts, rows, strict=True)]
+    matrices = [dense(row_lanes(layout, by_key, count, row), count, row) for layout, count in zip(layouts, rows, strict=True)]
     return SimpleNamespace(hidden=hidden, rows=rows, weights=matrices, value=value)
 
 
@@ -477,7 +479,7 @@ def simulate_opening(writer, geometry, commitments, weights, value: Ext, rng) ->
         r = challenge("row fold")
         known = round_claim(known, constant, leading, r)
         pads = [pad * r for pad in pads] + [ONE - r - r, r * r - r]
-        row_point.append(r)
+        row_point.insert(0, r)
     eps, eq = challenge("eps"), eq_vector(row_point)
     h, folded_padding, folded_pads = uniform(rng, k), uniform(rng, padding), uniform(rng, 2 * log_rows + q)
     folded_weights = ext.stack([ZERO] * k)

@@ -4,13 +4,12 @@ import hashlib
 import hmac
 import os
 import secrets
-from math import prod
 
 import numpy as np
 
 from . import extension as ext
 from . import field
-from .aggregate import embed, over_sites
+from .aggregate import embed
 from .argument import argument
 from .circuit import Circuit
 from .commitment.commit import Committed, Mask, commit, stack
@@ -21,6 +20,7 @@ from .errors import ConfigurationError, RunError
 from .hashing import field_stream
 from .hidden import Hidden, make_masks
 from .keys import ROLE_BUDGET, WEIGHTS_BUDGET, Chain
+from .lanes import row_lanes
 from .layout import Layout
 from .plan import Batches, Plan
 from .poly import num_bits
@@ -181,9 +181,9 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
     by_key = opening_terms(plan, weights, terms)
     layouts = [initial_layout, final_layout, *(plan.shard_layout(n) for n in plan.batches.shards), trace_layout]
     committed = [*named, trace]
-    matrices = [_weights(layout, by_key, c.commitment.rows, row) for layout, c in zip(layouts, committed, strict=True)]
+    lanes = [row_lanes(layout, by_key, c.commitment.rows, row) for layout, c in zip(layouts, committed, strict=True)]
     phases.next("opening")
-    open_claim(stream, geometry, committed, matrices, value)
+    open_claim(stream, geometry, committed, lanes, value)
     phases.next("done")
     return Proof(statement, bytes(stream), ledger)
 
@@ -241,20 +241,6 @@ def _dataset(run, plan: Plan, geometry: Geometry) -> tuple[list[Committed], tupl
 def _rows(layout: Layout, tensors: dict, row: int) -> np.ndarray:
     """A layout's cells as rows of a commitment."""
     return np.asarray(embed(layout, tensors, row_count(layout, row) * row)).reshape(-1, row)
-
-
-def _weights(layout: Layout, by_key: dict, rows: int, row: int):
-    """The opening's weights on a commitment's cells, K (rows, row)."""
-    from .kernels.sites import outer_sum
-    from .witness import aligned
-
-    keys = [key for key in layout.shapes if key in by_key]
-    arguments = [(aligned(by_key[key], layout.shapes[key]),) for key in keys]
-    built = over_sites(outer_sum, arguments, [prod(layout.shapes[key]) for key in keys])
-    tables = dict(zip(keys, built, strict=True))
-    zeros = {key: (np.zeros(shape, dtype=np.uint64),) * 2 for key, shape in layout.shapes.items() if key not in tables}
-    tables |= zeros
-    return tuple(np.asarray(embed(layout, {key: t[c] for key, t in tables.items()}, rows * row)).reshape(rows, row) for c in range(2))
 
 
 def _random_elements(seed: bytes):

@@ -4,16 +4,18 @@ import dataclasses
 
 import numpy as np
 import pytest
-from commitment_cases import SMALL, TINY, Frozen, Recorder, make_case, prove, random_base, transcript, verify
+from commitment_cases import SMALL, TINY, Frozen, Recorder, inner, make_case, prove, random_base, transcript, verify
 
 from zkjax import extension as ext
 from zkjax.commitment import Geometry, commit
 from zkjax.commitment.commit import encode_tree
 from zkjax.commitment.merkle import tree_tag
 from zkjax.commitment.opening import check_opening
+from zkjax.commitment.rows import Lane
 from zkjax.errors import ConfigurationError, FormatError, VerificationError
-from zkjax.extension import Ext
+from zkjax.extension import ZERO, Ext
 from zkjax.field import P
+from zkjax.lanes import dense
 from zkjax.transcript import Writer
 
 REJECTED = FormatError, VerificationError
@@ -54,30 +56,33 @@ def test_completeness(geometry, row_counts, budgets, masked):
     assert prove(case) == body
 
 
-def test_completeness_with_kernels():
-    """Long enough for every jitted path: code 2^14, weights as a function of row blocks."""
-    case = make_case(Geometry(13, 1, 1, 20), [5, 2])
+def random_lanes(rng, count: int, row: int) -> list[Lane]:
+    """Lanes of all lengths and places, some over few rows, overlapping."""
+    lanes = []
+    for log in range(row.bit_length()):
+        start = (1 << log) * rng.integers(row >> log)
+        factors = tuple(c * (rng.random(count) < 0.7) for c in (random_base(rng, count), random_base(rng, count)))
+        lanes.append(Lane(factors, int(start), (random_base(rng, 1 << log), random_base(rng, 1 << log))))
+    return lanes
+
+
+@pytest.mark.parametrize("geometry", [TINY, Geometry(13, 1, 1, 20)])
+def test_weights_in_lanes(geometry):
+    """The same proof as with the weights that the lanes add up to; the longer rows take every jitted path."""
+    case = make_case(geometry, [5, 2])
+    rng = np.random.default_rng(1)
+    lanes = [random_lanes(rng, c.commitment.rows, geometry.row) for c in case.committed]
+    case.weights = [dense(x, c.commitment.rows, geometry.row) for x, c in zip(lanes, case.committed, strict=True)]
+    case.value = sum((inner(c.rows, w) for c, w in zip(case.committed, case.weights, strict=True)), ZERO)
     body = prove(case)
     verify(case, body)
-    case.weights = [lambda start, stop, w=w: (w[0][start:stop], w[1][start:stop]) for w in case.weights]
+    case.weights = lanes
     assert prove(case) == body
-
-
-def test_weights_by_blocks(monkeypatch):
-    monkeypatch.setattr("zkjax.commitment.opening._WEIGHT_CELLS", 2 * TINY.row)
-    case = make_case(TINY, [5, 7, 2])
+    case.weights = [lanes[0], []]
+    case.value = inner(case.committed[0].rows, dense(lanes[0], 5, geometry.row))
     body = prove(case)
-    asked = []
-
-    def by_block(weights):
-        def block(start, stop):
-            asked.append(stop - start)
-            return weights[0][start:stop], weights[1][start:stop]
-
-        return block
-
-    case.weights = [by_block(w) for w in case.weights]
-    assert prove(case) == body and max(asked) == 2
+    case.weights = [dense(lanes[0], 5, geometry.row), dense([], 2, geometry.row)]
+    verify(case, body)
 
 
 def test_recreated_from_the_seed(case):

@@ -1753,7 +1753,7 @@ def open_stack(chunk, body, commitments, layouts, by_key, value):
         x = transcript.element("row fold")
         known = round_claim(known, constant, leading, x)
         pads = [c * x for c in pads] + [1 - x - x, x * x - x]
-        gamma.append(x)
+        gamma.insert(0, x)
     (mu,) = body.elements("mu", 1)
     eps = transcript.element("eps")
     folded_padding = body.elements("folded padding", padding)

@@ -1,7 +1,7 @@
 """Open many commitments at once in zero knowledge: prove <F, W> = value for the stacked matrix F and public weights W.
 
 F stacks the rows of all commitments (see ``stack``); both sides know W, the prover as arrays, the verifier through its
-multilinear extension. The row variables go in a sumcheck whose messages are one-time padded by s (the mask row S). Then
+multilinear extension. The row variables go in a sumcheck, lowest first, whose messages are one-time padded by s (the mask row S). Then
 g, s' (mask rows G, S') hide everything that is sent in the clear: h = g + eps * fold(F) is uniform and goes to a recursion
 without zero knowledge. Order matters: mu before eps; hp, s*, r* and the announcement of h before the queries.
 
@@ -15,8 +15,6 @@ Sources: VEIL (ePrint 2026/683) and HVZK-WHIR (ePrint 2026/391) for masks of the
 (ePrint 2024/2010) for deferred pads. Soundness: ``Geometry.error_terms``.
 """
 
-from functools import lru_cache
-
 import numpy as np
 
 from .. import extension as ext
@@ -28,10 +26,10 @@ from ..transcript import element_bytes
 from .commit import Commitment, Committed, stack
 from .geometry import MASK_ROWS, Geometry
 from .merkle import tree_tag
-from .recursion import Folding, announce, fold_columns, inner_product, open_columns, reduce_levels, roots, round_claim
+from .recursion import announce, fold_columns, open_columns, reduce_levels, roots, round_claim
+from .rows import RowRounds, one_lane_a_row
 
 _POWERS = 2**10  # of each opened point, at a time
-_WEIGHT_CELLS = 2**20  # weights asked from a callable at a time
 
 
 def open_claim(stream, geometry: Geometry, committed: list[Committed], weights, value: Ext) -> None:
@@ -39,7 +37,7 @@ def open_claim(stream, geometry: Geometry, committed: list[Committed], weights, 
 
     stream:    Writer; all commitments are part of its statement or absorbed before W was fixed
     committed: one of them, the trace, with mask rows made for exactly this opening
-    weights:   for each committed, in the same order, K[R, k], or a function (start, stop) -> K[stop - start, k]
+    weights:   for each committed, in the same order, its lanes (see ``rows``), or K (R, k)
     Transcript: absorbs the commitments and the value, then all messages, in the order of the module's docstring.
     Recompiles for: k, n, the levels' sizes, not for row counts.
     Raises: ConfigurationError - budgets, geometry or mask sizes do not fit together.
@@ -85,7 +83,7 @@ def _open(stream, geometry, commitments, value, *, prover=None, evaluate=None):
         r = stream.transcript.challenge("row fold")
         known = round_claim(known, constant, leading, r)
         pads = [pad * r for pad in pads] + [ONE - r - r, r * r - r]
-        row_point.append(r)
+        row_point.insert(0, r)
         if prover:
             prover.fold(r)
 
@@ -162,50 +160,34 @@ class _Prover:
         if lengths != needed:
             raise ConfigurationError(f"mask rows of {lengths} coefficients; this opening needs {needed}, see Mask.of")
         self._g, self._s, self._s_dash = [(row[0], row[1]) for row in mask]
-        self._folding = Folding(self._tiles(weights), 1 << log_rows)
-
-    def _tiles(self, weights):
-        """Position in the stack to (row, its weights), or None where no row stands."""
-        block = max(1, _WEIGHT_CELLS // self.k)
-
-        @lru_cache(maxsize=2)  # rows are read in pairs, one from each half of the stack
-        def weight_block(i: int, start: int):
-            return weights[i](start, min(start + block, self.committed[i].commitment.rows))
-
-        def tile(position: int):
-            for i, (c, offset) in enumerate(zip(self.committed, self.offsets, strict=True)):
-                row = position - offset
-                if 0 <= row < c.commitment.rows:
-                    by_block = callable(weights[i])
-                    c0, c1 = weight_block(i, row - row % block) if by_block else weights[i]
-                    at = row % block if by_block else row
-                    return c.rows[row], (c0[at], c1[at])
-            return None
-
-        return tile
+        lanes = [w if isinstance(w, list) else one_lane_a_row(w) for w in weights]
+        rows = [c.rows for c in committed]
+        self._rounds = RowRounds(list(zip(self.offsets, rows, lanes, strict=True)))
 
     def round(self, i: int):
         """The round polynomial's two coefficients, minus their pads."""
-        return ext.sub(self._folding.message(), _cut(self._s, 2 * i, 2))
+        return ext.sub(self._rounds.message(), _cut(self._s, 2 * i, 2))
 
     def fold(self, r: Ext) -> None:
-        self._folding.fold(r)
+        self._rounds.fold(r)
 
     def mu(self, pads: list[Ext]):
         """<g, w> - <pads, s'> for the folded weights w."""
-        self._fold, self.weights = self._folding.vectors()
+        from ..kernels.opening import inner_product
+
+        self._fold, self.weights = self._rounds.vectors()
         inner = inner_product(_cut(self._g, 0, self.k), self.weights)
         return ext.stack([inner - ext.dot(_cut(self._s_dash, 0, self.pads), ext.stack(pads))])
 
     def combine(self, row_point: list[Ext], eps: Ext):
         """Mask plus eps times secret: h, the folded random coefficients, the pads with their random coefficients."""
-        from ..kernels.opening import run, scaled_sum
+        from ..kernels.opening import scaled_sum
 
         factor, eq = ext.stack([eps]), eq_vector(row_point)
         folded = ext.stack([ZERO] * self.padding)
         for c, offset in zip(self.committed, self.offsets, strict=True):
             part = fold_columns(_cut(eq, offset, c.commitment.rows), c.padding)
             folded = ext.add(folded, tuple(np.pad(x, (0, self.padding - len(x))) for x in part))
-        vector = run(scaled_sum, _cut(self._g, 0, self.k), self._fold, factor)
+        vector = scaled_sum(_cut(self._g, 0, self.k), self._fold, factor)
         folded_padding = ext.add(_cut(self._g, self.k, self.padding), ext.mul(folded, factor))
         return vector, folded_padding, ext.add(self._s_dash, ext.mul(self._s, factor))

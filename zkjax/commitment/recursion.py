@@ -25,76 +25,37 @@ from .merkle import leaf, root_of, siblings_bytes, tree_tag
 
 
 class Folding:
-    """The prover's sumcheck tables for <f, w>: tiles (f, w) of equal length by position; a missing tile is zero.
+    """The prover's sumcheck tables for <f, w>: K vectors of equal length, highest variable first."""
 
-    tile(position): the pair, or None; count: positions, a power of two. A single tile is cut in halves.
-    """
-
-    def __init__(self, tile, count: int):
-        self._tile, self._count = tile, count
+    def __init__(self, f, w):
+        self._pair = f, w
 
     def message(self):
         """Constant and leading coefficient of the round polynomial, as a NumPy K array of two."""
-        from ..kernels.opening import halving_sum, products, run
+        from ..kernels.opening import inner_product, scaled_sum
 
-        if self._count == 1:
-            self._cut()
-        total = None
-        for _, low, high in self._pairs():
-            if total is None:
-                total = (ext.from_base(low[1][0] & np.uint64(0)),) * 2
-            total = run(products, total, low[0], high[0], low[1], high[1])
-        constant, leading = run(halving_sum, total)
-        return tuple(np.concatenate([np.asarray(a), np.asarray(b)]) for a, b in zip(constant, leading, strict=True))
+        low, high = self._halves()
+        steps = (scaled_sum(b, a, ext.stack([-1])) for a, b in zip(low, high, strict=True))
+        return ext.stack([inner_product(*low), inner_product(*steps)])
 
     def fold(self, r: Ext) -> None:
         """Fix the highest variable."""
-        from ..kernels.opening import fold, run
+        from ..kernels.opening import fold
 
-        r = ext.stack([r])
-        tiles = {i: tuple(run(fold, a, b, r) for a, b in zip(low, high, strict=True)) for i, low, high in self._pairs()}
-        self._tile, self._count = tiles.get, self._count // 2
+        self._pair = tuple(fold(a, b, ext.stack([r])) for a, b in zip(*self._halves(), strict=True))
 
     def vectors(self):
-        """The only tile, f and w, once no row variable is left."""
-        f, w = self._tile(0)
-        return f if isinstance(f, tuple) else ext.from_base(f), w
+        """f and w, folded."""
+        return self._pair
 
-    def _cut(self):
-        pair = self._tile(0)
-        half = pair[1][0].shape[0] // 2
-        halves = [tuple(_slice(x, at, half) for x in pair) for at in (0, half)]
-        self._tile, self._count = halves.__getitem__, 2
-
-    def _pairs(self):
-        half = self._count // 2
-        for i in range(half):
-            low, high = self._tile(i), self._tile(i + half)
-            if low or high:
-                yield i, low or _zeros(high), high or _zeros(low)
-
-
-def _slice(x, start: int, length: int):
-    return tuple(c[start : start + length] for c in x) if isinstance(x, tuple) else x[start : start + length]
-
-
-def _zeros(pair):
-    f, w = pair
-    return (ext.from_base(f[0] & np.uint64(0)) if isinstance(f, tuple) else f & np.uint64(0)), ext.from_base(w[0] & np.uint64(0))
+    def _halves(self):
+        half = self._pair[1][0].shape[0] // 2
+        return tuple(tuple(tuple(c[part] for c in x) for x in self._pair) for part in (slice(half), slice(half, None)))
 
 
 def round_claim(claim: Ext, constant: Ext, leading: Ext, r: Ext) -> Ext:
     """p(r), for p of degree 2 with these coefficients and p(0) + p(1) = claim."""
     return claim * r + constant * (ONE - r - r) + leading * (r * r - r)
-
-
-def inner_product(a, b) -> Ext:
-    """<a, b> of two K arrays whose length is a power of two; prover only."""
-    from ..kernels.opening import halving_sum, products, run
-
-    zero = ext.from_base(b[0] & np.uint64(0))
-    total, _ = run(products, (zero, zero), a, a, b, b)
-    return ext.unstack(run(halving_sum, total))[0]
 
 
 class CommittedVector:
@@ -150,7 +111,7 @@ def reduce_levels(stream, plan, announced: Announced, claims, claim: Ext, *, wei
         batches.append((len(point), roots(log_code, indices), factors))
         if stream.proving:
             weights = _add_powers(weights, log_code, indices, factors)
-            folding = Folding({0: (announced.vector, weights)}.get, 1)
+            folding = Folding(announced.vector, weights)
         else:
             claim = claim + ext.dot(targets, ext.stack(factors))
         for _ in range(level.log_rows if level else log_clear):
@@ -212,7 +173,7 @@ def roots(log_code: int, indices) -> np.ndarray:
 
 def _add_powers(weights, log_code: int, indices, factors):
     """w + sum_j factor_j (1, x_j, x_j^2, ..): a transform of the vector that holds factor_j at the index of x_j."""
-    from ..kernels.opening import run, scaled_sum
+    from ..kernels.opening import scaled_sum
 
     if 1 << log_code < CHUNK:
         from ..ntt import encode
@@ -221,4 +182,4 @@ def _add_powers(weights, log_code: int, indices, factors):
     sparse = np.zeros((DEGREE, 1 << log_code), dtype=np.uint64)
     sparse[:, indices] = ext.stack(factors)
     powers = encode(sparse, log_code)[:, : weights[0].shape[0]]
-    return run(scaled_sum, weights, (powers[0], powers[1]), ext.stack([ONE]))
+    return scaled_sum(weights, (powers[0], powers[1]), ext.stack([ONE]))

@@ -1,69 +1,109 @@
-"""Kernels of the opening: round messages and folds of an inner product <f, w>, w over K and f over F or K.
+"""Kernels of the opening: inner products and folds of long vectors over K, and rows over F times vectors over K.
 
-``products`` and ``fold`` serve NumPy as they are, for the last entries of a sumcheck, and jax.numpy jitted.
+Vectors of at most 2^12 entries stay in NumPy. XLA repeats products in every step of a sum, so eight products are added up
+with one reduction, and what is left is halved in a jit of its own.
 """
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .. import extension as ext
-from .. import field
+from ..extension import Ext
+from . import products
 from .jit import jit
+from .products import inner, inner_products
 
-HOST = 2**12  # vectors of at most this length are folded on the host
+HOST = 2**12
+_GROUP = 8  # products of one reduction, rows of one call
 
 
-def products(total, f_low, f_high, w_low, w_high):
-    """Add the terms of the round polynomial's constant and leading coefficient, position by position, to ``total``."""
-    constant = _times(w_low, f_low)
-    leading = _times(ext.sub(w_high, w_low), _difference(f_high, f_low))
-    return ext.add(total[0], constant), ext.add(total[1], leading)
+def inner_product(a, b) -> Ext:
+    """<a, b> of two K vectors of a power-of-two length. Recompiles for: the length."""
+    if a[0].shape[0] <= HOST:
+        return ext.dot(_host(a), _host(b))
+    c0, c1 = _halving_sum(_vector_products(a, b))
+    return Ext(int(c0), int(c1))
 
 
 def fold(low, high, r):
-    """low + r (high - low) over K, for arrays over F or K; r is a K pair of shape (1,)."""
-    step = _times(r, _difference(high, low))
-    return (field.add(low, step[0]), step[1]) if _is_base(low) else ext.add(low, step)
-
-
-def halving_sum(x):
-    """Sum over the last axis, a power of two, of every array of a pytree."""
-    return jax.tree.map(_halving_sum, x)
-
-
-def _halving_sum(x):
-    while x.shape[-1] > 1:
-        half = x.shape[-1] // 2
-        x = field.add(x[..., :half], x[..., half:])
-    return x
+    """low + r (high - low) for K vectors; r: a K pair of shape (1,). Recompiles for: the length."""
+    if low[0].shape[0] <= HOST:
+        low, high = _host(low), _host(high)
+        return ext.add(low, ext.mul(ext.sub(high, low), r))
+    return _fold(low, high, r)
 
 
 def scaled_sum(a, b, r):
-    """a + r b over K; b over F or K."""
-    return ext.add(a, _times(r, b))
+    """a + r b for K vectors; r: a K pair of shape (1,). Recompiles for: the length."""
+    if a[0].shape[0] <= HOST:
+        return ext.add(_host(a), ext.mul(_host(b), r))
+    return _scaled_sum(a, b, r)
 
 
-def _times(a, b):
-    return ext.mul_base(a, b) if _is_base(b) else ext.mul(a, b)
+def lane_products(rows: np.ndarray, vector):
+    """<row, vector> for every row: F (R, s) and K (s,) to NumPy K (R,). Recompiles for: s."""
+    count, length = rows.shape
+    if length <= HOST:
+        return ext.sum(ext.mul_base(tuple(c[None] for c in _host(vector)), rows), axis=1)
+    parts = [_halving_sum(_row_products(group, vector)) for group in _groups(rows)]
+    return tuple(np.concatenate([np.asarray(part[c]) for part in parts])[:count] for c in range(2))
 
 
-def _difference(a, b):
-    return field.sub(a, b) if _is_base(a) else ext.sub(a, b)
+def weighted_rows(weights, rows: np.ndarray):
+    """sum of weights[i] * rows[i]: NumPy K (R,) and F (R, k) to K (k,). Recompiles for: k."""
+    if rows.shape[1] <= HOST:
+        return ext.sum(ext.mul_base(tuple(c[:, None] for c in weights), rows), axis=0)
+    padding = (0, -len(rows) % _GROUP)
+    factors = np.stack([np.pad(c, padding) for c in weights]).reshape(2, -1, _GROUP)
+    total = (jnp.zeros(rows.shape[1], jnp.uint64),) * 2
+    for i, group in enumerate(_groups(rows)):
+        total = _add_rows(total, group, factors[:, i])
+    return total
 
 
-def _is_base(x) -> bool:
-    return not isinstance(x, tuple)
+def _groups(rows: np.ndarray):
+    """Eight rows at a time; the last ones with rows of zeros."""
+    for start in range(0, len(rows), _GROUP):
+        group = rows[start : start + _GROUP]
+        yield group if len(group) == _GROUP else np.pad(group, ((0, _GROUP - len(group)), (0, 0)))
 
 
-_jitted = {function: jit(function) for function in (products, fold, halving_sum, scaled_sum)}
+def _host(vector):
+    return tuple(np.asarray(c) for c in vector)
 
 
-def run(function, *arguments):
-    """Apply one of the functions above: jitted for long vectors, in NumPy for short ones.
+@jit
+def _vector_products(a, b):
+    a, b = (tuple(c.reshape(_GROUP, -1) for c in x) for x in (a, b))
+    return inner_products([(tuple(c[i] for c in a), tuple(c[i] for c in b)) for i in range(_GROUP)])
 
-    Recompiles for: shapes, F or K. A sum is a jit of its own, else the compiler repeats the products.
-    """
-    length = max(leaf.shape[-1] for leaf in jax.tree.leaves(arguments))
-    if length > HOST:
-        return _jitted[function](*arguments)
-    return function(*jax.tree.map(np.asarray, arguments))
+
+@jit
+def _row_products(rows, vector):
+    rows = rows.reshape(rows.shape[0], _GROUP, -1)
+    return tuple(inner([(rows[:, i], c.reshape(_GROUP, -1)[i]) for i in range(_GROUP)]) for c in vector)
+
+
+@jit
+def _add_rows(total, rows, factors):
+    one = jnp.ones(1, jnp.uint64)
+    return tuple(inner([(total[c], one), *((rows[i], factors[c, i : i + 1]) for i in range(_GROUP))]) for c in range(2))
+
+
+@jit
+def _halving_sum(x):
+    """Sum over the last axis, a power of two, of both components."""
+    while x[0].shape[-1] > 1:
+        half = x[0].shape[-1] // 2
+        x = ext.add(tuple(c[..., :half] for c in x), tuple(c[..., half:] for c in x))
+    return tuple(c[..., 0] for c in x)
+
+
+@jit
+def _fold(low, high, r):
+    return products.fold(low, high, r)
+
+
+@jit
+def _scaled_sum(a, b, r):
+    return products.add(a, inner_products([(b, r)]))

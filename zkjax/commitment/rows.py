@@ -1,0 +1,150 @@
+"""The prover's first sumcheck of an opening, <F, W> over the rows of the stack, for weights that are sums of few vectors.
+
+A claim on a tensor that spans many rows gives all of them the same weights up to a factor. So W is kept as *lanes*: a vector
+on a range of columns, and a factor for each row. A lane d contributes sum_i c_d[i] <F_i, l_d>, a sumcheck of two short
+tables over rows: the long vectors are multiplied once for each row and lane, and not once more in every round.
+
+Row variables are bound from the lowest up, so that the rows of one commitment, an aligned range of the stack, meet first.
+Once they are bound its rows are folded in one pass, and the rest of the rounds works on single rows of single commitments.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import extension as ext
+from .. import field
+from ..extension import ZERO, Ext
+from ..poly import eq_vector, num_bits
+
+
+class Lane(NamedTuple):
+    """Weights factors[i] * vector on the columns from ``start`` on. factors: K (R,), NumPy; vector: K of a power of two."""
+
+    factors: tuple
+    start: int
+    vector: tuple
+
+
+def one_lane_a_row(weights) -> list[Lane]:
+    """K (R, k) as lanes."""
+    count = len(weights[0])
+    units = np.eye(count, dtype=np.uint64)
+    return [Lane(ext.from_base(units[i]), 0, tuple(c[i] for c in weights)) for i in range(count)]
+
+
+class RowRounds:
+    """Messages and folds of the sumcheck.
+
+    matrices: for each commitment (offset in the stack, rows (R, k) over F, lanes).
+    """
+
+    def __init__(self, matrices: list):
+        self._bound = 0
+        self._blocks = [_Block(*matrix) for matrix in matrices]
+        self._single: dict = {}  # position among the rows that are left: (f, w), K vectors of whole rows
+        self._settle()
+
+    def message(self):
+        """Constant and leading coefficient of the round polynomial, as a NumPy K array of two."""
+        from ..kernels.opening import inner_product, scaled_sum
+
+        constant = leading = ZERO
+        for block in self._blocks:
+            low, high = block.halves()
+            constant += _dot(*low)
+            leading += _dot(*(ext.sub(b, a) for a, b in zip(low, high, strict=True)))
+        for low, high in self._pairs().values():
+            if low and high:
+                constant += inner_product(*low)
+                leading += inner_product(*(scaled_sum(b, a, ext.stack([-1])) for a, b in zip(low, high, strict=True)))
+            else:
+                value = inner_product(*(low or high))
+                constant, leading = constant + value if low else constant, leading + value
+        return ext.stack([constant, leading])
+
+    def fold(self, r: Ext) -> None:
+        """Bind the lowest row variable."""
+        from ..kernels.opening import fold
+
+        factor = ext.stack([r])
+        for block in self._blocks:
+            block.fold(r)
+        pairs, self._single = self._pairs(), {}
+        for position, (low, high) in pairs.items():
+            low, high = low or _zeros(high), high or _zeros(low)
+            self._single[position] = tuple(fold(a, b, factor) for a, b in zip(low, high, strict=True))
+        self._bound += 1
+        self._settle()
+
+    def vectors(self):
+        """Folded rows and weights, K vectors, once no row variable is left."""
+        return self._single[0]
+
+    def _settle(self):
+        """Blocks with a single row left join the single rows."""
+        for block in [b for b in self._blocks if not b.variables]:
+            self._blocks.remove(block)
+            self._single[block.offset >> self._bound] = block.vectors()
+
+    def _pairs(self) -> dict:
+        """Single rows that the round's variable tells apart, [even, odd] or None, by the position of their fold."""
+        pairs: dict = {}
+        for position, pair in self._single.items():
+            pairs.setdefault(position >> 1, [None, None])[position & 1] = pair
+        return pairs
+
+
+class _Block:
+    """The rows of one commitment while some of its own variables are unbound: for each lane factors and products over rows."""
+
+    def __init__(self, offset: int, rows: np.ndarray, lanes: list[Lane]):
+        from ..kernels.opening import lane_products
+
+        self.offset, self._rows, self._lanes = offset, rows, lanes
+        self.variables = num_bits(len(rows))
+        self._point: list[Ext] = []
+        products = [lane_products(rows[:, lane.start : lane.start + len(lane.vector[0])], lane.vector) for lane in lanes]
+        self._factors, self._products = (self._table(column) for column in ([lane.factors for lane in lanes], products))
+
+    def _table(self, columns):
+        """K (lanes, 2^variables); no lanes give one of zeros."""
+        padding = (0, (1 << self.variables) - len(self._rows))
+        zeros = (np.zeros(len(self._rows), dtype=np.uint64),) * 2
+        return tuple(np.stack([np.pad(c[i], padding) for c in columns or [zeros]]) for i in range(2))
+
+    def halves(self):
+        """(factors, products) of even rows, and of odd ones."""
+        return tuple(tuple(tuple(c[:, bit::2] for c in x) for x in (self._factors, self._products)) for bit in (0, 1))
+
+    def fold(self, r: Ext):
+        low, high = self.halves()
+        factor = ext.stack([r])
+        folded = (ext.add(a, ext.mul(ext.sub(b, a), factor)) for a, b in zip(low, high, strict=True))
+        self._factors, self._products = folded
+        self._point.insert(0, r)
+        self.variables -= 1
+
+    def vectors(self):
+        """The folded rows and their weights."""
+        from ..kernels.opening import scaled_sum, weighted_rows
+
+        sums: dict = {}
+        for lane, c0, c1 in zip(self._lanes, *(c[:, 0].tolist() for c in self._factors)):
+            place = lane.start, lane.vector[0].shape[0]
+            zeros = tuple(np.zeros(place[1], dtype=np.uint64) for _ in range(2))
+            sums[place] = scaled_sum(sums.get(place, zeros), lane.vector, ext.stack([Ext(c0, c1)]))
+        weights = tuple(np.zeros(self._rows.shape[1], dtype=np.uint64) for _ in range(2))
+        for (start, length), part in sums.items():
+            for target, c in zip(weights, part, strict=True):
+                target[start : start + length] = field.add(target[start : start + length], np.asarray(c))
+        return weighted_rows(eq_vector(self._point, len(self._rows)), self._rows), weights
+
+
+def _zeros(pair):
+    return tuple(tuple(c & np.uint64(0) for c in x) for x in pair)
+
+
+def _dot(a, b) -> Ext:
+    c0, c1 = ext.sum(ext.mul(a, b))
+    return Ext(int(c0), int(c1))
