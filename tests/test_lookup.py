@@ -9,13 +9,13 @@ import pytest
 from field_values import arrays_over_k
 
 from zkjax import extension as ext
-from zkjax import lookup, poly
+from zkjax import field, lookup, poly
 from zkjax.errors import UnsatisfiedWitnessError, VerificationError, ZkjaxError
 from zkjax.extension import ONE, ZERO, Ext
 from zkjax.field import P
 from zkjax.kernels.lookup import Tree
 from zkjax.kernels.sumcheck import eq_table
-from zkjax.kernels.tiles import LOG_TILE
+from zkjax.kernels.tiles import LOG_TILE, Tiles, tile_size
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -23,7 +23,12 @@ LENGTHS = [1, 2, 4, 10, 11, 12, 13, LOG_TILE + 2, LOG_TILE + 3]  # 2^10 nodes an
 
 
 def leaves_of(p, q):
-    return jnp.asarray(np.array(p, dtype=np.uint64)), tuple(map(jnp.asarray, ext.stack(q)))
+    """Numerators less 1, denominators."""
+    return jnp.asarray(np.array([(x - 1) % P for x in p], dtype=np.uint64)), tuple(map(jnp.asarray, ext.stack(q)))
+
+
+def random_k(rng, length: int):
+    return tuple(rng.integers(0, P, length, dtype=np.uint64) for _ in range(2))
 
 
 def zero_sum(num_vars, seed=0):
@@ -37,13 +42,13 @@ def zero_sum(num_vars, seed=0):
     return leaves_of([p[i] for i in order], [q[i] for i in order])
 
 
-def closed(num_vars, public):
+def closed(num_vars, public, total=0):
     """The argument, closed with what the leaves really are (the test's verifier knows them)."""
-    p_table, q_table = ext.from_base(np.asarray(public[0])), tuple(map(np.asarray, public[1]))
+    excess, q_table = ext.from_base(np.asarray(public[0])), tuple(map(np.asarray, public[1]))
 
     def protocol(hidden, leaves):
-        point, p, q = lookup.fractional_sum(hidden, num_vars, leaves)
-        hidden.require_zero("numerators", p - poly.evaluate(p_table, point))
+        point, p, q = lookup.fractional_sum(hidden, num_vars, total, leaves)
+        hidden.require_zero("numerators", p - 1 - poly.evaluate(excess, point))
         hidden.require_zero("denominators", q - poly.evaluate(q_table, point))
         return point
 
@@ -86,11 +91,12 @@ def test_eq_table(num_vars):
 
 # ---- a lookup as the circuit makes it ---------------------------------------------------------------------------
 def lookup_leaves(values, table, multiplicities, alpha):
-    """1/(alpha - v) for values, -m/(alpha - t) for the table's entries, 0/1 for the rest."""
+    """1/(alpha - v) for values, -m/(alpha - t) for the table's entries, 1/1 for the rest; and how many these are."""
     p = [1] * len(values) + [-m % P for m in multiplicities]
     q = [alpha - v for v in values] + [alpha - t for t in table]
     size = 1 << poly.num_bits(len(p))
-    return leaves_of(p + [0] * (size - len(p)), q + [ONE] * (size - len(q)))
+    padding = size - len(p)
+    return leaves_of(p + [1] * padding, q + [ONE] * padding), padding
 
 
 TABLE = list(range(16))
@@ -100,30 +106,37 @@ ALPHA = Ext(123456789, 987654321)
 def test_values_in_the_table(roles):
     values = [random.Random(5).choice(TABLE) for _ in range(90)]
     counts = Counter(values)
-    leaves = lookup_leaves(values, TABLE, [counts[t] for t in TABLE], ALPHA)
-    roles.accepts(closed(7, leaves), leaves)
+    leaves, padding = lookup_leaves(values, TABLE, [counts[t] for t in TABLE], ALPHA)
+    roles.accepts(closed(7, leaves, padding), leaves)
+    for total in (0, padding - 1, padding + 1):
+        with pytest.raises(UnsatisfiedWitnessError, match="another sum"):
+            roles.prove(closed(7, leaves, total), leaves)
+        _, body = roles.prove(closed(7, leaves, total), leaves, check=False)
+        with pytest.raises(VerificationError):
+            roles.verify(closed(7, leaves, total), body)
 
 
 @pytest.mark.parametrize("wrong", [16, -1, P // 2])
 def test_one_value_outside_the_table(roles, wrong):
     values = [random.Random(5).choice(TABLE) for _ in range(89)] + [wrong]
     counts = Counter(values)
-    leaves = lookup_leaves(values, TABLE, [counts[t] for t in TABLE], ALPHA)
+    leaves, padding = lookup_leaves(values, TABLE, [counts[t] for t in TABLE], ALPHA)
+    protocol = closed(7, leaves, padding)
     with pytest.raises(UnsatisfiedWitnessError, match="not in its table"):
-        roles.prove(closed(7, leaves), leaves)
-    _, body = roles.prove(closed(7, leaves), leaves, check=False)
+        roles.prove(protocol, leaves)
+    _, body = roles.prove(protocol, leaves, check=False)
     with pytest.raises(VerificationError):
-        roles.verify(closed(7, leaves), body)
+        roles.verify(protocol, body)
 
 
 def test_wrong_multiplicities(roles):
     """One too many of one entry, and counts moved between entries."""
     values = TABLE * 2
     for multiplicities in ([3] + [2] * 15, [1, 3] + [2] * 14):
-        leaves = lookup_leaves(values, TABLE, multiplicities, ALPHA)
-        _, body = roles.prove(closed(6, leaves), leaves, check=False)
+        leaves, padding = lookup_leaves(values, TABLE, multiplicities, ALPHA)
+        _, body = roles.prove(closed(6, leaves, padding), leaves, check=False)
         with pytest.raises(VerificationError):
-            roles.verify(closed(6, leaves), body)
+            roles.verify(closed(6, leaves, padding), body)
 
 
 # ---- lying provers ----------------------------------------------------------------------------------------------
@@ -132,6 +145,23 @@ def test_other_leaves_that_sum_to_zero(roles):
     _, body = roles.prove(closed(4, real), other, check=False)
     with pytest.raises(VerificationError):
         roles.verify(closed(4, real), body)
+
+
+def test_few_excesses(roles):
+    """Leaves in tiles, most of which have numerators 1: the same messages as from full tables."""
+    num_vars = LOG_TILE + 3
+    p, q = np.ones(1 << num_vars, dtype=np.uint64), random_k(np.random.default_rng(0), 1 << num_vars)
+    for start in (1 << LOG_TILE, 5 << LOG_TILE, 7 << LOG_TILE):
+        p[start + 3 : start + 90] = np.random.default_rng(start).integers(0, P, 87, dtype=np.uint64)
+    size = tile_size(num_vars - 1)
+    excess = field.sub(p, np.ones(1, np.uint64))
+    tiles = [(excess[i : i + size],) for i in range(0, len(p), size)]
+    sparse = Tiles(tile if tile[0].any() else None for tile in tiles)
+    assert sum(tile is not None for tile in sparse) == 3
+    protocol = closed(num_vars, (excess, q))
+    _, dense_body = roles.prove(protocol, (jnp.asarray(excess), q), check=False)
+    _, body = roles.prove(protocol, (sparse, Tiles(tuple(c[i : i + size] for c in q) for i in range(0, len(p), size))), check=False)
+    assert body == dense_body
 
 
 @pytest.mark.parametrize("num_vars", [1, 3])

@@ -1,12 +1,13 @@
-"""LogUp-GKR: a sum of fractions is zero, proven through a binary tree of additions of fractions.
+"""LogUp-GKR: a sum of fractions is known, proven through a binary tree of additions of fractions.
 
 A value v is in a table exactly when 1/(alpha - v), summed over all looked-up values, equals the sum over the table's
 entries t of multiplicity(t)/(alpha - t), for random alpha. The fractions are the leaves of a tree whose nodes add their
 children, p0/q0 + p1/q1 = (p0 q1 + p1 q0)/(q0 q1); the children of node x of a layer of 2^m nodes are x and x + 2^m. Layer
 by layer, from the root down, a claim about one layer's multilinear extension becomes one about the layer below.
 
-The root's numerator is the public 0. Its denominator need not be non-zero: numerator and denominator are proven to be
-the tree's outputs, and the numerator is the whole sum times all denominators, a polynomial in alpha.
+Leaves that stand for nothing are 1/1, so that almost all numerators are 1, and the sum is their number c instead of 0. The
+root's numerator is c times its denominator, which need not be non-zero: numerator and denominator are proven to be the tree's
+outputs, and numerator - c * denominator is the sum of all other fractions times all denominators, a polynomial in alpha.
 
 Sources: Haboeck, ePrint 2022/1530 (LogUp); Papini and Haboeck, ePrint 2023/1284 (GKR); Gruen, ePrint 2024/108, section 3.2
 (no eq factor in messages).
@@ -17,15 +18,15 @@ from .extension import Ext
 from .hidden import Form, Hidden
 
 
-def fractional_sum(hidden: Hidden, num_vars: int, leaves=None) -> tuple[list[Ext], Form, Form]:
-    """Reduce "sum over i of p_i/q_i = 0" to the multilinear extensions of p and q at one point.
+def fractional_sum(hidden: Hidden, num_vars: int, total: int, leaves=None) -> tuple[list[Ext], Form, Form]:
+    """Reduce "sum over i of p_i/q_i = total" to the multilinear extensions of p and q at one point.
 
-    Shapes: n = num_vars; leaves (prover only): (p: F[2**n], q: K[2**n]), arrays or tiles.
+    Shapes: n = num_vars; leaves (prover only): (p - 1: F[2**n], q: K[2**n]), arrays or tiles; a tile of p - 1 may be None.
     Returns the point (n elements, variable 0 = top bit of the leaf's index) and P, Q there.
     Transcript: receives Q of the root; for the layers of 2^m nodes, m = 0 .. n-1: draws lambda; m times receives t(0) and
     t(infinity) and draws an element of the point; receives p0 q1 and q0 (p1 + lambda q1) as products; draws the merge.
-    Recompiles for: n. Raises UnsatisfiedWitnessError if the prover's fractions do not sum to 0.
-    Soundness error: noted with ``hidden.account``; that the sum is 0 at a random alpha is its first term.
+    Recompiles for: n. Raises UnsatisfiedWitnessError if the prover's fractions have another sum.
+    Soundness error: noted with ``hidden.account``; that the sum is right at a random alpha is its first term.
     """
     hidden.account("lookup: cleared numerator", 2**num_vars - 1)  # a polynomial in alpha and the tags' challenge, of this degree
     hidden.account("lookup: rounds", num_vars * (num_vars - 1))
@@ -36,10 +37,10 @@ def fractional_sum(hidden: Hidden, num_vars: int, leaves=None) -> tuple[list[Ext
 
         tree = Tree(num_vars, leaves)
         del leaves  # the tree frees its layers as they are used up
-        if hidden.check and tree.root[0]:
-            raise UnsatisfiedWitnessError("lookup: the fractions do not sum to 0, so some value is not in its table")
-    point, p = [], hidden.public(0)
+        if hidden.check and tree.root[0] != tree.root[1] * total:
+            raise UnsatisfiedWitnessError("lookup: the fractions have another sum, so some value is not in its table")
     (q,) = hidden.receive("lookup root", 1, lambda: [tree.root[1]])
+    point, p = [], q * total
     for _ in range(num_vars):
         point, p, q = _layer(hidden, point, p, q, tree)
     return point, p, q

@@ -22,7 +22,7 @@ from .gadgets.membership import Randomness, Sites
 from .gadgets.rescale import Lookup, advice
 from .gadgets.weights import rates
 from .kernels import sites as kernels
-from .kernels.tiles import embed_tiles, tile_size
+from .kernels.tiles import embed_tiles, in_parallel, tile_size
 from .layout import Layout
 from .plan import Plan
 
@@ -79,18 +79,21 @@ class Witness:
         return {table.key: count.reshape(table.shape).astype(np.uint32) for table, count in counts.items()}
 
     def leaves(self, sites: Sites, randomness: Randomness):
-        """Numerators (F) and denominators (K) of the lookup tree's leaves, in tiles."""
-        p, q = {}, {}
-        for i, lookup in enumerate(sites.lookups):
-            offset = randomness.offset(sites.tag(lookup.table))
-            p["lookup", i] = (1,)
-            q["lookup", i] = denominators(self.columns(lookup), offset, randomness.columns)
+        """Numerators less 1 (F) and denominators (K) of the lookup tree's leaves, in tiles."""
+        excess, q = {}, {}
         for i, table in enumerate(sites.tables):
-            p["table", i] = (field.from_int(-self.tensors[table.key].astype(np.int64)),)
+            excess["table", i] = (field.from_int(-1 - self.tensors[table.key].astype(np.int64)),)
             q["table", i] = denominators(table.columns(), randomness.offset(i + 1), randomness.columns)
+
+        def look_up(part):
+            for i in part:
+                lookup = sites.lookups[i]
+                q["lookup", i] = denominators(self.columns(lookup), randomness.offset(sites.tag(lookup.table)), randomness.columns)
+
+        in_parallel(look_up, len(sites.lookups))
         num_vars = sites.layout.num_vars
         size = min(tile_size(num_vars - 1), 1 << num_vars)
-        return embed_tiles(sites.layout, p, num_vars, size, (0,)), embed_tiles(sites.layout, q, num_vars, size, (1, 0))
+        return embed_tiles(sites.layout, excess, num_vars, size, (0,)), embed_tiles(sites.layout, q, num_vars, size, (1, 0))
 
     # ---- contractions -----------------------------------------------------------------------------------------
     def contraction(self, virtual: tuple[Term, ...], blocks: list[Block], layout: Layout):

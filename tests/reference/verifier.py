@@ -928,7 +928,8 @@ class Chunk:
         self.lookups = lookups(circuit, self.steps, statement["range_checked"])
         self.tables = sorted({x.table for x in self.lookups})
         sites = [(("lookup", i), x.shape) for i, x in enumerate(self.lookups)]
-        self.sites = Layout(sites + [(("table", i), table_shape(t)) for i, t in enumerate(self.tables)])
+        sites += [(("table", i), table_shape(t)) for i, t in enumerate(self.tables)]
+        self.sites, self.used_leaves = Layout(sites), sum(math.prod(shape) for _, shape in sites)
         self.committed_layouts = [weights_layout(circuit, role) for role in ("initial", "final")]
         self.committed_layouts += [self.shard_layout(j) for j in self.shards]
 
@@ -1368,12 +1369,13 @@ def merged(hidden, label, claims):
     return merge_claims(claims, hidden.draw(label + ": merge"))
 
 
-def fraction_tree(hidden, num_vars):
+def fraction_tree(hidden, num_vars, padding):
     """Section 13.1, steps 1 and 2: (point, P, Q) at the leaves."""
     hidden.account("lookup: cleared numerator", 2**num_vars - 1)
     hidden.account("lookup: rounds", num_vars * (num_vars - 1))
     hidden.account("lookup: combinations and merges", 2 * num_vars)
-    p, (q,), point = Form(), hidden.receive("lookup root", 1), []
+    (q,), point = hidden.receive("lookup root", 1), []
+    p = q * padding
     for _ in range(num_vars):
         combination = hidden.draw("lookup combination")
         claim, following = p + q * combination, []
@@ -1409,8 +1411,8 @@ def lookup_claim(chunk, hidden):
     """Section 13.1."""
     alpha, beta, second_column = hidden.draws("lookups", 3)
     factors = ONE, second_column
-    point, p, q = fraction_tree(hidden, chunk.sites.num_vars)
-    terms, multiplicities, constant = [], [], ONE
+    point, p, q = fraction_tree(hidden, chunk.sites.num_vars, 2**chunk.sites.num_vars - chunk.used_leaves)
+    terms, multiplicities, constant, p = [], [], ONE, p - ONE
     for w in chunk.sites.weights(point):
         constant = constant - w.total
         kind, j = w.key
@@ -1418,10 +1420,10 @@ def lookup_claim(chunk, hidden):
         constant = constant + (alpha - beta * (chunk.tables.index(table) + 1)) * w.total
         if kind == "table":
             multiplicities.append(simple_term(("multiplicity", j), w.scalar, None, w.vectors))
+            p = p + w.total
             for factor, value in zip(factors, table_values(table, *w.vectors)):
                 constant = constant - factor * value * w.scalar
             continue
-        p = p - w.total
         for factor, (offset, parts) in zip(factors, chunk.lookups[j].columns):
             constant = constant - factor * offset * w.total
             for coefficient, key in parts:

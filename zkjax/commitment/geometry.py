@@ -22,7 +22,8 @@ HASH = "blake2s-256"
 SALT = 16  # bytes in front of each column of a hiding tree
 MASK_ROWS = 3 * DEGREE  # base rows of G, S and S' at the end of a masked tree's columns
 _MAX_DEEP_RATE = 6  # deep levels use rates 1/2 .. 1/64
-_CELLS_PER_BYTE = 256  # encoding and hashing this many base elements more is worth one byte of proof
+_CELLS_PER_BYTE = 128  # of the recursion: encoding this many base elements more is worth one byte of proof
+_FIRST_CELLS_PER_BYTE = 256  # the same for the first level, where almost all of them are
 _COLUMN_CELLS = 20  # hashing a column's salt, header and inner node costs as much as this many entries
 _RATES = range(1, 5)  # log_inverse_rate
 
@@ -167,7 +168,7 @@ class Geometry:
                 continue
             rows = [-(-count // geometry.row) for count in cells]
             work = geometry.code * sum(count + _COLUMN_CELLS for count in rows)
-            cost = geometry._bytes(rows, _plan(log_row, level_bits)[0]) + work // _CELLS_PER_BYTE
+            cost = geometry._bytes(rows, _plan(log_row, level_bits)[0]) + work // _FIRST_CELLS_PER_BYTE
             if best is None or cost < best[0]:
                 best = cost, geometry
         if best is None:

@@ -7,11 +7,12 @@ is looked up and to the multiplicities. The tree ends at a point of its leaves, 
 the multiplicities, and the denominators one of what was looked up: committed limbs, quotients and signs, batches of the
 dataset, and, through the virtual limbs, the inputs of all rescales.
 
-Padding leaves are 0/1 and get no weight from the layout. A liar with a value outside its table, a wrong multiplicity, or a
+Padding leaves are 1/1; their number is public and is the sum. A liar with a value outside its table, a wrong multiplicity, or a
 pair that is no row has a sum of fractions that is not zero as a rational function: error (leaves - 1)/|K|.
 """
 
 from dataclasses import dataclass
+from math import prod
 
 from ..circuit import Circuit
 from ..claims import Claim, merge_terms, pull, separable
@@ -58,9 +59,10 @@ def membership(hidden: Hidden, circuit: Circuit, sites: Sites, prover=None) -> C
     """Reduce all lookups to one claim on what was looked up (and a constraint on the multiplicities)."""
     alpha, tag, pair = hidden.challenges("lookups", 3)
     randomness = Randomness(alpha, tag, tuple(powers(pair, 2)))
+    padding = (1 << sites.layout.num_vars) - sum(prod(shape) for shape in sites.layout.shapes.values())
     # the leaves are handed over, so that they are freed as soon as they are used up
-    point, p, q = fractional_sum(hidden, sites.layout.num_vars, prover.leaves(sites, randomness) if hidden.proving else None)
-    terms, multiplicities, valid, constant = [], [], ZERO, ZERO
+    point, p, q = fractional_sum(hidden, sites.layout.num_vars, padding, prover.leaves(sites, randomness) if hidden.proving else None)
+    terms, multiplicities, in_tables, valid, constant = [], [], ZERO, ZERO, ZERO
     for w in sites.layout.weights(point):
         kind, index = w.key
         if kind == "table":
@@ -68,7 +70,8 @@ def membership(hidden: Hidden, circuit: Circuit, sites: Sites, prover=None) -> C
             multiplicities.append(separable(table.key, -w.scalar, w.vectors, False))
             columns = table.column_values(*w.vectors)
             weight = separable(w.key, w.scalar, w.vectors, False).total()
-            constant = constant + randomness.offset(index + 1) * weight - weight
+            in_tables, valid = in_tables + weight, valid + weight
+            constant = constant + randomness.offset(index + 1) * weight
             for factor, column in zip(randomness.columns, columns, strict=False):
                 constant = constant - factor * column * w.scalar
             continue
@@ -81,6 +84,6 @@ def membership(hidden: Hidden, circuit: Circuit, sites: Sites, prover=None) -> C
             for coefficient, key in parts:
                 has_step = key[0] != "initial"
                 terms.append(separable(key, -factor * coefficient * w.scalar, w.vectors, has_step))
-    hidden.require_zero("lookup multiplicities", p - valid - hidden.functional(multiplicities))
+    hidden.require_zero("lookup multiplicities", p - (ONE - in_tables) - hidden.functional(multiplicities))
     terms, below = pull(circuit, merge_terms(terms))
     return Claim(tuple(terms), constant + ONE - valid + below, q)

@@ -6,7 +6,7 @@ message are one pass over memory; and what a kernel touches stays in the cache. 
 fixed shape. XLA computes the components of a pair separately, so results are stored before they are weighted.
 """
 
-from functools import lru_cache, partial
+from functools import lru_cache, partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,8 @@ from .products import add, difference, fold, halves, inner_products
 from .tiles import LOG_TAIL, TAIL, Tiles, cut, in_parallel, joined, tile_size
 
 INFINITY = None  # as a point: the leading coefficient
-_ALWAYS = np.bool_(True)
+_GROUP = 4  # tiles of one call
+ALWAYS = np.bool_(True)  # see _stored
 
 
 # ---- relations: values of tables at a point to values of what is summed -----------------------------------------
@@ -72,47 +73,66 @@ def _stored(condition, function, *arguments):
     return jax.lax.cond(condition, function, lambda *_: zeros, *arguments)
 
 
-def _accumulate(low, high, weight, totals, always, relation, points):
-    """totals + weight * the relation at the points, entry by entry. totals: a K array per point."""
-    values = _stored(always, lambda low, high: _at_points(relation, points, low, high), low, high)
-    if weight is not None:
-        values = [inner_products([(value, (weight[0], weight[1]))]) for value in values]
-    return [add(t, v) for t, v in zip(totals, values, strict=True)]
+def accumulate(lows, highs, weights, totals, always, relation, points):
+    """totals + sum over tiles of weight * the relation at the points, entry by entry.
+
+    lows, highs: the tables of a group of tiles; weights: a K pair for each of them, or None; totals: a K array per point.
+    """
+
+    def evaluated(lows, highs):
+        return [_at_points(relation, points, low, high) for low, high in zip(lows, highs, strict=True)]
+
+    values = list(zip(*_stored(always, evaluated, lows, highs), strict=True))
+    if weights is None:
+        sums = [reduce(add, column) for column in values]
+    else:
+        sums = [inner_products([((w[0], w[1]), value) for w, value in zip(weights, column, strict=True)]) for column in values]
+    return [add(t, v) for t, v in zip(totals, sums, strict=True)]
 
 
 @partial(jit, static_argnames=("relation", "points"))
-def _first(low, high, scale, weight, totals, always, *, relation, points):
+def _first(lows, highs, scale, shift, weights, totals, always, *, relation, points):
     """A first message's part: (last tables plus scale times the second ones, if a scale is given; totals)."""
     combined = None
+    if shift is not None:
+        lows, highs = _shifted(lows, shift), _shifted(highs, shift)
     if scale is not None:
 
-        def scaled(low, high):
-            return [add(t[-1], inner_products([(t[1], (scale[0], scale[1]))])) for t in (low, high)]
+        def scaled(lows, highs):
+            return [[add(t[-1], inner_products([((scale[0], scale[1]), t[1])])) for t in pair] for pair in zip(lows, highs, strict=True)]
 
-        combined = _stored(always, scaled, low, high)
-        low, high = (*low[:-1], combined[0]), (*high[:-1], combined[1])
-    return combined, _accumulate(low, high, weight, totals, always, relation, points)
+        combined = _stored(always, scaled, lows, highs)
+        lows = [(*low[:-1], last[0]) for low, last in zip(lows, combined, strict=True)]
+        highs = [(*high[:-1], last[1]) for high, last in zip(highs, combined, strict=True)]
+    return combined, accumulate(lows, highs, weights, totals, always, relation, points)
 
 
 @partial(jit, static_argnames=("relation", "points"))
-def _next(quarters, r, weight, totals, always, *, relation, points):
-    """Fold the tables' quarters to halves by r, and the following message's part: (low, high, totals)."""
+def _next(quarters, r, shift, weights, totals, always, *, relation, points):
+    """Fold the tables' quarters, of each tile of a group, to halves by r, and the following message's part: (lows, highs, totals)."""
     challenge = r[0], r[1]
 
-    def folded(a, b, c, d):
-        return _map(lambda x, y: fold(x, y, challenge), a, c), _map(lambda x, y: fold(x, y, challenge), b, d)
+    def folded(quarters):
+        halves_ = [[_map(lambda x, y: fold(x, y, challenge), low, high) for low, high in ((a, c), (b, d))] for a, b, c, d in quarters]
+        return halves_ if shift is None else _shifted(halves_, shift)
 
-    low, high = _stored(always, folded, *quarters)
-    return low, high, _accumulate(low, high, weight, totals, always, relation, points)
+    lows, highs = zip(*_stored(always, folded, quarters), strict=True)
+    return lows, highs, accumulate(lows, highs, weights, totals, always, relation, points)
+
+
+def _shifted(tables, shift):
+    return _map(lambda table: add(table, (shift[0], shift[1])), tables)
 
 
 @jit
-def _fold_pair(low, high, r):
-    return _map(lambda x, y: fold(x, y, (r[0], r[1])), low, high)
+def fold_pair(low, high, r, shift):
+    """Tables of one tile from those of two: low + r (high - low), plus the shift if one is given."""
+    folded = _map(lambda x, y: fold(x, y, (r[0], r[1])), low, high)
+    return folded if shift is None else _shifted(folded, shift)
 
 
 @jit
-def _lanes(totals, weights, always):
+def lane_sums(totals, weights, always):
     """Sums of K arrays over their entries, weighted if weights are given: uint64[len(totals), 2]."""
     if weights is not None:
         totals = _stored(always, lambda totals: [inner_products([(total, weights)]) for total in totals], totals)
@@ -131,7 +151,8 @@ def _added(a, b):
 
 
 @lru_cache(maxsize=4)
-def _zero_pair(size: int):
+def zero_pair(size: int):
+    """A tile of zeros over K."""
     return jnp.zeros(size, jnp.uint64), jnp.zeros(size, jnp.uint64)
 
 
@@ -162,6 +183,13 @@ def _step(tables, weights, scalars, *, structure, relation, points):
         values = jnp.stack(inner_products([((values[:, 0], values[:, 1]), weights)]), axis=1)
         weights = spread(weights)
     return tables, weights, field.sum(values, axis=-1)
+
+
+def _groups(part):
+    """Positions in fours, the rest alone."""
+    whole = len(part) - len(part) % _GROUP
+    yield from (part[i : i + _GROUP] for i in range(0, whole, _GROUP))
+    yield from ([i] for i in part[whole:])
 
 
 def _spread(table):
@@ -203,16 +231,17 @@ class Rounds:
 
     relation: static function of tables. points: where a message evaluates the round's polynomial (without the eq factor
     of the variables bound so far and of the current one). tables: tree of tables of 2^num_vars entries, each an array or a
-    list of tiles (``tile_size``). scale: if given, the last table stands for itself plus scale times the second one.
+    list of tiles (``tile_size``). scale: if given, the last table stands for itself plus scale times the second one. shift: if
+    given, each table stands for itself plus the shift.
 
     Long tables are lists of tiles: a round folds a tile's worth of entries and adds up the next message's part while they
     are in the cache, and every round of every length runs the same few kernels.
     Recompiles for: relation, points, which tables are over F.
     """
 
-    def __init__(self, relation, points, num_vars: int, tables, eq_point: list[Ext] | None = None, scale: Ext | None = None):
+    def __init__(self, relation, points, num_vars: int, tables, eq_point: list[Ext] | None = None, *, scale=None, shift=None):
         self._relation, self._points, self._num_vars, self._eq_point = relation, points, num_vars, eq_point
-        self._scale = None if scale is None else np.stack(ext.stack([scale]))
+        self._scale, self._shift = (None if c is None else np.stack(ext.stack([c])) for c in (scale, shift))
         self._challenge = None  # that tables are still to be folded by
         self._size = tile_size(num_vars)
         self._in_tail = False
@@ -241,39 +270,46 @@ class Rounds:
         if self._in_tail:
             return self._tail_message()
         pairs = len(self._tiles) // (2 if self._challenge is None else 4)
-        weights = [None] * pairs
         if self._row_weights is not None:
             self._row_weights = ext.add(*halves(self._row_weights))  # sums over the bit that is now the round's own
             stacked = np.stack(self._row_weights)
-            weights = [stacked[:, i : i + 1] for i in range(pairs)]
+
+        def weights(group):
+            return None if self._row_weights is None else [stacked[:, i : i + 1] for i in group]
+
         step = self._first if self._challenge is None else self._next
         totals = in_parallel(lambda part: step(part, pairs, weights), pairs)
         while len(totals) > 1:
             totals[:2] = [_added(*totals[:2])]
         if self._challenge is not None:
             del self._tiles[2 * pairs :]
+            self._shift = None
         self._challenge = self._scale = None
-        return [Ext(*row) for row in np.asarray(_lanes(totals[0], self._lane_weights, _ALWAYS)).tolist()]
+        return [Ext(*row) for row in np.asarray(lane_sums(totals[0], self._lane_weights, ALWAYS)).tolist()]
 
     def _zeros(self) -> list:
-        return [_zero_pair(self._size)] * len(self._points)
+        return [zero_pair(self._size)] * len(self._points)
 
     def _first(self, part, pairs: int, weights):
         totals = self._zeros()
-        for i in part:
-            low, high = self._tiles[i], self._tiles[i + pairs]
-            combined, totals = _first(low, high, self._scale, weights[i], totals, _ALWAYS, relation=self._relation, points=self._points)
+        for group in _groups(part):
+            lows, highs = ([self._tiles[i + j] for i in group] for j in (0, pairs))
+            options = {"relation": self._relation, "points": self._points}
+            combined, totals = _first(lows, highs, self._scale, self._shift, weights(group), totals, ALWAYS, **options)
             if combined is not None:
-                self._tiles[i], self._tiles[i + pairs] = (*low[:-1], combined[0]), (*high[:-1], combined[1])
+                for i, low, high, last in zip(group, lows, highs, combined, strict=True):
+                    self._tiles[i], self._tiles[i + pairs] = (*low[:-1], last[0]), (*high[:-1], last[1])
         return totals
 
     def _next(self, part, pairs: int, weights):
         totals, r = self._zeros(), np.stack(ext.stack([self._challenge]))
-        for i in part:
-            quarters = tuple(self._tiles[i + j * pairs] for j in range(4))
-            low, high, totals = _next(quarters, r, weights[i], totals, _ALWAYS, relation=self._relation, points=self._points)
-            self._tiles[i], self._tiles[i + pairs] = low, high
-            self._tiles[i + 2 * pairs] = self._tiles[i + 3 * pairs] = None
+        for group in _groups(part):
+            quarters = [tuple(self._tiles[i + j * pairs] for j in range(4)) for i in group]
+            options = {"relation": self._relation, "points": self._points}
+            lows, highs, totals = _next(quarters, r, self._shift, weights(group), totals, ALWAYS, **options)
+            for i, low, high in zip(group, lows, highs, strict=True):
+                self._tiles[i], self._tiles[i + pairs] = low, high
+                self._tiles[i + 2 * pairs] = self._tiles[i + 3 * pairs] = None
         return totals
 
     def fold(self, r: Ext) -> None:
@@ -286,8 +322,8 @@ class Rounds:
             self._size = TAIL
             self._set_tiles([Tiles(column) for column in zip(*map(self._structure.flatten_up_to, self._tiles), strict=True)])
         else:
-            last = _fold_pair(*self._tiles, np.stack(ext.stack([r])))
-            self._challenge = None
+            last = fold_pair(*self._tiles, np.stack(ext.stack([r])), self._shift)
+            self._challenge = self._shift = None
             self._enter_tail([joined(table) for table in self._structure.flatten_up_to(last)])
 
     def _enter_tail(self, tables):
@@ -297,6 +333,9 @@ class Rounds:
             last = tables[-1] if len(tables[-1]) == 2 else ext.from_base(*tables[-1])
             tables[-1] = ext.add(last, ext.mul(second, tuple(self._scale)))
             self._scale = None
+        if self._shift is not None:
+            wide = (table if len(table) == 2 else ext.from_base(*table) for table in tables)
+            tables, self._shift = [ext.add(table, tuple(self._shift)) for table in wide], None
         self._tables = np.stack([_spread(table) for table in tables], axis=1)
         rest = self._eq_point and self._eq_point[len(self._eq_point) - self._num_vars :]
         self._weights = None if self._eq_point is None else _spread(eq_table(rest))

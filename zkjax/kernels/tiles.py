@@ -16,7 +16,7 @@ from .jit import jit
 
 LOG_TAIL = 10
 TAIL = 1 << LOG_TAIL  # entries; tables up to this length run in a step of fixed shape
-LOG_TILE = 14  # of long tables: what one call touches stays in a core's cache
+LOG_TILE = 15  # of long tables: what one call touches stays in a core's cache
 LOG_DEVICE_TILE = 22  # on accelerators, where a call costs more than its memory traffic
 THREADS = min(4, os.cpu_count() or 1)
 _POOL = ThreadPoolExecutor(THREADS)
@@ -74,38 +74,48 @@ def embed_tiles(layout: Layout, tensors: dict, num_vars: int, size: int, fill: t
     """A layout's blocks as tiles of ``size`` entries of a table of 2^num_vars.
 
     tensors: key to the table's components, each an array of the layout's shape or one uint64 that all entries share.
-    fill: what the padding cells of each component hold. Tiles of equal entries are one object.
+    fill: what the padding cells of each component hold, and blocks without a tensor. Tiles of equal entries are one object; where
+    some blocks have no tensor, a tile with nothing but fill is None.
     """
     constants: dict = {}
+    some_missing = any(key not in tensors for key in layout.shapes)
 
     def constant(value: int, length: int):
         if (value, length) not in constants:
             constants[value, length] = np.full(length, np.uint64(value))
         return constants[value, length]
 
-    tiles, short, used = Tiles(), [], 0
+    def filled(length: int):
+        return tuple(constant(value, length) for value in fill)
+
+    tiles, short, used, empty = Tiles(), [], 0, True
     for piece in layout.pieces:
         length = 1 << sum(piece.bits)
-        components = []
-        for component, outside in zip(tensors[piece.key], fill, strict=True):
-            if isinstance(component, int) and piece.padded:
-                component = np.broadcast_to(np.uint64(component), layout.shapes[piece.key])
-            components.append(component if isinstance(component, int) else piece.block(component, outside).astype(np.uint64))
         used += length
-        if length >= size:  # larger blocks come first and are aligned
-            for start in range(0, length, size):
-                tiles.append(tuple(constant(c, size) if isinstance(c, int) else c[start : start + size] for c in components))
-            continue
-        short.append(tuple(constant(c, length) if isinstance(c, int) else np.asarray(c) for c in components))
+        if piece.key not in tensors:
+            if length >= size:
+                tiles.extend([None] * (length // size))
+                continue
+            short.append(filled(length))
+        else:
+            components = []
+            for component, outside in zip(tensors[piece.key], fill, strict=True):
+                if isinstance(component, int) and piece.padded:
+                    component = np.broadcast_to(np.uint64(component), layout.shapes[piece.key])
+                components.append(component if isinstance(component, int) else piece.block(component, outside).astype(np.uint64))
+            if length >= size:  # larger blocks come first and are aligned
+                for start in range(0, length, size):
+                    tiles.append(tuple(constant(c, size) if isinstance(c, int) else c[start : start + size] for c in components))
+                continue
+            short.append(tuple(constant(c, length) if isinstance(c, int) else np.asarray(c) for c in components))
+            empty = False
         if used % size == 0:
-            tiles.append(_concatenated(short))
-            short = []
+            tiles.append(None if empty and some_missing else _concatenated(short))
+            short, empty = [], True
     if short:
-        rest = -used % size
-        short.append(tuple(constant(value, rest) for value in fill))
-        tiles.append(_concatenated(short))
-    tail = tuple(constant(value, size) for value in fill)
-    return Tiles([*tiles, *[tail] * ((1 << num_vars) // size - len(tiles))])
+        short.append(filled(-used % size))
+        tiles.append(None if empty and some_missing else _concatenated(short))
+    return Tiles([*tiles, *[None if some_missing else filled(size)] * ((1 << num_vars) // size - len(tiles))])
 
 
 def _concatenated(parts):
