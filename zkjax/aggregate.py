@@ -38,7 +38,7 @@ def over_sites(kernel, arguments: list, sizes: list[int], **static) -> list:
             continue
         values = compiled(*jax.tree.map(lambda *x: jnp.stack(x), *(arguments[i] for i in members)))
         for j, i in enumerate(members):
-            results[i] = jax.tree.map(lambda x: x[j], values)  # noqa: B023
+            results[i] = jax.tree.map(lambda x: np.asarray(x)[j], values)  # noqa: B023
     return results
 
 

@@ -178,14 +178,19 @@ class Witness:
         return self._fold_array(values, groups, kept, self.bounds.nodes[i].bit_length())
 
     def _fold_array(self, values, groups, kept, bits):
-        """Fold an int64 array (leading axis: steps) by groups of axes that are all summed."""
-        axes = [d + 1 for group, _ in groups for d in group]
-        vector = ext.stack([1])
-        for _, v in groups:
-            vector = tuple(c.reshape(-1) for c in ext.mul(tuple(c[:, None] for c in vector), tuple(c[None, :] for c in v)))
-        ordered = values.transpose(0, *(d + 1 for d in kept), *axes)
+        """Fold an int64 array (leading axis: steps) by groups of axes that are all summed, the longest one first."""
+        groups = sorted(groups, key=lambda group: -len(group[1][0])) or [((), ext.stack([1]))]
+        (first, vector), others = groups[0], groups[1:]
+        rest = [d for group, _ in others for d in group]
+        ordered = values.transpose(0, *(d + 1 for d in (*kept, *rest, *first)))
         shape = ordered.shape[: 1 + len(kept)]
         folded = _call(kernels.fold, ordered.reshape(-1, len(vector[0])), vector, bits=bits)
+        if others:
+            weights = ext.stack([1])
+            for _, v in others:
+                weights = tuple(c.reshape(-1) for c in ext.mul(tuple(c[:, None] for c in weights), tuple(c[None, :] for c in v)))
+            table = tuple(c.reshape(-1, len(weights[0])) for c in folded)
+            folded = _call(kernels.combine, table, tuple(np.broadcast_to(c, table[0].shape) for c in weights))
         return tuple(c.reshape(shape) for c in folded)
 
     def _fold_general(self, i, groups, kept):
@@ -298,15 +303,9 @@ class Witness:
 
 
 def denominators(columns, offset: Ext, factors):
-    """offset - sum of factors[j] * columns[j], K; a component that all entries share is one integer. The first factor is 1."""
-    first = columns[0].astype(np.uint64)
-    result = [field.sub(np.uint64(offset.c0) | first & np.uint64(0), first), offset.c1]
-    for factor, column in zip(factors[1:], columns[1:], strict=False):
-        column = column.astype(np.uint64)
-        for c, part in enumerate((factor.c0, factor.c1)):
-            whole = result[c] if isinstance(result[c], np.ndarray) else np.full(column.shape, np.uint64(result[c]))
-            result[c] = field.sub(whole, field.mul(column, np.full(1, np.uint64(part))))
-    return tuple(result)
+    """offset - sum of factors[j] * columns[j], NumPy K; a component that all entries share is one integer. The first factor is 1."""
+    result = _call(kernels.denominators, columns, ext.stack([offset]), ext.stack(factors[1 : len(columns)]))
+    return result if len(result) == 2 else (*result, offset.c1)
 
 
 def _call(kernel, *arguments, **static):

@@ -37,6 +37,21 @@ def fold(x, vector, *, bits):
     return total
 
 
+def denominators(columns, offset, factors):
+    """offset - columns[0] - sum of factors[j-1] * columns[j], for non-negative integers and K pairs of shape (1,) and (columns - 1,).
+
+    A single column leaves the second component as it is: the first one alone is returned.
+    """
+    first = field.sub(offset[0], columns[0].astype(np.uint64))
+    if len(columns) == 1:
+        return (first,)
+    result = first, offset[1]
+    for j, column in enumerate(columns[1:]):
+        multiple = ext.mul_base(tuple(c[j : j + 1] for c in factors), column.astype(np.uint64))
+        result = ext.sub(result, multiple)
+    return result
+
+
 def combine(x, vector):
     """sum over f of x[..., f] * vector[..., f] for two K arrays of equal shape."""
     return ext.sum(_mul(x, vector), axis=-1)

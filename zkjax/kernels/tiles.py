@@ -102,7 +102,9 @@ def embed_tiles(layout: Layout, tensors: dict, num_vars: int, size: int, fill: t
             for component, outside in zip(tensors[piece.key], fill, strict=True):
                 if isinstance(component, int) and piece.padded:
                     component = np.broadcast_to(np.uint64(component), layout.shapes[piece.key])
-                components.append(component if isinstance(component, int) else piece.block(component, outside).astype(np.uint64))
+                if not isinstance(component, int):
+                    component = piece.block(np.asarray(component), outside).astype(np.uint64, copy=False)
+                components.append(component)
             if length >= size:  # larger blocks come first and are aligned
                 for start in range(0, length, size):
                     tiles.append(tuple(constant(c, size) if isinstance(c, int) else c[start : start + size] for c in components))
