@@ -4,6 +4,8 @@ import hashlib
 import hmac
 import os
 import secrets
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -120,19 +122,9 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
     witness = Witness(plan, computed.values, computed.remainders, coarse, bounds, check)
 
     phases.next("commitments")
-    row = geometry.row
-    shards, statement_shards, root = _dataset(run, plan, geometry)
-    final_layout, initial_layout = plan.weights_layout("final"), plan.weights_layout("initial")
-    initial = chain.keep(
-        run.keys[0].name,
-        lambda: commit_weights(initial_layout, "initial", coarse, run.keys[0].seed, run.first_step, geometry),
-    )
-    final = chain.keep(
-        run.keys[1].name,
-        lambda: commit_weights(final_layout, "final", run.final, run.keys[1].seed, run.first_step + run.steps, geometry),
-    )
-    named = [initial, final, *shards]
-    row_counts = [c.commitment.rows for c in named] + [row_count(trace_layout, row)]
+    row, data_shards = geometry.row, plan.batches.shards
+    layouts = [plan.weights_layout("initial"), plan.weights_layout("final"), *(plan.shard_layout(n) for n in data_shards), trace_layout]
+    row_counts = [row_count(layout, row) for layout in layouts]
     _, row_variables = stack(row_counts)
     dry.account_finish()
     ledger = security(dry.errors, geometry, row_variables).require(minimum_bits)
@@ -140,6 +132,24 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
         f"{run.steps} steps: {trace_layout.size:,} cells, 2^{plan.sites.layout.num_vars} lookups, about {memory / 2**30:.1f} GiB, "
         f"{geometry.opening_bytes(row_counts) / 1e3:,.0f} kB, {ledger.bits:.1f} bits"
     )
+    seed, mask_seed = secrets.token_bytes(32), secrets.token_bytes(32)
+    masks = make_masks(counts, _random_elements(mask_seed))
+
+    def commit_trace() -> Committed:
+        tensors = witness.tensors | {("mask", name): np.stack(ext.stack(v), axis=1) for name, v in masks.items()}
+        mask = Mask.of(geometry, row_counts, [WEIGHTS_BUDGET, WEIGHTS_BUDGET, *[chain.budget] * len(data_shards), 1])
+        return commit(_rows(trace_layout, tensors, row), kind="trace", number=0, budget=1, geometry=geometry, seed=seed, mask=mask)
+
+    with _in_background(commit_trace) as trace_commitment:  # one encodes while the other hashes
+        shards, statement_shards, root = _dataset(run, plan, geometry)
+        initial = chain.keep(
+            run.keys[0].name, lambda: commit_weights(layouts[0], "initial", coarse, run.keys[0].seed, run.first_step, geometry)
+        )
+        final = chain.keep(
+            run.keys[1].name,
+            lambda: commit_weights(layouts[1], "final", run.final, run.keys[1].seed, run.first_step + run.steps, geometry),
+        )
+        trace = trace_commitment.result()
     statement = Statement(
         circuit=circuit.digest(),
         geometry=geometry,
@@ -158,15 +168,9 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
         final_bound=bounds.final,
         losses=revealed,
     )
-    # one unit of each commitment is used up before anything about it is computed; a crash wastes it
+    # one unit of each commitment is used up before anything about its opening is computed; a crash wastes it
     budgets = {f"{run.keys[0].name} initial": ROLE_BUDGET, f"{run.keys[1].name} final": ROLE_BUDGET}
-    chain.openings.spend(budgets | {f"{chain.data.name} {n}": chain.budget for n in plan.batches.shards})
-
-    seed, mask_seed = secrets.token_bytes(32), secrets.token_bytes(32)
-    masks = make_masks(counts, _random_elements(mask_seed))
-    tensors = witness.tensors | {("mask", name): np.stack(ext.stack(v), axis=1) for name, v in masks.items()}
-    mask = Mask.of(geometry, row_counts, [c.commitment.budget for c in named] + [1])
-    trace = commit(_rows(trace_layout, tensors, row), kind="trace", number=0, budget=1, geometry=geometry, seed=seed, mask=mask)
+    chain.openings.spend(budgets | {f"{chain.data.name} {n}": chain.budget for n in data_shards})
 
     phases.next("argument")
     stream = Writer(start_transcript(statement))
@@ -179,13 +183,25 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
 
     phases.next("weights of the opening")
     by_key = opening_terms(plan, weights, terms)
-    layouts = [initial_layout, final_layout, *(plan.shard_layout(n) for n in plan.batches.shards), trace_layout]
-    committed = [*named, trace]
+    committed = [initial, final, *shards, trace]
     lanes = [row_lanes(layout, by_key, c.commitment.rows, row) for layout, c in zip(layouts, committed, strict=True)]
     phases.next("opening")
     open_claim(stream, geometry, committed, lanes, value)
     phases.next("done")
     return Proof(statement, bytes(stream), ledger)
+
+
+@contextmanager
+def _in_background(work):
+    """A future of ``work()``, which runs beside the block."""
+    import jax
+
+    def scoped():
+        with jax.enable_x64(True):  # the scope belongs to a thread
+            return work()
+
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(scoped)
 
 
 def make_plan(run) -> Plan:

@@ -105,14 +105,18 @@ class Witness:
             value = value + ext.dot(tuple(np.asarray(c) for c in folded), term.step) * term.scalar
         sides = []
         for side in ("left", "right"):
-            tables = {}
-            for j, b in enumerate(blocks):
-                table = self._operand(getattr(b, side), b.shape)
-                if side == "right":
-                    step = ext.mul(b.step, ext.stack([b.scalar]))
-                    spread = tuple(c.reshape(-1, *(1,) * (len(b.shape) - 1)) for c in step)
-                    table = ext.mul(table, spread)
-                tables[j] = table
+            tables: dict = {}
+
+            def fold_operands(part, side=side, tables=tables):
+                for j in part:
+                    b = blocks[j]
+                    table = self._operand(getattr(b, side), b.shape)
+                    if side == "right":
+                        step = ext.mul(b.step, ext.stack([b.scalar]))
+                        table = ext.mul(table, tuple(c.reshape(-1, *(1,) * (len(b.shape) - 1)) for c in step))
+                    tables[j] = table
+
+            in_parallel(fold_operands, len(blocks))
             sides.append(tuple(embed(layout, {j: t[c] for j, t in tables.items()}) for c in range(2)) if blocks else None)
         return value, tuple(sides)
 
