@@ -28,6 +28,7 @@ from .plan import Batches, Plan
 from .poly import num_bits
 from .progress import Phases
 from .proof import Proof
+from .rehearsal import rehearse
 from .soundness import TARGET, security
 from .statement import Shard, Statement
 from .transcript import Writer
@@ -140,7 +141,8 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
         mask = Mask.of(geometry, row_counts, [WEIGHTS_BUDGET, WEIGHTS_BUDGET, *[chain.budget] * len(data_shards), 1])
         return commit(_rows(trace_layout, tensors, row), kind="trace", number=0, budget=1, geometry=geometry, seed=seed, mask=mask)
 
-    with _in_background(commit_trace) as trace_commitment:  # one encodes while the other hashes
+    # one commitment is encoded while the other is hashed, and the compiler works ahead
+    with _in_background(lambda: rehearse(plan)) as rehearsal, _in_background(commit_trace) as trace_commitment:
         shards, statement_shards, root = _dataset(run, plan, geometry)
         initial = chain.keep(
             run.keys[0].name, lambda: commit_weights(layouts[0], "initial", coarse, run.keys[0].seed, run.first_step, geometry)
@@ -150,6 +152,7 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
             lambda: commit_weights(layouts[1], "final", run.final, run.keys[1].seed, run.first_step + run.steps, geometry),
         )
         trace = trace_commitment.result()
+        rehearsal.result()
     statement = Statement(
         circuit=circuit.digest(),
         geometry=geometry,

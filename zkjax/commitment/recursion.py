@@ -50,7 +50,8 @@ class Folding:
 
     def _halves(self):
         half = self._pair[1][0].shape[0] // 2
-        return tuple(tuple(tuple(c[part] for c in x) for x in self._pair) for part in (slice(half), slice(half, None)))
+        parts = slice(half), slice(half, None)
+        return tuple(tuple(tuple(np.asarray(c)[part] for c in x) for x in self._pair) for part in parts)
 
 
 def round_claim(claim: Ext, constant: Ext, leading: Ext, r: Ext) -> Ext:

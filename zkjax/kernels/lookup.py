@@ -146,7 +146,7 @@ class LeafRounds(Rounds):
         self._excess: dict = {i: tuple(_full(d, size) for d in pair) for i, pair in pairs if any(d is not None for d in pair)}
         super().__init__(product, (0, INFINITY), len(point), (Tiles(q[:half]), Tiles(q[half:])), point, shift=self._inverse)
         if self._in_tail:
-            self._short_excess = self._excess_of(0, size)
+            self._short_excess = tuple(map(joined, self._excess_of(0, size)))
 
     def message(self) -> list[Ext]:
         """At 0 and infinity. The eq factors of a round add up to 1, hence the constant."""
@@ -163,7 +163,7 @@ class LeafRounds(Rounds):
             return
         if self._in_tail:
             self._fold_excess(1, r)
-            self._short_excess = self._excess_of(0, TAIL)
+            self._short_excess = tuple(map(joined, self._excess_of(0, TAIL)))
         elif self._size != size:
             cuts = {i: [cut(d, self._size) for d in pair] for i, pair in self._excess.items()}
             self._excess = {i * len(a) + j: pair for i, (a, b) in cuts.items() for j, pair in enumerate(zip(a, b, strict=True))}

@@ -185,9 +185,9 @@ def _step(tables, weights, scalars, *, structure, relation, points):
     return tables, weights, field.sum(values, axis=-1)
 
 
-def _groups(part):
-    """Positions in fours, the rest alone."""
-    whole = len(part) - len(part) % _GROUP
+def _groups(part, size: int):
+    """Positions of long tiles in fours, the rest alone: short ones are few, and a group would be compiled for them too."""
+    whole = len(part) - len(part) % _GROUP if size > TAIL else 0
     yield from (part[i : i + _GROUP] for i in range(0, whole, _GROUP))
     yield from ([i] for i in part[whole:])
 
@@ -292,7 +292,7 @@ class Rounds:
 
     def _first(self, part, pairs: int, weights):
         totals = self._zeros()
-        for group in _groups(part):
+        for group in _groups(part, self._size):
             lows, highs = ([self._tiles[i + j] for i in group] for j in (0, pairs))
             options = {"relation": self._relation, "points": self._points}
             combined, totals = _first(lows, highs, self._scale, self._shift, weights(group), totals, ALWAYS, **options)
@@ -303,7 +303,7 @@ class Rounds:
 
     def _next(self, part, pairs: int, weights):
         totals, r = self._zeros(), np.stack(ext.stack([self._challenge]))
-        for group in _groups(part):
+        for group in _groups(part, self._size):
             quarters = [tuple(self._tiles[i + j * pairs] for j in range(4)) for i in group]
             options = {"relation": self._relation, "points": self._points}
             lows, highs, totals = _next(quarters, r, self._shift, weights(group), totals, ALWAYS, **options)
