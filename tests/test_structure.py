@@ -31,7 +31,7 @@ commitment.geometry commitment.merkle commitment.dataset commitment.commit commi
 gadgets gadgets.table gadgets.rescale gadgets.membership gadgets.contraction gadgets.gate gadgets.weights
 plan argument
 soundness statement proof verifier
-keys state tracing
+keys state expressions formats lowering tracing
 aggregate witness prover
 training __main__
 """.split()
