@@ -19,7 +19,7 @@ KERNEL_USERS = {"witness", "training"}  # imported by prover functions and by th
 
 # From the ground up: a module imports only from above its own line, inside functions too. A new module gets a line here.
 ORDER = """
-errors config progress
+errors config progress display
 field extension poly ntt exact
 hashing transcript
 layout

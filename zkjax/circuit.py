@@ -37,6 +37,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 
+from .display import Sheet, Shown, Table
 from .errors import FormatError, PrecisionError, UnsupportedOperationError
 
 FORMAT_VERSION = 1
@@ -104,7 +105,7 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Circuit:
+class Circuit(Shown):
     """A traced training step. See the module's docstring; made by ``zkjax.trace`` or ``Circuit.load``.
 
     weight_scale: bits after the point of every parameter. table_bits: width of the largest lookup table.
@@ -305,29 +306,33 @@ class Circuit:
         label = f" [{node.label}]" if node.label else ""
         return f"operation {i} {node.op}{label} of shape {node.shape}"
 
-    def __str__(self) -> str:
-        """What is proven and what it costs, as a table; sizes are per step."""
+    def __repr__(self) -> str:
+        return f"Circuit({self.digest().hex()[:16]}: {len(self.nodes)} operations, {len(self.parameters)} parameters)"
+
+    def sheet(self) -> Sheet:
+        """What is proven and what it costs; sizes are per step."""
         counts, bounds = self.counts(1), self._node_bounds(None)
-        rows = [("#", "operation", "reads", "shape", "scale", "range", "cells", "lookups", "")]
+        rows = []
         for i, node in enumerate(self.nodes):
             cells, lookups = (n * math.prod(node.shape) for n in self.advice(i))
             largest = "" if bounds[i] is None else f"2^{math.log2(bounds[i]):.4g}" if bounds[i] else "0"
             name = f"rescale {node['shift']}" if node.op == "rescale" else node.op
             reads, shape = " ".join(map(str, node.inputs)), "x".join(map(str, node.shape)) or "scalar"
             rows.append((str(i), name, reads, shape, str(node.scale), largest, f"{cells:,}", f"{lookups:,}", node.label))
-        lines = [
+        heading = ("#", "operation", "reads", "shape", "scale", "range", "cells", "lookups", "")
+        updates = tuple(_described(p) for p in self.parameters)
+        notes = [f"learning-rate schedule of {self.max_steps} steps"] * (self.max_steps is not None)
+        return Sheet(
             f"Circuit {self.digest().hex()[:16]}: {len(self.nodes)} operations, batch {self.batch_size}, "
             f"weight scale {self.weight_scale}, tables of up to {self.table_bits} bits",
-            f"per step: {counts.cells:,} committed cells, {counts.lookups:,} lookups; {counts.table_entries:,} table entries per proof; "
-            f"{counts.parameters:,} parameters",
-            "",
-            *_columns(rows, left=(1, 2, 3, 8)),
-            "",
-            *_columns([("parameter", "shape", "entries", "updated by"), *(_described(p) for p in self.parameters)], left=(0, 1, 3)),
-        ]
-        if self.max_steps is not None:
-            lines += ["", f"learning-rate schedule of {self.max_steps} steps"]
-        return "\n".join(lines + [""] * bool(self.notes) + [f"note: {note}" for note in self.notes])
+            (
+                f"per step: {counts.cells:,} committed cells, {counts.lookups:,} lookups; "
+                f"{counts.table_entries:,} table entries per proof; {counts.parameters:,} parameters",
+                Table(tuple(rows), heading, left=(1, 2, 3, 8), title="operations"),
+                Table(updates, ("parameter", "shape", "entries", "updated by"), left=(0, 1, 3), title="parameters"),
+                "\n".join([*notes, *(f"note: {note}" for note in self.notes)]),
+            ),
+        )
 
     # ---- file -------------------------------------------------------------------------------------------------
     def to_json(self) -> dict:
@@ -599,12 +604,6 @@ def infer_shape(op: str, shapes: list[tuple[int, ...]], attributes: dict, data: 
     if op == "gate":
         _require(shapes[0] == shapes[1], "shapes differ")
     return x
-
-
-def _columns(rows: list[tuple[str, ...]], left: tuple[int, ...]) -> list[str]:
-    """Rows as aligned columns, those in ``left`` to the left."""
-    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    return ["  ".join(f"{v:<{w}}" if c in left else f"{v:>{w}}" for c, (v, w) in enumerate(zip(row, widths))).rstrip() for row in rows]
 
 
 def _described(parameter: Parameter) -> tuple[str, ...]:

@@ -11,7 +11,9 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .display import Sheet, Shown
 from .errors import FormatError
+from .soundness import Security
 from .statement import Statement
 
 MAGIC = b"zkjaxprf"
@@ -20,12 +22,12 @@ MAX_STATEMENT = 2**21  # bytes
 
 
 @dataclass(frozen=True)
-class Proof:
+class Proof(Shown):
     """A statement and the bytes that prove it. ``security``: the ledger of ``soundness.py``, where it is known."""
 
     statement: Statement
     body: bytes = field(repr=False)
-    security: object = field(default=None, compare=False, repr=False)
+    security: Security | None = field(default=None, compare=False, repr=False)
 
     def __bytes__(self) -> bytes:
         statement = self.statement.canonical()
@@ -35,6 +37,13 @@ class Proof:
     def nbytes(self) -> int:
         """Length of the file."""
         return len(bytes(self))
+
+    def sheet(self) -> Sheet:
+        """The claim; whether it holds is for ``zkjax.verify`` to say."""
+        statement = self.statement.sheet()
+        security = () if self.security is None else self.security.sheet().parts
+        title = f"Proof of {self.nbytes:,} bytes; what it claims, not verified by showing it"
+        return Sheet(title, (statement.title, *statement.parts, *security))
 
     def save(self, path) -> None:
         """Write the proof file, whole or not at all. It is public."""

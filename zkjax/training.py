@@ -15,6 +15,7 @@ import numpy as np
 
 from . import exact, state
 from .circuit import Circuit
+from .display import Sheet, Shown, Table
 from .errors import DataError, PrecisionError, RunError
 from .kernels import integers
 from .keys import Chain, Key
@@ -30,6 +31,9 @@ class Dataset:
     """The data as integers: ``arrays[i]`` int64 of shape (samples, ...), for input i of the circuit."""
 
     arrays: tuple[np.ndarray, ...]
+
+    def __repr__(self) -> str:  # never a value
+        return f"Dataset({self.samples} samples: {', '.join(str(x.shape[1:]) for x in self.arrays)})"
 
     @property
     def samples(self) -> int:
@@ -106,7 +110,7 @@ class Template:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(Shown):
     """One chunk of exact training. All integers are NumPy int64; the value of a parameter is integer * 2^-weight_scale.
 
     first_step, steps:  steps first_step .. first_step+steps-1 of the schedule (seed, shard_size; None: one shard).
@@ -137,6 +141,23 @@ class Run:
     chain: Chain = field(repr=False)
     template: Template | None = field(default=None, repr=False)
     kept: tuple[tuple, dict] | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:  # never a value: representations end up in logs and saved notebooks
+        return f"Run(steps {self.first_step}..{self.first_step + self.steps - 1} of {self.circuit!r}, seed {self.seed}, {self.data!r})"
+
+    def sheet(self) -> Sheet:
+        """Sizes alone. Data, weights and losses are secret until ``data``, ``params`` or ``losses`` is asked for."""
+        rows = (
+            ("circuit", self.circuit.digest().hex()[:16]),
+            ("steps", f"{self.first_step}..{self.first_step + self.steps - 1}, batches of {self.circuit.batch_size}"),
+            ("data", f"{self.data.samples:,} samples, batches picked by seed {self.seed}"),
+            ("first weights", "rounded to the circuit's integers" if self.coarse_shifts is not None else "those of the run before"),
+        )
+        parameters = tuple((p.path, "x".join(map(str, p.shape)) or "scalar", f"{math.prod(p.shape):,}") for p in self.circuit.parameters)
+        return Sheet(
+            f"Run of {self.steps} step{'s' * (self.steps > 1)} in exact integers: private",
+            (Table(rows, left=(0, 1)), Table(parameters, ("parameter", "shape", "entries"), left=(0, 1), title="parameters")),
+        )
 
     @property
     def params(self):
@@ -224,6 +245,9 @@ class Witness:
 
     values: dict[int, np.ndarray]
     remainders: dict[int, np.ndarray]
+
+    def __repr__(self) -> str:  # never a value
+        return f"Witness({len(self.values)} tensors)"
 
 
 def train(

@@ -138,7 +138,7 @@ def encoded_columns(polynomials, entries: int, log_code: int, indices: list[int]
     return evaluate((polynomials(start) for start in range(0, entries, 2)), log_code, indices)[:entries]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Committed:
     """The prover's side of a commitment; everything in it follows from rows, seed and sizes.
 
