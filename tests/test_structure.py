@@ -14,7 +14,7 @@ import zkjax
 ROOT = Path(zkjax.__file__).parent
 REPOSITORY = ROOT.parent
 JAX = ("jax", "jaxlib", "flax", "optax")
-JAX_MODULES = {"tracing", "training", "aggregate"}  # besides kernels.*: the only ones that import JAX when they are imported
+JAX_MODULES = {"tracing", "training", "calibration", "aggregate"}  # besides kernels.*: the only ones that import JAX when they are imported
 KERNEL_USERS = {"witness", "training"}  # imported by prover functions and by the user only, never by the verifier
 
 # From the ground up: a module imports only from above its own line, inside functions too. A new module gets a line here.
@@ -33,7 +33,7 @@ plan argument
 soundness statement proof verifier
 keys state expressions formats lowering tracing
 aggregate witness prover
-training __main__
+training calibration __main__
 """.split()
 
 

@@ -8,6 +8,8 @@ import importlib
 
 _PUBLIC = {
     "trace": "tracing",
+    "calibrate": "calibration",
+    "Calibration": "calibration",
     "train": "training",
     "chunks": "training",
     "Run": "training",

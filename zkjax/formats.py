@@ -63,14 +63,15 @@ def _data_bits(x, scale: int) -> int:
     return max(1, largest.bit_length()) + 1
 
 
-def largest_values(circuit: Circuit, leaves, batch) -> dict[int, float] | None:
-    """The largest quotient of each rescale on this batch, in floating point; None if only shapes are known."""
-    if any(leaf.array is None for leaf in leaves) or not all(isinstance(x, np.ndarray) for x in batch):
-        return None
-    parameters = [leaf.array.astype(np.float64) * 2.0**circuit.weight_scale for leaf in leaves]
-    inputs = [x.astype(np.float64) * 2.0**y.scale for x, y in zip(batch, circuit.inputs, strict=True)]
-    values = exact.evaluate(circuit, [(exact.WHOLE, exact.WHOLE)] * len(circuit.nodes), parameters, inputs)
-    return {i: float(np.abs(values[i]).max()) for i in circuit.of("rescale")}
+def largest_values(circuit: Circuit, samples) -> dict[int, float]:
+    """The largest quotient of each rescale on any sample, in floating point. samples: pairs of parameters and batch, lists of arrays."""
+    seen = dict.fromkeys(circuit.of("rescale"), 0.0)
+    for parameters, batch in samples:
+        parameters = [x.astype(np.float64) * 2.0**circuit.weight_scale for x in parameters]
+        inputs = [x.astype(np.float64) * 2.0**y.scale for x, y in zip(batch, circuit.inputs, strict=True)]
+        values = exact.evaluate(circuit, [(exact.WHOLE, exact.WHOLE)] * len(circuit.nodes), parameters, inputs)
+        seen = {i: max(largest, float(np.abs(values[i]).max())) for i, largest in seen.items()}
+    return seen
 
 
 def widened(formats: Formats, circuit: Circuit, kinds, seen, precision: Precision) -> Formats:

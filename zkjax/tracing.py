@@ -25,7 +25,7 @@ from .circuit import Circuit
 from .config import Precision
 from .errors import DataError, UnsupportedOperationError
 from .expressions import Graph, Known, Mask, Program, Refusal, map_known, scaling, simplest
-from .formats import default_formats, largest_values, widened, with_tables
+from .formats import Formats, default_formats, largest_values, widened, with_tables
 from .lowering import emit
 
 
@@ -48,23 +48,49 @@ def trace(loss, optimizer, params, *, batch, precision: Precision | None = None,
     precision = Precision() if precision is None else precision
     if chunk < 1 or (steps is not None and steps < 1):
         raise DataError(f"chunk is {chunk} and steps is {steps}; both must be at least 1")
+    source = read(loss, optimizer, params, batch, steps)
+    formats = default_formats(source.program, source.batch, precision)
+    circuit, _ = fit(source, formats, precision, min(chunk, steps or chunk), source.samples())
+    return circuit
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What tracing has read of the user's program: the step as expressions, rates and parameters; no formats yet."""
+
+    program: Program
+    rates: list[tuple[Fraction, ...]]
+    leaves: "list[_Leaf]"
+    batch: tuple
+    steps: int | None
+
+    def samples(self) -> list[tuple[list, tuple]]:
+        """Parameters and batch as one sample of the values that occur; none where only shapes are known."""
+        parameters = [leaf.array for leaf in self.leaves]
+        return [(parameters, self.batch)] if all(isinstance(x, np.ndarray) for x in (*parameters, *self.batch)) else []
+
+
+def read(loss, optimizer, params, batch, steps: int | None) -> Source:
+    """The first stage, with every check of the arguments; as for ``trace``."""
     leaves = _parameters(params)
     batch = _batch(batch)
     program = _program(loss, params, leaves, batch)
-    rates = _learning_rates(optimizer, params, leaves, steps)
-    formats = default_formats(program, batch, precision)
-    circuit, kinds = emit(program, rates, leaves, formats, steps)
-    seen = largest_values(circuit, leaves, batch)
-    if seen is not None:
-        finer = widened(formats, circuit, kinds, seen, precision)
-        if finer != formats:
-            formats = finer
-            circuit, kinds = emit(program, rates, leaves, formats, steps)
-    circuit = with_tables(circuit, precision, min(chunk, steps or chunk))
-    circuit.check()
-    shifts = (exact.coarse_shift(leaf.largest, circuit.weight_scale, circuit.table_bits) for leaf in leaves)
-    circuit.bounds(tuple(2 ** (s + circuit.table_bits - 1) for s in shifts), min(chunk, steps or chunk))
-    return circuit
+    return Source(program, _learning_rates(optimizer, params, leaves, steps), leaves, batch, steps)
+
+
+def fit(source: Source, formats: Formats, precision: Precision, chunk: int, samples) -> tuple[Circuit, Formats]:
+    """The circuit in these formats, which are widened, where ``precision`` leaves that open, until they hold all samples.
+
+    samples: pairs of parameters and batch, as lists of arrays.
+    """
+    circuit, kinds = emit(source.program, source.rates, source.leaves, formats, source.steps)
+    wide = widened(formats, circuit, kinds, largest_values(circuit, samples), precision)
+    if wide != formats:
+        circuit, _ = emit(source.program, source.rates, source.leaves, wide, source.steps)
+    circuit = with_tables(circuit, precision, chunk).check()
+    shifts = (exact.coarse_shift(leaf.largest, circuit.weight_scale, circuit.table_bits) for leaf in source.leaves)
+    circuit.bounds(tuple(2 ** (s + circuit.table_bits - 1) for s in shifts), chunk)
+    return circuit, wide
 
 
 # ---- arguments -------------------------------------------------------------------------------------------------------
