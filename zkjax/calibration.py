@@ -5,7 +5,9 @@ have one and the same range, that of the values which the float training reaches
 integers follow the float training closely enough is proposed.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -82,10 +84,10 @@ class Calibration(Shown):
 
 
 def calibrate(
-    loss,
-    optimizer,
-    params,
-    data,
+    loss: Callable[..., Any],
+    optimizer: Any,
+    params: Any,
+    data: Sequence[Any],
     *,
     batch_size: int,
     steps: int = 8,
@@ -125,7 +127,7 @@ def calibrate(
             closest, best = trial, circuit
         if trial.distance <= tolerance:
             break
-    if closest is None:
+    if closest is None or best is None:
         raise PrecisionError(f"none of the formats that were tried can be used; the last one: {trials[-1].problem}")
     return Calibration(
         closest.precision, best, tuple(trials), closest.distance <= tolerance, _in_values(best, largest_values(best, samples))

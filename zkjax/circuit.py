@@ -36,6 +36,7 @@ import math
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
+from os import PathLike
 
 from .display import Sheet, Shown, Table
 from .errors import FormatError, PrecisionError, UnsupportedOperationError
@@ -181,17 +182,17 @@ class Circuit(Shown):
                 f"was traced for; give steps={first_step + steps} to zkjax.trace"
             )
         narrow = self._node_bounds(None)
-        growth = []  # per parameter: largest total change after 0 .. steps updates, kept as (inside, at the end)
+        growth = []  # per parameter: largest total change before the last update, and after it
         for parameter in self.parameters:
-            inside = end = 0
+            before = end = 0
             for update in parameter.updates:
                 u = narrow[update.node]
                 if u is None:
                     raise UnsupportedOperationError(f"the update of parameter {parameter.path} depends on a parameter without rounding")
                 rates = [abs(update.rate(t)) for t in range(first_step, first_step + steps)] if len(update.rates) > 1 else None
                 end += u * (sum(rates) if rates is not None else abs(update.rates[0]) * steps)
-                inside += u * (sum(rates[:-1]) if rates is not None else abs(update.rates[0]) * (steps - 1))
-            growth.append((inside, end))
+                before += u * (sum(rates[:-1]) if rates is not None else abs(update.rates[0]) * (steps - 1))
+            growth.append((before, end))
         inside = tuple(b + g[0] for b, g in zip(initial, growth, strict=True))
         final = tuple(b + g[1] for b, g in zip(initial, growth, strict=True))
         nodes = self._node_bounds(inside)
@@ -365,13 +366,13 @@ class Circuit(Shown):
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).digest()
 
-    def save(self, path) -> None:
+    def save(self, path: str | PathLike) -> None:
         """Write the circuit as readable JSON."""
         with open(path, "w", encoding="utf-8") as file:
             json.dump(self.to_json(), file, indent=1)
 
     @staticmethod
-    def load(path) -> "Circuit":
+    def load(path: str | PathLike) -> "Circuit":
         """Read a circuit file; FormatError names what is wrong with it."""
         with open(path, "rb") as file:
             raw = file.read()
@@ -566,17 +567,17 @@ def infer_shape(op: str, shapes: list[tuple[int, ...]], attributes: dict, data: 
         _require(len(set(a["axes"])) == len(a["axes"]) and all(0 <= d < len(x) for d in a["axes"]), "axes")
         return x if op == "reverse" else tuple(n for d, n in enumerate(x) if d not in a["axes"])
     if op == "slice":
-        shape = []
+        lengths = []
         for n, start, limit, stride in zip(x, a["start"], a["limit"], a["stride"], strict=True):
             _require(0 <= start < limit <= n and stride >= 1, "slice bounds")
-            shape.append(-(-(limit - start) // stride))
-        return tuple(shape)
+            lengths.append(-(-(limit - start) // stride))
+        return tuple(lengths)
     if op == "pad":
-        shape = []
+        lengths = []
         for n, low, high, interior in zip(x, a["low"], a["high"], a["interior"], strict=True):
             _require(low >= 0 and high >= 0 and interior >= 0, "negative padding")
-            shape.append(low + n + (n - 1) * interior + high)
-        return _dims(tuple(shape))
+            lengths.append(low + n + (n - 1) * interior + high)
+        return _dims(tuple(lengths))
     if op == "concatenate":
         axis = a["axis"]
         _require(isinstance(axis, int) and 0 <= axis < len(x), "axis")

@@ -9,6 +9,7 @@
 
 import struct
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 
 from .display import Sheet, Shown
@@ -26,8 +27,11 @@ class Proof(Shown):
     """A statement and the bytes that prove it. ``security``: the ledger of ``soundness.py``, where it is known."""
 
     statement: Statement
-    body: bytes = field(repr=False)
-    security: Security | None = field(default=None, compare=False, repr=False)
+    body: bytes
+    security: Security | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        return f"Proof({self.nbytes} bytes: {self.statement!r})"
 
     def __bytes__(self) -> bytes:
         statement = self.statement.canonical()
@@ -45,7 +49,7 @@ class Proof(Shown):
         title = f"Proof of {self.nbytes:,} bytes; what it claims, not verified by showing it"
         return Sheet(title, (statement.title, *statement.parts, *security))
 
-    def save(self, path) -> None:
+    def save(self, path: str | PathLike) -> None:
         """Write the proof file, whole or not at all. It is public."""
         path = Path(path)
         fresh = path.with_name(f".{path.name}.new")
@@ -53,7 +57,7 @@ class Proof(Shown):
         fresh.replace(path)
 
     @staticmethod
-    def load(path) -> "Proof":
+    def load(path: str | PathLike) -> "Proof":
         """Read a proof file; FormatError if it is not one. Nothing is verified here."""
         return Proof.parse(Path(path).read_bytes(), str(path))
 

@@ -31,6 +31,9 @@ class Security(Shown):
     def bits(self) -> float:
         return -log2(sum(2.0**-bits for _, bits in self.terms))
 
+    def __repr__(self) -> str:
+        return f"Security({self.bits:.2f} bits)"
+
     def sheet(self) -> Sheet:
         """All terms, the weakest first."""
         rows = tuple((name, f"{bits:.2f} bits") for name, bits in sorted(self.terms, key=lambda t: t[1]))

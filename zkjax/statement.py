@@ -145,6 +145,9 @@ class Statement(Shown):
         return statement
 
     # ---- for people -------------------------------------------------------------------------------------------
+    def __repr__(self) -> str:
+        return f"Statement(steps {self.first_step}..{self.first_step + self.steps - 1} of circuit {self.circuit.hex()[:16]})"
+
     def __str__(self) -> str:
         last = self.first_step + self.steps - 1
         lines = [
@@ -174,7 +177,7 @@ class Statement(Shown):
         return "within their range (proven here)" if self.range_checked else "within a range that an earlier proof has to show"
 
     def _losses(self) -> str:
-        return "; ".join(" ".join(str(v) for v in x) for x in self.losses)
+        return "; ".join(" ".join(str(v) for v in x) for x in self.losses or ())
 
 
 def _list(value, where: str) -> list:

@@ -10,9 +10,11 @@ This is the only module that knows JAX's primitives.
 
 import inspect
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, reduce
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +31,16 @@ from .formats import Formats, default_formats, largest_values, widened, with_tab
 from .lowering import emit
 
 
-def trace(loss, optimizer, params, *, batch, precision: Precision | None = None, steps: int | None = None, chunk: int = 16) -> Circuit:
+def trace(
+    loss: Callable[..., Any],
+    optimizer: Any,
+    params: Any,
+    *,
+    batch: Sequence[Any],
+    precision: Precision | None = None,
+    steps: int | None = None,
+    chunk: int = 16,
+) -> Circuit:
     """Trace one training step ``params - rate * gradient(loss)`` to a circuit.
 
     loss:      ``loss(params, *batch)`` as for ``jax.grad``: a scalar, from linear operations, products and ReLU.
@@ -139,7 +150,7 @@ def _parameters(params) -> list[_Leaf]:
 def _batch(batch) -> tuple:
     if not isinstance(batch, (tuple, list)) or not batch:
         raise DataError(f"batch is {type(batch).__name__}; give a tuple of arrays, for example batch=(x[:64], y[:64])")
-    arrays = []
+    arrays: list[Any] = []
     for i, x in enumerate(batch):
         if not isinstance(x, jax.ShapeDtypeStruct):
             x = np.asarray(x)
@@ -450,7 +461,8 @@ def _learning_rates(optimizer, params, leaves, steps) -> list[tuple[Fraction, ..
     gradients = [graph.node("gradient", (), (i,), x.shape) for i, x in enumerate(leaves)]
     weights = [graph.node("param", (), (i,), x.shape) for i, x in enumerate(leaves)]
     known = [Known(k.values, k.shape, True) for k in (Known.of(x) for x in first)]  # tagged: depends on the step
-    rates, changing = [], False
+    rates: list[tuple[Fraction, ...]] = []
+    changing = False
     try:
         results = _interpret(graph, closed, [*gradients, *known, *weights], "the optimizer")
     except UnsupportedOperationError as error:

@@ -5,9 +5,11 @@ in between is recomputed from the first parameters when it is needed, bit by bit
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from os import PathLike
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +42,7 @@ class Dataset:
         return len(self.arrays[0])
 
     @staticmethod
-    def of(circuit: Circuit, data) -> "Dataset":
+    def of(circuit: Circuit, data: "Sequence[Any] | Dataset") -> "Dataset":
         """Round data to the circuit's integers: floor(x * 2^scale + 1/2), in float64. A Dataset is checked and returned.
 
         data: a tuple of arrays in the order of the loss function's arguments, samples first.
@@ -51,7 +53,7 @@ class Dataset:
         if not isinstance(arrays, (tuple, list)) or len(arrays) != len(circuit.inputs):
             names = ", ".join(x.name for x in circuit.inputs)
             raise DataError(f"the circuit reads {len(circuit.inputs)} arrays ({names}); give data as a tuple of as many arrays")
-        result = []
+        result: list[np.ndarray] = []
         for expected, array in zip(circuit.inputs, arrays, strict=True):
             array = np.asarray(array)
             if integral and array.dtype != np.int64:
@@ -160,7 +162,7 @@ class Run(Shown):
         )
 
     @property
-    def params(self):
+    def params(self) -> Any:
         """The last parameters in floating point, as the user's pytree."""
         values = [np.ldexp(x.astype(np.float64), -self.circuit.weight_scale) for x in self.final]
         if self.template is not None:
@@ -182,13 +184,13 @@ class Run(Shown):
         """The samples of each step, int64 (steps, batch)."""
         return batch_indices(self.seed, self.data.samples, self.shard_size, self.circuit.batch_size, self.first_step, self.steps)
 
-    def save(self, directory) -> None:
+    def save(self, directory: str | PathLike) -> None:
         """Write the run to a private directory, from which ``Run.load`` reads it and training goes on. See ``state.py``."""
         fix_geometry(self)  # else a chain that is saved before its first proof could choose twice
         state.save(self, directory)
 
     @staticmethod
-    def load(directory, params=None) -> "Run":
+    def load(directory: str | PathLike, params: Any = None) -> "Run":
         """Read a saved run. params: a pytree of the user's, so that ``run.params`` is one again (else it is a dict by path).
 
         Raises: RunError - not a complete run, or params of another circuit; FormatError - malformed files.
@@ -251,12 +253,20 @@ class Witness:
 
 
 def train(
-    circuit: Circuit, params, data, *, steps: int, seed: int | None = None, shard_size: int | None = None, openings: int = 8, progress=None
+    circuit: Circuit,
+    params: Any,
+    data: Sequence[Any] | Dataset | None,
+    *,
+    steps: int,
+    seed: int | None = None,
+    shard_size: int | None = None,
+    openings: int = 8,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Run:
     """Train ``steps`` steps in exact integers, as one run.
 
     params:     the user's params (the pytree given to ``trace``), rounded to coarse integers; or a Run to go on from.
-    data:       tuple of arrays (samples first) or a Dataset; a run goes on with the same data, seed and shard_size.
+    data:       tuple of arrays (samples first) or a Dataset; a run goes on with the same data (or None), seed and shard_size.
     openings:   how many proofs of this chain may open a shard of the dataset; each one costs a few kB in every proof. It
                 is fixed where a chain begins.
     progress:   ``progress(done, steps)``, called after each step.
@@ -299,7 +309,7 @@ def train(
 def _steps(circuit: Circuit, limbs, initial, data: Dataset, indices, first_step: int, keep: bool, progress):
     """Run the steps: (last parameters, loss integers, extremes of quotients, kept tensors of all steps)."""
     step = integers.training_step(circuit, limbs, keep)
-    losses, extremes, columns = [], [], {}
+    losses, extremes, columns = [], [], {}  # of each step; columns: the kept tensors of all of them
     with jax.enable_x64(True):
         parameters = tuple(jnp.array(x) for x in initial)
         arrays = [jnp.asarray(x) for x in data.arrays]
@@ -314,9 +324,9 @@ def _steps(circuit: Circuit, limbs, initial, data: Dataset, indices, first_step:
             if progress is not None:
                 progress(t + 1, len(indices))
         final = tuple(np.array(x) for x in parameters)
-        extremes = np.stack([np.asarray(x) for x in extremes])
-        losses = tuple(tuple(int(v) for v in np.asarray(x)) for x in losses)
-    return final, losses, extremes, columns
+        stacked = np.stack([np.asarray(x) for x in extremes])
+        integers_of_losses = tuple(tuple(int(v) for v in np.asarray(x)) for x in losses)
+    return final, integers_of_losses, stacked, columns
 
 
 def _kept_bytes(circuit: Circuit, steps: int) -> int:
@@ -326,7 +336,14 @@ def _kept_bytes(circuit: Circuit, steps: int) -> int:
 
 
 def chunks(
-    circuit: Circuit, params, data, *, steps: int, chunk: int, seed: int | None = None, shard_size: int | None = None
+    circuit: Circuit,
+    params: Any,
+    data: Sequence[Any] | Dataset | None,
+    *,
+    steps: int,
+    chunk: int,
+    seed: int | None = None,
+    shard_size: int | None = None,
 ) -> Iterator[Run]:
     """Train ``steps`` steps as runs of at most ``chunk`` steps and nearly equal length: 90 by 16 is 6 runs of 15.
 

@@ -4,6 +4,9 @@ The verifier is told the circuit, and derives everything else from it and from t
 lookups, layouts. Nothing that the prover could choose decides how much it reads or allocates.
 """
 
+from collections.abc import Iterable
+from typing import TypedDict, Unpack, overload
+
 from .argument import argument
 from .circuit import Circuit
 from .claims import Term, merge_terms, weight_evaluation
@@ -25,9 +28,28 @@ from .transcript import Reader, Transcript
 MAX_SAMPLES = 2**24  # read in one chunk: what a statement may ask a verifier to work out
 
 
+class Pins(TypedDict, total=False):
+    """What a caller of ``verify`` may require."""
+
+    dataset: bytes | str | None
+    initial: bytes | str | None
+    seed: int | None
+    steps: tuple[int, int] | None
+    assume_bound: bool
+    minimum_bits: float
+
+
+@overload
+def verify(circuit: Circuit, proof: Proof, **pins: Unpack[Pins]) -> Statement: ...
+
+
+@overload
+def verify(circuit: Circuit, proof: Iterable[Proof], **pins: Unpack[Pins]) -> list[Statement]: ...
+
+
 def verify(
     circuit: Circuit,
-    proof,
+    proof: Proof | Iterable[Proof],
     *,
     dataset: bytes | str | None = None,
     initial: bytes | str | None = None,
@@ -35,7 +57,7 @@ def verify(
     steps: tuple[int, int] | None = None,
     assume_bound: bool = False,
     minimum_bits: float = TARGET,
-):
+) -> Statement | list[Statement]:
     """Verify a proof, or a chain of proofs in order. Returns the Statement (a list for a list); raises otherwise.
 
     circuit: what was trained; its digest is computed here. proof: a Proof or a sequence of them, each one's final weights
