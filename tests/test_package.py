@@ -72,4 +72,5 @@ def test_the_reference_renders_every_public_name(tmp_path):
     assert not done.stderr
     page = (tmp_path / "zkjax.html").read_text(encoding="utf-8")
     assert {name for name in zkjax.__all__ if f'id="{name}"' not in page} == set()
+    assert "proves, in zero knowledge, that a neural network" in page  # the package's docstring, not the stub's
     assert "batch axis first; default formats are chosen to hold it" in page

@@ -1,4 +1,4 @@
-"""The public names for type checkers, which do not follow the lazy imports of ``__init__.py``."""
+# The public names for type checkers, which do not follow the lazy imports of __init__.py.
 
 from .calibration import Calibration as Calibration
 from .calibration import calibrate as calibrate

@@ -104,6 +104,7 @@ def calibrate(
     tolerance:               proposed is the coarsest candidate whose weights are that close to the float training's, as a
                              fraction of the distance that it moved them. Rates are rounded within half of it.
     precision:               formats that are given here (not None) are kept; ``activation_scale`` is what is searched.
+
     Cost: a compilation and a training of ``steps`` steps for each candidate.
     Raises: DataError, UnsupportedOperationError as ``trace``, or DataError - the float training diverges; PrecisionError - no
     candidate can be traced and trained.

@@ -60,10 +60,16 @@ def verify(
 ) -> Statement | list[Statement]:
     """Verify a proof, or a chain of proofs in order. Returns the Statement (a list for a list); raises otherwise.
 
-    circuit: what was trained; its digest is computed here. proof: a Proof or a sequence of them, each one's final weights
-    the next one's initial weights. dataset: required root of the dataset. initial: required digest of the first weights'
-    commitment. seed: required seed of the schedule. steps: required range (first, end) of the whole chain, end excluded.
-    assume_bound: accept a first proof that does not itself range-check its initial weights. minimum_bits: refuse less.
+    circuit:      what was trained; its digest is computed here.
+    proof:        a Proof, or several in order, each one's final weights the next one's initial weights.
+    dataset:      required root of the dataset: 32 bytes, or hexadecimal.
+    initial:      required digest of the first weights' commitment, likewise.
+    seed:         required seed of the schedule.
+    steps:        required range (first, end) of the whole chain, end excluded.
+    assume_bound: accept a first proof that does not itself range-check its initial weights.
+    minimum_bits: refuse proofs with less proven security.
+
+    What is not required is only what the proof claims: take the pins from elsewhere, not from the proof.
 
     Raises VerificationError (``check`` names what failed), FormatError (malformed proof), ConfigurationError (misuse).
     """
