@@ -37,6 +37,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from os import PathLike
+from typing import Any
 
 from .display import Sheet, Shown, Table
 from .errors import FormatError, PrecisionError, UnsupportedOperationError
@@ -59,11 +60,11 @@ class Node:
     op: str
     inputs: tuple[int, ...]
     shape: tuple[int, ...]
-    attributes: dict = field(default_factory=dict, hash=False)
+    attributes: dict[str, Any] = field(default_factory=dict, hash=False)
     scale: int = 0
     label: str = ""
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Any:
         return self.attributes[name]
 
 
@@ -336,7 +337,7 @@ class Circuit(Shown):
         )
 
     # ---- file -------------------------------------------------------------------------------------------------
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """The documented normal form, which ``digest`` hashes (without its notes)."""
         return {
             "format": "zkjax circuit",
@@ -366,13 +367,13 @@ class Circuit(Shown):
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).digest()
 
-    def save(self, path: str | PathLike) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the circuit as readable JSON."""
         with open(path, "w", encoding="utf-8") as file:
             json.dump(self.to_json(), file, indent=1)
 
     @staticmethod
-    def load(path: str | PathLike) -> "Circuit":
+    def load(path: str | PathLike[str]) -> "Circuit":
         """Read a circuit file; FormatError names what is wrong with it."""
         with open(path, "rb") as file:
             raw = file.read()
@@ -383,7 +384,7 @@ class Circuit(Shown):
         return Circuit.from_json(data)
 
     @staticmethod
-    def from_json(data: dict) -> "Circuit":
+    def from_json(data: dict[str, Any]) -> "Circuit":
         """Rebuild and check a circuit from its JSON form."""
         lists = ("inputs", "parameters", "nodes", "losses", "notes")
         _keys(data, "circuit", ("format", "version", "weight_scale", "table_bits", "max_steps", *lists))

@@ -49,7 +49,7 @@ class Proof(Shown):
         title = f"Proof of {self.nbytes:,} bytes; what it claims, not verified by showing it"
         return Sheet(title, (statement.title, *statement.parts, *security))
 
-    def save(self, path: str | PathLike) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the proof file, whole or not at all. It is public."""
         path = Path(path)
         fresh = path.with_name(f".{path.name}.new")
@@ -57,7 +57,7 @@ class Proof(Shown):
         fresh.replace(path)
 
     @staticmethod
-    def load(path: str | PathLike) -> "Proof":
+    def load(path: str | PathLike[str]) -> "Proof":
         """Read a proof file; FormatError if it is not one. Nothing is verified here."""
         return Proof.parse(Path(path).read_bytes(), str(path))
 

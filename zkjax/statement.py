@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from .commitment.commit import Commitment
 from .commitment.dataset import shard_count
@@ -73,7 +74,7 @@ class Statement(Shown):
         return [self.initial, self.final, *(s.commitment for s in self.shards)]
 
     # ---- canonical form ---------------------------------------------------------------------------------------
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """Every field, in JSON's types."""
         return {
             "circuit": self.circuit.hex(),

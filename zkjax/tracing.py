@@ -72,10 +72,10 @@ class Source:
     program: Program
     rates: list[tuple[Fraction, ...]]
     leaves: "list[_Leaf]"
-    batch: tuple
+    batch: tuple[Any, ...]
     steps: int | None
 
-    def samples(self) -> list[tuple[list, tuple]]:
+    def samples(self) -> list[tuple[list[Any], tuple[Any, ...]]]:
         """Parameters and batch as one sample of the values that occur; none where only shapes are known."""
         parameters = [leaf.array for leaf in self.leaves]
         return [(parameters, self.batch)] if all(isinstance(x, np.ndarray) for x in (*parameters, *self.batch)) else []

@@ -42,14 +42,14 @@ class Dataset:
         return len(self.arrays[0])
 
     @staticmethod
-    def of(circuit: Circuit, data: "Sequence[Any] | Dataset") -> "Dataset":
+    def of(circuit: Circuit, data: "Sequence[Any] | Dataset | None") -> "Dataset":
         """Round data to the circuit's integers: floor(x * 2^scale + 1/2), in float64. A Dataset is checked and returned.
 
         data: a tuple of arrays in the order of the loss function's arguments, samples first.
         Raises: DataError - number of arrays, shape, dtype, a value that is not finite or out of range (names the sample).
         """
         integral = isinstance(data, Dataset)
-        arrays = data.arrays if integral else data
+        arrays = data.arrays if isinstance(data, Dataset) else data
         if not isinstance(arrays, (tuple, list)) or len(arrays) != len(circuit.inputs):
             names = ", ".join(x.name for x in circuit.inputs)
             raise DataError(f"the circuit reads {len(circuit.inputs)} arrays ({names}); give data as a tuple of as many arrays")
@@ -71,7 +71,7 @@ class Dataset:
             _check_range(expected, array)
             result.append(array.astype(np.int64))
         steps_per_epoch(len(result[0]), circuit.batch_size)
-        return data if integral else Dataset(tuple(result))
+        return data if isinstance(data, Dataset) else Dataset(tuple(result))
 
 
 def _rounded(expected, array) -> np.ndarray:
@@ -100,14 +100,15 @@ def _check_range(expected, array):
 class Template:
     """How a run's integers become the user's params: pytree structure and dtypes."""
 
-    structure: object
+    structure: Any
     dtypes: tuple[str, ...]
 
     @staticmethod
-    def of(leaves, structure) -> "Template":
+    def of(leaves: Sequence[Any], structure: Any) -> "Template":
         return Template(structure, tuple(str(jnp.asarray(x).dtype) for x in leaves))
 
-    def fill(self, arrays):
+    def fill(self, arrays: Sequence[np.ndarray]) -> Any:
+        """The user's pytree of these values."""
         return jax.tree.unflatten(self.structure, [jnp.asarray(x.astype(d)) for x, d in zip(arrays, self.dtypes, strict=True)])
 
 
@@ -142,7 +143,7 @@ class Run(Shown):
     keys: tuple[Key, Key] = field(repr=False)
     chain: Chain = field(repr=False)
     template: Template | None = field(default=None, repr=False)
-    kept: tuple[tuple, dict] | None = field(default=None, repr=False)
+    kept: tuple[tuple[Any, ...], dict[Any, np.ndarray]] | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:  # never a value: representations end up in logs and saved notebooks
         return f"Run(steps {self.first_step}..{self.first_step + self.steps - 1} of {self.circuit!r}, seed {self.seed}, {self.data!r})"
@@ -184,13 +185,13 @@ class Run(Shown):
         """The samples of each step, int64 (steps, batch)."""
         return batch_indices(self.seed, self.data.samples, self.shard_size, self.circuit.batch_size, self.first_step, self.steps)
 
-    def save(self, directory: str | PathLike) -> None:
+    def save(self, directory: str | PathLike[str]) -> None:
         """Write the run to a private directory, from which ``Run.load`` reads it and training goes on. See ``state.py``."""
         fix_geometry(self)  # else a chain that is saved before its first proof could choose twice
         state.save(self, directory)
 
     @staticmethod
-    def load(directory: str | PathLike, params: Any = None) -> "Run":
+    def load(directory: str | PathLike[str], params: Any = None) -> "Run":
         """Read a saved run. params: a pytree of the user's, so that ``run.params`` is one again (else it is a dict by path).
 
         Raises: RunError - not a complete run, or params of another circuit; FormatError - malformed files.
@@ -280,13 +281,13 @@ def train(
     if isinstance(params, Run):
         start = _continued(circuit, params, data, seed, shard_size)
     else:
-        data, seed = Dataset.of(circuit, data), 0 if seed is None else seed
+        dataset = Dataset.of(circuit, data)
         leaves, structure = jax.tree.flatten(params)
         shifts, initial = _coarse(circuit, leaves)
         start = {
-            "data": data,
+            "data": dataset,
             "first_step": 0,
-            "seed": seed,
+            "seed": 0 if seed is None else seed,
             "shard_size": shard_size,
             "initial": initial,
             "coarse_shifts": shifts,
@@ -296,11 +297,11 @@ def train(
             "template": Template.of(leaves, structure),
         }
     bounds = circuit.bounds(start["initial_bound"], steps, start["first_step"])
-    data, first = start["data"], start["first_step"]
-    indices = batch_indices(start["seed"], data.samples, start["shard_size"], circuit.batch_size, first, steps)
+    dataset, first = start["data"], start["first_step"]
+    indices = batch_indices(start["seed"], dataset.samples, start["shard_size"], circuit.batch_size, first, steps)
     keep = _kept_bytes(circuit, steps) <= KEEP
     limbs = exact.plan(circuit, bounds.nodes)
-    final, losses, extremes, kept = _steps(circuit, limbs, start["initial"], data, indices, first, keep, progress)
+    final, losses, extremes, kept = _steps(circuit, limbs, start["initial"], dataset, indices, first, keep, progress)
     _check_quotients(circuit, extremes, first)
     run = Run(circuit=circuit, steps=steps, final=final, loss_integers=losses, final_bound=bounds.final, **start)
     return replace(run, kept=(run._recipe(), kept)) if keep else run
