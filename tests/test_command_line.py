@@ -22,7 +22,7 @@ import sys
 class Refuse:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {FORBIDDEN}:
-            raise ImportError(name + " is not installed here")
+            raise ModuleNotFoundError(name + " is not installed here", name=name)
 sys.meta_path.insert(0, Refuse())
 """
 
@@ -254,6 +254,21 @@ def test_the_verifier_needs_numpy_only_in_the_library_too(files):
         "assert isinstance(statements[0], zkjax.Statement)"
     )
     assert loaded(program, files.circuit, *files.proofs) == "[]"
+
+
+def test_the_trainers_half_says_what_it_needs():
+    for name, needed in (("train", "jax"), ("trace", "jax"), ("Run", "jax")):
+        done = python("-c", REFUSE_IMPORTS + f"import zkjax\nzkjax.{name}")
+        assert f"zkjax.{name} needs {needed}; install zkjax with its dependencies" in done.stderr
+
+
+def test_a_reader_who_leaves_early(files):
+    """As with ``| head -1``: no traceback, and no success either, for nobody has seen all of it."""
+    command = [sys.executable, "-m", "zkjax", "inspect", str(files.proofs[0])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.wait(timeout=60) == 2
+        assert process.stderr.read() == ""
 
 
 def test_the_hook_of_these_tests_refuses():

@@ -1,10 +1,13 @@
 """Planning of proofs: memory, geometry, progress."""
 
+import sys
+
 import pytest
 from harness import mlp_run, prove_small
 
 import zkjax
 from zkjax import prover
+from zkjax.progress import Phases
 
 
 def test_too_many_steps_for_the_memory_name_the_largest_chunk(monkeypatch):
@@ -38,3 +41,16 @@ def test_reveal_is_checked():
     for reveal in ("loss", ("weights",)):
         with pytest.raises(zkjax.ConfigurationError, match="reveal"):
             prove_small(circuit, run, reveal=reveal)
+
+
+@pytest.mark.parametrize("report, notebook, shown", [("auto", True, True), ("auto", False, False), (None, True, False)])
+def test_a_bar_where_somebody_looks(report, notebook, shown, monkeypatch, capsys):
+    """In a notebook too, where the error stream is no terminal; nothing in logs."""
+    if notebook:
+        monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    else:
+        monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    with Phases(report, 2) as phases:
+        phases.next("witness")
+        phases.next("opening")
+    assert ("proving: opening" in capsys.readouterr().err) == shown

@@ -16,7 +16,9 @@ from zkjax import exact
 from zkjax.circuit import Circuit
 from zkjax.config import Precision
 from zkjax.errors import ConfigurationError, DataError, PrecisionError, UnsupportedOperationError
-from zkjax.tracing import _between, _dyadic, _rounded_rates, _simplest, trace
+from zkjax.expressions import _between, simplest
+from zkjax.lowering import _dyadic, _rounded_rates
+from zkjax.tracing import trace
 
 
 def normal(*shape, seed=0, scale=0.5):
@@ -395,9 +397,9 @@ def test_rates():
 
 
 def test_constants():
-    assert _simplest(np.float32(0.1), np.float32) == Fraction(1, 10)
-    assert _simplest(np.float32(1 / 3), np.float32) == Fraction(1, 3)
-    assert _simplest(np.float32(-0.375), np.float32) == Fraction(-3, 8)
+    assert simplest(np.float32(0.1), np.float32) == Fraction(1, 10)
+    assert simplest(np.float32(1 / 3), np.float32) == Fraction(1, 3)
+    assert simplest(np.float32(-0.375), np.float32) == Fraction(-3, 8)
     assert _between(Fraction(314, 100), Fraction(315, 100)) == Fraction(22, 7)
     assert _dyadic(Fraction(-3, 8), 12) == (-3, 3)
     assert _dyadic(Fraction(96), 12) == (3, -5)

@@ -6,6 +6,7 @@ Exit status: 0 for a valid proof, 1 for an invalid or malformed one, 2 for misus
 import argparse
 import json
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -140,4 +141,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe: nobody has seen the verdict
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = MISUSE
+    sys.exit(status)

@@ -36,7 +36,10 @@ import math
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
+from os import PathLike
+from typing import Any
 
+from .display import Sheet, Shown, Table
 from .errors import FormatError, PrecisionError, UnsupportedOperationError
 
 FORMAT_VERSION = 1
@@ -57,11 +60,11 @@ class Node:
     op: str
     inputs: tuple[int, ...]
     shape: tuple[int, ...]
-    attributes: dict = field(default_factory=dict, hash=False)
+    attributes: dict[str, Any] = field(default_factory=dict, hash=False)
     scale: int = 0
     label: str = ""
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Any:
         return self.attributes[name]
 
 
@@ -104,7 +107,7 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Circuit:
+class Circuit(Shown):
     """A traced training step. See the module's docstring; made by ``zkjax.trace`` or ``Circuit.load``.
 
     weight_scale: bits after the point of every parameter. table_bits: width of the largest lookup table.
@@ -180,17 +183,17 @@ class Circuit:
                 f"was traced for; give steps={first_step + steps} to zkjax.trace"
             )
         narrow = self._node_bounds(None)
-        growth = []  # per parameter: largest total change after 0 .. steps updates, kept as (inside, at the end)
+        growth = []  # per parameter: largest total change before the last update, and after it
         for parameter in self.parameters:
-            inside = end = 0
+            before = end = 0
             for update in parameter.updates:
                 u = narrow[update.node]
                 if u is None:
                     raise UnsupportedOperationError(f"the update of parameter {parameter.path} depends on a parameter without rounding")
                 rates = [abs(update.rate(t)) for t in range(first_step, first_step + steps)] if len(update.rates) > 1 else None
                 end += u * (sum(rates) if rates is not None else abs(update.rates[0]) * steps)
-                inside += u * (sum(rates[:-1]) if rates is not None else abs(update.rates[0]) * (steps - 1))
-            growth.append((inside, end))
+                before += u * (sum(rates[:-1]) if rates is not None else abs(update.rates[0]) * (steps - 1))
+            growth.append((before, end))
         inside = tuple(b + g[0] for b, g in zip(initial, growth, strict=True))
         final = tuple(b + g[1] for b, g in zip(initial, growth, strict=True))
         nodes = self._node_bounds(inside)
@@ -305,32 +308,36 @@ class Circuit:
         label = f" [{node.label}]" if node.label else ""
         return f"operation {i} {node.op}{label} of shape {node.shape}"
 
-    def __str__(self) -> str:
-        """What is proven and what it costs, as a table; sizes are per step."""
+    def __repr__(self) -> str:
+        return f"Circuit({self.digest().hex()[:16]}: {len(self.nodes)} operations, {len(self.parameters)} parameters)"
+
+    def sheet(self) -> Sheet:
+        """What is proven and what it costs; sizes are per step."""
         counts, bounds = self.counts(1), self._node_bounds(None)
-        rows = [("#", "operation", "reads", "shape", "scale", "range", "cells", "lookups", "")]
+        rows = []
         for i, node in enumerate(self.nodes):
             cells, lookups = (n * math.prod(node.shape) for n in self.advice(i))
             largest = "" if bounds[i] is None else f"2^{math.log2(bounds[i]):.4g}" if bounds[i] else "0"
             name = f"rescale {node['shift']}" if node.op == "rescale" else node.op
             reads, shape = " ".join(map(str, node.inputs)), "x".join(map(str, node.shape)) or "scalar"
             rows.append((str(i), name, reads, shape, str(node.scale), largest, f"{cells:,}", f"{lookups:,}", node.label))
-        lines = [
+        heading = ("#", "operation", "reads", "shape", "scale", "range", "cells", "lookups", "")
+        updates = tuple(_described(p) for p in self.parameters)
+        notes = [f"learning-rate schedule of {self.max_steps} steps"] * (self.max_steps is not None)
+        return Sheet(
             f"Circuit {self.digest().hex()[:16]}: {len(self.nodes)} operations, batch {self.batch_size}, "
             f"weight scale {self.weight_scale}, tables of up to {self.table_bits} bits",
-            f"per step: {counts.cells:,} committed cells, {counts.lookups:,} lookups; {counts.table_entries:,} table entries per proof; "
-            f"{counts.parameters:,} parameters",
-            "",
-            *_columns(rows, left=(1, 2, 3, 8)),
-            "",
-            *_columns([("parameter", "shape", "entries", "updated by"), *(_described(p) for p in self.parameters)], left=(0, 1, 3)),
-        ]
-        if self.max_steps is not None:
-            lines += ["", f"learning-rate schedule of {self.max_steps} steps"]
-        return "\n".join(lines + [""] * bool(self.notes) + [f"note: {note}" for note in self.notes])
+            (
+                f"per step: {counts.cells:,} committed cells, {counts.lookups:,} lookups; "
+                f"{counts.table_entries:,} table entries per proof; {counts.parameters:,} parameters",
+                Table(tuple(rows), heading, left=(1, 2, 3, 8), title="operations"),
+                Table(updates, ("parameter", "shape", "entries", "updated by"), left=(0, 1, 3), title="parameters"),
+                "\n".join([*notes, *(f"note: {note}" for note in self.notes)]),
+            ),
+        )
 
     # ---- file -------------------------------------------------------------------------------------------------
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """The documented normal form, which ``digest`` hashes (without its notes)."""
         return {
             "format": "zkjax circuit",
@@ -360,13 +367,13 @@ class Circuit:
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).digest()
 
-    def save(self, path) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the circuit as readable JSON."""
         with open(path, "w", encoding="utf-8") as file:
             json.dump(self.to_json(), file, indent=1)
 
     @staticmethod
-    def load(path) -> "Circuit":
+    def load(path: str | PathLike[str]) -> "Circuit":
         """Read a circuit file; FormatError names what is wrong with it."""
         with open(path, "rb") as file:
             raw = file.read()
@@ -377,7 +384,7 @@ class Circuit:
         return Circuit.from_json(data)
 
     @staticmethod
-    def from_json(data: dict) -> "Circuit":
+    def from_json(data: dict[str, Any]) -> "Circuit":
         """Rebuild and check a circuit from its JSON form."""
         lists = ("inputs", "parameters", "nodes", "losses", "notes")
         _keys(data, "circuit", ("format", "version", "weight_scale", "table_bits", "max_steps", *lists))
@@ -561,17 +568,17 @@ def infer_shape(op: str, shapes: list[tuple[int, ...]], attributes: dict, data: 
         _require(len(set(a["axes"])) == len(a["axes"]) and all(0 <= d < len(x) for d in a["axes"]), "axes")
         return x if op == "reverse" else tuple(n for d, n in enumerate(x) if d not in a["axes"])
     if op == "slice":
-        shape = []
+        lengths = []
         for n, start, limit, stride in zip(x, a["start"], a["limit"], a["stride"], strict=True):
             _require(0 <= start < limit <= n and stride >= 1, "slice bounds")
-            shape.append(-(-(limit - start) // stride))
-        return tuple(shape)
+            lengths.append(-(-(limit - start) // stride))
+        return tuple(lengths)
     if op == "pad":
-        shape = []
+        lengths = []
         for n, low, high, interior in zip(x, a["low"], a["high"], a["interior"], strict=True):
             _require(low >= 0 and high >= 0 and interior >= 0, "negative padding")
-            shape.append(low + n + (n - 1) * interior + high)
-        return _dims(tuple(shape))
+            lengths.append(low + n + (n - 1) * interior + high)
+        return _dims(tuple(lengths))
     if op == "concatenate":
         axis = a["axis"]
         _require(isinstance(axis, int) and 0 <= axis < len(x), "axis")
@@ -599,12 +606,6 @@ def infer_shape(op: str, shapes: list[tuple[int, ...]], attributes: dict, data: 
     if op == "gate":
         _require(shapes[0] == shapes[1], "shapes differ")
     return x
-
-
-def _columns(rows: list[tuple[str, ...]], left: tuple[int, ...]) -> list[str]:
-    """Rows as aligned columns, those in ``left`` to the left."""
-    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    return ["  ".join(f"{v:<{w}}" if c in left else f"{v:>{w}}" for c, (v, w) in enumerate(zip(row, widths))).rstrip() for row in rows]
 
 
 def _described(parameter: Parameter) -> tuple[str, ...]:

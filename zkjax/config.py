@@ -26,7 +26,7 @@ class Precision:
     rate_tolerance: float = 0.05
     table_bits: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 1 <= self.activation_scale <= 24:
             raise ConfigurationError(f"activation_scale is {self.activation_scale}; choose 1 to 24 bits")
         for name, low, high in (("activation_bits", 1, 19), ("gradient_scale", 0, 40), ("gradient_bits", 1, 19)):

@@ -9,9 +9,12 @@
 
 import struct
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 
+from .display import Sheet, Shown
 from .errors import FormatError
+from .soundness import Security
 from .statement import Statement
 
 MAGIC = b"zkjaxprf"
@@ -20,12 +23,15 @@ MAX_STATEMENT = 2**21  # bytes
 
 
 @dataclass(frozen=True)
-class Proof:
+class Proof(Shown):
     """A statement and the bytes that prove it. ``security``: the ledger of ``soundness.py``, where it is known."""
 
     statement: Statement
-    body: bytes = field(repr=False)
-    security: object = field(default=None, compare=False, repr=False)
+    body: bytes
+    security: Security | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        return f"Proof({self.nbytes} bytes: {self.statement!r})"
 
     def __bytes__(self) -> bytes:
         statement = self.statement.canonical()
@@ -36,7 +42,14 @@ class Proof:
         """Length of the file."""
         return len(bytes(self))
 
-    def save(self, path) -> None:
+    def sheet(self) -> Sheet:
+        """The claim; whether it holds is for ``zkjax.verify`` to say."""
+        statement = self.statement.sheet()
+        security = () if self.security is None else self.security.sheet().parts
+        title = f"Proof of {self.nbytes:,} bytes; what it claims, not verified by showing it"
+        return Sheet(title, (statement.title, *statement.parts, *security))
+
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the proof file, whole or not at all. It is public."""
         path = Path(path)
         fresh = path.with_name(f".{path.name}.new")
@@ -44,7 +57,7 @@ class Proof:
         fresh.replace(path)
 
     @staticmethod
-    def load(path) -> "Proof":
+    def load(path: str | PathLike[str]) -> "Proof":
         """Read a proof file; FormatError if it is not one. Nothing is verified here."""
         return Proof.parse(Path(path).read_bytes(), str(path))
 

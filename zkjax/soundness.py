@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import log2
 
 from .commitment.geometry import Geometry
+from .display import Sheet, Shown, Table
 from .errors import ConfigurationError
 from .extension import DEGREE
 from .field import P
@@ -21,7 +22,7 @@ LOG_FIELD = DEGREE * log2(P)
 
 
 @dataclass(frozen=True)
-class Security:
+class Security(Shown):
     """Named terms, each with its bits: an error of at most 2^-bits. ``bits``: of their sum."""
 
     terms: tuple[tuple[str, float], ...]
@@ -30,10 +31,14 @@ class Security:
     def bits(self) -> float:
         return -log2(sum(2.0**-bits for _, bits in self.terms))
 
-    def __str__(self) -> str:
-        width = max(len(name) for name, _ in self.terms)
-        lines = [f"{name:<{width}}  {bits:7.2f} bits" for name, bits in sorted(self.terms, key=lambda t: t[1])]
-        return "\n".join([*lines, f"{'sum of all errors':<{width}}  {self.bits:7.2f} bits (proven; unique decoding; no grinding)"])
+    def __repr__(self) -> str:
+        return f"Security({self.bits:.2f} bits)"
+
+    def sheet(self) -> Sheet:
+        """All terms, the weakest first."""
+        rows = tuple((name, f"{bits:.2f} bits") for name, bits in sorted(self.terms, key=lambda t: t[1]))
+        total = ("sum of all errors", f"{self.bits:.2f} bits")
+        return Sheet("Security, proven: unique decoding, no conjectures, no grinding", (Table((*rows, total), left=(0,)),))
 
     def require(self, target: float) -> "Security":
         """Raise ConfigurationError, naming the weakest terms, where the sum is below ``target`` bits."""

@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from .commitment.commit import Commitment
 from .commitment.dataset import shard_count
 from .commitment.geometry import Geometry
+from .display import Sheet, Shown, Table
 from .errors import FormatError
 from .poly import num_bits
 
@@ -21,7 +23,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Statement:
+class Statement(Shown):
     """The public statement of one chunk; every field is absorbed before anything else.
 
     circuit:        digest of the circuit (32 bytes)
@@ -72,7 +74,7 @@ class Statement:
         return [self.initial, self.final, *(s.commitment for s in self.shards)]
 
     # ---- canonical form ---------------------------------------------------------------------------------------
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """Every field, in JSON's types."""
         return {
             "circuit": self.circuit.hex(),
@@ -144,19 +146,39 @@ class Statement:
         return statement
 
     # ---- for people -------------------------------------------------------------------------------------------
+    def __repr__(self) -> str:
+        return f"Statement(steps {self.first_step}..{self.first_step + self.steps - 1} of circuit {self.circuit.hex()[:16]})"
+
     def __str__(self) -> str:
         last = self.first_step + self.steps - 1
-        bound = "within their range (proven here)" if self.range_checked else "within a range that an earlier proof has to show"
         lines = [
             f"Steps {self.first_step}..{last} of the training step with circuit digest {self.circuit.hex()},",
             f"on batches that seed {self.seed} picks from the {self.samples} samples committed to by {self.dataset.hex()},",
-            f"lead from the weights committed to by {self.initial_weights.hex()}, {bound},",
+            f"lead from the weights committed to by {self.initial_weights.hex()}, {self._bound()},",
             f"to the weights committed to by {self.final_weights.hex()}.",
         ]
         if self.losses is not None:
-            rows = "; ".join(" ".join(str(v) for v in x) for x in self.losses)
-            lines.append(f"The integers of these steps' losses are public: {rows}.")
+            lines.append(f"The integers of these steps' losses are public: {self._losses()}.")
         return "\n".join(lines)
+
+    def sheet(self) -> Sheet:
+        """The same as a table."""
+        rows = [
+            ("circuit", self.circuit.hex()),
+            ("dataset", f"{self.dataset.hex()} ({self.samples:,} samples)"),
+            ("batches", f"picked by seed {self.seed}"),
+            ("steps", f"{self.first_step}..{self.first_step + self.steps - 1}"),
+            ("initial weights", f"{self.initial_weights.hex()}, {self._bound()}"),
+            ("final weights", self.final_weights.hex()),
+            ("integers of the losses", "hidden" if self.losses is None else self._losses()),
+        ]
+        return Sheet("Statement: these steps of the circuit lead from the initial to the final weights", (Table(tuple(rows), left=(0, 1)),))
+
+    def _bound(self) -> str:
+        return "within their range (proven here)" if self.range_checked else "within a range that an earlier proof has to show"
+
+    def _losses(self) -> str:
+        return "; ".join(" ".join(str(v) for v in x) for x in self.losses or ())
 
 
 def _list(value, where: str) -> list:

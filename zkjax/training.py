@@ -5,9 +5,11 @@ in between is recomputed from the first parameters when it is needed, bit by bit
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from os import PathLike
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,7 @@ import numpy as np
 
 from . import exact, state
 from .circuit import Circuit
+from .display import Sheet, Shown, Table
 from .errors import DataError, PrecisionError, RunError
 from .kernels import integers
 from .keys import Chain, Key
@@ -31,23 +34,26 @@ class Dataset:
 
     arrays: tuple[np.ndarray, ...]
 
+    def __repr__(self) -> str:  # never a value
+        return f"Dataset({self.samples} samples: {', '.join(str(x.shape[1:]) for x in self.arrays)})"
+
     @property
     def samples(self) -> int:
         return len(self.arrays[0])
 
     @staticmethod
-    def of(circuit: Circuit, data) -> "Dataset":
+    def of(circuit: Circuit, data: "Sequence[Any] | Dataset | None") -> "Dataset":
         """Round data to the circuit's integers: floor(x * 2^scale + 1/2), in float64. A Dataset is checked and returned.
 
         data: a tuple of arrays in the order of the loss function's arguments, samples first.
         Raises: DataError - number of arrays, shape, dtype, a value that is not finite or out of range (names the sample).
         """
         integral = isinstance(data, Dataset)
-        arrays = data.arrays if integral else data
+        arrays = data.arrays if isinstance(data, Dataset) else data
         if not isinstance(arrays, (tuple, list)) or len(arrays) != len(circuit.inputs):
             names = ", ".join(x.name for x in circuit.inputs)
             raise DataError(f"the circuit reads {len(circuit.inputs)} arrays ({names}); give data as a tuple of as many arrays")
-        result = []
+        result: list[np.ndarray] = []
         for expected, array in zip(circuit.inputs, arrays, strict=True):
             array = np.asarray(array)
             if integral and array.dtype != np.int64:
@@ -65,7 +71,7 @@ class Dataset:
             _check_range(expected, array)
             result.append(array.astype(np.int64))
         steps_per_epoch(len(result[0]), circuit.batch_size)
-        return data if integral else Dataset(tuple(result))
+        return data if isinstance(data, Dataset) else Dataset(tuple(result))
 
 
 def _rounded(expected, array) -> np.ndarray:
@@ -94,19 +100,20 @@ def _check_range(expected, array):
 class Template:
     """How a run's integers become the user's params: pytree structure and dtypes."""
 
-    structure: object
+    structure: Any
     dtypes: tuple[str, ...]
 
     @staticmethod
-    def of(leaves, structure) -> "Template":
+    def of(leaves: Sequence[Any], structure: Any) -> "Template":
         return Template(structure, tuple(str(jnp.asarray(x).dtype) for x in leaves))
 
-    def fill(self, arrays):
+    def fill(self, arrays: Sequence[np.ndarray]) -> Any:
+        """The user's pytree of these values."""
         return jax.tree.unflatten(self.structure, [jnp.asarray(x.astype(d)) for x, d in zip(arrays, self.dtypes, strict=True)])
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(Shown):
     """One chunk of exact training. All integers are NumPy int64; the value of a parameter is integer * 2^-weight_scale.
 
     first_step, steps:  steps first_step .. first_step+steps-1 of the schedule (seed, shard_size; None: one shard).
@@ -136,10 +143,27 @@ class Run:
     keys: tuple[Key, Key] = field(repr=False)
     chain: Chain = field(repr=False)
     template: Template | None = field(default=None, repr=False)
-    kept: tuple[tuple, dict] | None = field(default=None, repr=False)
+    kept: tuple[tuple[Any, ...], dict[Any, np.ndarray]] | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:  # never a value: representations end up in logs and saved notebooks
+        return f"Run(steps {self.first_step}..{self.first_step + self.steps - 1} of {self.circuit!r}, seed {self.seed}, {self.data!r})"
+
+    def sheet(self) -> Sheet:
+        """Sizes alone. Data, weights and losses are secret until ``data``, ``params`` or ``losses`` is asked for."""
+        rows = (
+            ("circuit", self.circuit.digest().hex()[:16]),
+            ("steps", f"{self.first_step}..{self.first_step + self.steps - 1}, batches of {self.circuit.batch_size}"),
+            ("data", f"{self.data.samples:,} samples, batches picked by seed {self.seed}"),
+            ("first weights", "rounded to the circuit's integers" if self.coarse_shifts is not None else "those of the run before"),
+        )
+        parameters = tuple((p.path, "x".join(map(str, p.shape)) or "scalar", f"{math.prod(p.shape):,}") for p in self.circuit.parameters)
+        return Sheet(
+            f"Run of {self.steps} step{'s' * (self.steps > 1)} in exact integers: private",
+            (Table(rows, left=(0, 1)), Table(parameters, ("parameter", "shape", "entries"), left=(0, 1), title="parameters")),
+        )
 
     @property
-    def params(self):
+    def params(self) -> Any:
         """The last parameters in floating point, as the user's pytree."""
         values = [np.ldexp(x.astype(np.float64), -self.circuit.weight_scale) for x in self.final]
         if self.template is not None:
@@ -161,13 +185,13 @@ class Run:
         """The samples of each step, int64 (steps, batch)."""
         return batch_indices(self.seed, self.data.samples, self.shard_size, self.circuit.batch_size, self.first_step, self.steps)
 
-    def save(self, directory) -> None:
+    def save(self, directory: str | PathLike[str]) -> None:
         """Write the run to a private directory, from which ``Run.load`` reads it and training goes on. See ``state.py``."""
         fix_geometry(self)  # else a chain that is saved before its first proof could choose twice
         state.save(self, directory)
 
     @staticmethod
-    def load(directory, params=None) -> "Run":
+    def load(directory: str | PathLike[str], params: Any = None) -> "Run":
         """Read a saved run. params: a pytree of the user's, so that ``run.params`` is one again (else it is a dict by path).
 
         Raises: RunError - not a complete run, or params of another circuit; FormatError - malformed files.
@@ -225,14 +249,25 @@ class Witness:
     values: dict[int, np.ndarray]
     remainders: dict[int, np.ndarray]
 
+    def __repr__(self) -> str:  # never a value
+        return f"Witness({len(self.values)} tensors)"
+
 
 def train(
-    circuit: Circuit, params, data, *, steps: int, seed: int | None = None, shard_size: int | None = None, openings: int = 8, progress=None
+    circuit: Circuit,
+    params: Any,
+    data: Sequence[Any] | Dataset | None,
+    *,
+    steps: int,
+    seed: int | None = None,
+    shard_size: int | None = None,
+    openings: int = 8,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Run:
     """Train ``steps`` steps in exact integers, as one run.
 
     params:     the user's params (the pytree given to ``trace``), rounded to coarse integers; or a Run to go on from.
-    data:       tuple of arrays (samples first) or a Dataset; a run goes on with the same data, seed and shard_size.
+    data:       tuple of arrays (samples first) or a Dataset; a run goes on with the same data (or None), seed and shard_size.
     openings:   how many proofs of this chain may open a shard of the dataset; each one costs a few kB in every proof. It
                 is fixed where a chain begins.
     progress:   ``progress(done, steps)``, called after each step.
@@ -246,13 +281,13 @@ def train(
     if isinstance(params, Run):
         start = _continued(circuit, params, data, seed, shard_size)
     else:
-        data, seed = Dataset.of(circuit, data), 0 if seed is None else seed
+        dataset = Dataset.of(circuit, data)
         leaves, structure = jax.tree.flatten(params)
         shifts, initial = _coarse(circuit, leaves)
         start = {
-            "data": data,
+            "data": dataset,
             "first_step": 0,
-            "seed": seed,
+            "seed": 0 if seed is None else seed,
             "shard_size": shard_size,
             "initial": initial,
             "coarse_shifts": shifts,
@@ -262,11 +297,11 @@ def train(
             "template": Template.of(leaves, structure),
         }
     bounds = circuit.bounds(start["initial_bound"], steps, start["first_step"])
-    data, first = start["data"], start["first_step"]
-    indices = batch_indices(start["seed"], data.samples, start["shard_size"], circuit.batch_size, first, steps)
+    dataset, first = start["data"], start["first_step"]
+    indices = batch_indices(start["seed"], dataset.samples, start["shard_size"], circuit.batch_size, first, steps)
     keep = _kept_bytes(circuit, steps) <= KEEP
     limbs = exact.plan(circuit, bounds.nodes)
-    final, losses, extremes, kept = _steps(circuit, limbs, start["initial"], data, indices, first, keep, progress)
+    final, losses, extremes, kept = _steps(circuit, limbs, start["initial"], dataset, indices, first, keep, progress)
     _check_quotients(circuit, extremes, first)
     run = Run(circuit=circuit, steps=steps, final=final, loss_integers=losses, final_bound=bounds.final, **start)
     return replace(run, kept=(run._recipe(), kept)) if keep else run
@@ -275,7 +310,7 @@ def train(
 def _steps(circuit: Circuit, limbs, initial, data: Dataset, indices, first_step: int, keep: bool, progress):
     """Run the steps: (last parameters, loss integers, extremes of quotients, kept tensors of all steps)."""
     step = integers.training_step(circuit, limbs, keep)
-    losses, extremes, columns = [], [], {}
+    losses, extremes, columns = [], [], {}  # of each step; columns: the kept tensors of all of them
     with jax.enable_x64(True):
         parameters = tuple(jnp.array(x) for x in initial)
         arrays = [jnp.asarray(x) for x in data.arrays]
@@ -290,9 +325,9 @@ def _steps(circuit: Circuit, limbs, initial, data: Dataset, indices, first_step:
             if progress is not None:
                 progress(t + 1, len(indices))
         final = tuple(np.array(x) for x in parameters)
-        extremes = np.stack([np.asarray(x) for x in extremes])
-        losses = tuple(tuple(int(v) for v in np.asarray(x)) for x in losses)
-    return final, losses, extremes, columns
+        stacked = np.stack([np.asarray(x) for x in extremes])
+        integers_of_losses = tuple(tuple(int(v) for v in np.asarray(x)) for x in losses)
+    return final, integers_of_losses, stacked, columns
 
 
 def _kept_bytes(circuit: Circuit, steps: int) -> int:
@@ -302,7 +337,14 @@ def _kept_bytes(circuit: Circuit, steps: int) -> int:
 
 
 def chunks(
-    circuit: Circuit, params, data, *, steps: int, chunk: int, seed: int | None = None, shard_size: int | None = None
+    circuit: Circuit,
+    params: Any,
+    data: Sequence[Any] | Dataset | None,
+    *,
+    steps: int,
+    chunk: int,
+    seed: int | None = None,
+    shard_size: int | None = None,
 ) -> Iterator[Run]:
     """Train ``steps`` steps as runs of at most ``chunk`` steps and nearly equal length: 90 by 16 is 6 runs of 15.
 

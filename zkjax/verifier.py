@@ -4,6 +4,9 @@ The verifier is told the circuit, and derives everything else from it and from t
 lookups, layouts. Nothing that the prover could choose decides how much it reads or allocates.
 """
 
+from collections.abc import Iterable
+from typing import TypedDict, Unpack, overload
+
 from .argument import argument
 from .circuit import Circuit
 from .claims import Term, merge_terms, weight_evaluation
@@ -25,9 +28,28 @@ from .transcript import Reader, Transcript
 MAX_SAMPLES = 2**24  # read in one chunk: what a statement may ask a verifier to work out
 
 
+class Pins(TypedDict, total=False):
+    """What a caller of ``verify`` may require."""
+
+    dataset: bytes | str | None
+    initial: bytes | str | None
+    seed: int | None
+    steps: tuple[int, int] | None
+    assume_bound: bool
+    minimum_bits: float
+
+
+@overload
+def verify(circuit: Circuit, proof: Proof, **pins: Unpack[Pins]) -> Statement: ...
+
+
+@overload
+def verify(circuit: Circuit, proof: Iterable[Proof], **pins: Unpack[Pins]) -> list[Statement]: ...
+
+
 def verify(
     circuit: Circuit,
-    proof,
+    proof: Proof | Iterable[Proof],
     *,
     dataset: bytes | str | None = None,
     initial: bytes | str | None = None,
@@ -35,13 +57,19 @@ def verify(
     steps: tuple[int, int] | None = None,
     assume_bound: bool = False,
     minimum_bits: float = TARGET,
-):
+) -> Statement | list[Statement]:
     """Verify a proof, or a chain of proofs in order. Returns the Statement (a list for a list); raises otherwise.
 
-    circuit: what was trained; its digest is computed here. proof: a Proof or a sequence of them, each one's final weights
-    the next one's initial weights. dataset: required root of the dataset. initial: required digest of the first weights'
-    commitment. seed: required seed of the schedule. steps: required range (first, end) of the whole chain, end excluded.
-    assume_bound: accept a first proof that does not itself range-check its initial weights. minimum_bits: refuse less.
+    circuit:      what was trained; its digest is computed here.
+    proof:        a Proof, or several in order, each one's final weights the next one's initial weights.
+    dataset:      required root of the dataset: 32 bytes, or hexadecimal.
+    initial:      required digest of the first weights' commitment, likewise.
+    seed:         required seed of the schedule.
+    steps:        required range (first, end) of the whole chain, end excluded.
+    assume_bound: accept a first proof that does not itself range-check its initial weights.
+    minimum_bits: refuse proofs with less proven security.
+
+    What is not required is only what the proof claims: take the pins from elsewhere, not from the proof.
 
     Raises VerificationError (``check`` names what failed), FormatError (malformed proof), ConfigurationError (misuse).
     """

@@ -153,7 +153,7 @@ def kept_columns(codewords: list, entries: int, indices: list[int]) -> np.ndarra
     return np.concatenate([np.asarray(pair)[:, indices] for pair in codewords])[:entries]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Committed:
     """The prover's side of a commitment; everything in it follows from rows, seed and sizes.
 

@@ -1,0 +1,92 @@
+"""Calibration: the coarsest formats that follow float training, with room for every value that it reaches."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from harness import data_for, mlp_loss, mlp_params
+
+import zkjax
+from zkjax import calibration
+from zkjax.errors import DataError, PrecisionError
+
+DIMS = (4, 6, 2)
+PARAMS, DATA = mlp_params(DIMS), data_for(DIMS, samples=40)
+
+
+def calibrated(**options):
+    options = {"optimizer": optax.sgd(1 / 8), "params": PARAMS, "data": DATA, "batch_size": 8, "steps": 4, "chunk": 4} | options
+    return zkjax.calibrate(mlp_loss, options.pop("optimizer"), options.pop("params"), options.pop("data"), **options)
+
+
+def float_training(run, rate):
+    params = jax.tree.map(jnp.asarray, PARAMS)
+    for rows in run.indices:
+        gradient = jax.grad(mlp_loss)(params, *(x[rows] for x in DATA))
+        params = jax.tree.map(lambda p, g: p - rate * g, params, gradient)
+    return params
+
+
+def distance(a, b):
+    return np.sqrt(sum(float(((np.asarray(x, dtype=float) - y) ** 2).sum()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b))))
+
+
+def test_the_coarsest_formats_within_the_tolerance():
+    found = calibrated(tolerance=0.008)
+    *coarser, chosen = found.trials
+    assert found.within and coarser and chosen.precision == found.precision
+    assert all(x.distance > 0.008 >= chosen.distance for x in coarser)
+    assert all(x.cost <= chosen.cost for x in coarser)
+    run = zkjax.train(found.circuit, PARAMS, DATA, steps=4, seed=0)
+    reference = float_training(run, 1 / 8)
+    assert chosen.distance == pytest.approx(distance(run.params, reference) / distance(PARAMS, reference), rel=1e-3)
+    for i, largest in found.largest.items():
+        assert 0 < largest <= 2.0 ** (found.circuit.nodes[i]["bits"] - found.circuit.nodes[i].scale) / 4  # two bits of room
+    assert "proposed" in str(found) and "<script" not in found._repr_html_()
+
+
+def test_the_proposal_leaves_nothing_open():
+    """An auditor who has shapes only traces the same circuit."""
+    found = calibrated()
+    assert None not in vars(found.precision).values()
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (PARAMS, tuple(x[:8] for x in DATA)))
+    assert zkjax.trace(mlp_loss, optax.sgd(1 / 8), shapes[0], batch=shapes[1], precision=found.precision).digest() == found.circuit.digest()
+
+
+def test_values_that_only_later_steps_reach():
+    """Where the first batch is small, formats chosen from it are too narrow for the others."""
+    x, y = DATA
+    order = np.argsort(np.abs(x).max(axis=1))
+    data = (np.concatenate([x[order] * 0.01, x[order] * 100]), np.concatenate([y[order], y[order]]))
+    options = {"optimizer": optax.sgd(2.0**-14), "data": data, "steps": 9, "tolerance": 0.2}
+    found = calibrated(**options)
+    narrow = zkjax.trace(mlp_loss, options["optimizer"], PARAMS, batch=tuple(a[:8] for a in data))
+    with pytest.raises((DataError, PrecisionError)):
+        zkjax.train(narrow, PARAMS, data, steps=9)
+    zkjax.train(found.circuit, PARAMS, data, steps=9)
+
+
+def test_no_candidate_is_close_enough(monkeypatch):
+    monkeypatch.setattr(calibration, "FINEST", 7)
+    found = calibrated(tolerance=1e-9, precision=zkjax.Precision(gradient_bits=6, rate_tolerance=0.0))
+    assert not found.within and "NO CANDIDATE" in str(found)
+    assert found.precision.gradient_bits == 6
+    usable = [x for x in found.trials if not x.problem]
+    assert found.precision == min(usable, key=lambda x: x.distance).precision
+
+
+def test_a_schedule():
+    found = calibrated(optimizer=optax.sgd(optax.linear_schedule(1 / 8, 1 / 64, 4)))
+    assert found.within and found.circuit.max_steps == 4
+
+
+def test_misuse():
+    with pytest.raises(DataError, match="batch_size 0"):
+        calibrated(batch_size=0)
+    with pytest.raises(DataError, match="give a tuple of arrays"):
+        calibrated(data=DATA[0])
+    with pytest.raises(DataError, match="diverges at step"):
+        calibrated(data=(DATA[0] * 1e9, DATA[1]))
+    with pytest.raises(PrecisionError, match="none of the formats.*use fewer bits in the formats"):
+        calibrated(precision=zkjax.Precision(table_bits=4))

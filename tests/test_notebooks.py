@@ -1,0 +1,93 @@
+"""The notebooks run from top to bottom, and say nothing that they should not."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+QUICK = [path for path in NOTEBOOKS if not path.name.startswith("04")]
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Compiled code, shared: the second and the third notebook prove nets of one shape."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+    }
+
+
+def executed(path: Path, monkeypatch, environment: dict):
+    """The notebook after a run in a kernel of its own; an exception in a cell fails the test."""
+    notebook = nbformat.read(path, as_version=4)
+    for name, value in {"PYTHONPATH": str(FOLDER.parent), **environment}.items():
+        monkeypatch.setenv(name, value)
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}).execute()
+    return notebook
+
+
+def text_of(notebook) -> str:
+    """All that the cells printed or returned."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "\n".join(output.get("text", "") + str(output.get("data", {}).get("text/plain", "")) for output in outputs)
+
+
+def pictures(notebook) -> int:
+    return sum("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
+
+
+def test_there_are_notebooks():
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04"]
+
+
+@pytest.mark.filterwarnings("ignore")  # of the kernel's own machinery
+@pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)
+def test_it_runs(path, monkeypatch, compiled):
+    notebook = executed(path, monkeypatch, compiled)
+    committed = nbformat.read(path, as_version=4)
+    assert pictures(notebook) == pictures(committed) > 1  # what is committed shows what a reader would see
+    text = text_of(notebook)
+    if path.name.startswith("01"):
+        assert "VALID: 1 proof" in text and "refused by the check 'pinned seed'" in text
+    if path.name.startswith("03"):  # every lie names the check that caught it, the honest runs pass
+        told = dict(line.rsplit(": ", 1) if ": " in line else (line, "") for line in text.splitlines() if "refused by: " in line)
+        assert len(told) == 10 and [lie for lie, check in told.items() if check.strip() == "None"] == ["the honest proof is refused by"]
+        assert "None" not in text.split("refused by: None", 1)[1].split("no lie at all")[0]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_measurements_run(monkeypatch, tmp_path):
+    """The fourth notebook measures: some minutes."""
+    notebook = executed(NOTEBOOKS[3], monkeypatch, {"ZKJAX_RUNS": str(tmp_path)})
+    assert json.loads((tmp_path / "bench/tiny.json").read_text())["zero_knowledge"]
+    assert (tmp_path / "scaling/scaling.png").stat().st_size and pictures(notebook) >= 2
+    shown = "\n".join(output.get("data", {}).get("text/markdown", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    assert "proven security" in shown and "#### Scaling" in shown and "python experiments/aggregation.py" in shown
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_is_committed(path):
+    """Small; run from top to bottom or not at all; no errors, no warnings, no paths of the machine that ran it."""
+    assert path.stat().st_size < 200_000
+    cells = nbformat.read(path, as_version=4).cells
+    counts = [cell.execution_count for cell in cells if cell.cell_type == "code"]
+    assert counts in ([None] * len(counts), list(range(1, len(counts) + 1)))
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert all(output.output_type != "error" and output.get("name") != "stderr" for output in outputs)
+    assert not re.search(r"/(root|home|tmp|Users)/", json.dumps(outputs))
+    assert os.linesep.join(cell.source for cell in cells if cell.cell_type == "markdown").startswith("# ")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_links_lead_somewhere(path):
+    cells = nbformat.read(path, as_version=4).cells
+    targets = [t for cell in cells if cell.cell_type == "markdown" for t in re.findall(r"\]\(([^)#]+)\)", cell.source)]
+    assert [t for t in targets if not t.startswith("https://") and not (FOLDER / t).exists()] == []

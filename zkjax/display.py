@@ -1,0 +1,76 @@
+"""How objects look to people: a *sheet* of paragraphs and tables, as aligned text in a terminal, as HTML in a notebook.
+
+Names in circuits and statements come from files that others made, so every text is escaped here, and nobody else writes
+HTML. A class gives its sheet; what is secret never enters one. Standard library only: the verifier's objects use it.
+"""
+
+import html
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts. heading: names of the columns, or (): the first column then names the rows. left: columns aligned to the left.
+
+    title: in a notebook the table is folded away under it; a terminal shows the table alone.
+    """
+
+    rows: tuple[tuple[str, ...], ...]
+    heading: tuple[str, ...] = ()
+    left: tuple[int, ...] = ()
+    title: str = ""
+
+    def text(self) -> str:
+        """Aligned columns."""
+        rows = [self.heading, *self.rows] if self.heading else list(self.rows)
+        widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))] if rows else []
+        cells = (((v, w, "<" if c in self.left else ">") for c, (v, w) in enumerate(zip(row, widths, strict=True))) for row in rows)
+        return "\n".join("  ".join(f"{v:{side}{w}}" for v, w, side in row).rstrip() for row in cells)
+
+    def html(self) -> str:
+        """A plain table, escaped."""
+        lines = [_row("th", self.heading, self.left)] if self.heading else []
+        lines += [_row("td", row, self.left) for row in self.rows]
+        table = f"<table>{''.join(lines)}</table>"
+        return f"<details><summary>{html.escape(self.title)}</summary>{table}</details>" if self.title else table
+
+
+def _row(tag: str, cells: tuple[str, ...], left: tuple[int, ...]) -> str:
+    sides = ("left" if c in left else "right" for c in range(len(cells)))
+    return "<tr>" + "".join(f'<{tag} style="text-align: {s}">{html.escape(v)}</{tag}>' for s, v in zip(sides, cells, strict=True)) + "</tr>"
+
+
+def _paragraph(text: str) -> str:
+    return f"<p>{'<br>'.join(map(html.escape, text.splitlines()))}</p>"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A title, and paragraphs (texts, line by line) and tables below it."""
+
+    title: str
+    parts: tuple[str | Table, ...] = ()
+
+    def text(self) -> str:
+        """For a terminal: parts are set off by blank lines."""
+        parts = [part.text() if isinstance(part, Table) else part for part in self.parts]
+        return "\n\n".join([self.title, *(part for part in parts if part)])
+
+    def html(self) -> str:
+        """For a notebook. The classes tell MathJax to leave dollar signs in names alone."""
+        parts = [part.html() if isinstance(part, Table) else _paragraph(part) for part in self.parts if part]
+        return f'<div class="mathjax_ignore tex2jax_ignore"><p><b>{html.escape(self.title)}</b></p>{"".join(parts)}</div>'
+
+
+class Shown:
+    """A class with a ``sheet`` method gets ``str`` and, in notebooks, HTML from it."""
+
+    def sheet(self) -> Sheet:
+        """What people are shown."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.sheet().text()
+
+    def _repr_html_(self) -> str:
+        return self.sheet().html()
