@@ -197,6 +197,8 @@ def _read_arrays(path: Path) -> dict:
     """OSError if it is not there, FormatError if it cannot be decoded: a damaged archive raises errors of many libraries."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in arrays.zip.infolist()):
+                raise ValueError("compressed arrays, which could take any amount of memory")
             return {name: arrays[name] for name in arrays.files}
     except OSError:
         raise
