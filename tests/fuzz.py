@@ -6,6 +6,7 @@ from both alone. A run goes on where it stopped; findings and the corpus are wri
 
     --inputs N    inputs in all (of this seed)          --state DIR   where the run lives (build/fuzz)
     --seed S      which inputs                          --jobs J      processes (1)
+    --deep D      share of inputs that go deep: altered messages, statements that agree with themselves, saved runs
     --replay I    one input alone, with its traceback   --corpus      write tests/fuzz_corpus.json from this state
 
 Limits for each input (units: what it *claims* to be about, ``claimed``; a short proof may speak of many samples):
@@ -173,7 +174,7 @@ def _places(tree) -> list:
 
 
 STYLES = ("reversed", "spaces", "characters", "line", "space", "mark", "escape", "float", "null", "again", "utf-16")
-LABELLED = 0.04  # share of proofs whose messages are altered: they are the dear ones
+DEEP = 0.04  # share of the proofs whose messages are altered: they pass all early checks and are the dear ones
 
 
 def message_change(rng: random.Random, source: ProofSource, sources: Sources) -> list:
@@ -200,14 +201,14 @@ def message_change(rng: random.Random, source: ProofSource, sources: Sources) ->
     return [name, *where, rng.choice((-1, 1, -8, 8, -16, 16, -32, 32))]
 
 
-def proof_case(rng: random.Random, sources: Sources) -> Case:
+def proof_case(rng: random.Random, sources: Sources, deep: float) -> Case:
     name = rng.choice([*sorted(sources.proofs), *["least"] * 4])  # the shortest most often
     source = sources.proofs[name]
     front = (len(source.raw) - len(source.proof.body)) / len(source.raw)
     kind, operations, frozen = rng.random(), [], rng.random() < 0.5
     if kind < 0.46:  # bytes of header and statement
         operations = [raw(rng, 0, front if rng.random() < 0.9 else 20 / len(source.raw)) for _ in range(rng.choice((1, 1, 1, 2, 4)))]
-    elif kind < 0.475:  # bytes anywhere
+    elif kind < 0.46 + 0.4 * deep:  # bytes anywhere
         operations = [raw(rng) for _ in range(rng.choice((1, 1, 2, 3)))]
     elif kind < 0.49:
         fields = {
@@ -217,9 +218,9 @@ def proof_case(rng: random.Random, sources: Sources) -> Case:
         operations = [["header", {k: v for k, v in fields.items() if v is not None}]]
     elif kind < 0.52:
         operations = [["spell", rng.choice(STYLES)]]
-    elif kind < 1 - LABELLED / 2:  # the statement's tree
+    elif kind < 1 - deep / 2:  # the statement's tree
         operations = [tree_change(rng, source.tree) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
-        if rng.random() < 0.03:
+        if rng.random() < 0.75 * deep:
             operations += [["agree"]]
     else:
         operations = [message_change(rng, source, sources) for _ in range(rng.choice((1, 1, 1, 2)))]
@@ -228,7 +229,7 @@ def proof_case(rng: random.Random, sources: Sources) -> Case:
     return Case("proof", name, tuple(operations), frozen)
 
 
-def circuit_case(rng: random.Random, sources: Sources) -> Case:
+def circuit_case(rng: random.Random, sources: Sources, deep: float) -> Case:
     """A circuit; with "verify" as its last operation, a proof that names its digest is verified against it."""
     name = rng.choice(sorted(sources.circuits))
     if rng.random() < 0.4:
@@ -237,7 +238,7 @@ def circuit_case(rng: random.Random, sources: Sources) -> Case:
         operations = [tree_change(rng, sources.circuits[name]) for _ in range(rng.choice((1, 1, 1, 2)))]
         if rng.random() < 0.05:
             operations.append(["spell", rng.choice(STYLES)])
-    if rng.random() < 0.15:
+    if rng.random() < 4 * deep:
         operations.append(["verify", name if name in sources.proofs else rng.choice(sorted(sources.proofs))])
     return Case("circuit", name, tuple(operations), rng.random() < 0.5)
 
@@ -246,7 +247,7 @@ TYPES = ("<i4", "<f8", ">i8", "<u8", "<i1", "?", "<c16", "<M8[s]", "<U3", "S3")
 NEW_TYPES = ("O", "i8,i4", "V8", "<f2", "<m8[s]")
 
 
-def run_case(rng: random.Random, sources: Sources) -> Case:
+def run_case(rng: random.Random, sources: Sources, deep: float) -> Case:
     operations = []
     for _ in range(rng.choice((1, 1, 1, 2))):
         kind = rng.choice(("run",) * 6 + ("openings",) * 3 + ("circuit", "data", "weights", "data", "weights"))
@@ -282,13 +283,13 @@ def _run_tree(sources: Sources, name: str):
     return _KNOWN[key]
 
 
-def case_of(seed: int, number: int, fuzzer: "Fuzzer") -> Case:
+def case_of(seed: int, number: int, fuzzer: "Fuzzer", deep: float) -> Case:
     """Input ``number`` of a seed: the first draw that alters anything."""
     rng = random.Random(f"{seed} {number}")
     while True:
         kind = rng.random()
-        make = proof_case if kind < 0.7 else circuit_case if kind < 0.95 else run_case
-        case = make(rng, fuzzer.sources)
+        make = proof_case if kind < 0.7 else circuit_case if kind < 1 - deep else run_case
+        case = make(rng, fuzzer.sources, deep)
         if fuzzer.content(case) != fuzzer.honest_content(case):
             return case
 
@@ -570,11 +571,11 @@ def _stop(*_):
     raise TooSlow(f"still at it after {HANG} seconds")
 
 
-def block(state: Path, seed: int, first: int, end: int) -> Results:
+def block(state: Path, seed: int, deep: float, first: int, end: int) -> Results:
     """Inputs first .. end - 1 of a seed."""
     fuzzer, results, started = start(state), Results(), time.time()
     for number in range(first, end):
-        case = case_of(seed, number, fuzzer)
+        case = case_of(seed, number, fuzzer, deep)
         traced = number % TRACED == 0
         results.note(number, case, fuzzer.attempt(case, traced=traced), fuzzer.slowest, traced)
     results.seconds = time.time() - started
@@ -587,7 +588,7 @@ def run(arguments) -> int:
 
     state = Path(arguments.state)
     state.mkdir(parents=True, exist_ok=True)
-    file = state / f"seed-{arguments.seed}.json"
+    file = state / f"seed-{arguments.seed}-deep-{arguments.deep:g}.json"
     results = Results(**json.loads(file.read_text())) if file.exists() else Results()
     blocks = [(n, min(n + BLOCK, arguments.inputs)) for n in range(results.done, arguments.inputs, BLOCK)]
     with tqdm(total=arguments.inputs, initial=results.done, unit="input", smoothing=0.02) as bar:
@@ -604,23 +605,23 @@ def run(arguments) -> int:
 
         if arguments.jobs == 1:
             for first, end in blocks:
-                take(block(state, arguments.seed, first, end))
+                take(block(state, arguments.seed, arguments.deep, first, end))
         else:
             start(state)  # the sources are made once
             with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
                 width = arguments.jobs * 4
                 for at in range(0, len(blocks), width):  # in order, so that what is done is a beginning
                     part = blocks[at : at + width]
-                    for found in pool.map(block, *zip(*((state, arguments.seed, *each) for each in part), strict=True)):
+                    for found in pool.map(block, *zip(*((state, arguments.seed, arguments.deep, *each) for each in part), strict=True)):
                         take(found)
-    print(report(results, arguments.seed))
+    print(report(results, f"seed {arguments.seed}, deep {arguments.deep:g}"))
     return 1 if results.findings else 0
 
 
-def report(results: Results, seed: int) -> str:
+def report(results: Results, name: str) -> str:
     """A kept run, as a row of ``fuzz.md``'s table and the counts behind it."""
     lines = [
-        f"seed {seed}: {results.done:,} inputs in {results.seconds:,.0f} s, {len(results.places)} places of refusal, "
+        f"{name}: {results.done:,} inputs in {results.seconds:,.0f} s, {len(results.places)} places of refusal, "
         f"{len(results.findings)} findings",
         f"time: at most {results.time_ratio[0]:.1f} honest verifications ({results.honest * 1e3:.0f} ms), "
         f"{results.allowed_time[0]:.0%} of what is allowed (inputs {results.time_ratio[1]}, {results.allowed_time[1]})",
@@ -652,7 +653,7 @@ def write_corpus(arguments) -> None:
 def replay(arguments) -> None:
     """One input alone, and everything about it."""
     fuzzer = start(Path(arguments.state))
-    case = case_of(arguments.seed, arguments.replay, fuzzer)
+    case = case_of(arguments.seed, arguments.replay, fuzzer, arguments.deep)
     print(json.dumps(case.to_json()))
     for traced in (False, True):
         print(fuzzer.attempt(case, traced=traced))
@@ -662,6 +663,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--deep", type=float, default=DEEP)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--state", default=str(HERE.parent / "build" / "fuzz"))
     parser.add_argument("--replay", type=int)
