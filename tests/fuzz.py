@@ -11,7 +11,7 @@ from both alone. A run goes on where it stopped; findings and the corpus are wri
 
 Limits for each input (units: what it *claims* to be about, ``claimed``; a short proof may speak of many samples):
 
-    time    SLOWER times an honest verification + SLACK + PER_UNIT for each unit, in CPU seconds of the thread
+    time    SLOWER times an honest verification + SLACK + PER_BYTE of the file + PER_UNIT for each unit, CPU seconds of the thread
     memory  TIMES the file's size + ROOM + BYTES_PER_UNIT for each unit: the process' resident peak, and for one input in
             TRACED what Python allocates
 """
@@ -63,7 +63,7 @@ from zkjax.verifier import MAX_SAMPLES  # noqa: E402
 HERE = Path(__file__).parent
 CORPUS = HERE / "fuzz_corpus.json"
 BLOCK = 500  # inputs between two notes of progress
-SLOWER, SLACK, PER_UNIT = 3.0, 0.1, 20e-6
+SLOWER, SLACK, PER_BYTE, PER_UNIT = 3.0, 0.1, 0.5e-6, 20e-6
 TIMES, ROOM, BYTES_PER_UNIT = 64, 2**21, 2**11
 TRACED = 100
 SHORT = 2**12  # bytes; below, a file's memory is no multiple of its size
@@ -471,7 +471,7 @@ class Fuzzer:
         units = claimed(circuit, statement)
         if case.target == "circuit":
             size += 0 if self.parsed is None else len(self.parsed.body)
-        allowed = SLACK + SLOWER * getattr(self, "slowest", 0) + PER_UNIT * units
+        allowed = SLACK + SLOWER * getattr(self, "slowest", 0) + PER_BYTE * size + PER_UNIT * units
         room = ROOM + TIMES * size + BYTES_PER_UNIT * units
         if trouble is None and not honest and seconds > allowed and not traced:
             trouble = f"it took {seconds:.3f} s, {allowed:.3f} s are allowed"
