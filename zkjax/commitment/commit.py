@@ -6,7 +6,7 @@ same rows and seed give the same tree again, and codewords are never kept.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -150,11 +150,11 @@ class Committed:
 
     commitment: Commitment
     geometry: Geometry
-    rows: np.ndarray
-    padding: np.ndarray
-    mask: tuple | None
-    seed: bytes
-    tree: Tree | None = None
+    rows: np.ndarray = field(repr=False)
+    padding: np.ndarray = field(repr=False)
+    mask: tuple | None = field(repr=False)
+    seed: bytes = field(repr=False)
+    tree: Tree | None = field(default=None, repr=False)
 
     def polynomials(self, start: int) -> np.ndarray:
         """Coefficients of entries start and start + 1 of a column: (2, width)."""
