@@ -199,7 +199,10 @@ def _read_arrays(path: Path) -> dict:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in arrays.zip.infolist()):
                 raise ValueError("compressed arrays, which could take any amount of memory")
-            return {name: arrays[name] for name in arrays.files}
+            found = {name: arrays[name] for name in arrays.files}
+            if any(array.dtype.kind != "i" for array in found.values()):
+                raise ValueError("arrays of signed integers are expected")
+            return found
     except OSError:
         raise
     except Exception as error:
