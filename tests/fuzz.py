@@ -32,6 +32,7 @@ import tempfile
 import time
 import traceback
 import tracemalloc
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -556,6 +557,7 @@ def start(state: Path) -> Fuzzer:
     global _FUZZER
     if _FUZZER is None:
         faulthandler.enable()
+        warnings.simplefilter("error")  # a warning is a finding
         signal.signal(signal.SIGVTALRM, _stop)
         scratch = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         directory = Path(tempfile.mkdtemp(prefix="zkjax-fuzz-", dir=scratch))
