@@ -51,6 +51,7 @@ from fuzz_inputs import (
     build_run,
     build_text,
     cached_sources,
+    honest_circuits,
     places,
     special,
     transcript,
@@ -576,10 +577,11 @@ def _stop(*_):
 def block(state: Path, seed: int, deep: float, first: int, end: int) -> Results:
     """Inputs first .. end - 1 of a seed."""
     fuzzer, results, started = start(state), Results(), time.time()
-    for number in range(first, end):
-        case = case_of(seed, number, fuzzer, deep)
-        traced = number % TRACED == 0
-        results.note(number, case, fuzzer.attempt(case, traced=traced), fuzzer.slowest, traced)
+    with honest_circuits(fuzzer.sources):
+        for number in range(first, end):
+            case = case_of(seed, number, fuzzer, deep)
+            traced = number % TRACED == 0
+            results.note(number, case, fuzzer.attempt(case, traced=traced), fuzzer.slowest, traced)
     results.seconds = time.time() - started
     return results
 
