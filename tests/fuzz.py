@@ -69,6 +69,7 @@ SLOWER, SLACK, PER_BYTE, PER_UNIT = 3.0, 0.1, 0.5e-6, 20e-6
 TIMES, ROOM, BYTES_PER_UNIT = 64, 2**21, 2**11
 TRACED = 100
 SHORT = 2**12  # bytes; below, a file's memory is no multiple of its size
+EARLY = ("circuit", "geometry", "dataset", "samples", "shard_size", "shards", "first_step", "steps", "shifts", "initial_bound")
 HANG = 30  # seconds
 SPACE = 4 * 2**30  # of addresses, beyond what the process has when it starts
 
@@ -286,13 +287,15 @@ def _run_tree(sources: Sources, name: str):
 
 
 def case_of(seed: int, number: int, fuzzer: "Fuzzer", deep: float) -> Case:
-    """Input ``number`` of a seed: the first draw that alters anything."""
+    """Input ``number`` of a seed: the first draw that alters anything; proofs that go deep are kept to their share."""
     rng = random.Random(f"{seed} {number}")
     while True:
         kind = rng.random()
         make = proof_case if kind < 0.7 else circuit_case if kind < 1 - deep else run_case
         case = make(rng, fuzzer.sources, deep)
-        if fuzzer.content(case) != fuzzer.honest_content(case):
+        if fuzzer.content(case) == fuzzer.honest_content(case):
+            continue
+        if make is not proof_case or rng.random() < 10 * deep or not fuzzer.goes_deep(case):
             return case
 
 
@@ -385,6 +388,15 @@ class Fuzzer:
             else:
                 self._built = case, None
         return self._built[1]
+
+    def goes_deep(self, case: Case) -> bool:
+        """Whether a proof's statement is as it was in all that is checked before the body is read."""
+        honest = self.sources.proofs[case.source].proof.statement
+        try:
+            statement = zkjax.Proof.parse(self.content(case)).statement
+        except Exception:  # whatever it is, it is judged when the case is run
+            return False
+        return all(getattr(statement, name) == getattr(honest, name) for name in EARLY)
 
     def honest_content(self, case: Case) -> bytes:
         """The file before it was altered."""
