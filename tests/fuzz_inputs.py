@@ -149,27 +149,38 @@ def tree_operation(tree, name: str, path, argument):
 class Frozen:
     """The challenges of an honest verification, for altered proofs: hashing then hides nothing, only equations refuse.
 
-    Each label has a sequence of its own; beyond its end, challenges follow from label and place.
+    Each label of each proof of a chain has a sequence of its own; beyond its end, challenges follow from label and place.
     """
 
     def __init__(self):
-        self.record: dict = {}
+        self.records: list[dict] = []
+        self.started = 0
         outer = self
 
         class Recording(Transcript):
+            def __init__(self, *arguments):
+                super().__init__(*arguments)
+                outer.records.append({})
+
             def _draw(self, label, size):
                 raw = super()._draw(label, size)
-                outer.record.setdefault(label, []).append(raw)
+                outer.records[-1].setdefault(label, []).append(raw)
                 return raw
 
         class Replaying(Transcript):
             def __init__(self, *arguments):
                 super().__init__(*arguments)
                 self.drawn = {}
+                self.record = outer.records[min(outer.started, len(outer.records) - 1)]
+                outer.started += 1
+
+            @staticmethod
+            def restart():
+                outer.started = 0
 
             def _draw(self, label, size):
                 n = self.drawn[label] = self.drawn.get(label, -1) + 1
-                known = outer.record.get(label, ())
+                known = self.record.get(label, ())
                 return known[n] if n < len(known) and len(known[n]) == size else shake_256(f"{label} {n}".encode()).digest(size)
 
         self.recording, self.replaying = Recording, Replaying
@@ -178,6 +189,7 @@ class Frozen:
 @contextmanager
 def transcript(kind):
     """The verifier draws its challenges from this class."""
+    getattr(kind, "restart", lambda: None)()
     original, zkjax.verifier.Transcript = zkjax.verifier.Transcript, kind
     try:
         yield
@@ -188,11 +200,16 @@ def transcript(kind):
 # ---- sources ----------------------------------------------------------------------------------------------------
 @dataclass
 class ProofSource:
-    """An honest proof, its circuit, its messages as (label, number, offset, size), and its challenges."""
+    """An honest proof, its circuit, its messages as (label, number, offset, size), and its challenges.
+
+    before: proofs of the same chain that are verified with it. pins: what the auditor requires.
+    """
 
     circuit: zkjax.Circuit
     proof: zkjax.Proof
-    minimum_bits: float
+    before: tuple = ()
+    pins: dict = field(default_factory=dict)
+    minimum_bits: float = -1000.0
     messages: list = field(default_factory=list)
     frozen: Frozen = field(default_factory=Frozen)
 
@@ -201,6 +218,11 @@ class ProofSource:
         source = self
 
         class Logging(Reader):
+            def __init__(self, *arguments):
+                super().__init__(*arguments)
+                seen.clear()
+                source.messages.clear()
+
             def _take(self, label, size):
                 seen[label] = seen.get(label, -1) + 1
                 source.messages.append((label, seen[label], self._at, size))
@@ -209,15 +231,16 @@ class ProofSource:
         original, zkjax.verifier.Reader = zkjax.verifier.Reader, Logging
         try:
             with transcript(self.frozen.recording):
-                self.verify(self.circuit, self.proof)
+                self.minimum_bits = self.verify(self.circuit, self.proof) - 1
         finally:
             zkjax.verifier.Reader = original
         self.tree = self.proof.statement.to_json()
         self.raw = bytes(self.proof)
 
-    def verify(self, circuit, proof) -> None:
-        """As a user would, with as little security as the toy geometry has."""
-        zkjax.verify(circuit, proof, assume_bound=True, minimum_bits=self.minimum_bits)
+    def verify(self, circuit, proof) -> float:
+        """As an auditor would, with as little security as the toy geometry has; the bits of the last proof."""
+        pins = {"dataset": None, "initial": None, "seed": None, "steps": None, "assume_bound": False} | self.pins
+        return zkjax.verifier.verify_chain(circuit, [*self.before, proof], minimum_bits=self.minimum_bits, **pins)[1][-1].bits
 
     def message(self, label: str, number: int) -> tuple[int, int]:
         """Offset and size of a message; one that does not exist stands for another one."""
@@ -287,8 +310,12 @@ def load_sources(directory: Path) -> Sources:
     """Read what ``make_sources`` wrote."""
     circuits = {path.name.removesuffix(".circuit.json"): zkjax.Circuit.load(path) for path in sorted(directory.glob("*.circuit.json"))}
     proofs = {path.stem: zkjax.Proof.load(path) for path in sorted(directory.glob("*.proof"))}
+    pinned = proofs[GRAPHS_PROVEN[0]].statement
+    last = pinned.first_step + pinned.steps
+    pins = {"dataset": pinned.dataset, "initial": pinned.initial_weights, "seed": pinned.seed, "steps": (pinned.first_step, last)}
+    ways = {"later": {"before": (proofs["tiny"],)}, GRAPHS_PROVEN[0]: {"pins": pins}}
     return Sources(
-        {name: ProofSource(circuits[name], proof, -1000.0) for name, proof in proofs.items()},
+        {name: ProofSource(circuits[name], proof, **ways.get(name, {})) for name, proof in proofs.items()},
         {name: circuit.to_json() for name, circuit in circuits.items()},
         {path.name: path.read_bytes() for path in sorted((directory / "run").iterdir()) if path.is_file()},
     )
