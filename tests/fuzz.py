@@ -658,19 +658,21 @@ def report(results: Results, name: str) -> str:
 
 
 def write_corpus(arguments) -> None:
-    """One case for each class and place of refusal, the shortest that was met."""
+    """One case for each class and place of refusal, the shortest that was met, here or in the corpus as it is."""
     state = Path(arguments.state)
     fuzzer, cases = start(state), {}
+    met = [case for *_, case in json.loads(CORPUS.read_text())] if CORPUS.exists() else []
     for file in sorted(state.glob("seed-*.json")):
-        for *_, kept in Results(**json.loads(file.read_text())).places.values():
-            case = Case.from_json(kept)
-            outcome = fuzzer.attempt(case)
-            if outcome.error is None or outcome.place is None or outcome.trouble:
-                continue
-            key = case.target, outcome.error, *outcome.place
-            content = [outcome.error, outcome.place[0], case.to_json()]
-            if key not in cases or len(json.dumps(content)) < len(json.dumps(cases[key])):
-                cases[key] = content
+        met += [case for *_, case in Results(**json.loads(file.read_text())).places.values()]
+    for kept in met:
+        case = Case.from_json(kept)
+        outcome = fuzzer.attempt(case)
+        if outcome.error is None or outcome.place is None or outcome.trouble:
+            continue
+        key = case.target, outcome.error, *outcome.place
+        content = [outcome.error, outcome.place[0], case.to_json()]
+        if key not in cases or len(json.dumps(content)) < len(json.dumps(cases[key])):
+            cases[key] = content
     lines = [json.dumps(case) for case in sorted(cases.values(), key=lambda c: (c[2][0], c[1], c[0], json.dumps(c)))]
     CORPUS.write_text("[\n" + ",\n".join(lines) + "\n]\n")
     print(f"{len(lines)} cases in {CORPUS.stat().st_size:,} bytes")

@@ -231,7 +231,7 @@ class ProofSource:
         original, zkjax.verifier.Reader = zkjax.verifier.Reader, Logging
         try:
             with transcript(self.frozen.recording):
-                self.minimum_bits = self.verify(self.circuit, self.proof) - 1
+                self.minimum_bits = self.verify(self.circuit, self.proof) - 0.01
         finally:
             zkjax.verifier.Reader = original
         self.tree = self.proof.statement.to_json()

@@ -272,14 +272,18 @@ def test_a_proof_holds_no_secret(proven):
 
 
 # ---- fresh randomness -------------------------------------------------------------------------------------------------
-@pytest.fixture
-def saved(tmp_path):
+def save_run(directory) -> tuple:
     """(directory, circuit) of a saved run on two shards in the smallest geometry; every opening is left."""
     circuit = tiny_circuit()
     run = zkjax.train(circuit, tiny_params(0), tiny_data(0), steps=2, seed=1, shard_size=2, openings=4)
     run.chain.geometry = TOY
-    run.save(tmp_path / "run")
-    return tmp_path / "run", circuit
+    run.save(directory)
+    return directory, circuit
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return save_run(tmp_path / "run")
 
 
 def spent(directory) -> set:
@@ -294,6 +298,7 @@ def share_nothing(*trials) -> None:
 
 FORKED = """
 import json, os, sys
+import jax
 import zero_knowledge as zk, zkjax
 directory, out = sys.argv[1:]
 run = zkjax.Run.load(directory)  # before the fork: both processes hold the same keys
@@ -304,22 +309,54 @@ with open(f"{out}.{'parent' if child else 'child'}", "w") as file:
 if not child:
     os._exit(0)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+cache = os.environ["JAX_COMPILATION_CACHE_DIR"]
+def train(*witness):
+    return zkjax.train(run.circuit, *witness, steps=2, seed=1, shard_size=2, openings=4)
+train(zk.tiny_params(0), zk.tiny_data(0))
+compiled = [set(os.listdir(cache))]
+def look():
+    compiled.append(set(os.listdir(cache)))
+    jax.clear_caches()
+look()
+other = train(zk.tiny_params(1, dead=True), zk.tiny_data(1))
+other.chain.geometry = zk.TOY
+zk.prove_with(other)
+look()
+for data in (run.data.arrays[0], other.data.arrays[0]):  # the control: data as a constant of a compiled function
+    with jax.enable_x64(True):
+        jax.jit(lambda x: (x + data).sum() * 3)(data)
+    look()
+with open(f"{out}.compiled", "w") as file:
+    json.dump([sorted(b - a) for a, b in zip(compiled, compiled[1:])], file)
 """
 
 
-def test_proofs_after_a_fork_share_nothing(saved, tmp_path):
-    directory, _ = saved
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKED, directory, tmp_path / "values"],
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+@pytest.fixture(scope="module")
+def forked(tmp_path_factory):
+    """(directory, values of both processes, what was compiled anew in each part) of two proofs after a fork."""
+    base = tmp_path_factory.mktemp("forked")
+    save_run(base / "run")
+    settings = {"DIR": str(base / "cache"), "MIN_COMPILE_TIME_SECS": "0", "MIN_ENTRY_SIZE_BYTES": "-1"}
+    names = {"DIR": "JAX_COMPILATION_CACHE_DIR"}
+    variables = {names.get(name, f"JAX_PERSISTENT_CACHE_{name}"): value for name, value in settings.items()}
+    command = [sys.executable, "-W", "ignore", "-c", FORKED, base / "run", base / "values"]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=600, env=os.environ | variables)
     assert done.returncode == 0, done.stderr
-    values = [v for name in ("parent", "child") for v in json.loads((tmp_path / f"values.{name}").read_text())]
+    values = [v for name in ("parent", "child") for v in json.loads((base / f"values.{name}").read_text())]
+    return base / "run", values, json.loads((base / "values.compiled").read_text())
+
+
+def test_proofs_after_a_fork_share_nothing(forked):
+    directory, values, _ = forked
     assert len(values) == len(set(values)) > 2000
     assert spent(directory) == {2}
+
+
+def test_compiled_functions_hold_no_secret(forked):
+    """JAX may keep what it compiles on disk, by a name that hashes all constants in it: another witness compiles nothing new."""
+    _, _, (first, other, *controls) = forked
+    assert not other and not first
+    assert all(any("lambda" in name for name in names) for names in controls), "a constant would not be noticed"
 
 
 def test_copied_directories_share_counters_and_no_pads(saved, tmp_path):
