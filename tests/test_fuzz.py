@@ -42,7 +42,7 @@ def replayed(fuzzer):
 
 
 def test_the_corpus_is_small():
-    assert len(CORPUS) > 80 and fuzz.CORPUS.stat().st_size < 2**18
+    assert len(CORPUS) > 100 and fuzz.CORPUS.stat().st_size < 2**18
 
 
 def test_every_case_is_refused_as_it_was(replayed):
@@ -78,7 +78,7 @@ def test_the_corpus_reaches_nearly_every_refusal(replayed):
         function, line = outcome.place
         reached |= {text for (module, at), text in known.items() if at == line and function.startswith(f"{module}.")}
     missing = sorted(set(known.values()) - reached)
-    assert len(reached) >= 0.8 * len(set(known.values())), missing
+    assert len(reached) >= 0.9 * len(set(known.values())), missing
 
 
 @pytest.mark.parametrize("deep", [0.0, 0.5])
