@@ -25,8 +25,9 @@ REFUSALS = {"FormatError", "VerificationError"}
 @pytest.fixture(scope="module")
 def fuzzer(tmp_path_factory):
     """With freshly proven honest files."""
-    make_sources(tmp_path_factory.mktemp("sources"))
-    sources = load_sources(tmp_path_factory.getbasetemp() / "sources0")
+    directory = tmp_path_factory.mktemp("sources")
+    make_sources(directory)
+    sources = load_sources(directory)
     before = signal.signal(signal.SIGVTALRM, fuzz._stop)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
