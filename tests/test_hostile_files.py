@@ -1,6 +1,8 @@
 """Files made to hurt: refused at once, by an error of this package. Each was found by an audit of the verifier."""
 
+import ast
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,3 +125,37 @@ def test_commitments_of_unknown_kinds(kind):
     fields = Commitment("weights", 0, 1, 1, bytes(32)).to_json() | {"kind": kind}
     with pytest.raises(FormatError, match="kind"):
         Commitment.from_json(fields)
+
+
+@pytest.mark.parametrize("change", ["compressed", "a bomb", "complex", "fractions", "unsigned", "dates"])
+def test_saved_arrays_that_are_not_what_zkjax_writes(change, tmp_path):
+    """Found by fuzzing: they were cast to integers, and passed under the hash of those."""
+    _, run = mlp_run()
+    run.save(tmp_path)
+    (path,) = tmp_path.glob("data-*.npz")
+    with np.load(path) as file:
+        arrays = dict(file)
+    name = min(arrays)
+    if change == "compressed":
+        np.savez_compressed(path, **arrays)
+    elif change == "a bomb":
+        np.savez_compressed(path, **arrays | {"more": np.zeros(2**24, dtype=np.int64)})
+        assert path.stat().st_size < 2**18
+    else:
+        kind = {"complex": np.complex128, "fractions": np.float64, "unsigned": np.uint64, "dates": "<M8[s]"}[change]
+        np.savez(path, **arrays | {name: arrays[name].astype(np.int64).astype(kind)})
+    with pytest.raises(FormatError, match="compressed|signed integers"):
+        zkjax.Run.load(tmp_path)
+
+
+def test_no_cache_of_the_verifier_grows_without_limit():
+    """What a statement names must not be kept for ever: a service verifies many. The kernels are the prover's own."""
+    found = []
+    for path in Path(zkjax.__file__).parent.rglob("*.py"):
+        for item in ast.walk(ast.parse(path.read_text())):
+            for decorator in getattr(item, "decorator_list", ()):
+                name = ast.unparse(decorator)
+                unbounded = name in ("cache", "functools.cache") or "maxsize=None" in name
+                if unbounded and path.parent.name != "kernels":
+                    found.append(f"{path.stem}.{item.name}")
+    assert found == []

@@ -1,8 +1,13 @@
 """Opening counters are shared by everything that was saved from one chain."""
 
+import copy
+import pickle
+import subprocess
+import sys
+
 import pytest
 
-from zkjax.errors import BudgetError, FormatError
+from zkjax.errors import BudgetError, FormatError, RunError
 from zkjax.openings import FILE, Openings
 
 
@@ -69,3 +74,105 @@ def test_private_permissions(tmp_path):
     load(tmp_path / "private")
     assert (tmp_path / "private").stat().st_mode & 0o777 == 0o700
     assert all(file.stat().st_mode & 0o777 == 0o600 for file in (tmp_path / "private").iterdir())
+
+
+# ---- processes ------------------------------------------------------------------------------------------------------
+SPENDING = """
+import sys
+from zkjax.errors import BudgetError
+from zkjax.openings import Openings
+openings, done = Openings(), 0
+openings.bind(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(20):
+    try:
+        openings.spend({"shard": 30, "weights": 100})
+    except BudgetError:
+        break
+    done += 1
+print(done)
+"""
+HOLDING = """
+import sys, time
+from zkjax.openings import Openings
+openings = Openings()
+openings.bind(sys.argv[1])
+openings.spend({"a": 3})
+with openings._shared():
+    print("held", flush=True)
+    time.sleep(600)
+"""
+FORKING = """
+import os, sys
+from zkjax.errors import RunError
+from zkjax.openings import Openings
+openings, saved = Openings(), Openings()
+saved.bind(sys.argv[1])
+child = os.fork()
+if not child:
+    saved.spend({"b": 2})
+    for act in (lambda: openings.spend({"a": 1}), lambda: openings.bind(sys.argv[1])):
+        try:
+            act()
+        except RunError:
+            continue
+        os._exit(1)
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+openings.spend({"a": 1})
+saved.spend({"b": 2})
+"""
+
+
+def python(code, directory, **options):
+    return subprocess.Popen([sys.executable, "-c", code, directory], stdout=subprocess.PIPE, text=True, **options)
+
+
+def test_processes_spend_no_unit_twice(tmp_path):
+    """Three at once: all that the budget allows is spent, and not one more."""
+    children = [python(SPENDING, tmp_path, stdin=subprocess.PIPE) for _ in range(3)]
+    for child in children:
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    done = [int(child.communicate(timeout=120)[0]) for child in children]
+    assert sum(done) == 30 and load(tmp_path).spent == {"shard": 30, "weights": 30}
+
+
+def test_a_killed_process_leaves_its_units_spent_and_no_lock(tmp_path):
+    child = python(HOLDING, tmp_path)
+    assert child.stdout.readline() == "held\n"
+    child.kill()
+    child.communicate(timeout=60)
+    openings = load(tmp_path)
+    assert openings.spent == {"a": 1}
+    openings.spend({"a": 2})
+    with pytest.raises(BudgetError):
+        openings.spend({"a": 2})
+
+
+def test_a_write_that_fails_spends_nothing_on_disk(tmp_path, monkeypatch):
+    """Killed before the new counters are in place: the old ones are whole, and no opening was made."""
+    openings = load(tmp_path)
+    openings.spend({"a": 5})
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+        with pytest.raises(OSError):
+            openings.spend({"a": 5})
+    assert load(tmp_path).spent == {"a": 1}
+    openings.spend({"a": 5})
+    assert load(tmp_path).spent["a"] in (2, 3)  # a unit may be wasted, never repeated
+
+
+def test_a_fork_shares_counters_on_disk_or_has_none(tmp_path):
+    child = python(FORKING, tmp_path)
+    child.communicate(timeout=60)
+    assert child.returncode == 0 and load(tmp_path).spent == {"b": 2}
+
+
+def test_counters_are_not_copied():
+    for act in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(RunError, match="two copies"):
+            act(Openings())

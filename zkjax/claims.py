@@ -9,7 +9,7 @@ operation with no message, in time proportional to the vectors' lengths.
 import heapq
 import math
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -61,9 +61,9 @@ class Claim:
         return any(term.key[0] in kinds for term in self.terms)
 
 
-@cache
+@lru_cache(maxsize=32)  # bounded: statements name lengths, and a verifier may read many statements
 def ones(length: int):
-    """The all-ones vector of K^length; the same object at every call."""
+    """The all-ones vector of K^length; the same object from one call to the next, so that equal weights are merged."""
     return np.ones(length, dtype=np.uint64), np.zeros(length, dtype=np.uint64)
 
 

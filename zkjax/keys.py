@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from .commitment.geometry import Geometry
+from .errors import RunError
 from .openings import Openings
 
 WEIGHTS_BUDGET = 4  # openings of a weights commitment: two as final weights, two as initial ones
@@ -21,6 +22,9 @@ class Key:
     def fresh() -> "Key":
         """A key from the operating system's randomness."""
         return Key(secrets.token_bytes(32), Openings.new_name())
+
+    def __reduce__(self):
+        raise RunError("the key of a commitment cannot be copied or pickled; use run.save and Run.load")
 
 
 @dataclass(eq=False)

@@ -3,8 +3,8 @@
 Each opening uses up some of a commitment's randomness for good; one too many would leak. A unit is spent *before* the
 opening is computed, so a crash wastes a unit but never repeats one. Every directory in which a run of a chain is saved keeps
 the chain's counters and the names of the others, and a unit is spent in all of them: processes share them, whichever they
-loaded. A copied, moved or restored directory defeats any counter, and so does a copy of a run in memory that was never
-saved (``os.fork``, ``pickle``): never prove from two copies.
+loaded. A copied, moved or restored directory defeats any counter: never prove from two copies. Copies in memory are refused,
+by ``pickle`` and ``copy`` at once, after ``os.fork`` unless a directory keeps the counters of both processes.
 """
 
 import fcntl
@@ -14,7 +14,7 @@ import secrets
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import BudgetError, FormatError
+from .errors import BudgetError, FormatError, RunError
 
 FILE = "openings.json"
 
@@ -25,6 +25,17 @@ class Openings:
     def __init__(self):
         self.spent: dict[str, int] = {}
         self.directories: list[Path] = []
+        self._process = os.getpid()
+
+    def __reduce__(self):
+        raise RunError("a run cannot be copied or pickled: two copies would spend the same randomness twice; use run.save and Run.load")
+
+    def _check_process(self):
+        if not self.directories and os.getpid() != self._process:
+            raise RunError(
+                "this run was copied by a fork of the process: two copies would spend the same randomness twice; save the run "
+                "before the fork (run.save), so that both share its counters"
+            )
 
     @staticmethod
     def new_name() -> str:
@@ -33,6 +44,7 @@ class Openings:
 
     def bind(self, directory) -> None:
         """Keep the counters in this directory as well, from now on, and in all that it knows of; the larger counter wins."""
+        self._check_process()
         directory = Path(directory).resolve()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.directories = sorted({*self.directories, directory})
@@ -44,6 +56,7 @@ class Openings:
         """Hold the locks of all directories, with every counter that any of them knows of."""
         while True:
             self.directories = [path for path in self.directories if path.exists()]  # what the user deleted counts no more
+            self._check_process()
             with _all_locked(self.directories):
                 if not self._merge_all():
                     yield

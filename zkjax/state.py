@@ -197,7 +197,12 @@ def _read_arrays(path: Path) -> dict:
     """OSError if it is not there, FormatError if it cannot be decoded: a damaged archive raises errors of many libraries."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in arrays.zip.infolist()):
+                raise ValueError("compressed arrays, which could take any amount of memory")
+            found = {name: arrays[name] for name in arrays.files}
+            if any(array.dtype.kind != "i" for array in found.values()):
+                raise ValueError("arrays of signed integers are expected")
+            return found
     except OSError:
         raise
     except Exception as error:

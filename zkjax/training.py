@@ -32,7 +32,7 @@ SPARE_OPENINGS = 2  # for proofs that are made again after an error
 class Dataset:
     """The data as integers: ``arrays[i]`` int64 of shape (samples, ...), for input i of the circuit."""
 
-    arrays: tuple[np.ndarray, ...]
+    arrays: tuple[np.ndarray, ...] = field(repr=False)
 
     def __repr__(self) -> str:  # never a value
         return f"Dataset({self.samples} samples: {', '.join(str(x.shape[1:]) for x in self.arrays)})"
@@ -116,6 +116,8 @@ class Template:
 class Run(Shown):
     """One chunk of exact training. All integers are NumPy int64; the value of a parameter is integer * 2^-weight_scale.
 
+    Its printed form names what is public only; it is neither copied nor pickled (``openings.py``), but saved and loaded.
+
     first_step, steps:  steps first_step .. first_step+steps-1 of the schedule (seed, shard_size; None: one shard).
     initial, final:     the parameters before the first and after the last step, in the circuit's order.
     loss_integers:      for each step the integer of each ``circuit.losses`` node.
@@ -134,9 +136,9 @@ class Run(Shown):
     steps: int
     seed: int
     shard_size: int | None
-    initial: tuple[np.ndarray, ...]
-    final: tuple[np.ndarray, ...]
-    loss_integers: tuple[tuple[int, ...], ...]
+    initial: tuple[np.ndarray, ...] = field(repr=False)
+    final: tuple[np.ndarray, ...] = field(repr=False)
+    loss_integers: tuple[tuple[int, ...], ...] = field(repr=False)
     coarse_shifts: tuple[int, ...] | None
     initial_bound: tuple[int, ...]
     final_bound: tuple[int, ...]
@@ -246,8 +248,8 @@ class Witness:
     """values: node to int64 (steps, *shape), of inputs, rescales, signs and gates; remainders: of rescales,
     x + 2^(shift-1) - 2^shift * y in [0, 2^shift)."""
 
-    values: dict[int, np.ndarray]
-    remainders: dict[int, np.ndarray]
+    values: dict[int, np.ndarray] = field(repr=False)
+    remainders: dict[int, np.ndarray] = field(repr=False)
 
     def __repr__(self) -> str:  # never a value
         return f"Witness({len(self.values)} tensors)"

@@ -6,7 +6,7 @@ same rows and seed give the same tree again.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -153,7 +153,7 @@ def kept_columns(codewords: list, entries: int, indices: list[int]) -> np.ndarra
     return np.concatenate([np.asarray(pair)[:, indices] for pair in codewords])[:entries]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Committed:
     """The prover's side of a commitment; everything in it follows from rows, seed and sizes.
 
@@ -166,12 +166,12 @@ class Committed:
 
     commitment: Commitment
     geometry: Geometry
-    rows: np.ndarray
-    padding: np.ndarray
-    mask: tuple | None
-    seed: bytes
-    tree: Tree | None = None
-    codewords: list | None = None
+    rows: np.ndarray = field(repr=False)
+    padding: np.ndarray = field(repr=False)
+    mask: tuple | None = field(repr=False)
+    seed: bytes = field(repr=False)
+    tree: Tree | None = field(default=None, repr=False)
+    codewords: list | None = field(default=None, repr=False)
 
     def polynomials(self, start: int) -> np.ndarray:
         """Coefficients of entries start and start + 1 of a column: (2, width)."""
