@@ -66,7 +66,7 @@ def trace(loss, optimizer, params, *, batch, precision: Precision | None = None,
     circuit = _with_tables(circuit, precision, min(chunk, steps or chunk))
     circuit.check()
     shifts = (exact.coarse_shift(leaf.largest, circuit.weight_scale, circuit.table_bits) for leaf in leaves)
-    circuit.bounds(tuple(2 ** (s + circuit.table_bits - 1) for s in shifts), min(chunk, steps or chunk))
+    circuit.bounds(tuple(circuit.coarse_bound(s) for s in shifts), min(chunk, steps or chunk))
     return circuit
 
 

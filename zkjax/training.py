@@ -256,7 +256,7 @@ def train(
             "shard_size": shard_size,
             "initial": initial,
             "coarse_shifts": shifts,
-            "initial_bound": tuple(2 ** (s + circuit.table_bits - 1) for s in shifts),
+            "initial_bound": tuple(circuit.coarse_bound(s) for s in shifts),
             "keys": (Key.fresh(), Key.fresh()),
             "chain": Chain.fresh(openings),
             "template": Template.of(leaves, structure),
