@@ -1,7 +1,7 @@
 """Change every check of the verifier, one at a time, and see a test fail each time: ``python tests/mutation.py``.
 
 Each mutant of ``mutants.py`` runs in a process of its own, in which its module's source is replaced as it is imported. First
-all of ``refusals.py``, which takes seconds; what survives, and all that prover and verifier share, then runs the files of
+all of ``refusals.py``, which takes seconds; what survives, and what leaves out a constraint, then runs the files of
 tests in ``FILES``, up to the first failure. The results go to ``mutation.md``, with the test that noticed each mutant, or the
 reason why no test can. ``--new`` runs only what the list lacks (or calls surviving), ``--only TEXT`` what has TEXT in its name.
 
@@ -29,8 +29,6 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "mutation.md"
 SECONDS = {"refusals": 90, "tests": 400}  # of processor time, then a mutant counts as noticed: it hangs
 MEMORY = 6 * 2**30
-# Both sides run these: an honest proof made before tells that they changed; whether a liar could use it, only lies tell.
-SHARED = ("argument", "claims", "gadgets", "hidden", "lookup", "plan", "sumcheck")
 FILES = {
     "argument": "test_lies.py test_structure_of_proofs.py",
     "circuit": "test_integers.py test_circuit.py",
@@ -142,8 +140,9 @@ def separately(mutant: Mutant | None, stage: str, check: Callable[[], str | None
 
 
 def tested(mutant: Mutant, refusal: str | None) -> bool:
-    """Whether the files of tests run for a mutant."""
-    return mutant.name not in EQUIVALENT and (not refusal or mutant.module.split(".")[0] in SHARED)
+    """Whether the files of tests run for a mutant: of a constraint always, since the frozen proof only tells that it is missing, not
+    whether a liar, who leaves it out as well, could use that."""
+    return mutant.name not in EQUIVALENT and (not refusal or "require_zero" in mutant.check)
 
 
 def result(mutant: Mutant, noticed: list[str | None]) -> str:

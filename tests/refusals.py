@@ -4,7 +4,6 @@ All of it is made from the frozen proof in ``vectors/``: nothing has to be prove
 and ``mutation.py`` runs these cases for every mutant of every check. ``test_refusals.py`` runs them in the suite.
 """
 
-import bisect
 import copy
 import dataclasses
 import json
@@ -695,6 +694,8 @@ def schedules():
         return batch_indices(seed, samples, shard_size, batch, first_step, steps).tolist()
 
     vector = [[5, 7, 8], [0, 3, 1], [2, 5, 4]]  # PROTOCOL.md, section 22
+    ten = [6, 3, 8, 7, 1, 0, 5, 4, 2, 9]
+    yield Case("a permutation", lambda: schedule.permutation(10, 1, 2, 3).tolist(), None, value=ten)
     yield Case("a vector", lambda: indices(seed=5, samples=10, first_step=2, steps=3), None, value=vector)
     # steps of one epoch, of two, and shards that are skipped
     for first in range(6):
@@ -900,6 +901,8 @@ def chains():
     ):
         yield Case(f"{name} = {wrong!r:.9}", verify(**{name: wrong}), VerificationError, f"^{check}")
     yield Case("less security than asked for", verify(minimum_bits=100.0), VerificationError, "^security")
+    greedy = Proof(dataclasses.replace(s, final=dataclasses.replace(s.final, budget=5)), proof.body)
+    yield Case("a commitment that is too large a budget's", verify(circuit, greedy), VerificationError, "^commitment to weights 2")
     yield Case("the chain is looked at before a proof", verify(circuit, [Proof(later, b"")]), VerificationError, "^initial bound")
 
 
@@ -908,7 +911,9 @@ def bodies():
     circuit, proof = frozen()
     log = messages(circuit, proof)
     labels = {m.label: m for m in log}
-    least = bisect.bisect_left(range(len(proof.body)), True, key=lambda n: "needs more than" not in refusal(circuit, proof, proof.body[:n]))
+    s, plan = proof.statement, verifier.make_plan(circuit, proof.statement)
+    rows = sum(c.rows for c in s.commitments()) + verifier.row_count(Layout(plan.advice), s.geometry.row)
+    least = 8 * rows * max(1, s.geometry.queries // 4)
 
     def verify(body):
         return lambda: verifier.verify_one(circuit, Proof(proof.statement, body), BITS)
@@ -943,14 +948,6 @@ def bodies():
 
     yield Case("nothing to read", lambda: len(reader(b"").base("x", 0)), None, value=0)
     yield Case("the largest element", lambda: int(reader((P - 1).to_bytes(8, "little")).base("x", 1)[0]), None, value=P - 1)
-
-
-def refusal(circuit, proof, body) -> str:
-    try:
-        verifier.verify_one(circuit, Proof(proof.statement, body), BITS)
-    except FormatError as error:
-        return str(error)
-    return ""
 
 
 # ---- the argument and the opening -------------------------------------------------------------------------------
@@ -990,6 +987,7 @@ def openings():
     def check(*given, geometry=geometry):
         return lambda: opening.check_opening(geometry, list(given))
 
+    crowded = next(g for bits in range(1, 99) if (g := dataclasses.replace(geometry, level_bits=bits)).max_budget * g.queries > k // 8)
     yield Case("one with masks", lambda: check(named(budget=4), named(masked=True))()[1:], None, value=(1, 4 * q))
     for name, call, match in (
         ("none with masks", check(named()), "exactly one"),
@@ -997,9 +995,9 @@ def openings():
         ("masks for two openings", check(named(budget=2, masked=True)), "exactly one"),
         ("budget 0", check(named(budget=0), named(masked=True)), "outside 1 .. 4"),
         (
-            "a wide geometry",
-            check(named(masked=True), geometry=dataclasses.replace(geometry, level_bits=200)),
-            "choose longer rows|no number",
+            "too many random coefficients",
+            check(named(masked=True), geometry=crowded),
+            "above an eighth",
         ),
     ):
         yield Case(name, call, ConfigurationError, match)
