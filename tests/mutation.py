@@ -27,7 +27,7 @@ from mutants import PACKAGE, Mutant, all_mutants
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "mutation.md"
-SECONDS = {"refusals": 90, "tests": 400}  # of processor time, then a mutant counts as noticed: it hangs
+SECONDS = {"refusals": 40, "tests": 400}  # of processor time, then a mutant counts as noticed: it hangs
 MEMORY = 6 * 2**30
 FILES = {
     "argument": "test_lies.py test_structure_of_proofs.py",
