@@ -175,7 +175,7 @@ def called(node) -> str:
 
 def is_arithmetic(node) -> bool:
     """Whether a bound is computed here, and not an array or an object."""
-    return isinstance(node, (ast.BinOp, ast.IfExp, ast.Subscript, ast.UnaryOp)) or called(node) in {"max", "farthest"}
+    return isinstance(node, (ast.BinOp, ast.IfExp, ast.Subscript, ast.UnaryOp)) or called(node) in {"max", "sum", "farthest"}
 
 
 def proving(node: ast.Call) -> bool:

@@ -6,6 +6,7 @@ and ``mutation.py`` runs these cases for every mutant of every check. ``test_ref
 
 import copy
 import dataclasses
+import itertools
 import json
 import re
 import struct
@@ -413,7 +414,7 @@ def graphs():
         return (dataclasses.replace(x, **changes), *circuit.inputs[1:])
 
     def updated(p, i, rates=(1,), circuit=circuit, others=None):
-        """With another update of parameter p; others: the updates of all others."""
+        """With another update of parameter p; others: those of all other parameters, None for what they are."""
         rest = [q if others is None else dataclasses.replace(q, updates=others) for q in circuit.parameters]
         rest[p] = dataclasses.replace(rest[p], updates=(Update(i, rates),))
         return dataclasses.replace(circuit, parameters=tuple(rest))
@@ -458,10 +459,12 @@ def graphs():
         ("an update that multiplies a parameter", updated(square, len(nodes), circuit=twice), "multiplies a parameter"),
     ):
         yield Case(name, refused.check, UnsupportedOperationError, match)
-    loose = updated(square, len(nodes), circuit=twice, others=())
-    yield Case("bounds of such an update", lambda: loose.bounds((1,) * 3, 1), UnsupportedOperationError, "without rounding")
-    plan = dataclasses.replace(verifier.make_plan(circuit, frozen()[1].statement), circuit=loose)
-    yield Case("the argument about such an update", lambda: argument(Hidden(), plan), UnsupportedOperationError, "left after its phase")
+    plan = verifier.make_plan(circuit, frozen()[1].statement)
+    for name, others in (("no other", ()), ("all others", None)):
+        loose = updated(square, len(nodes), circuit=twice, others=others)
+        alone = dataclasses.replace(plan, circuit=loose)
+        yield Case(f"its bounds, {name}", partial(loose.bounds, (1,) * 3, 1), UnsupportedOperationError, "without rounding")
+        yield Case(f"its argument, {name}", partial(argument, Hidden(), alone), UnsupportedOperationError, "left after its phase")
     for i in circuit.of("rescale"):
         signs = [s for s in circuit.of("sign") if nodes[s].inputs == (i,)]
         yield Case(f"the sign of {i}", partial(circuit.sign_of, i), None, value=signs[0] if signs else None)
@@ -696,6 +699,7 @@ def schedules():
     vector = [[5, 7, 8], [0, 3, 1], [2, 5, 4]]  # PROTOCOL.md, section 22
     ten = [6, 3, 8, 7, 1, 0, 5, 4, 2, 9]
     yield Case("a permutation", lambda: schedule.permutation(10, 1, 2, 3).tolist(), None, value=ten)
+    yield Case("words of several hashes", lambda: len(set(itertools.islice(schedule.words(1, 2, 3), 64))), None, value=64)
     yield Case("a vector", lambda: indices(seed=5, samples=10, first_step=2, steps=3), None, value=vector)
     # steps of one epoch, of two, and shards that are skipped
     for first in range(6):

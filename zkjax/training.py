@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import exact, state
-from .circuit import Circuit
+from .circuit import Circuit, signed_bound
 from .errors import DataError, PrecisionError, RunError
 from .kernels import integers
 from .keys import Chain, Key
@@ -79,7 +79,7 @@ def _rounded(expected, array) -> np.ndarray:
 
 
 def _check_range(expected, array):
-    bound, unit = 2**expected.bits, 2.0**-expected.scale
+    bound, unit = signed_bound(expected.bits + 1), 2.0**-expected.scale
     outside = (array < -bound) | (array >= bound)
     if outside.any():
         place = tuple(int(i) for i in np.argwhere(outside)[0])
@@ -378,7 +378,7 @@ def _check_quotients(circuit: Circuit, extremes: np.ndarray, first_step: int):
     rescales = circuit.of("rescale")
     if not rescales:
         return
-    bounds = np.array([2 ** circuit.nodes[i]["bits"] for i in rescales])
+    bounds = np.array([signed_bound(circuit.nodes[i]["bits"] + 1) for i in rescales])
     outside = (extremes[:, :, 0] < -bounds) | (extremes[:, :, 1] >= bounds)
     if not outside.any():
         return
