@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 from harness import Liar, data_for, make_run, mlp_loss, mlp_params, mlp_run, prove_small, verify_small
+from test_integers import _circuit, rescaled, trained
 from tiny import tiny_run
 
 import zkjax
@@ -458,6 +459,36 @@ def test_commitments_to_something_else(coarse):
         liar._committed = committed
         kind = (key[0], key[1] in gated) if key[0] == "quotient" else (key[0], key[2]) if key[0] == "data" else key[0]
         assert liar.broken() == expected[kind], key
+
+
+def test_a_net_without_activations():
+    """Where no claim goes to the gates, each ends in a constraint of its own; one committed cell breaks it, in every tensor."""
+    _, run = tiny_run((2, 2), batch=2, steps=1, samples=2)
+    assert Liar(run).broken() == set()
+    (rescale,) = run.circuit.of("rescale")
+    expected = {
+        ("quotient", rescale): {"contractions", "weights", "committed values"},
+        ("limb", rescale, 1): {"contractions"},
+        ("data", 0, 0): {"contractions", "committed values"},
+        ("data", 0, 1): {"contractions"},
+        ("initial", 0): {"contractions", "weights"},
+        ("final", 1): {"weights"},
+    }
+    for key, broken in expected.items():
+        liar = Liar(run)
+        honest = liar._committed
+        liar._committed = lambda asked, key=key, honest=honest: honest(asked) if asked != key else field.add(honest(asked), np.uint64(1))
+        assert liar.broken() == broken, key
+
+
+def test_frozen_parameters_stay_what_they_are():
+    """No update at all, hence no product in the last phase."""
+    _, run = trained(_circuit(rescaled(3, 4)), start=5)
+    assert Liar(run).broken() == set()
+    for by in (1, -1):
+        liar = Liar(run)
+        liar.final = (liar.final[0] + by,)
+        assert liar.broken() == {"weights"}
 
 
 # ---- messages ---------------------------------------------------------------------------------------------------
