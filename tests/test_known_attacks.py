@@ -194,7 +194,7 @@ def test_F04_an_operation_that_proves_nothing():
 # ---- F5 ---------------------------------------------------------------------------------------------------------
 def test_F05_members_that_are_not_counted():
     """EZKL's audit: a shuffle argument that checked membership, not multiplicity. The lies: a batch with one sample twice and another
-    one missing; two rows of a table whose counts are exchanged."""
+    one missing; two rows of a table whose counts are exchanged; counts that are used, and others that are committed."""
     circuit, run = net()
     twice = run.indices.copy()
     twice[0, 1] = twice[0, 0]
@@ -204,8 +204,13 @@ def test_F05_members_that_are_not_counted():
     counts = liar.witness.tensors[key].astype(np.int64).reshape(-1)
     most, least = counts.argmax(), counts.argmin()
     counts[[most, least]] = counts[[least, most]]
-    liar.witness.tensors[key] = counts.reshape(liar.witness.tensors[key].shape)
+    counts = counts.reshape(liar.witness.tensors[key].shape)
+    liar.witness.tensors[key] = counts
     assert liar.broken() == SUM
+    liar = Liar(run)
+    honest = liar._committed
+    liar._committed = lambda asked: field.from_int(counts) if asked == key else honest(asked)
+    assert liar.broken() == {"lookup multiplicities"}
 
 
 # ---- F6 ---------------------------------------------------------------------------------------------------------
