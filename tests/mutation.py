@@ -37,7 +37,7 @@ FILES = {
     "claims": "test_claims.py",
     "commitment": "commitment",
     "exact": "test_exact.py",
-    "gadgets": f"{LIES} test_known_attacks.py::test_F05_members_that_are_not_counted",
+    "gadgets": f"test_known_attacks.py::test_F05_members_that_are_not_counted {LIES}",
     "hidden": "test_hidden.py",
     "lookup": "test_lookup.py",
     "proof": "test_bad_input.py",
