@@ -44,6 +44,21 @@ def test_limbs_fit_the_mantissa(bound_x, bound_y, terms):
     assert 1 <= limbs[0].count <= 4 and 1 <= limbs[1].count <= 6
 
 
+def test_limbs_fill_the_mantissa():
+    """Cut where a product would not be exact, and not before."""
+    for bits_x, bits_y, terms in ((14, 32, 256), (13, 40, 2), (16, 24, 2**14), (9, 16, 2**29)):
+        for more in (0, 1):  # exactly 53 bits; one more
+            x, y = 2**bits_x - 1, 2**bits_y - 1
+            assert bits_x + bits_y + (terms - 1).bit_length() in (53, 54)
+            fits = bits_x + bits_y + (terms * 2**more - 1).bit_length() <= 53
+            assert (exact.split(x, y, terms * 2**more) == (exact.WHOLE, exact.WHOLE)) == fits
+    for bits in (30, 31, 40, 48):  # both operands are wide
+        for terms in (1, 2, 1024):
+            (cut, _) = limbs = exact.split(2**bits - 1, 2**bits - 1, terms)
+            room = 53 - (terms - 1).bit_length()
+            assert limbs[0] == limbs[1] and 2 * cut.width <= room < 2 * (cut.width + 1)
+
+
 def test_headline_products_need_two_limbs_for_weights_only():
     assert [cut.count for cut in exact.split(2**11, 2**38, 3072)] == [1, 2]
     assert [cut.count for cut in exact.split(2**11, 2**13, 64)] == [1, 1]

@@ -50,6 +50,25 @@ def test_wrong_witnesses(roles):
             roles.verify(product_protocol, body)
 
 
+@pytest.mark.parametrize("false", [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_a_product_is_of_the_forms_it_is_asked_of(roles, false):
+    """The lie: other factors, whose product is the right one, in the place of those that are known."""
+
+    def protocol(hidden, witness):
+        u, v = hidden.receive("factors", 2, lambda: witness)
+        if hidden.proving:
+            honest = hidden.receive_product
+            hidden.receive_product = lambda label, values: honest(label, lambda: [U, V])
+        hidden.require_zero("product", hidden.product("both", u, v) - U * V)
+
+    _, body = roles.prove(protocol, [U + false[0], V + false[1]], check=False)
+    if any(false):
+        with pytest.raises(VerificationError, match="final claim"):
+            roles.verify(protocol, body)
+    else:
+        roles.verify(protocol, body)
+
+
 @pytest.mark.parametrize("name, slot", [("a", 0), ("a", 1), ("b", 0), ("b", 2), ("c", 0), ("c", 1), ("c", 2), ("c", 7)])
 def test_triples_that_are_no_products(roles, name, slot):
     """Also in slots that no product uses, and where c is no codeword."""

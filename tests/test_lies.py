@@ -2,13 +2,16 @@
 
 import dataclasses
 import importlib
+import itertools
 import zlib
 
+import harness
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from harness import Liar, data_for, make_run, mlp_loss, mlp_params, mlp_run, prove_small, verify_small
+from test_integers import _circuit, rescaled, trained
 from tiny import tiny_run
 
 import zkjax
@@ -18,6 +21,7 @@ from zkjax.circuit import Update
 from zkjax.commitment.merkle import Tree, leaf_headers
 from zkjax.field import P
 from zkjax.hashing import hash_columns
+from zkjax.hidden import Hidden
 from zkjax.ntt import encode
 
 commit = importlib.import_module("zkjax.commitment.commit")  # the package gives its function this name
@@ -455,6 +459,84 @@ def test_commitments_to_something_else(coarse):
         liar._committed = committed
         kind = (key[0], key[1] in gated) if key[0] == "quotient" else (key[0], key[2]) if key[0] == "data" else key[0]
         assert liar.broken() == expected[kind], key
+
+
+def test_a_net_without_activations():
+    """Where no claim goes to the gates, each ends in a constraint of its own; one committed cell breaks it, in every tensor."""
+    _, run = tiny_run((2, 2), batch=2, steps=1, samples=2)
+    assert Liar(run).broken() == set()
+    (rescale,) = run.circuit.of("rescale")
+    expected = {
+        ("quotient", rescale): {"contractions", "weights", "committed values"},
+        ("limb", rescale, 1): {"contractions"},
+        ("data", 0, 0): {"contractions", "committed values"},
+        ("data", 0, 1): {"contractions"},
+        ("initial", 0): {"contractions", "weights"},
+        ("final", 1): {"weights"},
+    }
+    for key, broken in expected.items():
+        liar = Liar(run)
+        honest = liar._committed
+        liar._committed = lambda asked, key=key, honest=honest: honest(asked) if asked != key else field.add(honest(asked), np.uint64(1))
+        assert liar.broken() == broken, key
+
+
+def test_frozen_parameters_stay_what_they_are():
+    """No update at all, hence no product in the last phase."""
+    _, run = trained(_circuit(rescaled(3, 4)), start=5)
+    assert Liar(run).broken() == set()
+    for by in (1, -1):
+        liar = Liar(run)
+        liar.final = (liar.final[0] + by,)
+        assert liar.broken() == {"weights"}
+
+
+# ---- messages ---------------------------------------------------------------------------------------------------
+def one_false(label, which):
+    """A prover that adds one to one scalar, the first of the message of this label and number, and goes on from there."""
+    count = itertools.count()
+
+    class False_(Hidden):
+        def _masked(self, name, pads, values):
+            if name != label or next(count) != which:
+                return super()._masked(name, pads, values)
+            return super()._masked(name, pads, lambda: [x + (i == 0) for i, x in enumerate(values())])
+
+    return False_
+
+
+def test_every_hidden_message(monkeypatch):
+    """A false scalar in any message of any phase breaks the constraint that ends its phase, or a claim that follows from it."""
+    _, run = tiny_run((2, 3, 2), batch=2, steps=2, samples=6)
+    revealed = tuple(zip(*run.loss_integers, strict=True))
+    sent = []
+
+    class Noting(Hidden):
+        def _masked(self, name, pads, values):
+            sent.append(name)
+            return super()._masked(name, pads, values)
+
+    monkeypatch.setattr(harness, "Hidden", Noting)
+    assert Liar(run, revealed).broken() == set()
+    product, both = {"gates: last product"}, {"contractions", "weights"}
+    expected = {  # of the first message with this label, and of the last one
+        "lookup root": ({"lookup layer"},) * 2,
+        "lookup round": ({"lookup layer"},) * 2,
+        "lookup values": ({"lookup layer"}, {"lookup layer", "contractions"}),  # the last ones are claims on what is looked up
+        "contractions: linear terms": (both,) * 2,
+        "contractions round": ({"contractions"},) * 2,
+        "contractions values": (product | {"contractions"},) * 2,
+        "weights: linear terms": (product | {"weights"},) * 2,
+        "weights round": ({"weights"},) * 2,
+        "weights values": (product | {"weights"},) * 2,
+        "gates round": (product,) * 2,
+        "gates: last product": (product | {"gates: last product: left factor"},) * 2,
+    }
+    assert set(sent) == set(expected)
+    for label, constraints in expected.items():
+        for which, broken in zip((0, sent.count(label) - 1), constraints):
+            monkeypatch.setattr(harness, "Hidden", one_false(label, which))
+            assert Liar(run, revealed).broken() == broken, (label, which)
 
 
 # ---- the commitment itself --------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from harness import BITS, SMALL, mlp_params, prove_small, verify_small
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from tiny import DIMS, TINY, chain, messages, next_run, tiny_run, words
+from replay import messages, words
+from tiny import DIMS, TINY, chain, next_run, tiny_run
 
 import zkjax
 import zkjax.keys

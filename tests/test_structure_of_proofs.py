@@ -14,7 +14,8 @@ import numpy as np
 import optax
 import pytest
 from harness import prove_small, verify_small
-from tiny import TINY, messages, tiny_run
+from replay import messages
+from tiny import TINY, tiny_run
 
 import zkjax
 from zkjax.argument import argument

@@ -10,32 +10,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import prove_small, verify_small
-from tiny import chain, messages
+from harness import prove_small
+from replay import Frozen, messages, outcome
+from tiny import chain
 
 import zkjax
-import zkjax.verifier
 from zkjax.errors import FormatError, VerificationError
 from zkjax.field import P
 from zkjax.proof import MAGIC, VERSION
-from zkjax.transcript import Transcript
 
 
 def file_of(statement: dict, body: bytes) -> bytes:
     """A proof file with this statement in canonical form."""
     text = json.dumps(statement, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
     return MAGIC + struct.pack("<HI", VERSION, len(text)) + text + body
-
-
-def outcome(circuit, raw: bytes, **options) -> tuple | None:
-    """None if the file verifies, else the error's class and check; any other exception is the test's failure."""
-    try:
-        verify_small(circuit, zkjax.Proof.parse(raw), **options)
-    except VerificationError as error:
-        return VerificationError, error.check
-    except FormatError:
-        return FormatError, None
-    return None
 
 
 def bytes_of(proof, body=None) -> bytes:
@@ -133,63 +121,7 @@ def general(path) -> str:
     return ".".join(str(key) for key in path if not isinstance(key, int))
 
 
-# ---- frozen challenges ------------------------------------------------------------------------------------------
-class Frozen:
-    """Runs a verifier whose challenges are those of the honest proof, whatever it has read."""
-
-    def __init__(self, circuit, proof):
-        self.record: list = []
-        frozen = self
-
-        class Recording(Transcript):
-            def challenge(self, label):
-                return frozen._noted(label, 1, super().challenge(label))
-
-            def challenges(self, label, count):
-                return frozen._noted(label, count, super().challenges(label, count))
-
-            def indices(self, label, count, log_size):
-                return frozen._noted(label, count, super().indices(label, count, log_size))
-
-        class Replaying(Transcript):
-            def __init__(self, *arguments):
-                super().__init__(*arguments)
-                self.next = iter(frozen.record)
-
-            def challenge(self, label):
-                return self._replayed(label, 1)
-
-            def challenges(self, label, count):
-                return self._replayed(label, count)
-
-            def indices(self, label, count, log_size):
-                return [i % 2**log_size for i in self._replayed(label, count)]
-
-            def _replayed(self, label, count):
-                recorded = next(self.next, None)
-                if recorded is None or recorded[:2] != (label, count):
-                    raise VerificationError("other challenges are drawn")
-                return recorded[2]
-
-        self._replaying = Replaying
-        self._under(Recording, circuit, bytes(proof))
-        assert self.outcome(circuit, bytes(proof)) is None
-
-    def _noted(self, label, count, value):
-        self.record.append((label, count, value))
-        return value
-
-    def _under(self, transcript, circuit, raw):
-        original, zkjax.verifier.Transcript = zkjax.verifier.Transcript, transcript
-        try:
-            return outcome(circuit, raw)
-        finally:
-            zkjax.verifier.Transcript = original
-
-    def outcome(self, circuit, raw: bytes):
-        return self._under(self._replaying, circuit, raw)
-
-
+# ---- the honest proof --------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def honest():
     """(circuit, proof with losses and two of three shards)."""

@@ -38,14 +38,14 @@ def argument(hidden: Hidden, plan: Plan, revealed: tuple | None = None, prover=N
     active.append(binding(hidden, circuit, plan.first_step, plan.steps, plan.shifts))
     claim = unroll(circuit, _merged(hidden, "weights", active), plan.first_step, plan.shifts)
     claims += contract(hidden, "weights", circuit, claim, prover)
+    if any(claim.has("param", "dot") for claim in claims):
+        raise UnsupportedOperationError("a claim on a product or a parameter is left after its phase")
 
     active, claims = _split(claims, "gate")
     if active:
         close_gates(hidden, circuit, _merged(hidden, "gates", active), prover)
 
     for claim in claims:
-        if claim.has("param", "dot"):
-            raise UnsupportedOperationError("a claim on a product or a parameter is left after its phase")
         hidden.require_zero("committed values", claim.value - claim.constant - hidden.functional(claim.terms))
 
 

@@ -37,7 +37,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 from .display import Sheet, Shown, Table
 from .errors import FormatError, PrecisionError, UnsupportedOperationError
@@ -171,6 +171,20 @@ class Circuit(Shown):
         width, extra = divmod(shift, count)
         return tuple(width + (i < extra) for i in range(count))
 
+    def decomposition(self, i: int) -> "Decomposition":
+        """The equation that rescale i proves; what is looked up and what the bounds demand both follow from it."""
+        shift, width = self.nodes[i]["shift"], self.nodes[i]["bits"] + 1
+        limbs, weight = [], 1
+        for limb in self.limbs(shift):
+            limbs.append((weight, limb))
+            weight <<= limb
+        half = weight >> 1  # rounds to the nearest; 0 for a shift of 0
+        return Decomposition(half + weight * signed_bound(width), (weight, width), tuple(limbs))
+
+    def coarse_bound(self, shift: int) -> int:
+        """What a range check of initial parameters shows: they are 2^shift times signed integers that fit the largest table."""
+        return signed_bound(self.table_bits) << shift
+
     # ---- bounds -----------------------------------------------------------------------------------------------
     def bounds(self, initial: tuple[int, ...], steps: int, first_step: int = 0) -> "Bounds":
         """Derive every bound for a chunk whose parameters start within ``initial`` (absolute values, one per parameter).
@@ -200,8 +214,7 @@ class Circuit(Shown):
         for i, node in enumerate(self.nodes):
             worst = nodes[i]
             if node.op == "rescale":
-                # x + 2^(shift-1) + 2^(shift+bits) and the recomposed limbs differ by less than this
-                worst = nodes[node.inputs[0]] + (2 ** node["shift"]) * (2 ** node["bits"] + 1)
+                worst = self.decomposition(i).farthest(nodes[node.inputs[0]])
             if worst >= LIMIT:
                 raise PrecisionError(
                     f"{self.describe(i)} may reach {worst} = 2^{math.log2(worst):.2f}, beyond 2^63, in a chunk of {steps} steps; "
@@ -209,13 +222,13 @@ class Circuit(Shown):
                     f"a narrower layer, or smaller initial parameters"
                 )
         for loss in self.losses:
-            if 2 * nodes[loss.node] >= LIMIT:  # two public integers that close would be one residue modulo p
+            if residues_differ(nodes[loss.node]) >= LIMIT:  # a revealed integer, and the one it stands for
                 raise PrecisionError(
                     f"the loss, {self.describe(loss.node)}, may reach {nodes[loss.node]} = 2^{math.log2(nodes[loss.node]):.2f}, "
                     "beyond 2^62; use fewer gradient bits in Precision, or a smaller batch"
                 )
         for parameter, bound in zip(self.parameters, final, strict=True):
-            if 2 * bound >= LIMIT:
+            if residues_differ(bound) >= LIMIT:  # the committed weights, and those that the next chunk takes them for
                 raise PrecisionError(
                     f"parameter {parameter.path} may reach {bound} = 2^{math.log2(bound):.2f} in a chunk of {steps} steps, beyond 2^62; "
                     f"use fewer steps in a chunk, or reset its bound with a range check"
@@ -458,6 +471,38 @@ class Circuit(Shown):
         return circuit.check()
 
 
+class Decomposition(NamedTuple):
+    """x + constant = sum of weight * part over the quotient and the limbs, each part in [0, 2^width): (weight, width)."""
+
+    constant: int
+    quotient: tuple[int, int]
+    limbs: tuple[tuple[int, int], ...]
+
+    def farthest(self, x: int) -> int:
+        """How far apart the two sides can be while |x| stays within this bound, and all parts in their tables."""
+        parts = (self.quotient, *self.limbs)
+        return farthest(self.constant, ((1, -x, x), *((-weight, 0, 2**width - 1) for weight, width in parts)))
+
+
+def farthest(constant: int, parts) -> int:
+    """The largest absolute value of constant + sum of coefficient * v, where low <= v <= high; parts: (coefficient, low, high).
+
+    Where it is below p, an equation "form = 0" that holds modulo p holds over the integers, and only there.
+    """
+    ends = [sorted((coefficient * low, coefficient * high)) for coefficient, low, high in parts]
+    return max(abs(constant + sum(low for low, _ in ends)), abs(constant + sum(high for _, high in ends)))
+
+
+def residues_differ(bound: int) -> int:
+    """How far apart two integers within a bound can be: below p, equal residues are equal integers."""
+    return farthest(0, ((1, -bound, bound), (-1, -bound, bound)))
+
+
+def signed_bound(width: int) -> int:
+    """The bound of signed integers that fit a range table of this width, and what is added to them when they are looked up."""
+    return 1 << (width - 1)
+
+
 @dataclass(frozen=True)
 class Bounds:
     """Largest absolute values: of every node, of every parameter inside the chunk, and after its last step."""
@@ -487,11 +532,11 @@ def node_bound(node: Node, x: list, shapes: list, inputs: tuple, parameters: tup
     if node.op == "param":
         return None if parameters is None else parameters[node["index"]]
     if node.op == "rescale":
-        return 2 ** node["bits"]
+        return signed_bound(node["bits"] + 1)
     if node.op == "sign":
         return 1
     if node.op == "input":
-        return 2 ** inputs[node["index"]].bits
+        return signed_bound(inputs[node["index"]].bits + 1)
     if node.op == "const":
         return max((abs(v) for v in node["values"]), default=0)
     if any(b is None for b in x):
@@ -502,9 +547,9 @@ def node_bound(node: Node, x: list, shapes: list, inputs: tuple, parameters: tup
         return x[0] * math.prod(shapes[0][a] for a in node["axes"])
     if node.op == "dot":
         return x[0] * x[1] * math.prod(shapes[0][a] for a in node["contract"][0])
-    if node.op == "scale":
+    if node.op in ("scale", "gate"):
         return x[0] * x[1]
-    return x[1] if node.op == "gate" else max(x)
+    return max(x)
 
 
 _ATTRIBUTES = {

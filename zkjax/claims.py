@@ -15,7 +15,7 @@ import numpy as np
 
 from . import extension as ext
 from . import field
-from .circuit import LINEAR_OPS, MAX_JOINT_AXIS, Circuit
+from .circuit import LINEAR_OPS, MAX_JOINT_AXIS, Circuit, signed_bound
 from .errors import UnsupportedOperationError
 from .extension import ONE, ZERO, Ext
 from .layout import total
@@ -133,7 +133,7 @@ class _Walk:
                         self.put(below)
                 elif node.op == "rescale":
                     finished.append(replace(term, key=("quotient", i)))
-                    constant = constant - self.total(term) * 2 ** node["bits"]
+                    constant = constant - self.total(term) * signed_bound(node["bits"] + 1)
                 elif node.op == "sign":
                     finished.append(replace(term, key=("sign", i)))
                 elif node.op == "input":

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import extension as ext
 from . import field
-from .circuit import Circuit
+from .circuit import Circuit, signed_bound
 from .claims import Term, merge_terms
 from .gadgets.membership import Sites
 from .gadgets.rescale import Lookup, advice_shapes, lookups
@@ -51,11 +51,11 @@ class Plan:
         """Every lookup: rescales and signs, gathered data, and the initial weights where they are range-checked."""
         circuit, found = self.circuit, lookups(self.circuit, self.steps)
         for k, x in enumerate(circuit.inputs):
-            column = (2**x.bits, ((1, ("input", k)),))
+            column = (signed_bound(x.bits + 1), ((1, ("input", k)),))
             found.append(Lookup(("input", k), Table("range", x.bits + 1), (self.steps, *x.shape), (column,)))
         if self.range_check:
             for p, parameter in enumerate(circuit.parameters):
-                column = (2 ** (circuit.table_bits - 1), ((1, ("initial", p)),))
+                column = (signed_bound(circuit.table_bits), ((1, ("initial", p)),))
                 found.append(Lookup(("initial", p), Table("range", circuit.table_bits), parameter.shape, (column,)))
         return Sites.of(found)
 

@@ -100,7 +100,7 @@ def fit(source: Source, formats: Formats, precision: Precision, chunk: int, samp
         circuit, _ = emit(source.program, source.rates, source.leaves, wide, source.steps)
     circuit = with_tables(circuit, precision, chunk).check()
     shifts = (exact.coarse_shift(leaf.largest, circuit.weight_scale, circuit.table_bits) for leaf in source.leaves)
-    circuit.bounds(tuple(2 ** (s + circuit.table_bits - 1) for s in shifts), chunk)
+    circuit.bounds(tuple(circuit.coarse_bound(s) for s in shifts), chunk)
     return circuit, wide
 
 

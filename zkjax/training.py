@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import exact, state
-from .circuit import Circuit
+from .circuit import Circuit, signed_bound
 from .display import Sheet, Shown, Table
 from .errors import DataError, PrecisionError, RunError
 from .kernels import integers
@@ -85,7 +85,7 @@ def _rounded(expected, array) -> np.ndarray:
 
 
 def _check_range(expected, array):
-    bound, unit = 2**expected.bits, 2.0**-expected.scale
+    bound, unit = signed_bound(expected.bits + 1), 2.0**-expected.scale
     outside = (array < -bound) | (array >= bound)
     if outside.any():
         place = tuple(int(i) for i in np.argwhere(outside)[0])
@@ -293,7 +293,7 @@ def train(
             "shard_size": shard_size,
             "initial": initial,
             "coarse_shifts": shifts,
-            "initial_bound": tuple(2 ** (s + circuit.table_bits - 1) for s in shifts),
+            "initial_bound": tuple(circuit.coarse_bound(s) for s in shifts),
             "keys": (Key.fresh(), Key.fresh()),
             "chain": Chain.fresh(openings),
             "template": Template.of(leaves, structure),
@@ -422,7 +422,7 @@ def _check_quotients(circuit: Circuit, extremes: np.ndarray, first_step: int):
     rescales = circuit.of("rescale")
     if not rescales:
         return
-    bounds = np.array([2 ** circuit.nodes[i]["bits"] for i in rescales])
+    bounds = np.array([signed_bound(circuit.nodes[i]["bits"] + 1) for i in rescales])
     outside = (extremes[:, :, 0] < -bounds) | (extremes[:, :, 1] >= bounds)
     if not outside.any():
         return

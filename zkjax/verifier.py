@@ -149,7 +149,7 @@ def make_plan(circuit: Circuit, statement: Statement) -> Plan:
     count = len(circuit.parameters)
     if not len(statement.shifts) == len(statement.initial_bound) == len(statement.final_bound) == count:
         raise VerificationError("statement", f"shifts and bounds are needed for {count} parameters")
-    if statement.range_checked and any(b < 2 ** (s + circuit.table_bits - 1) for b, s in zip(statement.initial_bound, statement.shifts)):
+    if statement.range_checked and any(b < circuit.coarse_bound(s) for b, s in zip(statement.initial_bound, statement.shifts)):
         raise VerificationError("bounds", "the initial bound is smaller than what the range check shows")
     try:
         bounds = circuit.bounds(statement.initial_bound, statement.steps, statement.first_step)

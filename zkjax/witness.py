@@ -12,7 +12,7 @@ import numpy as np
 from . import exact, field
 from . import extension as ext
 from .aggregate import embed, over_sites
-from .circuit import LINEAR_OPS
+from .circuit import LINEAR_OPS, signed_bound
 from .claims import Term
 from .errors import UnsatisfiedWitnessError
 from .extension import ZERO, Ext
@@ -53,9 +53,9 @@ class Witness:
         kind = lookup.key[0]
         if kind == "input":
             k = lookup.key[1]
-            return [self._input(k) + (1 << self.circuit.inputs[k].bits)]
+            return [self._input(k) + signed_bound(self.circuit.inputs[k].bits + 1)]
         if kind == "initial":
-            return [self.initial[lookup.key[1]] + (1 << (self.circuit.table_bits - 1))]
+            return [self.initial[lookup.key[1]] + signed_bound(self.circuit.table_bits)]
         if kind == "limb":
             return [self.tensors[lookup.key]]
         return [self.tensors[key] for _, ((_, key),) in lookup.columns]

@@ -569,7 +569,7 @@ def bounds(circuit, initial, steps, first_step):
     require(all(x < 2**63 for x in b), "bounds: a node")
     for i in circuit.rescales:
         node = circuit.nodes[i]
-        require(b[node["inputs"][0]] + 2 ** node["shift"] * (2 ** node["bits"] + 1) < 2**63, "bounds: a rescale")
+        require(b[node["inputs"][0]] + 2 ** (node["shift"] + node["bits"]) + (2 ** node["shift"] >> 1) < 2**63, "bounds: a rescale")
     require(all(2 * x < 2**63 for x in final), "bounds: a parameter")
     require(all(2 * b[loss["node"]] < 2**63 for loss in circuit.losses), "bounds: a loss")
     return b, final

@@ -12,7 +12,7 @@ A liar who used another activation anywhere has a wrong sum here: 3 rounds / |K|
 
 from dataclasses import dataclass, replace
 
-from ..circuit import Circuit
+from ..circuit import Circuit, signed_bound
 from ..claims import Claim, Term, separable, weight_evaluation
 from ..extension import ZERO
 from ..hidden import Hidden
@@ -67,7 +67,7 @@ def close_gates(hidden: Hidden, circuit: Circuit, claim: Claim, prover=None) -> 
             quotient = circuit.nodes[slot[w.key][0]].inputs[1]
             term = separable(("quotient", quotient), omega * w.scalar, w.vectors, True)
             terms.append(term)
-            constant = constant - term.total() * 2 ** circuit.nodes[quotient]["bits"]
+            constant = constant - term.total() * signed_bound(circuit.nodes[quotient]["bits"] + 1)
     mask = hidden.functional(mask_terms, ends[0] if hidden.proving else None)
     inner = hidden.functional(terms, ends[1] - constant if hidden.proving else None) + constant
     hidden.require_zero("gates: last product", hidden.product("gates: last product", mask, inner) - last)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..circuit import Circuit
+from ..circuit import Circuit, signed_bound
 from .table import Table
 
 
@@ -58,28 +58,24 @@ def lookups(circuit: Circuit, steps: int) -> list[Lookup]:
     """The lookups that make every rescale and every sign true."""
     result = []
     for i in circuit.of("rescale"):
-        node = circuit.nodes[i]
-        shape, shift, bits = (steps, *node.shape), node["shift"], node["bits"]
-        sign = circuit.sign_of(i)
+        node, equation = circuit.nodes[i], circuit.decomposition(i)
+        shape, sign = (steps, *node.shape), circuit.sign_of(i)
         quotient = (0, ((1, ("quotient", i)),))
         columns = (quotient,) if sign is None else (quotient, (0, ((1, ("sign", sign)),)))
         result.append(Lookup(("quotient", i), quotient_table(circuit, i), shape, columns))
-        widths = circuit.limbs(shift)
-        lowest = [(1, ("node", node.inputs[0])), (-(2**shift), ("quotient", i))]
-        offset = widths[0]
-        for j, width in enumerate(widths[1:], start=1):
+        lowest = [(1, ("node", node.inputs[0])), (-equation.quotient[0], ("quotient", i))]
+        for j, (weight, width) in enumerate(equation.limbs[1:], start=1):
             result.append(Lookup(("limb", i, j), Table("range", width), shape, ((0, ((1, ("limb", i, j)),)),)))
-            lowest.append((-(2**offset), ("limb", i, j)))
-            offset += width
-        half = 2 ** (shift - 1) if shift else 0
-        result.append(Lookup(("limb", i, 0), Table("range", widths[0]), shape, ((half + 2 ** (shift + bits), tuple(lowest)),)))
+            lowest.append((-weight, ("limb", i, j)))
+        width = equation.limbs[0][1]
+        result.append(Lookup(("limb", i, 0), Table("range", width), shape, ((equation.constant, tuple(lowest)),)))
     return result
 
 
 def advice(circuit: Circuit, i: int, narrow: np.ndarray, remainder: np.ndarray) -> dict:
     """The prover's tensors of rescale i: ("quotient", i) and ("limb", i, j) for all j >= 0, from y and r (int64)."""
     node = circuit.nodes[i]
-    tensors = {("quotient", i): narrow + (1 << node["bits"])}
+    tensors = {("quotient", i): narrow + signed_bound(node["bits"] + 1)}
     offset = 0
     for j, width in enumerate(circuit.limbs(node["shift"])):
         tensors["limb", i, j] = (remainder >> offset) & ((1 << width) - 1)

@@ -1,0 +1,1072 @@
+"""For each check of the verifier the least thing that it refuses, and the most that it lets pass.
+
+All of it is made from the frozen proof in ``vectors/``: nothing has to be proven, so NumPy and a fraction of a second suffice,
+and ``mutation.py`` runs these cases for every mutant of every check. ``test_refusals.py`` runs them in the suite.
+"""
+
+import copy
+import dataclasses
+import itertools
+import json
+import re
+import struct
+import tempfile
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import numpy as np
+from replay import BITS, Frozen, messages, words
+
+import zkjax
+from zkjax import circuit as circuits
+from zkjax import schedule, soundness, statement, verifier
+from zkjax.argument import argument
+from zkjax.circuit import Circuit, Node, Update, infer_shape
+from zkjax.claims import Term, _Walk
+from zkjax.commitment import geometry as geometries
+from zkjax.commitment import opening
+from zkjax.commitment.commit import Commitment, stack
+from zkjax.commitment.dataset import dataset_root
+from zkjax.commitment.geometry import Geometry
+from zkjax.commitment.merkle import root_of, siblings_bytes
+from zkjax.errors import ConfigurationError, DataError, FormatError, PrecisionError, UnsupportedOperationError, VerificationError
+from zkjax.extension import ONE, ZERO, Ext
+from zkjax.field import P, root_of_unity
+from zkjax.hidden import Hidden
+from zkjax.layout import Layout
+from zkjax.lookup import fractional_sum
+from zkjax.proof import MAGIC, MAX_STATEMENT, VERSION, Proof
+from zkjax.schedule import batch_indices
+from zkjax.statement import Statement
+from zkjax.transcript import Reader, Transcript
+
+VECTORS = Path(__file__).parent / "vectors"
+WHOLE = 2**63
+
+
+class Case(NamedTuple):
+    """``call()`` raises exactly ``error``, with a text in which ``match`` is found; with error None it returns ``value``, if any."""
+
+    name: str
+    call: Callable
+    error: type | None
+    match: str = ""
+    value: object = NotImplemented
+
+    def run(self) -> None:
+        try:
+            result = self.call()
+        except Exception as found:
+            assert type(found) is self.error, f"{self.name}: {type(found).__name__}: {found}"
+            assert re.search(self.match, str(found)), f"{self.name}: {found}"
+            return
+        assert self.error is None, f"{self.name}: accepted"
+        assert self.value is NotImplemented or result == self.value, f"{self.name}: {result}"
+
+
+@cache
+def frozen() -> tuple[Circuit, Proof]:
+    return Circuit.load(VECTORS / f"format-{VERSION}.circuit.json"), Proof.load(VECTORS / f"format-{VERSION}.proof")
+
+
+def canonical(data) -> bytes:
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def at(tree, path):
+    for key in path:
+        tree = tree[key]
+    return tree
+
+
+def changed(tree, path, value):
+    tree = copy.deepcopy(tree)
+    at(tree, path[:-1])[path[-1]] = value
+    return tree
+
+
+def missing(tree, path):
+    tree = copy.deepcopy(tree)
+    del at(tree, path[:-1])[path[-1]]
+    return tree
+
+
+def ends(call, path, low, high, match):
+    """An integer: both ends of its range pass this check, one beyond does not, nor do other types."""
+    for value in (low, high):
+        yield Case(f"{path} = {value}", lambda value=value: passes(lambda: call(value), match), None)
+    for value in (low - 1, high + 1, True, None, float(low), str(low)):
+        yield Case(f"{path} = {value!r}", lambda value=value: call(value), FormatError, match)
+
+
+def passes(call, match):
+    """Whatever comes of the call, it is not this refusal."""
+    try:
+        call()
+    except (FormatError, UnsupportedOperationError, ConfigurationError) as error:
+        assert not re.search(match, str(error)), error
+
+
+# ---- the honest proof -------------------------------------------------------------------------------------------
+def honest():
+    circuit, proof = frozen()
+    expected = json.loads((VECTORS / f"format-{VERSION}.ledger.json").read_text("utf-8"))
+
+    def ledger():
+        return [[name, round(bits, 9)] for name, bits in verifier.verify_one(circuit, proof, BITS).terms]
+
+    yield Case("ledger", ledger, None, value=expected)
+    yield Case("file", lambda: bytes(proof), None, value=(VECTORS / f"format-{VERSION}.proof").read_bytes())
+
+
+# ---- files ------------------------------------------------------------------------------------------------------
+def proof_files():
+    raw = bytes(frozen()[1])
+    header = len(MAGIC) + 6
+
+    def headed(length, rest=b"", version=VERSION):
+        return MAGIC + struct.pack("<HI", version, length) + rest
+
+    statement_bytes = frozen()[1].statement.canonical()
+    for name, content, match in (
+        ("empty", b"", "is empty"),
+        ("other magic", b"zkjaxprg" + raw[8:], "not a zkjax proof"),
+        ("half of the magic", MAGIC[:5], "not a zkjax proof"),
+        ("no header", MAGIC, "inside its header"),
+        ("half a header", raw[: header - 1], "inside its header"),
+        ("a header alone", headed(0), "not JSON"),
+        ("another version", headed(0, version=VERSION + 1), "format version"),
+        ("a long statement", headed(MAX_STATEMENT + 1, bytes(MAX_STATEMENT + 1)), "does not fit"),
+        ("the longest statement", headed(MAX_STATEMENT, bytes(MAX_STATEMENT)), "not JSON"),
+        ("a statement beyond the file", headed(len(statement_bytes) + 1, statement_bytes), "does not fit"),
+    ):
+        yield Case(name, lambda content=content: Proof.parse(content), FormatError, match)
+    yield Case("a file without a body", lambda: Proof.parse(headed(len(statement_bytes), statement_bytes)).body, None, value=b"")
+
+
+def statement_files():
+    data = frozen()[1].statement.to_json()
+    alone = data | {"shards": []}
+
+    def parse(content):
+        return Statement.parse(content if isinstance(content, bytes) else canonical(content))
+
+    def put(path):
+        return lambda value: parse(changed(alone if "shards" not in path else data, path, value))
+
+    yield Case("itself", lambda: parse(data), None, value=frozen()[1].statement)
+    for name, content, match in (
+        ("no JSON", b"{", "not JSON"),
+        ("deep", b"[" * 100_000, "not JSON"),
+        ("no ASCII", b'{"\xff": 1}', "not JSON"),
+        ("a list of the fields", list(data), "expected the fields"),
+        ("one more field", data | {"more": 0}, "expected the fields"),
+        ("one field less", missing(data, ("seed",)), "expected the fields"),
+        ("a number for a truth value", data | {"range_checked": 1}, "not a truth value"),
+        ("shards as an object", data | {"shards": {}}, "shards is not a list"),
+        ("a shard as a list", data | {"shards": [["commitment", "path"]]}, "needs a commitment"),
+        ("a shard without path", missing(data, ("shards", 0, "path")), "needs a commitment"),
+        ("a path as an object", changed(data, ("shards", 0, "path"), {}), "path is not a list"),
+        ("a longer path", changed(data, ("shards", 0, "path"), ["0" * 64] * 3), "path has not 2"),
+        ("a shorter path", changed(data, ("shards", 0, "path"), ["0" * 64]), "path has not 2"),
+        ("losses as an object", data | {"losses": {}}, "losses is not a list"),
+        ("one loss as an object", data | {"losses": [{}]}, "losses is not a list"),
+        ("white space", data_with_space(data), "not in canonical form"),
+    ):
+        yield Case(name, lambda content=content: parse(content), FormatError, match)
+    for name, low, high in (
+        ("samples", 1, 2**32 - 1),
+        ("shard_size", 1, 2**32 - 1),
+        ("seed", 0, 2**64 - 1),
+        ("first_step", 0, 2**48),
+        ("steps", 1, 2**16),
+    ):
+        yield from ends(put((name,)), name, low, high, f"{name} is ")
+    for name, low, high in (("shifts", 0, 62), ("initial_bound", 0, WHOLE), ("final_bound", 0, WHOLE)):
+        yield from ends(put((name, 1)), name, low, high, f"{name} is ")
+        yield Case(f"{name} as a number", partial(put((name,)), 7), FormatError, f"{name} is not a list")
+    yield from ends(put(("losses", 0, 1)), "losses", -WHOLE, WHOLE, "losses is ")
+    for path in (("circuit",), ("dataset",), ("shards", 0, "path", 0)):
+        for wrong in (7, "ab" * 31, "ab" * 33, "AB" * 32, "gg" * 32, "g" + "0" * 63):
+            yield Case(f"{path} = {wrong}", partial(put(path), wrong), FormatError, "is not 32 bytes")
+    for where in (("initial",), ("final",), ("shards", 0, "commitment")):
+        yield Case(f"{where} as a list", partial(put(where), list(data["initial"])), FormatError, "commitment: expected the fields")
+    yield Case("geometry as a list", lambda: put(("geometry",))(list(data["geometry"])), FormatError, "geometry: expected the fields")
+
+
+def data_with_space(data) -> bytes:
+    return canonical(data).replace(b":", b": ", 1)
+
+
+def commitment_files():
+    data = frozen()[1].statement.initial.to_json()
+
+    def put(name):
+        return lambda value: Commitment.from_json(data | {name: value})
+
+    yield Case("itself", lambda: Commitment.from_json(data), None, value=frozen()[1].statement.initial)
+    for name, content in (("a list", list(data)), ("one more", data | {"more": 0}), ("one less", missing(data, ("kind",)))):
+        yield Case(name, lambda content=content: Commitment.from_json(content), FormatError, "expected the fields")
+    for name in data:
+        for wrong in (None, 1.0, [], data | {}):
+            yield Case(f"{name} = {wrong!r:.9}", partial(put(name), wrong), FormatError, f"commitment: {name} is")
+    yield Case("masked = 0", lambda: put("masked")(0), FormatError, "masked is")
+    yield Case("number = True", lambda: put("number")(True), FormatError, "number is")
+    yield Case("another kind", lambda: put("kind")("level"), FormatError, "kind is none")
+    for wrong in ("ab" * 31, "ab" * 33, "AB" * 32, "gg" * 32):
+        yield Case(f"root = {wrong}", lambda wrong=wrong: put("root")(wrong), FormatError, "root is not 32 bytes")
+    for name, low, high in (("number", 0, 2**63 - 1), ("rows", 1, 2**32 - 1), ("budget", 1, 2**32 - 1)):
+        for value in (low, high):
+            yield Case(f"{name} = {value}", partial(put(name), value), None)
+        for value in (low - 1, high + 1):
+            yield Case(f"{name} = {value}", partial(put(name), value), FormatError, "out of range")
+
+
+# ---- geometry ---------------------------------------------------------------------------------------------------
+def geometry():
+    data = frozen()[1].statement.geometry.to_json()
+
+    def made(log_row=9, log_inverse_rate=2, max_budget=4, level_bits=8):
+        return Geometry(log_row, log_inverse_rate, max_budget, level_bits)
+
+    integers = "fields of a geometry are integers"
+    shape = "rate 1/2 to 1/16"
+    for change, match in (
+        ({"log_row": 9.0}, integers),
+        ({"level_bits": True}, integers),
+        ({"log_inverse_rate": 0}, shape),
+        ({"log_inverse_rate": 5}, shape),
+        ({"log_row": 1, "max_budget": 1}, shape),
+        ({"log_row": 25}, shape),
+        ({"max_budget": 0}, shape),
+        ({"log_row": 5, "max_budget": 5}, "needs rows longer"),
+        ({"level_bits": 0}, "choose 1 to 256"),
+        ({"level_bits": 257}, "choose 1 to 256"),
+    ):
+        yield Case(f"{change}", lambda change=change: made(**change), ConfigurationError, match)
+    for change in (
+        {"log_inverse_rate": 1},
+        {"log_inverse_rate": 4},
+        {"log_row": 24},
+        {"log_row": 3, "max_budget": 1},
+        {"log_row": 5, "max_budget": 4},
+        {"level_bits": 1},
+        {"level_bits": 256},
+    ):
+        yield Case(f"{change}", lambda change=change: made(**change).row > 0, None, value=True)
+    yield Case("a row of four cells has no budget", lambda: made(log_row=2, max_budget=1), ConfigurationError, "needs rows longer")
+    for budget in (1, 4):
+        yield Case(f"padding {budget}", lambda budget=budget: made().padding(budget), None, value=budget * made().queries)
+    for budget in (0, 5):
+        yield Case(f"padding {budget}", lambda budget=budget: made().padding(budget), ConfigurationError, "outside 1 .. 4")
+    full = next(g for g in map(lambda bits: made(level_bits=bits), range(1, 99)) if g.max_budget * g.queries >= g.row // 8)
+    exact = next(  # random coefficients take an eighth of a row, to the cell
+        g for row in range(5, 12) for b in (1, 2, 4) for bits in range(1, 60)
+        if (g := made(row, 2, b, bits)).max_budget * _queries(g) == g.row // 8
+    )  # fmt: skip
+    over = full if full.max_budget * full.queries > full.row // 8 else made(level_bits=full.level_bits + 2)
+    yield Case("an eighth of a row", lambda: exact.check(), None, value=exact)
+    yield Case("more than an eighth", lambda: over.check(), ConfigurationError, "above an eighth")
+    # one query misses half of the columns with probability 1/2 exactly, and that is enough for one bit
+    yield Case("exactly enough", lambda: geometries._missed(2, 1, 8, 8), None, value=False)
+    yield Case("not enough", lambda: geometries._missed(2, 1, 7, 8), None, value=True)
+    yield Case("no radius", lambda: geometries._queries(8, 8, 1, 8), ConfigurationError, "no number of queries")
+    yield Case("padding longer than a row", lambda: geometries._queries(8, 128, 9, 1), ConfigurationError, "no number of queries")
+    yield Case("padding as long as a row", lambda: geometries._queries(8, 128, 4, 1), None, value=2)
+    for name, content in (
+        ("a list", list(data)),
+        ("one more", data | {"more": 0}),
+        ("one less", missing(data, ("log_row",))),
+        ("another hash", data | {"hash": "sha256"}),
+    ):
+        yield Case(f"file: {name}", lambda content=content: Geometry.from_json(content), FormatError, "geometry: expected the fields")
+    yield Case("file: no geometry", lambda: Geometry.from_json(data | {"log_row": 25}), FormatError, f"geometry: .*{shape}")
+
+
+def _queries(geometry) -> int:
+    try:
+        return geometry.queries
+    except ConfigurationError:
+        return 0
+
+
+# ---- circuits ---------------------------------------------------------------------------------------------------
+def circuit_files():
+    data = frozen()[0].to_json()
+    ops = [node["op"] for node in data["nodes"]]
+    rescale, dot, last = ops.index("rescale"), ops.index("dot"), len(ops) - 1
+
+    def load(content):
+        return Circuit.from_json(content)
+
+    def put(*path):
+        return lambda value: load(changed(data, path, value))
+
+    def loaded(content: bytes):
+        with tempfile.NamedTemporaryFile() as file:
+            Path(file.name).write_bytes(content)
+            return Circuit.load(file.name)
+
+    yield Case("itself", lambda: load(data), None, value=frozen()[0])
+    for content in (b"{", b"[" * 100_000, b"\xff"):
+        yield Case(f"file: {content[:3]}", lambda content=content: loaded(content), FormatError, "not a JSON file")
+    for name, content, match in (
+        ("a list", list(data), "expected an object"),
+        ("one more key", data | {"more": 0}, "circuit: keys"),
+        ("one key less", missing(data, ("notes",)), "circuit: keys"),
+        ("another format", data | {"format": "circuit"}, "format is"),
+        ("a later version", data | {"version": data["version"] + 1}, "version"),
+        ("version 1.0", data | {"version": float(data["version"])}, "version 1.0"),
+        ("version True", data | {"version": True}, "version True"),
+        ("an input's key more", changed(data, ("inputs", 0, "more"), 0), r"inputs\[0\]: keys"),
+        ("an input's key less", missing(data, ("inputs", 0, "name")), r"inputs\[0\]: keys"),
+        ("a parameter's key more", changed(data, ("parameters", 0, "more"), 0), r"parameters\[0\]: keys"),
+        ("an update's key more", changed(data, ("parameters", 0, "updates", 0, "more"), 0), r"updates\[0\]: keys"),
+        ("a loss's key more", changed(data, ("losses", 0, "more"), 0), r"losses\[0\]: keys"),
+        ("a node's key less", missing(data, ("nodes", rescale, "scale")), r"nodes\[\d+\]: keys"),
+        ("a node as a list", changed(data, ("nodes", 0), ["op", "inputs", "scale", "label"]), r"nodes\[0\]: expected an object"),
+        ("an unknown operation", changed(data, ("nodes", 0, "op"), "sigmoid"), "unknown operation"),
+        ("an operation that is a list", changed(data, ("nodes", 0, "op"), []), "unknown operation"),
+        ("an attribute less", missing(data, ("nodes", rescale, "bits")), "attributes"),
+        ("an attribute more", changed(data, ("nodes", rescale, "more"), 1), "attributes"),
+        ("malformed attributes", changed(data, ("nodes", dot, "contract"), 3), "malformed attributes"),
+        ("attributes of another rank", changed(data, ("nodes", dot, "contract"), [[9], [0]]), "malformed attributes"),
+        ("an attribute that is no integer", changed(data, ("nodes", rescale, "bits"), 7.0), "expected an integer"),
+        ("deeply nested attributes", changed(data, ("nodes", rescale, "bits"), [[[[[1]]]]]), "expected an integer"),
+        ("factor with three numbers", changed(data, ("losses", 0, "factor"), [1, 2, 3]), "not a reduced fraction"),
+        ("factor with one number", changed(data, ("losses", 0, "factor"), [1]), "not a reduced fraction"),
+        ("factor with a negative denominator", changed(data, ("losses", 0, "factor"), [1, -2]), "not a reduced fraction"),
+        ("factor with denominator 0", changed(data, ("losses", 0, "factor"), [1, 0]), "not a reduced fraction"),
+        ("factor not reduced", changed(data, ("losses", 0, "factor"), [2, 4]), "not a reduced fraction"),
+        ("factor as an object", changed(data, ("losses", 0, "factor"), {}), "expected a list"),
+    ):
+        yield Case(name, lambda content=content: load(content), FormatError, match)
+    for name in ("nodes", "inputs", "parameters", "losses", "notes"):
+        yield Case(f"{name} as an object", partial(put(name), {}), FormatError, f"{name}: expected a list")
+    for path in (("parameters", 0, "updates"), ("inputs", 0, "shape"), ("nodes", rescale, "inputs")):
+        yield Case(f"{path} as an object", partial(put(*path), {}), FormatError, f"{path[-1]}: expected a list")
+    for path in (("inputs", 0, "name"), ("parameters", 0, "path"), ("nodes", rescale, "label"), ("notes", 0)):
+        for wrong in (7, "\x1b[2J"):
+            yield Case(f"{path} = {wrong!r}", partial(put(*path), wrong), FormatError, "expected a string of printable")
+    numbers = [
+        (("inputs", 0, "scale"), 0, 60),
+        (("inputs", 0, "bits"), 0, 30),
+        (("inputs", 0, "shape", 1), 1, 2**22),
+        (("parameters", 0, "updates", 0, "node"), 0, last),
+        (("parameters", 0, "updates", 0, "rates", 0), -WHOLE, WHOLE),
+        (("parameters", 0, "shape", 1), 1, 2**22),
+        (("nodes", rescale, "inputs", 0), 0, rescale - 1),
+        (("nodes", rescale, "scale"), -(2**16), 2**16),
+        (("nodes", rescale, "shift"), -WHOLE, WHOLE),
+        (("losses", 0, "node"), 0, last),
+        (("losses", 0, "factor", 0), -(2**256), 2**256),
+        (("weight_scale",), 0, 62),
+        (("table_bits",), 1, 20),
+        (("max_steps",), 1, 2**32),
+    ]
+    for path, low, high in numbers:
+        refused = f"expected an integer in {low}\\.\\.{high},"
+        for case in ends(put(*path), path, low, high, refused):
+            if path != ("max_steps",) or "None" not in case.name:
+                yield case
+    yield Case("max_steps null", lambda: put("max_steps")(None).max_steps, None, value=None)
+    sizes = "too many axes or entries"
+    for shape, refused in (
+        ([3] + [1] * 7, False),
+        ([3] + [1] * 8, True),
+        ([2**20, 2**20], False),
+        ([2**20, 2**20, 2], True),
+        ([2**20, 2**20, 1], False),
+    ):
+        call = put("inputs", 0, "shape")
+        if refused:
+            yield Case(f"shape {shape}", partial(call, shape), FormatError, rf"inputs\[0\].shape: .*{sizes}")
+        else:
+            yield Case(f"shape {shape}", lambda call=call, shape=shape: passes(lambda: call(shape), sizes), None)
+    wide = [*data["nodes"], {"op": "broadcast", "inputs": [3], "scale": 0, "label": "", "shape": [3, 4, 2**23], "axes": [0, 1]}]
+    yield Case("a node's axis too long", lambda: load(data | {"nodes": wide}), FormatError, sizes)
+    yield Case("an axis in between", lambda: circuits._check_size((2**22,), "x"), None)
+    yield Case("an axis too long", lambda: circuits._check_size((2**22 + 1,), "x"), FormatError, sizes)
+
+
+def graphs():
+    """Circuit.check, on graphs whose every part is well formed."""
+    circuit = frozen()[0]
+    nodes, bits = circuit.nodes, circuit.table_bits
+    parameters = tuple(nodes[:3])
+    first = {node.op: i for i, node in reversed(list(enumerate(nodes)))}
+    rescale, dot, sign = first["rescale"], first["dot"], first["sign"]
+    shape, update, x = nodes[rescale].shape, circuit.parameters[0].updates[0], circuit.inputs[0]
+    other = partial(dataclasses.replace, circuit)
+
+    def replaced(i, **changes):
+        return other(nodes=(*nodes[:i], dataclasses.replace(nodes[i], **changes), *nodes[i + 1 :]))
+
+    def added(*operations):
+        """operations: (name, reads, shape, attributes); they follow after the last node."""
+        return other(nodes=(*nodes, *(Node(op, reads, shape, attributes) for op, reads, shape, attributes in operations)))
+
+    def fed(**changes):
+        """With another first input."""
+        return (dataclasses.replace(x, **changes), *circuit.inputs[1:])
+
+    def updated(p, i, rates=(1,), circuit=circuit, others=None):
+        """With another update of parameter p; others: those of all other parameters, None for what they are."""
+        rest = [q if others is None else dataclasses.replace(q, updates=others) for q in circuit.parameters]
+        rest[p] = dataclasses.replace(rest[p], updates=(Update(i, rates),))
+        return dataclasses.replace(circuit, parameters=tuple(rest))
+
+    # an update that depends on a weight: by itself, or through a product
+    square = next(p for p, parameter in enumerate(circuit.parameters) if len(set(parameter.shape)) == 1)
+    weight = next(i for i in circuit.of("param") if nodes[i]["index"] == square)
+    twice = added(("dot", (weight, weight), nodes[weight].shape, {"contract": ((1,), (0,)), "batch": ((), ())}))
+    elementwise = {"contract": ((), ()), "batch": ((0, 1), (0, 1))}
+    loss = (dataclasses.replace(circuit.losses[0], node=dot),)
+    scaled = added(("const", (), (), {"shape": (), "values": (2,)}), ("scale", (rescale, len(nodes)), shape, {"axes": ()}))
+
+    for name, passed in (
+        ("itself", circuit),
+        ("as many bits as the table", replaced(rescale, attributes={"shift": 14, "bits": bits - 1})),
+        ("data that fill the table", other(inputs=fed(bits=bits - 1))),
+        ("rates of every step", dataclasses.replace(updated(0, update.node, (1, 2)), max_steps=2)),
+        ("a scale by a constant", scaled),
+    ):  # fmt: skip
+        yield Case(name, passed.check, None, value=passed)
+    for name, refused, match in (
+        ("a shape that does not follow", replaced(dot, shape=(1, 1)), "shape"),
+        ("an attribute out of range", replaced(rescale, attributes={"shift": 63, "bits": 7}), "shift"),
+        ("no inputs", other(inputs=(), nodes=()), "needs an input and a parameter"),
+        ("no parameters", other(parameters=(), nodes=nodes[3:5]), "needs an input and a parameter"),
+        ("another batch", other(nodes=parameters, inputs=(x, dataclasses.replace(x, shape=(4, 4)))), "first axis"),
+        ("no batch", other(nodes=parameters, inputs=fed(shape=())[:1]), "first axis"),
+        ("data beyond the table", other(inputs=fed(bits=bits)), "do not fit a table"),
+        ("an update of another shape", updated(0, circuit.parameters[1].updates[0].node), "reads"),
+        ("two rates", updated(0, update.node, (1, 2)), "rates"),
+        ("a loss that is no scalar", other(losses=loss), "not a scalar"),
+        ("a sign of no rescale", replaced(sign, inputs=(dot,)), "expected"),
+        ("a gate of two rescales", replaced(first["gate"], inputs=(rescale, rescale)), "expected"),
+        ("a scale by no constant", added(("scale", (rescale, rescale), shape, {"axes": (0, 1)})), "not a constant"),
+        ("a quotient beyond the table", replaced(rescale, attributes={"shift": 14, "bits": bits}), "do not fit a table"),
+        ("a second sign", added(("sign", (rescale,), shape, {})), "a second sign"),
+    ):
+        yield Case(name, refused.check, FormatError, match)
+    for name, refused, match in (
+        ("an operand that is not rounded", added(("dot", (dot, dot), shape, elementwise)), "wide value"),
+        ("an update that is a parameter", updated(square, weight), "depends on a parameter"),
+        ("an update that multiplies a parameter", updated(square, len(nodes), circuit=twice), "multiplies a parameter"),
+    ):
+        yield Case(name, refused.check, UnsupportedOperationError, match)
+    plan = verifier.make_plan(circuit, frozen()[1].statement)
+    for name, others in (("no other", ()), ("all others", None)):
+        loose = updated(square, len(nodes), circuit=twice, others=others)
+        alone = dataclasses.replace(plan, circuit=loose)
+        yield Case(f"its bounds, {name}", partial(loose.bounds, (1,) * 3, 1), UnsupportedOperationError, "without rounding")
+        yield Case(f"its argument, {name}", partial(argument, Hidden(), alone), UnsupportedOperationError, "left after its phase")
+    for i in circuit.of("rescale"):
+        signs = [s for s in circuit.of("sign") if nodes[s].inputs == (i,)]
+        yield Case(f"the sign of {i}", partial(circuit.sign_of, i), None, value=signs[0] if signs else None)
+        yield Case(f"whether {i} has a sign", partial(circuit.signed, i), None, value=bool(signs))
+    doubling = _one(*(Node("linear", (i, i), (1,), {"coefficients": (1, 1)}) for i in range(60)))
+    yield Case("a walk of 2^60 ways", lambda: doubling.reach(60), None, value={0})
+
+
+def shapes():
+    data = {"inputs": [{"shape": (3, 4)}, {"shape": (3, 2)}], "parameters": [{"shape": (4, 2)}]}
+    v = (2, 3)
+    most = circuits.MAX_CONSTANT
+    for op, reads, attributes, expected in (
+        ("input", [], {"index": 1}, (3, 2)),
+        ("input", [], {"index": 0}, (3, 4)),
+        ("input", [], {"index": 2}, "index"),
+        ("input", [], {"index": -1}, "index"),
+        ("input", [], {"index": True}, "index"),
+        ("input", [], {"index": "0"}, "index"),
+        ("input", [v], {"index": 0}, "reads other operations"),
+        ("param", [], {"index": 0}, (4, 2)),
+        ("param", [], {"index": 1}, "index"),
+        ("param", [], {"index": False}, "index"),
+        ("param", [v], {"index": 0}, "reads other operations"),
+        ("const", [], {"shape": (2,), "values": (1, 2)}, (2,)),
+        ("const", [], {"shape": (), "values": (1,)}, ()),
+        ("const", [v], {"shape": (2,), "values": (1, 2)}, "reads other operations"),
+        ("const", [], {"shape": (2,), "values": (1,)}, "values and shape differ"),
+        ("const", [], {"shape": (0,), "values": ()}, "axis lengths"),
+        ("const", [], {"shape": (2.0,), "values": (1, 2)}, "axis lengths"),
+        ("const", [], {"shape": (most,), "values": (1,) * most}, (most,)),
+        ("const", [], {"shape": (most + 1,), "values": (1,) * (most + 1)}, "too many values"),
+        ("const", [], {"shape": (1,), "values": (WHOLE - 1,)}, (1,)),
+        ("const", [], {"shape": (1,), "values": (WHOLE,)}, "values must be integers"),
+        ("const", [], {"shape": (1,), "values": (-WHOLE,)}, "values must be integers"),
+        ("const", [], {"shape": (1,), "values": (1.0,)}, "values must be integers"),
+        ("sum", [], {"axes": ()}, "no inputs"),
+        ("linear", [v, v, v], {"coefficients": (1, 2, 3)}, v),
+        ("linear", [v, v], {"coefficients": (1, 2, 3)}, "shapes or coefficients differ"),
+        ("linear", [v, (3, 2)], {"coefficients": (1, 2)}, "shapes or coefficients differ"),
+        ("linear", [v], {"coefficients": (1 - WHOLE,)}, v),
+        ("linear", [v], {"coefficients": (-WHOLE,)}, "coefficients must be integers"),
+        ("linear", [v], {"coefficients": (1.0,)}, "coefficients must be integers"),
+        ("transpose", [v], {"permutation": (1, 0)}, (3, 2)),
+        ("transpose", [v], {"permutation": (1, 1)}, "not a permutation"),
+        ("transpose", [v, v], {"permutation": (1, 0)}, "2 inputs"),
+        ("reshape", [v], {"shape": (6,)}, (6,)),
+        ("reshape", [v], {"shape": (7,)}, "sizes differ"),
+        ("reshape", [v], {"shape": (-2, -3)}, "axis lengths"),
+        ("broadcast", [(3,)], {"shape": (3, 2), "axes": (0,)}, (3, 2)),
+        ("broadcast", [v], {"shape": (3, 2), "axes": (1, 0)}, (3, 2)),
+        ("broadcast", [(3,)], {"shape": (3, 2), "axes": ()}, "axes"),
+        ("broadcast", [(3, 3)], {"shape": (3, 2), "axes": (0, 0)}, "axes"),
+        ("broadcast", [(3,)], {"shape": (3, 2), "axes": (1,)}, "axis lengths differ"),
+        ("broadcast", [(3,)], {"shape": (2, 3), "axes": (-1,)}, "axis lengths differ"),
+        ("broadcast", [(3,)], {"shape": (3, 2), "axes": (2,)}, "axis lengths differ"),
+        ("broadcast", [(3,)], {"shape": (3, 0), "axes": (0,)}, "axis lengths must"),
+        ("sum", [v], {"axes": (0,)}, (3,)),
+        ("sum", [v], {"axes": (1, 0)}, ()),
+        ("sum", [v], {"axes": (0, 0)}, "axes"),
+        ("sum", [v], {"axes": (2,)}, "axes"),
+        ("sum", [v], {"axes": (-1,)}, "axes"),
+        ("reverse", [v], {"axes": (0, 1)}, v),
+        ("reverse", [v], {"axes": (2,)}, "axes"),
+        ("slice", [v], {"start": (0, 1), "limit": (2, 3), "stride": (1, 2)}, (2, 1)),
+        ("slice", [v], {"start": (0, 1), "limit": (2, 4), "stride": (1, 1)}, "slice bounds"),
+        ("slice", [v], {"start": (0, 1), "limit": (2, 1), "stride": (1, 1)}, "slice bounds"),
+        ("slice", [v], {"start": (-1, 0), "limit": (2, 1), "stride": (1, 1)}, "slice bounds"),
+        ("slice", [v], {"start": (0, 0), "limit": (2, 1), "stride": (1, 0)}, "slice bounds"),
+        ("pad", [v], {"low": (0, 1), "high": (1, 0), "interior": (0, 1)}, (3, 6)),
+        ("pad", [v], {"low": (-1, 0), "high": (0, 0), "interior": (0, 0)}, "negative padding"),
+        ("pad", [v], {"low": (0, 0), "high": (0, -1), "interior": (0, 0)}, "negative padding"),
+        ("pad", [v], {"low": (0, 0), "high": (0, 0), "interior": (-1, 0)}, "negative padding"),
+        ("pad", [v], {"low": (0.0, 0), "high": (0, 0), "interior": (0, 0)}, "axis lengths"),
+        ("concatenate", [v, (2, 1)], {"axis": 1}, (2, 4)),
+        ("concatenate", [v, (1, 3)], {"axis": 0}, (3, 3)),
+        ("concatenate", [v, (1, 1)], {"axis": 0}, "shapes differ"),
+        ("concatenate", [v], {"axis": 2}, "axis"),
+        ("concatenate", [v], {"axis": -1}, "axis"),
+        ("concatenate", [v], {"axis": (0,)}, "axis"),
+        ("scale", [v, (3,)], {"axes": (1,)}, v),
+        ("scale", [v, (2, 3)], {"axes": (0, 1)}, v),
+        ("scale", [v, (3,)], {"axes": ()}, "axes"),
+        ("scale", [(3, 3), (3, 3)], {"axes": (0, 0)}, "axes"),
+        ("scale", [v, (3,)], {"axes": (0,)}, "axis lengths differ"),
+        ("scale", [v, (3,)], {"axes": (2,)}, "axis lengths differ"),
+        ("scale", [v, (3,)], {"axes": (-1,)}, "axis lengths differ"),
+        ("scale", [v], {"axes": ()}, "1 inputs"),
+        ("dot", [v, (3, 4)], {"contract": ((1,), (0,)), "batch": ((), ())}, (2, 4)),
+        ("dot", [(2, 3), (2, 4)], {"contract": ((), ()), "batch": ((0,), (0,))}, (2, 3, 4)),
+        ("dot", [v, (3, 4)], {"contract": ((1, 0), (0,)), "batch": ((), ())}, "axes"),
+        ("dot", [(3, 3), (3,)], {"contract": ((1,), (0,)), "batch": ((0,), ())}, "axes"),
+        ("dot", [(3, 3), (3, 3)], {"contract": ((0,), (0,)), "batch": ((0,), (1,))}, "axes"),
+        ("dot", [v, (3, 4)], {"contract": ((2,), (0,)), "batch": ((), ())}, "axes"),
+        ("dot", [v, (4, 3)], {"contract": ((-1,), (1,)), "batch": ((), ())}, "axes"),
+        ("dot", [v, (3, 4)], {"contract": ((1,), (2,)), "batch": ((), ())}, "axes"),
+        ("dot", [v, (3, 4)], {"contract": ((1,), (1,)), "batch": ((), ())}, "axis lengths differ"),
+        ("rescale", [v], {"shift": 0, "bits": 0}, v),
+        ("rescale", [v], {"shift": 62, "bits": 40}, v),
+        ("rescale", [v], {"shift": 63, "bits": 1}, "shift"),
+        ("rescale", [v], {"shift": -1, "bits": 1}, "shift"),
+        ("rescale", [v], {"shift": 1.0, "bits": 1}, "shift"),
+        ("rescale", [v], {"shift": 1, "bits": 41}, "bits"),
+        ("rescale", [v], {"shift": 1, "bits": -1}, "bits"),
+        ("rescale", [v], {"shift": 1, "bits": 1.0}, "bits"),
+        ("sign", [v], {}, v),
+        ("gate", [v, v], {}, v),
+        ("gate", [v, (3, 2)], {}, "shapes differ"),
+        ("gate", [v], {}, "1 inputs"),
+    ):  # fmt: skip
+        name = f"{op} {reads} {attributes}"[:90]
+        call = lambda op=op, reads=reads, attributes=attributes: infer_shape(op, reads, attributes, data)  # noqa: E731
+        yield Case(name, call, None, value=expected) if isinstance(expected, tuple) else Case(name, call, ValueError, expected)
+
+
+def bounds():
+    circuit = frozen()[0]
+    scheduled = dataclasses.replace(circuit, max_steps=4)
+    start = frozen()[1].statement.initial_bound
+    yield Case("the last step of a schedule", lambda: len(scheduled.bounds(start, 2, 2).final), None, value=3)
+    yield Case("a step beyond", lambda: scheduled.bounds(start, 2, 3), PrecisionError, "go beyond the 4 steps")
+    for steps, first in ((1, 0), (2, 0), (3, 5)):
+        yield Case(
+            f"growth over {steps}",
+            lambda steps=steps, first=first: circuit.bounds(start, steps, first),
+            None,
+            value=by_hand(circuit, start, steps),
+        )
+    parameter = dataclasses.replace(circuit.parameters[0], updates=(Update(circuit.parameters[0].updates[0].node, (1, -5, 7, 2)),))
+    varied = dataclasses.replace(scheduled, parameters=(parameter, *circuit.parameters[1:]))
+    u = circuit._node_bounds(None)[parameter.updates[0].node]
+    yield Case("a schedule, inside", lambda: varied.bounds(start, 3, 1).inside[0], None, value=start[0] + 12 * u)
+    yield Case("a schedule, at the end", lambda: varied.bounds(start, 3, 1).final[0], None, value=start[0] + 14 * u)
+    for x, y, attributes, expected in (
+        ("dot", [3, 5], {"contract": ((1, 2), (0, 1)), "batch": ((), ())}, 3 * 5 * 4 * 6),
+        ("sum", [3], {"axes": (0, 2)}, 3 * 2 * 6),
+        ("linear", [3, 5], {"coefficients": (-2, 7)}, 2 * 3 + 7 * 5),
+        ("scale", [3, 5], {"axes": ()}, 15),
+        ("gate", [1, 5], {}, 5),
+        ("concatenate", [3, 5], {"axis": 0}, 5),
+        ("reverse", [3], {"axes": ()}, 3),
+        ("rescale", [99], {"shift": 3, "bits": 4}, 16),
+        ("sign", [99], {}, 1),
+        ("input", [], {"index": 0}, 2 ** circuit.inputs[0].bits),
+        ("const", [], {"values": (3, -8, 5)}, 8),
+        ("param", [], {"index": 1}, 77),
+        ("linear", [3, None], {"coefficients": (1, 1)}, None),
+    ):
+        node = Node(x, (), (), attributes)
+        yield Case(
+            f"bound of {x}",
+            lambda node=node, y=y: circuits.node_bound(node, y, [(2, 4, 6)] * 2, circuit.inputs, (5, 77)),
+            None,
+            value=expected,
+        )
+    yield Case("the other end of an equation", lambda: circuits.farthest(-3, ((2, -1, 5), (-1, 0, 4))), None, value=9)
+    yield Case("the far end of an equation", lambda: circuits.farthest(3, ((2, -1, 5), (-1, 0, 4))), None, value=13)
+    yield Case("a revealed integer", lambda: circuits.residues_differ(7), None, value=14)
+    yield Case("signed values of a table", lambda: circuits.signed_bound(9), None, value=256)
+    yield Case("a range check", lambda: circuit.coarse_bound(3), None, value=2 ** (circuit.table_bits - 1 + 3))
+    for x, message in ((WHOLE - 2**36 - 2**35 - 1, None), (WHOLE - 2**36 - 2**35, "may reach")):
+        tight = _one_rescale(x)
+        yield Case(f"a rescale of {x}", lambda tight=tight: tight.bounds((0,), 1).final, PrecisionError if message else None, message or "")
+    for x, message in ((WHOLE // 2 - 1, None), (WHOLE // 2, "the loss")):
+        tight = _one_loss(x)
+        yield Case(f"a loss of {x}", lambda tight=tight: tight.bounds((0,), 1).final, PrecisionError if message else None, message or "")
+    for x, message in ((WHOLE // 2 - 1, None), (WHOLE // 2, "parameter w may reach")):
+        yield Case(
+            f"a parameter of {x}", lambda x=x: _one_loss(1).bounds((x,), 1).final, PrecisionError if message else None, message or ""
+        )
+    for x, message in ((WHOLE - 1, None), (WHOLE, "may reach")):
+        wide = dataclasses.replace(_one_loss(1), nodes=(*_one_loss(1).nodes, Node("linear", (0,), (1,), {"coefficients": (x,)})))
+        yield Case(f"a node of {x}", lambda wide=wide: wide.bounds((0,), 1).final, PrecisionError if message else None, message or "")
+
+
+def by_hand(circuit, start, steps):
+    """The bounds of a circuit whose rates are constant."""
+    u = circuit._node_bounds(None)
+    growth = [sum(u[x.node] * abs(x.rates[0]) for x in p.updates) for p in circuit.parameters]
+    inside, final = (tuple(b + n * g for b, g in zip(start, growth)) for n in (steps - 1, steps))
+    return circuits.Bounds(tuple(circuit._node_bounds(inside)), inside, final)
+
+
+def _one(*nodes, losses=()):
+    """A circuit of one input in [-1, 1) and one frozen parameter w."""
+    x = circuits.Input("x", (1,), 0, 0)
+    return Circuit((Node("input", (), (1,), {"index": 0}), *nodes), (x,), (circuits.Parameter("w", (1,)),), losses, 0, 20)
+
+
+def _one_rescale(x):
+    return _one(Node("linear", (0,), (1,), {"coefficients": (x,)}), Node("rescale", (1,), (1,), {"shift": 36, "bits": 0}))
+
+
+def _one_loss(x):
+    total = (Node("linear", (0,), (1,), {"coefficients": (x,)}), Node("sum", (1,), (), {"axes": (0,)}))
+    return _one(*total, losses=(circuits.Loss(2, circuits.Fraction(1)),))
+
+
+def walks():
+    """Claims that would take a verifier too much work."""
+    circuit = frozen()[0]
+    reshape = circuit.of("reshape")[0]
+    shape = circuit.nodes[reshape].shape
+    ones = tuple((np.ones(n, dtype=np.uint64), np.zeros(n, dtype=np.uint64)) for n in shape)
+    term = Term(("node", reshape), ONE, ones[0], tuple((d,) for d in range(len(shape))), ones)
+
+    def work(limit):
+        with mock.patch("zkjax.claims.MAX_WORK", limit):
+            return len(_Walk(circuit).run([term])[0])
+
+    walk = _Walk(circuit)
+    walk.run([term])
+    yield Case("as much work as allowed", lambda: work(walk.work), None, value=1)
+    yield Case("more work", lambda: work(walk.work - 1), UnsupportedOperationError, "too many terms")
+
+    def joint(limit):
+        with mock.patch("zkjax.claims.MAX_JOINT_AXIS", limit):
+            return len(_Walk(circuit).run([term])[0])
+
+    longest = max(a * b for a, b in zip(shape[1:], shape[2:]))
+    yield Case("a joint axis", lambda: joint(longest), None, value=1)
+    yield Case("a longer joint axis", lambda: joint(longest - 1), UnsupportedOperationError, "joins axes")
+
+
+# ---- schedule ---------------------------------------------------------------------------------------------------
+def schedules():
+    most = schedule.MAX_SHARD
+
+    def indices(seed=1, samples=9, shard_size=4, batch=3, first_step=0, steps=2):
+        return batch_indices(seed, samples, shard_size, batch, first_step, steps).tolist()
+
+    vector = [[5, 7, 8], [0, 3, 1], [2, 5, 4]]  # PROTOCOL.md, section 22
+    ten = [6, 3, 8, 7, 1, 0, 5, 4, 2, 9]
+    yield Case("a permutation", lambda: schedule.permutation(10, 1, 2, 3).tolist(), None, value=ten)
+    yield Case("words of several hashes", lambda: len(set(itertools.islice(schedule.words(1, 2, 3), 64))), None, value=64)
+    yield Case("a vector", lambda: indices(seed=5, samples=10, first_step=2, steps=3), None, value=vector)
+    # steps of one epoch, of two, and shards that are skipped
+    for first in range(6):
+        whole = [x for t in range(3) for x in indices(first_step=3 * (first // 3), steps=3)[t]]
+        at_step = first % 3
+        yield Case(
+            f"step {first}", lambda first=first: indices(first_step=first, steps=1), None, value=[whole[3 * at_step : 3 * at_step + 3]]
+        )
+        yield Case(f"epoch of step {first}", lambda whole=whole: sorted(whole), None, value=list(range(9)))
+    for change, match in (
+        ({"seed": -1}, "seed is"),
+        ({"seed": 2**64}, "seed is"),
+        ({"samples": 0}, "must be positive"),
+        ({"samples": 2**32, "shard_size": 2**20}, "must be positive"),
+        ({"shard_size": 0}, "must be positive"),
+        ({"samples": most + 1, "shard_size": most + 1}, "there may be"),
+        ({"samples": most + 1, "shard_size": 1}, "there may be"),
+        ({"first_step": -1}, "must be at least 0"),
+        ({"steps": -1}, "must be at least 0"),
+        ({"batch": 0}, "do not fill one batch"),
+        ({"batch": 10}, "do not fill one batch"),
+    ):
+        yield Case(f"{change}", lambda change=change: indices(**change), DataError, match)
+    for change, value in (
+        ({"seed": 0}, 2),
+        ({"seed": 2**64 - 1}, 2),
+        ({"batch": 9}, 2),
+        ({"batch": 1}, 2),
+        ({"samples": 1, "shard_size": 1, "batch": 1}, 2),
+        ({"steps": 0}, 0),
+    ):
+        yield Case(f"{change}", lambda change=change: len(indices(**change)), None, value=value)
+    with_permutations = mock.patch("zkjax.schedule.shard_order", lambda length, *rest: np.arange(length))
+    for change in ({"samples": most, "shard_size": most}, {"samples": most, "shard_size": 1}, {"samples": 2**32 - 1, "shard_size": 2**20}):
+
+        def largest(change=change):
+            with with_permutations:
+                return len(indices(**change))
+
+        yield Case(f"{change}", largest, None, value=2)
+
+
+# ---- the statement against the circuit -------------------------------------------------------------------------
+def statements():
+    circuit, proof = frozen()
+    s = proof.statement
+    losses = s.losses
+    loss = circuit.bounds(s.initial_bound, s.steps).nodes[circuit.losses[0].node]
+
+    def plan(**changes):
+        return verifier.make_plan(circuit, dataclasses.replace(s, **changes))
+
+    def bounded(initial, **changes):
+        return plan(initial_bound=initial, final_bound=circuit.bounds(initial, changes.get("steps", s.steps)).final, **changes)
+
+    def grown(p, by):
+        return tuple(b + by * (i == p) for i, b in enumerate(s.initial_bound))
+
+    assert s.initial_bound == tuple(map(circuit.coarse_bound, s.shifts)) and s.range_checked
+    yield Case("itself", lambda: plan().steps, None, value=s.steps)
+    for name, call, match in (
+        ("another circuit", lambda: plan(circuit=bytes(32)), "^circuit"),
+        ("shifts missing", lambda: plan(shifts=s.shifts[1:]), "^statement"),
+        ("initial bounds missing", lambda: plan(initial_bound=s.initial_bound[1:]), "^statement"),
+        ("final bounds missing", lambda: plan(final_bound=s.final_bound[1:]), "^statement"),
+        ("bounds smaller than the range check's", lambda: bounded(grown(1, -1)), "^bounds: the initial bound is smaller"),
+        ("a bound that overflows", lambda: plan(initial_bound=(WHOLE,) * 3), "^bounds: .*may reach"),
+        ("another final bound", lambda: plan(final_bound=(s.final_bound[0] + 1, *s.final_bound[1:])), "^bounds: the final bound"),
+        ("no list of losses", lambda: plan(losses=()), "^losses: expected 1"),
+        ("two lists of losses", lambda: plan(losses=losses * 2), "^losses: expected 1"),
+        ("losses of fewer steps", lambda: plan(losses=(losses[0][1:],)), "^losses: expected 1"),
+        ("a loss beyond its bound", lambda: plan(losses=((loss + 1, 0),)), "^losses: a loss leaves"),
+        ("a loss below its bound", lambda: plan(losses=((0, -loss - 1),)), "^losses: a loss leaves"),
+        ("no schedule", lambda: plan(samples=2, shard_size=1), "^schedule: 2 samples"),
+    ):  # fmt: skip
+        yield Case(name, call, VerificationError, match)
+    yield Case("looser bounds", lambda: bounded(grown(1, 1)).steps, None, value=s.steps)
+    yield Case("smaller bounds that are assumed", lambda: bounded(grown(1, -1), range_checked=False).steps, None, value=s.steps)
+    yield Case("losses at their bound", lambda: plan(losses=((loss, -loss),)).steps, None, value=s.steps)
+    yield Case("hidden losses", lambda: plan(losses=None).steps, None, value=s.steps)
+    broken = dataclasses.replace(circuit, inputs=(dataclasses.replace(circuit.inputs[0], bits=99), *circuit.inputs[1:]))
+    unchecked = dataclasses.replace(s, circuit=broken.digest())
+    yield Case("a circuit that was not loaded", lambda: verifier.make_plan(broken, unchecked), FormatError, "do not fit a table")
+
+    def samples(limit):
+        with mock.patch("zkjax.verifier.MAX_SAMPLES", limit):
+            return plan().steps
+
+    read = s.steps * circuit.batch_size
+    yield Case("as many samples as allowed", lambda: samples(read), None, value=s.steps)
+    yield Case("more samples", lambda: samples(read - 1), VerificationError, "^schedule: .*more than")
+
+
+def commitments():
+    circuit, proof = frozen()
+    s = proof.statement
+    plan = verifier.make_plan(circuit, s)
+
+    def check(**changes):
+        verifier.check_commitments(plan, dataclasses.replace(s, **changes))
+
+    def end(name, **changes):
+        return lambda: check(**{name: dataclasses.replace(getattr(s, name), **changes)})
+
+    def shard(number, **changes):
+        altered = dataclasses.replace(s.shards[number], commitment=dataclasses.replace(s.shards[number].commitment, **changes))
+        return lambda: check(shards=(*s.shards[:number], altered, *s.shards[number + 1 :]))
+
+    def rooted(**changes):
+        """Shards with other commitments, in a dataset of them: what an opening could be made to accept."""
+        new = [dataclasses.replace(x.commitment, **changes) for x in s.shards]
+        root, paths = dataset_root([c.digest(s.geometry) for c in new], s.samples, s.shard_size)
+        return lambda: check(dataset=root, shards=tuple(statement.Shard(c, tuple(p)) for c, p in zip(new, paths)))
+
+    crossed = (*s.shards[:2], dataclasses.replace(s.shards[2], path=s.shards[0].path))
+    yield Case("themselves", check, None)
+    for budget in (1, s.geometry.max_budget):
+        yield Case(f"budget {budget}", end("initial", budget=budget), None)
+        yield Case(f"shards' budget {budget}", rooted(budget=budget), None)
+    wide = dataclasses.replace(s.geometry, level_bits=200)
+    for name, call, match in (
+        ("a geometry without security", lambda: check(geometry=wide), "^geometry"),
+        ("one shard less", lambda: check(shards=s.shards[1:]), "^shards: 2 shards opened"),
+        ("shards exchanged", lambda: check(shards=s.shards[::-1]), "^commitment to shard 0"),
+        ("initial of another kind", end("initial", kind="shard"), "^commitment to weights 0"),
+        ("initial of another step", end("initial", number=1), "^commitment to weights 0"),
+        ("initial with masks", end("initial", masked=True), "^commitment to weights 0"),
+        ("initial with more rows", end("initial", rows=2), "^commitment to weights 0: 2 rows"),
+        ("final of another step", end("final", number=0), "^commitment to weights 2"),
+        ("budget 0", end("final", budget=0), "outside 1..4"),
+        ("budget 5", end("final", budget=5), "outside 1..4"),
+        ("a shard's rows", rooted(rows=2), "^commitment to shard 0: 2 rows"),
+        ("a shard's budget", rooted(budget=5), "outside 1..4"),
+        ("a masked shard", rooted(masked=True), "^commitment to shard 0"),
+        ("another dataset", lambda: check(dataset=bytes(32)), "^dataset: shard 0"),
+        ("another shard's root", shard(1, root=bytes(32)), "^dataset: shard 1"),
+        ("another path", lambda: check(shards=crossed), "^dataset: shard 2"),
+        ("other sizes", lambda: check(samples=s.samples + 1), "^dataset: shard 0"),
+    ):  # fmt: skip
+        yield Case(name, call, VerificationError, match)
+
+
+def chains():
+    circuit, proof = frozen()
+    s = proof.statement
+    later = dataclasses.replace(
+        s,
+        first_step=s.first_step + s.steps,
+        initial=s.final,
+        final=dataclasses.replace(s.final, number=s.final.number + s.steps),
+        shifts=(0,) * 3,
+        range_checked=False,
+        initial_bound=s.final_bound,
+    )
+
+    def joined(assume=False, **changes):
+        return lambda: verifier.check_chain([s, dataclasses.replace(later, **changes)], assume)
+
+    yield Case("two that join", joined(), None)
+    yield Case("a looser bound", joined(initial_bound=tuple(b + 1 for b in s.final_bound)), None)
+    yield Case("a fresh range check", joined(range_checked=True, initial_bound=(0, 0, 0)), None)
+    for name, call, match in (
+        ("a later chunk alone", lambda: verifier.check_chain([later], False), "^initial bound"),
+        ("a smaller bound", joined(initial_bound=(s.final_bound[0] - 1, *s.final_bound[1:])), "^chain: .*smaller bound"),
+        ("a gap", joined(first_step=s.steps + 1), "^chain: .*starts at step"),
+        ("the same steps", joined(first_step=s.first_step), "^chain: .*starts at step"),
+        ("other weights", joined(initial=dataclasses.replace(s.final, root=bytes(32))), "^chain: .*does not start"),
+        ("shifted weights", joined(shifts=(0, 1, 0)), "^chain: .*does not start"),
+        ("another circuit", joined(circuit=bytes(32)), "differ in circuit"),
+        ("another dataset", joined(dataset=bytes(32)), "differ in dataset"),
+        ("another seed", joined(seed=s.seed + 1), "differ in seed"),
+        ("other samples", joined(samples=s.samples + 1), "differ in samples"),
+        ("other shards", joined(shard_size=s.shard_size + 1), "differ in shard_size"),
+        ("another geometry", joined(geometry=dataclasses.replace(s.geometry, level_bits=9)), "differ in geometry"),
+    ):
+        yield Case(name, call, VerificationError, match)
+    yield Case("a later chunk, its bound assumed", lambda: verifier.check_chain([later], True), None)
+
+    def verify(*arguments, **options):
+        return lambda: zkjax.verify(*(arguments or (circuit, proof)), **{"minimum_bits": BITS, **options})
+
+    for name, call, match in (
+        ("no circuit", verify(None, proof), "circuit is a NoneType"),
+        ("no proof", verify(circuit, None), "give a Proof"),
+        ("an empty chain", verify(circuit, []), "give a Proof"),
+        ("a chain of other things", verify(circuit, [proof, 7]), "give a Proof"),
+        ("a root that is no hex", verify(dataset="xy"), "not a hexadecimal digest"),
+        ("a short root", verify(initial="ab"), "32 bytes"),
+        ("a root of another type", verify(dataset=list(range(32))), "32 bytes"),
+        ("steps as a number", verify(steps=7), "give the range"),
+        ("steps as three numbers", verify(steps=(0, 1, 2)), "give the range"),
+    ):
+        yield Case(name, call, ConfigurationError, match)
+    pins = {"dataset": s.dataset, "initial": s.initial_weights, "seed": s.seed, "steps": (0, s.steps)}
+    yield Case("all pins", verify(**pins), None, value=s)
+    yield Case("pins in other forms", verify(dataset=s.dataset.hex(), steps=[0, s.steps]), None, value=s)
+    for name, wrong, check in (
+        ("dataset", bytes(32), "pinned dataset"),
+        ("initial", bytes(32), "pinned initial weights"),
+        ("seed", s.seed + 1, "pinned seed"),
+        ("steps", (0, s.steps + 1), "pinned steps"),
+        ("steps", (1, s.steps), "pinned steps"),
+    ):
+        yield Case(f"{name} = {wrong!r:.9}", verify(**{name: wrong}), VerificationError, f"^{check}")
+    yield Case("less security than asked for", verify(minimum_bits=100.0), VerificationError, "^security")
+    greedy = Proof(dataclasses.replace(s, final=dataclasses.replace(s.final, budget=5)), proof.body)
+    yield Case("a commitment that is too large a budget's", verify(circuit, greedy), VerificationError, "^commitment to weights 2")
+    yield Case("the chain is looked at before a proof", verify(circuit, [Proof(later, b"")]), VerificationError, "^initial bound")
+
+
+# ---- the body ---------------------------------------------------------------------------------------------------
+def bodies():
+    circuit, proof = frozen()
+    log = messages(circuit, proof)
+    labels = {m.label: m for m in log}
+    s, plan = proof.statement, verifier.make_plan(circuit, proof.statement)
+    rows = sum(c.rows for c in s.commitments()) + verifier.row_count(Layout(plan.advice), s.geometry.row)
+    least = 8 * rows * max(1, s.geometry.queries // 4)
+
+    def verify(body):
+        return lambda: verifier.verify_one(circuit, Proof(proof.statement, body), BITS)
+
+    yield Case("a body too short for its statement", verify(proof.body[: least - 1]), FormatError, "needs more than")
+    yield Case("the shortest body that is read", verify(proof.body[:least]), FormatError, "proof ends inside")
+    yield Case("one byte more", verify(proof.body + b"\0"), FormatError, "1 bytes after")
+    yield Case("one byte less", verify(proof.body[:-1]), FormatError, "proof ends inside")
+    for m in labels.values():
+        if not m.is_digests:
+            value = words(m.cut(proof.body))[0]
+            for wrong in {P, 2**64 - 1} | ({value + P} if value + P < 2**64 else set()):
+                body = proof.body[: m.offset] + wrong.to_bytes(8, "little") + proof.body[m.offset + 8 :]
+                yield Case(f"{m.label}: {wrong}", verify(body), FormatError, "not below p")
+    replay = Frozen(circuit, proof)
+    expected = {label: "opening" for label in labels} | dict.fromkeys(
+        ("salts", "columns", "siblings", "level root", "trace root"), "Merkle path"
+    )
+    expected["folded pads"] = "mask"
+    for m in labels.values():
+        where = m.offset + m.size // 2 // 8 * 8
+        if m.is_digests:
+            body = proof.body[:where] + bytes([proof.body[where] ^ 1]) + proof.body[where + 1 :]
+        else:
+            value = (int.from_bytes(proof.body[where : where + 8], "little") + 1) % P
+            body = proof.body[:where] + value.to_bytes(8, "little") + proof.body[where + 8 :]
+        call = lambda body=body: replay.outcome(circuit, bytes(Proof(proof.statement, body)))  # noqa: E731
+        yield Case(f"replayed: {m.label} at {m.offset}", call, None, value=(VerificationError, expected[m.label]))
+
+    def reader(body):
+        return Reader(Transcript(b"", b""), body)
+
+    yield Case("nothing to read", lambda: len(reader(b"").base("x", 0)), None, value=0)
+    yield Case("the largest element", lambda: int(reader((P - 1).to_bytes(8, "little")).base("x", 1)[0]), None, value=P - 1)
+
+
+# ---- the argument and the opening -------------------------------------------------------------------------------
+class Fixed(Hidden):
+    """Draws one challenge, always."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = Ext(value)
+
+    def challenge(self, label):
+        return self.value
+
+
+def challenges():
+    def triples(z):
+        hidden = Fixed(z)
+        hidden.receive_product("x")
+        return hidden.finish()[2]
+
+    yield Case("a triple point", lambda: triples(3) == ZERO, None)
+    for log_order in (0, 1, 2):
+        call = lambda log_order=log_order: triples(root_of_unity(log_order))  # noqa: E731
+        yield Case(f"a root of order 2^{log_order}", call, VerificationError, "^triple point")
+    yield Case("a root of another order", lambda: triples(root_of_unity(3)) == ZERO, None)
+    yield Case("a lookup challenge of 0", lambda: fractional_sum(Fixed(0), 2), VerificationError, "^lookup")
+    yield Case("another lookup challenge", lambda: len(fractional_sum(Fixed(5), 2)[0]), None, value=2)
+
+
+def openings():
+    geometry = frozen()[1].statement.geometry
+    q, k = geometry.queries, geometry.row
+
+    def named(rows=1, budget=1, masked=False):
+        return Commitment("trace" if masked else "weights", 0, rows, budget, bytes(32), masked)
+
+    def check(*given, geometry=geometry):
+        return lambda: opening.check_opening(geometry, list(given))
+
+    crowded = next(g for bits in range(1, 99) if (g := dataclasses.replace(geometry, level_bits=bits)).max_budget * g.queries > k // 8)
+    yield Case("one with masks", lambda: check(named(budget=4), named(masked=True))()[1:], None, value=(1, 4 * q))
+    for name, call, match in (
+        ("none with masks", check(named()), "exactly one"),
+        ("two with masks", check(named(masked=True), named(masked=True)), "exactly one"),
+        ("masks for two openings", check(named(budget=2, masked=True)), "exactly one"),
+        ("budget 0", check(named(budget=0), named(masked=True)), "outside 1 .. 4"),
+        (
+            "too many random coefficients",
+            check(named(masked=True), geometry=crowded),
+            "above an eighth",
+        ),
+    ):
+        yield Case(name, call, ConfigurationError, match)
+    for log_rows in (k // 2, k // 2 + 1):  # 2 log_rows + q pads and random coefficients, in a mask row of k + q
+        call = check(named(rows=2**log_rows, masked=True))
+        fits = 2 * log_rows + q <= k + q
+        yield Case(f"2^{log_rows} rows", call, None if fits else ConfigurationError, "" if fits else "too short for the pads")
+    refused = lambda: opening.verify_claim(None, geometry, [named()], None, ZERO)  # noqa: E731
+    yield Case("as a verifier meets it", refused, VerificationError, "^commitments")
+    yield Case("the stack", lambda: stack([1, 5, 2]), None, value=([10, 0, 8], 4))
+    leaves = [bytes([i]) * 32 for i in range(2)]
+    missing = siblings_bytes([0, 3], 2)
+    for size in (missing - 32, missing + 32, missing - 1):
+        yield Case(f"{size} bytes of siblings", lambda size=size: root_of(leaves, [0, 3], bytes(size), 2), FormatError, "multiproof")
+    circuit, proof = frozen()
+
+    def stray():
+        honest = verifier.opening_terms
+        with mock.patch("zkjax.verifier.opening_terms", lambda *a: honest(*a) | {("nowhere", 0): []}):
+            return verifier.verify_one(circuit, proof, BITS)
+
+    yield Case("a claim on nothing", stray, VerificationError, "^opening: .*not committed")
+    assert Layout({"x": (1,)}).size == 1
+
+
+def ledgers():
+    ledger = soundness.Security((("first", 10.0), ("second", 10.0)))
+    yield Case("two equal terms", lambda: ledger.bits, None, value=9.0)
+    yield Case("enough", lambda: ledger.require(9.0), None, value=ledger)
+    yield Case("too little", lambda: ledger.require(9.01), ConfigurationError, "below the target")
+    yield Case("no number", lambda: ledger.require(float("nan")), ConfigurationError, "below the target")
+    half = soundness.security({"first": 2, "nothing": 0}, frozen()[1].statement.geometry, 3).terms[0]
+    yield Case("a numerator of two", lambda: half, None, value=("first", soundness.LOG_FIELD - 1))
+    for claims in (1, 2, 4):
+        counter = Hidden()
+        counter.account("x", claims - 2)
+        yield Case(f"account {claims - 2}", lambda counter=counter: counter.errors["x"], None, value=max(0, claims - 2))
+
+
+LIMITS = {  # as PROTOCOL.md has them
+    "circuit.MAX_CONSTANT": 4096,
+    "circuit.MAX_RANK": 8,
+    "circuit.MAX_SIZE": 2**40,
+    "circuit.MAX_AXIS": 2**22,
+    "circuit.MAX_JOINT_AXIS": 2**20,
+    "circuit.LIMIT": 2**63,
+    "claims.MAX_WORK": 2**26,
+    "commitment.geometry._MAX_DEEP_RATE": 6,
+    "proof.MAX_STATEMENT": 2**21,
+    "schedule.MAX_SHARD": 2**20,
+    "statement.LIMIT": 2**63,
+    "verifier.MAX_SAMPLES": 2**24,
+}
+
+
+def limits():
+    import importlib
+
+    for name, value in LIMITS.items():
+        module, _, constant = name.rpartition(".")
+        found = getattr(importlib.import_module(f"zkjax.{module}"), constant)
+        yield Case(name, lambda found=found: found, None, value=value)
+
+
+GROUPS = (  # the dearest last
+    honest, shapes, bounds, limits, ledgers, statements, commitments, schedules, commitment_files, geometry, graphs, walks,
+    statement_files, circuit_files, proof_files, openings, challenges, chains, bodies,
+)  # fmt: skip
