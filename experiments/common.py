@@ -1,5 +1,6 @@
 """What every experiment reports and how: machine, versions, commit, peak memory, time by phase, files written whole."""
 
+import hashlib
 import json
 import os
 import platform
@@ -16,14 +17,32 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("zkjax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
-def environment() -> dict:
-    """Where the figures of a report were measured."""
+def environment(extra: tuple[str, ...] = ()) -> dict:
+    """Where the figures of a report were measured. extra: packages besides the usual ones; None where one is not installed."""
     return {
         "machine": machine(),
         "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "versions": {name: metadata.version(name) for name in PACKAGES} | {name: version(name) for name in extra},
         "commit": commit(),
+        "sources": sources(),
     }
+
+
+def version(package: str) -> str | None:
+    """Of an installed package; None if it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def sources(root: Path = ROOT) -> str:
+    """A digest of the code that runs: a commit says little about a checkout with changes in it."""
+    digest = hashlib.sha256()
+    for path in sorted([*(root / "zkjax").rglob("*.py"), *(root / "experiments").glob("*.py")]):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def machine() -> dict:
