@@ -179,7 +179,12 @@ def cost(task: Task, widths, data, scale: int) -> dict:
     with tempfile.TemporaryDirectory() as directory:
         Verifier(Aggregated(True), circuit, Path(directory)).measure("later", proof, figures)
         size = (Path(directory) / "later.proof").stat().st_size
-    return figures | {"proof_bytes": size, "cells": counts.cells, "lookups": counts.lookups, "table_entries": counts.table_entries}
+    return figures | {
+        "proof_bytes": size,
+        "cells": counts.cells,
+        "lookups": counts.lookups,
+        "leaves": counts.lookups + counts.table_entries,
+    }
 
 
 # ---- reports ----------------------------------------------------------------------------------------------------
@@ -196,8 +201,8 @@ def spread(values: list[float]) -> str:
     return f"{100 * statistics.mean(values):.2f} ± {100 * deviation:.2f} %"
 
 
-HEADER = ["activations", "gradients", "tables", "test accuracy", "less float, mean (worst)", "last loss", "committed cells", "lookups"]
-HEADER += ["proof", "proving one chunk", "verifying it", "security"]
+HEADER = ["format of activations", "gradients", "tables", "test accuracy", "less float, mean (worst)", "last loss"]
+HEADER += ["committed cells", "lookups", "with table entries", "proof", "proving one chunk", "verifying it", "security"]
 
 
 def section(task: Task, widths, results: dict) -> str:
@@ -212,24 +217,32 @@ def section(task: Task, widths, results: dict) -> str:
         gap = f"{100 * statistics.mean(gaps):+.2f} ({100 * min(gaps):+.2f})"
         return [spread(finals(entry)), gap, f"{statistics.mean(np.mean(x[-last:]) for x in entry['losses']):.4f}"]
 
-    rows = [["float32", "float32", "-", spread(finals(plain)), "", learned(plain)[2], *["-"] * 6]]
+    rows = [["float32", "float32", "-", spread(finals(plain)), "", learned(plain)[2], *["-"] * 7]]
     notes = []
     for scale in task.scales:
         entry, price, formats = results[f"scale {scale}"], results[f"cost {scale}"], precision(scale, task.batch)
         row = [f"{formats.activation_bits + 1} bits, scale {scale}", f"{formats.gradient_bits + 1} bits, scale {formats.gradient_scale}"]
         row += [f"2^{formats.table_bits}", *learned(entry)]
         if "refused" in price:
-            row += ["-"] * 6
+            row += ["-"] * 7
         else:
-            row += [f"{price['cells']:,}", f"{price['lookups']:,}", bytes_text(price["proof_bytes"]), seconds_text(price["prove_seconds"])]
-            row += [seconds_text(price["verify_seconds"]), f"{price['security_bits']:.1f} bits"]
+            row += [*(f"{price[name]:,}" for name in ("cells", "lookups", "leaves")), bytes_text(price["proof_bytes"])]
+            row += [seconds_text(price["prove_seconds"]), seconds_text(price["verify_seconds"]), f"{price['security_bits']:.1f} bits"]
         rows.append(row)
         notes += [f"Scale {scale} was refused: {x['refused']}" for x in (entry, price) if "refused" in x]
     head = (
         f"## {task.name}: {'-'.join(map(str, widths))}, batch {task.batch}, rate {task.rate:g}, {task.steps} steps, {task.seeds} seeds\n\n"
         f"Mean and standard deviation over seeds; differences to float training are seed by seed. A chunk has {task.chunk} steps.\n\n"
     )
-    return head + table(["format of " + HEADER[0], *HEADER[1:]], rows) + "".join(f"\n\n{note}" for note in notes)
+    return head + table(HEADER, rows) + "".join(f"\n\n{note}" for note in notes)
+
+
+PRICES = (
+    ("prove_seconds", "proving", seconds_text),
+    ("proof_bytes", "proof", bytes_text),
+    ("cells", "committed cells", "{:,}".format),
+    ("leaves", "lookups and table entries", "{:,}".format),
+)
 
 
 def plot(path: Path, tasks: list[tuple[Task, dict]]) -> None:
@@ -254,18 +267,15 @@ def plot(path: Path, tasks: list[tuple[Task, dict]]) -> None:
                     axis.plot(x, values.mean(axis=0), color=colour, linewidth=width, label=label)
                     axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
             seen.set(title=f"{task.name}: test accuracy, band over {task.seeds} seeds", xlabel="step", ylabel="per cent")
-            lost.set(title="training loss of each batch", xlabel="step", ylabel="loss", yscale="log")
+            lost.set(title="training loss of each batch", xlabel="step", ylabel="loss", ylim=(0, None))
             seen.legend(frameon=False, fontsize="small")
-            priced = [s for s in task.scales if "refused" not in results[f"cost {s}"]]
-            for name, unit, label, style in (
-                ("prove_seconds", 1, "proving a chunk, s", "o-"),
-                ("proof_bytes", 1e-5, "proof, 100 kB", "s--"),
-                ("cells", 1e-6, "committed cells, millions", "^:"),
-                ("lookups", 1e-6, "lookups, millions", "v:"),
-            ):
-                paid.plot(priced, [unit * results[f"cost {s}"][name] for s in priced], style, label=label)
-            paid.set(title="price of a chunk's proof", xlabel="scale: bits after the point of activations", ylim=(0, None))
-            paid.set_xticks(priced)
+            priced = [results[f"cost {s}"] | {"scale": s} for s in task.scales if "refused" not in results[f"cost {s}"]]
+            for (name, label, text), style in zip(PRICES, ("o-", "s--", "^:", "v:")):
+                last = priced[-1][name] if priced else 0
+                label = f"{label}: {text(last)} = 1"
+                paid.plot([p["scale"] for p in priced], [p[name] / last for p in priced], style, label=label)
+            paid.set(title="price of a chunk's proof, relative", xlabel="scale: bits after the point of activations", ylim=(0, None))
+            paid.set_xticks(task.scales)
             paid.legend(frameon=False, fontsize="small")
 
 

@@ -161,10 +161,11 @@ def experiment(found: list[Sweep], out: Path, repeat: int, fresh: bool = False) 
         text = f"proving {seconds_text(per_step(f, 'prove_seconds'))}, {bytes_text(per_step(f, 'proof_bytes'))} a step"
         print(f"{name}: {text}", flush=True)
     head = (
-        f"Each row is a proof of a chain's later chunk, warm, median of {repeat}; seconds and bytes a step are those of one proof divided by "
-        "its steps. Everything is counted: witness, commitments to weights and data, updates, opening, pads. Verifying a step is the "
-        "verifier's own time; the process with its start stands beside it. Zero knowledge: bytes and seconds that exist for nothing else "
-        "(salts, rows of masks, pads and triples, folded masks; drawing them, and their share of hashing), see experiments/hiding.py."
+        f"Each row is a proof of a chain's later chunk, warm, median of {repeat}; seconds and bytes a step are those of one proof, "
+        "divided by its steps. Everything is counted: witness, commitments to weights and data, updates, opening, pads. Verifying a "
+        "step is the verifier's own time; the process with its start stands beside it. Zero knowledge: bytes and seconds that exist "
+        "for nothing else (salts, rows of masks, pads and triples, folded masks; drawing them, and their share of hashing), see "
+        "experiments/hiding.py."
     )
     text = record.write("What aggregation saves", [head, *(section(sweep, record.figures) for sweep in found), PUBLISHED])
     plot(out / "aggregation.png", found, record.figures)

@@ -1,8 +1,9 @@
 """Image sets from files that are on this machine already; nothing is downloaded.
 
 Four formats: a NumPy archive with x_train, y_train, x_test, y_test (Keras's mnist.npz); IDX files (MNIST's own, as
-torchvision keeps them, gzipped or not); CIFAR-10's pickles in Python's version, as a directory or its .tar.gz; and dense ARFF (scikit-learn's
-cache of OpenML). Pickles are read by an unpickler that builds NumPy arrays and nothing else: a file cannot run code.
+torchvision keeps them, gzipped or not); CIFAR-10's pickles in Python's version, as a directory or its .tar.gz; and dense ARFF
+(scikit-learn's cache of OpenML). Pickles are read by an unpickler that builds NumPy arrays and nothing else: a file cannot run
+code.
 """
 
 import gzip

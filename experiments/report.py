@@ -112,3 +112,11 @@ def add_options(parser, default: str) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs") / default, help="where the results go (default %(default)s)")
     parser.add_argument("--full", action="store_true", help="the full size; the default takes under two minutes on two idle cores")
     parser.add_argument("--fresh", action="store_true", help="measure everything again")
+
+
+def compared(ours: float, theirs: float) -> str:
+    """How ours stands to theirs, in either direction: "3.2 x less", "2 x more", "about the same"."""
+    ratio = ours / theirs
+    if 0.9 < ratio < 1.1:
+        return "about the same"
+    return f"{1 / ratio:.2g} x less" if ratio < 1 else f"{ratio:.2g} x more"

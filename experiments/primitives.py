@@ -1,0 +1,420 @@
+"""The building blocks over the Goldilocks field, beside those of pyzorch: transform, commitment, sumcheck, lookups, opening.
+
+    python experiments/primitives.py [--full] [--pyzorch-python PYTHON] [--out DIR]
+
+pyzorch (PyPI, optional) offers the same protocols on ``frx``, a fork of JAX with field types; it needs Python 3.11 and an environment
+of its own, whose interpreter --pyzorch-python names. Both sides run in processes of their own, one after the other. Each block is run
+once cold (it compiles) and then several times warm; the median counts.
+
+The two are not the same: zkjax challenges come from the quadratic extension (128 bits), pyzorch's from the cubic one (192 bits), which
+is the one that it has; zkjax hashes columns with BLAKE2s and salts, pyzorch with SHA-256 or Poseidon2; zkjax's sumchecks, lookups and
+opening carry the pads of zero knowledge, pyzorch's have none. The report says so next to each figure.
+OUT gets primitives.json, primitives.md and primitives.png. Under two minutes without pyzorch, a few with it.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from common import run_process
+from report import Record, add_options, compared, figure, seconds_text, table
+
+SEED = 0
+ROWS = 8  # of a transform and of a commitment
+LOG_BLOWUP = 2  # rate 1/4
+QUERIES = 154  # 104 bits within unique decoding at this rate: (5/8)^q
+BLOCKS = {
+    "ntt": f"transform of {ROWS} rows, rate 1/4",
+    "columns": f"Merkle tree over columns of {ROWS}",
+    "sumcheck": "sumcheck of a product",
+    "lookup": "LogUp-GKR",
+    "commit": "commitment for an opening",
+    "opening": "opening",
+}
+NOTES = {
+    "ntt": ("code length; values at all points", "the same, by its native transform"),
+    "columns": ("BLAKE2s, a salt for each column", "SHA-256, no salts"),
+    "sumcheck": ("quadratic extension, pads", "cubic extension, no pads"),
+    "lookup": ("numerators in the field, denominators in the quadratic extension, pads", "both in the cubic extension, no pads"),
+    "commit": (
+        "cells in the field, rate 1/4, BLAKE2s, random coefficients",
+        "values in the cubic extension, rate 1/4, Poseidon2 of width 8",
+    ),
+    "opening": ("zero knowledge, 104 bits each level", f"Ligerito, {QUERIES} queries a level, no zero knowledge"),
+}
+
+
+def timed(function, repeat: int) -> dict:
+    """Seconds of the first call, and the median of the calls after it."""
+    seconds = []
+    for _ in range(repeat + 1):
+        started = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - started)
+    return {"cold_seconds": seconds[0], "seconds": statistics.median(seconds[1:])}
+
+
+# ---- zkjax ------------------------------------------------------------------------------------------------------
+
+
+def zkjax_blocks(size: int, repeat: int) -> dict:
+    """A worker's job: every block at 2^size."""
+    import jax
+
+    with jax.enable_x64(True):
+        return {name: timed(prepare(size), repeat) for name, prepare in ZKJAX.items()}
+
+
+def _field(rng, *shape) -> np.ndarray:
+    from zkjax.field import P
+
+    return rng.integers(0, P, size=shape, dtype=np.uint64)
+
+
+def _zkjax_ntt(size: int):
+    import jax
+
+    from zkjax.kernels.ntt import encode
+
+    rows = _field(np.random.default_rng(SEED), ROWS, 1 << (size - LOG_BLOWUP))
+
+    def run():
+        for i in range(0, ROWS, 2):  # two rows at a time, as commitments do
+            jax.block_until_ready(encode(rows[i : i + 2], size))
+
+    return run
+
+
+def _zkjax_columns(size: int):
+    import jax.numpy as jnp
+
+    from zkjax.commitment.merkle import Tree, leaf_headers, tree_tag
+    from zkjax.hashing import CHUNK
+    from zkjax.kernels.merkle import compress, hash_columns
+
+    if 1 << size < CHUNK:
+        raise SystemExit(f"error: columns are hashed in chunks of {CHUNK}")
+    rng = np.random.default_rng(SEED)
+    groups = [jnp.asarray(_field(rng, 2, 1 << size)) for _ in range(ROWS // 2)]
+    salts = rng.integers(0, 2**32, size=(4, 1 << size), dtype=np.uint32)
+    header = leaf_headers(tree_tag("trace", 0), ROWS, salts)
+    return lambda: Tree(hash_columns(header, groups, ROWS), compress).root
+
+
+def _hidden(protocol):
+    """A runner of a hidden protocol in the prover's role, pads drawn afresh."""
+    from zkjax.extension import Ext
+    from zkjax.field import P
+    from zkjax.hidden import Hidden, make_masks
+    from zkjax.transcript import Transcript, Writer
+
+    counter = Hidden()
+    protocol(counter, None)
+    rng = np.random.default_rng(SEED)
+
+    def elements(count: int) -> list:
+        return [Ext(*map(int, pair)) for pair in rng.integers(0, P, size=(count, 2), dtype=np.uint64)]
+
+    def run():
+        stream = Writer(Transcript(b"parameters", b"statement"))
+        protocol(Hidden(stream, make_masks(counter.counts(), elements)), True)
+        return bytes(stream)
+
+    return run
+
+
+def _zkjax_sumcheck(size: int):
+    import jax.numpy as jnp
+
+    from zkjax import extension as ext
+    from zkjax.sumcheck import product_sumcheck
+
+    rng = np.random.default_rng(SEED)
+    left, right = (tuple(_field(rng, 1 << size) for _ in range(2)) for _ in range(2))
+    total = ext.dot(left, right)
+    tables = [tuple(jnp.asarray(c) for c in table) for table in (left, right)]
+    return _hidden(lambda hidden, proving: product_sumcheck(hidden, "sum", hidden.public(total), size, tables if proving else None))
+
+
+def _zkjax_lookup(size: int):
+    import jax.numpy as jnp
+
+    from zkjax.field import P
+    from zkjax.lookup import fractional_sum
+
+    rng = np.random.default_rng(SEED)
+    half = _field(rng, 1 << (size - 1))
+    p = np.concatenate([half, np.uint64(P) - np.maximum(half, np.uint64(1))])  # fractions in pairs whose sum is 0
+    p[: len(half)] = np.maximum(half, np.uint64(1))
+    q = tuple(np.tile(_field(rng, 1 << (size - 1)), 2) for _ in range(2))
+    leaves = jnp.asarray(p), tuple(jnp.asarray(c) for c in q)
+    return _hidden(lambda hidden, proving: fractional_sum(hidden, size, leaves if proving else None))
+
+
+def _committed(size: int):
+    """A function that commits to 2^size cells for one opening, and the geometry that suits them."""
+    from zkjax.commitment import Geometry, Mask
+    from zkjax.commitment.commit import commit
+
+    geometry = Geometry.smallest([1 << size], log_inverse_rate=LOG_BLOWUP, max_budget=1)
+    count = max(1, (1 << size) // geometry.row)
+    rows = _field(np.random.default_rng(SEED), count, geometry.row)
+    mask = Mask.of(geometry, [count], [1])
+    return geometry, rows, lambda: commit(rows, kind="trace", number=0, budget=1, geometry=geometry, seed=bytes(32), mask=mask)
+
+
+def _zkjax_commit(size: int):
+    return _committed(size)[2]
+
+
+def _zkjax_opening(size: int):
+    from zkjax import extension as ext
+    from zkjax.commitment import open_claim
+    from zkjax.transcript import Transcript, Writer
+
+    geometry, rows, make = _committed(size)
+    committed, rng = make(), np.random.default_rng(SEED + 1)
+    weights = tuple(_field(rng, *rows.shape) for _ in range(2))
+    value = ext.dot(tuple(c.reshape(-1) for c in weights), ext.from_base(rows.reshape(-1)))
+
+    def run():
+        stream = Writer(Transcript(geometry.digest(), b"statement"))
+        open_claim(stream, geometry, [committed], [weights], value)
+        return bytes(stream)
+
+    return run
+
+
+ZKJAX = {
+    "ntt": _zkjax_ntt,
+    "columns": _zkjax_columns,
+    "sumcheck": _zkjax_sumcheck,
+    "lookup": _zkjax_lookup,
+    "commit": _zkjax_commit,
+    "opening": _zkjax_opening,
+}
+
+
+# ---- pyzorch ----------------------------------------------------------------------------------------------------
+
+
+class Pyzorch:
+    """A worker's job: the same blocks by pyzorch, at 2^size."""
+
+    def __init__(self, size: int):
+        import frx
+        import frx.numpy as fnp
+        import zk_dtypes
+
+        self.frx, self.np, self.size = frx, fnp, size
+        self.base, self.cubic = zk_dtypes.goldilocks, zk_dtypes.goldilocksx3
+        self.rng = np.random.default_rng(SEED)
+
+    def blocks(self, repeat: int) -> dict:
+        return {name: timed(getattr(self, name)(), repeat) for name in BLOCKS}
+
+    def field(self, *shape):
+        return self.np.array(self.rng.integers(0, 2**62, size=shape, dtype=np.int64), dtype=self.base)
+
+    def extension(self, count: int):
+        return self.field(count, 3).view(self.cubic).reshape(count)
+
+    def transcript(self):
+        from zorch.sha256_field_transcript import Sha256FieldTranscript
+
+        return Sha256FieldTranscript.new(b"statement", self.base)
+
+    def ready(self, function):
+        return lambda: self.frx.block_until_ready(function())
+
+    def ntt(self):
+        length, lax = 1 << self.size, self.frx.lax
+        rows = self.field(ROWS, length >> LOG_BLOWUP)
+        padding = ((0, 0), (0, length - rows.shape[1]))
+        transform = self.frx.jit(lambda x: lax.ntt(self.np.pad(x, padding), ntt_type="NTT", ntt_length=length))
+        return self.ready(lambda: transform(rows))
+
+    def columns(self):
+        from zorch.hash.sha256 import digest
+
+        leaves = self.rng.integers(0, 256, size=(1 << self.size, 8 * ROWS), dtype=np.uint8)
+
+        def tree():
+            layer = np.asarray(digest(leaves))
+            while len(layer) > 1:
+                layer = np.asarray(digest(layer.reshape(len(layer) // 2, 64)))
+            return layer
+
+        return tree
+
+    def sumcheck(self):
+        from zorch.challenge import ChallengePolicy
+        from zorch.sumcheck.prover import ProductSummand, StandardRound
+        from zorch.sumcheck.stage import SumcheckProver, SumcheckWitness, SumClaim
+
+        tables = self.np.stack([self.extension(1 << self.size) for _ in range(2)])
+        claim = SumClaim((tables[0] * tables[1]).sum(), self.size)
+        prover = SumcheckProver(StandardRound(ProductSummand(2), challenges=ChallengePolicy(self.cubic)))
+        return self.ready(lambda: prover.prove(claim, SumcheckWitness(tables), self.transcript()).reduction_proof)
+
+    def lookup(self):
+        from zorch.challenge import ChallengePolicy
+        from zorch.logup_gkr.circuit import GkrLayer, build_pyramid, extract_outputs
+        from zorch.logup_gkr.stage import LogUpGkrProver, LogUpOutputClaim
+
+        layer = GkrLayer(*(self.extension(1 << (self.size - 1)) for _ in range(4)), 0)
+        claim = LogUpOutputClaim(extract_outputs(build_pyramid(layer)[-1]), layer.num_row_variables)
+        prover = LogUpGkrProver(ChallengePolicy(self.cubic))
+        return self.ready(lambda: [x.round_polys for x in prover.prove(claim, layer, self.transcript()).reduction_proof.layers])
+
+    def opener(self):
+        """Ligerito over Poseidon2 of width 8: the shape of its usual instance; the constants do not matter to its speed."""
+        from zorch.coding.reed_solomon import ReedSolomon
+        from zorch.commit.merkle import MerkleTree
+        from zorch.hash.compression import Compression, CompressionParams
+        from zorch.hash.poseidon2.params import Poseidon2Params
+        from zorch.hash.poseidon2.poseidon2 import Poseidon2
+        from zorch.hash.sponge import Sponge, SpongeParams
+        from zorch.pcs.ligerito.config import LigeritoConfig
+        from zorch.pcs.ligerito.prover import LigeritoProver
+
+        width, full, partial = 8, 4, 22
+        inner = np.zeros((partial, width), dtype=np.int64)
+        inner[:, 0] = self.rng.integers(0, 2**62, size=partial)
+        constants = self.field(full, width), self.field(full, width), self.np.array(inner, dtype=self.base), self.field(width)
+        permutation = Poseidon2(Poseidon2Params(width, self.base, 7, full, partial, *constants))
+        tree = MerkleTree(Sponge(permutation, SpongeParams(4, 4)), Compression(permutation, CompressionParams(2, 4)))
+        config = LigeritoConfig(self.size, (4, 3), (LOG_BLOWUP,) * 2, (QUERIES,) * 2)
+        return LigeritoProver(lambda length, rate: ReedSolomon(length, 1 << rate, self.cubic), tree, config), permutation
+
+    def commit(self):
+        prover, _ = self.opener()
+        values = self.extension(1 << self.size)
+        return self.ready(lambda: prover.commit([values])[0])
+
+    def opening(self):
+        from zorch.pcs.stage import OpeningClaim, OpeningWitness
+        from zorch.transcript import DuplexTranscript
+
+        prover, permutation = self.opener()
+        root, data = prover.commit([self.extension(1 << self.size)])
+        claim, witness = OpeningClaim(root, [self.extension(self.size)]), OpeningWitness(data)
+        return self.ready(lambda: prover.prove(claim, witness, DuplexTranscript.new(permutation, 4)).reduction_proof.proof.final_residual)
+
+
+def find_pyzorch(given: str | None) -> tuple[str, str] | None:
+    """(interpreter, version) of the first Python here that has pyzorch: the given one, or this one and those on the path."""
+    names = [given] if given else [sys.executable, shutil.which("python3.11"), shutil.which("python3")]
+    for python in dict.fromkeys(filter(None, names)):
+        try:
+            done = run_process([python, "-c", "import frx, zorch; from importlib.metadata import version; print(version('pyzorch'))"])
+        except OSError:
+            continue
+        if done.status == 0:
+            return python, done.output.strip().splitlines()[-1]
+    return None
+
+
+# ---- reports ----------------------------------------------------------------------------------------------------
+
+
+def work(worker: str, python: str, size: int, repeat: int) -> dict:
+    """All blocks of one side in a process of its own."""
+    done = run_process([python, __file__, "--worker", worker, "--size", str(size), "--repeat", str(repeat)])
+    if done.status:
+        raise SystemExit(f"{done.output[-2000:]}\n{done.errors[-4000:]}\nerror: {worker} failed at 2^{size}")
+    return json.loads(done.output.splitlines()[-1]) | {"peak_rss_bytes": done.peak_memory}
+
+
+def rate(size: int, f: dict) -> str:
+    """Seconds of a block, and nanoseconds an entry."""
+    return f"{seconds_text(f['seconds'])} ({f['seconds'] / 2**size * 1e9:,.0f} ns)"
+
+
+def rows(size: int, ours: dict, theirs: dict | None) -> list[list[str]]:
+    """The table's lines for one size."""
+    result = []
+    for name, what in BLOCKS.items():
+        line = [f"{what}, 2^{size}", rate(size, ours[name]), seconds_text(ours[name]["cold_seconds"])]
+        if theirs:
+            line += [rate(size, theirs[name]), seconds_text(theirs[name]["cold_seconds"])]
+            line.append(compared(ours[name]["seconds"], theirs[name]["seconds"]))
+        result.append(line)
+    return result
+
+
+def verdict(size: int, ours: dict, theirs: dict) -> str:
+    """Where zkjax is faster, and where it is not."""
+    ratios = {BLOCKS[name]: ours[name]["seconds"] / theirs[name]["seconds"] for name in BLOCKS}
+    faster = [f"{what} ({1 / r:.2g} x)" for what, r in ratios.items() if r < 1]
+    slower = [f"{what} ({r:.2g} x)" for what, r in ratios.items() if r >= 1]
+    return f"At 2^{size} zkjax is faster at: {', '.join(faster) or 'nothing'}. It is slower at: {', '.join(slower) or 'nothing'}."
+
+
+def plot(path: Path, results: dict) -> None:
+    """Nanoseconds an entry of each block, by size."""
+    with figure(path, 2, 3, size=(4.4, 3.0)) as (drawn, panels):
+        for axis, (name, what) in zip(panels, BLOCKS.items(), strict=True):
+            for system, style, colour in (("zkjax", "o-", "#31446b"), ("pyzorch", "s--", "#d9a441")):
+                sizes = [size for size in results if system in results[size]]
+                axis.plot(sizes, [results[n][system][name]["seconds"] / 2**n * 1e9 for n in sizes], style, color=colour, label=system)
+            axis.set(title=what, xlabel="log2 of the size", ylabel="ns an entry", yscale="log")
+            axis.set_xticks(list(results))
+        drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+
+
+def experiment(sizes: list[int], out: Path, repeat: int, pyzorch: tuple[str, str] | None, fresh: bool = False) -> int:
+    """Measure, and write the report. pyzorch: interpreter and version, or None."""
+    missing = "**pyzorch is not installed** (pip install pyzorch; name its Python by --pyzorch-python): only zkjax was measured."
+    if pyzorch is None:
+        print(missing)
+    settings = {"repeat": repeat, "pyzorch": pyzorch and pyzorch[1]}
+    record = Record(out, "primitives", seed=SEED, settings=settings, fresh=fresh)
+    systems = {"zkjax": sys.executable} | ({"pyzorch": pyzorch[0]} if pyzorch else {})
+    results: dict[int, dict] = {}
+    for size in sizes:
+        for system, python in systems.items():
+            f = record.measured(f"{system}: 2^{size}", lambda: work(system, python, size, repeat))  # noqa: B023
+            results.setdefault(size, {})[system] = f
+            print(f"{system}, 2^{size}: " + ", ".join(f"{name} {seconds_text(f[name]['seconds'])}" for name in BLOCKS), flush=True)
+    header = ["", "zkjax (an entry)", "cold"] + (["pyzorch (an entry)", "cold", "zkjax takes"] if pyzorch else [])
+    lines = [line for size, both in results.items() for line in rows(size, both["zkjax"], both.get("pyzorch"))]
+    parts = [f"Warm medians of {repeat} after a first, cold call.", table(header, lines)]
+    if pyzorch:
+        parts[0] += f" pyzorch {pyzorch[1]}."
+        parts.append("\n\n".join(verdict(size, both["zkjax"], both["pyzorch"]) for size, both in results.items()))
+        counts = [[what, *NOTES[name]] for name, what in BLOCKS.items()]
+        parts += ["## What is not the same", table(["", "zkjax", "pyzorch"], counts)]
+    else:
+        parts.insert(0, missing)
+    text = record.write("Building blocks", parts)
+    plot(out / "primitives.png", results)
+    print(f"\n{text}\nFiles in {out}.")
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    add_options(parser, "primitives")
+    parser.add_argument("--pyzorch-python", help="a Python that has pyzorch (default: looked for on the path)")
+    parser.add_argument("--repeat", type=int, default=3, help="warm calls of each block (default %(default)s)")
+    parser.add_argument("--worker", choices=("zkjax", "pyzorch"), help=argparse.SUPPRESS)
+    parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
+    parsed = parser.parse_args(arguments)
+    if parsed.repeat < 1:
+        parser.error("repeat is at least 1")
+    if parsed.worker:
+        blocks = zkjax_blocks(parsed.size, parsed.repeat) if parsed.worker == "zkjax" else Pyzorch(parsed.size).blocks(parsed.repeat)
+        print(json.dumps(blocks))
+        return 0
+    sizes = [16, 18, 20] if parsed.full else [14]
+    return experiment(sizes, parsed.out, parsed.repeat, find_pyzorch(parsed.pyzorch_python), parsed.fresh)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
