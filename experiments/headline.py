@@ -115,29 +115,31 @@ def details(name: str, result: dict) -> str:
 
 def plot(path: Path, results: dict[str, dict]) -> None:
     """Seconds of a step by phase, and bytes of a step, ours beside the published figures."""
-    with figure(path, len(results), 2, size=(7.2, 2.6)) as (drawn, panels):
+    colours = ("#9db4c0", "#5c6b73", "#31446b", "#7a9e7e", "#d9a441", "#c02942")
+    with figure(path, len(results), 2, size=(7.6, 2.4)) as (drawn, panels):
         for i, (name, result) in enumerate(results.items()):
             left, right = panels[2 * i : 2 * i + 2]
             phases, steps = result["chunks"]["later"]["phases"], result["steps"]
-            start = 0.0
-            for (phase, seconds), colour in zip(phases.items(), ("#9db4c0", "#5c6b73", "#31446b", "#7a9e7e", "#d9a441", "#c02942")):
-                left.barh("zkjax", seconds / steps, left=start, color=colour, label=phase)
+            mine, start = f"zkjax: {len(result['widths']) - 2} layers of {result['widths'][1]}", 0.0
+            for (phase, seconds), colour in zip(phases.items(), colours):
+                left.barh(mine, seconds / steps, left=start, color=colour, label=phase)
                 start += seconds / steps
-            files = {"zkjax": result["proof_bytes_per_step"]}
+            left.annotate(f" {seconds_text(start)}", (start, 0), va="center", fontsize="small")
+            own = right.barh(mine, result["proof_bytes_per_step"], color="#31446b")
+            right.bar_label(own, [bytes_text(result["proof_bytes_per_step"])], padding=3, fontsize="small")
             for p in PUBLISHED[name]:
-                label = p.what.removeprefix("zkDL, ").split(", one A100")[0]
-                label = f"zkDL ({'A100, ' * ('A100' in p.what)}{label})"
-                if p.prove_seconds is not None:
-                    left.barh(label, p.prove_seconds, color="none", edgecolor="#888888", linestyle="--" if p.bound else "-")
-                if p.bytes is not None:
-                    files[label] = p.bytes
-            shape = f"{len(result['widths']) - 2} layers of {result['widths'][1]}"
-            right.barh(list(files), list(files.values()), color=["#31446b", *["#cccccc"] * (len(files) - 1)])
-            left.set(title=f"{name} row: zkjax with {shape}", xlabel="seconds a step (dashed: upper bounds)", xscale="symlog")
-            right.set(title="proof, amortised", xlabel="bytes a step", xscale="log")
-            left.invert_yaxis(), right.invert_yaxis()
-        handles = panels[0].get_legend_handles_labels()
-        drawn.legend(*handles, loc="outside lower center", ncols=5, frameon=False)
+                style = {"color": "#eeeeee", "edgecolor": "#888888", "linestyle": "--" if p.bound else "-"}
+                for axis, field in ((left, "prove_seconds"), (right, "bytes")):
+                    if getattr(p, field) is not None:
+                        bars = axis.barh(p.what.replace(", ", ",\n", 1), getattr(p, field), **style)
+                        axis.bar_label(bars, [p.text(field)], padding=3, fontsize="small")
+            left.set(title=f"{name} row: proving, seconds a step")
+            right.set(title="proof, amortised over the steps")
+            for axis in (left, right):
+                axis.invert_yaxis()
+                axis.margins(x=0.2)
+                axis.tick_params(axis="y", labelsize="small")
+        drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
 
 
 def experiment(configs: dict[str, Config], out: Path, repeat: int, fresh: bool = False) -> int:

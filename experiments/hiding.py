@@ -14,6 +14,7 @@ import importlib
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from zkjax import verifier
 from zkjax.commitment.geometry import MASK_ROWS
@@ -52,7 +53,7 @@ def _tree(number: int, layout: Layout, bare: Layout, row: int) -> Tree:
 def messages(circuit, proof) -> list[tuple[str, int]]:
     """Label and length of every message of a valid proof, in order, as its verifier reads them."""
     if isinstance(proof, Proof):
-        module, verify = verifier, verifier.verify_one
+        module, verify = verifier, partial(verifier.verify_one, minimum_bits=0)
     else:
         import sequential as module
 

@@ -344,15 +344,19 @@ def differences(task: Task, ours: dict, theirs: dict) -> str:
 
 def plot(path: Path, results: dict) -> None:
     """Time, bytes and memory of both, one bar each."""
-    panels_of = (("prove_seconds", "proving, seconds"), ("proof_bytes", "proof, bytes"), ("verify_seconds", "verifying, seconds"))
-    panels_of += (("peak_rss_bytes", "peak memory of proving, bytes"),)
+    shown = (("prove_seconds", "proving", seconds_text), ("proof_bytes", "proof", bytes_text))
+    shown += (("verify_seconds", "verifying", seconds_text), ("peak_rss_bytes", "peak memory of proving", bytes_text))
     names = list(results)
-    with figure(path, 2, 2, size=(5.8, 0.9 + 0.5 * len(names))) as (drawn, panels):
-        for axis, (name, label) in zip(panels, panels_of):
+    with figure(path, 2, 2, size=(6.0, 0.9 + 0.5 * len(names))) as (drawn, panels):
+        for axis, (name, label, text) in zip(panels, shown):
             for j, (system, colour) in enumerate((("zkjax", "#31446b"), ("ezkl", "#d9a441"))):
                 at = [i for i, key in enumerate(names) if system in results[key]]
-                axis.barh([i + 0.36 * j for i in at], [results[names[i]][system][name] for i in at], 0.34, color=colour, label=system)
-            axis.set(xlabel=label, xscale="log")
+                values = [results[names[i]][system][name] for i in at]
+                bars = axis.barh([i + 0.36 * j for i in at], values, 0.34, color=colour, label=system)
+                axis.bar_label(bars, [text(v) for v in values], padding=3, fontsize="small")
+            axis.set(title=label)
+            axis.set_xticks([])
+            axis.margins(x=0.2)
             axis.set_yticks([i + 0.18 for i in range(len(names))], names)
             axis.invert_yaxis()
         drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)

@@ -42,8 +42,8 @@ NOTES = {
     "sumcheck": ("quadratic extension, pads", "cubic extension, no pads"),
     "lookup": ("numerators in the field, denominators in the quadratic extension, pads", "both in the cubic extension, no pads"),
     "commit": (
-        "cells in the field, rate 1/4, BLAKE2s, random coefficients",
-        "values in the cubic extension, rate 1/4, Poseidon2 of width 8",
+        "cells in the field, rate 1/4, BLAKE2s, blinded",
+        "cells in the cubic extension, rate 1/4, Poseidon2 of width 8",
     ),
     "opening": ("zero knowledge, 104 bits each level", f"Ligerito, {QUERIES} queries a level, no zero knowledge"),
 }
