@@ -131,19 +131,19 @@ def curves(task: Task, found: Images, widths, data, scale: int | None) -> dict:
     import zkjax
 
     result = {"accuracies": [], "losses": []}
-    circuit = None if scale is None else trace(task, widths, scale)
-    for seed in range(task.seeds):
-        seen, params = [], initial_params(widths, seed)
-        look = lambda params: seen.append(accuracy(params, found.x_test, found.y_test))  # noqa: B023, E731
-        try:
+    try:
+        circuit = None if scale is None else trace(task, widths, scale)
+        for seed in range(task.seeds):
+            seen, params = [], initial_params(widths, seed)
+            look = lambda params: seen.append(accuracy(params, found.x_test, found.y_test))  # noqa: B023, E731
             if circuit is None:
                 losses = train_float(task, data, params, seed, look)
             else:
                 losses = train_fixed(circuit, task, data, params, seed, look)
-        except zkjax.PrecisionError as error:
-            return {"refused": f"seed {seed}: {error}"}
-        result["accuracies"].append(seen)
-        result["losses"].append(losses)
+            result["accuracies"].append(seen)
+            result["losses"].append(losses)
+    except zkjax.PrecisionError as error:
+        return {"refused": str(error)}
     return result
 
 
@@ -164,12 +164,11 @@ def cost(task: Task, widths, data, scale: int) -> dict:
     """What proving a later chunk costs at this precision, warm; on a dataset of as many samples as the chunks read."""
     import zkjax
 
-    circuit = trace(task, widths, scale)
     samples = PROVEN * task.chunk * task.batch
     part = tuple(np.resize(x, (samples, *x.shape[1:])) for x in data)
-    counts, compilations = circuit.counts(task.chunk), Compilations()
-    options = {"steps": task.chunk, "shard_size": task.chunk * task.batch, "seed": 0}
+    options, compilations = {"steps": task.chunk, "shard_size": task.chunk * task.batch, "seed": 0}, Compilations()
     try:
+        circuit = trace(task, widths, scale)
         run = zkjax.train(circuit, initial_params(widths, 0), part, **options)
         for _ in range(PROVEN - 1):
             go_on = partial(zkjax.train, circuit, run, None, steps=task.chunk)
@@ -179,6 +178,7 @@ def cost(task: Task, widths, data, scale: int) -> dict:
     with tempfile.TemporaryDirectory() as directory:
         Verifier(Aggregated(True), circuit, Path(directory)).measure("later", proof, figures)
         size = (Path(directory) / "later.proof").stat().st_size
+    counts = circuit.counts(task.chunk)
     return figures | {
         "proof_bytes": size,
         "cells": counts.cells,
@@ -229,7 +229,8 @@ def section(task: Task, widths, results: dict) -> str:
             row += [*(f"{price[name]:,}" for name in ("cells", "lookups", "leaves")), bytes_text(price["proof_bytes"])]
             row += [seconds_text(price["prove_seconds"]), seconds_text(price["verify_seconds"]), f"{price['security_bits']:.1f} bits"]
         rows.append(row)
-        notes += [f"Scale {scale} was refused: {x['refused']}" for x in (entry, price) if "refused" in x]
+        told = [x["refused"] for x in (entry, price) if "refused" in x]
+        notes += [f"Scale {scale} was refused: {text}" for text in dict.fromkeys(told)]
     head = (
         f"## {task.name}: {'-'.join(map(str, widths))}, batch {task.batch}, rate {task.rate:g}, {task.steps} steps, {task.seeds} seeds\n\n"
         f"Mean and standard deviation over seeds; differences to float training are seed by seed. A chunk has {task.chunk} steps.\n\n"

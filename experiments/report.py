@@ -66,9 +66,10 @@ def where(data: dict) -> str:
     machine, versions = here["machine"], ", ".join(f"{name} {version}" for name, version in here["versions"].items() if version)
     loads = [load for f in data["figures"].values() for load in f.get("load_average", [])]
     busy = f" The machine's load average was {min(loads):.1f} to {max(loads):.1f} meanwhile." if loads else ""
+    code = f"commit {here['commit'] or 'unknown'}, sources {here['sources'][:16]}"
     return (
         f"Measured on {machine['processor']}, {machine['cores']} cores, {machine['memory'] / 2**30:.0f} GiB, {machine['system']}; "
-        f"Python {here['python']}, {versions}; commit {here['commit']}, sources {here['sources'][:16]}; seed {data['seed']}.{busy}"
+        f"Python {here['python']}, {versions}; {code}; seed {data['seed']}.{busy}"
     )
 
 
