@@ -133,8 +133,9 @@ def plot(path: Path, results: dict[str, dict]) -> None:
                     if getattr(p, field) is not None:
                         bars = axis.barh(p.what.replace(", ", ",\n", 1), getattr(p, field), **style)
                         axis.bar_label(bars, [p.text(field)], padding=3, fontsize="small")
-            left.set(title=f"{name} row: proving, seconds a step")
-            right.set(title="proof, amortised over the steps")
+            size = " (reduced size)" if tuple(result["widths"]) != CONFIGS[NAMES[name]].widths else ""
+            left.set(title=f"{name} row{size}: proving, seconds a step")
+            right.set(title=f"{name} row{size}: proof, bytes a step")
             for axis in (left, right):
                 axis.invert_yaxis()
                 axis.margins(x=0.2)

@@ -18,6 +18,8 @@ def seconds_text(value) -> str:
 def bytes_text(value) -> str:
     if value is None:
         return "-"
+    if value < 1000:
+        return f"{value:.0f} B"
     return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{value / 1e6:.0f} MB" if value >= 1e7 else f"{value / 1e3:.1f} kB"
 
 
@@ -75,10 +77,10 @@ def where(data: dict) -> str:
 
 def table(header: list[str], rows: list[list]) -> str:
     """A Markdown table: the first column to the left, the others to the right."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    if any(len(line) != len(header) for line in lines):
+    if any(len(row) != len(header) for row in rows):
         raise ValueError("a table's rows are as long as its header")
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in (header, *rows)]
+    return "\n".join([lines[0], "|---|" + "---:|" * (len(header) - 1), *lines[1:]])
 
 
 @contextmanager
