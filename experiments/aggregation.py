@@ -9,7 +9,8 @@ lookup tree and one opening for each layer. What a step of it costs does not dep
 is measured once for each net.
 
 Bytes are those of files: of one proof, and of all proofs of a chunk divided by its steps. What only zero knowledge needs is
-told apart as ``hiding.py`` counts it. OUT gets aggregation.json, .md and .png. About two minutes; with --full about half an hour.
+told apart as ``hiding.py`` counts it. OUT gets aggregation.json, .md and .png. About two minutes; with --full some tens of
+them.
 """
 
 import argparse

@@ -6,7 +6,7 @@ Each row is a run of ``bench.py`` in a process of its own, beside what zkDL repo
 takes nets of the same depth, batch and steps that are much narrower, through the same code; their figures say nothing about
 the published ones and are shown to be what they are. --full takes the nets themselves: the larger one needs about 20 GiB.
 
-OUT gets headline.json, headline.md and headline.png. Under two minutes; with --full about half an hour on two cores.
+OUT gets headline.json, headline.md and headline.png. About two minutes; with --full some tens of them.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """The reproduction scripts in miniature: what their files say is what was measured; the arithmetic and the loaders behind them."""
 
 import gzip
+import importlib
 import io
 import json
 import math
@@ -16,9 +17,12 @@ import numpy as np
 import optax
 import pytest
 import tiny as tiny_nets
+from harness import SMALL
 from scipy.special import logsumexp
 
 import zkjax
+import zkjax.prover
+from zkjax.commitment.merkle import tree_tag
 from zkjax.layout import Layout
 from zkjax.schedule import batch_indices
 from zkjax.verifier import make_plan
@@ -90,7 +94,14 @@ def test_bytes_of_zero_knowledge_without_aggregation(experiment, tiny):
 
 
 def test_only_what_hides_is_timed(experiment):
-    hiding = experiment("hiding")
+    hiding, commit = experiment("hiding"), importlib.import_module("zkjax.commitment.commit")
+    replaced = [(commit, "field_stream"), (commit, "stream_blocks"), (commit, "encode_tree"), (zkjax.prover, "make_masks")]
+    before = [getattr(*place) for place in replaced]
+    rows = np.ones((2, SMALL.row), dtype=np.uint64)
+    with hiding.timed() as found:
+        commit.commit(rows, kind="weights", number=3, budget=1, geometry=SMALL, seed=bytes(32))
+    assert set(found.trees) == {tree_tag("weights", 3)} and found.random > 0 < found.trees[tree_tag("weights", 3)]
+    assert [getattr(*place) for place in replaced] == before
     timed = hiding.Timed(random=1.0, trees={b"trace": 8.0, b"weights": 100.0})
     assert timed.total([hiding.Tree(b"trace", entries=16, hiding=6)]) == 1.0 + 8.0 * 6 / 16
 
