@@ -4,7 +4,8 @@
 
 pyzorch (PyPI, optional) offers the same protocols on ``frx``, a fork of JAX with field types; it needs Python 3.11 and an environment
 of its own, whose interpreter --pyzorch-python names. Both sides run in processes of their own, one after the other. Each block is run
-once cold (it compiles) and then several times warm; the median counts.
+once cold (it compiles) and then several times warm; the median counts. A block of pyzorch that takes more time or memory than
+--limit-seconds and --limit-gb allow is stopped, and reported as that: some compile for minutes on a CPU.
 
 The two are not the same: zkjax challenges come from the quadratic extension (128 bits), pyzorch's from the cubic one (192 bits), which
 is the one that it has; zkjax hashes columns with BLAKE2s and salts, pyzorch with SHA-256 or Poseidon2; zkjax's sumchecks, lookups and
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from common import run_process
-from report import Record, add_options, compared, figure, seconds_text, table
+from report import Record, add_options, bytes_text, compared, figure, seconds_text, table
 
 SEED = 0
 ROWS = 8  # of a transform and of a commitment
@@ -62,12 +63,12 @@ def timed(function, repeat: int) -> dict:
 # ---- zkjax ------------------------------------------------------------------------------------------------------
 
 
-def zkjax_blocks(size: int, repeat: int) -> dict:
-    """A worker's job: every block at 2^size."""
+def zkjax_blocks(size: int, repeat: int, blocks: list[str]) -> dict:
+    """A worker's job: these blocks at 2^size."""
     import jax
 
     with jax.enable_x64(True):
-        return {name: timed(prepare(size), repeat) for name, prepare in ZKJAX.items()}
+        return {name: timed(ZKJAX[name](size), repeat) for name in blocks}
 
 
 def _field(rng, *shape) -> np.ndarray:
@@ -203,8 +204,13 @@ ZKJAX = {
 # ---- pyzorch ----------------------------------------------------------------------------------------------------
 
 
+def pyzorch_blocks(size: int, repeat: int, blocks: list[str]) -> dict:
+    """A worker's job: the same by pyzorch."""
+    return {name: timed(getattr(Pyzorch(size), name)(), repeat) for name in blocks}
+
+
 class Pyzorch:
-    """A worker's job: the same blocks by pyzorch, at 2^size."""
+    """pyzorch's blocks at 2^size: each method prepares one, and returns a function that runs it."""
 
     def __init__(self, size: int):
         import frx
@@ -214,9 +220,6 @@ class Pyzorch:
         self.frx, self.np, self.size = frx, fnp, size
         self.base, self.cubic = zk_dtypes.goldilocks, zk_dtypes.goldilocksx3
         self.rng = np.random.default_rng(SEED)
-
-    def blocks(self, repeat: int) -> dict:
-        return {name: timed(getattr(self, name)(), repeat) for name in BLOCKS}
 
     def field(self, *shape):
         return self.np.array(self.rng.integers(0, 2**62, size=shape, dtype=np.int64), dtype=self.base)
@@ -323,17 +326,27 @@ def find_pyzorch(given: str | None) -> tuple[str, str] | None:
 # ---- reports ----------------------------------------------------------------------------------------------------
 
 
-def work(worker: str, python: str, size: int, repeat: int) -> dict:
-    """All blocks of one side in a process of its own."""
-    done = run_process([python, __file__, "--worker", worker, "--size", str(size), "--repeat", str(repeat)])
-    if done.status:
-        raise SystemExit(f"{done.output[-2000:]}\n{done.errors[-4000:]}\nerror: {worker} failed at 2^{size}")
-    return json.loads(done.output.splitlines()[-1]) | {"peak_rss_bytes": done.peak_memory}
+WORKERS = {"zkjax": zkjax_blocks, "pyzorch": pyzorch_blocks}
+
+
+def work(system: str, python: str, size: int, repeat: int, limits: dict) -> dict:
+    """All blocks of one side: zkjax's in one process, pyzorch's in one each. limits: for ``run_process``, on pyzorch's."""
+    figures = {}
+    for names in [[*BLOCKS]] if system == "zkjax" else [[name] for name in BLOCKS]:
+        command = [python, __file__, "--worker", system, "--size", str(size), "--repeat", str(repeat), "--blocks", *names]
+        done = run_process(command, **(limits if system != "zkjax" else {}))
+        if done.stopped:
+            figures |= {name: {"stopped": f"after {done.seconds:.0f} s, with {bytes_text(done.peak_memory)}"} for name in names}
+        elif done.status:
+            raise SystemExit(f"{done.output[-2000:]}\n{done.errors[-4000:]}\nerror: {system} failed at {names}, 2^{size}")
+        else:
+            figures |= json.loads(done.output.splitlines()[-1])
+    return figures
 
 
 def rate(size: int, f: dict) -> str:
-    """Seconds of a block, and nanoseconds an entry."""
-    return f"{seconds_text(f['seconds'])} ({f['seconds'] / 2**size * 1e9:,.0f} ns)"
+    """Seconds of a block, and nanoseconds an entry; or that it was stopped."""
+    return f"stopped {f['stopped']}" if "stopped" in f else f"{seconds_text(f['seconds'])} ({f['seconds'] / 2**size * 1e9:,.0f} ns)"
 
 
 def rows(size: int, ours: dict, theirs: dict | None) -> list[list[str]]:
@@ -342,18 +355,21 @@ def rows(size: int, ours: dict, theirs: dict | None) -> list[list[str]]:
     for name, what in BLOCKS.items():
         line = [f"{what}, 2^{size}", rate(size, ours[name]), seconds_text(ours[name]["cold_seconds"])]
         if theirs:
-            line += [rate(size, theirs[name]), seconds_text(theirs[name]["cold_seconds"])]
-            line.append(compared(ours[name]["seconds"], theirs[name]["seconds"]))
+            line += [rate(size, theirs[name]), seconds_text(theirs[name].get("cold_seconds"))]
+            line.append("-" if "stopped" in theirs[name] else compared(ours[name]["seconds"], theirs[name]["seconds"]))
         result.append(line)
     return result
 
 
 def verdict(size: int, ours: dict, theirs: dict) -> str:
     """Where zkjax is faster, and where it is not."""
-    ratios = {BLOCKS[name]: ours[name]["seconds"] / theirs[name]["seconds"] for name in BLOCKS}
+    finished = {name: what for name, what in BLOCKS.items() if "stopped" not in theirs[name]}
+    ratios = {what: ours[name]["seconds"] / theirs[name]["seconds"] for name, what in finished.items()}
     faster = [f"{what} ({1 / r:.2g} x)" for what, r in ratios.items() if r < 1]
     slower = [f"{what} ({r:.2g} x)" for what, r in ratios.items() if r >= 1]
-    return f"At 2^{size} zkjax is faster at: {', '.join(faster) or 'nothing'}. It is slower at: {', '.join(slower) or 'nothing'}."
+    stopped = [what for name, what in BLOCKS.items() if name not in finished]
+    text = f"At 2^{size}, warm, zkjax is faster at: {', '.join(faster) or 'nothing'}. It is slower at: {', '.join(slower) or 'nothing'}."
+    return text + (f" Nothing can be said of: {', '.join(stopped)}; pyzorch was stopped before its first call ended." if stopped else "")
 
 
 def plot(path: Path, results: dict) -> None:
@@ -361,27 +377,30 @@ def plot(path: Path, results: dict) -> None:
     with figure(path, 2, 3, size=(4.4, 3.0)) as (drawn, panels):
         for axis, (name, what) in zip(panels, BLOCKS.items(), strict=True):
             for system, style, colour in (("zkjax", "o-", "#31446b"), ("pyzorch", "s--", "#d9a441")):
-                sizes = [size for size in results if system in results[size]]
-                axis.plot(sizes, [results[n][system][name]["seconds"] / 2**n * 1e9 for n in sizes], style, color=colour, label=system)
+                found = {n: both[system][name]["seconds"] for n, both in results.items() if "seconds" in both.get(system, {}).get(name, {})}
+                axis.plot([*found], [seconds / 2**n * 1e9 for n, seconds in found.items()], style, color=colour, label=system)
             axis.set(title=what, xlabel="log2 of the size", ylabel="ns an entry", yscale="log")
             axis.set_xticks(list(results))
         drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
 
 
-def experiment(sizes: list[int], out: Path, repeat: int, pyzorch: tuple[str, str] | None, fresh: bool = False) -> int:
-    """Measure, and write the report. pyzorch: interpreter and version, or None."""
+def experiment(
+    sizes: list[int], out: Path, repeat: int, pyzorch: tuple[str, str] | None, limits: dict | None = None, fresh: bool = False
+) -> int:
+    """Measure, and write the report. pyzorch: interpreter and version, or None. limits: see ``work``."""
     missing = "**pyzorch is not installed** (pip install pyzorch; name its Python by --pyzorch-python): only zkjax was measured."
     if pyzorch is None:
         print(missing)
-    settings = {"repeat": repeat, "pyzorch": pyzorch and pyzorch[1]}
+    limits = limits or {}
+    settings = {"repeat": repeat, "pyzorch": pyzorch and pyzorch[1], "limits": limits}
     record = Record(out, "primitives", seed=SEED, settings=settings, fresh=fresh)
     systems = {"zkjax": sys.executable} | ({"pyzorch": pyzorch[0]} if pyzorch else {})
     results: dict[int, dict] = {}
     for size in sizes:
         for system, python in systems.items():
-            f = record.measured(f"{system}: 2^{size}", lambda: work(system, python, size, repeat))  # noqa: B023
+            f = record.measured(f"{system}: 2^{size}", lambda: work(system, python, size, repeat, limits))  # noqa: B023
             results.setdefault(size, {})[system] = f
-            print(f"{system}, 2^{size}: " + ", ".join(f"{name} {seconds_text(f[name]['seconds'])}" for name in BLOCKS), flush=True)
+            print(f"{system}, 2^{size}: " + ", ".join(f"{name} {rate(size, f[name])}" for name in BLOCKS), flush=True)
     header = ["", "zkjax (an entry)", "cold"] + (["pyzorch (an entry)", "cold", "zkjax takes"] if pyzorch else [])
     lines = [line for size, both in results.items() for line in rows(size, both["zkjax"], both.get("pyzorch"))]
     parts = [f"Warm medians of {repeat} after a first, cold call.", table(header, lines)]
@@ -403,17 +422,20 @@ def main(arguments: list[str] | None = None) -> int:
     add_options(parser, "primitives")
     parser.add_argument("--pyzorch-python", help="a Python that has pyzorch (default: looked for on the path)")
     parser.add_argument("--repeat", type=int, default=3, help="warm calls of each block (default %(default)s)")
-    parser.add_argument("--worker", choices=("zkjax", "pyzorch"), help=argparse.SUPPRESS)
+    parser.add_argument("--limit-seconds", type=float, help="for one block of pyzorch (default: 120, with --full 900)")
+    parser.add_argument("--limit-gb", type=float, default=8, help="memory of one block of pyzorch (default %(default)s)")
+    parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--blocks", nargs="+", choices=BLOCKS, help=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments)
     if parsed.repeat < 1:
         parser.error("repeat is at least 1")
     if parsed.worker:
-        blocks = zkjax_blocks(parsed.size, parsed.repeat) if parsed.worker == "zkjax" else Pyzorch(parsed.size).blocks(parsed.repeat)
-        print(json.dumps(blocks))
+        print(json.dumps(WORKERS[parsed.worker](parsed.size, parsed.repeat, parsed.blocks)))
         return 0
+    limits = {"seconds": parsed.limit_seconds or (900 if parsed.full else 120), "memory": int(1e9 * parsed.limit_gb)}
     sizes = [16, 18, 20] if parsed.full else [14]
-    return experiment(sizes, parsed.out, parsed.repeat, find_pyzorch(parsed.pyzorch_python), parsed.fresh)
+    return experiment(sizes, parsed.out, parsed.repeat, find_pyzorch(parsed.pyzorch_python), limits, parsed.fresh)
 
 
 if __name__ == "__main__":

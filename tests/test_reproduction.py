@@ -180,7 +180,7 @@ def image_set(images, samples: int, tests: int, features: int = 8):
 def test_accuracy(experiment, out):
     accuracy, images, common = experiment("accuracy"), experiment("images"), experiment("common")
     found = image_set(images, 40, 25)
-    task = accuracy.Task("three", (6,), 4, 1 / 4, steps=6, every=4, chunk=2, seeds=2, scales=(5,))
+    task = accuracy.Task("three", (6,), 4, 1 / 4, steps=6, every=4, chunk=2, seeds=2, proofs=1, scales=(5,))
     with jax.default_matmul_precision("highest"):
         assert accuracy.experiment([(task, found)], out) == 0
     data, text = written(out, "accuracy")
@@ -225,7 +225,7 @@ def sgd(params, found, task, seed: int):
 def test_a_precision_that_is_too_coarse_is_reported(experiment, monkeypatch):
     accuracy, images = experiment("accuracy"), experiment("images")
     found = image_set(images, 40, 25)
-    task = accuracy.Task("three", (6,), 4, 1 / 4, steps=4, every=2, chunk=2, seeds=1, scales=(5,))
+    task = accuracy.Task("three", (6,), 4, 1 / 4, steps=4, every=2, chunk=2, seeds=1, proofs=1, scales=(5,))
     narrow = replace(accuracy.precision(5, 4), activation_bits=2)
     monkeypatch.setattr(accuracy, "precision", lambda scale, batch: narrow)
     data = found.x, np.eye(3, dtype=np.float32)[found.y]
@@ -303,8 +303,30 @@ def test_both_sides_stand_in_the_report(experiment, out, monkeypatch):
     monkeypatch.setattr(primitives, "work", work)
     assert primitives.experiment([10, 12], out, 1, ("python", "0.2.0")) == 0
     _, text = written(out, "primitives")
-    assert "At 2^12 zkjax is faster at: transform of 8 rows, rate 1/4 (2 x)." in text and "slower at: Merkle tree" in text
+    assert "At 2^12, warm, zkjax is faster at: transform of 8 rows, rate 1/4 (2 x)." in text and "slower at: Merkle tree" in text
     assert len([row for row in cells(text) if "2^" in row[0]]) == 2 * len(primitives.BLOCKS)
+
+
+def test_what_takes_too_long_is_stopped_and_said_so(experiment, out):
+    common, primitives = experiment("common"), experiment("primitives")
+    sleeping = common.run_process([sys.executable, "-c", "import time; time.sleep(60)"], seconds=0.3)
+    assert sleeping.stopped and sleeping.status != 0 and sleeping.seconds < 30
+    eating = common.run_process([sys.executable, "-c", "x = b'x' * 300_000_000; import time; time.sleep(60)"], memory=200_000_000)
+    assert eating.stopped and eating.peak_memory > 200_000_000
+    assert not common.run_process([sys.executable, "-c", ""], seconds=60, memory=10**9).stopped
+    done = {name: {"seconds": 1.0, "cold_seconds": 2.0} for name in primitives.BLOCKS}
+    theirs = done | {"opening": {"stopped": "after 9 s, with 7.00 GB"}}
+    text = primitives.verdict(14, done, theirs)
+    assert "Nothing can be said of: opening" in text and text.count("(1 x)") == len(primitives.BLOCKS) - 1
+    assert primitives.rows(14, done, theirs)[-1][3:] == ["stopped after 9 s, with 7.00 GB", "-", "-"]
+    primitives.plot(out / "x.png", {14: {"zkjax": done, "pyzorch": theirs}})
+
+
+@pytest.mark.parametrize(("entry", "rate"), [(0.1, 1 / 4), (0.5, 1 / 4), (1.0, 1 / 16)])
+def test_rates_suit_the_size_of_the_inputs(experiment, entry, rate):
+    accuracy, images = experiment("accuracy"), experiment("images")
+    x, y = np.full((3, 64), entry, dtype=np.float32), np.arange(3)
+    assert accuracy.stable_rate(images.Images("x", x, y, x, y)) == rate
 
 
 def test_primitives_without_pyzorch(experiment, out, capsys):
@@ -313,7 +335,7 @@ def test_primitives_without_pyzorch(experiment, out, capsys):
     assert "pyzorch is not installed" in capsys.readouterr().out
     data, text = written(out, "primitives")
     figures = data["figures"]["zkjax: 2^13"]
-    assert set(figures) == {*primitives.BLOCKS, "peak_rss_bytes", "load_average"}
+    assert set(figures) == {*primitives.BLOCKS, "load_average"}
     for name in primitives.BLOCKS:
         assert 0 < figures[name]["seconds"] < figures[name]["cold_seconds"]
     assert len(cells(text)) == 1 + len(primitives.BLOCKS)
