@@ -17,23 +17,15 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("zkjax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
-def environment(extra: tuple[str, ...] = ()) -> dict:
-    """Where the figures of a report were measured. extra: packages besides the usual ones; None where one is not installed."""
+def environment() -> dict:
+    """Where the figures of a report were measured."""
     return {
         "machine": machine(),
         "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in PACKAGES} | {name: version(name) for name in extra},
+        "versions": {name: metadata.version(name) for name in PACKAGES},
         "commit": commit(),
         "sources": sources(),
     }
-
-
-def version(package: str) -> str | None:
-    """Of an installed package; None if it is not installed."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def sources(root: Path = ROOT) -> str:

@@ -30,10 +30,10 @@ class Record:
     stopped goes on, and figures of other code, machines or settings never mix.
     """
 
-    def __init__(self, out: Path, name: str, *, seed: int, settings: dict, fresh: bool = False, extra: tuple[str, ...] = ()):
+    def __init__(self, out: Path, name: str, *, seed: int, settings: dict, fresh: bool = False):
         out.mkdir(parents=True, exist_ok=True)
         self.out, self.name, self.path = out, name, out / f"{name}.json"
-        self.data = {"environment": environment(extra), "seed": seed, "settings": settings, "figures": {}}
+        self.data = {"environment": environment(), "seed": seed, "settings": settings, "figures": {}}
         if self.path.exists() and not fresh:
             found = json.loads(self.path.read_text(encoding="utf-8"))
             if all(found.get(part) == self.data[part] for part in ("environment", "seed", "settings")):
@@ -65,7 +65,7 @@ class Record:
 def where(data: dict) -> str:
     """A sentence on where and how the figures of a report were measured."""
     here = data["environment"]
-    machine, versions = here["machine"], ", ".join(f"{name} {version}" for name, version in here["versions"].items() if version)
+    machine, versions = here["machine"], ", ".join(f"{name} {version}" for name, version in here["versions"].items())
     loads = [load for f in data["figures"].values() for load in f.get("load_average", [])]
     busy = f" The machine's load average was {min(loads):.1f} to {max(loads):.1f} meanwhile." if loads else ""
     code = f"commit {here['commit'] or 'unknown'}, sources {here['sources'][:16]}"
