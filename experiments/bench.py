@@ -29,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 from common import Finished, Stopwatch, columns, environment, peak_memory, reset_peak_memory, run_process, write_json
+from report import bytes_text, seconds_text
 
 RATE = 1 / 128
 OPENINGS = 8  # of each shard of the dataset; what zkjax.train sets aside if nothing else is asked for
@@ -233,6 +234,8 @@ class Peaks:
 
 def prove_chunk(system, circuit, train, compilations: Compilations) -> tuple[dict, object, object]:
     """Train and prove one chunk. train: makes the run. Returns the measurements, the run and the proof."""
+    import hiding
+
     gc.collect()
     compilations.start()
     peaks = Peaks()
@@ -242,7 +245,7 @@ def prove_chunk(system, circuit, train, compilations: Compilations) -> tuple[dic
     run = train()
     trained = time.perf_counter()
     watch, cpu = Stopwatch(lambda phase: peaks.next(None if phase == "done" else phase)), time.process_time()
-    with timed_commitments() as commitments:
+    with timed_commitments() as commitments, hiding.timed() as hidden:
         proof = system.prove(circuit, run, watch)
     proven = time.perf_counter()
     figures = {
@@ -255,6 +258,7 @@ def prove_chunk(system, circuit, train, compilations: Compilations) -> tuple[dic
         "commitments": commitments,
         "compilations": compilations.count,
         "compilation_seconds": compilations.seconds,
+        "hiding_seconds": hidden.total(hiding.trace_trees(circuit, proof)),
         "proof_bytes": proof.nbytes,
         "security_bits": proof.security.bits,
         "peak_rss_bytes": max(peaks.bytes.values(), default=None),
@@ -330,19 +334,23 @@ def worst_of(measurements: list[dict], name: str):
     return max(values) if values else None
 
 
-def measure(config: Config, repeat: int, system, cache: Path | None = None, files: Path | None = None, say=print) -> dict:
+def measure(
+    config: Config, repeat: int, system, cache: Path | None = None, files: Path | None = None, compare_native: bool = True, say=print
+) -> dict:
     """All figures of one way to prove.
 
     cache: a directory of compiled code to use; a cold start is then not measured. files: where the circuit and the last
-    proofs stay, first.proof and later.proof.
+    proofs stay, first.proof and later.proof. compare_native: measure the float32 step too.
     """
+    import hiding
     import jax
     import optax
 
     import zkjax
 
-    native = Native(config)
-    native.measure()
+    native = Native(config) if compare_native else None
+    if native:
+        native.measure()
     jax.config.update("jax_enable_compilation_cache", cache is not None)  # what is cold is to be cold
     if cache is not None:
         jax.config.update("jax_compilation_cache_dir", str(cache))
@@ -402,7 +410,8 @@ def measure(config: Config, repeat: int, system, cache: Path | None = None, file
             if not cold:
                 cold = found
                 continue
-            native.measure()
+            if native:
+                native.measure()
             # along one chain a growing bound may change a kernel; what had to compile is not warm, so another chunk is tried
             if found["later"]["compilations"] and not config.range_check and discarded < 2 * repeat:
                 discarded += 1
@@ -416,7 +425,8 @@ def measure(config: Config, repeat: int, system, cache: Path | None = None, file
         for name in ("proof_bytes", "peak_rss_bytes", "verify_peak_rss_bytes"):
             chunk[name] = worst_of([cold[kind], *warm[kind]], name)
         chunk["security_bits"] = min(m["security_bits"] for m in [cold[kind], *warm[kind]])
-    result = summary(config, steps, counts.parameters, native.figures(), chunks, distance)
+        chunk["hiding_bytes"] = hiding.hiding_bytes(circuit, proofs[kind])
+    result = summary(config, steps, counts.parameters, native.figures() if native else None, chunks, distance)
     earliest = next(iter(chunks))
     extra = {kind: cold[kind]["prove_seconds"] - chunks[kind]["prove_seconds"] for kind in chunks}
     result |= {
@@ -439,8 +449,9 @@ def measure(config: Config, repeat: int, system, cache: Path | None = None, file
     return result
 
 
-def summary(config: Config, steps: int, parameters: int, native: dict, chunks: dict[str, dict], distance: int) -> dict:
-    """The figures that bars are set for. chunks: medians of "first" (if measured) and "later"."""
+def summary(config: Config, steps: int, parameters: int, native: dict | None, chunks: dict[str, dict], distance: int) -> dict:
+    """The figures that bars are set for. native: None where it was not measured. chunks: medians of "first" (if measured)
+    and "later"."""
 
     def amortised(get) -> float:
         later = get(chunks["later"]) / steps
@@ -452,7 +463,7 @@ def summary(config: Config, steps: int, parameters: int, native: dict, chunks: d
     names = ("proof_bytes", "verify_seconds", "verifier_seconds", "peak_rss_bytes")
     worst = {name: worst_of(list(chunks.values()), name) for name in names}
     for chunk in chunks.values():
-        chunk["overhead"] = (chunk["train_seconds"] + chunk["prove_seconds"]) / steps / native["median"]
+        chunk["overhead"] = (chunk["train_seconds"] + chunk["prove_seconds"]) / steps / native["median"] if native else None
     return {
         "config": config.name,
         "widths": list(config.widths),
@@ -461,12 +472,12 @@ def summary(config: Config, steps: int, parameters: int, native: dict, chunks: d
         "steps": steps,
         "steps_until_range_check": distance,
         "range_check_measured": "first" in chunks,
-        "native_step_seconds": native["median"],
+        "native_step_seconds": native["median"] if native else None,
         "native": native,
         "train_seconds_per_step": train,
         "commit_seconds_per_step": amortised(lambda c: c["phases"]["commitments"]),
         "prove_seconds_per_step": prove,
-        "overhead": (train + prove) / native["median"],
+        "overhead": (train + prove) / native["median"] if native else None,
         **worst,
         "proof_bytes_per_step": worst["proof_bytes"] / steps,
         "security_bits": min(c["security_bits"] for c in chunks.values()),
@@ -478,14 +489,8 @@ def summary(config: Config, steps: int, parameters: int, native: dict, chunks: d
 # ---- reports ----------------------------------------------------------------------------------------------------
 
 
-def seconds_text(value) -> str:
-    return "-" if value is None else f"{value:.2f} s" if value >= 1 else f"{1000 * value:.3g} ms"
-
-
-def bytes_text(value) -> str:
-    if value is None:
-        return "-"
-    return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{value / 1e6:.0f} MB" if value >= 1e7 else f"{value / 1e3:.1f} kB"
+def times_text(value) -> str:
+    return "-" if value is None else f"{value:.1f} x"
 
 
 def report(result: dict) -> str:
@@ -500,7 +505,7 @@ def report(result: dict) -> str:
 
     line("  exact training, a step", seconds_text, lambda c: c["train_seconds"] / steps)
     line("  proving, a step", seconds_text, lambda c: c["prove_seconds"] / steps)
-    line("  (train + prove) / native", "{:.1f} x".format, lambda c: c["overhead"])
+    line("  (train + prove) / native", times_text, lambda c: c["overhead"])
     line("  proving, the chunk", seconds_text, lambda c: c["prove_seconds"])
     line("  the same, CPU time", seconds_text, lambda c: c["prove_cpu_seconds"])
     for phase in next(iter(chunks.values()))["phases"]:
@@ -509,7 +514,9 @@ def report(result: dict) -> str:
             kinds = list(dict.fromkeys(kind for c in chunks.values() for kind in c["commitments"]))
             for kind in kinds:
                 line(f"      of {kind}", seconds_text, lambda c: c["commitments"].get(kind))  # noqa: B023
+    line("  of that, only for zero knowledge (see hiding.py)", seconds_text, lambda c: c["hiding_seconds"])
     line("  proof", bytes_text, lambda c: c["proof_bytes"])
+    line("    of that, only for zero knowledge", bytes_text, lambda c: sum(c["hiding_bytes"].values()))
     line("  verifying, whole process", seconds_text, lambda c: c["verify_seconds"])
     line("  verifying, the verifier's own time", seconds_text, lambda c: c["verifier_seconds"])
     line("  verifying, peak memory", bytes_text, lambda c: c["verify_peak_rss_bytes"])
@@ -519,7 +526,7 @@ def report(result: dict) -> str:
     line("  proven security", "{:.1f} bits".format, lambda c: c["security_bits"])
     between = result["steps_until_range_check"]
     reach = "more than 2^39 steps" if between >= MANY // 2 else f"{between:,} steps"
-    native = result["native"]
+    native = result["native"] or {"median": None, "fastest": None, "medians": []}
     facts = [
         ("parameters", f"{result['parameters']:,}"),
         ("native float32 step: median, fastest", f"{seconds_text(native['median'])}, {seconds_text(native['fastest'])}"),
@@ -528,7 +535,7 @@ def report(result: dict) -> str:
         ("exact training, a step, amortised", seconds_text(result["train_seconds_per_step"])),
         ("commitments, a step, amortised", seconds_text(result["commit_seconds_per_step"])),
         ("proving, a step, amortised (commitments included)", seconds_text(result["prove_seconds_per_step"])),
-        ("overhead: (train + prove) / native", f"{result['overhead']:.1f} x"),
+        ("overhead: (train + prove) / native", times_text(result["overhead"])),
         ("verifying, whole process, worse chunk", seconds_text(result["verify_seconds"])),
         ("proof, worse chunk", bytes_text(result["proof_bytes"])),
         ("proof, worse chunk, a step", bytes_text(result["proof_bytes_per_step"])),
@@ -551,7 +558,7 @@ COMPARED = (
     ("train_seconds_per_step", seconds_text),
     ("commit_seconds_per_step", seconds_text),
     ("prove_seconds_per_step", seconds_text),
-    ("overhead", "{:.1f} x".format),
+    ("overhead", times_text),
     ("verify_seconds", seconds_text),
     ("proof_bytes", bytes_text),
     ("proof_bytes_per_step", bytes_text),
@@ -598,6 +605,7 @@ def parse(arguments: list[str] | None):
     parser.add_argument("--compare", type=Path, metavar="FILE", help="show the change against an earlier --json file")
     parser.add_argument("--sequential", action="store_true", help="the baseline without aggregation, see sequential.py")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep compiled code there and use it; no cold start is then measured")
+    parser.add_argument("--no-native", action="store_true", help="do not measure the float32 step")
     parser.add_argument("--files", type=Path, metavar="DIR", help="leave the circuit and the last proofs there")
     parser.add_argument(
         "--no-reuse-memory", action="store_true", help="prove with reuse_memory=False: less memory between proofs, more time"
@@ -637,7 +645,7 @@ def main(arguments: list[str] | None = None) -> int:
             from sequential import Sequential
 
             system = Sequential(not parsed.no_reuse_memory)
-        result = measure(config, parsed.repeat, system, parsed.cache, parsed.files)
+        result = measure(config, parsed.repeat, system, parsed.cache, parsed.files, not parsed.no_native)
     except zkjax.ZkjaxError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

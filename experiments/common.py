@@ -1,5 +1,6 @@
 """What every experiment reports and how: machine, versions, commit, peak memory, time by phase, files written whole."""
 
+import hashlib
 import json
 import os
 import platform
@@ -23,7 +24,17 @@ def environment() -> dict:
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in PACKAGES},
         "commit": commit(),
+        "sources": sources(),
     }
+
+
+def sources(root: Path = ROOT) -> str:
+    """A digest of the code that runs: a commit says little about a checkout with changes in it."""
+    digest = hashlib.sha256()
+    for path in sorted([*(root / "zkjax").rglob("*.py"), *(root / "experiments").glob("*.py")]):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def machine() -> dict:
@@ -84,26 +95,33 @@ def reset_peak_memory() -> bool:
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that has ended: exit status, output, wall-clock seconds, peak memory in bytes (None: not known)."""
+    """A process that has ended: exit status, output, wall-clock seconds, peak memory in bytes (None: not known).
+
+    stopped: it was ended because it took more time or memory than it was allowed.
+    """
 
     status: int
     output: str
     errors: str
     seconds: float
     peak_memory: int | None
+    stopped: bool = False
 
 
-def run_process(command: list[str]) -> Finished:
-    """Run a command to its end and measure it."""
+def run_process(command: list[str], *, seconds: float | None = None, memory: int | None = None) -> Finished:
+    """Run a command to its end and measure it. seconds, memory (bytes): it is killed when it takes more."""
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        started, peak = time.perf_counter(), None
+        started, peak, stopped = time.perf_counter(), None, False
         process = subprocess.Popen(command, stdout=output, stderr=errors)
         while process.poll() is None:
             peak = peak_memory(process.pid) or peak
+            if not stopped and ((seconds and time.perf_counter() - started > seconds) or (memory and peak and peak > memory)):
+                process.kill()
+                stopped = True
             time.sleep(0.005)
-        seconds = time.perf_counter() - started
+        took = time.perf_counter() - started
         output.seek(0), errors.seek(0)
-        return Finished(process.returncode, output.read(), errors.read(), seconds, peak)
+        return Finished(process.returncode, output.read(), errors.read(), took, peak, stopped)
 
 
 class Stopwatch:

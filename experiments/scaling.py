@@ -1,11 +1,11 @@
 """Measure how proving scales: with depth, width, batch and steps; and its overhead over the native step as nets get wider.
 
-    python experiments/scaling.py [--quick] [--out DIR]
+    python experiments/scaling.py [--full] [--out DIR]
 
 Each point is a run of ``bench.py`` in a process of its own: a chain's later chunk, warm, without the range check of the weights
 that a chain needs once. Compiled code is kept in OUT, so that points share it. OUT gets scaling.json, scaling.md and
-scaling.png; what scaling.json holds from the same commit and machine is not measured again, so a run that was stopped goes on.
-About ten minutes; with --quick about two.
+scaling.png; what scaling.json holds from the same code and machine is not measured again, so a run that was stopped goes on.
+About two minutes; with --full about ten.
 
 What to expect: a step costs in proportion to its rescaled values (neurons x batch x depth), not to parameters; a chunk costs
 something for its parameters (commitments at both ends), its lookup tables and its opening, which more steps share.
@@ -17,8 +17,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import bytes_text, parse_widths, seconds_text
-from common import environment, run_process, write_bytes, write_json
+from bench import parse_widths
+from common import run_process
+from report import Record, add_options, bytes_text, figure, log_axis, seconds_text
+from report import table as markdown
 
 BENCH = Path(__file__).with_name("bench.py")
 
@@ -69,16 +71,22 @@ def sweeps(quick: bool) -> list[Sweep]:
     ]
 
 
-def measure(point: Point, repeat: int, out: Path) -> dict:
-    """Run the benchmark on one point."""
+def run_bench(point: Point, repeat: int, out: Path, *options: str) -> dict:
+    """All figures of ``bench.py`` on one point, measured in a process of its own; compiled code is kept in OUT."""
     file = out / "point.json"
     command = [sys.executable, str(BENCH), "--widths", point.widths, "--batch", str(point.batch), "--steps", str(point.steps)]
-    command += ["--no-range-check", "--repeat", str(repeat), "--cache", str(out / "compiled"), "--json", str(file)]
+    command += ["--repeat", str(repeat), "--cache", str(out / "compiled"), "--json", str(file), *options]
     done = run_process(command)
     if done.status:
         raise SystemExit(f"{done.output}\n{done.errors}\nerror: {point.name} failed")
     result = json.loads(file.read_text(encoding="utf-8"))
     file.unlink()
+    return result
+
+
+def measure(point: Point, repeat: int, out: Path) -> dict:
+    """The figures of one point."""
+    result = run_bench(point, repeat, out, "--no-range-check")
     later, steps = result["chunks"]["later"], result["steps"]
     return {
         "parameters": result["parameters"],
@@ -123,11 +131,8 @@ def table(sweep: Sweep, points: dict[str, dict]) -> str:
     fixed["batch"] = f"{first.widths}, {first.steps} steps"
     fixed["steps"] = f"{first.widths}, batch {first.batch}"
     fixed["overhead"] = f"{first.steps} steps"
-    lines += [f"{fixed[sweep.name]}", "", "| " + " | ".join([sweep.variable, *(title for title, _, _ in COLUMNS)]) + " |"]
-    lines.append("|" + "---:|" * (1 + len(COLUMNS)))
-    for value, point in sweep.points.items():
-        figures = points[point.name]
-        lines.append("| " + " | ".join([f"{value:,}", *(text(figures[name]) for _, name, text in COLUMNS)]) + " |")
+    rows = [[f"{v:,}", *(text(points[p.name][name]) for _, name, text in COLUMNS)] for v, p in sweep.points.items()]
+    lines += [fixed[sweep.name], "", markdown([sweep.variable, *(title for title, _, _ in COLUMNS)], rows)]
     values = list(sweep.points)
     first, last = (points[sweep.points[value].name] for value in (values[0], values[-1]))
     growth = last["prove_seconds_per_step"] / first["prove_seconds_per_step"]
@@ -144,14 +149,13 @@ def table(sweep: Sweep, points: dict[str, dict]) -> str:
 
 def plot(path: Path, found: list[Sweep], points: dict[str, dict]) -> None:
     """Seconds per step along each variable; overhead over width; proof sizes."""
-    import matplotlib
+    with figure(path, -(-(len(found) + 1) // 3), 3) as (drawn, panels):
+        _draw(drawn, panels, found, points)
 
-    matplotlib.use("Agg")
+
+def _draw(drawn, panels, found: list[Sweep], points: dict[str, dict]) -> None:
     import matplotlib.pyplot as plt
 
-    rows = -(-(len(found) + 1) // 3)
-    figure, axes = plt.subplots(rows, 3, figsize=(14, 0.4 + 3.8 * rows), layout="constrained")
-    panels = axes.reshape(-1)
     for axis, sweep in zip(panels, found, strict=False):
         x, figures = list(sweep.points), [points[p.name] for p in sweep.points.values()]
         if sweep.name == "overhead":
@@ -166,10 +170,9 @@ def plot(path: Path, found: list[Sweep], points: dict[str, dict]) -> None:
             axis.plot(x, [f["train_seconds_per_step"] for f in figures], "o-", color="#d9a441", label="exact training")
             axis.plot(x, [f["native_step_seconds"] for f in figures], "o-", color="#999999", label="native float32 step")
             axis.set(title=f"Cost of a step and {sweep.name}", ylabel="seconds a step")
-        axis.set(xlabel=sweep.variable, xscale="log", yscale="log")
-        axis.set_xticks(x, [f"{v:,}" for v in x])
-        axis.minorticks_off()
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
+        axis.set(xlabel=sweep.variable, yscale="log")
+        log_axis(axis, x)
+    drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     last = panels[len(found)]
     for sweep, colour in zip(found, plt.get_cmap("viridis")([0, 0.22, 0.45, 0.7, 0.95])):
         ends = [points[p.name] for p in sweep.points.values()]
@@ -181,47 +184,25 @@ def plot(path: Path, found: list[Sweep], points: dict[str, dict]) -> None:
     last.legend(frameon=False, fontsize="small")
     for axis in panels[len(found) + 1 :]:
         axis.remove()
-    for axis in panels[: len(found) + 1]:
-        axis.spines[["top", "right"]].set_visible(False)
-    fresh = path.with_name(f".{path.name}.new")
-    figure.savefig(fresh, dpi=120, format="png")
-    plt.close(figure)
-    fresh.replace(path)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("runs/scaling"), help="where the results go (default %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="small nets, two points for each variable")
-    parser.add_argument("--repeat", type=int, help="warm proofs of each point (default: 2, with --quick 1)")
+    add_options(parser, "scaling")
+    parser.add_argument("--repeat", type=int, help="warm proofs of each point (default: 1, with --full 2)")
     parser.add_argument("--only", nargs="+", choices=[s.name for s in sweeps(True)], help="some of the sweeps")
-    parser.add_argument("--fresh", action="store_true", help="measure everything again")
     parsed = parser.parse_args(arguments)
-    repeat = parsed.repeat or (1 if parsed.quick else 2)
+    repeat = parsed.repeat or (2 if parsed.full else 1)
     if repeat < 1:
         parser.error("repeat is at least 1")
-    parsed.out.mkdir(parents=True, exist_ok=True)
-    file = parsed.out / "scaling.json"
-    here, points = environment(), {}
-    if file.exists() and not parsed.fresh:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        if record["environment"] == here:
-            points = record["points"]
-        else:
-            print(f"{file} was measured elsewhere or with other code; everything is measured again")
-    found = [s for s in sweeps(parsed.quick) if not parsed.only or s.name in parsed.only]
-    wanted = {point.name: point for sweep in found for point in sweep.points.values()}
-    for name, point in wanted.items():
-        if name not in points:
-            points[name] = measure(point, repeat, parsed.out)
-            write_json(file, {"environment": here, "points": points})
-        figures = points[name]
+    record = Record(parsed.out, "scaling", seed=0, settings={"repeat": repeat}, fresh=parsed.fresh)
+    found = [s for s in sweeps(not parsed.full) if not parsed.only or s.name in parsed.only]
+    for name, point in {point.name: point for sweep in found for point in sweep.points.values()}.items():
+        figures = record.measured(name, lambda point=point: measure(point, repeat, parsed.out))
         print(f"{name}: proving {seconds_text(figures['prove_seconds_per_step'])} a step, overhead {figures['overhead']:.0f} x", flush=True)
-    place = here["machine"]
-    head = f"Measured on {place['processor']}, {place['cores']} cores: medians of warm proofs of a chain's later chunk."
-    text = "\n\n".join(["# Scaling", head, *(table(sweep, points) for sweep in found)]) + "\n"
-    write_bytes(parsed.out / "scaling.md", text.encode())
-    plot(parsed.out / "scaling.png", found, points)
+    head = "Medians of warm proofs of a chain's later chunk."
+    text = record.write("Scaling", [head, *(table(sweep, record.figures) for sweep in found)])
+    plot(parsed.out / "scaling.png", found, record.figures)
     print(f"\n{text}\nFiles in {parsed.out}.")
     return 0
 

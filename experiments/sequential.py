@@ -241,6 +241,17 @@ class StepProof:
         return self.statement["range_checked"]
 
     @property
+    def geometry(self) -> Geometry:
+        return Geometry.from_json(self.statement["geometry"])
+
+    def step(self, circuit: Circuit) -> Step:
+        """What the statement says was proven, on this circuit."""
+        s = self.statement
+        indices = batch_indices(s["seed"], s["samples"], s["shard_size"], circuit.batch_size, s["first_step"], 1)
+        batches = Batches(indices, s["shard_size"], s["samples"])
+        return Step(circuit, s["first_step"], tuple(s["shifts"]), s["range_checked"], batches)
+
+    @property
     def nbytes(self) -> int:
         return len(bytes(self))
 
@@ -413,10 +424,7 @@ def verify_step(circuit: Circuit, proof: StepProof) -> Security:
         raise VerificationError("bounds", "the initial bound is smaller than what the range check shows")
     if circuit.bounds(tuple(s["initial_bound"]), 1, s["first_step"]).final != tuple(s["final_bound"]):
         raise VerificationError("bounds", "the final bound is not what the circuit gives for the initial one")
-    indices = batch_indices(s["seed"], s["samples"], s["shard_size"], circuit.batch_size, s["first_step"], 1)
-    batches = Batches(indices, s["shard_size"], s["samples"])
-    step = Step(circuit, s["first_step"], tuple(s["shifts"]), s["range_checked"], batches)
-    geometry = Geometry.from_json(s["geometry"]).check()
+    step, geometry = proof.step(circuit), proof.geometry.check()
     commitments = {}
     for name in step.layouts:
         if name not in step.budgets:

@@ -1,7 +1,11 @@
 """Shared fixtures: array namespaces, and a runner of hidden protocols in the three roles."""
 
+import json
 import random
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +19,8 @@ from zkjax.extension import ZERO, Ext
 from zkjax.field import P
 from zkjax.hidden import Hidden, make_masks
 from zkjax.transcript import Reader, Transcript, Writer
+
+EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 
 settings.register_profile("zkjax", deadline=None, database=None, max_examples=25, derandomize=True)
 settings.load_profile("zkjax")
@@ -103,3 +109,35 @@ class Roles:
 @pytest.fixture
 def roles():
     return Roles()
+
+
+# ---- experiments ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    """A directory of compiled code that all runs of experiments share, so that only the first of a shape is slow."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory, compiled):
+    """Results of the benchmark's tiny configuration, by kind: (result, output, files)."""
+    out = tmp_path_factory.mktemp("bench")
+
+    def run(name: str, *options):
+        command = [sys.executable, str(EXPERIMENTS / "bench.py"), "--config", "tiny", "--repeat", "1", *options]
+        command += ["--cache", str(compiled), "--files", str(out / name), "--json", str(out / f"{name}.json")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads((out / f"{name}.json").read_text()), done.stdout, out / name
+
+    first = run("aggregated")
+    return {"aggregated": first, "sequential": run("sequential", "--sequential", "--compare", str(out / "aggregated.json"))}
+
+
+@pytest.fixture
+def experiment(monkeypatch):
+    """Imports a module of experiments/."""
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    return __import__

@@ -4,44 +4,19 @@ import json
 import struct
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import EXPERIMENTS
 
 import zkjax
 
-ROOT = Path(__file__).resolve().parent.parent
-EXPERIMENTS = ROOT / "experiments"
 FIGURES = {
     *("parameters", "steps", "native_step_seconds", "train_seconds_per_step", "commit_seconds_per_step", "prove_seconds_per_step"),
     *("overhead", "verify_seconds", "proof_bytes", "peak_rss_bytes", "cold_seconds", "security_bits", "zero_knowledge", "chunks"),
     *("environment", "steps_until_range_check", "load_average", "circuit"),
 }
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """Runs the benchmark on its tiny configuration; compiled code is shared between runs. (result, output, files)"""
-    out = tmp_path_factory.mktemp("bench")
-
-    def run(name: str, *options):
-        command = [sys.executable, str(EXPERIMENTS / "bench.py"), "--config", "tiny", "--repeat", "1", *options]
-        command += ["--cache", str(out / "compiled"), "--files", str(out / name), "--json", str(out / f"{name}.json")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return json.loads((out / f"{name}.json").read_text()), done.stdout, out / name
-
-    first = run("aggregated")
-    return {"aggregated": first, "sequential": run("sequential", "--sequential", "--compare", str(out / "aggregated.json"))}
-
-
-@pytest.fixture
-def experiment(monkeypatch):
-    """Imports a module of experiments/."""
-    monkeypatch.syspath_prepend(str(EXPERIMENTS))
-    return __import__
 
 
 @pytest.mark.parametrize("kind", ["aggregated", "sequential"])

@@ -1,0 +1,125 @@
+"""Reports of experiments, in one place: OUT/NAME.json, NAME.md and NAME.png, and figures that survive a stop.
+
+Every report says where it was measured: machine, versions, commit, digest of the sources, seed, load of the machine.
+"""
+
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+from common import environment, write_bytes, write_json
+
+
+def seconds_text(value) -> str:
+    return "-" if value is None else f"{value:.2f} s" if value >= 1 else f"{1000 * value:.3g} ms"
+
+
+def bytes_text(value) -> str:
+    if value is None:
+        return "-"
+    if value < 1000:
+        return f"{value:.0f} B"
+    return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{value / 1e6:.0f} MB" if value >= 1e7 else f"{value / 1e3:.1f} kB"
+
+
+class Record:
+    """OUT/NAME.json: environment, seed, settings, and figures by key, written as soon as they are measured.
+
+    What the file holds already is not measured again, unless anything but the figures differs: so an experiment that was
+    stopped goes on, and figures of other code, machines or settings never mix.
+    """
+
+    def __init__(self, out: Path, name: str, *, seed: int, settings: dict, fresh: bool = False):
+        out.mkdir(parents=True, exist_ok=True)
+        self.out, self.name, self.path = out, name, out / f"{name}.json"
+        self.data = {"environment": environment(), "seed": seed, "settings": settings, "figures": {}}
+        if self.path.exists() and not fresh:
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+            if all(found.get(part) == self.data[part] for part in ("environment", "seed", "settings")):
+                self.data = found
+            else:
+                print(f"{self.path} was measured elsewhere, with other code or settings; everything is measured again")
+
+    @property
+    def figures(self) -> dict:
+        return self.data["figures"]
+
+    def measured(self, key: str, measure) -> dict:
+        """The figures under this key: those of the file, or what ``measure()`` returns, with the machine's load around it."""
+        if key not in self.figures:
+            before = os.getloadavg()[0]
+            figures = measure()
+            self.figures[key] = figures | {"load_average": [before, os.getloadavg()[0]]}
+            write_json(self.path, self.data)
+        return self.figures[key]
+
+    def write(self, title: str, parts: list[str]) -> str:
+        """Write NAME.json and NAME.md: the title, where it was measured, and these Markdown paragraphs. Returns the text."""
+        write_json(self.path, self.data)
+        text = "\n\n".join([f"# {title}", where(self.data), *parts]) + "\n"
+        write_bytes(self.out / f"{self.name}.md", text.encode())
+        return text
+
+
+def where(data: dict) -> str:
+    """A sentence on where and how the figures of a report were measured."""
+    here = data["environment"]
+    machine, versions = here["machine"], ", ".join(f"{name} {version}" for name, version in here["versions"].items())
+    loads = [load for f in data["figures"].values() for load in f.get("load_average", [])]
+    busy = f" The machine's load average was {min(loads):.1f} to {max(loads):.1f} meanwhile." if loads else ""
+    code = f"commit {here['commit'] or 'unknown'}, sources {here['sources'][:16]}"
+    return (
+        f"Measured on {machine['processor']}, {machine['cores']} cores, {machine['memory'] / 2**30:.0f} GiB, {machine['system']}; "
+        f"Python {here['python']}, {versions}; {code}; seed {data['seed']}.{busy}"
+    )
+
+
+def table(header: list[str], rows: list[list]) -> str:
+    """A Markdown table: the first column to the left, the others to the right."""
+    if any(len(row) != len(header) for row in rows):
+        raise ValueError("a table's rows are as long as its header")
+    lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in (header, *rows)]
+    return "\n".join([lines[0], "|---|" + "---:|" * (len(header) - 1), *lines[1:]])
+
+
+@contextmanager
+def figure(path: Path, rows: int, columns: int, *, size: tuple[float, float] = (4.7, 3.8), dpi: int = 120):
+    """(figure, list of panels) to draw on; replaces the PNG file, whole or not at all. size: of a panel, in inches."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    drawn, axes = plt.subplots(rows, columns, figsize=(columns * size[0], 0.4 + rows * size[1]), layout="constrained", squeeze=False)
+    try:
+        yield drawn, list(axes.reshape(-1))
+        for axis in drawn.axes:
+            axis.spines[["top", "right"]].set_visible(False)
+        fresh = path.with_name(f".{path.name}.new")
+        drawn.savefig(fresh, dpi=dpi, format="png")
+        fresh.replace(path)
+    finally:
+        plt.close(drawn)
+
+
+def log_axis(axis, values, text="{:,}".format) -> None:
+    """A logarithmic x axis with ticks at these values and nowhere else."""
+    axis.set_xscale("log")
+    axis.set_xticks(values, [text(v) for v in values])
+    axis.minorticks_off()
+
+
+def add_options(parser, default: str) -> None:
+    """What all reproduction scripts understand."""
+    parser.add_argument("--out", type=Path, default=Path("runs") / default, help="where the results go (default %(default)s)")
+    parser.add_argument("--full", action="store_true", help="the full size; the default takes under two minutes on two idle cores")
+    parser.add_argument("--fresh", action="store_true", help="measure everything again")
+
+
+def compared(ours: float, theirs: float) -> str:
+    """How ours stands to theirs, in either direction: "3.2 x less", "2 x more", "about the same"."""
+    ratio = ours / theirs
+    if 0.9 < ratio < 1.1:
+        return "about the same"
+    return f"{1 / ratio:.2g} x less" if ratio < 1 else f"{ratio:.2g} x more"
