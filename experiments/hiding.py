@@ -11,6 +11,7 @@ random coefficients inside of rows, which are encoded in the same transform as t
 """
 
 import importlib
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -106,8 +107,8 @@ class Timed:
 
 @contextmanager
 def timed():
-    """Time what the prover does for zero knowledge: a ``Timed``."""
-    result = Timed()
+    """Time what the prover does for zero knowledge: a ``Timed``. Trees are made beside one another: their seconds overlap."""
+    result, lock = Timed(), threading.Lock()
     commit = importlib.import_module("zkjax.commitment.commit")  # the package's attribute of that name is the function
     modules = [(commit, "field_stream"), (commit, "stream_blocks")]
     modules += [(importlib.import_module(name), "make_masks") for name in ("zkjax.prover", "sequential")]
@@ -117,7 +118,8 @@ def timed():
         def call(*arguments, **options):
             started = time.perf_counter()
             drawn = function(*arguments, **options)
-            result.random += time.perf_counter() - started
+            with lock:
+                result.random += time.perf_counter() - started
             return drawn
 
         return call
@@ -126,7 +128,8 @@ def timed():
         def call(polynomials, entries, log_code, tag, *rest, **options):
             started = time.perf_counter()
             tree = function(polynomials, entries, log_code, tag, *rest, **options)
-            result.trees[tag] = result.trees.get(tag, 0.0) + time.perf_counter() - started
+            with lock:
+                result.trees[tag] = result.trees.get(tag, 0.0) + time.perf_counter() - started
             return tree
 
         return call

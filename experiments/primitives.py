@@ -153,8 +153,8 @@ def _zkjax_lookup(size: int):
     p = np.concatenate([half, np.uint64(P) - np.maximum(half, np.uint64(1))])  # fractions in pairs whose sum is 0
     p[: len(half)] = np.maximum(half, np.uint64(1))
     q = tuple(np.tile(_field(rng, 1 << (size - 1)), 2) for _ in range(2))
-    leaves = jnp.asarray(p), tuple(jnp.asarray(c) for c in q)
-    return _hidden(lambda hidden, proving: fractional_sum(hidden, size, leaves if proving else None))
+    leaves = jnp.asarray(p - np.uint64(1)), tuple(jnp.asarray(c) for c in q)  # no numerator is 0
+    return _hidden(lambda hidden, proving: fractional_sum(hidden, size, 0, leaves if proving else None))
 
 
 def _committed(size: int):
@@ -162,7 +162,7 @@ def _committed(size: int):
     from zkjax.commitment import Geometry, Mask
     from zkjax.commitment.commit import commit
 
-    geometry = Geometry.smallest([1 << size], log_inverse_rate=LOG_BLOWUP, max_budget=1)
+    geometry = Geometry.cheapest([1 << size], rates=(LOG_BLOWUP,), max_budget=1)
     count = max(1, (1 << size) // geometry.row)
     rows = _field(np.random.default_rng(SEED), count, geometry.row)
     mask = Mask.of(geometry, [count], [1])

@@ -977,8 +977,8 @@ def challenges():
         call = lambda log_order=log_order: triples(root_of_unity(log_order))  # noqa: E731
         yield Case(f"a root of order 2^{log_order}", call, VerificationError, "^triple point")
     yield Case("a root of another order", lambda: triples(root_of_unity(3)) == ZERO, None)
-    yield Case("a lookup challenge of 0", lambda: fractional_sum(Fixed(0), 2), VerificationError, "^lookup")
-    yield Case("another lookup challenge", lambda: len(fractional_sum(Fixed(5), 2)[0]), None, value=2)
+    yield Case("a lookup challenge of 0", lambda: fractional_sum(Fixed(0), 2, 0), VerificationError, "^lookup")
+    yield Case("another lookup challenge", lambda: len(fractional_sum(Fixed(5), 2, 0)[0]), None, value=2)
 
 
 def openings():

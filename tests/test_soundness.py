@@ -118,7 +118,7 @@ def test_published_lookups(name, rows, table, published):
 
 def lookup_terms(variables: int) -> dict:
     hidden = Hidden()
-    fractional_sum(hidden, variables)
+    fractional_sum(hidden, variables, 0)
     return hidden.errors
 
 

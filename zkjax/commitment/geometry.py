@@ -154,14 +154,14 @@ class Geometry:
         return _plan(self.log_row, self.level_bits)[1:3]
 
     @classmethod
-    def cheapest(cls, cells, *, max_budget: int = 4, level_bits: int = 104) -> "Geometry":
+    def cheapest(cls, cells, *, rates=_RATES, max_budget: int = 4, level_bits: int = 104) -> "Geometry":
         """The geometry that weighs best a proof's bytes against the prover's work.
 
-        cells: of each commitment in an opening, a sequence of integers. Long codes save queries and hence bytes, short ones
-        work: a large circuit gets rate 1/2, a small one a lower rate.
+        cells: of each commitment in an opening, a sequence of integers. rates: allowed values of log_inverse_rate. Long codes
+        save queries and hence bytes, short ones work: a large circuit gets rate 1/2, a small one a lower rate.
         """
         best = None
-        for log_row, rate in product(range(6, TWO_ADICITY - 7), _RATES):
+        for log_row, rate in product(range(6, TWO_ADICITY - 7), rates):
             try:
                 geometry = cls(log_row, rate, max_budget, level_bits).check()
             except ConfigurationError:
