@@ -142,7 +142,7 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
         return commit(_rows(trace_layout, tensors, row), kind="trace", number=0, budget=1, geometry=geometry, seed=seed, mask=mask)
 
     # one commitment is encoded while the other is hashed, and the compiler works ahead
-    with _in_background(lambda: rehearse(plan)) as rehearsal, _in_background(commit_trace) as trace_commitment:
+    with _in_background(lambda: rehearse(plan, row)) as rehearsal, _in_background(commit_trace) as trace_commitment:
         shards, statement_shards, root = _dataset(run, plan, geometry)
         initial = chain.keep(
             run.keys[0].name, lambda: commit_weights(layouts[0], "initial", coarse, run.keys[0].seed, run.first_step, geometry)

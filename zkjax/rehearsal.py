@@ -19,25 +19,31 @@ from .poly import num_bits
 _ANY = Ext(1, 1)
 
 
-def rehearse(plan: Plan) -> None:
-    """Compile what proving this plan's argument takes, unless this process has done so."""
-    from .kernels.tiles import LOG_TILE
+def rehearse(plan: Plan, row: int) -> None:
+    """Compile what proving this plan takes, with rows of that length, unless this process has done so."""
+    from .kernels.tiles import LOG_TILE, THREADS
 
-    circuit, most = plan.circuit, LOG_TILE + 4  # variables; from here on all shapes have occurred
-    lookups = min(plan.sites.layout.num_vars, most)
+    circuit, most = plan.circuit, LOG_TILE + 4 + num_bits(THREADS)  # variables: from here on all shapes occur in all threads
     masks = Counter(circuit.nodes[i].inputs[0] for i in circuit.of("gate"))
-    gates = min(num_bits(plan.steps * sum(prod(circuit.nodes[i].shape) for i in masks)), most)
+    gates = plan.steps * sum(prod(circuit.nodes[i].shape) for i in masks)
+    products = 0
+    for i in circuit.of("dot"):
+        node = circuit.nodes[i]
+        shape = circuit.nodes[node.inputs[0]].shape
+        products += plan.steps * prod(shape[d] for d in (*node["contract"][0], *node["batch"][0]))
 
-    def scoped(work, *arguments):
+    def scoped(calls):
         with jax.enable_x64(True):  # the scope belongs to a thread
-            work(*arguments)
+            for call in calls:
+                call()
 
+    lookups = min(plan.sites.layout.num_vars, most + 1)
+    first = [lambda: _lookups(lookups)]
+    second = [lambda: _products(min(num_bits(max(1, products)), most)), lambda: _opening(row)]
+    if masks:
+        second.insert(0, lambda: _gates(min(num_bits(gates), most), max(masks.values())))
     with ThreadPoolExecutor(2) as pool:
-        calls = [pool.submit(scoped, _lookups, lookups)]
-        if masks:
-            calls.append(pool.submit(scoped, _gates, gates, max(masks.values())))
-        for call in calls:
-            call.result()
+        list(pool.map(scoped, (first, second)))
 
 
 @cache
@@ -64,6 +70,32 @@ def _gates(num_vars: int, slots: int) -> None:
     zeros, count = np.zeros(size, dtype=np.uint64), (1 << num_vars) // size
     base, wide = Tiles([(zeros,)] * count), Tiles([(zeros, zeros)] * count)
     _play(Rounds(gated, (0, 2, 3), num_vars, (base, [wide] * slots, [base] * slots)), num_vars)
+
+
+@cache
+def _products(num_vars: int) -> None:
+    from .kernels.sumcheck import Rounds, product
+    from .kernels.tiles import Tiles, tile_size
+
+    size = min(tile_size(num_vars), 1 << num_vars)
+    zeros = np.zeros(size, dtype=np.uint64)
+    tables = Tiles([(zeros, zeros)] * ((1 << num_vars) // size))
+    _play(Rounds(product, (0, 2), num_vars, (tables, tables)), num_vars)
+
+
+@cache
+def _opening(row: int) -> None:
+    from .commitment.recursion import Folding
+    from .kernels.opening import lane_products, weighted_rows
+
+    zeros = np.zeros((1, row), dtype=np.uint64)
+    vector = zeros[0], zeros[0]
+    lane_products(zeros, vector)
+    weighted_rows((zeros[:, 0], zeros[:, 0]), zeros)
+    rounds = Folding(vector, vector)
+    for _ in range(num_bits(row)):
+        rounds.message()
+        rounds.fold(_ANY)
 
 
 def _play(rounds, num_vars: int) -> None:

@@ -7,6 +7,7 @@ components of a pair in separate loops, so whatever they share would be computed
 Tables are tuples of uint64 arrays: one array for a table over F, two for one over K.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,6 +19,7 @@ _32 = np.uint64(32)
 _EPSILON = np.uint64(2**32 - 1)  # 2^64 mod p
 
 
+@jax.jit  # inside other kernels: traced once for all its uses there
 def inner(pairs, multiplied=()):
     """Sum of a*b over ``pairs`` of F arrays plus 7 times that over ``multiplied``, reduced once; up to 2^25 pairs in all."""
     columns = _columns(pairs)
@@ -49,6 +51,7 @@ def _columns(pairs):
     return columns
 
 
+@jax.jit
 def inner_products(pairs):
     """Sum of a*b over ``pairs`` of tables over F or K; a table over K unless all of them are over F."""
     first, multiplied, second = [], [], []
@@ -60,6 +63,7 @@ def inner_products(pairs):
     return (inner(first, multiplied), inner(second)) if second else (inner(first, multiplied),)
 
 
+@jax.jit
 def add(a, b):
     """a + b for two tables over F or K."""
     if len(a) < len(b):
@@ -67,6 +71,7 @@ def add(a, b):
     return tuple(field.add(x, y) for x, y in zip(a, b)) + tuple(a[len(b) :])
 
 
+@jax.jit
 def difference(a, b):
     """a - b for two tables over the same field."""
     return tuple(field.sub(x, y) for x, y in zip(a, b, strict=True))
@@ -78,6 +83,7 @@ def halves(table):
     return tuple(c[:half] for c in table), tuple(c[half:] for c in table)
 
 
+@jax.jit
 def fold(low, high, r):
     """low + r (high - low) over K; r: a K pair of arrays of length 1."""
     return add(low, inner_products([(r, difference(high, low))]))
