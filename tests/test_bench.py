@@ -4,13 +4,15 @@ import json
 import struct
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import EXPERIMENTS
 
 import zkjax
+
+EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 
 FIGURES = {
     *("parameters", "steps", "native_step_seconds", "train_seconds_per_step", "commit_seconds_per_step", "prove_seconds_per_step"),

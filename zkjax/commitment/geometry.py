@@ -100,7 +100,7 @@ class Geometry:
     def __post_init__(self):
         if not all(type(v) is int for v in (self.log_row, self.log_inverse_rate, self.max_budget, self.level_bits)):
             raise ConfigurationError("the fields of a geometry are integers")
-        if not (self.log_inverse_rate in _RATES and 2 <= self.log_row <= TWO_ADICITY - 8 and self.max_budget >= 1):
+        if not (1 <= self.log_inverse_rate <= 4 and 2 <= self.log_row <= TWO_ADICITY - 8 and self.max_budget >= 1):
             raise ConfigurationError(f"{self}: rate 1/2 to 1/16, rows of 2^2 to 2^{TWO_ADICITY - 8} cells, budget at least 1")
         if self.max_budget > self.row // 8:
             raise ConfigurationError(f"an opening budget of {self.max_budget} needs rows longer than {self.row} cells")

@@ -83,7 +83,7 @@ def _open(stream, geometry, commitments, value, *, prover=None, evaluate=None):
         r = stream.transcript.challenge("row fold")
         known = round_claim(known, constant, leading, r)
         pads = [pad * r for pad in pads] + [ONE - r - r, r * r - r]
-        row_point.insert(0, r)
+        row_point = [r, *row_point]
         if prover:
             prover.fold(r)
 
