@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -28,7 +29,21 @@ def test_inner_on_edges(terms):
 
 def test_inner_carries_through_many_products():
     top = array([2**64 - 1])
-    assert inner([(top, top)] * 300).tolist() == [300 * (2**64 - 1) ** 2 % P]
+    with jax.disable_jit():  # hundreds of products in one kernel would compile for minutes
+        assert inner([(top, top)] * 300).tolist() == [300 * (2**64 - 1) ** 2 % P]
+        assert inner([(top, top)] * 20, [(top, top)] * 300).tolist() == [(20 + 7 * 300) * (2**64 - 1) ** 2 % P]
+
+
+@pytest.mark.parametrize("terms", [1, 3])
+def test_products_times_the_non_residue(terms):
+    left, right = np.array(list(itertools.product(UINT64_EDGES, UINT64_EDGES)), dtype=np.uint64).T
+    pairs = [(np.roll(left, i), np.roll(right, 7 * i)) for i in range(terms)]
+    single, multiplied = pairs[:1], pairs
+    expected = [
+        (sum(int(a[i]) * int(b[i]) for a, b in single) + 7 * sum(int(a[i]) * int(b[i]) for a, b in multiplied)) % P
+        for i in range(len(left))
+    ]
+    assert inner(*([(array(a), array(b)) for a, b in x] for x in (single, multiplied))).tolist() == expected
 
 
 def over(field_degree, elements):
