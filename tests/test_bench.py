@@ -33,7 +33,7 @@ def test_a_result_has_all_figures(tiny, kind):
     for chunk in result["chunks"].values():
         assert set(chunk["phases"]) == {"witness", "commitments", "argument", "weights of the opening", "opening"}
         assert sum(chunk["phases"].values()) <= chunk["prove_seconds"]
-        assert sum(chunk["commitments"].values()) <= chunk["phases"]["commitments"]
+        assert max(chunk["commitments"].values()) <= chunk["phases"]["commitments"]  # they are made beside one another
     assert "first chunk, warm" in output and "overhead" in output
 
 

@@ -8,7 +8,9 @@ XLA's business, see SECURITY.md.)
 
 import sys
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -17,6 +19,7 @@ from zero_knowledge import NO_TARGET, TOY, Programmed, renewed, tiny_circuit, ti
 
 import zkjax
 from zkjax import prover
+from zkjax.kernels import tiles
 
 ROOT = str(Path(zkjax.__file__).parent)
 
@@ -97,13 +100,24 @@ WITNESSES = {
 }
 
 
+@contextmanager
+def at_once(work):
+    """For ``prover._in_background``: the work is done before the block."""
+    result = work()
+    yield SimpleNamespace(result=lambda: result)
+
+
 def life(circuit, params, data, flow=None):
     """(run, proof) of a witness; all challenges are those of one sequence, all secret randomness is fresh."""
 
     def work():
         run = zkjax.train(circuit, params, data, steps=2, seed=1, shard_size=2)
         run = renewed(run, "a name that both share", TOY)
-        with mock.patch.object(prover, "start_transcript", lambda statement: Programmed("challenges")):
+        with (
+            mock.patch.object(prover, "start_transcript", lambda statement: Programmed("challenges")),
+            mock.patch.object(prover, "_in_background", at_once),  # a trace is of one thread
+            mock.patch.object(tiles, "THREADS", 1),
+        ):
             return run, zkjax.prove(circuit, run, progress=None, minimum_bits=NO_TARGET)
 
     return work() if flow is None else flow.of(work)

@@ -111,7 +111,7 @@ def test_printed_forms(proven):
             assert not hidden.in_text(text, public), type(thing)
     named = {"circuit", "first_step", "steps", "seed", "shard_size", "coarse_shifts", "initial_bound", "final_bound", "data"}
     assert {f.name for f in dataclasses.fields(run) if f.repr} == named  # all of them public, but data: a Dataset shows nothing
-    assert repr(run.data) == "Dataset()"
+    assert repr(run.data) == "Dataset(12 samples: (3,), (2,))"
 
 
 def test_a_run_is_not_copied_in_memory(proven):

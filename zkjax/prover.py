@@ -133,6 +133,9 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
         f"{run.steps} steps: {trace_layout.size:,} cells, 2^{plan.sites.layout.num_vars} lookups, about {memory / 2**30:.1f} GiB, "
         f"{geometry.opening_bytes(row_counts) / 1e3:,.0f} kB, {ledger.bits:.1f} bits"
     )
+    # one unit of each commitment is used up before anything random is drawn; a crash wastes it
+    budgets = {f"{run.keys[0].name} initial": ROLE_BUDGET, f"{run.keys[1].name} final": ROLE_BUDGET}
+    chain.openings.spend(budgets | {f"{chain.data.name} {n}": chain.budget for n in data_shards})
     seed, mask_seed = secrets.token_bytes(32), secrets.token_bytes(32)
     masks = make_masks(counts, _random_elements(mask_seed))
 
@@ -171,10 +174,6 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
         final_bound=bounds.final,
         losses=revealed,
     )
-    # one unit of each commitment is used up before anything about its opening is computed; a crash wastes it
-    budgets = {f"{run.keys[0].name} initial": ROLE_BUDGET, f"{run.keys[1].name} final": ROLE_BUDGET}
-    chain.openings.spend(budgets | {f"{chain.data.name} {n}": chain.budget for n in data_shards})
-
     phases.next("argument")
     stream = Writer(start_transcript(statement))
     stream.raw("trace root", 32, trace.commitment.root)

@@ -6,7 +6,7 @@ else spend most of its time waiting for the compiler, kernel by kernel. Nothing 
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import lru_cache
 from math import prod
 
 import jax
@@ -46,7 +46,7 @@ def rehearse(plan: Plan, row: int) -> None:
         list(pool.map(scoped, (first, second)))
 
 
-@cache
+@lru_cache(maxsize=64)
 def _lookups(num_vars: int) -> None:
     from .kernels.lookup import Tree
     from .kernels.tiles import Tiles, tile_size
@@ -61,7 +61,7 @@ def _lookups(num_vars: int) -> None:
         _play(tree.rounds([_ANY] * variables, _ANY), variables)
 
 
-@cache
+@lru_cache(maxsize=64)
 def _gates(num_vars: int, slots: int) -> None:
     from .kernels.sumcheck import Rounds, gated
     from .kernels.tiles import Tiles, tile_size
@@ -72,7 +72,7 @@ def _gates(num_vars: int, slots: int) -> None:
     _play(Rounds(gated, (0, 2, 3), num_vars, (base, [wide] * slots, [base] * slots)), num_vars)
 
 
-@cache
+@lru_cache(maxsize=64)
 def _products(num_vars: int) -> None:
     from .kernels.sumcheck import Rounds, product
     from .kernels.tiles import Tiles, tile_size
@@ -83,7 +83,7 @@ def _products(num_vars: int) -> None:
     _play(Rounds(product, (0, 2), num_vars, (tables, tables)), num_vars)
 
 
-@cache
+@lru_cache(maxsize=64)
 def _opening(row: int) -> None:
     from .commitment.recursion import Folding
     from .kernels.opening import lane_products, weighted_rows
