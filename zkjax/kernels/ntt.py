@@ -18,6 +18,7 @@ from .. import field
 from ..ntt import root_powers
 from .jit import jit
 
+_PIECE = 16  # entries that a transposition moves together
 _16, _48 = np.uint64(16), np.uint64(48)
 
 
@@ -73,12 +74,9 @@ def _radix_4(x, twiddles, stride: int):
     a, b, c, d = x[:, 0], x[:, 1], x[:, 2], x[:, 3]
     even, odd = field.add(a, c), field.sub(a, c)
     even_2, odd_2 = field.add(b, d), _times_2_48(field.sub(b, d))
-    outputs = [
-        field.add(even, even_2),
-        field.mul(field.add(odd, odd_2), twiddles[0]),
-        field.mul(field.sub(even, even_2), twiddles[1]),
-        field.mul(field.sub(odd, odd_2), twiddles[2]),
-    ]
+    outputs = [field.add(even, even_2), field.add(odd, odd_2), field.sub(even, even_2), field.sub(odd, odd_2)]
+    if twiddles.shape[1] > 1:  # else they are 1
+        outputs[1:] = [field.mul(y, twiddle) for y, twiddle in zip(outputs[1:], twiddles, strict=True)]
     return jnp.stack(outputs, axis=2).reshape(rows, -1)
 
 
@@ -89,11 +87,21 @@ def _radix_2(x):
     return jnp.concatenate([field.add(x[:, :half], x[:, half:]), field.sub(x[:, :half], x[:, half:])], axis=1)
 
 
-@jit
 def _turn(x, table):
-    """(r, n1, n2) times the twiddles, transposed to (r, n2, n1). table: (n2, n1)."""
-    columns, lines = table.shape
-    return field.mul(jnp.swapaxes(x.reshape(-1, lines, columns), 1, 2), table).reshape(x.shape)
+    """(r, n1, n2) times the twiddles, transposed to (r, n2, n1): first in pieces of cache lines, then within them. table: (n2, n1)."""
+    return _turn_within(_turn_pieces(x, lines=table.shape[1]), table)
+
+
+@partial(jit, static_argnames="lines")
+def _turn_pieces(x, lines: int):
+    piece = min(_PIECE, x.shape[1] // lines)
+    return jnp.swapaxes(x.reshape(x.shape[0], lines, -1, piece), 1, 2)
+
+
+@jit
+def _turn_within(x, table):
+    turned = jnp.swapaxes(x, 2, 3).reshape(-1, *table.shape)
+    return field.mul(turned, table).reshape(x.shape[0], -1)
 
 
 @jit
