@@ -79,7 +79,7 @@ def memory_estimate(circuit: Circuit, steps: int, range_check: bool) -> int:
     """About the bytes that a proof of this many steps takes at its peak, beyond what JAX itself takes."""
     counts = circuit.counts(steps, range_check)
     leaves = 1 << num_bits(counts.lookups + counts.table_entries)
-    return 64 * leaves + 40 * (counts.cells + 2 * counts.parameters)
+    return 64 * leaves + 28 * counts.cells + 20 * counts.parameters
 
 
 def available_memory() -> int:
