@@ -15,7 +15,7 @@ ROOT = Path(zkjax.__file__).parent
 REPOSITORY = ROOT.parent
 JAX = ("jax", "jaxlib", "flax", "optax")
 # besides kernels.*: the only ones that import JAX when they are imported
-JAX_MODULES = {"tracing", "training", "calibration", "aggregate", "rehearsal"}
+JAX_MODULES = {"tracing", "training", "calibration", "aggregate"}
 KERNEL_USERS = {"witness", "training", "lanes"}  # imported by prover functions and by the user only, never by the verifier
 
 # From the ground up: a module imports only from above its own line, inside functions too. A new module gets a line here.

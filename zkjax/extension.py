@@ -150,7 +150,7 @@ def unstack(a) -> list[Ext]:
 
 
 def dot(a, b) -> Ext:
-    """Inner product of two NumPy K arrays of one axis."""
+    """Inner product of two NumPy K arrays of one shape."""
     c0, c1 = sum(mul(a, b))
     return Ext(int(c0), int(c1))
 

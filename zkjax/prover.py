@@ -196,14 +196,10 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
 @contextmanager
 def _in_background(work):
     """A future of ``work()``, which runs beside the block."""
-    import jax
-
-    def scoped():
-        with jax.enable_x64(True):  # the scope belongs to a thread
-            return work()
+    from .kernels.tiles import scoped
 
     with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(scoped)
+        yield pool.submit(scoped(work))
 
 
 def make_plan(run) -> Plan:

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from math import prod
 
-import jax
 import numpy as np
 
 from .extension import Ext
@@ -21,7 +20,7 @@ _ANY = Ext(1, 1)
 
 def rehearse(plan: Plan, row: int) -> None:
     """Compile what proving this plan takes, with rows of that length, unless this process has done so."""
-    from .kernels.tiles import LOG_TILE, THREADS
+    from .kernels.tiles import LOG_TILE, THREADS, scoped
 
     circuit, most = plan.circuit, LOG_TILE + 4 + num_bits(THREADS)  # variables: from here on all shapes occur in all threads
     masks = Counter(circuit.nodes[i].inputs[0] for i in circuit.of("gate"))
@@ -32,10 +31,9 @@ def rehearse(plan: Plan, row: int) -> None:
         shape = circuit.nodes[node.inputs[0]].shape
         products += plan.steps * prod(shape[d] for d in (*node["contract"][0], *node["batch"][0]))
 
-    def scoped(calls):
-        with jax.enable_x64(True):  # the scope belongs to a thread
-            for call in calls:
-                call()
+    def run(calls):
+        for call in calls:
+            call()
 
     lookups = min(plan.sites.layout.num_vars, most + 1)
     first = [lambda: _lookups(lookups)]
@@ -43,7 +41,7 @@ def rehearse(plan: Plan, row: int) -> None:
     if masks:
         second.insert(0, lambda: _gates(min(num_bits(gates), most), max(masks.values())))
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(scoped, (first, second)))
+        list(pool.map(scoped(run), (first, second)))
 
 
 @lru_cache(maxsize=64)
@@ -64,23 +62,17 @@ def _lookups(num_vars: int) -> None:
 @lru_cache(maxsize=64)
 def _gates(num_vars: int, slots: int) -> None:
     from .kernels.sumcheck import Rounds, gated
-    from .kernels.tiles import Tiles, tile_size
 
-    size = min(tile_size(num_vars), 1 << num_vars)
-    zeros, count = np.zeros(size, dtype=np.uint64), (1 << num_vars) // size
-    base, wide = Tiles([(zeros,)] * count), Tiles([(zeros, zeros)] * count)
+    base, wide = _zero_tables(num_vars)
     _play(Rounds(gated, (0, 2, 3), num_vars, (base, [wide] * slots, [base] * slots)), num_vars)
 
 
 @lru_cache(maxsize=64)
 def _products(num_vars: int) -> None:
     from .kernels.sumcheck import Rounds, product
-    from .kernels.tiles import Tiles, tile_size
 
-    size = min(tile_size(num_vars), 1 << num_vars)
-    zeros = np.zeros(size, dtype=np.uint64)
-    tables = Tiles([(zeros, zeros)] * ((1 << num_vars) // size))
-    _play(Rounds(product, (0, 2), num_vars, (tables, tables)), num_vars)
+    _, wide = _zero_tables(num_vars)
+    _play(Rounds(product, (0, 2), num_vars, (wide, wide)), num_vars)
 
 
 @lru_cache(maxsize=64)
@@ -96,6 +88,15 @@ def _opening(row: int) -> None:
     for _ in range(num_bits(row)):
         rounds.message()
         rounds.fold(_ANY)
+
+
+def _zero_tables(num_vars: int):
+    """Tables of zeros over F and over K, whose tiles are one object."""
+    from .kernels.tiles import Tiles, tile_size
+
+    size = min(tile_size(num_vars), 1 << num_vars)
+    zeros, count = np.zeros(size, dtype=np.uint64), (1 << num_vars) // size
+    return Tiles([(zeros,)] * count), Tiles([(zeros, zeros)] * count)
 
 
 def _play(rounds, num_vars: int) -> None:

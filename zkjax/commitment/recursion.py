@@ -32,11 +32,9 @@ class Folding:
 
     def message(self):
         """Constant and leading coefficient of the round polynomial, as a NumPy K array of two."""
-        from ..kernels.opening import inner_product, scaled_sum
+        from ..kernels.opening import round_message
 
-        low, high = self._halves()
-        steps = (scaled_sum(b, a, ext.stack([-1])) for a, b in zip(low, high, strict=True))
-        return ext.stack([inner_product(*low), inner_product(*steps)])
+        return ext.stack(round_message(*self._halves()))
 
     def fold(self, r: Ext) -> None:
         """Fix the highest variable."""

@@ -47,20 +47,20 @@ class RowRounds:
 
     def message(self):
         """Constant and leading coefficient of the round polynomial, as a NumPy K array of two."""
-        from ..kernels.opening import inner_product, scaled_sum
+        from ..kernels.opening import inner_product, round_message
 
         constant = leading = ZERO
         for block in self._blocks:
             low, high = block.halves()
-            constant += _dot(*low)
-            leading += _dot(*(ext.sub(b, a) for a, b in zip(low, high, strict=True)))
+            constant += ext.dot(*low)
+            leading += ext.dot(*(ext.sub(b, a) for a, b in zip(low, high, strict=True)))
         for low, high in self._pairs().values():
             if low and high:
-                constant += inner_product(*low)
-                leading += inner_product(*(scaled_sum(b, a, ext.stack([-1])) for a, b in zip(low, high, strict=True)))
+                at_0, step = round_message(low, high)
             else:
-                value = inner_product(*(low or high))
-                constant, leading = constant + value if low else constant, leading + value
+                step = inner_product(*(low or high))
+                at_0 = step if low else ZERO
+            constant, leading = constant + at_0, leading + step
         return ext.stack([constant, leading])
 
     def fold(self, r: Ext) -> None:
@@ -143,8 +143,3 @@ class _Block:
 
 def _zeros(pair):
     return tuple(tuple(c & np.uint64(0) for c in x) for x in pair)
-
-
-def _dot(a, b) -> Ext:
-    c0, c1 = ext.sum(ext.mul(a, b))
-    return Ext(int(c0), int(c1))

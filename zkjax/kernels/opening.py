@@ -25,6 +25,12 @@ def inner_product(a, b) -> Ext:
     return Ext(int(c0), int(c1))
 
 
+def round_message(low, high) -> tuple[Ext, Ext]:
+    """Constant and leading coefficient of <f, w> in the variable that tells low from high, each a pair (f, w) of K vectors."""
+    steps = (scaled_sum(b, a, ext.stack([-1])) for a, b in zip(low, high, strict=True))
+    return inner_product(*low), inner_product(*steps)
+
+
 def fold(low, high, r):
     """low + r (high - low) for K vectors; r: a K pair of shape (1,). Recompiles for: the length."""
     if low[0].shape[0] <= HOST:

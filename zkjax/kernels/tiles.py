@@ -56,6 +56,16 @@ def joined(table):
     return tuple(np.asarray(c) for c in table)
 
 
+def scoped(work):
+    """``work`` for another thread, with 64-bit types: their scope belongs to a thread."""
+
+    def inside(*arguments):
+        with jax.enable_x64(True):
+            return work(*arguments)
+
+    return inside
+
+
 def in_parallel(work, count: int) -> list:
     """``work(range)`` on ranges that share out 0 .. count-1, in threads: while one waits for a kernel another prepares the next."""
     parts = min(THREADS, count)
@@ -63,11 +73,7 @@ def in_parallel(work, count: int) -> list:
     if parts == 1:
         return [work(ranges[0])]
 
-    def scoped(part):
-        with jax.enable_x64(True):  # the scope belongs to a thread
-            return work(part)
-
-    return list(_POOL.map(scoped, ranges))
+    return list(_POOL.map(scoped(work), ranges))
 
 
 def embed_tiles(layout: Layout, tensors: dict, num_vars: int, size: int, fill: tuple[int, ...]) -> Tiles:
