@@ -1,7 +1,9 @@
-"""Values that tests of field arithmetic draw from."""
+"""Values that tests of field arithmetic draw from, and weights of an opening written out."""
 
+import numpy as np
 from hypothesis import strategies as st
 
+from zkjax import extension as ext
 from zkjax.extension import Ext
 from zkjax.field import P
 
@@ -16,3 +18,17 @@ EXTENSION_EDGES = [Ext(a, b) for a in (0, 1, 2**32 - 1, 2**32, 2**63, P - 1) for
 def arrays_over_k(draw, size):
     """``size`` elements of K from a drawn seed: edges and random ones mixed."""
     return [draw.choice(EXTENSION_EDGES) if draw.random() < 0.2 else Ext(draw.randrange(P), draw.randrange(P)) for _ in range(size)]
+
+
+def dense(lanes, count: int, row: int):
+    """The weights that an opening's lanes add up to, NumPy K (count, row)."""
+    weights = tuple(np.zeros((count, row), dtype=np.uint64) for _ in range(2))
+    for lane in lanes:
+        product = ext.mul(tuple(c[:, None] for c in lane.head), tuple(c[None] for c in lane.tail))
+        vector = tuple(c.reshape(-1) for c in product)
+        part = slice(lane.start, lane.start + lane.length)
+        for i in range(count):
+            added = ext.add(tuple(c[i, part] for c in weights), ext.mul(vector, tuple(c[i : i + 1] for c in lane.factors)))
+            for target, total in zip(weights, added, strict=True):
+                target[i, part] = total
+    return weights

@@ -21,6 +21,7 @@ from unittest import mock
 import jax
 import numpy as np
 import optax
+from field_values import dense
 from harness import mlp_loss, mlp_params
 
 import zkjax
@@ -39,7 +40,7 @@ from zkjax.field import P
 from zkjax.hashing import field_stream
 from zkjax.hidden import Hidden, Pad, lagrange_vector, make_masks
 from zkjax.keys import Chain, Key
-from zkjax.lanes import dense, row_lanes
+from zkjax.lanes import row_lanes
 from zkjax.poly import eq_vector
 from zkjax.statement import Shard
 from zkjax.transcript import Transcript, Writer, base_bytes

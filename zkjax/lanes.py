@@ -11,20 +11,20 @@ import numpy as np
 from . import extension as ext
 from .aggregate import over_sites
 from .claims import Term
-from .commitment.rows import Lane
+from .commitment.rows import Lane, single_row_lane
 from .extension import Ext
 from .kernels.sites import outer_sum
 from .layout import Layout, Piece
 from .poly import num_bits
 
 _SMALL = 16  # blocks below this part of a row are added up
+_TAIL = 2**10  # trailing axes are joined up to this length
 
 
 def row_lanes(layout: Layout, by_key: dict, count: int, row: int) -> list[Lane]:
     """Lanes of the terms on a layout's tensors, for its cells as ``count`` rows.
 
-    by_key: tensor to terms. Recompiles, above 2^18 entries, for: lengths of a lane's axes, how many lanes share them, and
-    shapes of large blocks whose weights are no products.
+    by_key: tensor to terms. Recompiles, above 2^18 entries, for shapes of large blocks whose weights are no products.
     """
     lanes: dict = {}  # name: (start, vectors of its axes, K factors of the rows)
     rest: dict = {}  # row: K (row,), the weights that are added up
@@ -43,21 +43,19 @@ def row_lanes(layout: Layout, by_key: dict, count: int, row: int) -> list[Lane]:
             lanes[start, *name] = start, vectors, ext.add(column, added)
         if loose:
             _add_block(rest, piece, loose, row)
-    built = _outer_products([vectors for _, vectors, _ in lanes.values()])
-    result = [Lane(factors, start, vector) for (start, _, factors), vector in zip(lanes.values(), built, strict=True)]
-    for i, vector in rest.items():
-        result.append(Lane(ext.from_base(np.eye(1, count, i, dtype=np.uint64)[0]), 0, vector))
-    return result
+    result = [Lane(factors, start, *_head_and_tail(vectors)) for start, vectors, factors in lanes.values()]
+    return result + [single_row_lane(i, count, vector) for i, vector in rest.items()]
 
 
-def dense(lanes: list[Lane], count: int, row: int):
-    """The same weights as NumPy K (count, row)."""
-    weights = tuple(np.zeros((count, row), dtype=np.uint64) for _ in range(2))
-    for lane in lanes:
-        vector = tuple(np.asarray(c) for c in lane.vector)
-        for i in np.flatnonzero(lane.factors[0] | lane.factors[1]):
-            _add_to(tuple(c[i] for c in weights), lane.start, ext.mul(vector, tuple(c[i : i + 1] for c in lane.factors)))
-    return weights
+def _head_and_tail(vectors):
+    """The product of K vectors as one of two, the second one long enough to work along it."""
+    *rest, tail = vectors
+    while rest and len(tail[0]) < _TAIL:
+        tail = _outer(rest.pop(), tail)
+    head = ext.stack([1])
+    for vector in rest:
+        head = _outer(head, vector)
+    return head, tail
 
 
 def _axes(term: Term, piece: Piece, shape: tuple[int, ...]) -> list[tuple]:
@@ -114,18 +112,6 @@ def _as_product(table):
 def _outer(a, b):
     """K (m,) and (n,) to (m n,)."""
     return tuple(c.reshape(-1) for c in ext.mul(tuple(c[:, None] for c in a), tuple(c[None] for c in b)))
-
-
-def _outer_products(lanes: list) -> list:
-    """The product of each lane's vectors, flat; long ones are compiled, all of one shape in one call."""
-    arguments = []
-    for *before, last in lanes:
-        head = ext.stack([1])
-        for vector in before:
-            head = _outer(head, vector)
-        arguments.append(([(tuple(c[:, None] for c in head), tuple(c[None] for c in last))],))
-    sizes = [len(head[0]) * last[0].size for [[(head, last)]] in arguments]
-    return [tuple(c.reshape(-1) for c in built) for built in over_sites(outer_sum, arguments, sizes)]
 
 
 def _add_block(rest: dict, piece: Piece, terms: list, row: int):

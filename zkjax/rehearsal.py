@@ -78,11 +78,10 @@ def _products(num_vars: int) -> None:
 @lru_cache(maxsize=64)
 def _opening(row: int) -> None:
     from .commitment.recursion import Folding
-    from .kernels.opening import lane_products, weighted_rows
+    from .kernels.opening import weighted_rows
 
     zeros = np.zeros((1, row), dtype=np.uint64)
     vector = zeros[0], zeros[0]
-    lane_products(zeros, vector)
     weighted_rows((zeros[:, 0], zeros[:, 0]), zeros)
     rounds = Folding(vector, vector)
     for _ in range(num_bits(row)):

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from commitment_cases import SMALL, TINY, Frozen, Recorder, inner, make_case, prove, random_base, transcript, verify
+from field_values import dense
 
 from zkjax import extension as ext
 from zkjax.commitment import Geometry, commit
@@ -15,7 +16,6 @@ from zkjax.commitment.rows import Lane
 from zkjax.errors import ConfigurationError, FormatError, VerificationError
 from zkjax.extension import ZERO, Ext
 from zkjax.field import P
-from zkjax.lanes import dense
 from zkjax.transcript import Writer
 
 REJECTED = FormatError, VerificationError
@@ -62,7 +62,8 @@ def random_lanes(rng, count: int, row: int) -> list[Lane]:
     for log in range(row.bit_length()):
         start = (1 << log) * rng.integers(row >> log)
         factors = tuple(c * (rng.random(count) < 0.7) for c in (random_base(rng, count), random_base(rng, count)))
-        lanes.append(Lane(factors, int(start), (random_base(rng, 1 << log), random_base(rng, 1 << log))))
+        head, tail = ((random_base(rng, 1 << part), random_base(rng, 1 << part)) for part in (log // 3, log - log // 3))
+        lanes.append(Lane(factors, int(start), head, tail))
     return lanes
 
 

@@ -4,8 +4,9 @@ A claim on a tensor that spans many rows gives all of them the same weights up t
 on a range of columns, and a factor for each row. A lane d contributes sum_i c_d[i] <F_i, l_d>, a sumcheck of two short
 tables over rows: the long vectors are multiplied once for each row and lane, and not once more in every round.
 
-Row variables are bound from the lowest up, so that the rows of one commitment, an aligned range of the stack, meet first.
-Once they are bound its rows are folded in one pass, and the rest of the rounds works on single rows of single commitments.
+Row variables are bound from the lowest up, so that the rows of a *block*, an aligned range of one commitment's, meet first.
+Once they are bound its rows are folded in one pass, and the rest of the rounds works on single rows of blocks. A block is
+made of rows whose lanes are few; a tensor's lanes are of no use for another one's rows.
 """
 
 from typing import NamedTuple
@@ -17,20 +18,42 @@ from .. import field
 from ..extension import ZERO, Ext
 from ..poly import eq_vector, num_bits
 
+_JOIN = 16  # what joining two rows over K costs, in products of a row over F and a lane
+
 
 class Lane(NamedTuple):
-    """Weights factors[i] * vector on the columns from ``start`` on. factors: K (R,), NumPy; vector: K of a power of two."""
+    """Weights factors[i] * (head (x) tail) on the columns from ``start`` on.
+
+    factors: K (R,), NumPy; head, tail: K vectors whose lengths are powers of two. The product is never written out.
+    """
 
     factors: tuple
     start: int
-    vector: tuple
+    head: tuple
+    tail: tuple
+
+    @property
+    def length(self) -> int:
+        return len(self.head[0]) * len(self.tail[0])
+
+    @property
+    def used(self) -> np.ndarray:
+        """Whether a row has a factor other than 0."""
+        return (self.factors[0] | self.factors[1]) != 0
+
+    def on(self, rows: slice) -> "Lane":
+        return self._replace(factors=tuple(c[rows] for c in self.factors))
+
+
+def single_row_lane(row: int, count: int, vector) -> Lane:
+    """Weights of one row of ``count``."""
+    return Lane(ext.from_base(np.eye(1, count, row, dtype=np.uint64)[0]), 0, ext.stack([1]), vector)
 
 
 def one_lane_a_row(weights) -> list[Lane]:
     """K (R, k) as lanes."""
     count = len(weights[0])
-    units = np.eye(count, dtype=np.uint64)
-    return [Lane(ext.from_base(units[i]), 0, tuple(c[i] for c in weights)) for i in range(count)]
+    return [single_row_lane(i, count, tuple(c[i] for c in weights)) for i in range(count)]
 
 
 class RowRounds:
@@ -41,7 +64,7 @@ class RowRounds:
 
     def __init__(self, matrices: list):
         self._bound = 0
-        self._blocks = [_Block(*matrix) for matrix in matrices]
+        self._blocks = [_Block(*block) for matrix in matrices for block in _cut(*matrix)]
         self._single: dict = {}  # position among the rows that are left: (f, w), K vectors of whole rows
         self._settle()
 
@@ -95,8 +118,34 @@ class RowRounds:
         return pairs
 
 
+def _cut(offset: int, rows: np.ndarray, lanes: list[Lane]) -> list[tuple]:
+    """A commitment's rows as blocks (offset in the stack, rows, lanes), so that the prover has least to do.
+
+    A block costs a product for each of its rows and lanes, two blocks cost the rounds that join what is left of them.
+    """
+    used = np.array([lane.used for lane in lanes]).reshape(len(lanes), len(rows))
+
+    def best(start: int, size: int) -> tuple[int, list[slice]]:
+        present = slice(start, min(start + size, len(rows)))
+        whole = (present.stop - start) * int(used[:, present].any(axis=1).sum()), [present]
+        if size == 1:
+            return whole
+        low = best(start, size // 2)
+        if start + size // 2 >= len(rows):
+            return low
+        high = best(start + size // 2, size // 2)
+        return min(whole, (low[0] + high[0] + _JOIN, low[1] + high[1]), key=lambda option: option[0])
+
+    _, parts = best(0, 1 << num_bits(len(rows)))
+    blocks = []
+    for part in parts:
+        own = [lane.on(part) for lane, x in zip(lanes, used, strict=True) if x[part].any()]
+        blocks.append((offset + part.start, rows[part], own))
+    return blocks
+
+
 class _Block:
-    """The rows of one commitment while some of its own variables are unbound: for each lane factors and products over rows."""
+    """A block's rows while some of its own variables are unbound: for each lane factors and products over rows."""
 
     def __init__(self, offset: int, rows: np.ndarray, lanes: list[Lane]):
         from ..kernels.opening import lane_products
@@ -104,7 +153,7 @@ class _Block:
         self.offset, self._rows, self._lanes = offset, rows, lanes
         self.variables = num_bits(len(rows))
         self._point: list[Ext] = []
-        products = [lane_products(rows[:, lane.start : lane.start + len(lane.vector[0])], lane.vector) for lane in lanes]
+        products = lane_products(rows, lanes)
         self._factors, self._products = (self._table(column) for column in ([lane.factors for lane in lanes], products))
 
     def _table(self, columns):
@@ -127,13 +176,13 @@ class _Block:
 
     def vectors(self):
         """The folded rows and their weights."""
-        from ..kernels.opening import scaled_sum, weighted_rows
+        from ..kernels.opening import add_outer_product, weighted_rows
 
         sums: dict = {}
         for lane, c0, c1 in zip(self._lanes, *(c[:, 0].tolist() for c in self._factors)):
-            place = lane.start, lane.vector[0].shape[0]
-            zeros = tuple(np.zeros(place[1], dtype=np.uint64) for _ in range(2))
-            sums[place] = scaled_sum(sums.get(place, zeros), lane.vector, ext.stack([Ext(c0, c1)]))
+            place = lane.start, lane.length
+            zeros = tuple(np.zeros(lane.length, dtype=np.uint64) for _ in range(2))
+            sums[place] = add_outer_product(sums.get(place, zeros), ext.mul(lane.head, ext.stack([Ext(c0, c1)])), lane.tail)
         weights = tuple(np.zeros(self._rows.shape[1], dtype=np.uint64) for _ in range(2))
         for (start, length), part in sums.items():
             for target, c in zip(weights, part, strict=True):

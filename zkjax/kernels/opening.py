@@ -4,6 +4,8 @@ Vectors of at most 2^12 entries stay in NumPy. XLA repeats products in every ste
 with one reduction, and what is left is halved in a jit of its own.
 """
 
+from functools import partial
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -12,6 +14,7 @@ from ..extension import Ext
 from . import products
 from .jit import jit
 from .products import inner, inner_products
+from .tiles import in_parallel
 
 HOST = 2**12
 _GROUP = 8  # products of one reduction, rows of one call
@@ -46,13 +49,30 @@ def scaled_sum(a, b, r):
     return _scaled_sum(a, b, r)
 
 
-def lane_products(rows: np.ndarray, vector):
-    """<row, vector> for every row: F (R, s) and K (s,) to NumPy K (R,). Recompiles for: s."""
-    count, length = rows.shape
-    if length <= HOST:
-        return ext.sum(ext.mul_base(tuple(c[None] for c in _host(vector)), rows), axis=1)
-    parts = [_halving_sum(_row_products(group, vector)) for group in _groups(rows)]
-    return tuple(np.concatenate([np.asarray(part[c]) for part in parts])[:count] for c in range(2))
+def lane_products(rows: np.ndarray, lanes: list) -> list:
+    """<row, head (x) tail> for every row: K (R,), NumPy, one for each lane.
+
+    rows: F (R, k). Recompiles, above 2^12 entries, for: lengths of head and tail.
+    """
+    results = [tuple(np.zeros(len(rows), dtype=np.uint64) for _ in range(2)) for _ in lanes]
+
+    def multiply(part):
+        for j in part:
+            lane, i = lanes[j // len(rows)], j % len(rows)
+            product = _lane_product(rows[i, lane.start : lane.start + lane.length].reshape(-1, len(lane.tail[0])), lane)
+            results[j // len(rows)][0][i], results[j // len(rows)][1][i] = product.c0, product.c1
+
+    in_parallel(multiply, len(lanes) * len(rows))
+    return results
+
+
+def _lane_product(row: np.ndarray, lane) -> Ext:
+    """<row, head (x) tail> of one row, F (head, tail)."""
+    if row.size <= HOST or row.shape[1] < _GROUP:
+        along = ext.sum(ext.mul_base(tuple(c[None] for c in lane.tail), row), axis=1)
+    else:
+        along = _host(_halving_sum(_row_products(row, lane.tail)))
+    return ext.dot(lane.head, along)
 
 
 def weighted_rows(weights, rows: np.ndarray):
@@ -65,6 +85,14 @@ def weighted_rows(weights, rows: np.ndarray):
     for i, group in enumerate(_groups(rows)):
         total = _add_rows(total, group, factors[:, i])
     return total
+
+
+def add_outer_product(total, head, tail):
+    """total + head (x) tail, flat, for K vectors. Recompiles, above 2^12 entries, for: the lengths."""
+    if total[0].shape[0] <= HOST:
+        product = ext.mul(tuple(c[:, None] for c in _host(head)), tuple(c[None] for c in _host(tail)))
+        return ext.add(_host(total), tuple(c.reshape(-1) for c in product))
+    return _add_outer_product(total, head, tail)
 
 
 def _groups(rows: np.ndarray):
@@ -85,9 +113,16 @@ def _vector_products(a, b):
 
 
 @jit
-def _row_products(rows, vector):
-    rows = rows.reshape(rows.shape[0], _GROUP, -1)
-    return tuple(inner([(rows[:, i], c.reshape(_GROUP, -1)[i]) for i in range(_GROUP)]) for c in vector)
+def _row_products(row, tail):
+    row = row.reshape(row.shape[0], _GROUP, -1)
+    return tuple(inner([(row[:, i], c.reshape(_GROUP, -1)[i]) for i in range(_GROUP)]) for c in tail)
+
+
+@partial(jit, donate_argnums=0)
+def _add_outer_product(total, head, tail):
+    table = tuple(c.reshape(len(head[0]), -1) for c in total)
+    product = inner_products([(tuple(c[:, None] for c in head), tuple(c[None] for c in tail))])
+    return tuple(c.reshape(-1) for c in products.add(table, product))
 
 
 @jit
