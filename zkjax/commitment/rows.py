@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import extension as ext
-from .. import field
 from ..extension import ZERO, Ext
 from ..poly import eq_vector, num_bits
 
@@ -176,18 +175,11 @@ class _Block:
 
     def vectors(self):
         """The folded rows and their weights."""
-        from ..kernels.opening import add_outer_product, weighted_rows
+        from ..kernels.opening import sum_of_lanes, weighted_rows
 
-        sums: dict = {}
-        for lane, c0, c1 in zip(self._lanes, *(c[:, 0].tolist() for c in self._factors)):
-            place = lane.start, lane.length
-            zeros = tuple(np.zeros(lane.length, dtype=np.uint64) for _ in range(2))
-            sums[place] = add_outer_product(sums.get(place, zeros), ext.mul(lane.head, ext.stack([Ext(c0, c1)])), lane.tail)
-        weights = tuple(np.zeros(self._rows.shape[1], dtype=np.uint64) for _ in range(2))
-        for (start, length), part in sums.items():
-            for target, c in zip(weights, part, strict=True):
-                target[start : start + length] = field.add(target[start : start + length], np.asarray(c))
-        return weighted_rows(eq_vector(self._point, len(self._rows)), self._rows), weights
+        factors = [Ext(c0, c1) for c0, c1 in zip(*(c[:, 0].tolist() for c in self._factors))]
+        rows = weighted_rows(eq_vector(self._point, len(self._rows)), self._rows)
+        return rows, sum_of_lanes(self._lanes, factors[: len(self._lanes)], self._rows.shape[1])
 
 
 def _zeros(pair):

@@ -4,12 +4,12 @@ Vectors of at most 2^12 entries stay in NumPy. XLA repeats products in every ste
 with one reduction, and what is left is halved in a jit of its own.
 """
 
-from functools import partial
-
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import extension as ext
+from .. import field
 from ..extension import Ext
 from . import products
 from .jit import jit
@@ -87,12 +87,26 @@ def weighted_rows(weights, rows: np.ndarray):
     return total
 
 
-def add_outer_product(total, head, tail):
-    """total + head (x) tail, flat, for K vectors. Recompiles, above 2^12 entries, for: the lengths."""
-    if total[0].shape[0] <= HOST:
-        product = ext.mul(tuple(c[:, None] for c in _host(head)), tuple(c[None] for c in _host(tail)))
-        return ext.add(_host(total), tuple(c.reshape(-1) for c in product))
-    return _add_outer_product(total, head, tail)
+def sum_of_lanes(lanes: list, factors: list[Ext], length: int):
+    """sum of factors[d] * lanes[d], a K vector. Recompiles, above 2^12 entries, for: lengths, heads and tails of up to 4 alike."""
+    alike: dict = {}
+    for lane, factor in zip(lanes, factors, strict=True):
+        head = ext.mul(lane.head, ext.stack([factor]))
+        alike.setdefault((lane.start, len(head[0]), len(lane.tail[0])), []).append((head, lane.tail))
+    if length > HOST:
+        total = (jnp.zeros(length, jnp.uint64),) * 2
+        for (start, *_), pairs in alike.items():
+            for i in range(0, len(pairs), _GROUP // 2):
+                total = _add_outer_products(total, start, pairs[i : i + _GROUP // 2])
+        return total
+    total = tuple(np.zeros(length, dtype=np.uint64) for _ in range(2))
+    for (start, *_), pairs in alike.items():
+        for head, tail in pairs:
+            product = ext.mul(tuple(c[:, None] for c in head), tuple(c[None] for c in tail))
+            for target, c in zip(total, product, strict=True):
+                part = target[start : start + c.size]
+                part[:] = field.add(part, c.reshape(-1))
+    return total
 
 
 def _groups(rows: np.ndarray):
@@ -118,11 +132,12 @@ def _row_products(row, tail):
     return tuple(inner([(row[:, i], c.reshape(_GROUP, -1)[i]) for i in range(_GROUP)]) for c in tail)
 
 
-@partial(jit, donate_argnums=0)
-def _add_outer_product(total, head, tail):
-    table = tuple(c.reshape(len(head[0]), -1) for c in total)
-    product = inner_products([(tuple(c[:, None] for c in head), tuple(c[None] for c in tail))])
-    return tuple(c.reshape(-1) for c in products.add(table, product))
+@jit
+def _add_outer_products(total, start, pairs):
+    spread = [(tuple(c[:, None] for c in head), tuple(c[None] for c in tail)) for head, tail in pairs]
+    added = [c.reshape(-1) for c in inner_products(spread)]
+    parts = (field.add(jax.lax.dynamic_slice(c, (start,), x.shape), x) for c, x in zip(total, added, strict=True))
+    return tuple(jax.lax.dynamic_update_slice(c, x, (start,)) for c, x in zip(total, parts, strict=True))
 
 
 @jit
