@@ -31,6 +31,23 @@ def test_products_are_exact(bits, terms):
         assert result.dtype == jnp.int64 and (np.asarray(result) == expected).all()
 
 
+@pytest.mark.parametrize("bits", [1, 20, 29, 30, 31, 40, 52])
+@pytest.mark.parametrize("contract", [((1,), (0,)), ((0,), (0,)), ((1,), (1,))])
+def test_products_are_exact_whether_values_reach_their_bounds_or_not(bits, contract):
+    """Bounds ask for limbs; the values at hand fit without, just so, or not. Parameters may be stored as float64."""
+    rng = np.random.default_rng(bits)
+    x, y = (integers(rng, 2**b - 1, 64, 64) for b in (13, bits))
+    limbs = exact.split(2**13, 2**52, 64)
+    assert limbs[1].count > 1
+    left, right = (z if d == at else z.T for z, (d,), at in zip((x, y), contract, (1, 0), strict=True))
+    expected = (left.astype(object) @ right.astype(object)).astype(np.int64)
+    for stored in (y, y.astype(np.float64)):
+        assert (exact.dot(x, stored, contract, ((), ()), limbs) == expected).all()
+        with jax.enable_x64(True):
+            result = jax.jit(lambda a, b: exact.dot(a, b, contract, ((), ()), limbs))(jnp.asarray(x), jnp.asarray(stored))
+            assert result.dtype == jnp.int64 and (np.asarray(result) == expected).all()
+
+
 @pytest.mark.parametrize("bound_x", [1, 2, 2**13, 2**20, 2**31, 2**40])
 @pytest.mark.parametrize("bound_y", [1, 2**13, 2**26, 2**40, 2**62])
 @pytest.mark.parametrize("terms", [1, 2, 3, 1024, 3072])

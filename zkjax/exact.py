@@ -1,8 +1,9 @@
 """Exact integer arithmetic of a circuit step, on int64 arrays of NumPy and of jax.numpy alike.
 
 Matrix products run as float64 GEMMs: a product is exact while ``bits_a + bits_b + log2(k) <= 53``, so a wide operand is
-cut into limbs that respect this. Bounds come from ``Circuit.bounds``; within them every int64 result is exact.
-On float64 arrays the same functions compute the circuit without rounding, which is how ``trace`` chooses formats.
+cut into limbs that respect this, unless the values at hand fit without. Bounds come from ``Circuit.bounds``; within them every
+int64 result is exact. Parameters may be given as float64 arrays of integers, which spares their conversion in every product.
+With float64 inputs the same functions compute the circuit without rounding, which is how ``trace`` chooses formats.
 """
 
 import math
@@ -21,6 +22,7 @@ class Limbs(NamedTuple):
 
 
 WHOLE = Limbs(1, MANTISSA)
+MOVES = ("transpose", "reshape", "broadcast", "slice", "reverse")  # operations that compute nothing
 
 
 def split(bound_x: int, bound_y: int, terms: int) -> tuple[Limbs, Limbs]:
@@ -57,10 +59,11 @@ def plan(circuit, bounds) -> tuple:
 
 
 def dot(x, y, contract, batch, limbs=(WHOLE, WHOLE)):
-    """``lax.dot_general`` of integer arrays, exact; of float arrays, plain.
+    """``lax.dot_general`` of integers, exact; of two float arrays, plain.
 
-    Shapes: the result has the batch axes, then the free axes of x, then those of y.
+    Shapes: the result has the batch axes, then the free axes of x, then those of y. One operand may hold integers as float64.
     """
+    largest = None if limbs == (WHOLE, WHOLE) else _largest(x) * _largest(y)
     x = x.transpose(*batch[0], *_free(x, contract[0], batch[0]), *contract[0])
     y = y.transpose(*batch[1], *contract[1], *_free(y, contract[1], batch[1]))
     b, c = len(batch[0]), len(contract[0])
@@ -68,18 +71,65 @@ def dot(x, y, contract, batch, limbs=(WHOLE, WHOLE)):
     terms = math.prod(y.shape[b : b + c])
     x = x.reshape(*x.shape[:b], -1, terms)
     y = y.reshape(*y.shape[:b], terms, -1)
-    if terms == 1:
-        return (x * y).reshape(shape)
-    if x.shape[-2] == y.shape[-1] == 1:  # an inner product: no matrix to gain from
-        return (x[..., 0, :] * y[..., 0]).sum(axis=-1).reshape(shape)
-    if np.dtype(x.dtype).kind == "f":
+    if _is_float(x) and _is_float(y):
         return (x @ y).reshape(shape)
-    total = None
-    for i, left in enumerate(_limbs(x, limbs[0])):
-        for j, right in enumerate(_limbs(y, limbs[1])):
-            product = (left @ right).astype(np.int64) << (i * limbs[0].width + j * limbs[1].width if i + j else 0)
-            total = product if total is None else total + product
-    return total.reshape(shape)
+    if _is_float(x) and _is_float(y):
+        return (x @ y).reshape(shape)
+    if terms == 1:
+        return (integers(x) * integers(y)).reshape(shape)
+    if x.shape[-2] == y.shape[-1] == 1:  # an inner product: no matrix to gain from
+        return (integers(x)[..., 0, :] * integers(y)[..., 0]).sum(axis=-1).reshape(shape)
+
+    def whole():
+        return (_stored(x.astype(np.float64)) @ y.astype(np.float64)).astype(np.int64)
+
+    def in_limbs():
+        total = None
+        for i, left in enumerate(_limbs(integers(x), limbs[0])):
+            for j, right in enumerate(_limbs(integers(y), limbs[1])):
+                product = (left @ right).astype(np.int64) << (i * limbs[0].width + j * limbs[1].width if i + j else 0)
+                total = product if total is None else total + product
+        return total
+
+    if largest is None:
+        return whole().reshape(shape)
+    # bounds are far from what training meets: hardly ever must an operand be cut
+    return _either(largest * terms <= 2.0 ** (MANTISSA - 1), whole, in_limbs).reshape(shape)
+
+
+def integers(x):
+    """An int64 array of integers that may be stored as float64."""
+    return x.astype(np.int64) if _is_float(x) else x
+
+
+def _is_float(x) -> bool:
+    return np.dtype(x.dtype).kind == "f"
+
+
+def _largest(x):
+    """The largest absolute value, as float64 (which may round it). Axis by axis: that is work for vectors and threads."""
+    x = abs(x.astype(np.float64))
+    while x.ndim:
+        x = x.max(axis=0)
+    return x
+
+
+def _stored(x):
+    """A short left operand in its own order in memory: XLA's products are slow on a transposed view."""
+    if isinstance(x, np.ndarray):
+        return x
+    from jax import lax
+
+    return lax.optimization_barrier(x)
+
+
+def _either(condition, first, second):
+    """``first()`` or ``second()``."""
+    if isinstance(condition, np.bool_):
+        return first() if condition else second()
+    from jax import lax
+
+    return lax.cond(condition, first, second)
 
 
 def _free(x, contract, batch) -> tuple[int, ...]:
@@ -96,7 +146,7 @@ def _limbs(x, limbs: Limbs):
 
 def rescale(x, shift: int):
     """(x + 2^(shift-1)) >> shift: the nearest integer to x / 2^shift, halves upwards."""
-    if np.dtype(x.dtype).kind == "f":
+    if _is_float(x):
         return x * 2.0**-shift
     return (x + 2 ** (shift - 1)) >> shift if shift else x
 
@@ -147,8 +197,10 @@ def evaluate_node(node, shapes, x: list, limbs):
 def evaluate(circuit, limbs, parameters, inputs) -> list:
     """The arrays of all nodes of one step.
 
-    limbs: from ``plan``. parameters, inputs: int64 (or float64) arrays of the circuit's shapes, NumPy or jax.numpy alike.
+    limbs: from ``plan``. parameters, inputs: int64 (or float64) arrays of the circuit's shapes, NumPy or jax.numpy alike;
+    float64 parameters beside int64 inputs hold integers.
     """
+    integral = not all(_is_float(x) for x in (*parameters, *inputs))
     values: list = []
     for node, cut in zip(circuit.nodes, limbs, strict=True):
         if node.op == "input":
@@ -156,21 +208,28 @@ def evaluate(circuit, limbs, parameters, inputs) -> list:
         elif node.op == "param":
             value = parameters[node["index"]]
         elif node.op == "const":
-            like = (*parameters, *inputs)[0]
+            like = (*inputs, *parameters)[0]
             value = like.__array_namespace__().asarray(np.array(node["values"], dtype=np.int64).astype(like.dtype).reshape(node.shape))
         else:
-            value = evaluate_node(node, [circuit.nodes[i].shape for i in node.inputs], [values[i] for i in node.inputs], cut)
+            x = [values[i] for i in node.inputs]
+            if integral and node.op == "dot":
+                x = [integers(x[0]) if _is_float(x[1]) else x[0], x[1]]
+            elif integral and node.op not in MOVES:
+                x = [integers(v) for v in x]
+            value = evaluate_node(node, [circuit.nodes[i].shape for i in node.inputs], x, cut)
         values.append(value)
     return values
 
 
 def update(circuit, parameters, values, rates) -> tuple:
-    """The parameters after a step. rates: the step's integer rates, one for each update in the circuit's order."""
+    """The parameters after a step, stored as they were. rates: the step's integer rates, one for each update in the circuit's order."""
     result, rates = [], iter(rates)
     for parameter, array in zip(circuit.parameters, parameters, strict=True):
-        for use in parameter.updates:
-            array = array - next(rates) * values[use.node]
-        result.append(array)
+        changes = [values[use.node] for use in parameter.updates]
+        new = integers(array) if any(not _is_float(x) for x in changes) else array
+        for change in changes:
+            new = new - next(rates) * change
+        result.append(new.astype(array.dtype))
     return tuple(result)
 
 

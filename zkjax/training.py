@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import exact, state
-from .circuit import Circuit, signed_bound
+from .circuit import Bounds, Circuit, signed_bound
 from .display import Sheet, Shown, Table
 from .errors import DataError, PrecisionError, RunError
 from .kernels import integers
@@ -228,8 +228,8 @@ class Run(Shown):
         if self.kept is not None and all(a is b for a, b in zip(self.kept[0], self._recipe(), strict=True)):
             kept = self.kept[1]
         else:
-            limbs = _limbs(self.circuit, self.initial_bound, self.steps, self.first_step)
-            final, losses, _, kept = _steps(self.circuit, limbs, self.initial, self.data, self.indices, self.first_step, True, None)
+            bounds = self.circuit.bounds(self.initial_bound, self.steps, self.first_step)
+            final, losses, _, kept = _steps(self.circuit, bounds, self.initial, self.data, self.indices, self.first_step, True, None)
             if losses != self.loss_integers:
                 raise RunError("the recomputed steps have other losses than the run: it was altered or belongs to other data")
             if not all(np.array_equal(x, y) for x, y in zip(final, self.final, strict=True)):
@@ -302,19 +302,19 @@ def train(
     dataset, first = start["data"], start["first_step"]
     indices = batch_indices(start["seed"], dataset.samples, start["shard_size"], circuit.batch_size, first, steps)
     keep = _kept_bytes(circuit, steps) <= KEEP
-    limbs = exact.plan(circuit, bounds.nodes)
-    final, losses, extremes, kept = _steps(circuit, limbs, start["initial"], dataset, indices, first, keep, progress)
+    final, losses, extremes, kept = _steps(circuit, bounds, start["initial"], dataset, indices, first, keep, progress)
     _check_quotients(circuit, extremes, first)
     run = Run(circuit=circuit, steps=steps, final=final, loss_integers=losses, final_bound=bounds.final, **start)
     return replace(run, kept=(run._recipe(), kept)) if keep else run
 
 
-def _steps(circuit: Circuit, limbs, initial, data: Dataset, indices, first_step: int, keep: bool, progress):
+def _steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices, first_step: int, keep: bool, progress):
     """Run the steps: (last parameters, loss integers, extremes of quotients, kept tensors of all steps)."""
-    step = integers.training_step(circuit, limbs, keep)
+    step = integers.training_step(circuit, exact.plan(circuit, bounds.nodes), keep)
+    types = [np.float64 if bound <= 2**exact.MANTISSA else np.int64 for bound in bounds.final]
     losses, extremes, columns = [], [], {}  # of each step; columns: the kept tensors of all of them
     with jax.enable_x64(True):
-        parameters = tuple(jnp.array(x) for x in initial)
+        parameters = tuple(jnp.asarray(x.astype(kind)) for x, kind in zip(initial, types, strict=True))
         arrays = [jnp.asarray(x) for x in data.arrays]
         for t, batch in enumerate(indices):
             parameters, loss, extreme, kept = step(parameters, arrays, batch, _rates(circuit, first_step + t))
@@ -326,7 +326,7 @@ def _steps(circuit: Circuit, limbs, initial, data: Dataset, indices, first_step:
                 columns[key][t] = array
             if progress is not None:
                 progress(t + 1, len(indices))
-        final = tuple(np.array(x) for x in parameters)
+        final = tuple(np.asarray(x).astype(np.int64) for x in parameters)
         stacked = np.stack([np.asarray(x) for x in extremes])
         integers_of_losses = tuple(tuple(int(v) for v in np.asarray(x)) for x in losses)
     return final, integers_of_losses, stacked, columns
@@ -411,10 +411,6 @@ def _coarse(circuit: Circuit, leaves) -> tuple[tuple[int, ...], tuple[np.ndarray
 
 def _rates(circuit: Circuit, step: int) -> np.ndarray:
     return np.array([u.rate(step) for p in circuit.parameters for u in p.updates], dtype=np.int64)
-
-
-def _limbs(circuit: Circuit, initial_bound, steps: int, first_step: int) -> tuple:
-    return exact.plan(circuit, circuit.bounds(initial_bound, steps, first_step).nodes)
 
 
 def _check_quotients(circuit: Circuit, extremes: np.ndarray, first_step: int):
