@@ -24,7 +24,6 @@ import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -376,6 +375,10 @@ def measure(
         options = {"seed": 0, "shard_size": steps * config.batch, "openings": max(OPENINGS, 2 * repeat + 2)}
         return zkjax.train(circuit, initial_params(config), data, steps=steps, **options)
 
+    def go_on(before: list):
+        """The chunk after ``before``, a list of one run, which is then given up: it is not in memory while this one is proven."""
+        return zkjax.train(circuit, before.pop(), None, steps=steps)
+
     def proven(kind: str, temperature: str, train):
         figures, run, proof = prove_chunk(system, circuit, train, compilations)
         phases = ", ".join(f"{name} {seconds:.2f}" for name, seconds in figures["phases"].items())
@@ -402,7 +405,8 @@ def measure(
             elif run is None or run.first_step + 2 * steps >= distance:
                 run = begin()
             distance = distance or steps_until_range_check(circuit, run, run.final_bound)
-            found["later"], run, proofs["later"] = proven("later", temperature, partial(zkjax.train, circuit, run, None, steps=steps))
+            before, run = [run], None
+            found["later"], run, proofs["later"] = proven("later", temperature, lambda before=before: go_on(before))
             for kind, figures in found.items():
                 verifier.measure(kind, proofs[kind], figures)
             if config.range_check:

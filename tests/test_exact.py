@@ -31,7 +31,7 @@ def test_products_are_exact(bits, terms):
         assert result.dtype == jnp.int64 and (np.asarray(result) == expected).all()
 
 
-@pytest.mark.parametrize("bits", [1, 20, 29, 30, 31, 40, 52])
+@pytest.mark.parametrize("bits", [1, 20, 29, 30, 31, 43])
 @pytest.mark.parametrize("contract", [((1,), (0,)), ((0,), (0,)), ((1,), (1,))])
 def test_products_are_exact_whether_values_reach_their_bounds_or_not(bits, contract):
     """Bounds ask for limbs; the values at hand fit without, just so, or not. Parameters may be stored as float64."""

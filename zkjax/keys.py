@@ -9,6 +9,7 @@ from .openings import Openings
 
 WEIGHTS_BUDGET = 4  # openings of a weights commitment: two as final weights, two as initial ones
 ROLE_BUDGET = WEIGHTS_BUDGET // 2
+KEPT_BYTES = 2**29  # of commitments that a chain keeps in memory for its next proofs
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,15 @@ class Chain:
     def fresh(budget: int) -> "Chain":
         return Chain(Key.fresh(), budget)
 
-    def keep(self, name: str, make, limit: int = 16):
-        """A commitment computed before, or ``make()``; the most recent ones are kept in memory."""
-        if name in self._kept:
-            self._kept[name] = self._kept.pop(name)
-        else:
-            self._kept[name] = make()
-            while len(self._kept) > limit:
-                del self._kept[next(iter(self._kept))]
-        return self._kept[name]
+    def keep(self, name: str, make):
+        """What was made under this name before, or ``make()``. Beyond 2^29 bytes only the newest one is sure to stay, small ones likely."""
+        kept = self._kept
+        kept[name] = kept.pop(name) if name in kept else make()
+        while sum(map(_size, kept.values())) > KEPT_BYTES and len(kept) > 1:
+            others = [other for other in kept if other != name]
+            del kept[max(others, key=lambda other: _size(kept[other]))]
+        return kept[name]
+
+
+def _size(value) -> int:
+    return getattr(value, "nbytes", 0)

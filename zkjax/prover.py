@@ -118,7 +118,7 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
     from .witness import Witness  # jitted kernels, in the prover's role only
 
     computed = run.witness()
-    coarse = tuple(w >> s for w, s in zip(run.initial, plan.shifts, strict=True))
+    coarse = tuple(w >> s if s else w for w, s in zip(run.initial, plan.shifts, strict=True))
     bounds = circuit.bounds(run.initial_bound, run.steps, run.first_step)
     witness = Witness(plan, computed.values, computed.remainders, coarse, bounds, check)
 

@@ -173,6 +173,11 @@ class Committed:
     tree: Tree | None = field(default=None, repr=False)
     codewords: list | None = field(default=None, repr=False)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, about."""
+        return self.rows.nbytes + self.padding.nbytes + (self.tree.nbytes if self.tree else 0)
+
     def polynomials(self, start: int) -> np.ndarray:
         """Coefficients of entries start and start + 1 of a column: (2, width)."""
         count, k = self.rows.shape

@@ -60,6 +60,10 @@ class Tree:
             self.levels.append(np.frombuffer(nodes, dtype="<u4").reshape(-1, 8).T)
         self.root = nodes
 
+    @property
+    def nbytes(self) -> int:
+        return sum(level.nbytes for level in self.levels)
+
     def siblings(self, indices: list[int]) -> bytes:
         """The multiproof of these leaves; indices sorted and distinct."""
         levels = zip(self.levels, _missing(indices, len(self.levels) - 1))
