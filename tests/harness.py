@@ -20,11 +20,12 @@ from zkjax.commitment.geometry import Geometry
 from zkjax.extension import ZERO, Ext
 from zkjax.field import P
 from zkjax.hidden import Functional, Hidden, Pad, make_masks
-from zkjax.kernels.sites import outer_sum
+from zkjax.kernels.sites import low_rank
+from zkjax.low_rank import factorised
 from zkjax.prover import make_plan
 from zkjax.transcript import Transcript, Writer
 from zkjax.verifier import dry_run
-from zkjax.witness import Witness, aligned
+from zkjax.witness import Witness, vectors_of
 
 SMALL = Geometry(10, 2, 4, level_bits=20)  # far below the target, for speed
 BITS = 15.0
@@ -141,7 +142,7 @@ class Liar:
             if not tensor.shape:
                 total = total + term.scalar * int(tensor)
                 continue
-            weights = outer_sum(aligned([term], tensor.shape))
-            c0, c1 = ext.sum(ext.mul_base(weights, tensor))
+            weights = low_rank(*factorised(vectors_of([term]), tensor.shape))
+            c0, c1 = ext.sum(ext.mul_base(weights, tensor.reshape(-1)))
             total = total + Ext(int(c0), int(c1))
         return total

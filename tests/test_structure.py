@@ -23,7 +23,7 @@ ORDER = """
 errors config progress display
 field extension poly ntt exact
 hashing transcript
-layout
+layout low_rank
 kernels kernels.jit kernels.memory kernels.products kernels.tiles kernels.sumcheck kernels.lookup kernels.sites
 kernels.ntt kernels.merkle kernels.opening kernels.integers
 hidden sumcheck lookup

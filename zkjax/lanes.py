@@ -13,8 +13,9 @@ from .aggregate import over_sites
 from .claims import Term
 from .commitment.rows import Lane, single_row_lane
 from .extension import Ext
-from .kernels.sites import outer_sum
+from .kernels.sites import low_rank
 from .layout import Layout, Piece
+from .low_rank import factorised
 from .poly import num_bits
 
 _SMALL = 16  # blocks below this part of a row are added up
@@ -116,13 +117,9 @@ def _outer(a, b):
 
 def _add_block(rest: dict, piece: Piece, terms: list, row: int):
     """Add the weights of terms, given as (axes, scalar), on a block to those of its rows."""
-    shape = [1 << b for b in piece.bits]
-    products = []
-    for axes, scalar in terms:
-        spread = [tuple(c.reshape([n if d in group else 1 for d, n in enumerate(shape)]) for c in vector) for group, vector, _ in axes]
-        products.append((tuple(c.reshape([1] * len(shape) or 1) for c in ext.stack([scalar])), *spread))
-    (block,) = over_sites(outer_sum, [(products,)], [1 << sum(piece.bits)])
-    flat = [np.asarray(c).reshape(-1) for c in block]
+    products = [[((), ext.stack([scalar])), *((group, vector) for group, vector, _ in axes)] for axes, scalar in terms]
+    (block,) = over_sites(low_rank, [factorised(products, tuple(1 << b for b in piece.bits))], [1 << sum(piece.bits)])
+    flat = [np.asarray(c) for c in block]
     for start in range(piece.offset, piece.offset + len(flat[0]), row):
         i, at = divmod(start, row)
         rest.setdefault(i, tuple(np.zeros(row, dtype=np.uint64) for _ in range(2)))

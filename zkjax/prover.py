@@ -83,10 +83,12 @@ def memory_estimate(circuit: Circuit, steps: int, range_check: bool) -> int:
 
 
 def available_memory() -> int:
-    """Bytes that this process can still take, as the operating system tells."""
+    """Bytes that this process can still take, as the operating system tells, and those that it has freed and kept."""
+    from .kernels.memory import freed_memory
+
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
-            return next(int(line.split()[1]) for line in file if line.startswith("MemAvailable")) * 1024
+            return next(int(line.split()[1]) for line in file if line.startswith("MemAvailable")) * 1024 + freed_memory()
     except (OSError, StopIteration):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 

@@ -24,6 +24,7 @@ from .gadgets.weights import rates
 from .kernels import sites as kernels
 from .kernels.tiles import embed_tiles, in_parallel, tile_size
 from .layout import Layout
+from .low_rank import factorised
 from .plan import Plan
 
 
@@ -298,9 +299,10 @@ class Witness:
             omega = {mask: (0, 0) for mask in groups.blocks}
             for mask, (gate, _) in slot.items():
                 narrow[mask] = (field.from_int(np.asarray(self._values[self.circuit.nodes[gate].inputs[1]])),)
-            arguments = [(aligned(terms, groups.blocks[mask]),) for mask, (_, terms) in slot.items()]
-            built = over_sites(kernels.outer_sum, arguments, [prod(groups.blocks[mask]) for mask in slot])
-            omega |= dict(zip(slot, built, strict=True))
+            shapes = [groups.blocks[mask] for mask in slot]
+            arguments = [factorised(vectors_of(terms), shape) for (_, terms), shape in zip(slot.values(), shapes, strict=True)]
+            built = over_sites(kernels.low_rank, arguments, [prod(shape) for shape in shapes])
+            omega |= {mask: tuple(np.asarray(c).reshape(s) for c in x) for mask, s, x in zip(slot, shapes, built, strict=True)}
             values.append(embed_tiles(layout, narrow, num_vars, size, (0,)))
             weights.append(embed_tiles(layout, omega, num_vars, size, (0, 0)))
         return masks, weights, values
@@ -318,25 +320,11 @@ def _call(kernel, *arguments, **static):
     return tuple(np.asarray(c) for c in result)
 
 
-def aligned(terms: list[Term], shape: tuple[int, ...]) -> list[tuple]:
-    """Each term as K arrays that broadcast to ``shape`` (the step axis first, if the terms have one) with the right product."""
+def vectors_of(terms: list[Term]) -> list:
+    """Each term's (axes, K vector), scalar included, as ``low_rank.factorised`` takes them; the step axis (if any) comes first."""
     result = []
     for term in terms:
         first = 0 if term.step is None else 1
-        factors = []
-        pairs = list(zip(term.groups, term.vectors, strict=True))
-        if term.step is not None:
-            factors.append(_spread(ext.mul(term.step, ext.stack([term.scalar])), (0,), shape))
-        elif not pairs:
-            factors.append(_spread(ext.stack([term.scalar]), (), shape))
-        else:
-            head = ext.mul(pairs[0][1], ext.stack([term.scalar]))
-            factors.append(_spread(head, pairs[0][0], shape))
-            pairs = pairs[1:]
-        factors += [_spread(vector, tuple(d + first for d in axes), shape) for axes, vector in pairs]
-        result.append(tuple(factors))
+        step = [((0,), ext.mul(term.step, ext.stack([term.scalar])))] if first else [((), ext.stack([term.scalar]))]
+        result.append(step + [(tuple(d + first for d in axes), v) for axes, v in zip(term.groups, term.vectors, strict=True)])
     return result
-
-
-def _spread(vector, axes, shape):
-    return tuple(c.reshape([n if d in axes else 1 for d, n in enumerate(shape)]) for c in vector)

@@ -1,0 +1,59 @@
+"""Separable weights as a product of two matrices: the same as adding up the outer products."""
+
+import jax
+import numpy as np
+import pytest
+
+from zkjax import extension as ext
+from zkjax.field import P
+from zkjax.kernels.sites import low_rank
+from zkjax.low_rank import factorised
+
+SHAPE = 3, 4, 2, 5
+
+
+def vector(rng, length: int):
+    return tuple(rng.integers(0, P, length, dtype=np.uint64) for _ in range(2))
+
+
+def outer_products(products, shape):
+    total = (np.zeros(shape, np.uint64),) * 2
+    for product in products:
+        weights = tuple(np.broadcast_to(c.reshape((1,) * len(shape)), shape) for c in ext.stack([1]))
+        for axes, v in product:
+            weights = ext.mul(weights, tuple(c.reshape([n if d in axes else 1 for d, n in enumerate(shape)]) for c in v))
+        total = ext.add(total, weights)
+    return tuple(c.reshape(-1) for c in total)
+
+
+@pytest.mark.parametrize(
+    "partitions, cut",
+    [
+        ([((0,), (1,), (2,), (3,))], 3),
+        ([((0,), (1, 2), (3,)), ((0,), (1,), (2,), (3,))], 3),
+        ([((0,), (1,), (2, 3)), ((0,), (1,), (2,), (3,))], 2),
+        ([((0,), (1, 3), (2,))], 1),
+        ([((0, 3), (1, 2))], 0),
+        ([((), (0,), (1,), (3,))], 3),  # axes without a vector
+        ([((),)], 3),
+    ],
+)
+def test_the_product_of_the_factors_is_the_sum_of_the_terms(partitions, cut):
+    rng = np.random.default_rng(0)
+    shared = {axes: vector(rng, int(np.prod([SHAPE[d] for d in axes]))) for axes in {g for p in partitions for g in p}}
+    products = [[(axes, vector(rng, len(shared[axes][0]))) for axes in partition] for partition in partitions for _ in range(5)]
+    products += [
+        [(axes, shared[axes] if axes and max(axes) >= cut else vector(rng, len(shared[axes][0]))) for axes in p] for p in partitions * 6
+    ]
+    left, right = factorised(products, SHAPE)
+    assert left[0].shape[0] == np.prod(SHAPE[:cut]) and right[0].shape[1] == np.prod(SHAPE[cut:])
+    assert right[0].shape[0] <= 6 * len(partitions)  # terms with the same vectors on the right are one
+    expected = outer_products(products, SHAPE)
+    assert all(np.array_equal(a, b) for a, b in zip(low_rank(left, right), expected, strict=True))
+    with jax.enable_x64(True):
+        assert all(np.array_equal(a, b) for a, b in zip(jax.jit(low_rank)(left, right), expected, strict=True))
+
+
+def test_one_number():
+    (value,) = factorised([[((), ext.stack([5]))], [((), ext.stack([7]))]], ())[0][0].reshape(1, -1).sum(axis=1)
+    assert value == 12
