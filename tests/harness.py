@@ -143,6 +143,6 @@ class Liar:
                 total = total + term.scalar * int(tensor)
                 continue
             weights = low_rank(*factorised(vectors_of([term]), tensor.shape))
-            c0, c1 = ext.sum(ext.mul_base(weights, tensor.reshape(-1)))
+            c0, c1 = ext.sum(ext.mul_base(weights, tensor.reshape(weights[0].shape)))
             total = total + Ext(int(c0), int(c1))
         return total

@@ -42,13 +42,15 @@ def test_the_product_of_the_factors_is_the_sum_of_the_terms(partitions, cut):
     rng = np.random.default_rng(0)
     shared = {axes: vector(rng, int(np.prod([SHAPE[d] for d in axes]))) for axes in {g for p in partitions for g in p}}
     products = [[(axes, vector(rng, len(shared[axes][0]))) for axes in partition] for partition in partitions for _ in range(5)]
-    products += [
-        [(axes, shared[axes] if axes and max(axes) >= cut else vector(rng, len(shared[axes][0]))) for axes in p] for p in partitions * 6
-    ]
+
+    def fresh_or_shared(axes):
+        return shared[axes] if axes and max(axes) >= cut else vector(rng, len(shared[axes][0]))
+
+    products += [[(axes, fresh_or_shared(axes)) for axes in partition] for partition in partitions * 6]
     left, right = factorised(products, SHAPE)
     assert left[0].shape[0] == np.prod(SHAPE[:cut]) and right[0].shape[1] == np.prod(SHAPE[cut:])
     assert right[0].shape[0] <= 6 * len(partitions)  # terms with the same vectors on the right are one
-    expected = outer_products(products, SHAPE)
+    expected = [c.reshape(left[0].shape[0], -1) for c in outer_products(products, SHAPE)]
     assert all(np.array_equal(a, b) for a, b in zip(low_rank(left, right), expected, strict=True))
     with jax.enable_x64(True):
         assert all(np.array_equal(a, b) for a, b in zip(jax.jit(low_rank)(left, right), expected, strict=True))

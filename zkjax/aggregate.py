@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import field
 from .kernels.jit import jit
+from .kernels.tiles import in_parallel
 from .layout import Layout
 
 HOST = 2**18  # entries; smaller work stays in NumPy
@@ -48,24 +50,26 @@ def _compiled(kernel, static: tuple, many: bool):
     return jit(jax.vmap(function) if many else function)
 
 
-def embed(layout: Layout, tensors: dict, size: int | None = None, fill: int = 0):
-    """The layout's blocks as one array of ``size`` (default: 2^num_vars) uint64 entries; padding cells hold ``fill``.
+def embed(layout: Layout, tensors: dict, size: int | None = None) -> np.ndarray:
+    """The layout's blocks as one array of ``size`` (default: 2^num_vars) uint64 entries; padding cells hold 0.
 
-    tensors: key to an array of non-negative integers of the layout's shape. A NumPy array for small layouts, else a jax
-    array. Recompiles, above 2^20 entries, for: the layout, dtypes.
+    tensors: key to an array of integers of the layout's shape, signed ones as field elements.
     """
-    size = 1 << layout.num_vars if size is None else size
-    arrays = {key: tensors[key] for key in layout.shapes}
-    if size < 4 * HOST:
-        return _embedded({key: np.asarray(x) for key, x in arrays.items()}, layout, size, fill, np)
-    return _embed(arrays, layout=layout, size=size, fill=fill)
+    result = np.empty(1 << layout.num_vars if size is None else size, dtype=np.uint64)
+    result[layout.size :] = 0
 
+    pieces = [*layout.pieces[::2], *layout.pieces[1::2]]  # by size: threads share large ones
 
-def _embedded(arrays: dict, layout: Layout, size: int, fill: int, xp):
-    blocks = [block.astype(np.uint64) for block in layout.blocks(arrays, fill)]
-    return xp.concatenate([*blocks, xp.full(size - layout.size, np.uint64(fill))])
+    def place(part):
+        for piece in (pieces[i] for i in part):
+            block = result[piece.offset : piece.offset + (1 << sum(piece.bits))].reshape([1 << b for b in piece.bits])
+            if piece.padded:
+                block[...] = 0
+            source = np.asarray(tensors[piece.key])[piece.box]
+            target = block[(..., *(slice(n) for n in piece.lengths))]
+            np.copyto(target, source, casting="unsafe")
+            if source.dtype.kind == "i":  # as field.from_int, in place
+                np.subtract(target, field.EPSILON, out=target, where=source < 0)
 
-
-@partial(jit, static_argnames=("layout", "size", "fill"))
-def _embed(arrays, *, layout, size, fill):
-    return _embedded(arrays, layout, size, fill, jnp)
+    in_parallel(place, len(pieces))
+    return result

@@ -12,7 +12,7 @@ GENERATOR = 7  # of the multiplicative group
 TWO_ADICITY = 32
 
 _P = np.uint64(P)
-_EPSILON = np.uint64(2**32 - 1)  # 2^64 mod p
+EPSILON = np.uint64(2**32 - 1)  # 2^64 mod p
 _LOW = np.uint64(2**32 - 1)
 _32 = np.uint64(32)
 
@@ -28,13 +28,13 @@ def _select(condition, yes, no):
 def add(a, b):
     """a + b."""
     s = a + b
-    return _select((s < a) | (s >= _P), s + _EPSILON, s)
+    return _select((s < a) | (s >= _P), s + EPSILON, s)
 
 
 def sub(a, b):
     """a - b."""
     d = a - b
-    return _select(a < b, d - _EPSILON, d)
+    return _select(a < b, d - EPSILON, d)
 
 
 def neg(a):
@@ -56,10 +56,10 @@ def reduce_wide(high, low):
     """(high * 2^64 + low) mod p for any two uint64 arrays."""
     top, bottom = high >> _32, high & _LOW
     t = low - top
-    t = _select(low < top, t - _EPSILON, t)
+    t = _select(low < top, t - EPSILON, t)
     u = (bottom << _32) - bottom
     r = t + u
-    r = _select(r < t, r + _EPSILON, r)
+    r = _select(r < t, r + EPSILON, r)
     return _select(r >= _P, r - _P, r)
 
 
@@ -81,7 +81,7 @@ def from_int(x):
     if x.ndim == 0:
         return from_int(x.reshape(1)).reshape(())
     u = x.astype(np.uint64)
-    return _select(x < 0, u - _EPSILON, u) if np.dtype(x.dtype).kind == "i" else u
+    return _select(x < 0, u - EPSILON, u) if np.dtype(x.dtype).kind == "i" else u
 
 
 def from_python(values) -> np.ndarray:

@@ -47,13 +47,15 @@ class Chain:
         return Chain(Key.fresh(), budget)
 
     def keep(self, name: str, make):
-        """What was made under this name before, or ``make()``. Beyond 2^29 bytes only the newest one is sure to stay, small ones likely."""
+        """What was made under this name before, or ``make()``."""
+        self._kept[name] = self._kept.pop(name) if name in self._kept else make()
+        return self._kept[name]
+
+    def forget(self, newest: str) -> None:
+        """Let go of what takes more than 2^29 bytes in all: of the largest first, of ``newest`` never; the next proof begins with it."""
         kept = self._kept
-        kept[name] = kept.pop(name) if name in kept else make()
         while sum(map(_size, kept.values())) > KEPT_BYTES and len(kept) > 1:
-            others = [other for other in kept if other != name]
-            del kept[max(others, key=lambda other: _size(kept[other]))]
-        return kept[name]
+            del kept[max((name for name in kept if name != newest), key=lambda name: _size(kept[name]))]
 
 
 def _size(value) -> int:

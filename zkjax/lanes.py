@@ -19,7 +19,7 @@ from .low_rank import factorised
 from .poly import num_bits
 
 _SMALL = 16  # blocks below this part of a row are added up
-_TAIL = 2**10  # trailing axes are joined up to this length
+_SHORT, _LONG = 2**4, 2**12  # trailing axes are joined up to the second length, and anyway if they are below the first
 
 
 def row_lanes(layout: Layout, by_key: dict, count: int, row: int) -> list[Lane]:
@@ -51,7 +51,7 @@ def row_lanes(layout: Layout, by_key: dict, count: int, row: int) -> list[Lane]:
 def _head_and_tail(vectors):
     """The product of K vectors as one of two, the second one long enough to work along it."""
     *rest, tail = vectors
-    while rest and len(tail[0]) < _TAIL:
+    while rest and (len(tail[0]) < _SHORT or len(rest[-1][0]) * len(tail[0]) <= _LONG):
         tail = _outer(rest.pop(), tail)
     head = ext.stack([1])
     for vector in rest:
@@ -119,7 +119,7 @@ def _add_block(rest: dict, piece: Piece, terms: list, row: int):
     """Add the weights of terms, given as (axes, scalar), on a block to those of its rows."""
     products = [[((), ext.stack([scalar])), *((group, vector) for group, vector, _ in axes)] for axes, scalar in terms]
     (block,) = over_sites(low_rank, [factorised(products, tuple(1 << b for b in piece.bits))], [1 << sum(piece.bits)])
-    flat = [np.asarray(c) for c in block]
+    flat = [np.asarray(c).reshape(-1) for c in block]
     for start in range(piece.offset, piece.offset + len(flat[0]), row):
         i, at = divmod(start, row)
         rest.setdefault(i, tuple(np.zeros(row, dtype=np.uint64) for _ in range(2)))

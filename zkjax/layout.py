@@ -60,9 +60,14 @@ class Piece:
         """Whether the box has padding cells."""
         return any(n != 1 << b for n, b in zip(self.lengths, self.bits, strict=True))
 
+    @property
+    def box(self) -> tuple[slice, ...]:
+        """Where it stands in its tensor."""
+        return tuple(slice(s, s + n) for s, n in zip(self.starts, self.lengths, strict=True))
+
     def block(self, array, fill=0):
         """The box of this array (NumPy or jax.numpy), flat, with ``fill`` in its padding cells."""
-        box = array[tuple(slice(s, s + n) for s, n in zip(self.starts, self.lengths, strict=True))]
+        box = array[self.box]
         if self.padded:
             padding = [(0, (1 << b) - n) for b, n in zip(self.bits, self.lengths, strict=True)]
             box = box.__array_namespace__().pad(box, padding, constant_values=fill)

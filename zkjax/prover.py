@@ -10,7 +10,6 @@ from contextlib import contextmanager
 import numpy as np
 
 from . import extension as ext
-from . import field
 from .aggregate import embed
 from .argument import argument
 from .circuit import Circuit
@@ -158,6 +157,7 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
         )
         trace = trace_commitment.result()
         rehearsal.result()
+    chain.forget(run.keys[1].name)
     statement = Statement(
         circuit=circuit.digest(),
         geometry=geometry,
@@ -229,7 +229,7 @@ def choose_geometry(plan: Plan, trace_layout: Layout, budget: int) -> Geometry:
 
 def commit_weights(layout: Layout, role: str, arrays, seed: bytes, step: int, geometry: Geometry) -> Committed:
     """The commitment to a chunk's first or last weights, named by the step."""
-    rows = _rows(layout, {(role, p): field.from_int(x) for p, x in enumerate(arrays)}, geometry.row)
+    rows = _rows(layout, {(role, p): x for p, x in enumerate(arrays)}, geometry.row)
     return commit(rows, kind="weights", number=step, budget=WEIGHTS_BUDGET, geometry=geometry, seed=seed)
 
 
@@ -239,7 +239,7 @@ def _dataset(run, plan: Plan, geometry: Geometry) -> tuple[list[Committed], tupl
 
     def make(number: int) -> Committed:
         part = slice(number * size, (number + 1) * size)
-        tensors = {("data", number, k): field.from_int(x[part]) for k, x in enumerate(run.data.arrays)}
+        tensors = {("data", number, k): x[part] for k, x in enumerate(run.data.arrays)}
         rows = _rows(plan.shard_layout(number), tensors, geometry.row)
         seed = hmac.digest(chain.data.seed, b"shard %d" % number, hashlib.sha256)
         return commit(rows, kind="shard", number=number, budget=chain.budget, geometry=geometry, seed=seed)
@@ -256,7 +256,7 @@ def _dataset(run, plan: Plan, geometry: Geometry) -> tuple[list[Committed], tupl
 
 def _rows(layout: Layout, tensors: dict, row: int) -> np.ndarray:
     """A layout's cells as rows of a commitment."""
-    return np.asarray(embed(layout, tensors, row_count(layout, row) * row)).reshape(-1, row)
+    return embed(layout, tensors, row_count(layout, row) * row).reshape(-1, row)
 
 
 def _random_elements(seed: bytes):

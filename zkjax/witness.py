@@ -11,7 +11,7 @@ import numpy as np
 
 from . import exact, field
 from . import extension as ext
-from .aggregate import embed, over_sites
+from .aggregate import HOST, embed, over_sites
 from .circuit import LINEAR_OPS, signed_bound
 from .claims import Term
 from .errors import UnsatisfiedWitnessError
@@ -187,15 +187,14 @@ class Witness:
         groups = sorted(groups, key=lambda group: -len(group[1][0])) or [((), ext.stack([1]))]
         (first, vector), others = groups[0], groups[1:]
         rest = [d for group, _ in others for d in group]
-        ordered = values.transpose(0, *(d + 1 for d in (*kept, *rest, *first)))
-        shape = ordered.shape[: 1 + len(kept)]
-        folded = _call(kernels.fold, ordered.reshape(-1, len(vector[0])), vector, bits=bits)
+        folded = fold_axes(values, first, [*kept, *rest], vector, bits)
         if others:
             weights = ext.stack([1])
             for _, v in others:
                 weights = tuple(c.reshape(-1) for c in ext.mul(tuple(c[:, None] for c in weights), tuple(c[None, :] for c in v)))
             table = tuple(c.reshape(-1, len(weights[0])) for c in folded)
             folded = _call(kernels.combine, table, tuple(np.broadcast_to(c, table[0].shape) for c in weights))
+        shape = len(values), *(values.shape[d + 1] for d in kept)
         return tuple(c.reshape(shape) for c in folded)
 
     def _fold_general(self, i, groups, kept):
@@ -212,9 +211,8 @@ class Witness:
 
     def _fold_parameter(self, p: int, groups, kept):
         """W_t = W_0 - sum over s < t of rate_s U_s, folded: the initial weights once, the updates step by step."""
-        start = self.initial[p].astype(np.int64) << self.plan.shifts[p]
-        current = self._fold_array(start[None], groups, kept, self.bounds.inside[p].bit_length())
-        current = tuple(np.asarray(c)[0] for c in current)
+        current = self._fold_array(self.initial[p][None], groups, kept, (self.bounds.inside[p] >> self.plan.shifts[p]).bit_length())
+        current = tuple(c[0] for c in ext.mul_base(current, np.array([2 ** self.plan.shifts[p]], dtype=np.uint64)))
         changes = None
         for update in self.circuit.parameters[p].updates:
             rate = rates(update, self.plan.first_step, self.plan.steps).reshape(-1, *(1,) * len(kept))
@@ -255,10 +253,8 @@ class Witness:
             folded = _call(kernels.combine, table, tuple(np.broadcast_to(c[:, None], table[0].shape) for c in vector))
             return tuple(c.reshape(shape) for c in folded)
         values = self.values(node.inputs[big])
-        ordered = values.transpose(0, *(d + 1 for d in own_kept), *(d + 1 for d in contracted[big]))
-        shape = ordered.shape[: 1 + len(kept)]
-        bits = self.bounds.nodes[node.inputs[big]].bit_length()
-        folded = _call(kernels.fold, ordered.reshape(self.plan.steps, -1, length), vector, bits=bits)
+        shape = self.plan.steps, *(values.shape[d + 1] for d in own_kept)
+        folded = fold_axes(values, tuple(contracted[big]), list(own_kept), vector, self.bounds.nodes[node.inputs[big]].bit_length())
         return tuple(c.reshape(shape) for c in folded)
 
     def values(self, i: int) -> np.ndarray:
@@ -295,17 +291,39 @@ class Witness:
         masks = embed_tiles(layout, {m: (self.tensors["sign", m],) for m in groups.blocks}, num_vars, size, (0,))
         weights, values = [], []
         for slot in groups.gates:
-            narrow = {mask: (0,) for mask in groups.blocks}
-            omega = {mask: (0, 0) for mask in groups.blocks}
-            for mask, (gate, _) in slot.items():
-                narrow[mask] = (field.from_int(np.asarray(self._values[self.circuit.nodes[gate].inputs[1]])),)
-            shapes = [groups.blocks[mask] for mask in slot]
-            arguments = [factorised(vectors_of(terms), shape) for (_, terms), shape in zip(slot.values(), shapes, strict=True)]
-            built = over_sites(kernels.low_rank, arguments, [prod(shape) for shape in shapes])
-            omega |= {mask: tuple(np.asarray(c).reshape(s) for c in x) for mask, s, x in zip(slot, shapes, built, strict=True)}
-            values.append(embed_tiles(layout, narrow, num_vars, size, (0,)))
+            sites = [(gate, terms, groups.blocks[mask]) for mask, (gate, terms) in slot.items()]
+            found = in_parallel(lambda part, sites=sites: [self._gate(*sites[i]) for i in part], len(sites))
+            omega, narrow = ({mask: fill for mask in groups.blocks} for fill in ((0, 0), (0,)))
+            for mask, tables in zip(slot, (tables for part in found for tables in part), strict=True):
+                omega[mask], narrow[mask] = tables
             weights.append(embed_tiles(layout, omega, num_vars, size, (0, 0)))
+            values.append(embed_tiles(layout, narrow, num_vars, size, (0,)))
         return masks, weights, values
+
+    def _gate(self, gate: int, terms: list[Term], shape: tuple[int, ...]):
+        """Weights (K) and values (F) of one gate. By itself: a kernel that is vmapped over the sites takes twice the time."""
+        (omega,) = over_sites(kernels.low_rank, [factorised(vectors_of(terms), shape)], [prod(shape)])
+        value = field.from_int(np.asarray(self._values[self.circuit.nodes[gate].inputs[1]]))
+        return tuple(np.asarray(c).reshape(shape) for c in omega), (value,)
+
+
+def fold_axes(values, first: tuple[int, ...], kept: list[int], vector, bits: int):
+    """Fold the axes ``first`` of int64 (steps, axes) by one K vector over them, or one for each step: K (steps, kept axes), flat.
+
+    first and kept are all axes. Where they stand in memory such that no copy is needed, none is made.
+    """
+    steps, shape = len(values), values.shape[1:]
+    if len(first) == 1 and kept == sorted(kept) and max(kept, default=-1) > first[0]:
+        before = prod(shape[: first[0]])
+        if before == 1 or vector[0].ndim == 1:
+            x = values.reshape(steps * before, shape[first[0]], -1)
+            if len(x) == 1 and x.size >= HOST and kernels.is_wide(bits, x.shape[1]):
+                return kernels.fold_wide(x[0], vector, True)
+            return _call(kernels.fold, x, vector, bits=bits, columns=True)
+    x = values.transpose(0, *(d + 1 for d in (*kept, *first))).reshape(steps, -1, vector[0].shape[-1])
+    if steps == 1 and x.size >= HOST and kernels.is_wide(bits, x.shape[2]) and vector[0].ndim == 1:
+        return kernels.fold_wide(x[0], vector, False)
+    return _call(kernels.fold, x, vector, bits=bits)
 
 
 def denominators(columns, offset: Ext, factors):

@@ -97,7 +97,7 @@ def sum_of_lanes(lanes: list, factors: list[Ext], length: int):
         total = (jnp.zeros(length, jnp.uint64),) * 2
         for (start, *_), pairs in alike.items():
             for i in range(0, len(pairs), _GROUP // 2):
-                total = _add_outer_products(total, start, pairs[i : i + _GROUP // 2])
+                total = _add_at(total, start, _outer_products(pairs[i : i + _GROUP // 2]))
         return total
     total = tuple(np.zeros(length, dtype=np.uint64) for _ in range(2))
     for (start, *_), pairs in alike.items():
@@ -133,10 +133,15 @@ def _row_products(row, tail):
 
 
 @jit
-def _add_outer_products(total, start, pairs):
-    spread = [(tuple(c[:, None] for c in head), tuple(c[None] for c in tail)) for head, tail in pairs]
-    added = [c.reshape(-1) for c in inner_products(spread)]
-    parts = (field.add(jax.lax.dynamic_slice(c, (start,), x.shape), x) for c, x in zip(total, added, strict=True))
+def _outer_products(pairs):
+    """Kept apart from what is done with it, and not flat: XLA would divide to find each entry's place."""
+    return inner_products([(tuple(c[:, None] for c in head), tuple(c[None] for c in tail)) for head, tail in pairs])
+
+
+@jit
+def _add_at(total, start, table):
+    table = tuple(c.reshape(-1) for c in table)
+    parts = (field.add(jax.lax.dynamic_slice(c, (start,), x.shape), x) for c, x in zip(total, table, strict=True))
     return tuple(jax.lax.dynamic_update_slice(c, x, (start,)) for c, x in zip(total, parts, strict=True))
 
 

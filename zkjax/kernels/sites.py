@@ -7,34 +7,83 @@ Sums of small integers times elements of K run as float64 GEMMs: the elements ar
 into limbs as well, so that every partial sum stays below 2^53 and is exact; the modular work is left for the results.
 """
 
+from functools import partial
+
+import jax.numpy as jnp
 import numpy as np
 
 from .. import extension as ext
 from .. import field
-from .products import inner_products
+from ..poly import num_bits
+from .jit import jit
+from .products import inner, inner_products
 
 LIMB = 16  # bits of a limb of a field element
+_TOGETHER = 8  # products with one reduction
 
 
-def fold(x, vector, *, bits):
-    """sum over f of x[..., r, f] * vector[..., f]: int64 (..., R, f) with |x| <= 2^bits, K (..., f) ▸ K (..., R).
+def fold(x, vector, *, bits, columns=False):
+    """sum over f of x[..., r, f] * vector[..., f], int64 (..., R, f) with |x| <= 2^bits and K (..., f) ▸ K (..., R).
 
-    Leading axes of x and vector broadcast as in a matrix product. Recompiles for: shapes, bits.
+    columns: x is (..., f, R). Leading axes of x and vector broadcast as in a matrix product. Recompiles for: shapes, bits, columns.
     """
-    length = x.shape[-1]
-    width = 53 - LIMB - (length - 1).bit_length() - 1
+    length = vector[0].shape[-1]
+    width = _width(length)
     limbs = [(c >> np.uint64(LIMB * j)) & np.uint64(2**LIMB - 1) for c in vector for j in range(4)]
-    matrix = x.__array_namespace__().stack(limbs, axis=-1).astype(np.float64)  # (..., f, 8)
+    matrix = x.__array_namespace__().stack(limbs, axis=-2 if columns else -1).astype(np.float64)  # (..., f, 8) or (..., 8, f)
     total = None
     for i in range(max(1, -(-(bits + 1) // width))):
         last = (i + 1) * width >= bits + 1
-        part = x >> (i * width) if last else (x >> (i * width)) & (2**width - 1)
-        product = field.from_int((part.astype(np.float64) @ matrix).astype(np.int64))
+        part = (x >> (i * width) if last else (x >> (i * width)) & (2**width - 1)).astype(np.float64)
+        product = field.from_int((matrix @ part if columns else part @ matrix).astype(np.int64))
         for j in range(4):
             shift = np.uint64(pow(2, LIMB * j + width * i, field.P))
-            term = tuple(field.mul(product[..., 4 * c + j], shift) for c in range(2))
+            term = tuple(field.mul(product[..., k, :] if columns else product[..., k], shift) for k in (j, 4 + j))
             total = term if total is None else ext.add(total, term)
     return total
+
+
+def _width(length: int) -> int:
+    """Bits of integers that fit a sum of so many products with limbs."""
+    return 53 - LIMB - (length - 1).bit_length() - 1
+
+
+def is_wide(bits: int, length: int) -> bool:
+    """Whether ``fold`` cuts integers of so many bits."""
+    return bits + 1 > _width(length)
+
+
+def fold_wide(x, vector, columns: bool):
+    """``fold`` of one large matrix of any int64 integers and one vector, K (R,): products in the field, eight with one reduction.
+
+    Recompiles for: the shape, columns.
+    """
+    parts = _products(x, vector, columns=columns)
+    return tuple(np.asarray(c) for c in _halving_sum(parts))
+
+
+@partial(jit, static_argnames="columns")
+def _products(x, vector, *, columns):
+    """The products that fold_wide adds up, as few sums of eight: (terms, R), K, the number of terms a power of two."""
+    length = vector[0].shape[0]
+    terms = 1 << num_bits(-(-length // _TOGETHER))
+    padding = _TOGETHER * terms - length
+    x = jnp.pad(x, ((0, padding), (0, 0)) if columns else ((0, 0), (0, padding)))
+    vector = [jnp.pad(c, (0, padding)).reshape(_TOGETHER, terms) for c in vector]
+    if columns:
+        x = field.from_int(x.reshape(_TOGETHER, terms, -1))
+        return tuple(inner([(x[i], c[i][:, None]) for i in range(_TOGETHER)]) for c in vector)
+    x = field.from_int(x.reshape(-1, _TOGETHER, terms))
+    return tuple(inner([(x[:, i], c[i]) for i in range(_TOGETHER)]).T for c in vector)
+
+
+@jit
+def _halving_sum(x):
+    """Sum over the first axis, a power of two. XLA repeats products in every step of a sum, unless it is a kernel of its own."""
+    while x[0].shape[0] > 1:
+        half = x[0].shape[0] // 2
+        x = ext.add(tuple(c[:half] for c in x), tuple(c[half:] for c in x))
+    return tuple(c[0] for c in x)
 
 
 def denominators(columns, offset, factors):
@@ -58,14 +107,19 @@ def combine(x, vector):
 
 
 def low_rank(left, right):
-    """The product of K (m, R) and K (R, n), flat: see ``zkjax.low_rank``. Eight terms share a reduction where it is compiled."""
-    columns = [(tuple(c[:, r : r + 1] for c in left), tuple(c[r : r + 1] for c in right)) for r in range(right[0].shape[0])]
-    together = 1 if isinstance(left[0], np.ndarray) else 8
-    total = None
-    for i in range(0, len(columns), together):
-        part = _mul(*columns[i]) if together == 1 else inner_products(columns[i : i + together])
-        total = part if total is None else ext.add(total, part)
-    return tuple(c.reshape(-1) for c in total)
+    """The product of K (m, R) and K (R, n): see ``zkjax.low_rank``. Eight terms share a reduction where it is compiled.
+
+    The result has two axes: flat it would be the same memory, but XLA would divide to find each entry's place, five times as slow.
+    """
+    terms = [(tuple(c[:, r : r + 1] for c in left), tuple(c[r : r + 1] for c in right)) for r in range(right[0].shape[0])]
+    if isinstance(left[0], np.ndarray):
+        products = [ext.mul(*term) for term in terms]
+    else:
+        products = [inner_products(terms[i : i + _TOGETHER]) for i in range(0, len(terms), _TOGETHER)]
+    total = products[0]
+    for product in products[1:]:
+        total = ext.add(total, product)
+    return total
 
 
 def _mul(a, b):

@@ -1,0 +1,40 @@
+"""Folds of integer tensors by vectors over K, along any axes, on the host and compiled: against field arithmetic."""
+
+from itertools import combinations, permutations
+from math import prod
+
+import jax
+import numpy as np
+import pytest
+
+from zkjax import extension as ext
+from zkjax import field, witness
+from zkjax.field import P
+
+
+def expected(values, first, kept, vector):
+    ordered = values.transpose(0, *(d + 1 for d in (*kept, *first))).reshape(len(values), -1, vector[0].shape[-1])
+    product = ext.mul_base(tuple(c.reshape(-1, 1, c.shape[-1]) for c in vector), field.from_int(ordered))
+    return tuple(c.reshape(-1) for c in ext.sum(product, axis=2))
+
+
+@pytest.mark.parametrize("bits", [12, 45])
+@pytest.mark.parametrize("host", [0, 2**18])
+@pytest.mark.parametrize("steps, vectors", [(1, 1), (3, 1), (3, 3)])
+@pytest.mark.parametrize("shape", [(9,), (3, 4), (2, 3, 4)])
+def test_all_orders_of_axes(monkeypatch, shape, steps, vectors, host, bits):
+    monkeypatch.setattr(witness, "HOST", host)
+    monkeypatch.setattr("zkjax.aggregate.HOST", host)
+    rng = np.random.default_rng(bits)
+    values = rng.integers(-(2**bits), 2**bits, (steps, *shape), endpoint=True)
+    axes = range(len(shape))
+    for first in (x for n in range(len(shape) + 1) for x in combinations(axes, n)):
+        length = prod(shape[d] for d in first)
+        vector = tuple(rng.integers(0, P, (vectors, length) if vectors > 1 else length, dtype=np.uint64) for _ in range(2))
+        for kept in permutations(d for d in axes if d not in first):
+            if host == 0 and (kept != tuple(sorted(kept)) or len(first) > 1):
+                continue  # compiled: the cases that differ
+            with jax.enable_x64(True):
+                found = witness.fold_axes(values, first, list(kept), vector, bits)
+            for a, b in zip(found, expected(values, first, kept, vector), strict=True):
+                assert np.array_equal(np.asarray(a).reshape(-1), b)
