@@ -21,6 +21,7 @@ from .merkle import Tree, leaf_headers, tree_tag
 
 KINDS = ("weights", "shard", "trace")
 SEED = 32  # bytes
+KEPT_CODE = 2**28  # bytes of codewords that are kept until they are opened
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class Committed:
     padding:   (R, budget * q) uint64, the random coefficients R_ij
     mask:      coefficients of G, S and S', arrays (2, length); None without mask rows
     tree:      all digests
-    codewords: in pairs, of a matrix with mask rows, which is opened once and soon; others are encoded again
+    codewords: in pairs, of a matrix with mask rows, which is opened once and soon, and of small ones; others are encoded again
     """
 
     commitment: Commitment
@@ -176,7 +177,8 @@ class Committed:
     @property
     def nbytes(self) -> int:
         """Memory that it takes, about."""
-        return self.rows.nbytes + self.padding.nbytes + (self.tree.nbytes if self.tree else 0)
+        codewords = sum(pair.nbytes for pair in self.codewords or ())
+        return self.rows.nbytes + self.padding.nbytes + codewords + (self.tree.nbytes if self.tree else 0)
 
     def polynomials(self, start: int) -> np.ndarray:
         """Coefficients of entries start and start + 1 of a column: (2, width)."""
@@ -233,6 +235,6 @@ def commit(rows, *, kind: str, number: int, budget: int, geometry: Geometry, see
     bare = Committed(commitment, geometry, rows, padding, masks or None, seed)
     halves = np.asarray(stream_blocks(seed, "salt", 0, n // 2, fast))
     salts = np.stack([halves[:4], halves[4:]], axis=2).reshape(4, n)
-    tag, keep = tree_tag(kind, number), mask is not None
+    tag, keep = tree_tag(kind, number), mask is not None or 8 * n * commitment.entries <= KEPT_CODE
     tree, codewords = encode_tree(bare.polynomials, commitment.entries, geometry.log_code, tag, salts, keep)
     return replace(bare, commitment=replace(commitment, root=tree.root), tree=tree, codewords=codewords)

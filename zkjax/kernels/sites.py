@@ -64,11 +64,11 @@ def fold_wide(x, vector, columns: bool):
 
 @partial(jit, static_argnames="columns")
 def _products(x, vector, *, columns):
-    """The products that fold_wide adds up, as few sums of eight: (terms, R), K, the number of terms a power of two."""
-    length = vector[0].shape[0]
-    terms = 1 << num_bits(-(-length // _TOGETHER))
-    padding = _TOGETHER * terms - length
-    x = jnp.pad(x, ((0, padding), (0, 0)) if columns else ((0, 0), (0, padding)))
+    """The products that fold_wide adds up, as sums of eight: (terms, R), K."""
+    terms = -(-vector[0].shape[0] // _TOGETHER)
+    padding = _TOGETHER * terms - vector[0].shape[0]
+    if padding:
+        x = jnp.pad(x, ((0, padding), (0, 0)) if columns else ((0, 0), (0, padding)))
     vector = [jnp.pad(c, (0, padding)).reshape(_TOGETHER, terms) for c in vector]
     if columns:
         x = field.from_int(x.reshape(_TOGETHER, terms, -1))
@@ -79,7 +79,9 @@ def _products(x, vector, *, columns):
 
 @jit
 def _halving_sum(x):
-    """Sum over the first axis, a power of two. XLA repeats products in every step of a sum, unless it is a kernel of its own."""
+    """Sum over the first axis. XLA repeats products in every step of a sum, unless it is a kernel of its own."""
+    terms = x[0].shape[0]
+    x = tuple(jnp.pad(c, ((0, (1 << num_bits(terms)) - terms), (0, 0))) for c in x)
     while x[0].shape[0] > 1:
         half = x[0].shape[0] // 2
         x = ext.add(tuple(c[:half] for c in x), tuple(c[half:] for c in x))
