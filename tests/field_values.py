@@ -1,4 +1,4 @@
-"""Values that tests of field arithmetic draw from, and weights of an opening written out."""
+"""Values that tests of field arithmetic draw from, and weights and layouts written out."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -32,3 +32,8 @@ def dense(lanes, count: int, row: int):
             for target, total in zip(weights, added, strict=True):
                 target[i, part] = total
     return weights
+
+
+def blocks(layout, values, fill=0) -> list:
+    """A layout's blocks, flat, in order; padding cells hold ``fill``."""
+    return [piece.block(values[piece.key], fill) for piece in layout.pieces]

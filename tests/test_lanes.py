@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from field_values import dense
+from field_values import blocks, dense
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,7 +42,7 @@ def expected(layout, by_key, count):
             for group, v in groups:
                 product = ext.mul(product, tuple(c.reshape([n if d in group else 1 for d, n in enumerate(shape)]) for c in v))
             tables[key] = ext.add(tables[key], product)
-    flat = [np.concatenate(list(layout.blocks({key: t[c] for key, t in tables.items()}))) for c in range(2)]
+    flat = [np.concatenate(blocks(layout, {key: t[c] for key, t in tables.items()})) for c in range(2)]
     return tuple(np.pad(c, (0, count * ROW - len(c))).reshape(count, ROW) for c in flat)
 
 

@@ -4,12 +4,12 @@ import random
 
 import numpy as np
 import pytest
-from field_values import arrays_over_k
+from field_values import arrays_over_k, blocks
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zkjax import aggregate, field, poly
 from zkjax import extension as ext
-from zkjax import poly
 from zkjax.extension import ONE, ZERO, Ext
 from zkjax.field import P
 from zkjax.layout import MAX_WASTE, SPLIT_FROM, Layout, axis_pieces, total
@@ -24,7 +24,7 @@ def tensors(shapes, seed):
 
 
 def embed(layout, values, num_vars, fill=0):
-    cells = list(layout.blocks(values, fill))
+    cells = blocks(layout, values, fill)
     flat = np.concatenate(cells) if cells else np.zeros(0, dtype=np.uint64)
     assert len(flat) == layout.size
     return np.concatenate([flat, np.zeros((1 << num_vars) - layout.size, dtype=np.uint64)])
@@ -91,7 +91,7 @@ def test_blocks_are_aligned_disjoint_and_largest_first():
 def test_every_cell_is_embedded_once():
     values = {i: np.arange(np.prod(shape), dtype=np.uint64).reshape(shape) + 1 for i, shape in enumerate(SPLIT_SHAPES)}
     layout = Layout({i: v.shape for i, v in values.items()})
-    cells = np.concatenate(list(layout.blocks(values)))
+    cells = np.concatenate(blocks(layout, values))
     expected = np.concatenate([v.reshape(-1) for v in values.values()])
     assert np.array_equal(np.sort(cells[cells > 0]), np.sort(expected))
 
@@ -99,7 +99,7 @@ def test_every_cell_is_embedded_once():
 def test_blocks_of_jax_arrays(xp):
     values = tensors(SPLIT_SHAPES, 3)
     layout = Layout(dict(enumerate(SPLIT_SHAPES)))
-    for a, b in zip(layout.blocks({k: xp.asarray(v) for k, v in values.items()}, 9), layout.blocks(values, 9), strict=True):
+    for a, b in zip(blocks(layout, {k: xp.asarray(v) for k, v in values.items()}, 9), blocks(layout, values, 9), strict=True):
         assert np.array_equal(np.asarray(a), b)
 
 
@@ -130,3 +130,13 @@ def test_empty_and_scalar_layouts():
 def test_total():
     vector = arrays_over_k(random.Random(4), 9)
     assert total(ext.stack(vector)) == sum(vector, Ext(0))
+
+
+@pytest.mark.parametrize("shapes", [[(3, 5), (), (7,), (2, 2, 2)], SPLIT_SHAPES])
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint32, np.uint64])
+def test_embedding_takes_signed_integers_as_field_elements(shapes, dtype):
+    rng, layout = np.random.default_rng(0), Layout(dict(enumerate(shapes)))
+    limits = np.iinfo(dtype) if dtype is not np.uint64 else np.iinfo(np.uint32)
+    values = {key: rng.integers(limits.min, limits.max, shape, dtype=dtype) for key, shape in layout.shapes.items()}
+    expected = embed(layout, {key: field.from_int(np.asarray(x)) for key, x in values.items()}, layout.num_vars + 1)
+    assert np.array_equal(aggregate.embed(layout, values, 2 << layout.num_vars), expected)

@@ -1,12 +1,13 @@
 """Planning of proofs: memory, geometry, progress."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 from harness import mlp_run, prove_small
 
 import zkjax
-from zkjax import prover
+from zkjax import keys, prover
 from zkjax.progress import Phases
 
 
@@ -54,3 +55,17 @@ def test_a_bar_where_somebody_looks(report, notebook, shown, monkeypatch, capsys
         phases.next("witness")
         phases.next("opening")
     assert ("proving: opening" in capsys.readouterr().err) == shown
+
+
+def test_a_chain_lets_go_of_large_commitments_first(monkeypatch):
+    """Never of the newest one, with which the next proof begins; what takes no memory to speak of stays."""
+    monkeypatch.setattr(keys, "KEPT_BYTES", 100)
+    chain = keys.Chain.fresh(1)
+    for name, size in {"digests": 0, "shard": 20, "old": 60, "initial": 60, "final": 60}.items():
+        assert chain.keep(name, lambda size=size: SimpleNamespace(nbytes=size)).nbytes == size
+    kept = chain.keep("final", lambda: None)
+    chain.forget("final")
+    assert set(chain._kept) == {"digests", "shard", "final"} and chain.keep("final", lambda: None) is kept
+    monkeypatch.setattr(keys, "KEPT_BYTES", 10)
+    chain.forget("final")
+    assert "final" in chain._kept and "shard" not in chain._kept

@@ -116,14 +116,6 @@ class Layout:
     def __hash__(self):
         return hash(self.pieces)
 
-    def blocks(self, values: dict, fill=0):
-        """The embedded blocks one after another, flat, in order; padding cells hold ``fill``.
-
-        values: key to array of its shape (NumPy or jax.numpy). Works inside jit.
-        """
-        for piece in self.pieces:
-            yield piece.block(values[piece.key], fill)
-
     def weights(self, point: list[Ext]) -> list[Weight]:
         """What the multilinear extension of the embedded tensors at ``point`` gives to each piece, last variables lowest.
 
