@@ -22,6 +22,7 @@ from pathlib import Path
 import images
 import numpy as np
 from bench import Aggregated, Compilations, Verifier, loss, median_of, prove_chunk
+from common import float_step
 from images import Images
 from report import Record, add_options, bytes_text, figure, seconds_text, table
 
@@ -92,20 +93,12 @@ def accuracy(params, x, y) -> float:
 
 def train_float(task: Task, data, params, seed: int, look) -> list[float]:
     """float32, on the batches that zkjax draws for this seed. look(params): called every ``task.every`` steps."""
-    import jax
     import optax
 
     from zkjax.schedule import batch_indices
 
     optimizer = optax.sgd(task.rate)
-
-    @jax.jit
-    def step(params, state, x, y):
-        value, gradient = jax.value_and_grad(loss)(params, x, y)
-        updates, state = optimizer.update(gradient, state)
-        return optax.apply_updates(params, updates), state, value
-
-    state, losses = optimizer.init(params), []
+    step, state, losses = float_step(loss, optimizer), optimizer.init(params), []
     for t, index in enumerate(batch_indices(seed, len(data[0]), None, task.batch, 0, task.steps), start=1):
         params, state, value = step(params, state, *(x[index] for x in data))
         losses.append(float(value))

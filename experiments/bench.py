@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from common import Finished, Stopwatch, columns, environment, peak_memory, reset_peak_memory, run_process, write_json
+from common import Finished, Stopwatch, columns, environment, float_step, peak_memory, reset_peak_memory, run_process, write_json
 from report import bytes_text, seconds_text
 
 RATE = 1 / 128
@@ -111,14 +111,8 @@ def native_steps(config: Config) -> list[float]:
     import optax
 
     optimizer = optax.sgd(RATE)
-
-    def step(params, state, x, y):
-        value, gradient = jax.value_and_grad(loss)(params, x, y)
-        updates, state = optimizer.update(gradient, state)
-        return optax.apply_updates(params, updates), state, value
-
     params = jax.tree.map(jnp.asarray, initial_params(config))
-    state, step = optimizer.init(params), jax.jit(step, donate_argnums=0)
+    state, step = optimizer.init(params), float_step(loss, optimizer, donate_argnums=0)
     x, y = (jnp.asarray(a[: config.batch]) for a in draw_data(config))
     seconds, started = [], time.perf_counter()
     while len(seconds) < 8 or (len(seconds) < 1000 and time.perf_counter() - started < 1):

@@ -156,3 +156,16 @@ def columns(rows: list[tuple[str, ...]]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [[row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))] for row in rows]
     return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+def float_step(loss, optimizer, **options):
+    """``step(params, state, x, y) -> (params, state, loss)`` in floating point, jitted with these options."""
+    import jax
+    import optax
+
+    def step(params, state, x, y):
+        value, gradient = jax.value_and_grad(loss)(params, x, y)
+        updates, state = optimizer.update(gradient, state)
+        return optax.apply_updates(params, updates), state, value
+
+    return jax.jit(step, **options)

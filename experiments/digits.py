@@ -20,11 +20,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import Finished, Stopwatch, columns, environment, peak_memory, run_process, write_bytes, write_json
+from common import Finished, Stopwatch, columns, environment, float_step, peak_memory, run_process, write_bytes, write_json
 from flax import nnx
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -84,14 +83,7 @@ def accuracy(params, test) -> float:
 def train_float(params, data, steps: int, seed: int):
     """Flax and optax in float32 on the same batches. Returns the last params and the loss of every step."""
     optimizer = optax.sgd(LEARNING_RATE)
-
-    @jax.jit
-    def step(params, state, x, y):
-        value, gradient = jax.value_and_grad(loss)(params, x, y)
-        updates, state = optimizer.update(gradient, state)
-        return optax.apply_updates(params, updates), state, value
-
-    state, losses = optimizer.init(params), []
+    step, state, losses = float_step(loss, optimizer), optimizer.init(params), []
     for index in batch_indices(seed, len(data[0]), None, BATCH, 0, steps):
         params, state, value = step(params, state, *(x[index] for x in data))
         losses.append(float(value))

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -41,7 +42,7 @@ def prove(
     run,
     *,
     reveal: tuple[str, ...] = (),
-    progress="auto",
+    progress: Callable[[str, int, int], object] | str | None = "auto",
     minimum_bits: float = TARGET,
     reuse_memory: bool = True,
     check: bool = True,
