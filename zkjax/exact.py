@@ -63,7 +63,8 @@ def dot(x, y, contract, batch, limbs=(WHOLE, WHOLE)):
 
     Shapes: the result has the batch axes, then the free axes of x, then those of y. One operand may hold integers as float64.
     """
-    largest = None if limbs == (WHOLE, WHOLE) else _largest(x) * _largest(y)
+    compiled = not isinstance(x, np.ndarray)
+    largest = _largest(x) * _largest(y) if compiled and limbs != (WHOLE, WHOLE) else None
     x = x.transpose(*batch[0], *_free(x, contract[0], batch[0]), *contract[0])
     y = y.transpose(*batch[1], *contract[1], *_free(y, contract[1], batch[1]))
     b, c = len(batch[0]), len(contract[0])
@@ -71,8 +72,6 @@ def dot(x, y, contract, batch, limbs=(WHOLE, WHOLE)):
     terms = math.prod(y.shape[b : b + c])
     x = x.reshape(*x.shape[:b], -1, terms)
     y = y.reshape(*y.shape[:b], terms, -1)
-    if _is_float(x) and _is_float(y):
-        return (x @ y).reshape(shape)
     if _is_float(x) and _is_float(y):
         return (x @ y).reshape(shape)
     if terms == 1:
@@ -91,10 +90,14 @@ def dot(x, y, contract, batch, limbs=(WHOLE, WHOLE)):
                 total = product if total is None else total + product
         return total
 
-    if largest is None:
+    if limbs == (WHOLE, WHOLE):
         return whole().reshape(shape)
+    if not compiled:  # Python's lines follow public values only
+        return in_limbs().reshape(shape)
+    from jax import lax
+
     # bounds are far from what training meets: hardly ever must an operand be cut
-    return _either(largest * terms <= 2.0 ** (MANTISSA - 1), whole, in_limbs).reshape(shape)
+    return lax.cond(largest * terms <= 2.0 ** (MANTISSA - 1), whole, in_limbs).reshape(shape)
 
 
 def integers(x):
@@ -121,15 +124,6 @@ def _stored(x):
     from jax import lax
 
     return lax.optimization_barrier(x)
-
-
-def _either(condition, first, second):
-    """``first()`` or ``second()``."""
-    if isinstance(condition, np.bool_):
-        return first() if condition else second()
-    from jax import lax
-
-    return lax.cond(condition, first, second)
 
 
 def _free(x, contract, batch) -> tuple[int, ...]:
