@@ -19,7 +19,7 @@ from .low_rank import factorised
 from .poly import num_bits
 
 _SMALL = 16  # blocks below this part of a row are added up
-_SHORT, _LONG = 2**4, 2**12  # trailing axes are joined up to the second length, and anyway if they are below the first
+_SHORT, _LONG = 2**4, 2**15  # trailing axes are joined up to the second length, and anyway if they are below the first
 
 
 def row_lanes(layout: Layout, by_key: dict, count: int, row: int) -> list[Lane]:

@@ -18,6 +18,7 @@ from .tiles import in_parallel
 
 HOST = 2**12
 _GROUP = 8  # products of one reduction, rows of one call
+_PAIRS = 4  # of vectors, multiplied with one reduction
 
 
 def inner_product(a, b) -> Ext:
@@ -88,16 +89,21 @@ def weighted_rows(weights, rows: np.ndarray):
 
 
 def sum_of_lanes(lanes: list, factors: list[Ext], length: int):
-    """sum of factors[d] * lanes[d], a K vector. Recompiles, above 2^12 entries, for: lengths, heads and tails of up to 4 alike."""
+    """sum of factors[d] * lanes[d], a K vector. Recompiles, above 2^12 entries, for: lengths of head, tail and sum."""
     alike: dict = {}
     for lane, factor in zip(lanes, factors, strict=True):
         head = ext.mul(lane.head, ext.stack([factor]))
         alike.setdefault((lane.start, len(head[0]), len(lane.tail[0])), []).append((head, lane.tail))
     if length > HOST:
         total = (jnp.zeros(length, jnp.uint64),) * 2
-        for (start, *_), pairs in alike.items():
-            for i in range(0, len(pairs), _GROUP // 2):
-                total = _add_at(total, start, _outer_products(pairs[i : i + _GROUP // 2]))
+        for (start, heads, _), pairs in alike.items():
+            if heads == 1:
+                for factor, vector in pairs:
+                    total = _add_multiple(total, start, factor, vector)
+                continue
+            whole = len(pairs) // _PAIRS * _PAIRS  # the rest one by one: few kernels
+            for some in [pairs[i : i + _PAIRS] for i in range(0, whole, _PAIRS)] + [[pair] for pair in pairs[whole:]]:
+                total = _add_at(total, start, _outer_products(some))
         return total
     total = tuple(np.zeros(length, dtype=np.uint64) for _ in range(2))
     for (start, *_), pairs in alike.items():
@@ -140,8 +146,16 @@ def _outer_products(pairs):
 
 @jit
 def _add_at(total, start, table):
-    table = tuple(c.reshape(-1) for c in table)
-    parts = (field.add(jax.lax.dynamic_slice(c, (start,), x.shape), x) for c, x in zip(total, table, strict=True))
+    return _added_at(total, start, tuple(c.reshape(-1) for c in table))
+
+
+@jit
+def _add_multiple(total, start, factor, vector):
+    return _added_at(total, start, inner_products([(factor, vector)]))
+
+
+def _added_at(total, start, vector):
+    parts = (field.add(jax.lax.dynamic_slice(c, (start,), x.shape), x) for c, x in zip(total, vector, strict=True))
     return tuple(jax.lax.dynamic_update_slice(c, x, (start,)) for c, x in zip(total, parts, strict=True))
 
 
