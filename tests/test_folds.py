@@ -20,7 +20,7 @@ def expected(values, first, kept, vector):
 
 @pytest.mark.parametrize("bits", [12, 45])
 @pytest.mark.parametrize("host", [0, 2**18])
-@pytest.mark.parametrize("steps, vectors", [(1, 1), (3, 1), (3, 3)])
+@pytest.mark.parametrize("steps, vectors", [(1, None), (1, 1), (3, None), (3, 3)])
 @pytest.mark.parametrize("shape", [(9,), (3, 4), (2, 3, 4)])
 def test_all_orders_of_axes(monkeypatch, shape, steps, vectors, host, bits):
     monkeypatch.setattr(witness, "HOST", host)
@@ -30,7 +30,7 @@ def test_all_orders_of_axes(monkeypatch, shape, steps, vectors, host, bits):
     axes = range(len(shape))
     for first in (x for n in range(len(shape) + 1) for x in combinations(axes, n)):
         length = prod(shape[d] for d in first)
-        vector = tuple(rng.integers(0, P, (vectors, length) if vectors > 1 else length, dtype=np.uint64) for _ in range(2))
+        vector = tuple(rng.integers(0, P, (vectors, length) if vectors else length, dtype=np.uint64) for _ in range(2))
         for kept in permutations(d for d in axes if d not in first):
             if host == 0 and (kept != tuple(sorted(kept)) or len(first) > 1):
                 continue  # compiled: the cases that differ

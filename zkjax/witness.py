@@ -313,17 +313,17 @@ def fold_axes(values, first: tuple[int, ...], kept: list[int], vector, bits: int
     first and kept are all axes. Where they stand in memory such that no copy is needed, none is made.
     """
     steps, shape = len(values), values.shape[1:]
-    if len(first) == 1 and kept == sorted(kept) and max(kept, default=-1) > first[0]:
-        before = prod(shape[: first[0]])
-        if before == 1 or vector[0].ndim == 1:
-            x = values.reshape(steps * before, shape[first[0]], -1)
-            if len(x) == 1 and x.size >= HOST and kernels.is_wide(bits, x.shape[1]):
-                return kernels.fold_wide(x[0], vector, True)
-            return _call(kernels.fold, x, vector, bits=bits, columns=True)
-    x = values.transpose(0, *(d + 1 for d in (*kept, *first))).reshape(steps, -1, vector[0].shape[-1])
-    if steps == 1 and x.size >= HOST and kernels.is_wide(bits, x.shape[2]) and vector[0].ndim == 1:
-        return kernels.fold_wide(x[0], vector, False)
-    return _call(kernels.fold, x, vector, bits=bits)
+    columns = len(first) == 1 and kept == sorted(kept) and max(kept, default=-1) > first[0]
+    before = prod(shape[: first[0]]) if columns else 1
+    columns = columns and (before == 1 or vector[0].ndim == 1)
+    length = vector[0].shape[-1]
+    if columns:
+        x = values.reshape(steps * before, length, -1)
+    else:
+        x = values.transpose(0, *(d + 1 for d in (*kept, *first))).reshape(steps, -1, length)
+    if len(x) == 1 and x.size >= HOST and kernels.is_wide(bits, length):
+        return kernels.fold_wide(x[0], tuple(c.reshape(-1) for c in vector), columns)
+    return _call(kernels.fold, x, vector, bits=bits, columns=columns)
 
 
 def denominators(columns, offset: Ext, factors):
