@@ -16,7 +16,6 @@ from ..extension import NON_RESIDUE
 
 _LOW = np.uint64(2**32 - 1)
 _32 = np.uint64(32)
-_EPSILON = np.uint64(2**32 - 1)  # 2^64 mod p
 
 
 @jax.jit  # inside other kernels: traced once for all its uses there
@@ -32,9 +31,9 @@ def inner(pairs, multiplied=()):
     # c0 + c1 2^32 + c2 2^64 + c3 2^96 with 2^64 = 2^32 - 1 and 2^96 = -1
     low, bottom = (c1 << _32) | (c0 & _LOW), c2 & _LOW
     t = low - c3
-    t = jnp.where(low < c3, t - _EPSILON, t)
+    t = jnp.where(low < c3, t - field.EPSILON, t)
     r = t + ((bottom << _32) - bottom)
-    r = jnp.where(r < t, r + _EPSILON, r)
+    r = jnp.where(r < t, r + field.EPSILON, r)
     return jnp.where(r >= np.uint64(field.P), r - np.uint64(field.P), r)
 
 
