@@ -22,6 +22,7 @@ from .gadgets.membership import Randomness, Sites
 from .gadgets.rescale import Lookup, advice
 from .gadgets.weights import rates
 from .kernels import sites as kernels
+from .kernels.products import times_vector
 from .kernels.tiles import embed_tiles, in_parallel, tile_size
 from .layout import Layout
 from .low_rank import factorised
@@ -71,11 +72,14 @@ class Witness:
         for lookup in self.plan.sites.lookups:
             rows = self.columns(lookup)[0].reshape(-1)
             if rows.size and (int(rows.min()) < 0 or int(rows.max()) >= 1 << lookup.table.width):
-                if self.check:
+                inside = (rows >= 0) & (rows < 1 << lookup.table.width)
+                if self.check:  # places, and no values: errors end up in logs
+                    places = np.flatnonzero(~inside)
                     raise UnsatisfiedWitnessError(
-                        f"{lookup.key}: values {int(rows.min())}..{int(rows.max())} leave the table of {lookup.table.width} bits"
+                        f"{lookup.key}: {len(places)} values leave the table of {lookup.table.width} bits, at entries "
+                        f"{', '.join(map(str, places[:10]))}{', ...' * (len(places) > 10)}"
                     )
-                rows = rows[(rows >= 0) & (rows < 1 << lookup.table.width)]
+                rows = rows[inside]
             counts[lookup.table] += np.bincount(rows, minlength=1 << lookup.table.width)
         return {table.key: count.reshape(table.shape).astype(np.uint32) for table, count in counts.items()}
 
@@ -322,7 +326,7 @@ def fold_axes(values, first: tuple[int, ...], kept: list[int], vector, bits: int
     else:
         x = values.transpose(0, *(d + 1 for d in (*kept, *first))).reshape(steps, -1, length)
     if len(x) == 1 and x.size >= HOST and kernels.is_wide(bits, length):
-        return kernels.fold_wide(x[0], tuple(c.reshape(-1) for c in vector), columns)
+        return tuple(np.asarray(c) for c in times_vector(x[0], tuple(c.reshape(-1) for c in vector), columns=columns))
     return _call(kernels.fold, x, vector, bits=bits, columns=columns)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from .. import field
 from ..ntt import root_powers
 from .jit import jit
+from .products import halving_sum
 
 _PIECE = 16  # entries that a transposition moves together
 _16, _48 = np.uint64(16), np.uint64(48)
@@ -45,7 +46,8 @@ def evaluate(groups, log_n: int, indices) -> np.ndarray:
     values = []
     for rows in groups:
         x = _transform(_pad(rows, n=1 << log_n), log_1, 1 << log_2)
-        values.append(np.asarray(_halving_sum(_picked(x, powers, residues)))[:, :count])
+        (sums,) = halving_sum((_picked(x, powers, residues),))
+        values.append(np.asarray(sums)[:, :count])
     return np.concatenate(values)
 
 
@@ -107,15 +109,6 @@ def _turn_within(x, table):
 @jit
 def _picked(x, powers, residues):
     return field.mul(x.reshape(x.shape[0], -1, powers.shape[1])[:, residues], powers)
-
-
-@jit
-def _halving_sum(x):
-    """Sum over the last axis; a jit of its own, else the compiler repeats the products."""
-    while x.shape[-1] > 1:
-        half = x.shape[-1] // 2
-        x = field.add(x[..., :half], x[..., half:])
-    return x[..., 0]
 
 
 def _times_2_48(x):

@@ -13,11 +13,10 @@ from .. import field
 from ..extension import Ext
 from . import products
 from .jit import jit
-from .products import inner, inner_products
+from .products import GROUP, halving_sum, inner, inner_products, times_vector
 from .tiles import in_parallel
 
 HOST = 2**12
-_GROUP = 8  # products of one reduction, rows of one call
 _PAIRS = 4  # of vectors, multiplied with one reduction
 
 
@@ -25,7 +24,7 @@ def inner_product(a, b) -> Ext:
     """<a, b> of two K vectors of a power-of-two length. Recompiles for: the length."""
     if a[0].shape[0] <= HOST:
         return ext.dot(_host(a), _host(b))
-    c0, c1 = _halving_sum(_vector_products(a, b))
+    c0, c1 = halving_sum(_vector_products(a, b))
     return Ext(int(c0), int(c1))
 
 
@@ -69,10 +68,10 @@ def lane_products(rows: np.ndarray, lanes: list) -> list:
 
 def _lane_product(row: np.ndarray, lane) -> Ext:
     """<row, head (x) tail> of one row, F (head, tail)."""
-    if row.size <= HOST or row.shape[1] < _GROUP:
+    if row.size <= HOST or row.shape[1] < GROUP:
         along = ext.sum(ext.mul_base(tuple(c[None] for c in lane.tail), row), axis=1)
     else:
-        along = _host(_halving_sum(_row_products(row, lane.tail)))
+        along = _host(times_vector(row, lane.tail))
     return ext.dot(lane.head, along)
 
 
@@ -80,8 +79,8 @@ def weighted_rows(weights, rows: np.ndarray):
     """sum of weights[i] * rows[i]: NumPy K (R,) and F (R, k) to K (k,). Recompiles for: k."""
     if rows.shape[1] <= HOST:
         return ext.sum(ext.mul_base(tuple(c[:, None] for c in weights), rows), axis=0)
-    padding = (0, -len(rows) % _GROUP)
-    factors = np.stack([np.pad(c, padding) for c in weights]).reshape(2, -1, _GROUP)
+    padding = (0, -len(rows) % GROUP)
+    factors = np.stack([np.pad(c, padding) for c in weights]).reshape(2, -1, GROUP)
     total = (jnp.zeros(rows.shape[1], jnp.uint64),) * 2
     for i, group in enumerate(_groups(rows)):
         total = _add_rows(total, group, factors[:, i])
@@ -117,9 +116,9 @@ def sum_of_lanes(lanes: list, factors: list[Ext], length: int):
 
 def _groups(rows: np.ndarray):
     """Eight rows at a time; the last ones with rows of zeros."""
-    for start in range(0, len(rows), _GROUP):
-        group = rows[start : start + _GROUP]
-        yield group if len(group) == _GROUP else np.pad(group, ((0, _GROUP - len(group)), (0, 0)))
+    for start in range(0, len(rows), GROUP):
+        group = rows[start : start + GROUP]
+        yield group if len(group) == GROUP else np.pad(group, ((0, GROUP - len(group)), (0, 0)))
 
 
 def _host(vector):
@@ -128,14 +127,8 @@ def _host(vector):
 
 @jit
 def _vector_products(a, b):
-    a, b = (tuple(c.reshape(_GROUP, -1) for c in x) for x in (a, b))
-    return inner_products([(tuple(c[i] for c in a), tuple(c[i] for c in b)) for i in range(_GROUP)])
-
-
-@jit
-def _row_products(row, tail):
-    row = row.reshape(row.shape[0], _GROUP, -1)
-    return tuple(inner([(row[:, i], c.reshape(_GROUP, -1)[i]) for i in range(_GROUP)]) for c in tail)
+    a, b = (tuple(c.reshape(GROUP, -1) for c in x) for x in (a, b))
+    return inner_products([(tuple(c[i] for c in a), tuple(c[i] for c in b)) for i in range(GROUP)])
 
 
 @jit
@@ -162,16 +155,7 @@ def _added_at(total, start, vector):
 @jit
 def _add_rows(total, rows, factors):
     one = jnp.ones(1, jnp.uint64)
-    return tuple(inner([(total[c], one), *((rows[i], factors[c, i : i + 1]) for i in range(_GROUP))]) for c in range(2))
-
-
-@jit
-def _halving_sum(x):
-    """Sum over the last axis, a power of two, of both components."""
-    while x[0].shape[-1] > 1:
-        half = x[0].shape[-1] // 2
-        x = ext.add(tuple(c[..., :half] for c in x), tuple(c[..., half:] for c in x))
-    return tuple(c[..., 0] for c in x)
+    return tuple(inner([(total[c], one), *((rows[i], factors[c, i : i + 1]) for i in range(GROUP))]) for c in range(2))
 
 
 @jit

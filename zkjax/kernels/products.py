@@ -7,13 +7,18 @@ components of a pair in separate loops, so whatever they share would be computed
 Tables are tuples of uint64 arrays: one array for a table over F, two for one over K.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import field
 from ..extension import NON_RESIDUE
+from ..poly import num_bits
+from .jit import jit
 
+GROUP = 8  # products of one reduction
 _LOW = np.uint64(2**32 - 1)
 _32 = np.uint64(32)
 
@@ -86,3 +91,38 @@ def halves(table):
 def fold(low, high, r):
     """low + r (high - low) over K; r: a K pair of arrays of length 1."""
     return add(low, inner_products([(r, difference(high, low))]))
+
+
+def times_vector(x, vector, *, columns: bool = False):
+    """sum over f of x[r, f] * vector[f] for F or int64 (R, f) and K (f,): K (R,). columns: x is (f, R).
+
+    Recompiles for: the shape, columns.
+    """
+    return halving_sum(_products(x, vector, columns=columns), axis=0 if columns else 1)
+
+
+@partial(jit, static_argnames="columns")
+def _products(x, vector, *, columns):
+    """What times_vector adds up, as sums of eight: K (R, terms), or (terms, R)."""
+    terms = -(-vector[0].shape[0] // GROUP)
+    padding = (0, GROUP * terms - vector[0].shape[0])
+    x = jnp.pad(x, (padding, (0, 0)) if columns else ((0, 0), padding))
+    x = x if x.dtype == jnp.uint64 else field.from_int(x)
+    vector = [jnp.pad(c, padding).reshape(GROUP, terms) for c in vector]
+    if columns:
+        x = x.reshape(GROUP, terms, -1)
+        return tuple(inner([(x[i], c[i][:, None]) for i in range(GROUP)]) for c in vector)
+    x = x.reshape(-1, GROUP, terms)
+    return tuple(inner([(x[:, i], c[i]) for i in range(GROUP)]) for c in vector)
+
+
+@partial(jit, static_argnames="axis")
+def halving_sum(table, *, axis: int = -1):
+    """Sum over an axis of a table over F or K. A kernel of its own: in the products', XLA would repeat them in every step of the sum."""
+    length = table[0].shape[axis]
+    widths = [(0, 0)] * table[0].ndim
+    widths[axis] = 0, (1 << num_bits(length)) - length
+    table = tuple(jnp.pad(c, widths) for c in table)
+    while table[0].shape[axis] > 1:
+        table = add(*zip(*(jnp.split(c, 2, axis) for c in table), strict=True))
+    return tuple(jnp.squeeze(c, axis) for c in table)

@@ -7,19 +7,13 @@ Sums of small integers times elements of K run as float64 GEMMs: the elements ar
 into limbs as well, so that every partial sum stays below 2^53 and is exact; the modular work is left for the results.
 """
 
-from functools import partial
-
-import jax.numpy as jnp
 import numpy as np
 
 from .. import extension as ext
 from .. import field
-from ..poly import num_bits
-from .jit import jit
-from .products import inner, inner_products
+from .products import GROUP, inner_products
 
 LIMB = 16  # bits of a limb of a field element
-_TOGETHER = 8  # products with one reduction
 
 
 def fold(x, vector, *, bits, columns=False):
@@ -53,41 +47,6 @@ def is_wide(bits: int, length: int) -> bool:
     return bits + 1 > _width(length)
 
 
-def fold_wide(x, vector, columns: bool):
-    """``fold`` of one large matrix of any int64 integers and one vector, K (R,): products in the field, eight with one reduction.
-
-    Recompiles for: the shape, columns.
-    """
-    parts = _products(x, vector, columns=columns)
-    return tuple(np.asarray(c) for c in _halving_sum(parts))
-
-
-@partial(jit, static_argnames="columns")
-def _products(x, vector, *, columns):
-    """The products that fold_wide adds up, as sums of eight: (terms, R), K."""
-    terms = -(-vector[0].shape[0] // _TOGETHER)
-    padding = _TOGETHER * terms - vector[0].shape[0]
-    if padding:
-        x = jnp.pad(x, ((0, padding), (0, 0)) if columns else ((0, 0), (0, padding)))
-    vector = [jnp.pad(c, (0, padding)).reshape(_TOGETHER, terms) for c in vector]
-    if columns:
-        x = field.from_int(x.reshape(_TOGETHER, terms, -1))
-        return tuple(inner([(x[i], c[i][:, None]) for i in range(_TOGETHER)]) for c in vector)
-    x = field.from_int(x.reshape(-1, _TOGETHER, terms))
-    return tuple(inner([(x[:, i], c[i]) for i in range(_TOGETHER)]).T for c in vector)
-
-
-@jit
-def _halving_sum(x):
-    """Sum over the first axis. XLA repeats products in every step of a sum, unless it is a kernel of its own."""
-    terms = x[0].shape[0]
-    x = tuple(jnp.pad(c, ((0, (1 << num_bits(terms)) - terms), (0, 0))) for c in x)
-    while x[0].shape[0] > 1:
-        half = x[0].shape[0] // 2
-        x = ext.add(tuple(c[:half] for c in x), tuple(c[half:] for c in x))
-    return tuple(c[0] for c in x)
-
-
 def denominators(columns, offset, factors):
     """offset - columns[0] - sum of factors[j-1] * columns[j], for non-negative integers and K pairs of shape (1,) and (columns - 1,).
 
@@ -117,7 +76,7 @@ def low_rank(left, right):
     if isinstance(left[0], np.ndarray):
         products = [ext.mul(*term) for term in terms]
     else:
-        products = [inner_products(terms[i : i + _TOGETHER]) for i in range(0, len(terms), _TOGETHER)]
+        products = [inner_products(terms[i : i + GROUP]) for i in range(0, len(terms), GROUP)]
     total = products[0]
     for product in products[1:]:
         total = ext.add(total, product)
