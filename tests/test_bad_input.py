@@ -31,23 +31,39 @@ def test_a_run_too_long_for_its_bounds():
     """Named: the parameter or operation, its bound, and what to change."""
     circuit, run = tiny_run()
     with pytest.raises(
-        PrecisionError, match=r"(parameter \d/\w|operation \d+ \w+ .*) may reach \d+ = 2\^6\d.*steps.*fewer steps in a chunk"
-    ):
+        PrecisionError, match=r"(parameter \d/\w|operation \d+ \w+ .*) may reach \d+ = 2\^6\d.*steps; use chunks of at most \d+ steps$"
+    ) as error:
         zkjax.train(circuit, mlp_params(DIMS), run.data, steps=2**50)
+    longest = int(str(error.value).split()[-2])
+    assert circuit.bounds(run.initial_bound, longest)
+    with pytest.raises(PrecisionError):
+        circuit.bounds(run.initial_bound, longest + 1)
+
+
+def test_a_chain_too_long_for_its_bounds():
+    """Its weights' bound leaves no room for another step: only a new range check helps."""
+    circuit, run = tiny_run()
+    grown = tuple(2**62 for _ in run.initial_bound)
+    with pytest.raises(PrecisionError, match=r"in a chunk of 1 steps; start a new chain from these weights.*range check"):
+        circuit.bounds(grown, 1, first_step=5)
+    with pytest.raises(PrecisionError, match=r"; use smaller initial parameters, or use fewer activation_bits"):
+        circuit.bounds(grown, 1)
 
 
 def test_a_layer_too_wide_for_its_bounds():
     params = {"w": jax.ShapeDtypeStruct((2**13, 4), jnp.float32)}
     batch = (jax.ShapeDtypeStruct((64, 2**13), jnp.float32), jax.ShapeDtypeStruct((64, 4), jnp.float32))
     formats = zkjax.Precision(activation_scale=12, activation_bits=17, gradient_scale=20, gradient_bits=17, data_bits=(17, 17))
-    with pytest.raises(PrecisionError, match=r"operation \d+ \w+ .*beyond 2\^63.*fewer bits in Precision.*fewer steps.*narrower layer"):
+    with pytest.raises(
+        PrecisionError, match=r"operation \d+ \w+ .*beyond 2\^63.*in a chunk of 16 steps; use.* fewer activation_bits.*narrower layers"
+    ):
         zkjax.trace(lambda p, x, y: jnp.mean((x @ p["w"] - y) ** 2), optax.sgd(2**-7), params, batch=batch, precision=formats, chunk=16)
 
 
 def test_large_initial_parameters():
     circuit, run = tiny_run()
     params = [{k: 2.0**40 * v for k, v in layer.items()} for layer in mlp_params(DIMS)]
-    with pytest.raises(PrecisionError, match=r"2\^\d+.*smaller initial parameters|parameter .*may reach"):
+    with pytest.raises(PrecisionError, match=r"2\^\d+.*; use smaller initial parameters, or"):
         zkjax.train(circuit, params, run.data, steps=1)
 
 
@@ -147,7 +163,7 @@ def test_a_run_is_proven_twice_and_no_more():
     proofs = [prove_small(circuit, run) for _ in range(2)]
     before = dict(run.chain.openings.spent)
     assert sorted(before.values()) == [2, 2, 2]
-    with pytest.raises(BudgetError, match="opened 2 times.*start a new chain.*or allow more openings"):
+    with pytest.raises(BudgetError, match="weights before step 0, as initial ones, has been opened 2 times.*start a new chain"):
         prove_small(circuit, run)
     assert run.chain.openings.spent == before  # the shards have two openings left, and keep them
     following = next_run(circuit, run)
@@ -162,7 +178,7 @@ def test_the_datasets_budget_ends_a_chain():
         proofs.append(prove_small(circuit, run))
         run = next_run(circuit, run)
     before = dict(run.chain.openings.spent)
-    with pytest.raises(BudgetError, match="opened 4 times.*start a new chain"):
+    with pytest.raises(BudgetError, match="shard 0 of the dataset has been opened 4 times.*start a new chain.*openings=N"):
         prove_small(circuit, run)
     assert run.chain.openings.spent == before
     assert len(verify_small(circuit, proofs)) == 4

@@ -16,6 +16,7 @@ _PUBLIC = {
     "Dataset": "training",
     "prove": "prover",
     "verify": "verifier",
+    "ledger": "verifier",
     "Circuit": "circuit",
     "Precision": "config",
     "Proof": "proof",

@@ -22,6 +22,7 @@ from .training import Dataset as Dataset
 from .training import Run as Run
 from .training import chunks as chunks
 from .training import train as train
+from .verifier import ledger as ledger
 from .verifier import verify as verify
 
 __version__: str

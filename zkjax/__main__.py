@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument(
         "--minimum-bits", type=float, default=TARGET, metavar="BITS", help=f"refuse proofs with less proven security (default {TARGET:g})"
     )
+    verify.add_argument("--ledger", action="store_true", help="print every source of error of each proof, with its bits")
     verify.add_argument("--json", action="store_true", help="print the statements as JSON")
     inspect = commands.add_parser("inspect", help="print what a circuit or proof file holds; verifies nothing")
     inspect.add_argument("file", metavar="FILE")
@@ -69,9 +70,9 @@ def _verify(arguments) -> int:
     except ZkjaxError as error:
         print(f"error: the circuit file is not usable: {error}", file=sys.stderr)
         return MISUSE
-    started = time.perf_counter()
+    files, started = arguments.proofs, time.perf_counter()
     try:
-        proofs = [Proof.load(path) for path in arguments.proofs]
+        proofs = [Proof.load(path) for path in files]
         statements, ledgers = verify_chain(
             circuit,
             proofs,
@@ -82,11 +83,10 @@ def _verify(arguments) -> int:
             assume_bound=arguments.assume_bound,
             minimum_bits=arguments.minimum_bits,
         )
-    except VerificationError as error:
-        print(f"INVALID: check {error}", file=sys.stderr)
-        return INVALID
-    except FormatError as error:
-        print(f"INVALID: malformed: {error}", file=sys.stderr)
+    except (VerificationError, FormatError) as error:
+        place = "" if error.proof is None else f"{files[error.proof]}: "
+        kind = "check" if isinstance(error, VerificationError) else "malformed:"
+        print(f"INVALID: {place}{kind} {error}", file=sys.stderr)
         return INVALID
     except (OSError, ZkjaxError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -94,7 +94,8 @@ def _verify(arguments) -> int:
     seconds = time.perf_counter() - started
     bits = -math.log2(sum(2.0**-ledger.bits for ledger in ledgers))
     if arguments.json:
-        print(json.dumps({"valid": True, "bits": bits, "seconds": seconds, "statements": [s.to_json() for s in statements]}, indent=1))
+        result = {"valid": True, "bits": bits, "seconds": seconds, "statements": [s.to_json() for s in statements]}
+        print(json.dumps(result | {"ledgers": [dict(x.terms) for x in ledgers]}, indent=1))
         return VALID
     first, last = statements[0], statements[-1]
     print(f"VALID: {len(statements)} proof{'s' * (len(statements) > 1)}, {bits:.1f} bits of proven security, verified in {seconds:.2f} s")
@@ -107,9 +108,10 @@ def _verify(arguments) -> int:
     if first.assumed:
         print("  ASSUMED          that the initial weights are within the first statement's bounds: no proof here shows it")
     if all(s.losses is not None for s in statements):
-        rows = [row for s in statements for row in zip(*s.losses, strict=True)]
-        losses = [sum(x.factor * v for x, v in zip(circuit.losses, row, strict=True)) for row in rows]
+        losses = [circuit.exact_loss(row) for s in statements for row in zip(*s.losses, strict=True)]
         print("  losses           " + " ".join(f"{float(x):.6g}" for x in losses))
+    for path, security in zip(files, ledgers) if arguments.ledger else ():
+        print(f"\n{path}\n{security}")
     return VALID
 
 

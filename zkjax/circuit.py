@@ -33,6 +33,7 @@ refuses a graph in which a claim could go up.
 import hashlib
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -128,6 +129,10 @@ class Circuit(Shown):
     def batch_size(self) -> int:
         return self.inputs[0].shape[0]
 
+    def exact_loss(self, integers: Iterable[int]) -> Fraction:
+        """The loss of one step from the integers of its summands, such as ``[x[t] for x in statement.losses]``."""
+        return sum((x.factor * v for x, v in zip(self.losses, integers, strict=True)), Fraction(0))
+
     def of(self, op: str) -> list[int]:
         """Indices of the nodes with this operation."""
         return self._by_operation.get(op, [])
@@ -196,6 +201,14 @@ class Circuit(Shown):
                 f"steps {first_step}..{first_step + steps - 1} go beyond the {self.max_steps} steps that the learning-rate schedule "
                 f"was traced for; give steps={first_step + steps} to zkjax.trace"
             )
+        nodes, inside, final = self._chunk_bounds(initial, steps, first_step)
+        problem = self._beyond(nodes, final)
+        if problem is not None:
+            raise PrecisionError(f"{problem} in a chunk of {steps} steps; {self._cure(initial, steps, first_step)}")
+        return Bounds(nodes=tuple(nodes), inside=inside, final=final)
+
+    def _chunk_bounds(self, initial: tuple[int, ...], steps: int, first_step: int):
+        """Of nodes, of parameters before the last update, and after it."""
         narrow = self._node_bounds(None)
         growth = []  # per parameter: largest total change before the last update, and after it
         for parameter in self.parameters:
@@ -210,30 +223,45 @@ class Circuit(Shown):
             growth.append((before, end))
         inside = tuple(b + g[0] for b, g in zip(initial, growth, strict=True))
         final = tuple(b + g[1] for b, g in zip(initial, growth, strict=True))
-        nodes = self._node_bounds(inside)
+        return self._node_bounds(inside), inside, final
+
+    def _beyond(self, nodes: list[int], final: tuple[int, ...]) -> str | None:
+        """What could leave the field, and how far it may reach."""
         for i, node in enumerate(self.nodes):
             worst = nodes[i]
             if node.op == "rescale":
                 worst = self.decomposition(i).farthest(nodes[node.inputs[0]])
             if worst >= LIMIT:
-                raise PrecisionError(
-                    f"{self.describe(i)} may reach {worst} = 2^{math.log2(worst):.2f}, beyond 2^63, in a chunk of {steps} steps; "
-                    f"use fewer bits in Precision (activation, gradient or the learning rate's precision), fewer steps in a chunk, "
-                    f"a narrower layer, or smaller initial parameters"
-                )
+                return f"{self.describe(i)} may reach {_power(worst)}, beyond 2^63,"
         for loss in self.losses:
             if residues_differ(nodes[loss.node]) >= LIMIT:  # a revealed integer, and the one it stands for
-                raise PrecisionError(
-                    f"the loss, {self.describe(loss.node)}, may reach {nodes[loss.node]} = 2^{math.log2(nodes[loss.node]):.2f}, "
-                    "beyond 2^62; use fewer gradient bits in Precision, or a smaller batch"
-                )
+                return f"the loss, {self.describe(loss.node)}, may reach {_power(nodes[loss.node])}, beyond 2^62,"
         for parameter, bound in zip(self.parameters, final, strict=True):
             if residues_differ(bound) >= LIMIT:  # the committed weights, and those that the next chunk takes them for
-                raise PrecisionError(
-                    f"parameter {parameter.path} may reach {bound} = 2^{math.log2(bound):.2f} in a chunk of {steps} steps, beyond 2^62; "
-                    f"use fewer steps in a chunk, or reset its bound with a range check"
-                )
-        return Bounds(nodes=tuple(nodes), inside=inside, final=final)
+                return f"parameter {parameter.path} may reach {_power(bound)}, beyond 2^62,"
+        return None
+
+    def _cure(self, initial: tuple[int, ...], steps: int, first_step: int) -> str:
+        """What to change: the length of the chunk, the first weights, or, where these do not help, formats and sizes."""
+
+        def fits(initial, steps: int) -> bool:
+            nodes, _, final = self._chunk_bounds(initial, steps, first_step)
+            return self._beyond(nodes, final) is None
+
+        longest, too_long = 0, steps
+        while too_long - longest > 1:
+            middle = (longest + too_long) // 2
+            longest, too_long = (middle, too_long) if fits(initial, middle) else (longest, middle)
+        cures = [f"use chunks of at most {longest} steps"] if longest else []
+        least = (self.coarse_bound(0),) * len(initial)  # that a range check shows
+        again = "start a new chain from these weights (zkjax.train with parameters), whose range check bounds them anew"
+        if fits(least, steps):
+            cures.append(again if first_step else "use smaller initial parameters")
+        if not longest:
+            cures.append(
+                "use fewer activation_bits or gradient_bits in Precision, a learning rate of fewer bits, narrower layers or a smaller batch"
+            )
+        return ", or ".join(cures)
 
     def _node_bounds(self, parameters: tuple[int, ...] | None) -> list:
         """Largest absolute value of each node; None where it depends on parameters whose bounds are not given."""
@@ -525,6 +553,10 @@ class Counts:
     def cost(self) -> int:
         """What the choice of a table width minimises; an entry of a table costs about what a cell or a lookup does."""
         return self.cells + self.lookups + self.table_entries
+
+
+def _power(value: int) -> str:
+    return f"{value} = 2^{math.log2(value):.2f}"
 
 
 def node_bound(node: Node, x: list, shapes: list, inputs: tuple, parameters: tuple[int, ...] | None):

@@ -34,12 +34,16 @@ class UnsatisfiedWitnessError(ZkjaxError):
 
 
 class FormatError(ZkjaxError):
-    """A file is malformed, truncated, extended, or of another version."""
+    """A file is malformed, truncated, extended, or of another version. ``proof``: its place in a chain, from 0, where it was in one."""
+
+    def __init__(self, message: str, proof: int | None = None):
+        self.proof = proof
+        super().__init__(message)
 
 
 class VerificationError(ZkjaxError):
-    """A proof was rejected; ``check`` names the check that failed."""
+    """A proof was rejected; ``check`` names the check that failed, ``proof`` the proof's place in a chain, from 0, where it was in one."""
 
-    def __init__(self, check: str, detail: str = ""):
-        self.check = check
+    def __init__(self, check: str, detail: str = "", proof: int | None = None):
+        self.check, self.detail, self.proof = check, detail, proof
         super().__init__(f"{check}: {detail}" if detail else check)

@@ -11,8 +11,10 @@ import fcntl
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from .errors import BudgetError, FormatError, RunError
 
@@ -62,14 +64,15 @@ class Openings:
                     yield
                     return
 
-    def spend(self, budgets: dict[str, int]) -> None:
-        """Take one unit of each named commitment, or none and raise BudgetError. budgets: name to its allowance."""
+    def spend(self, budgets: dict[str, int], shown: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Take one unit of each named commitment, or raise BudgetError. budgets: name to allowance; shown: to a name for people."""
         with self._shared():
             used = [name for name, budget in budgets.items() if self.spent.get(name, 0) >= budget]
             if used:
                 raise BudgetError(
-                    f"a commitment has been opened {budgets[used[0]]} times, which is all its randomness allows: commit again, that "
-                    "is, start a new chain (zkjax.train with parameters instead of a run), or allow more openings there"
+                    f"the commitment to {shown.get(used[0], used[0])} has been opened {budgets[used[0]]} times, all that its randomness "
+                    "allows: commit again, that is, start a new chain (zkjax.train with parameters instead of a run; openings=N there "
+                    "lets N proofs read each shard of the dataset)"
                 )
             for name in budgets:
                 self.spent[name] = self.spent.get(name, 0) + 1

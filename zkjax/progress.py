@@ -5,8 +5,7 @@ import time
 
 
 class Phases:
-    """``next(name)`` starts a phase. report: "auto" (a bar, where tqdm and a terminal or notebook are there), None, or
-    f(name, number, count)."""
+    """``next(name)`` starts a phase. report: "auto" (a bar, where a terminal or notebook is there), None, or f(name, number, count)."""
 
     def __init__(self, report, count: int):
         self.count, self.number = count, 0
@@ -14,10 +13,8 @@ class Phases:
         self._name, self._since = None, 0.0
         self._bar, self._call = None, report if callable(report) else None
         if report == "auto" and (sys.stderr.isatty() or "ipykernel" in sys.modules):
-            try:
-                from tqdm import tqdm
-            except ImportError:
-                return
+            from tqdm import tqdm
+
             self._bar = tqdm(total=count, desc="proving", unit="phase", leave=False)
 
     def next(self, name: str) -> None:

@@ -68,12 +68,15 @@ class Proof(Shown):
             raise FormatError(f"{where}: the file is empty")
         header = len(MAGIC) + 6
         if raw[: len(MAGIC)] != MAGIC[: len(raw)] or len(raw) < len(MAGIC):
-            raise FormatError(f"{where}: not a zkjax proof")
+            raise FormatError(f"{where}: not a zkjax proof; give a file that Proof.save wrote")
         if len(raw) < header:
-            raise FormatError(f"{where}: the file ends inside its header")
+            raise FormatError(f"{where}: the file ends inside its header; it was cut off, copy it again")
         version, length = struct.unpack("<HI", raw[len(MAGIC) : header])
         if version != VERSION:
             raise FormatError(f"{where}: format version {version}, this zkjax reads version {VERSION}")
         if length > MAX_STATEMENT or header + length > len(raw):
-            raise FormatError(f"{where}: a statement of {length} bytes does not fit the file of {len(raw)} bytes")
-        return Proof(Statement.parse(raw[header : header + length]), raw[header + length :])
+            raise FormatError(f"{where}: a statement of {length} bytes does not fit the file of {len(raw)} bytes; copy it again")
+        try:
+            return Proof(Statement.parse(raw[header : header + length]), raw[header + length :])
+        except FormatError as error:
+            raise FormatError(f"{where}: {error}") from None

@@ -136,8 +136,11 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
         f"{geometry.opening_bytes(row_counts) / 1e3:,.0f} kB, {ledger.bits:.1f} bits"
     )
     # one unit of each commitment is used up before anything random is drawn; a crash wastes it
-    budgets = {f"{run.keys[0].name} initial": ROLE_BUDGET, f"{run.keys[1].name} final": ROLE_BUDGET}
-    chain.openings.spend(budgets | {f"{chain.data.name} {n}": chain.budget for n in data_shards})
+    end = run.first_step + run.steps
+    opened = [(f"{run.keys[0].name} initial", ROLE_BUDGET, f"the weights before step {run.first_step}, as initial ones,")]
+    opened += [(f"{run.keys[1].name} final", ROLE_BUDGET, f"the weights before step {end}, as final ones,")]
+    opened += [(f"{chain.data.name} {n}", chain.budget, f"shard {n} of the dataset") for n in data_shards]
+    chain.openings.spend({name: budget for name, budget, _ in opened}, {name: shown for name, _, shown in opened})
     seed, mask_seed = secrets.token_bytes(32), secrets.token_bytes(32)
     masks = make_masks(counts, _random_elements(mask_seed))
 

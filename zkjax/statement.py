@@ -35,7 +35,8 @@ class Statement(Shown):
     shifts:         the initial weights are 2^shift times the committed integers, for each parameter
     range_checked:  whether this proof shows that those integers are in the circuit's largest table (signed)
     initial_bound, final_bound: bounds on the absolute integers of each parameter, before and after
-    losses:         for each loss of the circuit its integers, one per step; None if not revealed
+    losses:         for each loss of the circuit its integers, one per step; None if not revealed. ``Circuit.exact_loss``
+                    makes one number of a step's
     """
 
     circuit: bytes

@@ -175,7 +175,7 @@ class Run(Shown):
     @property
     def losses(self) -> list[Fraction]:
         """The exact loss of each step."""
-        return [sum((x.factor * v for x, v in zip(self.circuit.losses, row, strict=True)), Fraction(0)) for row in self.loss_integers]
+        return [self.circuit.exact_loss(row) for row in self.loss_integers]
 
     @property
     def float_losses(self) -> np.ndarray:
@@ -347,19 +347,21 @@ def chunks(
     chunk: int,
     seed: int | None = None,
     shard_size: int | None = None,
+    openings: int | None = None,
 ) -> Iterator[Run]:
     """Train ``steps`` steps as runs of at most ``chunk`` steps and nearly equal length: 90 by 16 is 6 runs of 15.
 
-    Each run starts where the one before it ended; arguments as for ``train``.
+    Each run starts where the one before it ended; arguments as for ``train``. openings: by default one for each run and two more.
     """
     if steps < 1 or chunk < 1:
         raise DataError(f"steps is {steps} and chunk is {chunk}; both must be at least 1")
     count = -(-steps // chunk)
+    openings = count + SPARE_OPENINGS if openings is None else openings
     if not isinstance(params, Run):
         data = Dataset.of(circuit, data)
     for i in range(count):
         length = steps * (i + 1) // count - steps * i // count
-        params = train(circuit, params, data, steps=length, seed=seed, shard_size=shard_size, openings=count + SPARE_OPENINGS)
+        params = train(circuit, params, data, steps=length, seed=seed, shard_size=shard_size, openings=openings)
         data, seed, shard_size = params.data, params.seed, params.shard_size
         yield params
 

@@ -71,7 +71,8 @@ def verify(
 
     What is not required is only what the proof claims: take the pins from elsewhere, not from the proof.
 
-    Raises VerificationError (``check`` names what failed), FormatError (malformed proof), ConfigurationError (misuse).
+    Raises VerificationError (``check`` names what failed, ``proof`` where in a chain), FormatError (malformed proof),
+    ConfigurationError (misuse).
     """
     statements, _ = verify_chain(
         circuit, proof, dataset=dataset, initial=initial, seed=seed, steps=steps, assume_bound=assume_bound, minimum_bits=minimum_bits
@@ -89,7 +90,33 @@ def verify_chain(circuit, proof, *, dataset, initial, seed, steps, assume_bound,
     statements = [p.statement for p in chain]
     _check_pins(statements, _bytes(dataset, "dataset"), _bytes(initial, "initial"), seed, steps)
     check_chain(statements, assume_bound)
-    return statements, [verify_one(circuit, p, minimum_bits) for p in chain]
+    return statements, [_verify_part(circuit, chain, number, minimum_bits) for number in range(len(chain))]
+
+
+def _verify_part(circuit: Circuit, chain: list[Proof], number: int, minimum_bits: float) -> Security:
+    """``verify_one``; errors name the proof's place in the chain."""
+    try:
+        return verify_one(circuit, chain[number], minimum_bits)
+    except (VerificationError, FormatError) as error:
+        where = f"proof {number} of 0..{len(chain) - 1}: " if len(chain) > 1 else ""
+        if isinstance(error, FormatError):
+            raise FormatError(f"{where}{error}", number) from None
+        raise VerificationError(error.check, where + error.detail, number) from None
+
+
+def ledger(circuit: Circuit, proof: Proof) -> Security:
+    """Every source of error of a proof by name, with its bits; it follows from circuit and statement alone.
+
+    Whether the proof is valid is for ``verify`` to say. Raises as ``verify`` does for a statement that does not fit the circuit.
+    """
+    statement = proof.statement
+    plan = make_plan(circuit, statement)
+    check_commitments(plan, statement)
+    hidden = dry_run(plan, statement.losses)
+    hidden.account_finish()
+    trace = row_count(plan.trace_layout(hidden.counts()), statement.geometry.row)
+    _, row_variables = stack([*(c.rows for c in statement.commitments()), trace])
+    return security(hidden.errors, statement.geometry, row_variables)
 
 
 def _bytes(value, name: str) -> bytes | None:
@@ -130,10 +157,13 @@ def check_chain(statements: list[Statement], assume_bound: bool) -> None:
     for number, (before, after) in enumerate(zip(statements, statements[1:], strict=False), start=1):
         for name in ("circuit", "geometry", "dataset", "samples", "shard_size", "seed"):
             if getattr(before, name) != getattr(after, name):
-                raise VerificationError("chain", f"proofs {number - 1} and {number} differ in {name}")
+                raise VerificationError("chain", f"proofs {number - 1} and {number} differ in {name}; give the proofs of one chain")
         if after.first_step != before.first_step + before.steps:
+            end = before.first_step + before.steps
             raise VerificationError(
-                "chain", f"proof {number} starts at step {after.first_step}; the one before ends before {before.first_step + before.steps}"
+                "chain",
+                f"proof {number} starts at step {after.first_step}, the one before ends before {end}; give all proofs, in the order of "
+                "their steps",
             )
         if after.initial != before.final or any(after.shifts):
             raise VerificationError("chain", f"proof {number} does not start from the weights that the one before ends with")
