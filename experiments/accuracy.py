@@ -21,10 +21,10 @@ from pathlib import Path
 
 import images
 import numpy as np
-from bench import Aggregated, Compilations, Verifier, loss, median_of, prove_chunk
+from bench import Aggregated, Compilations, Verifier, initial_params, loss, median_of, prove_chunk
 from common import float_step
 from images import Images
-from report import Record, add_options, bytes_text, figure, seconds_text, table
+from report import Record, bytes_text, figure, parse_options, positive, seconds_text, table
 
 UNMEASURED = 2  # chunks before those that are measured: the first one is not proven, the second one compiles
 
@@ -62,25 +62,6 @@ def precision(scale: int, batch: int):
         data_bits=(scale + 1, scale + 1),
         table_bits=scale + 7,
     )
-
-
-def digits() -> Images:
-    """scikit-learn's handwritten digits, the split of ``digits.py``."""
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    x, y = load_digits(return_X_y=True)
-    x, x_test, y, y_test = train_test_split((x / 16).astype(np.float32), y, test_size=0.2, stratify=y, random_state=0)
-    return Images("digits", x, y, x_test, y_test)
-
-
-def initial_params(widths: tuple[int, ...], seed: int):
-    """He-like weights, zero biases."""
-    rng = np.random.default_rng(seed)
-    return [
-        {"w": rng.standard_normal((a, b), dtype=np.float32) * np.float32(a**-0.5), "b": np.zeros(b, dtype=np.float32)}
-        for a, b in zip(widths, widths[1:])
-    ]
 
 
 def accuracy(params, x, y) -> float:
@@ -198,22 +179,22 @@ def spread(values: list[float]) -> str:
     return f"{100 * statistics.mean(values):.2f} ± {100 * deviation:.2f} %"
 
 
-HEADER = ["format of activations", "gradients", "tables", "test accuracy", "less float, mean (worst)", "last loss"]
-HEADER += ["committed cells", "lookups", "with table entries", "proof", "proving one chunk", "the same, CPU"]
-HEADER += ["verifying it", "security"]
+LAST = 10  # steps over which the last loss is averaged
+HEADER = ["format of activations", "gradients", "tables", "test accuracy", "fixed less float, points: mean (worst)"]
+HEADER += [f"mean loss of the last {LAST} steps", "committed cells", "lookups", "lookups and table entries", "proof"]
+HEADER += ["proving one chunk", "the same, CPU", "verifying it", "security"]
 
 
 def section(task: Task, widths, results: dict) -> str:
     """The table of one image set."""
     plain = results["float"]
-    last = 10  # steps over which the last loss is averaged
 
     def learned(entry: dict) -> list[str]:
         if "refused" in entry:
             return ["refused", "-", "-"]
         gaps = [b - a for a, b in zip(finals(plain), finals(entry))]
         gap = f"{100 * statistics.mean(gaps):+.2f} ({100 * min(gaps):+.2f})"
-        return [spread(finals(entry)), gap, f"{statistics.mean(np.mean(x[-last:]) for x in entry['losses']):.4f}"]
+        return [spread(finals(entry)), gap, f"{statistics.mean(np.mean(x[-LAST:]) for x in entry['losses']):.4f}"]
 
     rows = [["float32", "float32", "-", spread(finals(plain)), "", learned(plain)[2], *["-"] * 8]]
     notes = []
@@ -232,13 +213,14 @@ def section(task: Task, widths, results: dict) -> str:
         notes += [f"Scale {scale} was refused: {text}" for text in told[:1]]
     head = (
         f"## {task.name}: {'-'.join(map(str, widths))}, batch {task.batch}, rate {task.rate:g}, {task.steps} steps, {task.seeds} seeds\n\n"
-        f"Mean and standard deviation over seeds; differences to float training are seed by seed. A chunk has {task.chunk} steps.\n\n"
+        "Mean and standard deviation over seeds; differences to float training are seed by seed. Proving is a later chunk, warm: "
+        f"{task.chunk} steps, median of {task.proofs}.\n\n"
     )
     return head + table(HEADER, rows) + "".join(f"\n\n{note}" for note in notes)
 
 
 PRICES = (
-    ("prove_seconds", "proving", seconds_text),
+    ("prove_cpu_seconds", "proving, CPU time", seconds_text),
     ("proof_bytes", "proof", bytes_text),
     ("cells", "committed cells", "{:,}".format),
     ("leaves", "lookups and table entries", "{:,}".format),
@@ -253,8 +235,8 @@ def plot(path: Path, tasks: list[tuple[Task, dict]]) -> None:
         for i, (task, results) in enumerate(tasks):
             seen, lost, paid = panels[3 * i : 3 * i + 3]
             colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(task.scales)))
-            styles = [("float", "float32", "#bbbbbb", 3.0)]
-            styles += [(f"scale {s}", f"fixed point, scale {s}", c, 1.3) for s, c in zip(task.scales, colours)]
+            styles = [(f"scale {s}", f"fixed point, scale {s}", c, 1.3) for s, c in zip(task.scales, colours)]
+            styles.append(("float", "float32", "black", 1.3))  # on top of the others, and dashed
             at = [*range(task.every, task.steps, task.every), task.steps]
             for key, label, colour, width in styles:
                 if "refused" in results[key]:
@@ -264,9 +246,10 @@ def plot(path: Path, tasks: list[tuple[Task, dict]]) -> None:
                     (lost, range(task.steps), np.array(results[key]["losses"])),
                 )
                 for axis, x, values in lines:
-                    axis.plot(x, values.mean(axis=0), color=colour, linewidth=width, label=label)
-                    axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
-            seen.set(title=f"{task.name}: test accuracy, band over {task.seeds} seeds", xlabel="step", ylabel="per cent")
+                    mean, deviation = values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else 0
+                    axis.plot(x, mean, "--" if key == "float" else "-", color=colour, linewidth=width, label=label)
+                    axis.fill_between(x, mean - deviation, mean + deviation, color=colour, alpha=0.12, linewidth=0)
+            seen.set(title=f"{task.name}: test accuracy, mean and deviation of {task.seeds} seeds", xlabel="step", ylabel="per cent")
             lost.set(title="training loss of each batch", xlabel="step", ylabel="loss", ylim=(0, None))
             seen.legend(frameon=False, fontsize="small")
             priced = [results[f"cost {s}"] | {"scale": s} for s in task.scales if "refused" not in results[f"cost {s}"]]
@@ -284,7 +267,7 @@ def plot(path: Path, tasks: list[tuple[Task, dict]]) -> None:
 
 def experiment(sets: list[tuple[Task, Images]], out: Path, fresh: bool = False) -> int:
     """Measure, and write the report."""
-    settings = {"tasks": [asdict(task) | {"samples": len(x.x)} for task, x in sets]}
+    settings = {"tasks": [asdict(task) | {"data": x.digest()} for task, x in sets]}
     settings["tasks"] = [{k: list(v) if isinstance(v, tuple) else v for k, v in t.items()} for t in settings["tasks"]]
     record, tasks, parts = Record(out, "accuracy", seed=0, settings=settings, fresh=fresh), [], []
     for task, found in sets:
@@ -314,9 +297,9 @@ def tasks_of(full: bool, found: Images | None, seeds: int | None) -> list[tuple[
         small = Task("digits", (48, 32), 32, 1 / 4, 440, 22, 15, seeds or 5, 3, (4, 5, 6, 8, 10, 12))
         large = Task("", (128, 64), 64, 0, 2000, 100, 16, seeds or 5, 3, (4, 6, 8, 10))
     else:
-        small = Task("digits", (48, 32), 32, 1 / 4, 88, 11, 4, seeds or 3, 1, (4, 6, 8))
+        small = Task("digits", (48, 32), 32, 1 / 4, 88, 11, 4, seeds or 3, 3, (4, 6, 8))
         large = Task("", (32,), 32, 0, 60, 10, 2, seeds or 2, 1, (4, 8))
-    sets = [(small, digits())]
+    sets = [(small, images.digits())]
     return sets + [(replace(large, name=found.name, rate=stable_rate(found)), found)] if found else sets
 
 
@@ -328,13 +311,10 @@ def stable_rate(found: Images) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    add_options(parser, "accuracy")
     parser.add_argument("--images", type=Path, help="a larger image set: .npz, a directory of IDX files, CIFAR-10's batches, ARFF")
     parser.add_argument("--digits-only", action="store_true", help="do not look for a larger image set")
-    parser.add_argument("--seeds", type=int, help="runs of each precision (default: 3 on digits, with --full 5)")
-    parsed = parser.parse_args(arguments)
-    if parsed.seeds is not None and parsed.seeds < 1:
-        parser.error("seeds is at least 1")
+    parser.add_argument("--seeds", type=positive, help="runs of each precision (default: 3 on digits, with --full 5)")
+    parsed = parse_options(parser, "accuracy", arguments)
     try:
         found = images.load(parsed.images) if parsed.images else None if parsed.digits_only else images.find()
     except images.ImageError as error:

@@ -17,7 +17,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from report import Record, add_options, bytes_text, figure, log_axis, seconds_text
+from bench import parse_widths
+from report import OURS, RED, Record, bytes_text, figure, log_axis, log_y, parse_options, seconds_text
 from report import table as markdown
 from scaling import Point, Sweep, net, run_bench
 
@@ -71,7 +72,7 @@ def per_step(f: dict, name: str) -> float:
     return (sum(value.values()) if isinstance(value, dict) else value) / f["steps"]
 
 
-HEADER = ["", "", "proving, a step", "of that, zero knowledge", "one proof file", "of that, zero knowledge", "files of the chunk"]
+HEADER = ["", "", "proving, a step", "seconds for zero knowledge", "one proof file", "bytes for zero knowledge", "files of the chunk"]
 HEADER += ["bytes a step", "verifying, a step", "verifying one file, process", "peak memory"]
 
 
@@ -104,6 +105,16 @@ def savings(sweep: Sweep, figures: dict) -> str:
     return f"Without aggregation a step costs, for {sweep.variable} {', '.join(f'{v:,}' for v in sweep.points)}: {'; '.join(parts)}."
 
 
+def common(sweep: Sweep) -> str:
+    """What all points of a sweep share."""
+    shared = {"width": set(), "hidden layers": set(), "batch": set(), "steps of a chunk": set()}
+    for point in sweep.points.values():
+        widths = parse_widths(point.widths)
+        for name, value in zip(shared, (widths[1], len(widths) - 2, point.batch, point.steps), strict=True):
+            shared[name].add(value)
+    return "All with " + ", ".join(f"{name} {values.pop()}" for name, values in shared.items() if len(values) == 1) + "."
+
+
 def section(sweep: Sweep, figures: dict) -> str:
     """A sweep's table and sentence; says where the two circuits differ."""
     lines, other = [], []
@@ -112,8 +123,7 @@ def section(sweep: Sweep, figures: dict) -> str:
         lines += [row(value, kind, point.steps, f) for kind, f in zip(KINDS, both)]
         if both[0]["circuit"] != both[1]["circuit"]:
             other.append(f"{value:,}")
-    common = next(iter(sweep.points.values()))
-    head = f"### {sweep.name}: {sweep.variable}\n\nAround {common.name}.\n\n"
+    head = f"### {sweep.name}: {sweep.variable}\n\n{common(sweep)}\n\n"
     note = f" For {', '.join(other)} the baseline's circuit has lookup tables of another width, chosen for other chunks." if other else ""
     return head + markdown([sweep.variable, *HEADER[1:]], lines) + f"\n\n{savings(sweep, figures)}{note}"
 
@@ -130,26 +140,22 @@ def plot(path: Path, found: list[Sweep], figures: dict) -> None:
         for i, (name, unit, label) in enumerate(rows):
             for axis, sweep in zip(panels[i * len(found) :], found):
                 x = list(sweep.points)
-                for kind, style, colour in zip(KINDS, ("o-", "s--"), ("#31446b", "#c02942")):
+                for kind, style, colour in zip(KINDS, ("o-", "s--"), (OURS, RED)):
                     shown = [figures[key(p, kind)] for p in sweep.points.values()]
                     axis.plot(x, [unit * per_step(f, name) for f in shown], style, color=colour, label=kind)
                     if name in hidden:
                         part = [unit * per_step(f, hidden[name]) for f in shown]
                         axis.plot(x, part, ":", color=colour, alpha=0.7, label=f"{kind}: only for zero knowledge")
-                axis.set(xlabel=sweep.variable, ylabel=label, yscale="log")
+                axis.set(xlabel=sweep.variable, ylabel=label)
                 log_axis(axis, x)
+                log_y(axis)
         drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    add_options(parser, "aggregation")
-    parser.add_argument("--repeat", type=int, help="warm proofs of each point (default: 1, with --full 3)")
-    parsed = parser.parse_args(arguments)
-    repeat = (3 if parsed.full else 1) if parsed.repeat is None else parsed.repeat
-    if repeat < 1:
-        parser.error("repeat is at least 1")
-    return experiment(sweeps(parsed.full), parsed.out, repeat, parsed.fresh)
+    parsed = parse_options(parser, "aggregation", arguments, repeat=(1, 3))
+    return experiment(sweeps(parsed.full), parsed.out, parsed.repeat, parsed.fresh)
 
 
 def experiment(found: list[Sweep], out: Path, repeat: int, fresh: bool = False) -> int:
@@ -165,8 +171,9 @@ def experiment(found: list[Sweep], out: Path, repeat: int, fresh: bool = False) 
         f"Each row is a proof of a chain's later chunk, warm, median of {repeat}; seconds and bytes a step are those of one proof, "
         "divided by its steps. Everything is counted: witness, commitments to weights and data, updates, opening, pads. Verifying a "
         "step is the verifier's own time; the process with its start stands beside it. Zero knowledge: bytes and seconds that exist "
-        "for nothing else (salts, rows of masks, pads and triples, folded masks; drawing them, and their share of hashing), see "
-        "experiments/hiding.py."
+        "for nothing else (salts, rows of masks, pads and triples, folded masks; drawing them, and their share of encoding and "
+        "hashing, whose times are added up though trees are made beside one another). Not counted: random coefficients inside of rows, "
+        "a few more queries for them, adding pads to messages (experiments/hiding.py)."
     )
     text = record.write("What aggregation saves", [head, *(section(sweep, record.figures) for sweep in found), PUBLISHED])
     plot(out / "aggregation.png", found, record.figures)

@@ -78,12 +78,12 @@ def parse_widths(text: str) -> tuple[int, ...]:
 # ---- the net ----------------------------------------------------------------------------------------------------
 
 
-def initial_params(config: Config):
+def initial_params(widths: tuple[int, ...], seed: int = 0):
     """He-like initial weights, zero biases; the same at every call."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     return [
         {"w": rng.standard_normal((a, b), dtype=np.float32) * np.float32(a**-0.5), "b": np.zeros(b, dtype=np.float32)}
-        for a, b in zip(config.widths, config.widths[1:])
+        for a, b in zip(widths, widths[1:])
     ]
 
 
@@ -111,7 +111,7 @@ def native_steps(config: Config) -> list[float]:
     import optax
 
     optimizer = optax.sgd(RATE)
-    params = jax.tree.map(jnp.asarray, initial_params(config))
+    params = jax.tree.map(jnp.asarray, initial_params(config.widths))
     state, step = optimizer.init(params), float_step(loss, optimizer, donate_argnums=0)
     x, y = (jnp.asarray(a[: config.batch]) for a in draw_data(config))
     seconds, started = [], time.perf_counter()
@@ -351,7 +351,7 @@ def measure(
     reset_peak_memory()
     batch = tuple(x[: config.batch] for x in draw_data(config))
     started = time.perf_counter()
-    circuit = zkjax.trace(loss, optax.sgd(RATE), initial_params(config), batch=batch, chunk=config.steps)
+    circuit = zkjax.trace(loss, optax.sgd(RATE), initial_params(config.widths), batch=batch, chunk=config.steps)
     data = zkjax.Dataset.of(circuit, draw_data(config))
     steps = system.steps(config)
     counts = circuit.counts(steps, range_check=config.range_check)
@@ -367,7 +367,7 @@ def measure(
 
     def begin():
         options = {"seed": 0, "shard_size": steps * config.batch, "openings": max(OPENINGS, 2 * repeat + 2)}
-        return zkjax.train(circuit, initial_params(config), data, steps=steps, **options)
+        return zkjax.train(circuit, initial_params(config.widths), data, steps=steps, **options)
 
     def go_on(before: list):
         """The chunk after ``before``, a list of one run, which is then given up: it is not in memory while this one is proven."""

@@ -28,12 +28,15 @@ def environment() -> dict:
     }
 
 
-def sources(root: Path = ROOT) -> str:
-    """A digest of the code that runs: a commit says little about a checkout with changes in it."""
+def sources(package: Path | None = None, scripts: Path = ROOT / "experiments") -> str:
+    """A digest of the code that runs, wherever it is installed: a commit says little about a checkout with changes in it."""
+    import zkjax  # here: the workers of other systems run in environments without it
+
     digest = hashlib.sha256()
-    for path in sorted([*(root / "zkjax").rglob("*.py"), *(root / "experiments").glob("*.py")]):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
+    for folder in (package or Path(zkjax.__file__).parent, scripts):
+        for path in sorted(folder.rglob("*.py")):
+            content = path.read_bytes()
+            digest.update(f"{folder.name}/{path.relative_to(folder).as_posix()} {len(content)}\n".encode() + content)
     return digest.hexdigest()
 
 

@@ -20,13 +20,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import images
 import jax.numpy as jnp
 import numpy as np
 import optax
 from common import Finished, Stopwatch, columns, environment, float_step, peak_memory, run_process, write_bytes, write_json
 from flax import nnx
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+from report import RED, figure
 from tqdm import tqdm
 
 import zkjax
@@ -68,11 +68,9 @@ def trace(params, batch) -> zkjax.Circuit:
 
 
 def load_data():
-    """((images, one-hot labels) for training, (images, labels) for testing): a fixed split, 80 to 20."""
-    images, labels = load_digits(return_X_y=True)
-    images = (images / 16).astype(np.float32)
-    x, x_test, y, y_test = train_test_split(images, labels, test_size=0.2, stratify=labels, random_state=0)
-    return (x, np.eye(10, dtype=np.float32)[y]), (x_test, y_test)
+    """((images, one-hot labels) for training, (images, labels) for testing)."""
+    found = images.digits()
+    return (found.x, np.eye(10, dtype=np.float32)[found.y]), (found.x_test, found.y_test)
 
 
 def accuracy(params, test) -> float:
@@ -298,34 +296,23 @@ def plot(path: Path, seed: dict, chunks: list[dict]) -> None:
     """Loss curves in floating and fixed point; where each chunk's proving time went."""
     import matplotlib
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained")
-    left.plot(seed["float_losses"], color="#bbbbbb", linewidth=4, label="float32 (Flax, optax)")
-    left.plot(seed["fixed_losses"], color="#c02942", linewidth=1.2, label="exact fixed point, proven")
-    left.set(xlabel="step", ylabel="training loss", title=f"Loss of each batch, seed {seed['seed']}", ylim=(0, None))
-    left.legend(frameon=False)
-
     shown = [c for c in chunks if not c["cold"]] or chunks
     labels = [f"{c['first_step']}–{c['first_step'] + c['steps'] - 1}" for c in shown]
-    names = list(shown[0]["phases"])
-    base = np.zeros(len(shown))
-    for name, colour in zip(names, plt.get_cmap("viridis")(np.linspace(0.1, 0.9, len(names)))):
-        values = np.array([c["phases"][name] for c in shown])
-        right.barh(labels, values, left=base, color=colour, label=name, height=0.7)
-        base += values
-    hidden = sum(c["seconds"] for c in chunks) - sum(c["seconds"] for c in shown)
-    right.invert_yaxis()
-    title = f"Proving time by phase (not shown: first chunk, {hidden:.0f} s, compiles)" if hidden else "Proving time by phase"
-    right.set(xlabel="seconds", ylabel="steps of the chunk", title=title)
-    right.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=len(names))
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-    fresh = path.with_name(f".{path.name}.new")
-    figure.savefig(fresh, dpi=150, format="png")
-    plt.close(figure)
-    fresh.replace(path)
+    names, base = list(shown[0]["phases"]), np.zeros(len(shown))
+    with figure(path, 1, 2, size=(6.0, 4.0)) as (_, (left, right)):
+        left.plot(seed["float_losses"], color="#bbbbbb", linewidth=4, label="float32 (Flax, optax)")
+        left.plot(seed["fixed_losses"], color=RED, linewidth=1.2, label="exact fixed point, proven")
+        left.set(xlabel="step", ylabel="training loss", title=f"Loss of each batch, seed {seed['seed']}", ylim=(0, None))
+        left.legend(frameon=False)
+        for name, colour in zip(names, matplotlib.colormaps["viridis"](np.linspace(0.1, 0.9, len(names)))):
+            values = np.array([c["phases"][name] for c in shown])
+            right.barh(labels, values, left=base, color=colour, label=name, height=0.7)
+            base += values
+        hidden = sum(c["seconds"] for c in chunks) - sum(c["seconds"] for c in shown)
+        right.invert_yaxis()
+        title = f"Proving time by phase (not shown: first chunk, {hidden:.0f} s, compiles)" if hidden else "Proving time by phase"
+        right.set(xlabel="seconds", ylabel="steps of the chunk", title=title)
+        right.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=len(names))
 
 
 def start_again(out: Path) -> None:

@@ -1,4 +1,4 @@
-"""Image sets from files that are on this machine already; nothing is downloaded.
+"""Image sets: scikit-learn's digits, and larger ones from files that are on this machine already; nothing is downloaded.
 
 Four formats: a NumPy archive with x_train, y_train, x_test, y_test (Keras's mnist.npz); IDX files (MNIST's own, as
 torchvision keeps them, gzipped or not); CIFAR-10's pickles in Python's version, as a directory or its .tar.gz; and dense ARFF
@@ -7,6 +7,7 @@ code.
 """
 
 import gzip
+import hashlib
 import io
 import os
 import pickle
@@ -46,6 +47,13 @@ class Images:
     @property
     def classes(self) -> int:
         return int(max(self.y.max(), self.y_test.max())) + 1
+
+    def digest(self) -> str:
+        """Of all images and labels."""
+        digest = hashlib.sha256()
+        for array in (self.x, self.y, self.x_test, self.y_test):
+            digest.update(f"{array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
     @staticmethod
     def of(name: str, train, test) -> "Images":
@@ -95,6 +103,16 @@ def find() -> Images | None:
         except (OSError, ImageError):
             continue
     return None
+
+
+def digits() -> Images:
+    """scikit-learn's handwritten digits, 8 by 8: a fixed split, 80 to 20."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    x, y = load_digits(return_X_y=True)
+    x, x_test, y, y_test = train_test_split((x / 16).astype(np.float32), y, test_size=0.2, stratify=y, random_state=0)
+    return Images("digits", x, y, x_test, y_test)
 
 
 # ---- NumPy ------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from common import run_process
-from report import Record, add_options, bytes_text, compared, figure, seconds_text, table
+from report import OURS, THEIRS, Record, bytes_text, compared, figure, parse_options, positive, seconds_text, table
 
 SEED = 0
 ROWS = 8  # of a transform and of a commitment
@@ -46,7 +46,10 @@ NOTES = {
         "cells in the field, rate 1/4, BLAKE2s, blinded",
         "cells in the cubic extension, rate 1/4, Poseidon2 of width 8",
     ),
-    "opening": ("zero knowledge, 104 bits each level", f"Ligerito, {QUERIES} queries a level, no zero knowledge"),
+    "opening": (
+        "zero knowledge, 104 bits each level, as many levels as make the proof small",
+        f"Ligerito, two levels of {QUERIES} queries that fold 4 and 3 variables, the rest in the clear; no zero knowledge",
+    ),
 }
 
 
@@ -292,7 +295,8 @@ class Pyzorch:
         constants = self.field(full, width), self.field(full, width), self.np.array(inner, dtype=self.base), self.field(width)
         permutation = Poseidon2(Poseidon2Params(width, self.base, 7, full, partial, *constants))
         tree = MerkleTree(Sponge(permutation, SpongeParams(4, 4)), Compression(permutation, CompressionParams(2, 4)))
-        config = LigeritoConfig(self.size, (4, 3), (LOG_BLOWUP,) * 2, (QUERIES,) * 2)
+        folded = (4, 3)  # variables of each level
+        config = LigeritoConfig(self.size, folded, (LOG_BLOWUP,) * 2, (QUERIES,) * 2)
         return LigeritoProver(lambda length, rate: ReedSolomon(length, 1 << rate, self.cubic), tree, config), permutation
 
     def commit(self):
@@ -377,7 +381,7 @@ def plot(path: Path, results: dict) -> None:
     sizes = list(results)
     with figure(path, 2, 3, size=(4.4, 3.0)) as (drawn, panels):
         for axis, (name, what) in zip(panels, BLOCKS.items(), strict=True):
-            for j, (system, colour) in enumerate((("zkjax", "#31446b"), ("pyzorch", "#d9a441"))):
+            for j, (system, colour) in enumerate((("zkjax", OURS), ("pyzorch", THEIRS))):
                 found = [(i, results[n].get(system, {}).get(name, {}).get("seconds")) for i, n in enumerate(sizes)]
                 found = [(i, seconds / 2 ** sizes[i] * 1e9) for i, seconds in found if seconds is not None]
                 bars = axis.bar([i + 0.4 * j for i, _ in found], [ns for _, ns in found], 0.38, color=colour, label=system)
@@ -425,17 +429,14 @@ def experiment(
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    add_options(parser, "primitives")
     parser.add_argument("--pyzorch-python", help="a Python that has pyzorch (default: looked for on the path)")
-    parser.add_argument("--repeat", type=int, default=3, help="warm calls of each block (default %(default)s)")
+    parser.add_argument("--repeat", type=positive, default=3, help="warm calls of each block (default %(default)s)")
     parser.add_argument("--limit-seconds", type=float, help="for one block of pyzorch (default: 120, with --full 900)")
     parser.add_argument("--limit-gb", type=float, default=8, help="memory of one block of pyzorch (default %(default)s)")
     parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--blocks", nargs="+", choices=BLOCKS, help=argparse.SUPPRESS)
-    parsed = parser.parse_args(arguments)
-    if parsed.repeat < 1:
-        parser.error("repeat is at least 1")
+    parsed = parse_options(parser, "primitives", arguments)
     if parsed.worker:
         print(json.dumps(WORKERS[parsed.worker](parsed.size, parsed.repeat, parsed.blocks)))
         return 0

@@ -3,12 +3,15 @@
 Every report says where it was measured: machine, versions, commit, digest of the sources, seed, load of the machine.
 """
 
+import argparse
 import json
 import os
 from contextlib import contextmanager
 from pathlib import Path
 
 from common import environment, write_bytes, write_json
+
+OURS, THEIRS, RED, GREEN, GREY = "#31446b", "#d9a441", "#c02942", "#7a9e7e", "#999999"  # of plots
 
 
 def seconds_text(value) -> str:
@@ -114,11 +117,35 @@ def log_axis(axis, values, text="{:,}".format) -> None:
     axis.minorticks_off()
 
 
-def add_options(parser, default: str) -> None:
-    """What all reproduction scripts understand."""
+def log_y(axis) -> None:
+    """A logarithmic y axis with plain numbers at 1, 2 and 5 times powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def positive(text: str) -> int:
+    """An argument that is an integer of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 1")
+    return int(text)
+
+
+def parse_options(parser, default: str, arguments: list[str] | None, repeat: tuple[int, int] | None = None):
+    """Parse what all reproduction scripts understand, and what the parser has. repeat: warm calls, by default and with --full."""
     parser.add_argument("--out", type=Path, default=Path("runs") / default, help="where the results go (default %(default)s)")
-    parser.add_argument("--full", action="store_true", help="the full size; the default takes under two minutes on two idle cores")
+    parser.add_argument("--full", action="store_true", help="the full size; the default is a reduced one")
     parser.add_argument("--fresh", action="store_true", help="measure everything again")
+    if repeat:
+        told = f"warm proofs of each point (default: {repeat[0]}, with --full {repeat[1]})"
+        parser.add_argument("--repeat", type=positive, help=told)
+    parsed = parser.parse_args(arguments)
+    if repeat and parsed.repeat is None:
+        parsed.repeat = repeat[parsed.full]
+    return parsed
 
 
 def compared(ours: float, theirs: float) -> str:

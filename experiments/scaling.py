@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bench import parse_widths
 from common import run_process
-from report import Record, add_options, bytes_text, figure, log_axis, seconds_text
+from report import GREEN, GREY, OURS, RED, THEIRS, Record, bytes_text, figure, log_axis, log_y, parse_options, seconds_text
 from report import table as markdown
 
 BENCH = Path(__file__).with_name("bench.py")
@@ -159,19 +159,20 @@ def _draw(drawn, panels, found: list[Sweep], points: dict[str, dict]) -> None:
     for axis, sweep in zip(panels, found, strict=False):
         x, figures = list(sweep.points), [points[p.name] for p in sweep.points.values()]
         if sweep.name == "overhead":
-            axis.plot(x, [f["overhead"] for f in figures], "o-", color="#c02942")
+            axis.plot(x, [f["overhead"] for f in figures], "o-", color=RED)
             for value, f in zip(x, figures):
                 axis.annotate(f"{f['overhead']:.0f} x", (value, f["overhead"]), (4, 6), textcoords="offset points", fontsize="small")
             axis.set(title="Overhead: (train + prove) / native float32 step", ylabel="times")
         else:
-            axis.plot(x, [f["prove_seconds_per_step"] for f in figures], "o-", color="#31446b", label="proving")
-            axis.plot(x, [f["prove_cpu_seconds_per_step"] for f in figures], ".--", color="#31446b", alpha=0.5, label="proving, CPU time")
-            axis.plot(x, [f["commit_seconds_per_step"] for f in figures], "o-", color="#7a9e7e", label="of that, commitments")
-            axis.plot(x, [f["train_seconds_per_step"] for f in figures], "o-", color="#d9a441", label="exact training")
-            axis.plot(x, [f["native_step_seconds"] for f in figures], "o-", color="#999999", label="native float32 step")
+            axis.plot(x, [f["prove_seconds_per_step"] for f in figures], "o-", color=OURS, label="proving")
+            axis.plot(x, [f["prove_cpu_seconds_per_step"] for f in figures], ".--", color=OURS, alpha=0.5, label="proving, CPU time")
+            axis.plot(x, [f["commit_seconds_per_step"] for f in figures], "o-", color=GREEN, label="of that, commitments")
+            axis.plot(x, [f["train_seconds_per_step"] for f in figures], "o-", color=THEIRS, label="exact training")
+            axis.plot(x, [f["native_step_seconds"] for f in figures], "o-", color=GREY, label="native float32 step")
             axis.set(title=f"Cost of a step and {sweep.name}", ylabel="seconds a step")
-        axis.set(xlabel=sweep.variable, yscale="log")
+        axis.set(xlabel=sweep.variable)
         log_axis(axis, x)
+        log_y(axis)
     drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     last = panels[len(found)]
     for sweep, colour in zip(found, plt.get_cmap("viridis")([0, 0.22, 0.45, 0.7, 0.95])):
@@ -188,17 +189,12 @@ def _draw(drawn, panels, found: list[Sweep], points: dict[str, dict]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    add_options(parser, "scaling")
-    parser.add_argument("--repeat", type=int, help="warm proofs of each point (default: 1, with --full 2)")
     parser.add_argument("--only", nargs="+", choices=[s.name for s in sweeps(True)], help="some of the sweeps")
-    parsed = parser.parse_args(arguments)
-    repeat = parsed.repeat or (2 if parsed.full else 1)
-    if repeat < 1:
-        parser.error("repeat is at least 1")
-    record = Record(parsed.out, "scaling", seed=0, settings={"repeat": repeat}, fresh=parsed.fresh)
+    parsed = parse_options(parser, "scaling", arguments, repeat=(1, 2))
+    record = Record(parsed.out, "scaling", seed=0, settings={"repeat": parsed.repeat}, fresh=parsed.fresh)
     found = [s for s in sweeps(not parsed.full) if not parsed.only or s.name in parsed.only]
     for name, point in {point.name: point for sweep in found for point in sweep.points.values()}.items():
-        figures = record.measured(name, lambda point=point: measure(point, repeat, parsed.out))
+        figures = record.measured(name, lambda point=point: measure(point, parsed.repeat, parsed.out))
         print(f"{name}: proving {seconds_text(figures['prove_seconds_per_step'])} a step, overhead {figures['overhead']:.0f} x", flush=True)
     head = "Medians of warm proofs of a chain's later chunk."
     text = record.write("Scaling", [head, *(table(sweep, record.figures) for sweep in found)])

@@ -142,6 +142,19 @@ def test_aggregation(experiment, out, tiny, compiled, monkeypatch):
     assert (out / "aggregation.json").read_bytes() == before
 
 
+def test_the_main_job_learns_as_well_as_float(experiment):
+    """On the mean of its three seeds, within a point."""
+    digits = experiment("digits")
+    data, test = digits.load_data()
+    circuit = digits.trace(digits.initial_params(0), tuple(x[: digits.BATCH] for x in data))
+    with jax.default_matmul_precision("highest"):
+        seeds = [digits.compare(circuit, data, test, 90, seed)[0] for seed in range(3)]
+    fixed, plain = (np.mean([s[f"{kind}_accuracy"] for s in seeds]) for kind in ("fixed", "float"))
+    assert plain > 0.85 and abs(fixed - plain) < 0.01
+    for seed in seeds:
+        assert np.allclose(seed["fixed_losses"], seed["float_losses"], atol=0.02)
+
+
 def test_the_full_sweeps_are_the_promised_ones(experiment):
     depth, width, steps = experiment("aggregation").sweeps(True)
     assert (min(depth.points), max(depth.points)) == (2, 16)
@@ -156,7 +169,10 @@ def test_headline(experiment, out, tiny, monkeypatch):
 
     def run_bench(point, repeat, directory, *options):
         command = ["--widths", point.widths, "--batch", str(point.batch), "--steps", str(point.steps), *options]
-        asked.append(bench.parse(command)[1])
+        parsed, config = bench.parse(command)
+        if parsed.sequential:
+            return tiny["sequential"][0]
+        asked.append(config)
         return tiny["aggregated"][0]
 
     monkeypatch.setattr(headline, "run_bench", run_bench)
@@ -169,6 +185,9 @@ def test_headline(experiment, out, tiny, monkeypatch):
     first, *others = cells(text)[1:]
     assert "zkjax" in first[0] and f"{ours['proof_bytes'] / ours['steps'] / 1000:.1f} kB" in first[4]
     published = {row[0]: row for row in others}
+    alone = next(row for name, row in published.items() if "zkjax" in name and "without aggregation" in name)
+    assert alone[4].endswith(f"{tiny['sequential'][0]['proof_bytes'] / 1000:.1f} kB")
+    assert any("28.0 kB / 1.8 kB" in row[4] for row in published.values())
     assert any("47.00 s" in row[1] and "82.0 kB" in row[4] for row in published.values())
     assert any("200 M" in name and "under 60.00 s" in row[1] for name, row in published.items())
     small = {name: headline.reduced(config) for name, config in full.items()}
@@ -367,7 +386,7 @@ def test_a_record_goes_on_and_never_mixes(experiment, tmp_path, monkeypatch, cap
     assert len(calls) == 1
     assert record(settings={"a": 2}).figures["point"]["seconds"] == 2.0 and "measured again" in capsys.readouterr().out
     assert record(settings={"a": 2}, fresh=True).figures["point"]["seconds"] == 3.0
-    monkeypatch.setattr(common, "sources", lambda root=None: "0" * 64)  # the code was edited, nothing committed
+    monkeypatch.setattr(common, "sources", lambda: "0" * 64)  # the code was edited, nothing committed
     assert record(settings={"a": 2}).figures["point"]["seconds"] == 4.0
 
 
@@ -376,13 +395,14 @@ def test_the_digest_of_the_sources_sees_every_change(experiment, tmp_path):
     for name in ("zkjax/a.py", "experiments/b.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("1")
-    seen = {common.sources(tmp_path)}
+    folders = tmp_path / "zkjax", tmp_path / "experiments"
+    seen = {common.sources(*folders)}
     (tmp_path / "zkjax/a.py").write_text("2")
-    seen.add(common.sources(tmp_path))
+    seen.add(common.sources(*folders))
     (tmp_path / "zkjax/a.py").rename(tmp_path / "zkjax/c.py")
-    seen.add(common.sources(tmp_path))
+    seen.add(common.sources(*folders))
     (tmp_path / "README.md").write_text("3")
-    assert len(seen) == 3 and common.sources(tmp_path) in seen
+    assert len(seen) == 3 and common.sources(*folders) in seen
 
 
 def test_tables_and_comparisons(experiment):
