@@ -437,8 +437,8 @@ def _leaves(value, path=()):
 def test_a_saved_run_of_another_version(saved):
     _, _, directory = saved
     content = json.loads((directory / "run.json").read_text())
-    (directory / "run.json").write_text(json.dumps(content | {"version": 2}))
-    with pytest.raises(FormatError, match="version 2, this zkjax reads version 1"):
+    (directory / "run.json").write_text(json.dumps(content | {"version": 3}))
+    with pytest.raises(FormatError, match="version 3, this zkjax reads version 2"):
         zkjax.Run.load(directory)
 
 
@@ -570,4 +570,4 @@ def test_errors_have_one_base():
     for name in dir(zkjax):
         if name.endswith("Error"):
             assert issubclass(getattr(zkjax, name), ZkjaxError)
-    assert issubclass(ZkjaxError, Exception) and state.VERSION == 1 and TINY.table_bits == 9
+    assert issubclass(ZkjaxError, Exception) and state.VERSION == 2 and TINY.table_bits == 9

@@ -27,16 +27,16 @@ from unittest import mock
 import jax
 import numpy as np
 import pytest
-from harness import Liar, prove_small, verify_small
+from harness import SMALL, Liar, data_for, prove_small, verify_small
 from test_tamper import alterations
-from tiny import tiny_run
+from tiny import DIMS, tiny_run
 from zero_knowledge import TOY, fresh_values, prove_with, tiny_circuit, tiny_data, tiny_params
 
 import zkjax
 from zkjax import prover
 from zkjax.errors import BudgetError, RunError, ZkjaxError
 from zkjax.field import P
-from zkjax.keys import ROLE_BUDGET
+from zkjax.keys import ROLE_BUDGET, Chain, Key
 
 HERE = Path(__file__).parent
 
@@ -150,20 +150,28 @@ def test_the_bar_shows_sizes_only(capfd, monkeypatch):
 
 
 # ---- errors ---------------------------------------------------------------------------------------------------------
-def failures(circuit, run, directory):
-    """(name, what raises) of a trainer's errors, wherever a secret is at hand."""
-    other = long_run(seed=1)[0]
+def failures(run, data, directory):
+    """(name, what raises) of a trainer's errors, wherever a secret is at hand. data: what the run was trained on, as floats."""
+    circuit = run.circuit
     altered = dataclasses.replace(run, final=tuple(x + 1 for x in run.final), kept=None)
     lossy = dataclasses.replace(run, loss_integers=tuple(tuple(v + 1 for v in row) for row in run.loss_integers), kept=None)
-    yield "another circuit", lambda: zkjax.prove(dataclasses.replace(other, notes=(), weight_scale=3), run, progress=None)
+    holed = np.where(np.arange(len(data[0])) == 2, np.nan, data[0].T).T
+    yield "another circuit", lambda: zkjax.prove(dataclasses.replace(circuit, weight_scale=3), run, progress=None)
     yield "too little security", lambda: zkjax.prove(circuit, run, progress=None, minimum_bits=200.0)
     yield "altered weights", lambda: prove_small(circuit, altered)
     yield "altered losses", lambda: prove_small(circuit, lossy)
-    yield "other data", lambda: zkjax.train(circuit, run, tuple(x + 1 for x in tiny_data(0)), steps=1)
-    yield "a lie", lambda: lying(run)
-    yield "not enough openings", lambda: [prove_small(circuit, run) for _ in range(9)]
+    yield "other data", lambda: zkjax.train(circuit, run, tuple(x[::-1] for x in data), steps=1)
+    yield "data of another shape", lambda: zkjax.train(circuit, run, tuple(x[:, :1] for x in data), steps=1)
+    yield "data that is not finite", lambda: zkjax.train(circuit, run, (holed, *data[1:]), steps=1)
+    yield "weights that are not finite", lambda: zkjax.train(circuit, [x * np.inf for x in run.final], data, steps=1)
     yield "a bad shape", lambda: zkjax.train(circuit, [np.ones(3)] * len(run.final), run.data, steps=1)
+    yield "too many steps", lambda: zkjax.train(circuit, run, None, steps=2**60)
+    for op in ("rescale", "sign", "input"):
+        for place in (..., (0, 0, 0)):
+            yield f"a lie at {op} {place}", lambda op=op, place=place: lying(run, op, place)
+    yield "not enough openings", lambda: [prove_small(circuit, run) for _ in range(9)]
     run.save(directory)
+    yield "params of another shape", lambda: zkjax.Run.load(directory, params=[np.ones(3)] * len(run.final))
     text = json.loads((directory / "run.json").read_text())
     rng = np.random.default_rng(0)
     for kind, path, changed in alterations(text, []):
@@ -171,12 +179,13 @@ def failures(circuit, run, directory):
             yield f"{kind} {path}", lambda changed=changed: load_altered(directory, changed)
 
 
-def lying(run):
-    """The prover's own check finds a wrong value."""
+def lying(run, op, place):
+    """The prover's own check finds values far from all tables; what it spends is counted apart."""
     computed = run.witness()
-    computed.values[run.circuit.of("rescale")[0]][0] += 1
+    computed.values[run.circuit.of(op)[0]][place] += 2**10
+    apart = dataclasses.replace(run, chain=Chain(run.chain.data, 4, geometry=run.chain.geometry))
     with mock.patch.object(type(run), "witness", lambda self: computed):
-        prove_small(run.circuit, run)
+        prove_small(run.circuit, apart)
 
 
 def load_altered(directory, changed):
@@ -184,22 +193,105 @@ def load_altered(directory, changed):
     zkjax.Run.load(directory)
 
 
+def told(act) -> tuple[str, str]:
+    """(type, text) of the error that this raises: its message, those of the errors behind it, all with the source lines of
+    the traceback; empty where nothing is raised. The private files' names end in a keyed hash, which is left out: keys differ."""
+    try:
+        act()
+    except ZkjaxError as raised:
+        error, texts = raised, []
+        while error is not None:
+            texts += [str(error), repr(error), *traceback.format_exception(error)]
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return type(raised).__name__, re.sub(r"\b(data|weights)-[0-9a-fA-F]{32}", r"\1-HASH", "\n".join(texts))
+    return "", ""
+
+
 def test_errors_name_no_secret(tmp_path):
-    """Messages, and those of the errors behind them, with the source lines of the traceback."""
+    """No long integer, and no seed."""
     circuit, run = long_run()
     hidden, raised = Secrets.of(run), set()
     public = str(circuit.to_json())
-    for name, act in failures(circuit, run, tmp_path):
-        try:
-            act()
-        except ZkjaxError as error:
-            raised.add(type(error).__name__)
-            causes = []
-            while error is not None:
-                causes += [str(error), repr(error), *traceback.format_exception(error)]
-                error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-            assert not hidden.in_text("\n".join(causes), public), name
+    for name, act in failures(run, data_for(DIMS), tmp_path):
+        kind, text = told(act)
+        raised.add(kind)
+        assert not hidden.in_text(text, public), name
     assert {"RunError", "ConfigurationError", "BudgetError", "DataError", "UnsatisfiedWitnessError", "FormatError"} <= raised
+
+
+@pytest.fixture(scope="module")
+def twins():
+    """Two runs of one public statement, and their data: other data, weights and seeds, the same names of commitments."""
+    circuit, found = tiny_circuit(), []
+    for which in range(2):
+        run = zkjax.train(circuit, tiny_params(which, dead=bool(which)), tiny_data(which), steps=2, seed=1, shard_size=2)
+        keys = [Key(bytes([which]) * 31 + bytes([i]), f"key {i}") for i in range(3)]
+        run = dataclasses.replace(run, keys=tuple(keys[:2]), chain=Chain(keys[2], 4, geometry=SMALL))
+        found.append((run, tiny_data(which)))
+    return found
+
+
+def everything_told(run, data, directory) -> dict:
+    shutil.rmtree(directory, ignore_errors=True)
+    return {name: told(act) for name, act in failures(run, data, directory)}
+
+
+def test_errors_are_the_same_for_other_secrets(twins, tmp_path):
+    """So no value is in them, however short, nor anything else that follows from a secret."""
+    first, second = (everything_told(run, data, tmp_path / "run") for run, data in twins)
+    assert first.keys() == second.keys()
+    for name, text in first.items():
+        assert text == second[name], name
+    assert {kind for kind, _ in first.values()} >= {
+        "RunError", "ConfigurationError", "BudgetError", "DataError", "UnsatisfiedWitnessError", "FormatError", "PrecisionError",
+    }  # fmt: skip
+
+
+def test_a_short_secret_in_an_error_is_noticed(twins):
+    """The control: an integer of one or two digits, which no search for secrets in a text would find."""
+
+    def fails(self):
+        raise RunError(f"the first loss is {self.loss_integers[0][0] % 100}")
+
+    with mock.patch.object(zkjax.Run, "witness", fails):
+        texts = [told(lambda run=run: prove_small(run.circuit, run)) for run, _ in twins]
+    assert texts[0] != texts[1] and not any(Secrets.of(run).in_text(text) for (run, _), (_, text) in zip(twins, texts, strict=True))
+
+
+def test_two_errors_name_one_value(twins):
+    """The exceptions, exactly: where two runs fail at one place, their errors differ in the value alone."""
+    circuit, samples, activations, values = twins[0][0].circuit, [], [], set()
+    for which, value in enumerate((2.5, -7.25)):
+        data = tiny_data(which)
+        data[0][1, 0] = value
+        kind, text = told(lambda data=data: zkjax.train(circuit, tiny_params(0), data, steps=2))
+        assert kind == "DataError" and f"sample 1: the value {value} lies" in text
+        samples.append(text.replace(f"the value {value} lies", "VALUE"))
+        params = jax.tree.map(lambda x: x * 64, tiny_params(which))
+        kind, text = told(lambda params=params, which=which: zkjax.train(circuit, params, tiny_data(which), steps=2))
+        assert kind == "PrecisionError"
+        match = re.search(r"holds (-?\d+) = (-?[\d.]+), outside", text)
+        values.add(match[1])
+        activations.append(text.replace(match[0], "VALUE"))
+    assert len(values) == 2 and samples[0] == samples[1] and activations[0] == activations[1]
+
+
+def test_damaged_archives_name_no_secret(twins, tmp_path):
+    """Libraries that read archives quote in their errors what they found instead of a header: that may be the arrays."""
+    texts = []
+    for run, _ in twins:
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        run.save(tmp_path / "run")
+        texts.append({})
+        for path in (tmp_path / "run").glob("*.npz"):
+            raw = path.read_bytes()
+            for at in (*range(30), *range(len(raw) - 64, len(raw))):  # the first entry's header, the directory's end
+                path.write_bytes(raw[:at] + bytes([raw[at] ^ 0x10]) + raw[at + 1 :])
+                texts[-1][path.name.partition("-")[0], at] = told(lambda: zkjax.Run.load(tmp_path / "run"))
+            path.write_bytes(raw)
+    assert texts[0].keys() == texts[1].keys() and {kind for kind, _ in texts[0].values()} >= {"", "FormatError"}
+    for place, text in texts[0].items():
+        assert text == texts[1][place], place
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------

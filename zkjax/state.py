@@ -1,8 +1,8 @@
 """Saved runs: everything a trainer needs to prove a run or go on from it, in a private directory.
 
     run.json        step, seed, bounds, losses, and the secret seeds of all commitments
-    weights-H.npz   integers of the first and last parameters; H is their hash
-    data-H.npz      the dataset's integers; H is their hash
+    weights-H.npz   integers of the first and last parameters; H is their hash under a secret key, for names end up in logs
+    data-H.npz      the dataset's integers; H as above
     circuit-H.json  the circuit; H is the beginning of its digest
     openings.json   how often each commitment was opened (``openings.py``)
 
@@ -27,7 +27,7 @@ from .errors import FormatError, RunError
 from .keys import Chain, Key
 from .openings import FILE as OPENINGS
 
-FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 1
+FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 2
 WARNING = "PRIVATE: this directory holds weights, data and secret seeds of commitments. Do not publish, copy or restore it.\n"
 
 
@@ -41,7 +41,8 @@ def save(run, directory) -> None:
     data = {f"data{k}": _smallest(x) for k, x in enumerate(run.data.arrays)}
     ends = (("initial", run.initial), ("final", run.final))
     weights = {f"{role}{p}": x for role, arrays in ends for p, x in enumerate(arrays)}
-    data_name, weights_name = f"data-{_hash(data)}.npz", f"weights-{_hash(weights)}.npz"
+    key = run.chain.data.seed
+    data_name, weights_name = f"data-{_hash(data, key)}.npz", f"weights-{_hash(weights, key)}.npz"
     for name, arrays in ((data_name, data), (weights_name, weights)):  # named by content: no file of the old run is overwritten
         if not (directory / name).exists():
             _write_arrays(directory / name, arrays)
@@ -104,11 +105,12 @@ def _restore(run_class, dataset_class, directory: Path, content: dict):
     for name in ("data", "weights"):
         if not re.fullmatch(rf"{name}-[0-9a-f]+\.npz", content[name]):
             raise ValueError(f"{name} is {content[name]!r}")
+    chain = _chain(content["chain"])
     data = _read_arrays(directory / content["data"])
-    if content["data"] != f"data-{_hash(data)}.npz":
+    if content["data"] != f"data-{_hash(data, chain.data.seed)}.npz":
         raise RunError(f"{directory}/{content['data']}: the data was altered")
     weights = _read_arrays(directory / content["weights"])
-    if content["weights"] != f"weights-{_hash(weights)}.npz":
+    if content["weights"] != f"weights-{_hash(weights, chain.data.seed)}.npz":
         raise RunError(f"{directory}/{content['weights']}: the weights were altered")
     ends = [tuple(weights[f"{role}{p}"] for p in range(len(circuit.parameters))) for role in ("initial", "final")]
     shapes = [p.shape for p in circuit.parameters]
@@ -133,7 +135,7 @@ def _restore(run_class, dataset_class, directory: Path, content: dict):
         initial_bound=_integers(content["initial_bound"], "initial_bound", count),
         final_bound=_integers(content["final_bound"], "final_bound", count),
         keys=tuple(_key(k) for k in content["keys"]),
-        chain=_chain(content["chain"]),
+        chain=chain,
     )
     if not (directory / OPENINGS).exists():
         raise RunError(f"{directory}: {OPENINGS} is missing; without its counters no commitment of this run may be opened")
@@ -164,12 +166,12 @@ def _smallest(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _hash(arrays: dict) -> str:
-    state = hashlib.sha256()
+def _hash(arrays: dict, key: bytes) -> str:
+    state = hashlib.blake2s(key=key, digest_size=16)
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name], dtype="<i8")
         state.update(f"{name} {array.shape} ".encode() + array.tobytes())
-    return state.hexdigest()[:32]
+    return state.hexdigest()
 
 
 def _circuit_name(digest: str) -> str:
@@ -205,8 +207,8 @@ def _read_arrays(path: Path) -> dict:
             return found
     except OSError:
         raise
-    except Exception as error:
-        raise FormatError(f"{path}: not a file of arrays ({type(error).__name__}: {error})") from None
+    except Exception as error:  # its text may quote the file
+        raise FormatError(f"{path}: not a file of arrays ({type(error).__name__})") from None
 
 
 def _write(path: Path, content) -> None:
