@@ -137,7 +137,7 @@ def proof_files():
         ("half of the magic", MAGIC[:5], "not a zkjax proof"),
         ("no header", MAGIC, "inside its header"),
         ("half a header", raw[: header - 1], "inside its header"),
-        ("a header alone", headed(0), "not JSON"),
+        ("a header alone", headed(0), "^proof: statement: not JSON"),
         ("another version", headed(0, version=VERSION + 1), "format version"),
         ("a long statement", headed(MAX_STATEMENT + 1, bytes(MAX_STATEMENT + 1)), "does not fit"),
         ("the longest statement", headed(MAX_STATEMENT, bytes(MAX_STATEMENT)), "not JSON"),
@@ -625,6 +625,22 @@ def bounds():
     yield Case("a revealed integer", lambda: circuits.residues_differ(7), None, value=14)
     yield Case("signed values of a table", lambda: circuits.signed_bound(9), None, value=256)
     yield Case("a range check", lambda: circuit.coarse_bound(3), None, value=2 ** (circuit.table_bits - 1 + 3))
+    huge = (2**61,) * 3
+    for name, first, match in (
+        ("weights", 0, "use smaller initial parameters, or use fewer"),
+        ("a chain", 5, "start a new chain from these"),
+    ):
+        text = f"in a chunk of 2 steps; {match}"
+        yield Case(f"{name} with large bounds", lambda first=first: circuit.bounds(huge, 2, first), PrecisionError, text)
+
+    def advised():
+        try:
+            circuit.bounds(start, 2**60)
+        except PrecisionError as error:
+            return int(re.search(r"use chunks of at most (\d+) steps$", str(error))[1])
+
+    yield Case("the longest chunk that is advised", lambda: len(circuit.bounds(start, advised()).final), None, value=3)
+    yield Case("one step more", lambda: circuit.bounds(start, advised() + 1), PrecisionError, "may reach")
     for x, message in ((WHOLE - 2**36 - 2**35 - 1, None), (WHOLE - 2**36 - 2**35, "may reach")):
         tight = _one_rescale(x)
         yield Case(f"a rescale of {x}", lambda tight=tight: tight.bounds((0,), 1).final, PrecisionError if message else None, message or "")
@@ -907,6 +923,12 @@ def chains():
     yield Case("less security than asked for", verify(minimum_bits=100.0), VerificationError, "^security")
     greedy = Proof(dataclasses.replace(s, final=dataclasses.replace(s.final, budget=5)), proof.body)
     yield Case("a commitment that is too large a budget's", verify(circuit, greedy), VerificationError, "^commitment to weights 2")
+    cut = Proof(s, proof.body[:-8])
+    yield Case("the first of two", verify(circuit, [cut, Proof(later, b"")]), FormatError, "^proof 0 of 0..1: proof ends inside")
+    yield Case("the second of two", verify(circuit, [proof, Proof(later, b"")]), VerificationError, "^bounds: proof 1 of 0..1: the final")
+    yield Case("the only one", verify(circuit, [cut]), FormatError, "^proof ends inside")
+    yield Case("the ledger", lambda: zkjax.ledger(circuit, proof), None, value=verifier.verify_one(circuit, proof, BITS))
+    yield Case("a ledger of other sizes", lambda: zkjax.ledger(circuit, greedy), VerificationError, "^commitment to weights 2")
     yield Case("the chain is looked at before a proof", verify(circuit, [Proof(later, b"")]), VerificationError, "^initial bound")
 
 

@@ -40,6 +40,10 @@ class FormatError(ZkjaxError):
         self.proof = proof
         super().__init__(message)
 
+    def within(self, number: int, count: int) -> "FormatError":
+        """The same, of this proof of a chain of so many."""
+        return FormatError(f"{_place(number, count)}{self}", number)
+
 
 class VerificationError(ZkjaxError):
     """A proof was rejected; ``check`` names the check that failed, ``proof`` the proof's place in a chain, from 0, where it was in one."""
@@ -47,3 +51,11 @@ class VerificationError(ZkjaxError):
     def __init__(self, check: str, detail: str = "", proof: int | None = None):
         self.check, self.detail, self.proof = check, detail, proof
         super().__init__(f"{check}: {detail}" if detail else check)
+
+    def within(self, number: int, count: int) -> "VerificationError":
+        """The same, of this proof of a chain of so many."""
+        return VerificationError(self.check, f"{_place(number, count)}{self.detail}", number)
+
+
+def _place(number: int, count: int) -> str:
+    return f"proof {number} of 0..{count - 1}: " if count > 1 else ""

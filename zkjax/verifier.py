@@ -98,10 +98,7 @@ def _verify_part(circuit: Circuit, chain: list[Proof], number: int, minimum_bits
     try:
         return verify_one(circuit, chain[number], minimum_bits)
     except (VerificationError, FormatError) as error:
-        where = f"proof {number} of 0..{len(chain) - 1}: " if len(chain) > 1 else ""
-        if isinstance(error, FormatError):
-            raise FormatError(f"{where}{error}", number) from None
-        raise VerificationError(error.check, where + error.detail, number) from None
+        raise error.within(number, len(chain)) from None
 
 
 def ledger(circuit: Circuit, proof: Proof) -> Security:
