@@ -1,12 +1,13 @@
 """Zero knowledge of the opening as linear algebra over F, on the prover's own code.
 
 With challenges fixed, everything the prover sends in the clear is F-linear in the committed cells (A) and in the
-randomness (B). Two proofs of a chain, which share the weights, are probed with every unit vector. Nothing leaks exactly
-if what the randomness cannot hide is a function of the public values <F, W>:
+randomness (B). Three proofs are probed with every unit vector, each with a trace, weights and a shard of its own; which of them
+are one commitment is chosen afterwards. In a chain, two proofs share the weights and the shard, up to the budgets of both.
+Nothing leaks exactly if what the randomness cannot hide is a function of the public values <F, W>:
 
     leak = rank(rows of the view modulo span(B), together with the claims) - number of claims = 0.
 
-Each broken variant takes some randomness away, or uses it twice, and must leak.
+Each broken variant takes some randomness away, or uses it once too often, and must leak.
 """
 
 import dataclasses
@@ -17,12 +18,14 @@ import pytest
 from commitment_cases import inner, make_case, random_base
 
 from zkjax import field
-from zkjax.commitment import Geometry, open_claim
+from zkjax.commitment import Geometry, commit, open_claim
+from zkjax.extension import ZERO
 from zkjax.field import P
 
 GEOMETRY = Geometry(5, 2, 2, 1)  # rows of 32, code length 128, 2 queries
 Q, K, PADS = GEOMETRY.queries, GEOMETRY.row, 4
-ROWS, BUDGETS = [2, 2], [1, 2]  # a trace and weights; l0 = 2
+KINDS, ROWS, BUDGETS = ("trace", "weights", "shard"), [2, 1, 1], [1, 2, 2]  # l0 = 2
+PROOFS = 3  # one more than weights and shard carry
 
 
 class View:
@@ -65,8 +68,11 @@ def view(case, proof: int) -> np.ndarray:
 
 
 @dataclasses.dataclass
-class Chain:
-    """Columns of the joint view by name of the cells, each (view, cells), and the claims (claims, cells) on rows."""
+class Probed:
+    """Columns of the joint view by name of the cells, each (view, cells), and the claims (claims, cells) on rows.
+
+    A name ends in the number of its proof; size: elements that one proof sends.
+    """
 
     columns: dict
     claims: dict
@@ -74,28 +80,30 @@ class Chain:
 
 
 @pytest.fixture(scope="module")
-def chain() -> Chain:
+def probed() -> Probed:
     with jax.enable_x64(True):
-        return probe_chain()
+        return probe()
 
 
-def probe_chain() -> Chain:
-    cases = [make_case(GEOMETRY, ROWS, BUDGETS, seed=seed) for seed in (1, 2)]
-    sizes = [len(view(case, proof)) for proof, case in enumerate(cases)]
-    columns, claims = {}, {}
-    for proof, case in enumerate(cases):
-        trace, weights = case.committed
-        empty = [blank(c) for c in (trace, weights)]
+def proof_case(proof: int):
+    """Random commitments of one proof, the last of them to a shard of a dataset."""
+    case = make_case(GEOMETRY, ROWS, BUDGETS, seed=1 + proof)
+    rows = case.committed[-1].rows
+    case.committed[-1] = commit(rows, kind="shard", number=0, budget=BUDGETS[-1], geometry=GEOMETRY, seed=bytes(32))
+    return case
+
+
+def probe() -> Probed:
+    columns, claims, size = {}, {}, None
+    for proof in range(PROOFS):
+        case = proof_case(proof)
+        assert [c.commitment.kind for c in case.committed] == list(KINDS)
+        size = size or len(view(case, proof))
+        empty = [blank(c) for c in case.committed]
         assert not view(dataclasses.replace(case, committed=empty), proof).any()
-        arrays = {
-            f"trace {proof}": (0, "rows", None),
-            "weights": (1, "rows", None),
-            f"trace padding {proof}": (0, "padding", None),
-            "weights padding": (1, "padding", None),
-            f"g {proof}": (0, "mask", 0),
-            f"s {proof}": (0, "mask", 1),
-            f"s' {proof}": (0, "mask", 2),
-        }
+        arrays = {kind: (which, "rows", None) for which, kind in enumerate(KINDS)}
+        arrays |= {f"{kind} padding": (which, "padding", None) for which, kind in enumerate(KINDS)}
+        arrays |= {name: (0, "mask", part) for part, name in enumerate(("g", "s", "s'"))}
         for name, (which, attribute, part) in arrays.items():
             array = getattr(case.committed[which], attribute) if part is None else case.committed[which].mask[part]
             block = []
@@ -106,15 +114,13 @@ def probe_chain() -> Chain:
                 value = unit if part is None else tuple(unit if i == part else m for i, m in enumerate(empty[0].mask))
                 changed[which] = dataclasses.replace(empty[which], **{attribute: value})
                 block.append(view(dataclasses.replace(case, committed=changed), proof))
-            place = np.zeros((sum(sizes), len(block)), dtype=np.uint64)
-            start = proof * sizes[0]
-            place[start : start + sizes[proof]] = np.array(block).T
-            columns[name] = columns[name] | place if name in columns else place
+            columns[f"{name} {proof}"] = np.zeros((PROOFS * size, len(block)), dtype=np.uint64)
+            columns[f"{name} {proof}"][proof * size : (proof + 1) * size] = np.array(block).T
             if attribute == "rows":
-                claims.setdefault(name, np.zeros((4, array.size), dtype=np.uint64))
+                claims[f"{name} {proof}"] = np.zeros((2 * PROOFS, array.size), dtype=np.uint64)
                 for component in range(2):
-                    claims[name][2 * proof + component] = case.weights[which][component].reshape(-1)
-    return Chain(columns, claims, sum(sizes))
+                    claims[f"{name} {proof}"][2 * proof + component] = case.weights[which][component].reshape(-1)
+    return Probed(columns, claims, size)
 
 
 def blank(c):
@@ -141,7 +147,7 @@ def eliminate(matrix, columns: int):
     return done, matrix[done:, columns:]
 
 
-def leak(chain, witness, claims, randomness) -> tuple[int, int]:
+def leak(witness, claims, randomness) -> tuple[int, int]:
     """(leak, rank of what the view determines about the witness)."""
     random = np.concatenate(list(randomness.values()), axis=1)
     cells = np.concatenate(list(witness.values()), axis=1)
@@ -153,30 +159,52 @@ def leak(chain, witness, claims, randomness) -> tuple[int, int]:
     return together - known, determined
 
 
-def parts(chain):
-    witness = {name: chain.columns[name] for name in chain.claims}
-    randomness = {name: c for name, c in chain.columns.items() if name not in chain.claims}
-    return witness, dict(chain.claims), randomness
+def shared(columns, name, *others):
+    """All these proofs use the cells ``name``; ``others`` disappear."""
+    merged = {key: c for key, c in columns.items() if key not in others}
+    for other in others:
+        merged[name] = merged[name] | columns[other]  # of different proofs, so of different rows
+    return merged
 
 
-def test_probing_is_linear(chain):
+def one_commitment(parts, kind, *proofs):
+    """These proofs open one and the same commitment of this kind."""
+    names, paddings = [f"{kind} {n}" for n in proofs], [f"{kind} padding {n}" for n in proofs]
+    witness, claims, randomness = parts
+    return shared(witness, *names), shared(claims, *names), shared(randomness, *paddings)
+
+
+def separate(probed, proofs: int):
+    """(witness, claims, randomness) of the first proofs, which share no commitment."""
+    columns = {name: c[: proofs * probed.size] for name, c in probed.columns.items() if int(name.split()[-1]) < proofs}
+    claims = {name: c[: 2 * proofs] for name, c in probed.claims.items() if name in columns}
+    return {name: columns[name] for name in claims}, claims, {name: c for name, c in columns.items() if name not in claims}
+
+
+@pytest.fixture(scope="module")
+def chain(probed):
+    """Two proofs that open the same weights and the same shard."""
+    return one_commitment(one_commitment(separate(probed, 2), "weights", 0, 1), "shard", 0, 1)
+
+
+def test_probing_is_linear(probed):
     """The view of a random case is the matrix times its cells: so the matrix is the prover."""
     with jax.enable_x64(True):
-        case = make_case(GEOMETRY, ROWS, BUDGETS, seed=1)
-        trace, weights = case.committed
-        cells = {"trace 0": trace.rows, "weights": weights.rows, "trace padding 0": trace.padding, "weights padding": weights.padding}
-        cells |= dict(zip(("g 0", "s 0", "s' 0"), trace.mask))
+        case = proof_case(0)
+        cells = {f"{kind} 0": c.rows for kind, c in zip(KINDS, case.committed)}
+        cells |= {f"{kind} padding 0": c.padding for kind, c in zip(KINDS, case.committed)}
+        cells |= dict(zip(("g 0", "s 0", "s' 0"), case.committed[0].mask))
         sent = view(case, 0)
     total = np.zeros(len(sent), dtype=np.uint64)
     for name, values in cells.items():
-        total = field.add(total, field.sum(field.mul(chain.columns[name][: len(sent)], values.reshape(1, -1)), axis=1))
+        total = field.add(total, field.sum(field.mul(probed.columns[name][: len(sent)], values.reshape(1, -1)), axis=1))
     assert np.array_equal(total, sent)
-    assert inner(trace.rows, case.weights[0]) + inner(weights.rows, case.weights[1]) == case.value
+    assert sum((inner(c.rows, w) for c, w in zip(case.committed, case.weights)), ZERO) == case.value
 
 
 def test_recipe_leaks_nothing(chain):
     """Two claims over K are four over F: they, and nothing else, are determined."""
-    assert leak(chain, *parts(chain)) == (0, 4)
+    assert leak(*chain) == (0, 4)
 
 
 def keep(columns, shape, mask):
@@ -197,34 +225,34 @@ BROKEN = {
     "second round without its second pad": ("s 0", (2, S_LENGTH), _s != 3),
     "pads over F": ("s 0", (2, S_LENGTH), (_s >= PADS) | np.array([[True], [False]])),
     "trace rows with q-1 random coefficients": ("trace padding 0", (2, Q), _t < Q - 1),
-    "weights of budget 1 opened twice": ("weights padding", (2, 2 * Q), _w < Q),
-    "weights with 2q-1 random coefficients": ("weights padding", (2, 2 * Q), _w < 2 * Q - 1),
+    "weights of budget 1 opened twice": ("weights padding 0", (1, 2 * Q), _w < Q),
+    "weights with 2q-1 random coefficients": ("weights padding 0", (1, 2 * Q), _w < 2 * Q - 1),
+    "a shard of budget 1 opened twice": ("shard padding 0", (1, 2 * Q), _w < Q),
+    "a shard with 2q-1 random coefficients": ("shard padding 0", (1, 2 * Q), _w < 2 * Q - 1),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_variants_leak(chain, name):
-    witness, claims, randomness = parts(chain)
+    witness, claims, randomness = chain
     cells, shape, mask = BROKEN[name]
-    randomness[cells] = keep(randomness[cells], shape, mask)
-    assert leak(chain, witness, claims, randomness)[0] > 0
-
-
-def shared(columns, first, second):
-    """Both proofs use the cells ``first``; ``second`` disappears."""
-    merged = {name: c for name, c in columns.items() if name not in (first, second)}
-    return merged | {first: columns[first] | columns[second]}
+    assert leak(witness, claims, randomness | {cells: keep(randomness[cells], shape, mask)})[0] > 0
 
 
 def test_masks_used_twice_leak(chain):
-    witness, claims, randomness = parts(chain)
+    witness, claims, randomness = chain
     for name in ("g", "s", "s'"):
-        reused = shared(randomness, f"{name} 0", f"{name} 1")
-        assert leak(chain, witness, claims, reused)[0] > 0, name
+        assert leak(witness, claims, shared(randomness, f"{name} 0", f"{name} 1"))[0] > 0, name
 
 
 def test_one_trace_opened_twice_leaks(chain):
     """Fresh masks do not help: the trace's rows have q random coefficients only."""
-    witness, claims, randomness = parts(chain)
-    randomness = shared(randomness, "trace padding 0", "trace padding 1")
-    assert leak(chain, shared(witness, "trace 0", "trace 1"), shared(claims, "trace 0", "trace 1"), randomness)[0] > 0
+    assert leak(*one_commitment(chain, "trace", 0, 1))[0] > 0
+
+
+@pytest.mark.parametrize("kind, other", [("weights", "shard"), ("shard", "weights")])
+def test_one_opening_beyond_the_budget_leaks(probed, kind, other):
+    """A third proof opens a commitment of budget 2 once more; a new commitment in its place leaks nothing."""
+    three = one_commitment(separate(probed, 3), other, 0, 1)
+    assert leak(*one_commitment(three, kind, 0, 1)) == (0, 6)
+    assert leak(*one_commitment(three, kind, 0, 1, 2))[0] > 0
