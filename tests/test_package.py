@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -26,12 +27,22 @@ def run(*command, **options):
 def wheel(tmp_path_factory):
     """Built without a network, from a copy: what an earlier build left in the tree does not get in."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    ignored = shutil.ignore_patterns(*(ROOT / ".gitignore").read_text().replace("/", "").split(), ".*")
+    ignored = shutil.ignore_patterns(*(ROOT / ".gitignore").read_text().replace("/", "").split(), ".git")
     shutil.copytree(ROOT, source, ignore=ignored, dirs_exist_ok=True)
     assert (source / "tests").is_dir()
-    run("-W", "ignore", "-m", "build", "--wheel", "--no-isolation", "--outdir", out, source)
+    run("-W", "ignore", "-m", "build", "--no-isolation", "--outdir", out, source)  # a source archive, and the wheel from it
     (path,) = out.glob("*.whl")
     return path
+
+
+def test_the_source_archive_holds_what_its_tests_read(wheel):
+    (path,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    folders = ("zkjax", "tests", "experiments", "notebooks", "docs")
+    wanted = {str(p.relative_to(ROOT)) for folder in folders for p in (ROOT / folder).rglob("*") if p.is_file()}
+    wanted = {name for name in wanted if not re.search(r"__pycache__|\.pyc$|\.ipynb_checkpoints|\.hypothesis", name)}
+    assert wanted | {"README.md", "SECURITY.md", "LICENSE", "pyproject.toml", "MANIFEST.in", ".ci/run"} <= names
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
@@ -41,7 +52,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     package = {str(path.relative_to(ROOT)) for path in (ROOT / "zkjax").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     assert names == package >= {"zkjax/py.typed", "zkjax/PROTOCOL.md", "zkjax/__init__.pyi"}
     required = {re.match(r"[\w-]+", x).group() for x in metadata.get_all("Requires-Dist") if "extra ==" not in x}
-    assert required == {"jax", "jaxlib", "flax", "optax", "numpy"}
+    assert required == {"jax", "jaxlib", "flax", "optax", "numpy", "tqdm"}
     assert metadata["License-Expression"] == "Apache-2.0" and metadata["Version"] == zkjax.__version__
 
 
