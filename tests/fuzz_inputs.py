@@ -543,6 +543,7 @@ def run_files(sources: Sources, case: Case) -> dict[str, bytes]:
     """The files of a case's saved run."""
     from zkjax.state import _hash
 
+    key = bytes.fromhex(json.loads(sources.run["run.json"])["chain"]["data"]["seed"])
     files = {}
     for name, content in sorted(sources.run.items(), key=lambda item: item[0].endswith(".json")):  # arrays first: run.json names them
         kind = name.split("-")[0].split(".")[0]
@@ -562,7 +563,7 @@ def run_files(sources: Sources, case: Case) -> dict[str, bytes]:
                 content = buffer.getvalue()
                 if ["rehash"] in [list(op) for op in case.operations]:
                     try:
-                        fresh = f"{kind}-{_hash(arrays)}.npz"
+                        fresh = f"{kind}-{_hash(arrays, key)}.npz"
                         files["run.json"] = files.get("run.json", sources.run["run.json"]).replace(name.encode(), fresh.encode())
                         name = fresh
                     except (TypeError, ValueError):

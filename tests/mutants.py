@@ -198,7 +198,7 @@ def changes(slot: Slot, bound: bool) -> Iterator[tuple[str, list]]:
     if isinstance(node, ast.Return) and isinstance(node.value, (ast.Compare, ast.BoolOp)) and not called(node.value):
         at = Slot(node, "value")
         yield text(node), [("negated", at, ast.UnaryOp(ast.Not(), node.value)), *weaker(at)]
-    if isinstance(node, ast.ExceptHandler) and isinstance(node.body[-1], ast.Raise):
+    if isinstance(node, ast.ExceptHandler) and isinstance(node.body[-1], ast.Raise) and node.body[-1].exc:
         last = Slot(node, "body", len(node.body) - 1)
         yield f"except {text(node.type)}: {text(node.body[-1].exc)}", [("not translated", last, ast.Raise())]
     if isinstance(node, ast.Call) and called(node) in UNWRAPPED and isinstance(node.func, ast.Name):

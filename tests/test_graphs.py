@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 from harness import Liar, make_run, prove_small, verify_small
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import zkjax
@@ -52,6 +52,12 @@ def reshaped(p, x, y):
     return mean_square(jax.nn.relu(h) @ p["c"], y)
 
 
+def images(p, x, y):
+    h = jnp.einsum("bij,jk->bik", x, p["a"]).reshape(-1, 36)
+    h = jax.nn.relu(h + p["b"]).reshape(-1, 6, 6)
+    return mean_square(jnp.einsum("bij,j->bi", h, p["c"]), y)
+
+
 def concatenated(p, x, y):
     left, right = jax.nn.relu(x[:, :2] @ p["a"]), x[:, 2:] @ p["b"]
     h = jnp.concatenate([left, right], axis=-1)
@@ -85,9 +91,14 @@ GRAPHS = {
 }
 
 
-@pytest.mark.parametrize("name", GRAPHS)
+LARGE = {  # of one test only
+    "(B, 6, 6) to (B, 36) and back": (images, {"a": matrix(6, 6), "b": matrix(36), "c": matrix(6)}, (matrix(9, 6, 6), matrix(9, 6))),
+}
+
+
+@pytest.mark.parametrize("name", [*GRAPHS, *LARGE])
 def test_graph(name):
-    loss, params, data = GRAPHS[name]
+    loss, params, data = (GRAPHS | LARGE)[name]
     circuit, run = make_run(loss, params, data, batch=3, steps=3)
     losses = tuple(zip(*run.loss_integers, strict=True))
     assert Liar(run, losses).broken() == set()
@@ -125,28 +136,44 @@ def test_schedule():
         zkjax.train(circuit, run, data, steps=1)
 
 
-@settings(max_examples=10)
-@given(st.data())
-def test_random_graphs(draw):
-    """Random compositions of layers, skips, splits, products and transposes keep all constraints, and forgeries break one."""
-    width = draw.draw(st.integers(2, 4), label="width")
-    batch = draw.draw(st.integers(1, 4), label="batch")
-    kinds = ["dense", "bias", "relu", "skip", "product", "flip", "split", "fold"]
-    ops = draw.draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=4), label="operations")
-    rng = np.random.default_rng(draw.draw(st.integers(0, 2**16), label="seed"))
+KINDS = ["dense", "bias", "relu", "skip", "product", "flip", "split", "fold", "tied", "reshape", "frozen"]
+
+
+@settings(max_examples=8)
+@given(
+    width=st.integers(2, 4),
+    batch=st.integers(1, 4),
+    ops=st.lists(st.sampled_from(KINDS), min_size=1, max_size=4),
+    heads=st.integers(1, 2),
+    scheduled=st.booleans(),
+    proven=st.integers(0, 3).map(lambda x: x == 0),
+    seed=st.integers(0, 2**16),
+)
+@example(width=4, batch=3, ops=["skip", "frozen", "tied", "reshape"], heads=2, scheduled=True, proven=True, seed=1)
+@example(width=3, batch=2, ops=["tied", "product", "split", "bias"], heads=2, scheduled=False, proven=True, seed=2)
+@example(width=2, batch=4, ops=["reshape", "fold", "flip", "relu"], heads=1, scheduled=True, proven=True, seed=3)
+def test_random_graphs(width, batch, ops, heads, scheduled, proven, seed):
+    """Random compositions of layers keep all constraints, and forgeries break one; some are proven and verified.
+
+    Skips, products of activations, parts cut off and joined again, reshapes, weights used with their transpose, frozen and unused
+    parameters, one or two heads with a loss each, a constant rate or a schedule.
+    """
+    rng = np.random.default_rng(seed)
     params = {f"w{i}": (rng.normal(size=(width, width)) / np.sqrt(width)).astype(np.float32) for i in range(len(ops))}
     params |= {f"b{i}": (rng.normal(size=width) * 0.1).astype(np.float32) for i in range(len(ops))} | {"out": params["w0"][:, :1].copy()}
+    params |= {"second": params["w0"][:, 1:].copy(), "unused": params["w0"].copy()}
+    across = (0, 2, 1)
 
-    def loss(p, x, y):
+    def loss(p, x, y, z):
         h = x
         for i, op in enumerate(ops):
-            before = h
+            before, w = h, p[f"w{i}"]
             if op in ("dense", "skip", "product"):
-                h = h @ p[f"w{i}"]
+                h = h @ w
             if op == "bias":
-                h = h @ p[f"w{i}"].T + p[f"b{i}"]
+                h = h @ w.T + p[f"b{i}"]
             if op in ("relu", "skip"):
-                h = jax.nn.relu(h @ p[f"w{i}"])
+                h = jax.nn.relu(h @ w)
             if op == "skip":
                 h = h + before
             if op == "product":
@@ -157,14 +184,29 @@ def test_random_graphs(draw):
                 h = jnp.concatenate([h[:, 1:], h[:, :1]], axis=1)
             if op == "fold":
                 h = jnp.transpose(jnp.transpose(h)[::-1])
-        return mean_square(h @ p["out"], y)
+            if op == "tied":
+                h = jax.nn.relu(h @ w) @ w.T
+            if op == "reshape":
+                h = jnp.transpose(h.reshape(-1, 2 - width % 2, width // (2 - width % 2)), across).reshape(-1, width)
+            if op == "frozen":
+                h = h @ jax.lax.stop_gradient(w)
+        first = mean_square(h @ p["out"], y)
+        return first + jnp.mean(optax.losses.l2_loss(h @ p["second"], z)) if heads == 2 else first
 
-    data = rng.uniform(-1, 1, (6, width)).astype(np.float32), rng.uniform(-1, 1, (6, 1)).astype(np.float32)
-    precision = zkjax.Precision(data_bits=(9, 9))
-    _, run = make_run(loss, params, data, batch=batch, steps=2, optimizer=optax.sgd(1 / 64), precision=precision)
+    data = tuple(rng.uniform(-1, 1, (6, n)).astype(np.float32) for n in (width, 1, width - 1))
+    rate = optax.linear_schedule(1 / 64, 1 / 256, 1) if scheduled else 1 / 64
+    precision = zkjax.Precision(data_bits=(9, 9, 9))
+    circuit, run = make_run(loss, params, data, batch=batch, steps=2, optimizer=optax.sgd(rate), precision=precision)
     losses = tuple(zip(*run.loss_integers, strict=True))
-    assert Liar(run, losses).broken() == set()
+    assert len(losses) == heads and Liar(run, losses).broken() == set()
+    moved = {p.path for p in circuit.parameters if p.updates}
+    assert "out" in moved and "unused" not in moved and ("second" in moved) == (heads == 2)
+    assert not moved & {f"w{i}" for i, op in enumerate(ops) if op == "frozen"}
+    assert {len(u.rates) for p in circuit.parameters for u in p.updates} == {1 + scheduled}
     liar = Liar(run, losses)
     p = int(rng.integers(len(run.final)))
     liar.final[p].reshape(-1)[0] += 1
     assert liar.broken() == {"weights"}
+    if proven:
+        proof = prove_small(circuit, run, reveal=("loss",))
+        assert verify_small(circuit, zkjax.Proof.parse(bytes(proof))) == proof.statement

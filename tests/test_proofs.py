@@ -101,6 +101,39 @@ def test_random_values(name):
     assert any((x == -LARGEST).any() for run in proven for x in run.data.arrays)
 
 
+def test_random_chains_and_proofs_made_twice():
+    """Two proofs of a chain verify together, and with a second proof of either run in its place."""
+    circuit, _ = tiny_run()
+    proven = []
+
+    @settings(max_examples=4)
+    @given(
+        st.tuples(*(weights(p.shape) for p in circuit.parameters)),
+        st.tuples(samples((12, 3)), samples((12, 2))),
+        st.integers(0, 2**64 - 1),
+        st.tuples(st.integers(1, 3), st.integers(1, 3)),
+        st.sampled_from([None, 5]),
+    )
+    def prove_and_verify(arrays, data, seed, lengths, shard_size):
+        params = [{"b": b / 4, "w": w / 4} for b, w in zip(arrays[::2], arrays[1::2])]
+        data = zkjax.Dataset(tuple(x >> 4 for x in data))
+        try:
+            first = zkjax.train(circuit, params, data, steps=lengths[0], seed=seed, shard_size=shard_size, openings=4)
+            second = next_run(circuit, first, steps=lengths[1])
+        except zkjax.PrecisionError as error:
+            assert "step" in str(error)  # as above
+            event("refused while training")
+            return
+        (a, b), (c, d) = ([prove_small(circuit, run) for run in (first, second)] for _ in range(2))
+        assert a.statement == c.statement and b.statement == d.statement and a.body != c.body and b.body != d.body
+        for proofs in ([a, b], [c, d], [a, d]):
+            assert verify_small(circuit, proofs, seed=seed, steps=(0, sum(lengths))) == [a.statement, b.statement]
+        proven.append(second)
+
+    prove_and_verify()
+    assert len(proven) >= 2 and any(x.any() for run in proven for x in run.final)
+
+
 def test_three_proofs_one_of_a_reloaded_run(tmp_path):
     circuit, first = tiny_run(shard_size=5)
     proofs = [prove_small(circuit, first)]

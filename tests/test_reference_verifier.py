@@ -16,6 +16,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 from harness import BITS, make_run, mlp_run, prove_small
@@ -25,10 +26,14 @@ from test_graphs import GRAPHS, X, Y, matrix, mean_square
 from tiny import chain
 
 import zkjax
+from zkjax import field
+from zkjax.commitment import merkle
+from zkjax.commitment.commit import Commitment
 from zkjax.commitment.geometry import Geometry
 from zkjax.errors import ConfigurationError, ZkjaxError
 from zkjax.layout import axis_pieces
-from zkjax.schedule import batch_indices
+from zkjax.schedule import batch_indices, permutation
+from zkjax.transcript import Transcript
 from zkjax.verifier import verify_chain
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -281,3 +286,121 @@ def test_schedules():
         batch, size, seed = chosen.randrange(1, samples + 1), chosen.randrange(1, 70), chosen.randrange(2**64)
         statement = {"samples": samples, "shard_size": size, "steps": steps, "first_step": first, "seed": seed}
         assert reference.batches(statement, batch) == batch_indices(seed, samples, size, batch, first, steps).tolist()
+
+
+class PackageValues:
+    """What section 22 lists, by the package."""
+
+    root_of_unity = staticmethod(field.root_of_unity)
+    tag = staticmethod(merkle.tree_tag)
+    node = staticmethod(merkle.node)
+
+    @staticmethod
+    def transcript():
+        t = Transcript(b"parameters", b"statement")
+        yield t.state.hex()
+        x = t.challenge("x")
+        yield f"{x.c0} + {x.c1} φ"
+        t.absorb("y", b"abc")
+        yield t.state.hex()
+        yield " ".join(map(str, t.indices("queries", 4, 10)))
+
+    @staticmethod
+    def geometry(numbers):
+        found = Geometry(**numbers)
+        levels, clear = found.plan()
+        return found.queries, found.errors, [tuple(x) for x in levels], clear, found.digest()
+
+    @staticmethod
+    def leaf(tag, index, salt, entries):
+        return merkle.leaf(tag, index, salt, np.array(entries, dtype=np.uint64))
+
+    @staticmethod
+    def commitment(numbers, fields):
+        return Commitment(**fields).digest(Geometry(**numbers))
+
+    @staticmethod
+    def permutation(*arguments):
+        return permutation(*arguments).tolist()
+
+    @staticmethod
+    def batches(seed, samples, size, batch, first, steps):
+        return batch_indices(seed, samples, size, batch, first, steps).tolist()
+
+
+class ReferenceValues:
+    """What section 22 lists, by the reference."""
+
+    root_of_unity = staticmethod(reference.root_of_unity)
+    tag = staticmethod(reference.tree_tag)
+    leaf = staticmethod(reference.leaf)
+    node = staticmethod(reference.inner_node)
+    permutation = staticmethod(reference.permutation)
+
+    @staticmethod
+    def transcript():
+        t = reference.Transcript()
+        for name in ("parameters", "statement"):
+            t.absorb(name, name.encode())
+        yield t.state.hex()
+        x = t.element("x")
+        yield f"{x.c0} + {x.c1} φ"
+        t.absorb("y", b"abc")
+        yield t.state.hex()
+        yield " ".join(str(word % 2**10) for word in struct.unpack("<4I", t.draw("queries", 16)))
+
+    @staticmethod
+    def geometry(numbers):
+        row, queries = 2 ** numbers["log_row"], reference.check_geometry(numbers)
+        errors = reference.radius(row, row << numbers["log_inverse_rate"], numbers["max_budget"] * queries)
+        _, levels, clear = reference.plan(numbers["log_row"], numbers["level_bits"])
+        digest = reference.geometry_digest(numbers | {"hash": "blake2s-256"})
+        return queries, errors, [(x.length, x.rows, x.rate, x.queries) for x in levels], clear, digest
+
+    @staticmethod
+    def commitment(numbers, fields):
+        return reference.commitment_digest(numbers | {"hash": "blake2s-256"}, fields | {"root": fields["root"].hex()})
+
+    @staticmethod
+    def batches(seed, samples, size, batch, first, steps):
+        statement = {"samples": samples, "shard_size": size, "steps": steps, "first_step": first, "seed": seed}
+        return reference.batches(statement, batch)
+
+
+@pytest.mark.parametrize("by", [PackageValues, ReferenceValues])
+def test_the_vectors_of_the_protocol(by):
+    """Section 22, all of it, as either implementation would have written it; only white space is free."""
+    start, drawn, absorbed, indices = by.transcript()
+    names = ("log_row", "log_inverse_rate", "max_budget", "level_bits")
+    first, second, third = (dict(zip(names, numbers)) for numbers in ((10, 2, 4, 20), (17, 2, 4, 104), (19, 1, 8, 104)))
+
+    def geometry(numbers):
+        queries, errors, levels, clear, _ = by.geometry(numbers)
+        word = "level" if len(levels) == 1 else "levels"
+        return f"q = {queries}, e = {errors}, {word} {', '.join(map(str, levels))}, log_clear {clear}"
+
+    tag, zeros, ones = by.tag("shard", 7), bytes(32), bytes([1]) * 32
+    shard = {"kind": "shard", "number": 7, "rows": 3, "budget": 2, "root": zeros, "masked": False}
+    expected = f"""
+    root of unity of order 8 {by.root_of_unity(3)}; of order 2^32 {by.root_of_unity(32)}
+    transcript("parameters" = ASCII parameters, "statement" = ASCII statement):
+      state {start}
+      draw("x"), one element {drawn}
+      then absorb("y", ASCII abc): state {absorbed}
+      then draw("queries"), 4 indices below 2^10 {indices}
+    geometry log_row 10, log_inverse_rate 2, max_budget 4, level_bits 20: {geometry(first)}
+      digest {by.geometry(first)[-1].hex()}
+    geometry 17, 2, 4, 104: {geometry(second)}
+    geometry 19, 1, 8, 104: {geometry(third)}
+    tag("shard", 7) {tag.hex()}
+      leaf 5, salt 00 01 .. 0f, entries 1 2 3 {by.leaf(tag, 5, bytes(range(16)), [1, 2, 3]).hex()}
+    node(32 bytes 00, 32 bytes 01) {by.node(zeros, ones).hex()}
+    digest of (shard, 7, rows 3, budget 2, root 32 bytes 00, not masked) in the first geometry {by.commitment(first, shard).hex()}
+    permutation(10) of seed 1, epoch 2, shard 3 {" ".join(map(str, by.permutation(10, 1, 2, 3)))}
+    batches of seed 5, 10 samples, shards of 4, B = 3, t0 = 2, T = 3
+    {" | ".join(" ".join(map(str, step)) for step in by.batches(5, 10, 4, 3, 2, 3))}
+    """
+    protocol = (Path(zkjax.__file__).parent / "PROTOCOL.md").read_text("utf-8")
+    _, heading, section = protocol.partition("## 22. Test vectors\n")
+    assert heading and "\n## " not in section
+    assert section.split() == expected.split()

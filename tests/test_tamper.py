@@ -353,7 +353,11 @@ def test_no_message_is_without_a_test(log):
 
 @pytest.mark.parametrize("label", LABELS)
 def test_every_message(honest, log, frozen, label):
-    """Plus one at three places, swapped, dropped, repeated, exchanged, not canonical; with and without fresh challenges."""
+    """Plus one in every message: at three places of up to eight with and without fresh challenges, else at one without, for
+    what fresh challenges refuse is another transcript, alike for all. One is swapped, dropped, repeated, not canonical, and two
+    are exchanged: that is refused where messages of this label are read, by the same code for each.
+    ``test_every_place_of_the_body`` does all of it to every word.
+    """
     circuit, proof = honest
     rng = random.Random(label)
     noise = random.Random(0).randbytes(len(proof.body))
@@ -364,6 +368,10 @@ def test_every_message(honest, log, frozen, label):
             altered = bytes_of(proof, alter(proof.body, offset))
             assert outcome(circuit, altered) is not None
             assert frozen.outcome(circuit, altered) is not None  # by an equation, not by hashing alone
+    for m in following:
+        if m not in chosen:
+            alter, offset = rng.choice(spots(m, rng))
+            assert frozen.outcome(circuit, bytes_of(proof, alter(proof.body, offset))) is not None, m
     m = rng.choice(following)
     content = m.cut(proof.body)
     swapped = bytes(x & 0x7F for x in noise[m.offset : m.offset + m.size])
@@ -382,6 +390,23 @@ def test_every_message(honest, log, frozen, label):
                 assert outcome(circuit, raw) == (FormatError, None)
             if offset - m.offset >= 24:
                 break
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("label", LABELS)
+def test_every_place_of_the_body(honest, log, frozen, label):
+    """Every word of every message plus one, every digest and salt in its first byte; each message swapped, dropped and repeated."""
+    circuit, proof = honest
+    noise = random.Random(1).randbytes(len(proof.body))
+    for m in (m for m in log if m.label == label):
+        alter, step = (byte_plus_one, 16) if m.is_digests else (word_plus_one, 8)
+        for offset in range(m.offset, m.offset + m.size, step):
+            assert frozen.outcome(circuit, bytes_of(proof, alter(proof.body, offset))) is not None, (m, offset)
+        content = m.cut(proof.body)
+        swapped = bytes(x & 0x7F for x in noise[m.offset : m.offset + m.size])
+        for replacement in (swapped, b"", content + content):
+            raw = bytes_of(proof, m.replaced(proof.body, replacement))
+            assert outcome(circuit, raw) is not None and frozen.outcome(circuit, raw) is not None, m
 
 
 def test_messages_of_another_proof(honest, log):

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from harness import make_run, prove_small, verify_small
 from jax.nn import relu
 
 from zkjax import exact
@@ -225,6 +226,20 @@ def test_linen_nnx_and_plain_functions_give_equal_circuits():
             item.pop("label", item.pop("path", None))
         forms.append(data)
     assert forms[0] == forms[1] == forms[2]
+
+
+def test_a_linen_module_is_trained_and_proven():
+    """Its variables go in and come out as linen keeps them, and the chain goes on with them."""
+    module, data = Linen(), (normal(12, 5), normal(12, 3))
+    params = module.init(jax.random.key(1), data[0])
+    circuit, run = make_run(lambda p, x, y: half_mean_square(module.apply(p, x), y), params, data, optimizer=optax.sgd(1 / 8))
+    assert verify_small(circuit, prove_small(circuit, run)).steps == 2
+    trained = run.params
+    assert jax.tree.structure(trained) == jax.tree.structure(params)
+    assert [x.shape for x in jax.tree.leaves(trained)] == [x.shape for x in jax.tree.leaves(params)]
+    assert not any(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(trained), jax.tree.leaves(params)))
+    before, after = (float(half_mean_square(module.apply(p, data[0]), data[1])) for p in (params, trained))
+    assert after < before
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 6])

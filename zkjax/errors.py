@@ -36,26 +36,23 @@ class UnsatisfiedWitnessError(ZkjaxError):
 class FormatError(ZkjaxError):
     """A file is malformed, truncated, extended, or of another version. ``proof``: its place in a chain, from 0, where it was in one."""
 
-    def __init__(self, message: str, proof: int | None = None):
-        self.proof = proof
-        super().__init__(message)
+    proof: int | None = None
 
-    def within(self, number: int, count: int) -> "FormatError":
-        """The same, of this proof of a chain of so many."""
-        return FormatError(f"{_place(number, count)}{self}", number)
+    def within(self, where: str) -> None:
+        """Let the message begin with where this was met."""
+        self.args = (f"{where}: {self}",)
 
 
 class VerificationError(ZkjaxError):
     """A proof was rejected; ``check`` names the check that failed, ``proof`` the proof's place in a chain, from 0, where it was in one."""
 
-    def __init__(self, check: str, detail: str = "", proof: int | None = None):
-        self.check, self.detail, self.proof = check, detail, proof
+    proof: int | None = None
+
+    def __init__(self, check: str, detail: str = ""):
+        self.check, self.detail = check, detail
         super().__init__(f"{check}: {detail}" if detail else check)
 
-    def within(self, number: int, count: int) -> "VerificationError":
-        """The same, of this proof of a chain of so many."""
-        return VerificationError(self.check, f"{_place(number, count)}{self.detail}", number)
-
-
-def _place(number: int, count: int) -> str:
-    return f"proof {number} of 0..{count - 1}: " if count > 1 else ""
+    def within(self, where: str) -> None:
+        """Let the detail begin with where this was met."""
+        self.detail = f"{where}: {self.detail}"
+        self.args = (f"{self.check}: {self.detail}",)

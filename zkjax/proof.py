@@ -79,4 +79,5 @@ class Proof(Shown):
         try:
             return Proof(Statement.parse(raw[header : header + length]), raw[header + length :])
         except FormatError as error:
-            raise FormatError(f"{where}: {error}") from None
+            error.within(where)
+            raise

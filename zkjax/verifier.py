@@ -98,7 +98,10 @@ def _verify_part(circuit: Circuit, chain: list[Proof], number: int, minimum_bits
     try:
         return verify_one(circuit, chain[number], minimum_bits)
     except (VerificationError, FormatError) as error:
-        raise error.within(number, len(chain)) from None
+        error.proof = number
+        if len(chain) > 1:
+            error.within(f"proof {number} of 0..{len(chain) - 1}")
+        raise
 
 
 def ledger(circuit: Circuit, proof: Proof) -> Security:
