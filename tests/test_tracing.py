@@ -295,6 +295,7 @@ def test_location_is_the_users_line():
         (optax.chain(optax.clip(1.0), optax.sgd(0.1)), "update is not -rate .* gradient.*'max'"),
         (optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1)), "update is not"),
         (optax.sgd(optax.linear_schedule(0.1, 0.0, 10)), "steps="),
+        (optax.sgd(Fraction(1, 3)), "'Fraction'.*give the learning rate as a number, such as 1 / 64"),
         (lambda g: g, "optax optimizer"),
     ],
 )

@@ -456,7 +456,11 @@ def _learning_rates(optimizer, params, leaves, steps) -> list[tuple[Fraction, ..
             )
     scalars = jax.tree.unflatten(structure, [jnp.zeros((), x.dtype) for x in leaves])
     first = [np.asarray(x) for x in jax.tree.leaves(optimizer.init(scalars))]
-    closed = jax.make_jaxpr(lambda g, s, p: jax.tree.leaves(optimizer.update(g, s, p)[0]))(shapes, state, shapes)
+    try:
+        closed = jax.make_jaxpr(lambda g, s, p: jax.tree.leaves(optimizer.update(g, s, p)[0]))(shapes, state, shapes)
+    except TypeError as error:  # of a rate that is a Fraction, for one
+        cure = "give the learning rate as a number, such as 1 / 64, or as an optax schedule"
+        raise UnsupportedOperationError(f"the optimizer cannot update parameters: {error}; {cure}") from None
     graph = Graph()
     gradients = [graph.node("gradient", (), (i,), x.shape) for i, x in enumerate(leaves)]
     weights = [graph.node("param", (), (i,), x.shape) for i, x in enumerate(leaves)]
