@@ -128,8 +128,8 @@ class Record:
 def prove_chain(circuit, params, data, out: Path, arguments, record: Record) -> tuple[zkjax.Run, list[Path]]:
     """Train and prove all chunks that are not there yet. Returns the last run, and all proof files.
 
-    The order of saving makes a kill harmless at any moment: the run before its proof, so that opening counters live on disk; the
-    run again once its proof has fixed the geometry of the chain's commitments; the proof last, whole or not at all.
+    The order of saving makes a kill harmless at any moment: the run before its proof, so that opening counters live on disk; then
+    the proof, whole or not at all.
     """
     private, count = out / "private", -(-arguments.steps // arguments.chunk)
 
@@ -143,7 +143,6 @@ def prove_chain(circuit, params, data, out: Path, arguments, record: Record) -> 
         started, cold = time.perf_counter(), not proven
         proof = zkjax.prove(circuit, run, reveal=("loss",), progress=watch)
         seconds = time.perf_counter() - started
-        run.save(private)
         record.data["chunks"][str(number)] = {
             "first_step": run.first_step,
             "steps": run.steps,

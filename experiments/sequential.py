@@ -420,6 +420,8 @@ def verify_step(circuit: Circuit, proof: StepProof) -> Security:
     s = proof.statement
     if s["circuit"] != circuit.digest().hex():
         raise VerificationError("circuit", "the proof is about another circuit")
+    if any(s["shifts"]) and not s["range_checked"]:
+        raise VerificationError("statement", "only weights that are range-checked here may be shifted")
     if s["range_checked"] and any(b < 2 ** (k + circuit.table_bits - 1) for b, k in zip(s["initial_bound"], s["shifts"], strict=True)):
         raise VerificationError("bounds", "the initial bound is smaller than what the range check shows")
     if circuit.bounds(tuple(s["initial_bound"]), 1, s["first_step"]).final != tuple(s["final_bound"]):

@@ -78,6 +78,8 @@ def absurdities(circuit, statement):
     yield sizes("2^20 samples", samples=2**20, shard_size=2**20)
     yield sizes("2^20 shards", samples=LARGEST, shard_size=2**12)
     yield sizes("2^20 samples in each shard", samples=LARGEST, shard_size=2**20)
+    yield sizes("2^11 shards that are read", steps=2**9, samples=2**12, shard_size=1)
+    yield changed("2^16 shards of which few are opened", steps=2**14, samples=2**16, shard_size=1)
     yield changed("2^20 steps", steps=2**20)
     yield changed("a late start", first_step=2**48 + 1)
     yield changed("one huge shard", samples=LARGEST, shard_size=LARGEST, shards=[shard(0, 3 * 2**23, 0)])

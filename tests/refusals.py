@@ -6,6 +6,7 @@ and ``mutation.py`` runs these cases for every mutant of every check. ``test_ref
 
 import copy
 import dataclasses
+import hashlib
 import itertools
 import json
 import re
@@ -311,7 +312,7 @@ def circuit_files():
             return Circuit.load(file.name)
 
     yield Case("itself", lambda: load(data), None, value=frozen()[0])
-    for content in (b"{", b"[" * 100_000, b"\xff"):
+    for content in (b"{", b"[" * 100_000, b"\xff", b'{"nodes": [], "nodes": []}', b'[{"a": {"b": 1, "b": 1}}]'):
         yield Case(f"file: {content[:3]}", lambda content=content: loaded(content), FormatError, "not a JSON file")
     for name, content, match in (
         ("a list", list(data), "expected an object"),
@@ -470,7 +471,15 @@ def graphs():
         yield Case(f"the sign of {i}", partial(circuit.sign_of, i), None, value=signs[0] if signs else None)
         yield Case(f"whether {i} has a sign", partial(circuit.signed, i), None, value=bool(signs))
     doubling = _one(*(Node("linear", (i, i), (1,), {"coefficients": (1, 1)}) for i in range(60)))
-    yield Case("a walk of 2^60 ways", lambda: doubling.reach(60), None, value={0})
+    yield Case("a walk of 2^60 ways", lambda: doubling._first_below(lambda i: i)[60], None, value=0)
+
+    def axes(limit):
+        with mock.patch("zkjax.circuit.MAX_AXES", limit):
+            return circuit.check() is circuit
+
+    lengths = sum(sum(y.shape) for y in (*nodes, *circuit.inputs, *circuit.parameters))
+    yield Case("axes as long as allowed", lambda: axes(lengths), None, value=True)
+    yield Case("longer axes", lambda: axes(lengths - 1), FormatError, "axes of all tensors")
 
 
 def shapes():
@@ -578,6 +587,20 @@ def shapes():
         name = f"{op} {reads} {attributes}"[:90]
         call = lambda op=op, reads=reads, attributes=attributes: infer_shape(op, reads, attributes, data)  # noqa: E731
         yield Case(name, call, None, value=expected) if isinstance(expected, tuple) else Case(name, call, ValueError, expected)
+
+
+def layouts():
+    """How many blocks a layout may have."""
+    sevens = {9: (7,) * 4}
+
+    def blocks(shapes, boxes=64, total=2**13):
+        with mock.patch("zkjax.layout.MAX_BOXES", boxes), mock.patch("zkjax.layout.MAX_BLOCKS", total):
+            return len(Layout(shapes).pieces)
+
+    for boxes, value in ((81, 81), (80, 27), (27, 27), (26, 9), (8, 3), (2, 1)):
+        yield Case(f"at most {boxes} boxes", lambda boxes=boxes: blocks(sevens, boxes), None, value=value)
+    yield Case("all blocks that are allowed", lambda: blocks(sevens | {1: (7,) * 4}, total=54), None, value=54)
+    yield Case("more blocks", lambda: blocks(sevens | {1: (7,) * 4}, total=53), UnsupportedOperationError, "more than 53 blocks")
 
 
 def bounds():
@@ -768,6 +791,9 @@ def statements():
     def plan(**changes):
         return verifier.make_plan(circuit, dataclasses.replace(s, **changes))
 
+    def plan_of(**changes):
+        return lambda: plan(**changes)
+
     def bounded(initial, **changes):
         return plan(initial_bound=initial, final_bound=circuit.bounds(initial, changes.get("steps", s.steps)).final, **changes)
 
@@ -775,6 +801,7 @@ def statements():
         return tuple(b + by * (i == p) for i, b in enumerate(s.initial_bound))
 
     assert s.initial_bound == tuple(map(circuit.coarse_bound, s.shifts)) and s.range_checked
+    unshifted = (0,) * 3
     yield Case("itself", lambda: plan().steps, None, value=s.steps)
     for name, call, match in (
         ("another circuit", lambda: plan(circuit=bytes(32)), "^circuit"),
@@ -793,7 +820,35 @@ def statements():
     ):  # fmt: skip
         yield Case(name, call, VerificationError, match)
     yield Case("looser bounds", lambda: bounded(grown(1, 1)).steps, None, value=s.steps)
-    yield Case("smaller bounds that are assumed", lambda: bounded(grown(1, -1), range_checked=False).steps, None, value=s.steps)
+    yield Case(
+        "smaller bounds that are assumed", lambda: bounded(grown(1, -1), range_checked=False, shifts=unshifted).steps, None, value=s.steps
+    )
+    yield Case("no shifts", lambda: plan(shifts=unshifted, range_checked=False).steps, None, value=s.steps)
+    for p in range(3):
+        shifts = tuple(int(i == p) for i in range(3))
+        yield Case(
+            f"a shift that is assumed: {p}",
+            lambda shifts=shifts: plan(shifts=shifts, range_checked=False),
+            VerificationError,
+            "^statement: only",
+        )
+        moved = dataclasses.replace(s, shifts=shifts)
+        yield Case(f"its digest: {p}", lambda moved=moved: moved.initial_weights == s.initial.digest(s.geometry), None, value=False)
+    digests = {dataclasses.replace(s, shifts=x).initial_weights for x in (s.shifts, (1, 0, 0), (0, 1, 0), (0, 0, 2), unshifted)}
+    yield Case("a digest for each", lambda: len(digests), None, value=5)
+    written = hashlib.sha256(b"zkjax shifted weights 1" + s.initial.digest(s.geometry) + bytes(s.shifts)).digest()
+    yield Case("as PROTOCOL.md has it", lambda: s.initial_weights == written and any(s.shifts), None, value=True)
+    plain = dataclasses.replace(s, shifts=unshifted).initial_weights
+    yield Case("without shifts", lambda: plain, None, value=s.initial.digest(s.geometry))
+    read = s.steps * circuit.batch_size
+    for samples, size, least in ((read, 1, read // 4), (2**12, 1, read // 4), (4, 1, 1), (2**12, 2, read // 8)):
+        wanted = {"samples": samples, "shard_size": size}
+        fewest = plan_of(shards=s.shards[:1] * least, **wanted)
+        yield Case(f"{least} shards of {size}", fewest, None)
+        if least:
+            yield Case(
+                f"fewer than {least} shards", plan_of(shards=s.shards[:1] * (least - 1), **wanted), VerificationError, "^shards: .*cannot"
+            )
     yield Case("losses at their bound", lambda: plan(losses=((loss, -loss),)).steps, None, value=s.steps)
     yield Case("hidden losses", lambda: plan(losses=None).steps, None, value=s.steps)
     broken = dataclasses.replace(circuit, inputs=(dataclasses.replace(circuit.inputs[0], bits=99), *circuit.inputs[1:]))
@@ -1068,14 +1123,18 @@ LIMITS = {  # as PROTOCOL.md has them
     "circuit.MAX_RANK": 8,
     "circuit.MAX_SIZE": 2**40,
     "circuit.MAX_AXIS": 2**22,
+    "circuit.MAX_AXES": 2**24,
     "circuit.MAX_JOINT_AXIS": 2**20,
     "circuit.LIMIT": 2**63,
     "claims.MAX_WORK": 2**26,
+    "claims.TERM_WORK": 1024,
+    "layout.MAX_BOXES": 64,
+    "layout.MAX_BLOCKS": 2**13,
     "commitment.geometry._MAX_DEEP_RATE": 6,
     "proof.MAX_STATEMENT": 2**21,
     "schedule.MAX_SHARD": 2**20,
     "statement.LIMIT": 2**63,
-    "verifier.MAX_SAMPLES": 2**24,
+    "verifier.MAX_SAMPLES": 2**22,
 }
 
 
@@ -1089,6 +1148,6 @@ def limits():
 
 
 GROUPS = (  # the dearest last
-    honest, shapes, bounds, limits, ledgers, statements, commitments, schedules, commitment_files, geometry, graphs, walks,
+    honest, shapes, layouts, bounds, limits, ledgers, statements, commitments, schedules, commitment_files, geometry, graphs, walks,
     statement_files, circuit_files, proof_files, openings, challenges, chains, bodies,
 )  # fmt: skip

@@ -109,6 +109,6 @@ def test_trouble_is_noticed(fuzzer, monkeypatch):
     assert "neither" in instead(lambda: (_ for _ in ()).throw(zkjax.RunError("no")))
     assert "accepted" in instead(lambda: None)
     assert instead(lambda: refused(lambda: None)) == ""
-    assert "bytes" in instead(lambda: refused(lambda: kept.append(b"x" * 2**26)))
+    assert "bytes" in instead(lambda: refused(lambda: kept.append(b"x" * 2**29)))
     monkeypatch.setattr(fuzz, "SLACK", -1e3)
     assert " s are allowed" in instead(lambda: refused(lambda: None))

@@ -13,6 +13,7 @@ from zkjax.circuit import Circuit, Input, Node, Parameter
 from zkjax.commitment.commit import Commitment
 from zkjax.commitment.geometry import Geometry
 from zkjax.errors import FormatError, PrecisionError, UnsupportedOperationError, ZkjaxError
+from zkjax.layout import Layout
 from zkjax.plan import Batches, Plan
 from zkjax.verifier import dry_run
 
@@ -73,6 +74,46 @@ def test_a_claim_that_doubles_at_every_operation():
     nodes.append(node("rescale", [current], shift=30, bits=10))
     with pytest.raises(UnsupportedOperationError, match="too many terms"):
         run_argument(Circuit.from_json(circuit(nodes, shape=[2, 2**14])))
+
+
+def test_a_claim_on_short_axes_that_doubles_at_every_operation():
+    """Terms cost more than the entries of their vectors."""
+    nodes, current = [node("input", index=0)], 0
+    for _ in range(40):
+        k = len(nodes)
+        nodes += [node("reverse", [current], axes=[1]), node("linear", [current, k], coefficients=[1, 1])]
+        current = k + 1
+    nodes.append(node("rescale", [current], shift=30, bits=10))
+    with pytest.raises(UnsupportedOperationError, match="too many terms"):
+        run_argument(Circuit.from_json(circuit(nodes, shape=[2, 2])))
+
+
+def test_updates_that_share_long_ways_down():
+    """Each of a thousand updates leads to a thousand products, each of these down a chain of a thousand operations."""
+    count, nodes = 1000, [node("input", index=0), node("rescale", [0], shift=2, bits=3)]
+    for _ in range(count):
+        nodes.append(node("linear", [len(nodes) - 1], coefficients=[1]))
+    last = len(nodes) - 1
+    for _ in range(count):
+        nodes.append(node("dot", [last, last], contract=[[], []], batch=[[0, 1], [0, 1]]))
+    nodes.append(node("linear", list(range(last + 1, len(nodes))), coefficients=[1] * count))
+    updates = [{"node": len(nodes) - 1, "rates": [1]}] * count
+    loaded = Circuit.from_json(circuit(nodes, parameters=[{"path": "w", "shape": [2, 2], "updates": updates}]))
+    assert len(loaded.of("dot")) == count
+
+
+def test_tensors_that_fall_into_many_blocks():
+    assert len(Layout({0: (2, *[11] * 7)}).pieces) == 27
+    many = [X, *(node("rescale", [0], shift=2, bits=3) for _ in range(400))]
+    with pytest.raises(UnsupportedOperationError, match="more than 8192 blocks"):
+        run_argument(Circuit.from_json(circuit(many, shape=[2, 11, 11, 11])))
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '[{"nodes": [], "nodes": []}]'])
+def test_a_key_that_comes_twice(tmp_path, text):
+    (tmp_path / "circuit.json").write_text(text)
+    with pytest.raises(FormatError, match="a key comes twice"):
+        Circuit.load(tmp_path / "circuit.json")
 
 
 def test_thousands_of_operations_are_no_trouble():

@@ -43,6 +43,8 @@ def __getattr__(name: str):
         value = getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
     except ModuleNotFoundError as error:  # an auditor's environment
         cure = f"zkjax.{name} needs {error.name}; install zkjax with its dependencies. Verifying needs NumPy only"
+        if error.name == "fcntl":  # file locks, which protect the opening counters
+            cure = f"zkjax.{name} needs the file locks of Unix systems; this one can verify proofs, not make them"
         raise ModuleNotFoundError(cure, name=error.name) from error
     globals()[name] = value
     return value

@@ -47,12 +47,16 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("proofs", nargs="+", metavar="PROOF", help="proof files, in the order of their steps")
     verify.add_argument("--circuit", required=True, metavar="FILE", help="the circuit that was trained")
     verify.add_argument("--dataset", type=_digest, metavar="ROOT", help="required root of the dataset")
-    verify.add_argument("--initial", type=_digest, metavar="ROOT", help="required digest of the initial weights' commitment")
+    verify.add_argument("--initial", type=_digest, metavar="DIGEST", help="required digest of the initial weights' commitment")
     verify.add_argument("--seed", type=int, metavar="N", help="required seed of the batch schedule")
     verify.add_argument("--steps", type=_range, metavar="A:B", help="required range of steps, B excluded")
     verify.add_argument("--assume-bound", action="store_true", help="accept a first proof that does not range-check its initial weights")
     verify.add_argument(
-        "--minimum-bits", type=float, default=TARGET, metavar="BITS", help=f"refuse proofs with less proven security (default {TARGET:g})"
+        "--minimum-bits",
+        type=float,
+        default=TARGET,
+        metavar="BITS",
+        help=f"required of each proof (default {TARGET:g}); a chain's sum is printed",
     )
     verify.add_argument("--ledger", action="store_true", help="print every source of error of each proof, with its bits")
     verify.add_argument("--json", action="store_true", help="print the statements as JSON")
@@ -125,6 +129,7 @@ def _inspect(arguments) -> int:
         if raw.startswith(MAGIC):
             proof = Proof.parse(raw, arguments.file)
             print(f"proof file of {len(raw)} bytes, of which {len(proof.body)} are the proof's body; not verified here")
+            print(proof.statement)
             print(json.dumps(proof.statement.to_json(), indent=1))
         else:
             circuit = Circuit.load(arguments.file)

@@ -8,7 +8,7 @@ initial weights and the updates; activations in one claim on quotients and signs
 and each merging challenge is drawn after everything it merges. What remains are affine constraints on committed tensors.
 """
 
-from .claims import Claim, Term, merge_claims, pull
+from .claims import Claim, Term, forget_vectors, merge_claims, pull
 from .errors import UnsupportedOperationError
 from .extension import ONE, ZERO, powers, stack
 from .gadgets.contraction import contract
@@ -25,6 +25,7 @@ def argument(hidden: Hidden, plan: Plan, revealed: tuple | None = None, prover=N
     revealed: for each loss of the circuit its public integers, one per step, or None. prover: ``witness.Witness``, in the
     prover's role only.
     """
+    forget_vectors()
     circuit = plan.circuit
     claims = [membership(hidden, circuit, plan.sites, prover)]
     if revealed is not None:

@@ -1,29 +1,8 @@
 """The circuit: one training step as a graph of exact integer operations, its shapes, bounds, levels, file and digest.
 
 A tensor of the graph is an integer array; ``value = integer * 2^-scale`` (the scale is information for people: the
-statement is about the integers). The graph describes one step; in a proof every tensor has a step axis in front.
-
-========== ======================================= ==========================================================
-operation  inputs, attributes                      integers
-========== ======================================= ==========================================================
-input      index                                   a batch gathered from the committed dataset
-param      index                                   a parameter at the start of the step
-const      shape, values                           public integers
-linear     x1.. xn, coefficients                   sum of coefficient * x, all of one shape
-transpose  x, permutation                          numpy.transpose
-reshape    x, shape                                numpy.reshape
-broadcast  x, shape, axes                          axis i of x becomes axis axes[i]; the others repeat
-sum        x, axes                                 sum over axes, which disappear
-slice      x, start, limit, stride                 x[start:limit:stride]
-pad        x, low, high, interior                  zeros around and between
-concatenate x1.. xn, axis                          numpy.concatenate
-reverse    x, axes                                 numpy.flip
-scale      x, c (a const), axes                    x times c, axis i of c aligned with axis axes[i] of x
-dot        x, y, contract, batch                   lax.dot_general; all axes in ``batch`` gives x * y
-rescale    x, shift, bits                          (x + 2^(shift-1)) >> shift, in [-2^bits, 2^bits); advice
-sign       y (a rescale)                           1 where y > 0, else 0; advice
-gate       m (a sign), y (a rescale)               m * y
-========== ======================================= ==========================================================
+statement is about the integers). The graph describes one step; in a proof every tensor has a step axis in front. ``Circuit``
+lists the operations.
 
 Linear operations and ``dot``, ``gate`` and parameters after the first step are *virtual*: never committed. Claims on
 them go down in levels: rescale inputs and losses ▸ dots ▸ parameters ▸ dots of the updates ▸ gates ▸ advice. ``check``
@@ -48,6 +27,7 @@ MAX_CONSTANT = 4096  # entries of a captured array
 MAX_RANK = 8  # axes of a tensor
 MAX_SIZE = 2**40  # entries of a tensor
 MAX_AXIS = 2**22  # entries of one axis of a circuit file
+MAX_AXES = 2**24  # and of all axes of all its tensors: a verifier has vectors along them
 MAX_JOINT_AXIS = 2**20  # entries of a vector over axes that a reshape has joined
 LIMIT = 2**63  # every bound stays below: int64 while training, and far from p in the proof
 
@@ -109,7 +89,29 @@ class Loss:
 
 @dataclass(frozen=True)
 class Circuit(Shown):
-    """A traced training step. See the module's docstring; made by ``zkjax.trace`` or ``Circuit.load``.
+    """A traced training step: a graph of exact integer operations, made by ``zkjax.trace`` or ``Circuit.load``.
+
+    ========== ======================================= ==========================================================
+    operation  inputs, attributes                      integers
+    ========== ======================================= ==========================================================
+    input      index                                   a batch gathered from the committed dataset
+    param      index                                   a parameter at the start of the step
+    const      shape, values                           public integers
+    linear     x1.. xn, coefficients                   sum of coefficient * x, all of one shape
+    transpose  x, permutation                          numpy.transpose
+    reshape    x, shape                                numpy.reshape
+    broadcast  x, shape, axes                          axis i of x becomes axis axes[i]; the others repeat
+    sum        x, axes                                 sum over axes, which disappear
+    slice      x, start, limit, stride                 x[start:limit:stride]
+    pad        x, low, high, interior                  zeros around and between
+    concatenate x1.. xn, axis                          numpy.concatenate
+    reverse    x, axes                                 numpy.flip
+    scale      x, c (a const), axes                    x times c, axis i of c aligned with axis axes[i] of x
+    dot        x, y, contract, batch                   lax.dot_general; all axes in ``batch`` gives x * y
+    rescale    x, shift, bits                          (x + 2^(shift-1)) >> shift, in [-2^bits, 2^bits); advice
+    sign       y (a rescale)                           1 where y > 0, else 0; advice
+    gate       m (a sign), y (a rescale)               m * y
+    ========== ======================================= ==========================================================
 
     weight_scale: bits after the point of every parameter. table_bits: width of the largest lookup table.
     max_steps: number of steps that a schedule was traced for, or None. notes: what tracing rounded, for people.
@@ -156,19 +158,19 @@ class Circuit(Shown):
     def sign_of(self, rescale: int) -> int | None:
         return self._signs.get(rescale)
 
-    def reach(self, node: int) -> frozenset[int]:
-        """The nodes at which the linear walk down from ``node`` stops."""
-        reached, seen, stack = set(), set(), [node]
-        while stack:
-            i = stack.pop()
-            if i in seen:
-                continue
-            seen.add(i)
-            if self.nodes[i].op in LINEAR_OPS:
-                stack.extend(self.nodes[i].inputs[: 1 if self.nodes[i].op == "scale" else None])
+    def _first_below(self, offence) -> list:
+        """For each node what ``offence`` says of an operation at which linear ones end that lead down from it, or None.
+
+        offence: a non-linear node's index to an index, or None where nothing is wrong with it.
+        """
+        found: list[int | None] = []
+        for i, node in enumerate(self.nodes):
+            if node.op in LINEAR_OPS:
+                below = (found[j] for j in node.inputs[: 1 if node.op == "scale" else None])
+                found.append(next((j for j in below if j is not None), None))
             else:
-                reached.add(i)
-        return frozenset(reached)
+                found.append(offence(i))
+        return found
 
     def limbs(self, shift: int) -> tuple[int, ...]:
         """Widths of the remainder limbs of a rescale, lowest first; each fits the largest table."""
@@ -325,23 +327,29 @@ class Circuit(Shown):
         for loss in self.losses:
             if self.nodes[loss.node].shape != ():
                 raise FormatError(f"a loss is not a scalar: {self.describe(loss.node)}")
+        if sum(sum(x.shape) for x in (*self.nodes, *self.inputs, *self.parameters)) > MAX_AXES:
+            raise FormatError(f"the axes of all tensors have more than {MAX_AXES} entries together")
         operand = {"rescale", "sign", "gate", "input", "const", "param"}
+        wide = self._first_below(lambda i: None if self.nodes[i].op in operand else i)
+        trained = self._first_below(lambda i: None if self.nodes[i].op in operand - {"param"} else i)  # wide, or a parameter
+        unrounded = self._first_below(lambda i: None if self.nodes[i].op in operand - {"param"} | {"dot"} else i)
+
+        def factor(i: int) -> int | None:
+            return next((trained[j] for j in self.nodes[i].inputs if trained[j] is not None), None) if self.nodes[i].op == "dot" else None
+
+        multiplied = self._first_below(factor)
         for i in self.of("dot"):
             for j in self.nodes[i].inputs:
-                self._stops_at(j, operand, f"an operand of {self.describe(i)} is a wide value")
-        fixed = operand - {"param"}
+                self._refuse(wide[j], f"an operand of {self.describe(i)} is a wide value")
         for parameter in self.parameters:
             for update in parameter.updates:
-                self._stops_at(update.node, fixed | {"dot"}, f"the update of {parameter.path} depends on a parameter without rounding")
-                for i in self.reach(update.node):
-                    for j in self.nodes[i].inputs if self.nodes[i].op == "dot" else ():
-                        self._stops_at(j, fixed, f"the update of {parameter.path} multiplies a parameter")
+                self._refuse(unrounded[update.node], f"the update of {parameter.path} depends on a parameter without rounding")
+                self._refuse(multiplied[update.node], f"the update of {parameter.path} multiplies a parameter")
         return self
 
-    def _stops_at(self, node: int, allowed: set[str], message: str):
-        for i in self.reach(node):
-            if self.nodes[i].op not in allowed:
-                raise UnsupportedOperationError(f"{message} ({self.describe(i)}); a claim on it could not be reduced")
+    def _refuse(self, node: int | None, message: str):
+        if node is not None:
+            raise UnsupportedOperationError(f"{message} ({self.describe(node)}); a claim on it could not be reduced")
 
     def describe(self, i: int) -> str:
         """A node for people: index, operation, label, shape."""
@@ -419,7 +427,7 @@ class Circuit(Shown):
         with open(path, "rb") as file:
             raw = file.read()
         try:
-            data = json.loads(raw.decode("utf-8"))
+            data = json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
         except (ValueError, RecursionError) as error:
             raise FormatError(f"{path}: not a JSON file ({error})") from None
         return Circuit.from_json(data)
@@ -722,6 +730,14 @@ def _index(i, items) -> int:
 def _dims(shape) -> tuple[int, ...]:
     _require(all(isinstance(n, int) and n >= 1 for n in shape), "axis lengths must be positive integers")
     return tuple(shape)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; ValueError if a key comes twice: two readers might take different ones."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key comes twice in one object")
+    return found
 
 
 def _listed(value):

@@ -8,8 +8,8 @@ operation with no message, in time proportional to the vectors' lengths.
 
 import heapq
 import math
+import threading
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from .extension import ONE, ZERO, Ext
 from .layout import total
 
 MAX_WORK = 2**26  # vector entries that one walk may pass; a circuit that needs more is refused
+TERM_WORK = 1024  # entries that a term counts for besides its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +62,20 @@ class Claim:
         return any(term.key[0] in kinds for term in self.terms)
 
 
-@lru_cache(maxsize=32)  # bounded: statements name lengths, and a verifier may read many statements
+_known = threading.local()  # of one argument; threads verify beside one another
+
+
 def ones(length: int):
-    """The all-ones vector of K^length; the same object from one call to the next, so that equal weights are merged."""
-    return np.ones(length, dtype=np.uint64), np.zeros(length, dtype=np.uint64)
+    """The all-ones vector of K^length; the same object throughout an argument, so that equal weights are merged."""
+    vectors = _known.__dict__
+    if length not in vectors:
+        vectors[length] = np.ones(length, dtype=np.uint64), np.zeros(length, dtype=np.uint64)
+    return vectors[length]
+
+
+def forget_vectors() -> None:
+    """At the beginning of an argument: its lengths are its own, and a verifier may read many statements."""
+    _known.__dict__.clear()
 
 
 def separable(key: tuple, scalar: Ext, vectors, has_step: bool) -> Term:
@@ -124,7 +135,7 @@ class _Walk:
             i = -heapq.heappop(self.heap)
             node = self.circuit.nodes[i]
             arrived = list(self.pending.pop(i).values())
-            self.work += sum(len(v[0]) for term in arrived for v in term.vectors)
+            self.work += sum(TERM_WORK + sum(len(v[0]) for v in term.vectors) for term in arrived)
             if self.work > MAX_WORK:
                 raise UnsupportedOperationError(f"{self.circuit.describe(i)}: a claim that reaches it has split into too many terms")
             for term in arrived:

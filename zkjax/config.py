@@ -9,13 +9,15 @@ from .errors import ConfigurationError
 class Precision:
     """Fixed-point formats; None lets ``zkjax.trace`` choose from the batch and parameters that it is given.
 
-    activation_scale: bits after the point of activations and data.
-    activation_bits:  activations are integers in [-2^bits, 2^bits): range 2^(bits - scale).
-    gradient_scale:   bits after the point of gradients; default: a range of +-4 divided by the loss's mean divisor.
-    gradient_bits:    as activation_bits, for gradients.
-    data_bits:        bits of each input array, in the loss function's order; default: from the batch, with one spare bit.
-    rate_tolerance:   relative error allowed in rounding a learning rate to n * 2^-b; dyadic short rates stay exact.
-    table_bits:       width of the largest lookup table; default: the cheapest for the planned chunk.
+    activation_scale: bits after the point of activations and data, 1 to 24.
+    activation_bits:  activations are integers in [-2^bits, 2^bits): range 2^(bits - scale). 1 to 19; default: scale + 3, or more
+                      where the batch's activations would have less than two bits of headroom.
+    gradient_scale:   bits after the point of gradients, 0 to 40; default: a range of +-4 divided by the loss's mean divisor.
+    gradient_bits:    as activation_bits, for gradients. 1 to 19; default: 13, or more as there.
+    data_bits:        bits of each input array, in the loss function's order, 1 to 19; default: from the batch, with one spare bit.
+    rate_tolerance:   relative error allowed in rounding a learning rate to n * 2^-b, below 1; short binary fractions stay exact. In a
+                      schedule, rates below a sixteenth of the largest may be off by this share of that sixteenth, and become 0.
+    table_bits:       width of the largest lookup table, 4 to 20; default: the cheapest for the planned chunk.
     """
 
     activation_scale: int = 8

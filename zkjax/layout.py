@@ -11,11 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from . import extension as ext
+from .errors import UnsupportedOperationError
 from .extension import ONE, Ext
 from .poly import eq_vector, num_bits
 
 SPLIT_FROM = 2**10  # smaller blocks are not split: their waste is cheaper than another block
 MAX_WASTE = 0.05  # of an axis, before it is split
+MAX_BOXES = 64  # of one tensor: axes that would make more of them stay whole
+MAX_BLOCKS = 2**13  # of all tensors
 
 
 def axis_pieces(length: int) -> tuple[tuple[int, int], ...]:
@@ -96,7 +99,13 @@ class Layout:
             cells = 1
             for n in shape:
                 cells <<= num_bits(n)
-            cuts = [axis_pieces(n) if cells >= SPLIT_FROM else ((0, n),) for n in shape]
+            cuts, count = [], 1
+            for n in shape:
+                pieces = axis_pieces(n) if cells >= SPLIT_FROM else ((0, n),)
+                cuts.append(pieces if count * len(pieces) <= MAX_BOXES else ((0, n),))
+                count *= len(cuts[-1])
+            if len(boxes) + count > MAX_BLOCKS:
+                raise UnsupportedOperationError(f"tensors fall into more than {MAX_BLOCKS} blocks; use fewer of them, or smaller ones")
             for index in np.ndindex(*(len(c) for c in cuts)):
                 box = [cut[i] for cut, i in zip(cuts, index, strict=True)]
                 lengths = tuple(n for _, n in box)

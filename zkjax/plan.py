@@ -17,6 +17,8 @@ from .gadgets.rescale import Lookup, advice_shapes, lookups
 from .gadgets.table import Table
 from .layout import Layout
 
+_SPREAD = 2**20  # entries of a batch's weights that are spread over samples at once
+
 
 @dataclass(frozen=True, eq=False)
 class Batches:
@@ -101,19 +103,17 @@ class Plan:
     def _scattered(self, step, vector) -> dict:
         """sample[n] = sum over (t, i) with index n of step[t] * vector[i, ...], for each shard."""
         steps, batch = self.batches.indices.shape
-        spread = ext.mul(tuple(c.reshape(-1, 1, 1) for c in step), tuple(c.reshape(1, batch, -1) for c in vector))
-        shards, local = np.divmod(self.batches.indices.reshape(-1), self.batches.shard_size)
-        result = {}
-        for shard in self.batches.shards:
-            chosen = shards == shard
-            components = []
-            for c in spread:
-                flat = c.reshape(steps * batch, -1)[chosen]
-                halves = []
-                for half in (flat & np.uint64(2**32 - 1), flat >> np.uint64(32)):
-                    sums = np.zeros((self.batches.size(shard), flat.shape[1]), dtype=np.uint64)
-                    np.add.at(sums, local[chosen], half)
-                    halves.append(sums)
-                components.append(field.join(*halves).reshape(-1))
-            result[shard] = tuple(components)
-        return result
+        width = len(vector[0]) // batch
+        halves = {n: np.zeros((2, 2, self.batches.size(n), width), dtype=np.uint64) for n in self.batches.shards}
+        count = max(1, _SPREAD // len(vector[0]))
+        for first in range(0, steps, count):  # some steps at a time: all of them may be gigabytes
+            part = slice(first, first + count)
+            spread = ext.mul(tuple(c[part].reshape(-1, 1, 1) for c in step), tuple(c.reshape(1, batch, -1) for c in vector))
+            shards, local = np.divmod(self.batches.indices[part].reshape(-1), self.batches.shard_size)
+            for shard in np.unique(shards).tolist():
+                chosen = shards == shard
+                for c, (low, high) in zip(spread, halves[shard], strict=True):
+                    flat = c.reshape(-1, width)[chosen]
+                    np.add.at(low, local[chosen], flat & np.uint64(2**32 - 1))
+                    np.add.at(high, local[chosen], flat >> np.uint64(32))
+        return {shard: tuple(field.join(*pair).reshape(-1) for pair in found) for shard, found in halves.items()}

@@ -24,7 +24,7 @@ MAX_STATEMENT = 2**21  # bytes
 
 @dataclass(frozen=True)
 class Proof(Shown):
-    """A statement and the bytes that prove it. ``security``: the ledger of ``soundness.py``, where it is known."""
+    """A statement and the bytes that prove it. ``security``: its ledger, as its prover has it; None once loaded (``zkjax.ledger``)."""
 
     statement: Statement
     body: bytes

@@ -49,16 +49,19 @@ def prove(
 ) -> Proof:
     """Prove that ``run`` is an honest execution of the circuit. Returns a Proof; the run is not changed.
 
+    circuit:      that the run was trained in.
+    run:          a Run, of ``train`` or ``chunks``, or loaded.
     reveal:       ("loss",) makes the loss of every step a public, proven output.
     progress:     "auto" shows a bar on a terminal, None nothing; or a function (phase, number, of how many).
-    minimum_bits: refuse to make a proof with less proven security.
+    minimum_bits: refuse to make a proof with less proven security. Errors of a chain's proofs add up.
     reuse_memory: let this process keep freed memory for its next arrays instead of returning it to the system (glibc only,
                   from now on): about twice as fast for large circuits.
     check:        False lets a test play a lying prover: the witness is not checked before it is used.
 
     Each call draws its randomness anew and uses up one opening of the weights' and the dataset's commitments.
-    Raises: RunError - the run belongs to another circuit; BudgetError - a commitment has no opening left;
-            ConfigurationError - too little security, or too little memory for this many steps.
+    Raises: RunError - the run belongs to another circuit, was altered, or copied by a fork; BudgetError - a commitment has no
+            opening left; ConfigurationError - too little security, or too little memory for this many steps;
+            UnsatisfiedWitnessError - the prover contradicts itself, which is a bug.
     """
     import jax
 

@@ -45,8 +45,7 @@ class Security(Shown):
         if not self.bits >= target:  # also where target is no number
             weakest = ", ".join(f"{name} {bits:.1f}" for name, bits in sorted(self.terms, key=lambda t: t[1])[:3])
             raise ConfigurationError(
-                f"{self.bits:.2f} bits of security, below the target of {target:g}; weakest terms: {weakest}. "
-                "Use fewer steps in a chunk, or a geometry with more level_bits"
+                f"{self.bits:.2f} bits of security, below the target of {target:g}; weakest terms: {weakest}. Use fewer steps in a chunk"
             )
         return self
 

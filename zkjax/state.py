@@ -200,12 +200,12 @@ def _read_arrays(path: Path) -> dict:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in arrays.zip.infolist()):
-                raise ValueError("compressed arrays, which could take any amount of memory")
+                raise FormatError(f"{path}: compressed arrays, which could take any amount of memory")
             found = {name: arrays[name] for name in arrays.files}
             if any(array.dtype.kind != "i" for array in found.values()):
-                raise ValueError("arrays of signed integers are expected")
+                raise FormatError(f"{path}: arrays of signed integers are expected")
             return found
-    except OSError:
+    except (OSError, FormatError):
         raise
     except Exception as error:  # its text may quote the file
         raise FormatError(f"{path}: not a file of arrays ({type(error).__name__})") from None

@@ -1,5 +1,6 @@
 """What a proof says, in public: the statement, its canonical form, and its sentence for people."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from .errors import FormatError
 from .poly import num_bits
 
 LIMIT = 2**63
+SHIFTED = b"zkjax shifted weights 1"
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,16 @@ class Statement(Shown):
 
     @property
     def initial_weights(self) -> bytes:
-        """What ``verify(initial=...)`` and the next chunk's C_in are compared with."""
-        return self.initial.digest(self.geometry)
+        """Digest of the first weights, their commitment and the shifts: what ``verify(initial=...)`` is compared with.
+
+        Without shifts, as in every later chunk, it is the commitment's own: the ``final_weights`` of the chunk before.
+        """
+        digest = self.initial.digest(self.geometry)
+        return hashlib.sha256(SHIFTED + digest + bytes(self.shifts)).digest() if any(self.shifts) else digest
 
     @property
     def final_weights(self) -> bytes:
+        """Digest of the commitment to the last weights: the next chunk's ``initial_weights``."""
         return self.final.digest(self.geometry)
 
     @property

@@ -44,7 +44,9 @@ def trace(
     """Trace one training step ``params - rate * gradient(loss)`` to a circuit.
 
     loss:      ``loss(params, *batch)`` as for ``jax.grad``: a scalar, from linear operations, products and ReLU.
-    optimizer: an optax optimizer whose updates are ``-rate * gradient``: ``optax.sgd``, with a constant rate or a schedule.
+               Arrays that it captures are public constants of at most 4,096 entries.
+    optimizer: an optax optimizer whose updates are ``-rate * gradient``: ``optax.sgd``, with a constant rate or a schedule. Rates
+               are rounded within ``Precision.rate_tolerance``; the circuit's notes say to what.
     params:    pytree of floating-point arrays (``nnx.State``, a linen dict, ...) or of ``jax.ShapeDtypeStruct``.
     batch:     tuple of arrays (or ShapeDtypeStructs), batch axis first; default formats are chosen to hold it.
     steps:     the number of steps for which a learning-rate schedule is tabulated; not needed for a constant rate.

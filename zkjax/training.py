@@ -268,10 +268,13 @@ def train(
 ) -> Run:
     """Train ``steps`` steps in exact integers, as one run.
 
+    circuit:    from ``trace``.
     params:     the user's params (the pytree given to ``trace``), rounded to coarse integers; or a Run to go on from.
     data:       tuple of arrays (samples first) or a Dataset; a run goes on with the same data (or None), seed and shard_size.
+    seed:       of the public batch schedule, 0 .. 2^64-1; default 0, or the run's.
+    shard_size: samples in each separately committed part of the data, at most 2^20; default: one part, or the run's.
     openings:   how many proofs of this chain may open a shard of the dataset; each one costs a few kB in every proof. It
-                is fixed where a chain begins.
+                is fixed where a chain begins, and ignored where a run goes on.
     progress:   ``progress(done, steps)``, called after each step.
     Raises: DataError; RunError - a run of another circuit, data, seed or shards; PrecisionError - a value left its
             declared range (step, operation, value, what to change), or a bound could reach 2^63.
@@ -351,7 +354,8 @@ def chunks(
 ) -> Iterator[Run]:
     """Train ``steps`` steps as runs of at most ``chunk`` steps and nearly equal length: 90 by 16 is 6 runs of 15.
 
-    Each run starts where the one before it ended; arguments as for ``train``. openings: by default one for each run and two more.
+    Each run starts where the one before it ended. Arguments and errors as for ``train``; openings is by default one for each run
+    and two more.
     """
     if steps < 1 or chunk < 1:
         raise DataError(f"steps is {steps} and chunk is {chunk}; both must be at least 1")

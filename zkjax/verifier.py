@@ -25,7 +25,7 @@ from .soundness import TARGET, Security, security
 from .statement import Statement
 from .transcript import Reader, Transcript
 
-MAX_SAMPLES = 2**24  # read in one chunk: what a statement may ask a verifier to work out
+MAX_SAMPLES = 2**22  # read in one chunk: what a statement may ask a verifier to work out
 
 
 class Pins(TypedDict, total=False):
@@ -67,12 +67,12 @@ def verify(
     seed:         required seed of the schedule.
     steps:        required range (first, end) of the whole chain, end excluded.
     assume_bound: accept a first proof that does not itself range-check its initial weights.
-    minimum_bits: refuse proofs with less proven security.
+    minimum_bits: refuse proofs with less proven security. It is required of each proof; the errors of a chain's proofs add up.
 
     What is not required is only what the proof claims: take the pins from elsewhere, not from the proof.
 
     Raises VerificationError (``check`` names what failed, ``proof`` where in a chain), FormatError (malformed proof),
-    ConfigurationError (misuse).
+    ConfigurationError (misuse), UnsupportedOperationError (a circuit that no verifier takes on).
     """
     statements, _ = verify_chain(
         circuit, proof, dataset=dataset, initial=initial, seed=seed, steps=steps, assume_bound=assume_bound, minimum_bits=minimum_bits
@@ -179,6 +179,8 @@ def make_plan(circuit: Circuit, statement: Statement) -> Plan:
     count = len(circuit.parameters)
     if not len(statement.shifts) == len(statement.initial_bound) == len(statement.final_bound) == count:
         raise VerificationError("statement", f"shifts and bounds are needed for {count} parameters")
+    if any(statement.shifts) and not statement.range_checked:
+        raise VerificationError("statement", "only weights that are range-checked here may be shifted")
     if statement.range_checked and any(b < circuit.coarse_bound(s) for b, s in zip(statement.initial_bound, statement.shifts)):
         raise VerificationError("bounds", "the initial bound is smaller than what the range check shows")
     try:
@@ -194,8 +196,11 @@ def make_plan(circuit: Circuit, statement: Statement) -> Plan:
     for loss, integers in zip(circuit.losses, statement.losses or (), strict=False):
         if any(abs(v) > bounds.nodes[loss.node] for v in integers):
             raise VerificationError("losses", f"a loss leaves its bound of {bounds.nodes[loss.node]}")
-    if statement.steps * circuit.batch_size > MAX_SAMPLES:
+    read = statement.steps * circuit.batch_size
+    if read > MAX_SAMPLES:
         raise VerificationError("schedule", f"{statement.steps} steps of {circuit.batch_size} samples are more than {MAX_SAMPLES} samples")
+    if len(statement.shards) < min(read, statement.samples) // (4 * statement.shard_size):  # before they are all worked out
+        raise VerificationError("shards", f"{len(statement.shards)} shards opened, which cannot be all that {read} samples are read from")
     try:
         indices = batch_indices(
             statement.seed, statement.samples, statement.shard_size, circuit.batch_size, statement.first_step, statement.steps
@@ -213,13 +218,12 @@ def check_commitments(plan: Plan, statement: Statement) -> None:
         geometry.check()
     except ConfigurationError as error:
         raise VerificationError("geometry", str(error)) from None
+    if len(statement.shards) != len(plan.batches.shards):
+        raise VerificationError("shards", f"{len(statement.shards)} shards opened, the schedule reads {len(plan.batches.shards)}")
     ends = plan.first_step, plan.first_step + plan.steps  # a commitment to weights is named by its step, not by its role
     expected = [("weights", step, plan.weights_layout(role)) for step, role in zip(ends, ("initial", "final"), strict=True)]
     expected += [("shard", number, plan.shard_layout(number)) for number in plan.batches.shards]
-    commitments = statement.commitments()
-    if len(commitments) != len(expected):
-        raise VerificationError("shards", f"{len(commitments) - 2} shards opened, the schedule reads {len(expected) - 2}")
-    for commitment, (kind, number, layout) in zip(commitments, expected, strict=True):
+    for commitment, (kind, number, layout) in zip(statement.commitments(), expected, strict=True):
         name = f"commitment to {kind} {number}"
         if (commitment.kind, commitment.number, commitment.masked) != (kind, number, False):
             raise VerificationError(name, f"it is of {commitment.kind} {commitment.number}")

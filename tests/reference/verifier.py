@@ -209,7 +209,7 @@ def read_file(raw):
     require(raw[:8] == b"zkjaxprf" and len(raw) >= 14, "not a proof")
     version, length = struct.unpack("<HI", raw[8:14])
     require(version == 1, "another format version")
-    require(length <= 2**24 and 14 + length <= len(raw), "the statement does not fit")
+    require(length <= 2**21 and 14 + length <= len(raw), "the statement does not fit")
     text = raw[14 : 14 + length]
     try:
         statement = json.loads(text.decode("ascii"))
@@ -265,6 +265,7 @@ def check_statement(circuit, statement):
     require(statement["circuit"] == circuit.digest, "circuit")
     count = len(circuit.parameters)
     require(all(len(statement[name]) == count for name in ("shifts", "initial_bound", "final_bound")), "statement")
+    require(statement["range_checked"] or not any(statement["shifts"]), "statement: shifts")
     if statement["range_checked"]:
         shown = [2 ** (shift + circuit.table_bits - 1) for shift in statement["shifts"]]
         require(all(b >= s for b, s in zip(statement["initial_bound"], shown)), "bounds")
@@ -274,6 +275,8 @@ def check_statement(circuit, statement):
         require(len(statement["losses"]) == len(circuit.losses), "losses")
         for loss, values in zip(circuit.losses, statement["losses"]):
             require(len(values) == statement["steps"] and all(abs(v) <= bound[loss["node"]] for v in values), "losses")
+    read = min(statement["steps"] * circuit.batch, statement["samples"])
+    require(len(statement["shards"]) >= read // (4 * statement["shard_size"]), "shards")
     chunk = Chunk(circuit, statement, batches(statement, circuit.batch))
     check_geometry(statement["geometry"])
 
@@ -615,7 +618,7 @@ def batches(statement, batch):
     """Section 6: idx[t][i]."""
     n, s, steps = statement["samples"], statement["shard_size"], statement["steps"]
     require(min(n, s) <= 2**20 and -(-n // s) <= 2**20 and n >= batch, "schedule")
-    require(steps * batch <= 2**24, "schedule: too many samples")
+    require(steps * batch <= 2**22, "schedule: too many samples")
     found = []
     for t in range(statement["first_step"], statement["first_step"] + steps):
         epoch, k = divmod(t, n // batch)
@@ -829,8 +832,13 @@ class Layout:
         boxes = []
         for key, shape in tensors:
             large = math.prod(1 << bits(n) for n in shape) >= 2**10
-            for box in itertools.product(*(axis_pieces(n) if large else [(0, n)] for n in shape)):
+            cuts = []
+            for n in shape:
+                cut = axis_pieces(n) if large else [(0, n)]
+                cuts.append(cut if math.prod(map(len, cuts)) * len(cut) <= 64 else [(0, n)])
+            for box in itertools.product(*cuts):
                 boxes.append(Box(key, tuple(start for start, _ in box), tuple(n for _, n in box), 0))
+        require(len(boxes) <= 2**13, "circuit: too many boxes")
         boxes.sort(key=lambda box: (-box.bits, box.lengths))
         self.boxes, self.size = [], 0
         for box in boxes:
@@ -1166,7 +1174,7 @@ class Walk:
         while self.waiting:
             i = max(self.waiting)
             node, arrived = self.circuit.nodes[i], list(self.waiting.pop(i).values())
-            self.work += sum(len(v) for term in arrived for _, v in term.groups)
+            self.work += sum(1024 + sum(len(v) for _, v in term.groups) for term in arrived)
             require(self.work <= 2**26, "circuit: a walk has too many terms")
             for term in arrived:
                 if node["op"] in LINEAR:
