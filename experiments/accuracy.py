@@ -89,15 +89,17 @@ def train_float(task: Task, data, params, seed: int, look) -> list[float]:
 
 
 def train_fixed(circuit, task: Task, data, params, seed: int, look) -> list[float]:
-    """The same in exact integers, stopped for a look at the same steps."""
+    """The same in exact integers, in runs that a proof can hold, with a look at the same steps."""
     import zkjax
 
     losses, run = [], params
     while len(losses) < task.steps:
-        steps = min(task.every, task.steps - len(losses))
+        look_at = min(task.every * (len(losses) // task.every + 1), task.steps)
+        steps = min(task.chunk, look_at - len(losses))  # what a proof holds
         run = zkjax.train(circuit, run, data if not losses else None, steps=steps, **{"seed": seed} if not losses else {})
         losses += run.float_losses.tolist()
-        look(run.params)
+        if len(losses) == look_at:
+            look(run.params)
     return losses
 
 
@@ -294,7 +296,7 @@ def experiment(sets: list[tuple[Task, Images]], out: Path, fresh: bool = False) 
 def tasks_of(full: bool, found: Images | None, seeds: int | None) -> list[tuple[Task, Images]]:
     """What is trained."""
     if full:
-        small = Task("digits", (48, 32), 32, 1 / 4, 440, 22, 15, seeds or 5, 3, (4, 5, 6, 8, 10, 12))
+        small = Task("digits", (48, 32), 32, 1 / 4, 440, 22, 11, seeds or 5, 3, (4, 5, 6, 8, 10, 12))
         large = Task("", (128, 64), 64, 0, 2000, 100, 16, seeds or 5, 3, (4, 6, 8, 10))
     else:
         small = Task("digits", (48, 32), 32, 1 / 4, 88, 11, 4, seeds or 3, 3, (4, 6, 8))

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from bench import parse_widths
-from report import OURS, RED, Record, bytes_text, figure, log_axis, log_y, parse_options, seconds_text
+from report import OURS, RED, Record, bytes_text, figure, log_axis, log_y, parse_options, seconds_text, times
 from report import table as markdown
 from scaling import Point, Sweep, net, run_bench
 
@@ -101,7 +101,7 @@ def savings(sweep: Sweep, figures: dict) -> str:
         ratios = [
             per_step(figures[key(p, "sequential")], name) / per_step(figures[key(p, "aggregated")], name) for p in sweep.points.values()
         ]
-        parts.append(f"{what} {', '.join(f'{r:.2g} x' for r in ratios)}")
+        parts.append(f"{what} {', '.join(map(times, ratios))}")
     return f"Without aggregation a step costs, for {sweep.variable} {', '.join(f'{v:,}' for v in sweep.points)}: {'; '.join(parts)}."
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from common import run_process
-from report import OURS, THEIRS, Record, bytes_text, compared, figure, parse_options, positive, seconds_text, table
+from report import OURS, THEIRS, Record, bytes_text, compared, figure, parse_options, positive, seconds_text, table, times
 
 SEED = 0
 ROWS = 8  # of a transform and of a commitment
@@ -99,7 +99,7 @@ def _zkjax_columns(size: int):
 
     from zkjax.commitment.merkle import Tree, leaf_headers, tree_tag
     from zkjax.hashing import CHUNK
-    from zkjax.kernels.merkle import compress, hash_columns
+    from zkjax.kernels.merkle import hash_columns, parents
 
     if 1 << size < CHUNK:
         raise SystemExit(f"error: columns are hashed in chunks of {CHUNK}")
@@ -107,7 +107,7 @@ def _zkjax_columns(size: int):
     groups = [jnp.asarray(_field(rng, 2, 1 << size)) for _ in range(ROWS // 2)]
     salts = rng.integers(0, 2**32, size=(4, 1 << size), dtype=np.uint32)
     header = leaf_headers(tree_tag("trace", 0), ROWS, salts)
-    return lambda: Tree(hash_columns(header, groups, ROWS), compress).root
+    return lambda: Tree(hash_columns(header, groups, ROWS), parents).root
 
 
 def _hidden(protocol):
@@ -369,8 +369,8 @@ def verdict(size: int, ours: dict, theirs: dict) -> str:
     """Where zkjax is faster, and where it is not."""
     finished = {name: what for name, what in BLOCKS.items() if "stopped" not in theirs[name]}
     ratios = {what: ours[name]["seconds"] / theirs[name]["seconds"] for name, what in finished.items()}
-    faster = [f"{what} ({1 / r:.2g} x)" for what, r in ratios.items() if r < 1]
-    slower = [f"{what} ({r:.2g} x)" for what, r in ratios.items() if r >= 1]
+    faster = [f"{what} ({times(1 / r)})" for what, r in ratios.items() if r < 1]
+    slower = [f"{what} ({times(r)})" for what, r in ratios.items() if r >= 1]
     stopped = [what for name, what in BLOCKS.items() if name not in finished]
     text = f"At 2^{size}, warm, zkjax is faster at: {', '.join(faster) or 'nothing'}. It is slower at: {', '.join(slower) or 'nothing'}."
     return text + (f" Nothing can be said of: {', '.join(stopped)}; pyzorch was stopped before its first call ended." if stopped else "")

@@ -153,4 +153,9 @@ def compared(ours: float, theirs: float) -> str:
     ratio = ours / theirs
     if 0.9 < ratio < 1.1:
         return "about the same"
-    return f"{1 / ratio:.2g} x less" if ratio < 1 else f"{ratio:.2g} x more"
+    return f"{times(1 / ratio)} less" if ratio < 1 else f"{times(ratio)} more"
+
+
+def times(ratio: float) -> str:
+    """ "3.2 x", "2 x", "280 x"."""
+    return f"{ratio:.0f} x" if ratio >= 10 else f"{ratio:.2g} x"

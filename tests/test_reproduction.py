@@ -136,7 +136,7 @@ def test_aggregation(experiment, out, tiny, compiled, monkeypatch):
     assert rows["aggregated"][6].startswith("1 x") and rows["sequential"][6].startswith("2 x")
     assert rows["aggregated"][7] == f"{together['proof_bytes'] / 2000:.1f} kB"
     assert rows["sequential"][7] == f"{alone['proof_bytes'] / 1000:.1f} kB"
-    assert f"bytes {2 * alone['proof_bytes'] / together['proof_bytes']:.2g} x" in text
+    assert f"bytes {aggregation.times(2 * alone['proof_bytes'] / together['proof_bytes'])}" in text
     before = (out / "aggregation.json").read_bytes()
     assert aggregation.experiment([sweep], out, 1) == 0  # nothing is measured again
     assert (out / "aggregation.json").read_bytes() == before
@@ -359,10 +359,10 @@ def test_rates_suit_the_size_of_the_inputs(experiment, entry, rate):
 
 def test_primitives_without_pyzorch(experiment, out, capsys):
     primitives = experiment("primitives")
-    assert primitives.experiment([13], out, 1, None) == 0
+    assert primitives.experiment([14], out, 1, None) == 0
     assert "pyzorch is not installed" in capsys.readouterr().out
     data, text = written(out, "primitives")
-    figures = data["figures"]["zkjax: 2^13"]
+    figures = data["figures"]["zkjax: 2^14"]
     assert set(figures) == {*primitives.BLOCKS, "load_average"}
     for name in primitives.BLOCKS:
         assert 0 < figures[name]["seconds"] < figures[name]["cold_seconds"]
