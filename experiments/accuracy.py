@@ -296,7 +296,7 @@ def experiment(sets: list[tuple[Task, Images]], out: Path, fresh: bool = False) 
 def tasks_of(full: bool, found: Images | None, seeds: int | None) -> list[tuple[Task, Images]]:
     """What is trained."""
     if full:
-        small = Task("digits", (48, 32), 32, 1 / 4, 440, 22, 11, seeds or 5, 3, (4, 5, 6, 8, 10, 12))
+        small = Task("digits", (48, 32), 32, 1 / 4, 440, 22, 15, seeds or 5, 3, (4, 5, 6, 8, 10, 12))
         large = Task("", (128, 64), 64, 0, 2000, 100, 16, seeds or 5, 3, (4, 6, 8, 10))
     else:
         small = Task("digits", (48, 32), 32, 1 / 4, 88, 11, 4, seeds or 3, 3, (4, 6, 8))
