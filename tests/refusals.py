@@ -479,7 +479,7 @@ def graphs():
 
     lengths = sum(sum(y.shape) for y in (*nodes, *circuit.inputs, *circuit.parameters))
     yield Case("axes as long as allowed", lambda: axes(lengths), None, value=True)
-    yield Case("longer axes", lambda: axes(lengths - 1), FormatError, "axes of all tensors")
+    yield Case("longer axes", lambda: axes(lengths - 1), UnsupportedOperationError, "axes of all tensors")
 
 
 def shapes():
@@ -1126,6 +1126,7 @@ LIMITS = {  # as PROTOCOL.md has them
     "circuit.MAX_AXES": 2**24,
     "circuit.MAX_JOINT_AXIS": 2**20,
     "circuit.LIMIT": 2**63,
+    "circuit.BEYOND": 2**128,
     "claims.MAX_WORK": 2**26,
     "claims.TERM_WORK": 1024,
     "layout.MAX_BOXES": 64,
@@ -1134,6 +1135,7 @@ LIMITS = {  # as PROTOCOL.md has them
     "proof.MAX_STATEMENT": 2**21,
     "schedule.MAX_SHARD": 2**20,
     "statement.LIMIT": 2**63,
+    "statement.MAX_STEPS": 2**16,
     "verifier.MAX_SAMPLES": 2**22,
 }
 

@@ -31,7 +31,7 @@ def test_a_run_too_long_for_its_bounds():
     """Named: the parameter or operation, its bound, and what to change."""
     circuit, run = tiny_run()
     with pytest.raises(
-        PrecisionError, match=r"(parameter \d/\w|operation \d+ \w+ .*) may reach \d+ = 2\^6\d.*steps; use chunks of at most \d+ steps$"
+        PrecisionError, match=r"(parameter \d/\w|operation \d+ \w+ .*) may reach 2\^6\d.*steps; use chunks of at most \d+ steps$"
     ) as error:
         zkjax.train(circuit, mlp_params(DIMS), run.data, steps=2**50)
     longest = int(str(error.value).split()[-2])
@@ -152,9 +152,21 @@ def test_a_run_that_was_altered():
 
 def test_too_little_security_spends_nothing():
     circuit, run = tiny_run()
-    with pytest.raises(ConfigurationError, match="below the target of 100.*weakest terms.*fewer steps in a chunk, or a geometry"):
+    with pytest.raises(ConfigurationError, match="below the target of 100.*weakest terms.*fewer steps in a chunk"):
         zkjax.prove(circuit, run, progress=None)
     assert run.chain.openings.spent == {}
+
+
+@pytest.mark.parametrize("limit, fewest", [("MAX_STEPS", 2), ("MAX_SAMPLES", 6)])
+def test_a_chunk_that_no_statement_may_hold(monkeypatch, limit, fewest):
+    """Refused before anything is spent: two steps of three samples."""
+    circuit, run = tiny_run()
+    monkeypatch.setattr(f"zkjax.prover.{limit}", fewest - 1)
+    with pytest.raises(ConfigurationError, match="2 steps of 3 samples; a proof holds at most .*shorter chunks"):
+        prove_small(circuit, run)
+    assert run.chain.openings.spent == {}
+    monkeypatch.setattr(f"zkjax.prover.{limit}", fewest)
+    verify_small(circuit, prove_small(circuit, run))
 
 
 # ---- opening budgets --------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ def circuit(nodes, *, shape=(2, 2), parameters=({"path": "w", "shape": [2], "upd
 
 
 X = node("input", index=0)
+SCALAR = {"path": "w", "shape": [], "updates": []}
 SHAPES = {
     "a tuple as a length": circuit([X, node("reshape", [0], shape=[[1, 1], 2**40])]),
     "a tuple as a constant's length": circuit([node("const", shape=[[1, 1], 2**62], values=[1])]),
@@ -100,6 +101,16 @@ def test_updates_that_share_long_ways_down():
     updates = [{"node": len(nodes) - 1, "rates": [1]}] * count
     loaded = Circuit.from_json(circuit(nodes, parameters=[{"path": "w", "shape": [2, 2], "updates": updates}]))
     assert len(loaded.of("dot")) == count
+
+
+def test_bounds_that_grow_with_every_operation():
+    """Bounds that have thousands of digits are neither computed nor printed."""
+    nodes = [X, node("param", index=0)]
+    for _ in range(3000):
+        nodes.append(node("linear", [len(nodes) - 1], coefficients=[2**62]))
+    loaded = Circuit.from_json(circuit(nodes, losses=[{"node": len(nodes) - 1, "factor": [1, 1]}], parameters=[SCALAR]))
+    with pytest.raises(PrecisionError, match=r"operation 2 linear .* may reach 2\^\d+\.\d+, beyond 2\^63, in a chunk of 2 steps"):
+        loaded.bounds((2**10,), 2)
 
 
 def test_tensors_that_fall_into_many_blocks():

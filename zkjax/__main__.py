@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("proofs", nargs="+", metavar="PROOF", help="proof files, in the order of their steps")
     verify.add_argument("--circuit", required=True, metavar="FILE", help="the circuit that was trained")
     verify.add_argument("--dataset", type=_digest, metavar="ROOT", help="required root of the dataset")
-    verify.add_argument("--initial", type=_digest, metavar="DIGEST", help="required digest of the initial weights' commitment")
+    verify.add_argument("--initial", type=_digest, metavar="DIGEST", help="required digest of the initial weights, as verify prints it")
     verify.add_argument("--seed", type=int, metavar="N", help="required seed of the batch schedule")
     verify.add_argument("--steps", type=_range, metavar="A:B", help="required range of steps, B excluded")
     verify.add_argument("--assume-bound", action="store_true", help="accept a first proof that does not range-check its initial weights")

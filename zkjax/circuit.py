@@ -27,6 +27,7 @@ MAX_CONSTANT = 4096  # entries of a captured array
 MAX_RANK = 8  # axes of a tensor
 MAX_SIZE = 2**40  # entries of a tensor
 MAX_AXIS = 2**22  # entries of one axis of a circuit file
+BEYOND = 2**128  # in place of larger bounds, which would grow with every operation of a hostile circuit
 MAX_AXES = 2**24  # and of all axes of all its tensors: a verifier has vectors along them
 MAX_JOINT_AXIS = 2**20  # entries of a vector over axes that a reshape has joined
 LIMIT = 2**63  # every bound stays below: int64 while training, and far from p in the proof
@@ -266,11 +267,12 @@ class Circuit(Shown):
         return ", or ".join(cures)
 
     def _node_bounds(self, parameters: tuple[int, ...] | None) -> list:
-        """Largest absolute value of each node; None where it depends on parameters whose bounds are not given."""
+        """Largest absolute value of each node, 2^128 if it is more; None where it depends on parameters whose bounds are not given."""
         bounds: list = []
         for node in self.nodes:
             shapes = [self.nodes[i].shape for i in node.inputs]
-            bounds.append(node_bound(node, [bounds[i] for i in node.inputs], shapes, self.inputs, parameters))
+            bound = node_bound(node, [bounds[i] for i in node.inputs], shapes, self.inputs, parameters)
+            bounds.append(bound and min(bound, BEYOND))
         return bounds
 
     # ---- sizes ------------------------------------------------------------------------------------------------
@@ -307,7 +309,7 @@ class Circuit(Shown):
     # ---- structure --------------------------------------------------------------------------------------------
     def check(self) -> "Circuit":
         """Check operations, shapes and levels. Raises FormatError for a malformed graph, UnsupportedOperationError
-        where a claim could go up. Returns the circuit."""
+        where a claim could go up, or a verifier would need too much memory. Returns the circuit."""
         data = {"inputs": [{"shape": x.shape} for x in self.inputs], "parameters": [{"shape": p.shape} for p in self.parameters]}
         for i, node in enumerate(self.nodes):
             _check_node(self, i, node, data)
@@ -328,7 +330,7 @@ class Circuit(Shown):
             if self.nodes[loss.node].shape != ():
                 raise FormatError(f"a loss is not a scalar: {self.describe(loss.node)}")
         if sum(sum(x.shape) for x in (*self.nodes, *self.inputs, *self.parameters)) > MAX_AXES:
-            raise FormatError(f"the axes of all tensors have more than {MAX_AXES} entries together")
+            raise UnsupportedOperationError(f"the axes of all tensors have more than {MAX_AXES} entries together")
         operand = {"rescale", "sign", "gate", "input", "const", "param"}
         wide = self._first_below(lambda i: None if self.nodes[i].op in operand else i)
         trained = self._first_below(lambda i: None if self.nodes[i].op in operand - {"param"} else i)  # wide, or a parameter
@@ -564,7 +566,7 @@ class Counts:
 
 
 def _power(value: int) -> str:
-    return f"{value} = 2^{math.log2(value):.2f}"
+    return f"2^{math.log2(value):.2f}"
 
 
 def node_bound(node: Node, x: list, shapes: list, inputs: tuple, parameters: tuple[int, ...] | None):

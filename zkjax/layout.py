@@ -105,7 +105,9 @@ class Layout:
                 cuts.append(pieces if count * len(pieces) <= MAX_BOXES else ((0, n),))
                 count *= len(cuts[-1])
             if len(boxes) + count > MAX_BLOCKS:
-                raise UnsupportedOperationError(f"tensors fall into more than {MAX_BLOCKS} blocks; use fewer of them, or smaller ones")
+                raise UnsupportedOperationError(
+                    f"tensors fall into more than {MAX_BLOCKS} blocks; use lengths (steps, batch, layers) close to powers of two"
+                )
             for index in np.ndindex(*(len(c) for c in cuts)):
                 box = [cut[i] for cut, i in zip(cuts, index, strict=True)]
                 lengths = tuple(n for _, n in box)

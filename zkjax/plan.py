@@ -17,7 +17,7 @@ from .gadgets.rescale import Lookup, advice_shapes, lookups
 from .gadgets.table import Table
 from .layout import Layout
 
-_SPREAD = 2**20  # entries of a batch's weights that are spread over samples at once
+_SPREAD = 2**20  # entries of weights that are spread over samples at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,18 +102,19 @@ class Plan:
 
     def _scattered(self, step, vector) -> dict:
         """sample[n] = sum over (t, i) with index n of step[t] * vector[i, ...], for each shard."""
-        steps, batch = self.batches.indices.shape
-        width = len(vector[0]) // batch
-        halves = {n: np.zeros((2, 2, self.batches.size(n), width), dtype=np.uint64) for n in self.batches.shards}
-        count = max(1, _SPREAD // len(vector[0]))
-        for first in range(0, steps, count):  # some steps at a time: all of them may be gigabytes
-            part = slice(first, first + count)
-            spread = ext.mul(tuple(c[part].reshape(-1, 1, 1) for c in step), tuple(c.reshape(1, batch, -1) for c in vector))
-            shards, local = np.divmod(self.batches.indices[part].reshape(-1), self.batches.shard_size)
-            for shard in np.unique(shards).tolist():
-                chosen = shards == shard
-                for c, (low, high) in zip(spread, halves[shard], strict=True):
-                    flat = c.reshape(-1, width)[chosen]
-                    np.add.at(low, local[chosen], flat & np.uint64(2**32 - 1))
-                    np.add.at(high, local[chosen], flat >> np.uint64(32))
-        return {shard: tuple(field.join(*pair).reshape(-1) for pair in found) for shard, found in halves.items()}
+        batch = self.batches.indices.shape[1]
+        rows = tuple(c.reshape(batch, -1) for c in vector)
+        width = rows[0].shape[1]
+        shards, local = np.divmod(self.batches.indices.reshape(-1), self.batches.shard_size)
+        result = {}
+        for shard in self.batches.shards:
+            places = np.flatnonzero(shards == shard)
+            halves = np.zeros((2, 2, self.batches.size(shard), width), dtype=np.uint64)  # low and high ones of both components
+            for part in np.array_split(places, -(-len(places) * width // _SPREAD)):  # all at once may be gigabytes
+                t, i = np.divmod(part, batch)
+                spread = ext.mul(tuple(c[t][:, None] for c in step), tuple(c[i] for c in rows))
+                for c, (low, high) in zip(spread, halves, strict=True):
+                    np.add.at(low, local[part], c & np.uint64(2**32 - 1))
+                    np.add.at(high, local[part], c >> np.uint64(32))
+            result[shard] = tuple(field.join(*pair).reshape(-1) for pair in halves)
+        return result

@@ -30,9 +30,9 @@ from .progress import Phases
 from .proof import Proof
 from .rehearsal import rehearse
 from .soundness import TARGET, security
-from .statement import Shard, Statement
+from .statement import MAX_STEPS, Shard, Statement
 from .transcript import Writer
-from .verifier import dry_run, opening_terms, row_count, start_transcript
+from .verifier import MAX_SAMPLES, dry_run, opening_terms, row_count, start_transcript
 
 REVEALABLE = ("loss",)
 
@@ -60,8 +60,8 @@ def prove(
 
     Each call draws its randomness anew and uses up one opening of the weights' and the dataset's commitments.
     Raises: RunError - the run belongs to another circuit, was altered, or copied by a fork; BudgetError - a commitment has no
-            opening left; ConfigurationError - too little security, or too little memory for this many steps;
-            UnsatisfiedWitnessError - the prover contradicts itself, which is a bug.
+            opening left; ConfigurationError - too little security, too little memory for this many steps, or too many of them;
+            UnsupportedOperationError - too many blocks for a verifier; UnsatisfiedWitnessError - a bug of the prover.
     """
     import jax
 
@@ -112,6 +112,11 @@ def check_memory(circuit: Circuit, steps: int, range_check: bool) -> int:
 
 def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: float, check: bool) -> Proof:
     chain: Chain = run.chain
+    if run.steps > MAX_STEPS or run.steps * circuit.batch_size > MAX_SAMPLES:
+        raise ConfigurationError(
+            f"{run.steps} steps of {circuit.batch_size} samples; a proof holds at most {MAX_STEPS} steps and {MAX_SAMPLES} samples, so "
+            "train in shorter chunks (zkjax.chunks)"
+        )
     phases.next("witness")
     memory = check_memory(circuit, run.steps, run.coarse_shifts is not None)
     plan = make_plan(run)

@@ -13,6 +13,7 @@ from .errors import FormatError
 from .poly import num_bits
 
 LIMIT = 2**63
+MAX_STEPS = 2**16  # of a chunk
 SHIFTED = b"zkjax shifted weights 1"
 
 
@@ -137,7 +138,7 @@ class Statement(Shown):
             shards=tuple(shards),
             seed=_integer(data["seed"], "seed", 0, 2**64 - 1),
             first_step=_integer(data["first_step"], "first_step", 0, 2**48),
-            steps=_integer(data["steps"], "steps", 1, 2**16),
+            steps=_integer(data["steps"], "steps", 1, MAX_STEPS),
             initial=Commitment.from_json(data["initial"]),
             final=Commitment.from_json(data["final"]),
             shifts=_integers(data["shifts"], "shifts", 0, 62),

@@ -63,7 +63,7 @@ def verify(
     circuit:      what was trained; its digest is computed here.
     proof:        a Proof, or several in order, each one's final weights the next one's initial weights.
     dataset:      required root of the dataset: 32 bytes, or hexadecimal.
-    initial:      required digest of the first weights' commitment, likewise.
+    initial:      required digest of the first weights (``Statement.initial_weights``), likewise.
     seed:         required seed of the schedule.
     steps:        required range (first, end) of the whole chain, end excluded.
     assume_bound: accept a first proof that does not itself range-check its initial weights.

@@ -347,6 +347,8 @@ class Circuit:
                 raise Rejected(f"circuit: malformed {node['op']}") from None
             check_shape(list(shape), node["op"])
             self.shapes.append(shape)
+        lengths = [*self.shapes, *(x["shape"] for x in (*self.inputs, *self.parameters))]
+        require(sum(map(sum, lengths)) <= 2**24, "circuit: axes")
         self.rescales, self.signs = ([i for i, node in enumerate(self.nodes) if node["op"] == op] for op in ("rescale", "sign"))
         self.sign_of = {self.nodes[i]["inputs"][0]: i for i in self.signs}
         check_nodes(self)
