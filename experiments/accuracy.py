@@ -237,10 +237,10 @@ def plot(path: Path, tasks: list[tuple[Task, dict]]) -> None:
         for i, (task, results) in enumerate(tasks):
             seen, lost, paid = panels[3 * i : 3 * i + 3]
             colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(task.scales)))
-            styles = [(f"scale {s}", f"fixed point, scale {s}", c, 1.3) for s, c in zip(task.scales, colours)]
-            styles.append(("float", "float32", "black", 1.3))  # on top of the others, and dashed
+            styles = [(f"scale {s}", f"fixed point, scale {s}", c) for s, c in zip(task.scales, colours)]
+            styles.append(("float", "float32", "black"))  # on top of the others, and dashed
             at = [*range(task.every, task.steps, task.every), task.steps]
-            for key, label, colour, width in styles:
+            for key, label, colour in styles:
                 if "refused" in results[key]:
                     continue
                 lines = (
@@ -249,7 +249,7 @@ def plot(path: Path, tasks: list[tuple[Task, dict]]) -> None:
                 )
                 for axis, x, values in lines:
                     mean, deviation = values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else 0
-                    axis.plot(x, mean, "--" if key == "float" else "-", color=colour, linewidth=width, label=label)
+                    axis.plot(x, mean, "--" if key == "float" else "-", color=colour, linewidth=1.3, label=label)
                     axis.fill_between(x, mean - deviation, mean + deviation, color=colour, alpha=0.12, linewidth=0)
             seen.set(title=f"{task.name}: test accuracy, mean and deviation of {task.seeds} seeds", xlabel="step", ylabel="per cent")
             lost.set(title="training loss of each batch", xlabel="step", ylabel="loss", ylim=(0, None))

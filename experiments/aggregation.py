@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from bench import parse_widths
-from report import OURS, RED, Record, bytes_text, figure, log_axis, log_y, parse_options, seconds_text, times
+from report import BLUE, RED, Record, bytes_text, figure, log_axis, log_y, parse_options, seconds_text, times
 from report import table as markdown
 from scaling import Point, Sweep, net, run_bench
 
@@ -140,7 +140,7 @@ def plot(path: Path, found: list[Sweep], figures: dict) -> None:
         for i, (name, unit, label) in enumerate(rows):
             for axis, sweep in zip(panels[i * len(found) :], found):
                 x = list(sweep.points)
-                for kind, style, colour in zip(KINDS, ("o-", "s--"), (OURS, RED)):
+                for kind, style, colour in zip(KINDS, ("o-", "s--"), (BLUE, RED)):
                     shown = [figures[key(p, kind)] for p in sweep.points.values()]
                     axis.plot(x, [unit * per_step(f, name) for f in shown], style, color=colour, label=kind)
                     if name in hidden:

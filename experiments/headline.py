@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import CONFIGS, Config
-from report import OURS, Record, bytes_text, figure, parse_options, seconds_text, table
+from report import BLUE, Record, bytes_text, figure, parse_options, seconds_text, table
 from scaling import Point, run_bench
 
 
@@ -152,10 +152,10 @@ def plot(path: Path, results: dict[str, dict], sequential: dict | None) -> None:
             ):
                 for at, line in enumerate(lines):
                     if line[column] is not None:
-                        bars = axis.barh(at, line[column], height=0.7, **({"color": OURS} if at < own else style))
+                        bars = axis.barh(at, line[column], height=0.7, **({"color": BLUE} if at < own else style))
                         axis.bar_label(bars, [under[at] + text(line[column])], padding=3, fontsize="small")
                     if column == 2 and line[3] is not None:
-                        axis.plot(line[3], at, "o", color=OURS if at < own else "#888888", fillstyle="none")
+                        axis.plot(line[3], at, "o", color=BLUE if at < own else "#888888", fillstyle="none")
                 axis.set_yticks(range(len(lines)), labels)
                 axis.set(title=f"{name} row{size}: {title}", xscale="log")
                 axis.invert_yaxis()

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from common import peak_memory, reset_peak_memory, run_process
-from report import OURS, THEIRS, Record, bytes_text, compared, figure, parse_options, seconds_text, table
+from report import AMBER, BLUE, Record, bytes_text, compared, figure, parse_options, seconds_text, table
 
 RATE = 1 / 4
 SCALE = 7  # bits after the point in ezkl, its default
@@ -351,7 +351,7 @@ def plot(path: Path, results: dict) -> None:
     names = list(results)
     with figure(path, 2, 2, size=(6.0, 0.9 + 0.5 * len(names))) as (drawn, panels):
         for axis, (name, label, text) in zip(panels, shown):
-            for j, (system, colour) in enumerate((("zkjax", OURS), ("ezkl", THEIRS))):
+            for j, (system, colour) in enumerate((("zkjax", BLUE), ("ezkl", AMBER))):
                 at = [i for i, key in enumerate(names) if system in results[key]]
                 values = [results[names[i]][system][name] for i in at]
                 if name == "prove_seconds" and system == "zkjax":  # behind the warm one

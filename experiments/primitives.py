@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from common import run_process
-from report import OURS, THEIRS, Record, bytes_text, compared, figure, parse_options, positive, seconds_text, table, times
+from report import AMBER, BLUE, Record, bytes_text, compared, figure, parse_options, positive, seconds_text, table, times
 
 SEED = 0
 ROWS = 8  # of a transform and of a commitment
@@ -381,7 +381,7 @@ def plot(path: Path, results: dict) -> None:
     sizes = list(results)
     with figure(path, 2, 3, size=(4.4, 3.0)) as (drawn, panels):
         for axis, (name, what) in zip(panels, BLOCKS.items(), strict=True):
-            for j, (system, colour) in enumerate((("zkjax", OURS), ("pyzorch", THEIRS))):
+            for j, (system, colour) in enumerate((("zkjax", BLUE), ("pyzorch", AMBER))):
                 found = [(i, results[n].get(system, {}).get(name, {}).get("seconds")) for i, n in enumerate(sizes)]
                 found = [(i, seconds / 2 ** sizes[i] * 1e9) for i, seconds in found if seconds is not None]
                 bars = axis.bar([i + 0.4 * j for i, _ in found], [ns for _, ns in found], 0.38, color=colour, label=system)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from common import environment, write_bytes, write_json
 
-OURS, THEIRS, RED, GREEN, GREY = "#31446b", "#d9a441", "#c02942", "#7a9e7e", "#999999"  # of plots
+BLUE, AMBER, RED, GREEN, GREY = "#31446b", "#d9a441", "#c02942", "#7a9e7e", "#999999"  # of plots
 
 
 def seconds_text(value) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bench import parse_widths
 from common import run_process
-from report import GREEN, GREY, OURS, RED, THEIRS, Record, bytes_text, figure, log_axis, log_y, parse_options, seconds_text
+from report import AMBER, BLUE, GREEN, GREY, RED, Record, bytes_text, figure, log_axis, log_y, parse_options, seconds_text
 from report import table as markdown
 
 BENCH = Path(__file__).with_name("bench.py")
@@ -164,10 +164,10 @@ def _draw(drawn, panels, found: list[Sweep], points: dict[str, dict]) -> None:
                 axis.annotate(f"{f['overhead']:.0f} x", (value, f["overhead"]), (4, 6), textcoords="offset points", fontsize="small")
             axis.set(title="Overhead: (train + prove) / native float32 step", ylabel="times")
         else:
-            axis.plot(x, [f["prove_seconds_per_step"] for f in figures], "o-", color=OURS, label="proving")
-            axis.plot(x, [f["prove_cpu_seconds_per_step"] for f in figures], ".--", color=OURS, alpha=0.5, label="proving, CPU time")
+            axis.plot(x, [f["prove_seconds_per_step"] for f in figures], "o-", color=BLUE, label="proving")
+            axis.plot(x, [f["prove_cpu_seconds_per_step"] for f in figures], ".--", color=BLUE, alpha=0.5, label="proving, CPU time")
             axis.plot(x, [f["commit_seconds_per_step"] for f in figures], "o-", color=GREEN, label="of that, commitments")
-            axis.plot(x, [f["train_seconds_per_step"] for f in figures], "o-", color=THEIRS, label="exact training")
+            axis.plot(x, [f["train_seconds_per_step"] for f in figures], "o-", color=AMBER, label="exact training")
             axis.plot(x, [f["native_step_seconds"] for f in figures], "o-", color=GREY, label="native float32 step")
             axis.set(title=f"Cost of a step and {sweep.name}", ylabel="seconds a step")
         axis.set(xlabel=sweep.variable)

@@ -27,10 +27,10 @@ MAX_CONSTANT = 4096  # entries of a captured array
 MAX_RANK = 8  # axes of a tensor
 MAX_SIZE = 2**40  # entries of a tensor
 MAX_AXIS = 2**22  # entries of one axis of a circuit file
-BEYOND = 2**128  # in place of larger bounds, which would grow with every operation of a hostile circuit
 MAX_AXES = 2**24  # and of all axes of all its tensors: a verifier has vectors along them
 MAX_JOINT_AXIS = 2**20  # entries of a vector over axes that a reshape has joined
 LIMIT = 2**63  # every bound stays below: int64 while training, and far from p in the proof
+BEYOND = 2**128  # in place of larger bounds, which would grow with every operation of a hostile circuit
 
 LINEAR_OPS = ("linear", "transpose", "reshape", "broadcast", "sum", "slice", "pad", "concatenate", "reverse", "scale")
 
