@@ -18,7 +18,7 @@ from zkjax.circuit import Circuit
 from zkjax.config import Precision
 from zkjax.errors import ConfigurationError, DataError, PrecisionError, UnsupportedOperationError
 from zkjax.expressions import _between, simplest
-from zkjax.lowering import _dyadic, _rounded_rates
+from zkjax.lowering import _dyadic, _rounded_rates, gradient_unit
 from zkjax.tracing import trace
 
 
@@ -391,7 +391,8 @@ def test_schedules_become_tables():
     circuit = trace(loss, optax.sgd(schedule), params, batch=(X, Y), steps=20)
     assert circuit.max_steps == 20 and len(circuit.parameters[0].updates[0].rates) == 20
     kernel = circuit.parameters[0].updates[0]
-    unit = 2.0 ** (circuit.nodes[kernel.node].scale - circuit.weight_scale)
+    assert gradient_unit([(Fraction(1, 10),)]) == Fraction(5, 4)  # gradients are integers times 5 * 2^-scale
+    unit = 2.0 ** (circuit.nodes[kernel.node].scale - circuit.weight_scale) / 5
     for t in range(20):
         assert kernel.rate(t) * unit == pytest.approx(float(schedule(t)), rel=0.05, abs=0.05 * 0.1 / 16)
     assert any("schedule" in note for note in circuit.notes)

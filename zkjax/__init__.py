@@ -24,6 +24,7 @@ _PUBLIC = {
     "ZkjaxError": "errors",
     "UnsupportedOperationError": "errors",
     "PrecisionError": "errors",
+    "PrecisionWarning": "errors",
     "DataError": "errors",
     "RunError": "errors",
     "BudgetError": "errors",

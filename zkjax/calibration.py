@@ -16,7 +16,7 @@ from .circuit import Circuit
 from .config import Precision
 from .display import Sheet, Shown, Table
 from .errors import DataError, PrecisionError
-from .formats import Formats, default_formats, largest_values
+from .formats import ACTIVATION_SCALE, Formats, default_formats, largest_values
 from .schedule import batch_indices
 from .tracing import Source, fit, read
 from .training import Dataset, train
@@ -169,13 +169,14 @@ def _arrays(params) -> list[np.ndarray]:
 def _trial(source: Source, base: Precision, scale: int, params, data, samples, floating: _Floating, seed, steps, chunk):
     """(Trial, circuit or None): the formats with ``scale`` bits after the point of activations."""
     precision = replace(base, activation_scale=scale)
-    finer = scale - Precision.activation_scale  # gradients keep pace
+    finer = scale - ACTIVATION_SCALE  # gradients keep pace
     try:
         formats = default_formats(source.program, data, precision)
         bits = formats.gradient_bits + (finer if base.gradient_bits is None else 0)
         gradient_scale = formats.gradient_scale + (bits - formats.gradient_bits if base.gradient_scale is None else 0)
         formats = replace(formats, gradient_bits=bits, gradient_scale=max(0, gradient_scale))
         circuit, formats = fit(source, formats, precision, chunk, samples)
+        circuit.bounds(source.initial_bounds(circuit), chunk)
         precision = _explicit(formats, circuit, base)
         run = train(circuit, params, Dataset.of(circuit, data), steps=steps, seed=seed)
     except PrecisionError as error:

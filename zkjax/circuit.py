@@ -116,6 +116,8 @@ class Circuit(Shown):
 
     weight_scale: bits after the point of every parameter. table_bits: width of the largest lookup table.
     max_steps: number of steps that a schedule was traced for, or None. notes: what tracing rounded, for people.
+    comparison: the first step beside the user's own (``rounding.Comparison``), where it was traced with arrays. It follows from
+    the trainer's data: it is shown, and neither saved nor part of the digest.
     """
 
     nodes: tuple[Node, ...]
@@ -126,6 +128,7 @@ class Circuit(Shown):
     table_bits: int
     max_steps: int | None = None
     notes: tuple[str, ...] = ()
+    comparison: Any = field(default=None, compare=False, repr=False)
 
     # ---- facts ------------------------------------------------------------------------------------------------
     @property
@@ -384,6 +387,7 @@ class Circuit(Shown):
                 Table(tuple(rows), heading, left=(1, 2, 3, 8), title="operations"),
                 Table(updates, ("parameter", "shape", "entries", "updated by"), left=(0, 1, 3), title="parameters"),
                 "\n".join([*notes, *(f"note: {note}" for note in self.notes)]),
+                *(() if self.comparison is None else self.comparison.parts()),
             ),
         )
 

@@ -13,6 +13,10 @@ class PrecisionError(ZkjaxError):
     """A bound would leave the field, or a value left its declared range during a run."""
 
 
+class PrecisionWarning(UserWarning):
+    """Rounding loses much of a tensor, or a training moves nothing."""
+
+
 class DataError(ZkjaxError):
     """Data of the wrong shape, dtype, range or amount."""
 

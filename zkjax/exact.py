@@ -236,6 +236,17 @@ def coarse_shift(largest: float, weight_scale: int, table_bits: int) -> int:
     return s
 
 
+def nearest(values, scale: int):
+    """Values as integers at a scale, halves upwards: floor(x * 2^scale + 1/2), still as float64: whether they fit is not known."""
+    return np.floor(np.ldexp(np.asarray(values, dtype=np.float64), scale) + 0.5)
+
+
+def coarse(values, weight_scale: int, table_bits: int):
+    """First parameters as 2^s * v: the least s with which all v fit one table of signed integers, and the integers, int64."""
+    s = coarse_shift(float(np.abs(values).max()), weight_scale, table_bits)
+    return s, nearest(values, weight_scale - s).astype(np.int64) << s
+
+
 def _aligned(x, axes, rank: int):
     """x with axis i moved to axis axes[i] of ``rank`` axes; the others have length 1."""
     order = sorted(range(len(axes)), key=lambda i: axes[i])

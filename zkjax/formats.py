@@ -1,10 +1,11 @@
 """Formats: how many bits activations, gradients, data and tables get, where the user has not said so.
 
-Defaults follow from the loss; values seen on the given batch widen them; the cheapest table width follows from them.
+Defaults follow from the loss; values seen on the given batch widen them; bounds that leave the field make them coarser;
+the cheapest table width follows from them.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -16,6 +17,8 @@ from .errors import DataError, PrecisionError
 
 HEADROOM = 4  # a default format is widened until it holds this many times the largest value seen
 MAX_FORMAT_BITS = 15  # a default format is widened by bits up to here, then by a coarser scale
+ACTIVATION_SCALE, GRADIENT_BITS = 8, 13  # by default
+COARSEST_SCALE, COARSEST_GRADIENT = 4, 9  # what defaults become at the least, where bounds ask for it
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,9 @@ class Formats:
 
 def default_formats(program, batch, precision: Precision) -> Formats:
     """The user's formats, and defaults for what is None; ``batch`` holds NumPy arrays, or shapes where the data are not known."""
-    a = precision.activation_scale
+    a = ACTIVATION_SCALE if precision.activation_scale is None else precision.activation_scale
     bits = a + 3 if precision.activation_bits is None else precision.activation_bits
-    gradient_bits = 13 if precision.gradient_bits is None else precision.gradient_bits
+    gradient_bits = GRADIENT_BITS if precision.gradient_bits is None else precision.gradient_bits
     gradient_scale = precision.gradient_scale
     if gradient_scale is None:
         # A range of +-4 divided by the loss's mean divisor: the constants that carry the seed into the graph.
@@ -51,6 +54,26 @@ def default_formats(program, batch, precision: Precision) -> Formats:
     if len(data_bits) != len(batch):
         raise DataError(f"Precision.data_bits has {len(data_bits)} entries for {len(batch)} arrays in the batch")
     return Formats(a, bits, gradient_scale, gradient_bits, tuple(data_bits), Fraction(precision.rate_tolerance))
+
+
+def coarser(formats: Formats, precision: Precision) -> Formats | None:
+    """One bit less after the point of gradients or of activations, in turn, at the same range; None where nothing is left to choose."""
+    gradients = (
+        precision.gradient_scale is precision.gradient_bits is None
+        and formats.gradient_bits > COARSEST_GRADIENT
+        and formats.gradient_scale > 0
+    )
+    activations = precision.activation_scale is None and formats.activation_scale > COARSEST_SCALE
+    if gradients and (not activations or GRADIENT_BITS - formats.gradient_bits <= ACTIVATION_SCALE - formats.activation_scale):
+        return replace(formats, gradient_scale=formats.gradient_scale - 1, gradient_bits=formats.gradient_bits - 1)
+    if not activations:
+        return None
+    return replace(
+        formats,
+        activation_scale=formats.activation_scale - 1,
+        activation_bits=formats.activation_bits - (precision.activation_bits is None),
+        data_bits=tuple(max(1, b - (precision.data_bits is None)) for b in formats.data_bits),
+    )
 
 
 def _seed_constants(x) -> tuple:

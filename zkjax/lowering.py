@@ -1,8 +1,11 @@
 """Lowering: expressions to the integer nodes of a circuit.
 
 Operands of products are *demanded* narrow; a demand belongs to the tensor, so every reader of a tensor reads the same
-narrow value. Then expressions are emitted as integer nodes, each with a rational factor: value = factor * integer. Powers
-of two and constants move into the factor and are rounded once, where a rescale reads them.
+narrow value. Then expressions are emitted as integer nodes, each with a rational factor: value = factor * integer. All
+constants move into the factor, where they cost nothing, and leave it in three places: as powers of two in the shift of a
+rescale; exactly in the factor of the loss; and what is not a power of two, the learning rate's part of it included, in one
+rounded constant for each tensor that needs one, once it is narrow (``_Emitter._rescaled``). So gradients come in a *unit*
+in which the largest learning rate is a power of two, and parameters need no bit for the rest of it.
 """
 
 import math
@@ -15,6 +18,7 @@ from .expressions import CONSTANT_BITS, Expression, Known, Program, scaling
 from .formats import Formats
 
 ALIGNED_BITS = 16  # significant bits of a coefficient in a sum
+PLAIN_BITS = 60  # a value within this many bits, its constant included, is multiplied by the constant as it is
 
 
 # ---- narrow on demand ------------------------------------------------------------------------------------------------
@@ -38,6 +42,19 @@ def _rounded_rates(rates: tuple[Fraction, ...], tolerance: Fraction) -> tuple[tu
         if all(abs(Fraction(v, 2**b) - r) <= tolerance * max(abs(r), floor) for v, r in zip(n, rates, strict=True)):
             return n, b
     raise PrecisionError(f"the learning rate {float(rates[0])} cannot be written as n * 2^-b; raise Precision.rate_tolerance")
+
+
+def gradient_unit(rates) -> Fraction:
+    """u in [1, 2) with which the largest of all rates, times u, is a power of two.
+
+    Gradients are integers times u * 2^-scale, and the rest of the rate is in the constant of the rescale that makes them:
+    written as n * 2^-b instead, the bits of n would be bits of every parameter, and chains would be shorter for it.
+    """
+    largest = max((abs(r) for table in rates for r in table), default=Fraction(0))
+    if not largest:
+        return Fraction(1)
+    u = 1 / largest
+    return u * Fraction(2) ** -_log2(u)
 
 
 @dataclass(frozen=True)
@@ -147,13 +164,23 @@ def _valuation(factor: Fraction) -> int:
     return (factor.denominator & -factor.denominator).bit_length() - (factor.numerator & -factor.numerator).bit_length()
 
 
+def _log2(value: Fraction) -> int:
+    """The e with 2^e <= value < 2^(e+1), value > 0."""
+    e = value.numerator.bit_length() - value.denominator.bit_length()
+    return e if value >= Fraction(2) ** e else e - 1
+
+
+def _odd(value: Fraction) -> Fraction:
+    """What is left of a value without its powers of two."""
+    return value * Fraction(2) ** _valuation(value)
+
+
 def _dyadic(value: Fraction, bits: int) -> tuple[int, int]:
     """(n, s), n odd, with value = n * 2^-s, exactly if n has at most ``bits`` bits, else rounded to that many."""
-    s = _valuation(value)
-    odd = value * Fraction(2) ** s
+    s, odd = _valuation(value), _odd(value)
     if odd.denominator == 1 and abs(odd.numerator).bit_length() <= bits:
         return odd.numerator, s
-    k = bits - 1 - (math.floor(math.log2(abs(odd))))
+    k = bits - 1 - _log2(abs(odd))
     n = math.floor(odd * Fraction(2) ** k + Fraction(1, 2))
     zeros = (n & -n).bit_length() - 1
     return n >> zeros, s + k - zeros
@@ -167,7 +194,7 @@ def emit(program: Program, rates, leaves, formats: Formats, steps) -> tuple[Circ
     """
     weight_scale = formats.activation_scale + formats.gradient_scale
     for _ in range(4):
-        emitter = _Emitter(program, leaves, formats, weight_scale)
+        emitter = _Emitter(program, leaves, formats, weight_scale, gradient_unit(rates))
         circuit, needed = emitter.circuit(rates, steps)
         if needed == weight_scale:
             return circuit, emitter.kinds
@@ -176,8 +203,8 @@ def emit(program: Program, rates, leaves, formats: Formats, steps) -> tuple[Circ
 
 
 class _Emitter:
-    def __init__(self, program, leaves, formats, weight_scale):
-        self.program, self.leaves, self.formats, self.weight_scale = program, leaves, formats, weight_scale
+    def __init__(self, program, leaves, formats, weight_scale, unit):
+        self.program, self.leaves, self.formats, self.weight_scale, self.unit = program, leaves, formats, weight_scale, unit
         inputs = [x for x in program.graph.expressions if x.op == "input"]
         self.inputs = tuple(
             Input(name, x.shape, formats.activation_scale, bits)
@@ -312,38 +339,49 @@ class _Emitter:
             return value
         return self._rescaled(x, factor, node)
 
+    def _of(self, x) -> tuple[Fraction, int, int]:
+        """The format of x: value of its unit, bits after the point, bits."""
+        scale, bits = self.formats.of(x.tagged)
+        return (self.unit if x.tagged else Fraction(1)) / 2**scale, scale, bits
+
     def _is_operand(self, x, factor: Fraction, node: int) -> bool:
         """Whether a node may be read by a product as it is: committed tensors or parameters, within the format.
 
         A constant such as 1/3 is better absorbed by a rescale than carried on into the rounding of a learning rate.
         """
-        if factor.denominator & (factor.denominator - 1):
+        if abs(_odd(factor / self._of(x)[0])) != 1:
             return False
         reach, bound = self.builder.reach[node], self.builder.bounds[node]
         return "param" in reach and reach <= _FIXED | {"param"} or reach <= _FIXED and bound <= 2 ** self.formats.of(x.tagged)[1]
 
     def _rescaled(self, x, factor: Fraction, node: int) -> tuple[Fraction, int]:
-        scale, bits = self.formats.of(x.tagged)
+        """``factor * node`` in the format of x: node * n >> shift, where n * 2^-shift is the factor in units of the format.
+
+        A constant n of ``CONSTANT_BITS`` bits on a wide value would cost its bits in every bound, so a value that depends on
+        parameters is rounded to the format's bits first, and once more after n: two small errors instead of bits.
+        """
+        unit, scale, bits = self._of(x)
         label = self._label(x)
-        target = factor * 2**scale
-        n, shift = _dyadic(target, CONSTANT_BITS)
+        n, shift = _dyadic(factor / unit, CONSTANT_BITS)
         if shift > 62:
             raise PrecisionError(
                 f"{label}: the constant {float(factor)} is too small for {scale} bits after the point; raise the format's scale"
             )
         if shift <= 0:  # already as coarse as the format: the quotient is the integer itself
-            shift, n, result = 0, 1 if factor > 0 else -1, abs(factor)
-        else:
-            result = Fraction(1, 2**scale)
-            error = abs(Fraction(n, 2**shift) / target - 1) if shift > 0 else 0
-            if error:
-                odd = factor * Fraction(2) ** _valuation(factor)
-                power = shift - _valuation(factor) + scale
-                self.notes.append(f"{label}: constant {odd} rounded to {n} * 2^-{power} (relative error {float(error):.1e})")
-        quotient = self._add("rescale", [self._times(n, node, factor, label)], {"shift": shift, "bits": bits}, x.shape, result, label)
-        self.kinds[quotient] = x.tagged
+            shift, n, unit = 0, 1 if factor > 0 else -1, abs(factor)
+        elif (error := abs(Fraction(n, 2**shift) * unit / factor - 1)) > 0:
+            self.notes.append(f"{label}: constant rounded to {CONSTANT_BITS} bits (relative error {float(error):.1e})")
         self.units[x] = factor * Fraction(2**shift, n)
-        return result, quotient
+        bound, last = self.builder.bounds[node], n.bit_length()
+        if abs(n) > 1 and shift > last and (bound is None or (bound * abs(n)).bit_length() > PLAIN_BITS):
+            node = self._quotient(x, node, shift - last, bits, unit * Fraction(2**last, n), f"{label} before its constant")
+            shift = last
+        return unit, self._quotient(x, self._times(n, node, unit / 2**shift, label), shift, bits, unit, label)
+
+    def _quotient(self, x, node: int, shift: int, bits: int, unit: Fraction, label: str) -> int:
+        quotient = self._add("rescale", [node], {"shift": shift, "bits": bits}, x.shape, unit, label)
+        self.kinds[quotient] = x.tagged
+        return quotient
 
     def _updates(self, trained, rates) -> tuple[tuple[Parameter, ...], int]:
         """The parameters with their integer rates, and the weight scale that these need."""
@@ -361,7 +399,7 @@ class _Emitter:
                     continue
                 uses[-1].append((node, n, b + s))
                 needed = max(needed, b + s)
-                self._note_rates(leaf, rate, wanted, n, b)
+                self._note_rates(rate, [Fraction(v, 2 ** (b + s)) / whole for v in n])
         needed = needed or self.weight_scale
 
         def update(node, n, b):
@@ -385,18 +423,18 @@ class _Emitter:
             if nodes[i].op in LINEAR_OPS:
                 stack.extend(nodes[i].inputs[: 1 if nodes[i].op == "scale" else None])
 
-    def _note_rates(self, leaf, rate, wanted, n, b):
-        errors = [(abs(Fraction(v, 2**b) / w - 1) if w else Fraction(0), t) for t, (v, w) in enumerate(zip(n, wanted, strict=True))]
+    def _note_rates(self, rates, rounded):
+        """rounded: the rates that the integers stand for."""
+        errors = [(abs(v / r - 1) if r else Fraction(0), t) for t, (v, r) in enumerate(zip(rounded, rates, strict=True))]
         error, t = max(errors)
-        if len(n) > 1:
-            self.notes.append(
-                f"learning rate: schedule of {len(n)} steps as n * 2^-{b}, n = {min(n)}..{max(n)} "
-                f"(largest relative error {float(error):.1e}, at step {t})"
-            )
+        off = f" (largest relative error {float(error):.1e}, at step {t})" if error else " (exact)"
+        if len(rates) > 1:
+            low, high = (float(f(rounded)) for f in (min, max))
+            self.notes.append(f"learning rate: schedule of {len(rates)} steps, {low:.6g} to {high:.6g}{off}")
         elif error:
-            self.notes.append(f"learning rate: {float(wanted[0]):.6g} as {n[0]}/{2**b} (relative error {float(error):.1e})")
+            self.notes.append(f"learning rate: {float(rates[0]):.6g} as {float(rounded[0]):.6g} (relative error {float(error):.1e})")
         else:
-            self.notes.append(f"learning rate: {Fraction(n[0], 2**b)}")
+            self.notes.append(f"learning rate: {rates[0]}")
 
     def _loss(self, c: Fraction, leaf, gradient) -> Loss:
         """One summand of the loss, exact: the traced one, or the quadratic form of the narrow output gradient."""

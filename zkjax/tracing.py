@@ -10,8 +10,9 @@ This is the only module that knows JAX's primitives.
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, reduce
 from typing import Any
@@ -24,10 +25,11 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from . import exact
 from .circuit import Circuit
+from .comparison import compare
 from .config import Precision
-from .errors import DataError, UnsupportedOperationError
+from .errors import DataError, PrecisionError, PrecisionWarning, UnsupportedOperationError
 from .expressions import Graph, Known, Mask, Program, Refusal, map_known, scaling, simplest
-from .formats import Formats, default_formats, largest_values, widened, with_tables
+from .formats import Formats, coarser, default_formats, largest_values, widened, with_tables
 from .lowering import emit
 
 
@@ -62,9 +64,35 @@ def trace(
     if chunk < 1 or (steps is not None and steps < 1):
         raise DataError(f"chunk is {chunk} and steps is {steps}; both must be at least 1")
     source = read(loss, optimizer, params, batch, steps)
-    formats = default_formats(source.program, source.batch, precision)
-    circuit, _ = fit(source, formats, precision, min(chunk, steps or chunk), source.samples())
+    circuit = _bounded(source, precision, min(chunk, steps or chunk), steps or chunk)
+    if not any(p.updates for p in circuit.parameters):
+        warnings.warn("no parameter is updated: every learning rate or every gradient is 0", PrecisionWarning, stacklevel=2)
+    if source.samples():
+        comparison = compare(circuit, loss, optimizer, params, source.batch, source.initial_bounds(circuit))
+        for message in comparison.warnings(source.rate_tolerance(precision)):
+            warnings.warn(message, PrecisionWarning, stacklevel=2)
+        circuit = replace(circuit, comparison=comparison)
     return circuit
+
+
+def _bounded(source: "Source", precision: Precision, chunk: int, steps: int) -> Circuit:
+    """The circuit in the finest default formats in which bounds hold for all steps, or where there are none, for a chunk."""
+    formats, held, refusal = default_formats(source.program, source.batch, precision), None, None
+    coarsened = 0
+    while formats is not None:
+        circuit, chosen = fit(source, formats, precision, chunk, source.samples())
+        notes = (f"formats {coarsened} bits coarser, so that bounds hold",) * (coarsened > 0)
+        try:
+            circuit.bounds(source.initial_bounds(circuit), chunk)
+            held = held or replace(circuit, notes=(*circuit.notes, *notes))
+            circuit.bounds(source.initial_bounds(circuit), steps)
+            return replace(circuit, notes=(*circuit.notes, *notes))
+        except PrecisionError as error:
+            refusal = refusal or error
+        formats, coarsened = coarser(formats, precision), coarsened + 1
+    if held is None:
+        raise refusal
+    return held
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +110,17 @@ class Source:
         parameters = [leaf.array for leaf in self.leaves]
         return [(parameters, self.batch)] if all(isinstance(x, np.ndarray) for x in (*parameters, *self.batch)) else []
 
+    def rate_tolerance(self, precision: Precision) -> float:
+        """How far the first step's rates may be off; a schedule that begins with small ones may lose them."""
+        largest = max(abs(r) for table in self.rates for r in table)
+        small = any(len(table) > 1 and 16 * abs(table[0]) < largest for table in self.rates)
+        return math.inf if small else precision.rate_tolerance
+
+    def initial_bounds(self, circuit: Circuit) -> tuple[int, ...]:
+        """What the range check of the given parameters will show of each."""
+        shifts = (exact.coarse_shift(leaf.largest, circuit.weight_scale, circuit.table_bits) for leaf in self.leaves)
+        return tuple(circuit.coarse_bound(s) for s in shifts)
+
 
 def read(loss, optimizer, params, batch, steps: int | None) -> Source:
     """The first stage, with every check of the arguments; as for ``trace``."""
@@ -94,16 +133,13 @@ def read(loss, optimizer, params, batch, steps: int | None) -> Source:
 def fit(source: Source, formats: Formats, precision: Precision, chunk: int, samples) -> tuple[Circuit, Formats]:
     """The circuit in these formats, which are widened, where ``precision`` leaves that open, until they hold all samples.
 
-    samples: pairs of parameters and batch, as lists of arrays.
+    samples: pairs of parameters and batch, as lists of arrays. Bounds are not checked.
     """
     circuit, kinds = emit(source.program, source.rates, source.leaves, formats, source.steps)
     wide = widened(formats, circuit, kinds, largest_values(circuit, samples), precision)
     if wide != formats:
         circuit, _ = emit(source.program, source.rates, source.leaves, wide, source.steps)
-    circuit = with_tables(circuit, precision, chunk).check()
-    shifts = (exact.coarse_shift(leaf.largest, circuit.weight_scale, circuit.table_bits) for leaf in source.leaves)
-    circuit.bounds(tuple(circuit.coarse_bound(s) for s in shifts), chunk)
-    return circuit, wide
+    return with_tables(circuit, precision, chunk).check(), wide
 
 
 # ---- arguments -------------------------------------------------------------------------------------------------------
