@@ -265,7 +265,9 @@ class Circuit(Shown):
             cures.append(again if first_step else "use smaller initial parameters")
         if not longest:
             cures.append(
-                "use fewer activation_bits or gradient_bits in Precision, a learning rate of fewer bits, narrower layers or a smaller batch"
+                f"give fewer of the {self.weight_scale} bits after the point of parameters, which are those of activations, of gradients "
+                "and of the learning rate together (a smaller Precision.activation_scale or gradient_scale), or a learning rate that is "
+                "neither tiny nor huge"
             )
         return ", or ".join(cures)
 

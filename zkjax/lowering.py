@@ -18,6 +18,8 @@ from .expressions import CONSTANT_BITS, Expression, Known, Program, scaling
 from .formats import Formats
 
 ALIGNED_BITS = 16  # significant bits of a coefficient in a sum
+MAX_WEIGHT_SCALE = MAX_SHIFT = 62
+UNMOVED = "no parameter is updated: every learning rate or every gradient is 0"
 PLAIN_BITS = 60  # a value within this many bits, its constant included, is multiplied by the constant as it is
 
 
@@ -194,6 +196,12 @@ def emit(program: Program, rates, leaves, formats: Formats, steps) -> tuple[Circ
     """
     weight_scale = formats.activation_scale + formats.gradient_scale
     for _ in range(4):
+        if weight_scale > MAX_WEIGHT_SCALE:
+            least = min(abs(r) for table in rates for r in table if r)
+            raise PrecisionError(
+                f"a learning rate of {float(least):.6g} needs parameters with {weight_scale} bits after the point, beyond "
+                f"{MAX_WEIGHT_SCALE}; use a larger rate, or a smaller Precision.activation_scale or gradient_scale"
+            )
         emitter = _Emitter(program, leaves, formats, weight_scale, gradient_unit(rates))
         circuit, needed = emitter.circuit(rates, steps)
         if needed == weight_scale:
@@ -231,6 +239,8 @@ class _Emitter:
         for x in dict.fromkeys((*leaves, *demands.needed)):
             self.values[x] = self._narrowed(x, self._emit(x), demands)
         parameters, needed = self._updates(trained, rates)
+        if not any(p.updates for p in parameters):
+            self.notes.append(UNMOVED)
         losses = tuple(self._loss(*loss) for loss in demands.losses)
         circuit = Circuit(
             nodes=tuple(self.builder.nodes),
@@ -363,10 +373,6 @@ class _Emitter:
         unit, scale, bits = self._of(x)
         label = self._label(x)
         n, shift = _dyadic(factor / unit, CONSTANT_BITS)
-        if shift > 62:
-            raise PrecisionError(
-                f"{label}: the constant {float(factor)} is too small for {scale} bits after the point; raise the format's scale"
-            )
         if shift <= 0:  # already as coarse as the format: the quotient is the integer itself
             shift, n, unit = 0, 1 if factor > 0 else -1, abs(factor)
         elif (error := abs(Fraction(n, 2**shift) * unit / factor - 1)) > 0:
@@ -379,6 +385,10 @@ class _Emitter:
         return unit, self._quotient(x, self._times(n, node, unit / 2**shift, label), shift, bits, unit, label)
 
     def _quotient(self, x, node: int, shift: int, bits: int, unit: Fraction, label: str) -> int:
+        if shift > MAX_SHIFT:
+            raise PrecisionError(
+                f"{label}: its format drops {shift} bits, more than {MAX_SHIFT}; the learning rate or a constant of the loss is too small"
+            )
         quotient = self._add("rescale", [node], {"shift": shift, "bits": bits}, x.shape, unit, label)
         self.kinds[quotient] = x.tagged
         return quotient
@@ -399,7 +409,7 @@ class _Emitter:
                     continue
                 uses[-1].append((node, n, b + s))
                 needed = max(needed, b + s)
-                self._note_rates(rate, [Fraction(v, 2 ** (b + s)) / whole for v in n])
+                self._note_rates(rate, [v * Fraction(2) ** -(b + s) / whole for v in n])
         needed = needed or self.weight_scale
 
         def update(node, n, b):

@@ -71,7 +71,8 @@ class Comparison:
 
     def warnings(self, rate_tolerance: float) -> list[str]:
         """What people should be told; learning rates may be off by this much."""
-        found = [f"rounding loses much of {x}" for x in self.roundings if x.grave]
+        grave = [str(x) for x in self.roundings if x.grave]
+        found = [f"rounding loses much of {'; of '.join(grave)}"] if grave else []
         found += [
             f"the circuit's update of parameter {path} is off by {100 * off:.3g} % even without rounding: it may not be your training step"
             for path, off, _ in self.updates

@@ -30,7 +30,7 @@ from .config import Precision
 from .errors import DataError, PrecisionError, PrecisionWarning, UnsupportedOperationError
 from .expressions import Graph, Known, Mask, Program, Refusal, map_known, scaling, simplest
 from .formats import Formats, coarser, default_formats, largest_values, widened, with_tables
-from .lowering import emit
+from .lowering import UNMOVED, emit
 
 
 def trace(
@@ -65,8 +65,8 @@ def trace(
         raise DataError(f"chunk is {chunk} and steps is {steps}; both must be at least 1")
     source = read(loss, optimizer, params, batch, steps)
     circuit = _bounded(source, precision, min(chunk, steps or chunk), steps or chunk)
-    if not any(p.updates for p in circuit.parameters):
-        warnings.warn("no parameter is updated: every learning rate or every gradient is 0", PrecisionWarning, stacklevel=2)
+    if UNMOVED in circuit.notes:
+        warnings.warn(UNMOVED, PrecisionWarning, stacklevel=2)
     if source.samples():
         comparison = compare(circuit, loss, optimizer, params, source.batch, source.initial_bounds(circuit))
         for message in comparison.warnings(source.rate_tolerance(precision)):
@@ -77,16 +77,18 @@ def trace(
 
 def _bounded(source: "Source", precision: Precision, chunk: int, steps: int) -> Circuit:
     """The circuit in the finest default formats in which bounds hold for all steps, or where there are none, for a chunk."""
-    formats, held, refusal = default_formats(source.program, source.batch, precision), None, None
-    coarsened = 0
+    formats, coarsened = default_formats(source.program, source.batch, precision), 0
+    held = refusal = None
     while formats is not None:
-        circuit, chosen = fit(source, formats, precision, chunk, source.samples())
-        notes = (f"formats {coarsened} bits coarser, so that bounds hold",) * (coarsened > 0)
         try:
-            circuit.bounds(source.initial_bounds(circuit), chunk)
-            held = held or replace(circuit, notes=(*circuit.notes, *notes))
-            circuit.bounds(source.initial_bounds(circuit), steps)
-            return replace(circuit, notes=(*circuit.notes, *notes))
+            circuit, _ = fit(source, formats, precision, chunk, source.samples())
+            if coarsened:
+                circuit = replace(circuit, notes=(*circuit.notes, f"formats {coarsened} bits coarser than by default, so that bounds hold"))
+            initial = source.initial_bounds(circuit)
+            circuit.bounds(initial, chunk)
+            held = held or circuit
+            circuit.bounds(initial, steps)
+            return circuit
         except PrecisionError as error:
             refusal = refusal or error
         formats, coarsened = coarser(formats, precision), coarsened + 1

@@ -1,0 +1,235 @@
+"""Default formats: every batch size, output count, loss form and learning rate traces, and trains as floating point does."""
+
+import json
+import random
+import warnings
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from harness import mlp_loss, mlp_params
+
+import zkjax
+from zkjax import exact
+from zkjax.config import Precision
+from zkjax.errors import PrecisionError, PrecisionWarning
+from zkjax.formats import coarser, default_formats
+from zkjax.rounding import Comparison, Rounding, distance
+from zkjax.tracing import _bounded, read
+
+HIDDEN, FEATURES = 8, 6
+MEAN = {"textbook": lambda p, x, y: jnp.mean((net(p, x) - y) ** 2), "half": mlp_loss}
+SUM = {
+    "textbook sum": lambda p, x, y: jnp.sum((net(p, x) - y) ** 2),
+    "half sum": lambda p, x, y: 0.5 * jnp.sum((net(p, x) - y) ** 2),
+}
+FORMS = MEAN | SUM
+
+
+def net(params, x):
+    return jax.nn.relu(x @ params[0]["w"] + params[0]["b"]) @ params[1]["w"] + params[1]["b"]
+
+
+def float_step(form, leaves, x, y, rate):
+    """One step in float64, written out: leaves are b, w, b, w as pytrees order them."""
+    b0, w0, b1, w1 = leaves
+    hidden = x @ w0 + b0
+    active = np.maximum(hidden, 0)
+    error = active @ w1 + b1 - y
+    error *= {"textbook": 2 / error.size, "half": 1 / len(x), "textbook sum": 2, "half sum": 1}[form]
+    back = (error @ w1.T) * (hidden > 0)
+    return [b0 - rate * back.sum(0), w0 - rate * x.T @ back, b1 - rate * error.sum(0), w1 - rate * active.T @ error]
+
+
+def distance_from_float(form: str, batch: int, outputs: int, rate: float, steps: int = 4) -> float:
+    """How far integers end from floats, over how far these moved; a value outside its format fails."""
+    rng = np.random.default_rng(batch * 1000 + outputs)
+    params = mlp_params((FEATURES, HIDDEN, outputs))
+    x, y = rng.normal(size=(batch, FEATURES)).astype(np.float32), (rng.normal(size=(batch, outputs)) / 2).astype(np.float32)
+    source = read(FORMS[form], optax.sgd(rate), params, (x, y), None)
+    circuit = _bounded(source, Precision(), 16, 16)
+    limbs = exact.plan(circuit, circuit.bounds(source.initial_bounds(circuit), 16).nodes)
+    start = [np.asarray(a, dtype=np.float64) for a in jax.tree.leaves(params)]
+    integers = [exact.coarse(a, circuit.weight_scale, circuit.table_bits)[1] for a in start]
+    data = [exact.nearest(a, i.scale).astype(np.int64) for a, i in zip((x, y), circuit.inputs, strict=True)]
+    rates, floats = [u.rate(0) for p in circuit.parameters for u in p.updates], start
+    for _ in range(steps):
+        values = exact.evaluate(circuit, limbs, integers, data)
+        for i in circuit.of("rescale"):
+            assert -(2 ** circuit.nodes[i]["bits"]) <= values[i].min() and values[i].max() < 2 ** circuit.nodes[i]["bits"]
+        integers = list(exact.update(circuit, integers, values, rates))
+        floats = float_step(form, floats, x.astype(float), y.astype(float), rate)
+    apart = [np.ldexp(a.astype(float), -circuit.weight_scale) - b for a, b in zip(integers, floats, strict=True)]
+    moved = [a - b for a, b in zip(floats, start, strict=True)]
+    return float(np.sqrt(sum((a**2).sum() for a in apart) / sum((a**2).sum() for a in moved)))
+
+
+def follows(form: str, batch: int, outputs: int):
+    rate = 0.1 if form in MEAN else 0.1 / batch
+    off = distance_from_float(form, batch, outputs, rate)
+    assert off < 0.05, f"{form}, batch {batch}, {outputs} outputs: {off:.3f}"
+
+
+@pytest.mark.parametrize(("batch", "outputs"), [(1, 1), (3, 3), (10, 10), (50, 7), (60, 10), (100, 3), (257, 12)])
+def test_the_textbook_loss_works_for_every_batch_size(batch, outputs):
+    for form in FORMS:
+        follows(form, batch, outputs)
+
+
+@pytest.mark.slow
+def test_the_textbook_loss_works_for_really_every_batch_size():
+    for batch in range(1, 258):
+        for outputs in range(1, 13):
+            for form in FORMS:
+                follows(form, batch, outputs)
+
+
+def shapes(dims, batch):
+    """Parameters and batch of an MLP without values."""
+    shape = lambda *s: jax.ShapeDtypeStruct(s, jnp.float32)  # noqa: E731
+    params = [{"w": shape(a, b), "b": shape(b)} for a, b in zip(dims, dims[1:])]
+    return params, (shape(batch, dims[0]), shape(batch, dims[-1]))
+
+
+def traced(rate, dims=(64, 32, 10), batch=32, form="half", **options):
+    params, arrays = shapes(dims, batch)
+    return zkjax.trace(FORMS[form], optax.sgd(rate), params, batch=arrays, **options)
+
+
+def holds(circuit, steps: int) -> bool:
+    """Whether a chain of that many steps keeps its bounds; first weights up to 1."""
+    shift = exact.coarse_shift(1.0, circuit.weight_scale, circuit.table_bits)
+    try:
+        circuit.bounds(tuple(circuit.coarse_bound(shift) for _ in circuit.parameters), steps)
+    except PrecisionError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4, 1e-5])
+def test_learning_rates_cost_no_bits_of_the_chain(rate):
+    """A chain lasts as long as with the power of two below: what is left of the rate is in a constant of the gradient."""
+    dyadic = traced(2.0 ** np.floor(np.log2(rate)))
+    for form in ("half", "textbook"):
+        assert holds(traced(rate, form=form), 2**13)
+    circuit = traced(rate)
+    assert circuit.weight_scale <= dyadic.weight_scale
+    assert all(u.rates in ((1,), (256,)) for p in circuit.parameters for u in p.updates)
+    assert f"learning rate: {Fraction(str(rate))}" in circuit.notes
+
+
+def test_a_wide_value_is_narrow_before_its_constant():
+    """A constant of 12 bits on a value that depends on parameters would cost 12 bits of every bound."""
+    circuit = traced(0.1)
+    bounds = circuit._node_bounds(None)
+    assert any("before its constant" in node.label for node in circuit.nodes)
+    for node in circuit.nodes:
+        if node.op == "linear" and any(c.bit_length() > 1 and c & (c - 1) for c in map(abs, node["coefficients"])):
+            assert all(bounds[i] is not None and bounds[i] <= 2**20 for i in node.inputs), node.label
+
+
+def test_defaults_become_coarser_where_bounds_ask_for_it():
+    circuit = traced(1e-7, (784, 256, 10), 100)
+    assert any("coarser than by default" in note for note in circuit.notes)
+    asked = traced(1 / 8, (256, *(128,) * 6, 10), 64, steps=2**16)
+    assert holds(asked, 2**16) and not holds(traced(1 / 8, (256, *(128,) * 6, 10), 64), 2**16)
+    with pytest.raises(PrecisionError, match="bits after the point"):
+        traced(1e-7, (784, 256, 10), 100, precision=Precision(activation_scale=12, gradient_scale=30, gradient_bits=13))
+
+
+def test_formats_that_were_chosen_stay():
+    params, arrays = shapes((6, 4, 2), 4)
+    program = read(mlp_loss, optax.sgd(0.1), params, arrays, None).program
+    for given in ({"activation_scale": 8}, {"gradient_bits": 13}, {"gradient_scale": 10}, {"activation_scale": 8, "gradient_scale": 10}):
+        precision, formats = Precision(**given), default_formats(program, arrays, Precision(**given))
+        while (less := coarser(formats, precision)) is not None:
+            assert less != formats
+            formats = less
+        assert all(getattr(formats, name) == value for name, value in given.items())
+        assert formats.activation_scale >= 4 and formats.gradient_bits >= 9
+
+
+# ---- what rounding does, said ------------------------------------------------------------------------------------------
+
+
+def plain_trace(params, x, y, rate=1 / 16):
+    return zkjax.trace(mlp_loss, optax.sgd(rate), params, batch=(x, y), chunk=2)
+
+
+def arrays(seed=0):
+    rng = np.random.default_rng(seed)
+    params = mlp_params((FEATURES, HIDDEN, 3))
+    return params, rng.normal(size=(4, FEATURES)).astype(np.float32), rng.normal(size=(4, 3)).astype(np.float32)
+
+
+def test_values_that_vanish_are_told():
+    params, x, y = arrays()
+    with pytest.warns(PrecisionWarning, match=r"data 'x': 100 % of the nonzero values became 0"):
+        plain_trace(params, x * np.float32(1e-4), y)
+    with pytest.warns(PrecisionWarning, match="data 'y'"):
+        plain_trace(params, x, y * np.float32(1e-4))
+    params[0]["w"][0, 0] = 1e5  # all others vanish beside it
+    with pytest.warns(PrecisionWarning, match="parameter 0/w: 9[0-9.]* % of the nonzero values became 0"):
+        plain_trace(params, x * [[0, 1, 1, 1, 1, 1]], y)
+
+
+def test_a_training_that_moves_nothing_is_told():
+    params, x, y = arrays()
+    for optimizer in (optax.sgd(0.0), optax.set_to_zero()):
+        with pytest.warns(PrecisionWarning, match="no parameter is updated"):
+            circuit = zkjax.trace(mlp_loss, optimizer, params, batch=(x, y), chunk=2)
+        assert any("no parameter is updated" in note for note in circuit.notes)
+    with pytest.warns(PrecisionWarning, match="no parameter is updated"):
+        zkjax.trace(lambda p, x, y: mlp_loss(jax.lax.stop_gradient(p), x, y), optax.sgd(0.1), params, batch=(x, y), chunk=2)
+
+
+def test_the_first_step_is_compared_with_the_users_own():
+    params, x, y = arrays()
+    circuit = plain_trace(params, x, y, rate=0.1)
+    found = circuit.comparison
+    assert found.loss[0] == pytest.approx(float(mlp_loss(params, x, y)), rel=1e-5)
+    assert found.loss[1] == pytest.approx(found.loss[0], rel=1e-3) and found.loss[2] == pytest.approx(found.loss[0], rel=0.05)
+    assert [path for path, _, _ in found.updates] == [p.path for p in circuit.parameters]
+    assert all(off < 1e-3 and rounded < 0.2 for _, off, rounded in found.updates)
+    names = [x.name for x in found.roundings]
+    assert names[:4] == [f"parameter {p.path}" for p in circuit.parameters] and "data 'x'" in names and "[1/w error]" in names
+    assert "by your own code" in str(circuit) and "became 0" in str(circuit)
+
+
+def test_what_follows_from_data_is_not_saved(tmp_path):
+    params, x, y = arrays()
+    circuit = plain_trace(params, x, y)
+    circuit.save(tmp_path / "c.json")
+    loaded = zkjax.Circuit.load(tmp_path / "c.json")
+    assert loaded.comparison is None and loaded == circuit and loaded.digest() == circuit.digest()
+    assert "comparison" not in json.loads((tmp_path / "c.json").read_text()) and "by your own code" not in str(loaded)
+
+
+def test_another_update_is_told():
+    told = Comparison((1.0, 1.0, 1.0), (("w", 0.2, 0.2), ("v", 0.04, 0.3)), ()).warnings(0.05)
+    assert len(told) == 1 and "parameter w is off by 20 %" in told[0]
+
+
+def test_roundings():
+    values = np.array([1.0, 0.25, 0.0, -4.0])
+    found = Rounding.of("x", values, np.round(values))
+    assert found.lost == 1 / 3 and found.error == pytest.approx(0.25 / np.linalg.norm(values)) and not found.grave
+    assert Rounding.of("x", values, np.zeros(4)).grave and not Rounding.of("x", np.zeros(4), np.zeros(4)).grave
+    assert distance(np.zeros(2), np.zeros(2)) == 0 and distance(np.ones(2), np.zeros(2)) == np.inf
+
+
+def test_every_tensor_is_told_apart_from_its_rounding():
+    """Shares and distances against their definitions, on random tensors."""
+    draw = random.Random(0)
+    rng = np.random.default_rng(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(20):
+            values = rng.normal(size=draw.randint(1, 9)) * 10.0 ** draw.randint(-3, 3)
+            rounded = np.round(values)
+            found = Rounding.of("x", values, rounded)
+            assert found.lost == np.mean(rounded == 0)
+            assert found.error == pytest.approx(np.sqrt(((values - rounded) ** 2).sum() / (values**2).sum()))
