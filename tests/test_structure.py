@@ -27,7 +27,7 @@ layout low_rank
 kernels kernels.jit kernels.memory kernels.products kernels.tiles kernels.sumcheck kernels.lookup kernels.sites
 kernels.ntt kernels.merkle kernels.opening kernels.integers
 hidden sumcheck lookup
-circuit claims schedule openings
+descent circuit claims schedule openings
 commitment.geometry commitment.merkle commitment.dataset commitment.commit
 commitment.recursion commitment.rows commitment.opening commitment
 gadgets gadgets.table gadgets.rescale gadgets.membership gadgets.contraction gadgets.gate gadgets.weights

@@ -188,16 +188,18 @@ def evaluate_node(node, shapes, x: list, limbs):
     return x[0] * x[1]  # gate
 
 
-def evaluate(circuit, limbs, parameters, inputs) -> list:
-    """The arrays of all nodes of one step.
+def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None) -> list:
+    """The arrays of all nodes of one step. With ``needed``, of these nodes; the others are those of ``known``, or None.
 
     limbs: from ``plan``. parameters, inputs: int64 (or float64) arrays of the circuit's shapes, NumPy or jax.numpy alike;
     float64 parameters beside int64 inputs hold integers.
     """
     integral = not all(_is_float(x) for x in (*parameters, *inputs))
     values: list = []
-    for node, cut in zip(circuit.nodes, limbs, strict=True):
-        if node.op == "input":
+    for i, (node, cut) in enumerate(zip(circuit.nodes, limbs, strict=True)):
+        if needed is not None and i not in needed:
+            value = known and known[i]
+        elif node.op == "input":
             value = inputs[node["index"]]
         elif node.op == "param":
             value = parameters[node["index"]]
@@ -205,12 +207,12 @@ def evaluate(circuit, limbs, parameters, inputs) -> list:
             like = (*inputs, *parameters)[0]
             value = like.__array_namespace__().asarray(np.array(node["values"], dtype=np.int64).astype(like.dtype).reshape(node.shape))
         else:
-            x = [values[i] for i in node.inputs]
+            x = [values[j] for j in node.inputs]
             if integral and node.op == "dot":
                 x = [integers(x[0]) if _is_float(x[1]) else x[0], x[1]]
             elif integral and node.op not in MOVES:
                 x = [integers(v) for v in x]
-            value = evaluate_node(node, [circuit.nodes[i].shape for i in node.inputs], x, cut)
+            value = evaluate_node(node, [circuit.nodes[j].shape for j in node.inputs], x, cut)
         values.append(value)
     return values
 
