@@ -1,9 +1,12 @@
 """Shared fixtures: array namespaces, and a runner of hidden protocols in the three roles."""
 
 import json
+import os
 import random
+import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +27,28 @@ EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 
 settings.register_profile("zkjax", deadline=None, database=None, max_examples=25, derandomize=True)
 settings.load_profile("zkjax")
+
+COMPILED = "JAX_COMPILATION_CACHE_DIR"
+
+
+def pytest_configure(config):
+    """A directory of compiled code for this session: its workers, and the processes that tests start, find it in the environment.
+
+    A directory that the environment names already is used and stays. Two processes may write and read one entry at a time:
+    what is read by halves is compiled again, and ``pyproject.toml`` ignores JAX's warning of it.
+    """
+    if not os.environ.get(COMPILED):
+        os.environ[COMPILED] = config.compiled = tempfile.mkdtemp(prefix="zkjax-compiled-")
+    os.environ |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
+    jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def pytest_unconfigure(config):
+    if hasattr(config, "compiled"):
+        shutil.rmtree(config.compiled, ignore_errors=True)
+        del os.environ[COMPILED]
 
 
 @pytest.fixture(params=["numpy", "jax"])
@@ -115,19 +140,13 @@ def roles():
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory):
-    """A directory of compiled code that all runs of experiments share, so that only the first of a shape is slow."""
-    return tmp_path_factory.mktemp("compiled")
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory, compiled):
+def tiny(tmp_path_factory):
     """Results of the benchmark's tiny configuration, by kind: (result, output, files)."""
     out = tmp_path_factory.mktemp("bench")
 
     def run(name: str, *options):
         command = [sys.executable, str(EXPERIMENTS / "bench.py"), "--config", "tiny", "--repeat", "1", *options]
-        command += ["--cache", str(compiled), "--files", str(out / name), "--json", str(out / f"{name}.json")]
+        command += ["--cache", os.environ[COMPILED], "--files", str(out / name), "--json", str(out / f"{name}.json")]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads((out / f"{name}.json").read_text()), done.stdout, out / name

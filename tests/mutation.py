@@ -103,7 +103,8 @@ def failing(files: str) -> str | None:
                 self.name = f"{report.nodeid}, as it is collected"
 
     first = First()
-    arguments = ["-x", "-q", "-p", "no:cacheprovider", "--rootdir", str(HERE.parent), *(str(HERE / name) for name in files.split())]
+    options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--rootdir", str(HERE.parent)]  # in this process: the mutant is here
+    arguments = [*options, *(str(HERE / name) for name in files.split())]
     code = pytest.main(arguments, plugins=[first])
     return first.name or (None if code == 0 else f"pytest ends with {code}")
 

@@ -1,5 +1,7 @@
 """The command line: exit statuses, what it prints, every pin right and wrong, and that it needs NumPy only."""
 
+import contextlib
+import io
 import json
 import shutil
 import subprocess
@@ -14,6 +16,7 @@ import pytest
 from jax.nn import relu
 
 import zkjax
+from zkjax.__main__ import main
 from zkjax.proof import MAGIC
 
 VALID, INVALID, MISUSE = 0, 1, 2
@@ -63,10 +66,14 @@ def python(*arguments, **options):
 
 
 def command(*arguments):
-    """(exit status, standard output, standard error) of ``python -m zkjax``."""
-    done = python("-m", "zkjax", *arguments)
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stdout, done.stderr
+    """(exit status, standard output, standard error) of ``python -m zkjax``, in this process."""
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        try:
+            status = main(list(arguments))
+        except SystemExit as end:
+            status = end.code
+    return status, output.getvalue(), errors.getvalue()
 
 
 def verify(files, proofs=None, *options, circuit=None):
@@ -263,6 +270,8 @@ def test_the_verifier_needs_numpy_only(numpy_alone, files, tmp_path):
     (tmp_path / "bad.proof").write_bytes(altered("last byte", Path(files.proofs[1]).read_bytes()))
     done = numpy_alone("-m", "zkjax", "verify", files.proofs[0], str(tmp_path / "bad.proof"), "--circuit", files.circuit)
     assert (done.returncode, done.stdout) == (INVALID, "") and done.stderr.startswith("INVALID: ")
+    done = numpy_alone("-m", "zkjax", "verify", files.proofs[0])
+    assert (done.returncode, done.stdout) == (MISUSE, "") and "--circuit" in done.stderr
     for file in (files.proofs[0], files.circuit):
         done = numpy_alone("-m", "zkjax", "inspect", file)
         assert (done.returncode, done.stderr) == (VALID, "") and files.first.circuit.hex() in done.stdout

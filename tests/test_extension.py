@@ -8,6 +8,7 @@ from field_values import EXTENSION_EDGES, extension_elements
 from hypothesis import given
 
 from zkjax import extension as ext
+from zkjax import field
 from zkjax.extension import NON_RESIDUE, ONE, PHI, ZERO, Ext
 from zkjax.field import P
 
@@ -30,6 +31,14 @@ def test_seven_is_no_square():
 )
 def test_binary_operations_on_edges(xp, operation, twin):
     assert ext.unstack(operation(array(xp, LEFT), array(xp, RIGHT))) == [twin(a, b) for a, b in zip(LEFT, RIGHT, strict=True)]
+
+
+def test_few_entries_are_multiplied_as_many_are():
+    """Short arrays take another path than the long ones of the test above."""
+    assert len(LEFT) > field.FEW >= len(EXTENSION_EDGES)
+    for a in EXTENSION_EDGES:
+        product = ext.mul(array(np, [a]), array(np, EXTENSION_EDGES))
+        assert all(c.dtype == np.uint64 for c in product) and ext.unstack(product) == [a * b for b in EXTENSION_EDGES]
 
 
 def test_other_array_operations(xp):

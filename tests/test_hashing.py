@@ -59,6 +59,8 @@ def test_kernels():
         digests = merkle.hash_columns(header, groups, 12)
         odd = merkle.hash_columns(header, [*groups[:5], np.stack([rows[10], 0 * rows[10]])], 11)
         short = merkle.compress(initial_state(LEAF), header[:, : CHUNK + 3], BLOCK, True)
+        streamed = stream_blocks(SEED, "label", 2**32 - 1, CHUNK + 3, merkle.compress)
+    assert np.array_equal(streamed, stream_blocks(SEED, "label", 2**32 - 1, CHUNK + 3))
     assert np.array_equal(digests, hash_columns(header, groups, 12))
     assert np.array_equal(short, hashing.compress(initial_state(LEAF), header[:, : CHUNK + 3], BLOCK, True))
     at = [0, 1, CHUNK - 1, CHUNK, 2 * CHUNK - 1]

@@ -231,36 +231,36 @@ CELLS = zkjax.Precision(activation_scale=1, activation_bits=3, gradient_scale=2,
 
 
 def altered_cells(run):
-    """(kind, cell, liar) for every committed cell, one more and one less, by a prover who argues from what is altered.
+    """(kind, cell, liar) for every committed cell, one more and one less in turn, by a prover who argues from what is altered.
 
     Left out are the lowest limbs, which are not committed. A sample's cell is altered wherever a step reads it. The multiplicities
     are those of the honest run: they are other cells.
     """
     circuit, honest = run.circuit, Liar(run)
     gated = {circuit.nodes[i].inputs[1] for i in circuit.of("gate")}
-    for by in (1, -1):
-        for key, tensor in honest.witness.tensors.items():
-            for cell in range(tensor.size if key[0] != "limb" or key[2] else 0):
-                liar = Liar(run)
-                changed = tensor.astype(np.int64)
-                changed.reshape(-1)[cell] += by
-                liar.witness.tensors[key] = changed
-                yield (key[0], key[1] in gated) if key[0] == "quotient" else key[0], (key, cell, by), liar
-        for p, array in enumerate(run.initial):
-            for index in np.ndindex(array.shape):
-                liar = Liar(run)
-                liar.witness.initial[p][index] += by
-                yield "initial", (p, index, by), liar
-                liar = Liar(run)
-                liar.final[p][index] += by
-                yield "final", (p, index, by), liar
-        for k, array in enumerate(run.data.arrays):
-            (node,) = (i for i in circuit.of("input") if circuit.nodes[i]["index"] == k)
-            for index in np.ndindex(array.shape):
-                liar = Liar(run)
-                liar.data[k][index] += by
-                liar.witness.values(node)[(run.indices == index[0], *index[1:])] += by
-                yield "data" if index[0] in run.indices else "unread", (k, index, by), liar
+    for key, tensor in honest.witness.tensors.items():
+        for cell in range(tensor.size if key[0] != "limb" or key[2] else 0):
+            liar, by = Liar(run), (1, -1)[cell % 2]
+            changed = tensor.astype(np.int64)
+            changed.reshape(-1)[cell] += by
+            liar.witness.tensors[key] = changed
+            yield (key[0], key[1] in gated) if key[0] == "quotient" else key[0], (key, cell, by), liar
+    for p, array in enumerate(run.initial):
+        for index in np.ndindex(array.shape):
+            by = (1, -1)[sum(index) % 2]
+            liar = Liar(run)
+            liar.witness.initial[p][index] += by
+            yield "initial", (p, index, by), liar
+            liar = Liar(run)
+            liar.final[p][index] -= by
+            yield "final", (p, index, -by), liar
+    for k, array in enumerate(run.data.arrays):
+        (node,) = (i for i in circuit.of("input") if circuit.nodes[i]["index"] == k)
+        for index in np.ndindex(array.shape):
+            liar, by = Liar(run), (1, -1)[sum(index) % 2]
+            liar.data[k][index] += by
+            liar.witness.values(node)[(run.indices == index[0], *index[1:])] += by
+            yield "data" if index[0] in run.indices else "unread", (k, index, by), liar
 
 
 def test_every_committed_cell_off_by_one(monkeypatch):
@@ -438,9 +438,8 @@ def lived_lies(circuit, run):
     yield "no ReLU, masks of ones", {"alter": identity(circuit, True)}, {"lookup layer"}, {"lookup layer"}
     for i in circuit.of("gate"):  # an activation or masked gradient, and all that follows
         yield f"gate {i}", {"alter": nudged(i, 1)}, {"gates: last product"}, {"lookup layer", "weights"}
-    for i in circuit.of("rescale"):
-        for by in (1, -1):
-            yield f"rescale {i} {by:+d}", {"alter": nudged(i, 1, by)}, {"contractions"}, {"lookup layer"}
+    for i, by in zip(circuit.of("rescale"), itertools.cycle((1, -1))):
+        yield f"rescale {i} {by:+d}", {"alter": nudged(i, 1, by)}, {"contractions"}, {"lookup layer"}
     for i in circuit.of("param"):
         if len(circuit.nodes[i].shape) == 1:
             yield f"bias {i} ignored", {"alter": ignored(i)}, {"contractions"}, {"lookup layer"}

@@ -14,20 +14,10 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 QUICK = [path for path in NOTEBOOKS if not path.name.startswith("04")]
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Compiled code, shared: the second and the third notebook prove nets of one shape."""
-    return {
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
-    }
-
-
-def executed(path: Path, monkeypatch, environment: dict):
+def executed(path: Path, monkeypatch, **environment: str):
     """The notebook after a run in a kernel of its own; an exception in a cell fails the test."""
     notebook = nbformat.read(path, as_version=4)
-    for name, value in {"PYTHONPATH": str(FOLDER.parent), **environment}.items():
+    for name, value in {"PYTHONPATH": str(FOLDER.parent)} | environment.items():
         monkeypatch.setenv(name, value)
     NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}).execute()
     return notebook
@@ -49,8 +39,8 @@ def test_there_are_notebooks():
 
 @pytest.mark.filterwarnings("ignore")  # of the kernel's own machinery
 @pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)
-def test_it_runs(path, monkeypatch, cache):
-    notebook = executed(path, monkeypatch, cache)
+def test_it_runs(path, monkeypatch):
+    notebook = executed(path, monkeypatch)
     committed = nbformat.read(path, as_version=4)
     assert pictures(notebook) == pictures(committed) > 1  # what is committed shows what a reader would see
     text = text_of(notebook)
@@ -70,7 +60,7 @@ def shown(notebook) -> str:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_reports_are_shown(monkeypatch, tmp_path, cache, experiment, tiny):
+def test_reports_are_shown(monkeypatch, tmp_path, experiment, tiny):
     """The fourth notebook on reports that are there already: on figures of the tiny net, and on pages that are made here."""
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench/tiny.json").write_text(json.dumps(tiny["aggregated"][0]))
@@ -79,7 +69,7 @@ def test_reports_are_shown(monkeypatch, tmp_path, cache, experiment, tiny):
         (tmp_path / name / f"{name}.md").write_text(f"# Report of {name}\n")
         with experiment("report").figure(tmp_path / name / f"{name}.png", 1, 1) as (_, (panel,)):
             panel.plot([1, 2])
-    notebook = executed(NOTEBOOKS[3], monkeypatch, {"ZKJAX_RUNS": str(tmp_path), **cache})
+    notebook = executed(NOTEBOOKS[3], monkeypatch, ZKJAX_RUNS=str(tmp_path))
     text = shown(notebook)
     assert "proven security" in text and all(f"#### Report of {name}" in text for name in REPORTS)
     assert pictures(notebook) == pictures(nbformat.read(NOTEBOOKS[3], as_version=4)) == len(REPORTS) + 1
@@ -89,7 +79,7 @@ def test_reports_are_shown(monkeypatch, tmp_path, cache, experiment, tiny):
 @pytest.mark.filterwarnings("ignore")
 def test_the_measurements_run(monkeypatch, tmp_path):
     """The fourth notebook measures what is missing, in the reduced sizes: a quarter of an hour."""
-    notebook = executed(NOTEBOOKS[3], monkeypatch, {"ZKJAX_RUNS": str(tmp_path)})
+    notebook = executed(NOTEBOOKS[3], monkeypatch, ZKJAX_RUNS=str(tmp_path))
     assert json.loads((tmp_path / "bench/tiny.json").read_text())["zero_knowledge"]
     assert all((tmp_path / name / f"{name}.png").stat().st_size for name in REPORTS)
     assert shown(notebook).count("Measured on ") == len(REPORTS)

@@ -5,6 +5,7 @@ import importlib
 import io
 import json
 import math
+import os
 import pickle
 import struct
 import sys
@@ -32,10 +33,8 @@ HERE = {"machine", "python", "versions", "commit", "sources"}
 
 
 @pytest.fixture
-def out(tmp_path, compiled, monkeypatch):
-    """A directory for an experiment's files. Code compiled by earlier tests is used, in processes of their own too."""
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
-    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+def out(tmp_path):
+    """A directory for an experiment's files."""
     return tmp_path
 
 
@@ -108,7 +107,7 @@ def test_only_what_hides_is_timed(experiment):
 # ---- the scripts ----------------------------------------------------------------------------------------------
 
 
-def test_aggregation(experiment, out, tiny, compiled, monkeypatch):
+def test_aggregation(experiment, out, tiny, monkeypatch):
     """The aggregated side is measured, as it is without the range check; the other side's figures are those that bench.py had."""
     aggregation, scaling = experiment("aggregation"), experiment("scaling")
     measured = aggregation.run_bench
@@ -117,7 +116,7 @@ def test_aggregation(experiment, out, tiny, compiled, monkeypatch):
         assert {"--no-range-check", "--no-native"} <= set(options)
         if "--sequential" in options:
             return tiny["sequential"][0]
-        return measured(point, repeat, directory, *options, "--cache", str(compiled))  # the same path: it is part of JAX's keys
+        return measured(point, repeat, directory, *options, "--cache", os.environ["JAX_COMPILATION_CACHE_DIR"])
 
     monkeypatch.setattr(aggregation, "run_bench", run_bench)
     sweep = scaling.Sweep("steps", "steps of a chunk", {2: scaling.Point("8,6,3", 4, 2)})

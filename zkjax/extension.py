@@ -118,6 +118,9 @@ def neg(a):
 
 def mul(a, b):
     """a * b by Karatsuba: three products in F and one by the constant 7."""
+    if field.are_few(a[0], b[0]):
+        a0, a1, b0, b1 = (c.astype(object) for c in (*a, *b))
+        return tuple((c % P).astype(np.uint64) for c in (a0 * b0 + NON_RESIDUE * (a1 * b1), a0 * b1 + a1 * b0))
     low, high = field.mul(a[0], b[0]), field.mul(a[1], b[1])
     cross = field.mul(field.add(a[0], a[1]), field.add(b[0], b[1]))
     return field.add(low, field.mul(high, _SEVEN)), field.sub(cross, field.add(low, high))

@@ -15,6 +15,12 @@ _P = np.uint64(P)
 EPSILON = np.uint64(2**32 - 1)  # 2^64 mod p
 _LOW = np.uint64(2**32 - 1)
 _32 = np.uint64(32)
+FEW = 32  # entries up to which Python's integers take less time than NumPy's thirty passes over 32-bit halves
+
+
+def are_few(*arrays) -> bool:
+    """Whether these are short arrays of NumPy, to be computed as objects: Python integers."""
+    return all(isinstance(a, (np.ndarray, np.generic)) and a.size <= FEW for a in arrays)
 
 
 def _select(condition, yes, no):
@@ -44,6 +50,8 @@ def neg(a):
 
 def mul(a, b):
     """a * b: schoolbook product of 32-bit halves, then reduction."""
+    if are_few(a, b):
+        return (a.astype(object) * b.astype(object) % P).astype(np.uint64)
     a0, a1, b0, b1 = a & _LOW, a >> _32, b & _LOW, b >> _32
     low = a0 * b0
     mid = a0 * b1 + (low >> _32)
@@ -65,6 +73,8 @@ def reduce_wide(high, low):
 
 def sum(a, axis=None):
     """Sum along ``axis``; at most 2^32 terms."""
+    if are_few(a):
+        return np.asarray(a.astype(object).sum(axis=axis) % P, dtype=np.uint64)
     low = (a & _LOW).sum(axis=axis, dtype=np.uint64, keepdims=True)
     high = (a >> _32).sum(axis=axis, dtype=np.uint64, keepdims=True)
     total = join(low, high)
@@ -73,7 +83,7 @@ def sum(a, axis=None):
 
 def join(low, high):
     """(low + 2^32 * high) mod p for any two uint64 arrays."""
-    return add(reduce_wide(high >> _32, high << _32), reduce_wide(low & np.uint64(0), low))
+    return add(reduce_wide(high >> _32, high << _32), _select(low >= _P, low - _P, low))
 
 
 def from_int(x):
