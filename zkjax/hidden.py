@@ -22,6 +22,8 @@ from .errors import UnsatisfiedWitnessError, VerificationError
 from .extension import ONE, PHI, ZERO, Ext, lift
 from .field import P, root_of_unity
 from .poly import num_bits
+from .vectors import Vectors
+from .work import CALL, SCALAR, TERM
 
 
 class Form:
@@ -94,11 +96,12 @@ class Counts:
 class Hidden:
     """Base of the three roles: the tape, the counters and the constraints.
 
-    stream: message stream (None for the counter). masks: the prover's committed vectors, name to list of Ext.
+    stream: message stream (None for the counter). masks: the prover's committed vectors, name to list of Ext. vectors: makes
+    those of the argument.
     """
 
-    def __init__(self, stream=None, masks: dict | None = None, check: bool = True):
-        self.stream, self.masks, self.check = stream, masks, check
+    def __init__(self, stream=None, masks: dict | None = None, check: bool = True, vectors: Vectors | None = None):
+        self.stream, self.masks, self.check, self.vectors = stream, masks, check, vectors or Vectors()
         self.tape: list[Form] = []
         self.pads = 0
         self.triples = 0
@@ -163,6 +166,7 @@ class Hidden:
 
     def _masked(self, label: str, pads: list[Pad], values) -> list[Form]:
         count = len(pads)
+        self.vectors.meter.charge("messages", TERM * count)
         if self.stream is None:
             sent, known = [ZERO] * count, [None] * count
         elif self.proving:
@@ -206,6 +210,7 @@ class Hidden:
         """
         counts = self.counts()
         n = 1 << counts.log_triples
+        self.vectors.meter.charge("messages", SCALAR * (16 * n + 4 * len(self.tape) + counts.pads) + 40 * CALL)
         z = self.challenge("triple point")
         if z ** (2 * n) == ONE:
             raise VerificationError("triple point", "the challenge lies on the triples' own domain")

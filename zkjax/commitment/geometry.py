@@ -64,14 +64,18 @@ def _missed(code: int, errors: int, queries: int, bits: int) -> bool:
 
 @lru_cache(maxsize=256)
 def _queries(row: int, code: int, budget: int, bits: int) -> int:
-    """The least q with (1 - e/n)^q <= 2^-bits, where the radius e leaves room for budget * q random coefficients."""
+    """The least q with (1 - e/n)^q <= 2^-bits, where the radius e leaves room for budget * q random coefficients.
+
+    They take at most an eighth of a row. So e is more than a fifth of the columns, some hundred queries reach 256 bits, and
+    exact powers stay short.
+    """
     q = 1
     while True:
         errors = radius(code, row + budget * q)
-        if not errors or budget * q > row:
+        if not errors or budget * q > row // 8:
             raise ConfigurationError(
-                f"no number of queries reaches {bits} bits with rows of {row}, code length {code} and opening budget "
-                f"{budget}; choose longer rows or a smaller budget"
+                f"no number of queries reaches {bits} bits with rows of {row}, code length {code} and opening budget {budget}: random "
+                f"coefficients would take {budget * q} cells of a row, above an eighth of it; choose longer rows or a smaller budget"
             )
         needed = q
         while _missed(code, errors, needed, bits):
@@ -142,11 +146,7 @@ class Geometry:
 
     def check(self) -> "Geometry":
         """Refuse a geometry whose random coefficients take more than an eighth of a row; returns itself."""
-        if self.max_budget * self.queries > self.row // 8:
-            raise ConfigurationError(
-                f"opening budget {self.max_budget} with {self.queries} queries needs {self.max_budget * self.queries} random "
-                f"coefficients a row, above an eighth of {self.row}: choose longer rows, or commit again for more openings"
-            )
+        self.padding(self.max_budget)
         return self
 
     def plan(self) -> tuple[tuple[Level, ...], int]:
