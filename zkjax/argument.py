@@ -39,7 +39,7 @@ def argument(hidden: Hidden, plan: Plan, revealed: tuple | None = None, prover=N
 
     active, claims = _split(claims, "param")
     active.append(binding(hidden, circuit, plan.first_step, plan.steps, plan.shifts))
-    claim = unroll(hidden.vectors, circuit, _merged(hidden, "weights", active), plan.first_step, plan.shifts)
+    claim = unroll(hidden, circuit, _merged(hidden, "weights", active), plan.first_step, plan.shifts)
     claims += contract(hidden, "weights", circuit, claim, prover)
     if any(claim.has("param", "dot") for claim in claims):
         raise UnsupportedOperationError("a claim on a product or a parameter is left after its phase")

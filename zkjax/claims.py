@@ -105,10 +105,11 @@ class _Walk:
     def __init__(self, circuit: Circuit, vectors: Vectors):
         self.circuit, self.vectors = circuit, vectors
         self.memo: dict = {}
+        self.sums: dict[int, dict[int, int]] = {}
         self.alive: list = []  # objects whose id is a key of the memo
         self.pending: dict[int, dict] = {}
         self.heap: list[int] = []
-        self.work = 0
+        self.work, self.at = 0, ""
 
     def run(self, terms):
         finished, constant = [], ZERO
@@ -119,13 +120,10 @@ class _Walk:
                 finished.append(term)
         while self.heap:
             i = -heapq.heappop(self.heap)
-            node = self.circuit.nodes[i]
+            node, self.at = self.circuit.nodes[i], self.circuit.describe(i)
             arrived = list(self.pending.pop(i).values())
-            self.work += sum(TERM_WORK + sum(len(v[0]) for v in term.vectors) for term in arrived)
-            if self.work > MAX_WORK:
-                raise UnsupportedOperationError(f"{self.circuit.describe(i)}: a claim that reaches it has split into too many terms")
-            passed = len(arrived) * max(1, len(node.inputs))
-            self.vectors.meter.charge(f"{self.circuit.describe(i)} and the {passed:,} terms that pass it", TERM * passed, OBJECT * passed)
+            passed = len(arrived) * max(1, len(self.summands(i) if node.op == "linear" else node.inputs))
+            self.vectors.meter.charge("terms that pass operations", TERM * passed, OBJECT * passed)
             for term in arrived:
                 if node.op in LINEAR_OPS:
                     for below in getattr(self, node.op)(node, term, i):
@@ -148,8 +146,14 @@ class _Walk:
         if i not in self.pending:
             self.pending[i] = {}
             heapq.heappush(self.heap, -i)
-        known = self.pending[i].get(term.same_weights())
-        self.pending[i][term.same_weights()] = term if known is None else replace(term, scalar=known.scalar + term.scalar)
+        name, waiting = term.same_weights(), self.pending[i]
+        if name in waiting:
+            waiting[name] = replace(term, scalar=waiting[name].scalar + term.scalar)
+            return
+        waiting[name] = term
+        self.work += TERM_WORK + sum(len(v[0]) for v in term.vectors)
+        if self.work > MAX_WORK:
+            raise UnsupportedOperationError(f"{self.circuit.describe(i)}: a claim that reaches it has split into too many terms")
 
     def shape(self, i: int) -> tuple[int, ...]:
         return self.circuit.nodes[i].shape
@@ -158,7 +162,7 @@ class _Walk:
         """``function(vector)``, of this length."""
         key = (*name, id(vector))
         if key not in self.memo:
-            self.memo[key] = self.vectors.make(length, lambda: function(vector), len(vector[0]))
+            self.memo[key] = self.vectors.make(length, lambda: function(vector), len(vector[0]), what=self.at)
             self.alive.append(vector)
         return self.memo[key]
 
@@ -227,7 +231,15 @@ class _Walk:
 
     # ---- one method per linear operation ------------------------------------------------------------------------
     def linear(self, node, term, i):
-        return [replace(term, key=("node", j), scalar=term.scalar * c) for j, c in zip(node.inputs, node["coefficients"], strict=True)]
+        return [replace(term, key=("node", j), scalar=term.scalar * c) for j, c in self.summands(i).items()]
+
+    def summands(self, i: int) -> dict[int, int]:
+        """The inputs of a linear operation, each once, with the sum of its coefficients."""
+        if i not in self.sums:
+            node, self.sums[i] = self.circuit.nodes[i], {}
+            for j, c in zip(node.inputs, node["coefficients"], strict=True):
+                self.sums[i][j] = self.sums[i].get(j, 0) + c
+        return self.sums[i]
 
     def transpose(self, node, term, i):
         return [self.relabel(term, node.inputs[0], node.shape, dict(enumerate(node["permutation"])))]
@@ -446,13 +458,8 @@ class InnerProducts:
         for name, (a, _) in self.pairs.items():
             by_length.setdefault(len(a[0]), []).append(name)
         entries = sum(length * len(names) for length, names in by_length.items())
-        meter = self.vectors.meter
-        meter.charge(
-            "inner products of axes",
-            CALL * len(by_length) + TERM * len(self.pairs) + PRODUCT * entries,
-            0,
-            PASSING * max(_BLOCK, *by_length, 0),
-        )
+        work, longest = CALL * len(by_length) + TERM * len(self.pairs) + PRODUCT * entries, max(by_length, default=0)
+        self.vectors.meter.charge("inner products of axes", work, 0, PASSING * max(_BLOCK, longest))
         if self.vectors.lengths_only:
             return dict.fromkeys(self.pairs, ONE)
         values = {}

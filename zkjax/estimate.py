@@ -6,6 +6,7 @@ formulas that stand beside them (``schedule_work``, ``opening_work``). What a pr
 numbers of rows, for example, are derived.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,18 +45,15 @@ def estimate(circuit: Circuit, statement: Statement, meter: Meter) -> None:
     schedule_work(samples, shard_size, batch, statement.first_step, statement.steps, meter)
 
     last = shard_count(samples, shard_size) - 1
-    opened = {False: 0, True: 0}  # shards of full size, and the last one
-    for shard in statement.shards:
-        opened[shard.commitment.number == last] += 1
-    numbers = {0 if not is_last else last: count for is_last, count in opened.items() if count}
+    numbers = Counter(last if shard.commitment.number == last else 0 for shard in statement.shards)  # all but the last one are alike
     unread = np.broadcast_to(np.int64(0), (statement.steps, batch))
-    batches = Claimed(unread, shard_size, samples, tuple(numbers))
-    object.__setattr__(batches, "opened", sum(count * batches.size(number) for number, count in numbers.items()))
+    opened = sum(count * min(shard_size, samples - number * shard_size) for number, count in numbers.items())
+    batches = Claimed(unread, shard_size, samples, tuple(numbers), opened)
     plan = Plan(circuit, 0, statement.steps, (0,) * len(circuit.parameters), statement.range_checked, batches)
 
     vectors = Vectors(meter, lengths_only=True)
     hidden = Hidden(vectors=vectors)
-    argument(hidden, plan, statement.losses and ((),) * len(circuit.losses))
+    argument(hidden, plan, None if statement.losses is None else ((),) * len(circuit.losses))
     weights, terms, _ = hidden.finish()
 
     layouts = [(plan.weights_layout(role), 1) for role in ("initial", "final")]
@@ -76,6 +74,15 @@ def estimate(circuit: Circuit, statement: Statement, meter: Meter) -> None:
     meter.charge("paths to the dataset", (HASH * depth + CALL + SCALAR * row_variables) * len(statement.shards))
     budgets = [min(max(1, c.budget), geometry.max_budget) for c in statement.commitments()]
     opening_work(geometry, rows, max(budgets), meter)
+
+
+def argument_work(circuit: Circuit, steps: int) -> Meter:
+    """What the argument of so many steps takes a verifier, their data and the opening of commitments not counted."""
+    meter = Meter()
+    _charge_circuit(circuit, meter)
+    plan = Plan(circuit, 0, steps, (0,) * len(circuit.parameters), True, None)
+    argument(Hidden(vectors=Vectors(meter, lengths_only=True)), plan)
+    return meter
 
 
 def _charge_circuit(circuit: Circuit, meter: Meter) -> None:

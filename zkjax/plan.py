@@ -141,7 +141,7 @@ class Plan:
 
         what = f"{batches.read:,} samples read, of {batches.opened:,} in shards, with {width:,} weights each,"
         vectors.meter.charge(what, SPREAD * batches.read * width, 0, 2 * PASSING * min(batches.read * width, 2 * _SPREAD))
-        whole = vectors.make(batches.opened * width, spread)
+        whole = vectors.make(batches.opened * width, spread, what=what)
         result, start = {}, 0
         for shard in batches.shards:
             stop = start + batches.size(shard) * width

@@ -25,18 +25,16 @@ class Vectors:
         self._ones: dict = {}
         self._totals: dict = {}
 
-    def make(self, length: int, function, entries: int = 0, calls: int = 1):
-        """``function()``, a K vector of this length; ``entries``: products it takes, where they are more than its length."""
-        self._charge(max(length, entries), calls, length)
+    def make(self, length: int, function, entries: int = 0, calls: int = 1, what: str = "vectors along axes"):
+        """``function()``, a K vector of this length, for ``what``; ``entries``: products it takes, where they are more than its length."""
+        entries = max(length, entries)
+        self.meter.charge(what, CALL * calls + PRODUCT * entries, ENTRY * length, PASSING * entries)
         return only_length(length) if self.lengths_only else function()
 
     def number(self, entries: int, function) -> Ext:
         """``function()``, one element from so many entries of vectors."""
-        self._charge(entries, 1, 0)
+        self.meter.charge("sums of vectors", CALL + PRODUCT * entries, 0, PASSING * entries)
         return ONE if self.lengths_only else function()
-
-    def _charge(self, entries: int, calls: int, kept: int) -> None:
-        self.meter.charge("vectors along axes", CALL * calls + PRODUCT * entries, ENTRY * kept, PASSING * entries)
 
     def ones(self, length: int):
         """The all-ones vector; the same object throughout an argument, so that equal weights are merged."""

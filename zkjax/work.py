@@ -40,16 +40,17 @@ class Meter:
         self.memory = max(self.memory, self.kept + passing)
         self.shares[what] = self.shares.get(what, 0) + work
         if self.max_work is not None and self.work > self.max_work:
+            largest = max(self.shares, key=self.shares.__getitem__)
             raise VerificationError(
                 "work",
-                f"more than the limit of {self.max_work:,} field multiplications; {what} asks for {self.shares[what]:,}. "
-                "Raise max_work (--max-work), or ask for shorter chunks",
+                f"verifying takes more than the limit of {self.max_work:,} field multiplications, {self.shares[largest]:,} of them for "
+                f"{largest}; raise max_work (--max-work), or ask for shorter chunks",
             )
         if self.max_memory is not None and self.memory > self.max_memory:
             raise VerificationError(
                 "work",
-                f"more than the limit of {self.max_memory:,} bytes of memory; {what} asks for {kept + passing:,}. "
-                "Raise max_memory (--max-memory), or ask for shorter chunks",
+                f"verifying takes more than the limit of {self.max_memory:,} bytes of memory, {kept + passing:,} of them for {what}; "
+                "raise max_memory (--max-memory), or ask for shorter chunks",
             )
 
     def repeat(self, other: "Meter", times: int) -> None:
@@ -57,6 +58,11 @@ class Meter:
         for what, work in other.shares.items():
             self.charge(what, times * work)
         self.charge("shards", 0, times * other.kept, other.memory - other.kept)
+
+    def __str__(self) -> str:
+        most = sorted(self.shares.items(), key=lambda share: -share[1])[:3]
+        asked = ", ".join(f"{what} {work:,}" for what, work in most)
+        return f"{self.work:,} field multiplications ({asked}, ..) and {self.memory / 2**20:,.0f} MiB at its peak"
 
     def next_proof(self) -> None:
         """The present proof's memory is free again."""

@@ -66,16 +66,16 @@ def _missed(code: int, errors: int, queries: int, bits: int) -> bool:
 def _queries(row: int, code: int, budget: int, bits: int) -> int:
     """The least q with (1 - e/n)^q <= 2^-bits, where the radius e leaves room for budget * q random coefficients.
 
-    They take at most an eighth of a row. So e is more than a fifth of the columns, some hundred queries reach 256 bits, and
-    exact powers stay short.
+    A radius below a sixteenth of the columns is refused before any power of it is computed: so q is some thousand at the most,
+    and the radius of what ``Geometry.check`` lets pass is above a fifth of them.
     """
     q = 1
     while True:
         errors = radius(code, row + budget * q)
-        if not errors or budget * q > row // 8:
+        if errors < max(1, code // 16) or budget * q > row:
             raise ConfigurationError(
-                f"no number of queries reaches {bits} bits with rows of {row}, code length {code} and opening budget {budget}: random "
-                f"coefficients would take {budget * q} cells of a row, above an eighth of it; choose longer rows or a smaller budget"
+                f"no number of queries reaches {bits} bits with rows of {row}, code length {code} and opening budget "
+                f"{budget}; choose longer rows or a smaller budget"
             )
         needed = q
         while _missed(code, errors, needed, bits):
@@ -146,7 +146,11 @@ class Geometry:
 
     def check(self) -> "Geometry":
         """Refuse a geometry whose random coefficients take more than an eighth of a row; returns itself."""
-        self.padding(self.max_budget)
+        if self.max_budget * self.queries > self.row // 8:
+            raise ConfigurationError(
+                f"opening budget {self.max_budget} with {self.queries} queries needs {self.max_budget * self.queries} random "
+                f"coefficients a row, above an eighth of {self.row}: choose longer rows, or commit again for more openings"
+            )
         return self
 
     def plan(self) -> tuple[tuple[Level, ...], int]:

@@ -25,11 +25,12 @@ from ..vectors import Vectors
 from ..work import OBJECT, ONE_BY_ONE, TERM
 
 
-def unroll(vectors: Vectors, circuit: Circuit, claim: Claim, first_step: int, shifts: tuple[int, ...]) -> Claim:
+def unroll(hidden: Hidden, circuit: Circuit, claim: Claim, first_step: int, shifts: tuple[int, ...]) -> Claim:
     """Replace terms on ("param", p) by terms on the committed ("initial", p) and on the updates.
 
     shifts: the initial weights are 2^shift times the committed integers.
     """
+    vectors = hidden.vectors
     uses = sum(1 + len(circuit.parameters[t.key[1]].updates) for t in claim.terms if t.key[0] == "param")
     vectors.meter.charge("updates of parameters", TERM * uses, OBJECT * uses)
     memo: dict = {}
