@@ -264,11 +264,12 @@ def geometry():
         yield Case(f"padding {budget}", lambda budget=budget: made().padding(budget), None, value=budget * made().queries)
     for budget in (0, 5):
         yield Case(f"padding {budget}", lambda budget=budget: made().padding(budget), ConfigurationError, "outside 1 .. 4")
+    full = next(g for g in map(lambda bits: made(level_bits=bits), range(1, 99)) if g.max_budget * g.queries >= g.row // 8)
     exact = next(  # random coefficients take an eighth of a row, to the cell
         g for row in range(5, 12) for b in (1, 2, 4) for bits in range(1, 60)
         if (g := made(row, 2, b, bits)).max_budget * _queries(g) == g.row // 8
     )  # fmt: skip
-    over = next(g for bits in range(exact.level_bits, 99) if not _queries(g := dataclasses.replace(exact, level_bits=bits)))
+    over = full if full.max_budget * full.queries > full.row // 8 else made(level_bits=full.level_bits + 2)
     yield Case("an eighth of a row", lambda: exact.check(), None, value=exact)
     yield Case("more than an eighth", lambda: over.check(), ConfigurationError, "above an eighth")
     # one query misses half of the columns with probability 1/2 exactly, and that is enough for one bit
@@ -1069,7 +1070,7 @@ def openings():
     def check(*given, geometry=geometry):
         return lambda: opening.check_opening(geometry, list(given))
 
-    crowded = next(g for bits in range(1, 99) if not _queries(g := dataclasses.replace(geometry, level_bits=bits)))
+    crowded = next(g for bits in range(1, 99) if (g := dataclasses.replace(geometry, level_bits=bits)).max_budget * g.queries > k // 8)
     yield Case("one with masks", lambda: check(named(budget=4), named(masked=True))()[1:], None, value=(1, 4 * q))
     for name, call, match in (
         ("none with masks", check(named()), "exactly one"),
