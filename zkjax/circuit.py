@@ -196,10 +196,11 @@ class Circuit(Shown):
         return signed_bound(self.table_bits) << shift
 
     # ---- bounds -----------------------------------------------------------------------------------------------
-    def bounds(self, initial: tuple[int, ...], steps: int, first_step: int = 0) -> "Bounds":
+    def bounds(self, initial: tuple[int, ...], steps: int, first_step: int = 0, cure: bool = True) -> "Bounds":
         """Derive every bound for a chunk whose parameters start within ``initial`` (absolute values, one per parameter).
 
-        Raises PrecisionError, naming the operation, where a relation or an integer could reach 2^63.
+        Raises PrecisionError, naming the operation, where a relation or an integer could reach 2^63; with ``cure``, which takes
+        many times as long, it says what to change.
         """
         if self.max_steps is not None and first_step + steps > self.max_steps:
             raise PrecisionError(
@@ -209,7 +210,8 @@ class Circuit(Shown):
         nodes, inside, final = self._chunk_bounds(initial, steps, first_step)
         problem = self._beyond(nodes, final)
         if problem is not None:
-            raise PrecisionError(f"{problem} in a chunk of {steps} steps; {self._cure(initial, steps, first_step)}")
+            advice = f"; {self._cure(initial, steps, first_step)}" if cure else ""
+            raise PrecisionError(f"{problem} in a chunk of {steps} steps{advice}")
         return Bounds(nodes=tuple(nodes), inside=inside, final=final)
 
     def _chunk_bounds(self, initial: tuple[int, ...], steps: int, first_step: int):
@@ -415,6 +417,10 @@ class Circuit(Shown):
 
         Notes tell people what tracing chose from a batch; an auditor who traces the same recipe without the data gets others.
         """
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> bytes:
         content = self.to_json()
         del content["notes"]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -416,13 +416,16 @@ def weight_evaluation(layout_weights, terms_by_key: dict, vectors: Vectors | Non
         products.vectors.meter.charge("terms of the opening", TERM * len(met), OBJECT * len(met))
         for term in met:
             first = 0 if term.step is None else 1
-            pairs = [] if term.step is None else [(term.step, weight.vectors[0])]
+            names = [] if term.step is None else [products.request(term.step, weight.vectors[0])]
             for group, vector in zip(term.groups, term.vectors, strict=True):
-                pairs.append((vector, products.joined([weight.vectors[first + d] for d in group])))
-            work.append((term.scalar * weight.scalar, [products.request(a, b) for a, b in pairs]))
+                names.append(products.request(vector, products.joined([weight.vectors[first + d] for d in group])))
+            work.append((term.scalar, weight.scalar, names))
     values = products.compute()
+    if products.vectors.lengths_only:
+        return ONE
     result = ZERO
-    for scalar, names in work:
+    for scalar, factor, names in work:
+        scalar = scalar * factor
         for name in names:
             scalar = scalar * values[name]
         result = result + scalar
@@ -453,7 +456,7 @@ class InnerProducts:
         return name
 
     def compute(self) -> dict:
-        """Every requested inner product, as Ext."""
+        """Every requested inner product, as Ext; none of lengths."""
         by_length: dict = {}
         for name, (a, _) in self.pairs.items():
             by_length.setdefault(len(a[0]), []).append(name)
@@ -461,7 +464,7 @@ class InnerProducts:
         work, longest = CALL * len(by_length) + TERM * len(self.pairs) + PRODUCT * entries, max(by_length, default=0)
         self.vectors.meter.charge("inner products of axes", work, 0, PASSING * max(_BLOCK, longest))
         if self.vectors.lengths_only:
-            return dict.fromkeys(self.pairs, ONE)
+            return {}
         values = {}
         for length, names in by_length.items():
             block = max(1, _BLOCK // length)

@@ -23,7 +23,7 @@ from .plan import Batches, Plan, opening_terms, row_count
 from .schedule import schedule_work
 from .statement import Statement
 from .vectors import Vectors
-from .work import CALL, HASH, OBJECT, SCALAR, TERM, Meter
+from .work import CALL, HASH, OBJECT, ONE_BY_ONE, SCALAR, TERM, Meter
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ def estimate(circuit: Circuit, statement: Statement, meter: Meter) -> None:
     Raises: VerificationError - more than the meter's limits; UnsupportedOperationError - a circuit that no verifier takes on.
     """
     meter.next_proof()
-    _charge_circuit(circuit, meter)
+    _charge_circuit(circuit, statement.steps, meter)
     batch, samples, shard_size = circuit.batch_size, statement.samples, statement.shard_size
     schedule_work(samples, shard_size, batch, statement.first_step, statement.steps, meter)
 
@@ -79,17 +79,31 @@ def estimate(circuit: Circuit, statement: Statement, meter: Meter) -> None:
 def argument_work(circuit: Circuit, steps: int) -> Meter:
     """What the argument of so many steps takes a verifier, their data and the opening of commitments not counted."""
     meter = Meter()
-    _charge_circuit(circuit, meter)
+    _charge_circuit(circuit, steps, meter)
     plan = Plan(circuit, 0, steps, (0,) * len(circuit.parameters), True, None)
     argument(Hidden(vectors=Vectors(meter, lengths_only=True)), plan)
     return meter
 
 
-def _charge_circuit(circuit: Circuit, meter: Meter) -> None:
-    """Its check, its digest, its bounds (and the search for the longest chunk that keeps them), and the list of its lookups."""
-    entries = sum(len(node.inputs) + sum(len(x) for x in node.attributes.values() if isinstance(x, tuple)) for node in circuit.nodes)
-    entries += sum(1 + len(update.rates) for parameter in circuit.parameters for update in parameter.updates)
-    tensors = len(circuit.nodes) + len(circuit.inputs) + len(circuit.parameters)
-    meter.charge(f"a circuit of {tensors:,} tensors", 5 * TERM * tensors + 10 * SCALAR * entries, OBJECT * tensors)
+def charge_file(circuit: Circuit, meter: Meter) -> None:
+    """Charge what a circuit's digest takes, once for all proofs."""
+    rates = sum(len(update.rates) for parameter in circuit.parameters for update in parameter.updates)
+    meter.charge("the circuit's file", HASH * _tensors(circuit) + ONE_BY_ONE * (_entries(circuit) + rates))
+
+
+def _charge_circuit(circuit: Circuit, steps: int, meter: Meter) -> None:
+    """Its check, its bounds, and the list of its lookups."""
+    tensors, varied = _tensors(circuit), sum(len(u.rates) > 1 for parameter in circuit.parameters for u in parameter.updates)
+    work = 2 * TERM * tensors + ONE_BY_ONE * (2 * _entries(circuit) + 4 * steps * varied)
+    meter.charge(f"a circuit of {tensors:,} tensors", work, OBJECT * tensors)
     lookups = len(circuit.inputs) + len(circuit.parameters) + sum(1 + circuit.advice(i)[1] for i in circuit.of("rescale"))
     meter.charge(f"{lookups:,} kinds of lookups", CALL * lookups, 2 * OBJECT * lookups)
+
+
+def _tensors(circuit: Circuit) -> int:
+    return len(circuit.nodes) + len(circuit.inputs) + sum(1 + len(parameter.updates) for parameter in circuit.parameters)
+
+
+def _entries(circuit: Circuit) -> int:
+    """Of the lists in its operations."""
+    return sum(len(node.inputs) + sum(len(x) for x in node.attributes.values() if isinstance(x, tuple)) for node in circuit.nodes)

@@ -142,7 +142,7 @@ class Layout:
             bits = piece.bits
             position = total - sum(bits)
             scalar = ONE
-            for variable in range(position):
+            for variable in range(0 if vectors.lengths_only else position):
                 shift = total - 1 - variable
                 bit = piece.offset >> shift & 1 if variable >= extra else 0
                 scalar = scalar * (point[variable] if bit else 1 - point[variable])

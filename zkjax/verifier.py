@@ -15,7 +15,7 @@ from .commitment.commit import Commitment, stack
 from .commitment.dataset import root_from_path
 from .commitment.opening import verify_claim
 from .errors import ConfigurationError, DataError, FormatError, PrecisionError, VerificationError
-from .estimate import estimate
+from .estimate import charge_file, estimate
 from .extension import ONE, Ext
 from .hidden import Hidden
 from .layout import Layout
@@ -152,6 +152,7 @@ def estimate_work(circuit: Circuit, statements: list[Statement], max_work: int |
     """What verifying the statements of a chain takes, all together; VerificationError where that is more than a limit."""
     check_circuit(circuit, statements[0])
     meter = Meter(max_work, max_memory)
+    charge_file(circuit, meter)
     for number, statement in enumerate(statements):
         with _place(number, len(statements)):
             check_sizes(circuit, statement)
@@ -229,7 +230,7 @@ def make_plan(circuit: Circuit, statement: Statement) -> Plan:
     if statement.range_checked and any(b < circuit.coarse_bound(s) for b, s in zip(statement.initial_bound, statement.shifts)):
         raise VerificationError("bounds", "the initial bound is smaller than what the range check shows")
     try:
-        bounds = circuit.bounds(statement.initial_bound, statement.steps, statement.first_step)
+        bounds = circuit.bounds(statement.initial_bound, statement.steps, statement.first_step, cure=False)
     except PrecisionError as error:
         raise VerificationError("bounds", str(error)) from None
     if bounds.final != statement.final_bound:

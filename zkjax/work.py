@@ -19,6 +19,7 @@ ONE_BY_ONE = SCALAR // PRODUCT  # products that take as long as an entry that Py
 SPREAD = 8  # each entry of one whose results are added up at places of their own
 ENTRY = 16  # bytes of an element of K
 PASSING = 128  # bytes for each entry while an operation works on it
+BASE = 2**26  # bytes that a verification takes whatever it is about
 OBJECT = 2**10  # bytes of an object of Python's own
 
 
@@ -30,7 +31,7 @@ class Meter:
 
     def __init__(self, max_work: int | None = None, max_memory: int | None = None):
         self.max_work, self.max_memory = max_work, max_memory
-        self.work = self.kept = self.memory = 0
+        self.work, self.kept, self.memory = 0, BASE, 0
         self.shares: dict[str, int] = {}
 
     def charge(self, what: str, work: int, kept: int = 0, passing: int = 0) -> None:
@@ -57,7 +58,7 @@ class Meter:
         """Charge so many times what another meter has counted; what it keeps is kept each time."""
         for what, work in other.shares.items():
             self.charge(what, times * work)
-        self.charge("shards", 0, times * other.kept, other.memory - other.kept)
+        self.charge("shards", 0, times * (other.kept - BASE), other.memory - other.kept)
 
     def __str__(self) -> str:
         most = sorted(self.shares.items(), key=lambda share: -share[1])[:3]
@@ -66,4 +67,4 @@ class Meter:
 
     def next_proof(self) -> None:
         """The present proof's memory is free again."""
-        self.kept = 0
+        self.kept = BASE
