@@ -149,7 +149,7 @@ def layer_argument(hidden: Hidden, plan: LayerPlan, prover=None) -> None:
         own = tuple(t for t in whole.terms if t.key[0] not in ("initial", "final") or t.key[1] in plan.layer.parameters)
         active.append(replace(whole, terms=own))
     if active:
-        claim = unroll(circuit, merged("weights", active), plan.first_step, plan.shifts)
+        claim = unroll(hidden, circuit, merged("weights", active), plan.first_step, plan.shifts)
         claims += contract(hidden, "weights", circuit, claim, prover)
     if active := take("gate"):
         close_gates(hidden, circuit, merged("gates", active), prover)

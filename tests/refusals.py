@@ -43,6 +43,7 @@ from zkjax.proof import MAGIC, MAX_STATEMENT, VERSION, Proof
 from zkjax.schedule import batch_indices
 from zkjax.statement import Statement
 from zkjax.transcript import Reader, Transcript
+from zkjax.vectors import Vectors
 
 VECTORS = Path(__file__).parent / "vectors"
 WHOLE = 2**63
@@ -275,6 +276,8 @@ def geometry():
     yield Case("exactly enough", lambda: geometries._missed(2, 1, 8, 8), None, value=False)
     yield Case("not enough", lambda: geometries._missed(2, 1, 7, 8), None, value=True)
     yield Case("no radius", lambda: geometries._queries(8, 8, 1, 8), ConfigurationError, "no number of queries")
+    yield Case("a radius of a sixteenth", lambda: geometries._queries(28, 32, 0, 1), None, value=11)
+    yield Case("a smaller radius", lambda: geometries._queries(29, 32, 0, 1), ConfigurationError, "no number of queries")
     yield Case("padding longer than a row", lambda: geometries._queries(8, 128, 9, 1), ConfigurationError, "no number of queries")
     yield Case("padding as long as a row", lambda: geometries._queries(8, 128, 4, 1), None, value=2)
     for name, content in (
@@ -712,16 +715,16 @@ def walks():
 
     def work(limit):
         with mock.patch("zkjax.claims.MAX_WORK", limit):
-            return len(_Walk(circuit).run([term])[0])
+            return len(_Walk(circuit, Vectors()).run([term])[0])
 
-    walk = _Walk(circuit)
+    walk = _Walk(circuit, Vectors())
     walk.run([term])
     yield Case("as much work as allowed", lambda: work(walk.work), None, value=1)
     yield Case("more work", lambda: work(walk.work - 1), UnsupportedOperationError, "too many terms")
 
     def joint(limit):
         with mock.patch("zkjax.claims.MAX_JOINT_AXIS", limit):
-            return len(_Walk(circuit).run([term])[0])
+            return len(_Walk(circuit, Vectors()).run([term])[0])
 
     longest = max(a * b for a, b in zip(shape[1:], shape[2:]))
     yield Case("a joint axis", lambda: joint(longest), None, value=1)
@@ -817,6 +820,7 @@ def statements():
         ("a loss beyond its bound", lambda: plan(losses=((loss + 1, 0),)), "^losses: a loss leaves"),
         ("a loss below its bound", lambda: plan(losses=((0, -loss - 1),)), "^losses: a loss leaves"),
         ("no schedule", lambda: plan(samples=2, shard_size=1), "^schedule: 2 samples"),
+        ("a geometry without security", lambda: plan(geometry=dataclasses.replace(s.geometry, level_bits=200)), "^geometry"),
     ):  # fmt: skip
         yield Case(name, call, VerificationError, match)
     yield Case("looser bounds", lambda: bounded(grown(1, 1)).steps, None, value=s.steps)
@@ -890,9 +894,7 @@ def commitments():
     for budget in (1, s.geometry.max_budget):
         yield Case(f"budget {budget}", end("initial", budget=budget), None)
         yield Case(f"shards' budget {budget}", rooted(budget=budget), None)
-    wide = dataclasses.replace(s.geometry, level_bits=200)
     for name, call, match in (
-        ("a geometry without security", lambda: check(geometry=wide), "^geometry"),
         ("one shard less", lambda: check(shards=s.shards[1:]), "^shards: 2 shards opened"),
         ("shards exchanged", lambda: check(shards=s.shards[::-1]), "^commitment to shard 0"),
         ("initial of another kind", end("initial", kind="shard"), "^commitment to weights 0"),

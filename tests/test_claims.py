@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 from zkjax import extension as ext
 from zkjax import field
 from zkjax.circuit import Circuit, Input, Node, infer_shape
-from zkjax.claims import Claim, Term, kronecker, merge_claims, ones, pull, weight_evaluation
+from zkjax.claims import Claim, Term, kronecker, merge_claims, pull, weight_evaluation
 from zkjax.errors import UnsupportedOperationError
 from zkjax.exact import evaluate_node
 from zkjax.extension import ONE, ZERO, Ext
 from zkjax.layout import Layout
+from zkjax.vectors import Vectors
 
 STEPS = 2
+ones = Vectors().ones
 
 
 def random_vector(rng, length):

@@ -12,7 +12,8 @@ from zkjax import aggregate, field, poly
 from zkjax import extension as ext
 from zkjax.extension import ONE, ZERO, Ext
 from zkjax.field import P
-from zkjax.layout import MAX_WASTE, SPLIT_FROM, Layout, axis_pieces, total
+from zkjax.layout import MAX_WASTE, SPLIT_FROM, Layout, axis_pieces
+from zkjax.vectors import total
 
 shapes = st.lists(st.lists(st.integers(1, 7), max_size=3).map(tuple), min_size=1, max_size=5)
 SPLIT_SHAPES = [(3, 373), (1100,), (33, 40), (784, 10)]  # from 2^10 cells on, axes may be split

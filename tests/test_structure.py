@@ -20,8 +20,8 @@ KERNEL_USERS = {"witness", "training", "lanes"}  # imported by prover functions 
 
 # From the ground up: a module imports only from above its own line, inside functions too. A new module gets a line here.
 ORDER = """
-errors files config progress display rounding
-field extension poly ntt exact
+errors files work config progress display rounding
+field extension poly vectors ntt exact
 hashing transcript
 layout low_rank
 kernels kernels.jit kernels.memory kernels.products kernels.tiles kernels.sumcheck kernels.lookup kernels.sites
@@ -32,7 +32,7 @@ commitment.geometry commitment.merkle commitment.dataset commitment.commit
 commitment.recursion commitment.rows commitment.opening commitment
 gadgets gadgets.table gadgets.rescale gadgets.membership gadgets.contraction gadgets.gate gadgets.weights
 plan argument
-soundness statement proof verifier
+soundness statement estimate proof verifier
 keys state expressions formats lowering comparison tracing
 aggregate lanes witness rehearsal prover
 training calibration __main__

@@ -9,13 +9,15 @@ import math
 import os
 import sys
 import time
-from pathlib import Path
 
 from .circuit import Circuit
 from .errors import FormatError, VerificationError, ZkjaxError
-from .proof import MAGIC, Proof
+from .estimate import argument_work
+from .files import read
+from .proof import MAGIC, MAX_FILE, Proof
 from .soundness import TARGET
-from .verifier import verify_chain
+from .verifier import estimate_work, verify_chain
+from .work import MAX_MEMORY, MAX_WORK
 
 VALID, INVALID, MISUSE = 0, 1, 2
 
@@ -58,10 +60,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="BITS",
         help=f"required of each proof (default {TARGET:g}); a chain's sum is printed",
     )
+    verify.add_argument(
+        "--max-work", type=int, default=MAX_WORK, metavar="N", help=f"refuse more field multiplications (default {MAX_WORK:,})"
+    )
+    verify.add_argument("--max-memory", type=int, default=MAX_MEMORY, metavar="BYTES", help=f"refuse more memory (default {MAX_MEMORY:,})")
     verify.add_argument("--ledger", action="store_true", help="print every source of error of each proof, with its bits")
     verify.add_argument("--json", action="store_true", help="print the statements as JSON")
     inspect = commands.add_parser("inspect", help="print what a circuit or proof file holds; verifies nothing")
     inspect.add_argument("file", metavar="FILE")
+    inspect.add_argument("--circuit", metavar="CIRCUIT", help="of a proof file: estimate also what verifying it takes")
     return parser
 
 
@@ -86,6 +93,8 @@ def _verify(arguments) -> int:
             steps=arguments.steps,
             assume_bound=arguments.assume_bound,
             minimum_bits=arguments.minimum_bits,
+            max_work=arguments.max_work,
+            max_memory=arguments.max_memory,
         )
     except (VerificationError, FormatError) as error:
         place = "" if error.proof is None else f"{files[error.proof]}: "
@@ -121,20 +130,23 @@ def _verify(arguments) -> int:
 
 def _inspect(arguments) -> int:
     try:
-        raw = Path(arguments.file).read_bytes()
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return MISUSE
-    try:
-        if raw.startswith(MAGIC):
-            proof = Proof.parse(raw, arguments.file)
-            print(f"proof file of {len(raw)} bytes, of which {len(proof.body)} are the proof's body; not verified here")
+        begin = read(arguments.file, MAX_FILE, MAGIC)[: len(MAGIC)]
+        if begin == MAGIC:
+            proof = Proof.load(arguments.file)
+            print(f"proof file of {proof.nbytes} bytes, of which {len(proof.body)} are the proof's body; not verified here")
             print(proof.statement)
             print(json.dumps(proof.statement.to_json(), indent=1))
+            if arguments.circuit is not None:
+                circuit = Circuit.load(arguments.circuit)
+                print(f"verifying it takes {estimate_work(circuit, [proof.statement], None, None)}")
         else:
             circuit = Circuit.load(arguments.file)
             print(circuit)
             print(f"digest {circuit.digest().hex()}")
+            print(f"verifying the argument of one step, without its opening, takes {argument_work(circuit, 1)}")
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return MISUSE
     except ZkjaxError as error:
         print(f"INVALID: {error}", file=sys.stderr)
         return INVALID

@@ -8,15 +8,18 @@ initial weights and the updates; activations in one claim on quotients and signs
 and each merging challenge is drawn after everything it merges. What remains are affine constraints on committed tensors.
 """
 
-from .claims import Claim, Term, forget_vectors, merge_claims, pull
+from .claims import Claim, Term, merge_claims, pull
 from .errors import UnsupportedOperationError
-from .extension import ONE, ZERO, powers, stack
+from .extension import ONE, mul_base, powers, stack
+from .field import from_python
 from .gadgets.contraction import contract
 from .gadgets.gate import close_gates
 from .gadgets.membership import membership
 from .gadgets.weights import binding, unroll
 from .hidden import Hidden
 from .plan import Plan
+from .vectors import total
+from .work import ONE_BY_ONE
 
 
 def argument(hidden: Hidden, plan: Plan, revealed: tuple | None = None, prover=None) -> None:
@@ -25,7 +28,6 @@ def argument(hidden: Hidden, plan: Plan, revealed: tuple | None = None, prover=N
     revealed: for each loss of the circuit its public integers, one per step, or None. prover: ``witness.Witness``, in the
     prover's role only.
     """
-    forget_vectors()
     circuit = plan.circuit
     claims = [membership(hidden, circuit, plan.sites, prover)]
     if revealed is not None:
@@ -37,7 +39,7 @@ def argument(hidden: Hidden, plan: Plan, revealed: tuple | None = None, prover=N
 
     active, claims = _split(claims, "param")
     active.append(binding(hidden, circuit, plan.first_step, plan.steps, plan.shifts))
-    claim = unroll(circuit, _merged(hidden, "weights", active), plan.first_step, plan.shifts)
+    claim = unroll(hidden, circuit, _merged(hidden, "weights", active), plan.first_step, plan.shifts)
     claims += contract(hidden, "weights", circuit, claim, prover)
     if any(claim.has("param", "dot") for claim in claims):
         raise UnsupportedOperationError("a claim on a product or a parameter is left after its phase")
@@ -52,14 +54,13 @@ def argument(hidden: Hidden, plan: Plan, revealed: tuple | None = None, prover=N
 
 def loss_claims(hidden: Hidden, plan: Plan, revealed: tuple) -> list[Claim]:
     """One claim per revealed loss: its integers of all steps, combined by powers of a challenge."""
-    step_powers = powers(hidden.challenge("losses"), plan.steps)
+    vectors, tau = hidden.vectors, hidden.challenge("losses")
     hidden.account("losses", len(revealed) * (plan.steps - 1))
     claims = []
     for loss, integers in zip(plan.circuit.losses, revealed, strict=True):
-        terms, constant = pull(plan.circuit, [Term(("node", loss.node), ONE, stack(step_powers), (), ())])
-        value = ZERO
-        for power, integer in zip(step_powers, integers, strict=True):
-            value = value + power * integer
+        step = vectors.make(plan.steps, lambda: stack(powers(tau, plan.steps)), ONE_BY_ONE * plan.steps)
+        terms, constant = pull(plan.circuit, [Term(("node", loss.node), ONE, step, (), ())], vectors)
+        value = vectors.number(plan.steps, lambda step=step, row=integers: total(mul_base(step, from_python(row))))
         claims.append(Claim(tuple(terms), constant, hidden.public(value)))
     return claims
 

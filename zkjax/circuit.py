@@ -21,8 +21,10 @@ from typing import Any, NamedTuple
 
 from .display import Sheet, Shown, Table
 from .errors import FormatError, PrecisionError, UnsupportedOperationError
+from .files import read
 
 FORMAT_VERSION = 1
+MAX_FILE = 2**27  # bytes: a schedule of 100,000 steps for 50 parameters takes half of it
 MAX_CONSTANT = 4096  # entries of a captured array
 MAX_RANK = 8  # axes of a tensor
 MAX_SIZE = 2**40  # entries of a tensor
@@ -197,10 +199,11 @@ class Circuit(Shown):
         return signed_bound(self.table_bits) << shift
 
     # ---- bounds -----------------------------------------------------------------------------------------------
-    def bounds(self, initial: tuple[int, ...], steps: int, first_step: int = 0) -> "Bounds":
+    def bounds(self, initial: tuple[int, ...], steps: int, first_step: int = 0, cure: bool = True) -> "Bounds":
         """Derive every bound for a chunk whose parameters start within ``initial`` (absolute values, one per parameter).
 
-        Raises PrecisionError, naming the operation, where a relation or an integer could reach 2^63.
+        Raises PrecisionError, naming the operation, where a relation or an integer could reach 2^63; with ``cure``, which takes
+        many times as long, it says what to change.
         """
         if self.max_steps is not None and first_step + steps > self.max_steps:
             raise PrecisionError(
@@ -210,7 +213,8 @@ class Circuit(Shown):
         nodes, inside, final = self._chunk_bounds(initial, steps, first_step)
         problem = self._beyond(nodes, final)
         if problem is not None:
-            raise PrecisionError(f"{problem} in a chunk of {steps} steps; {self._cure(initial, steps, first_step)}")
+            advice = f"; {self._cure(initial, steps, first_step)}" if cure else ""
+            raise PrecisionError(f"{problem} in a chunk of {steps} steps{advice}")
         return Bounds(nodes=tuple(nodes), inside=inside, final=final)
 
     def _chunk_bounds(self, initial: tuple[int, ...], steps: int, first_step: int):
@@ -419,6 +423,10 @@ class Circuit(Shown):
 
         Notes tell people what tracing chose from a batch; an auditor who traces the same recipe without the data gets others.
         """
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> bytes:
         content = self.to_json()
         del content["notes"]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -432,8 +440,7 @@ class Circuit(Shown):
     @staticmethod
     def load(path: str | PathLike[str]) -> "Circuit":
         """Read a circuit file; FormatError names what is wrong with it."""
-        with open(path, "rb") as file:
-            raw = file.read()
+        raw = read(path, MAX_FILE)
         try:
             data = json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
         except (ValueError, RecursionError) as error:
@@ -446,9 +453,9 @@ class Circuit(Shown):
         lists = ("inputs", "parameters", "nodes", "losses", "notes")
         _keys(data, "circuit", ("format", "version", "weight_scale", "table_bits", "max_steps", *lists))
         if data["format"] != "zkjax circuit":
-            raise FormatError(f"circuit: format is {data['format']!r}, expected 'zkjax circuit'")
+            raise FormatError(f"circuit: format is {data['format']!r:.60}, expected 'zkjax circuit'")
         if type(data["version"]) is not int or data["version"] != FORMAT_VERSION:
-            raise FormatError(f"circuit: version {data['version']!r}, this zkjax reads version {FORMAT_VERSION}")
+            raise FormatError(f"circuit: version {data['version']!r:.60}, this zkjax reads version {FORMAT_VERSION}")
         last = len(_list(data["nodes"], "nodes")) - 1
         inputs = []
         for i, item in enumerate(_list(data["inputs"], "inputs")):
@@ -483,9 +490,9 @@ class Circuit(Shown):
             _keys(item, where, ("op", "inputs", "scale", "label"), open_ended=True)
             attributes = {k: _tupled(v, f"{where}.{k}") for k, v in item.items() if k not in ("op", "inputs", "scale", "label")}
             if not isinstance(item["op"], str) or item["op"] not in _ATTRIBUTES:
-                raise FormatError(f"{where}: unknown operation {item['op']!r}")
+                raise FormatError(f"{where}: unknown operation {item['op']!r:.60}")
             if set(attributes) != set(_ATTRIBUTES[item["op"]]):
-                raise FormatError(f"{where}: attributes {sorted(attributes)}, expected {sorted(_ATTRIBUTES[item['op']])}")
+                raise FormatError(f"{where}: attributes {sorted(attributes)!s:.200}, expected {sorted(_ATTRIBUTES[item['op']])}")
             reads = _ints(item["inputs"], f"{where}.inputs", 0, i - 1)
             label = _text(item["label"], f"{where}.label")
             try:
@@ -736,6 +743,7 @@ def _index(i, items) -> int:
 
 
 def _dims(shape) -> tuple[int, ...]:
+    _require(len(shape) <= MAX_RANK, f"{len(shape)} axes, more than {MAX_RANK}")
     _require(all(isinstance(n, int) and n >= 1 for n in shape), "axis lengths must be positive integers")
     return tuple(shape)
 
@@ -765,7 +773,7 @@ def _keys(item, where: str, keys: tuple[str, ...], open_ended: bool = False):
     if not isinstance(item, dict):
         raise FormatError(f"{where}: expected an object")
     if not set(keys) <= set(item) or not (open_ended or set(item) == set(keys)):
-        raise FormatError(f"{where}: keys {sorted(item)}, expected {sorted(keys)}")
+        raise FormatError(f"{where}: keys {sorted(item)!s:.200}, expected {sorted(keys)}")
 
 
 def _list(value, where: str) -> list:
@@ -792,7 +800,7 @@ def _shape(value, where: str) -> tuple[int, ...]:
 
 def _check_size(shape: tuple[int, ...], where: str) -> None:
     if len(shape) > MAX_RANK or max(shape, default=1) > MAX_AXIS or math.prod(shape) > MAX_SIZE:
-        raise FormatError(f"{where}: shape {shape} has too many axes or entries")
+        raise FormatError(f"{where}: shape {shape!s:.80} has too many axes or entries")
 
 
 def _text(value, where: str) -> str:

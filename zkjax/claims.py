@@ -8,8 +8,8 @@ operation with no message, in time proportional to the vectors' lengths.
 
 import heapq
 import math
-import threading
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 
@@ -18,10 +18,12 @@ from . import field
 from .circuit import LINEAR_OPS, MAX_JOINT_AXIS, Circuit, signed_bound
 from .errors import UnsupportedOperationError
 from .extension import ONE, ZERO, Ext
-from .layout import total
+from .vectors import Vectors, total
+from .work import CALL, OBJECT, ONE_BY_ONE, PASSING, PRODUCT, TERM
 
 MAX_WORK = 2**26  # vector entries that one walk may pass; a circuit that needs more is refused
 TERM_WORK = 1024  # entries that a term counts for besides its own
+_BLOCK = 2**18  # entries of inner products that are computed at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +44,11 @@ class Term:
         """Equal for terms whose vectors are the same objects: their scalars may be added."""
         return self.key, id(self.step), self.groups, tuple(id(v) for v in self.vectors)
 
-    def total(self) -> Ext:
+    def total(self, vectors: Vectors) -> Ext:
         """<ones, weight>."""
-        result = self.scalar if self.step is None else self.scalar * total(self.step)
+        result = self.scalar if self.step is None else self.scalar * vectors.total(self.step)
         for vector in self.vectors:
-            result = result * total(vector)
+            result = result * vectors.total(vector)
         return result
 
 
@@ -60,22 +62,6 @@ class Claim:
 
     def has(self, *kinds: str) -> bool:
         return any(term.key[0] in kinds for term in self.terms)
-
-
-_known = threading.local()  # of one argument; threads verify beside one another
-
-
-def ones(length: int):
-    """The all-ones vector of K^length; the same object throughout an argument, so that equal weights are merged."""
-    vectors = _known.__dict__
-    if length not in vectors:
-        vectors[length] = np.ones(length, dtype=np.uint64), np.zeros(length, dtype=np.uint64)
-    return vectors[length]
-
-
-def forget_vectors() -> None:
-    """At the beginning of an argument: its lengths are its own, and a verifier may read many statements."""
-    _known.__dict__.clear()
 
 
 def separable(key: tuple, scalar: Ext, vectors, has_step: bool) -> Term:
@@ -104,25 +90,26 @@ def merge_claims(claims: list[Claim], challenge: Ext) -> Claim:
     return Claim(tuple(merge_terms(terms)), constant, value)
 
 
-def pull(circuit: Circuit, terms) -> tuple[list[Term], Ext]:
+def pull(circuit: Circuit, terms, vectors: Vectors | None = None) -> tuple[list[Term], Ext]:
     """Move terms on nodes down to where linearity ends. Returns (terms, constant) with the same sum.
 
     The terms returned are on virtual ("dot", i), ("gate", i) and ("param", index), on ("input", k), and on the committed
     ("quotient", i) and ("sign", i). Raises UnsupportedOperationError where joined axes exceed 2^20 entries.
     """
-    return _Walk(circuit).run(terms)
+    return _Walk(circuit, vectors or Vectors()).run(terms)
 
 
 class _Walk:
     """One walk. Derived vectors are memoised, so that equal weights stay the same objects and can be merged."""
 
-    def __init__(self, circuit: Circuit):
-        self.circuit = circuit
+    def __init__(self, circuit: Circuit, vectors: Vectors):
+        self.circuit, self.vectors = circuit, vectors
         self.memo: dict = {}
+        self.sums: dict[int, dict[int, int]] = {}
         self.alive: list = []  # objects whose id is a key of the memo
         self.pending: dict[int, dict] = {}
         self.heap: list[int] = []
-        self.work = 0
+        self.work, self.at = 0, ""
 
     def run(self, terms):
         finished, constant = [], ZERO
@@ -133,18 +120,17 @@ class _Walk:
                 finished.append(term)
         while self.heap:
             i = -heapq.heappop(self.heap)
-            node = self.circuit.nodes[i]
+            node, self.at = self.circuit.nodes[i], self.circuit.describe(i)
             arrived = list(self.pending.pop(i).values())
-            self.work += sum(TERM_WORK + sum(len(v[0]) for v in term.vectors) for term in arrived)
-            if self.work > MAX_WORK:
-                raise UnsupportedOperationError(f"{self.circuit.describe(i)}: a claim that reaches it has split into too many terms")
+            passed = len(arrived) * max(1, len(self.summands(i) if node.op == "linear" else node.inputs))
+            self.vectors.meter.charge("terms that pass operations", TERM * passed, OBJECT * passed)
             for term in arrived:
                 if node.op in LINEAR_OPS:
                     for below in getattr(self, node.op)(node, term, i):
                         self.put(below)
                 elif node.op == "rescale":
                     finished.append(replace(term, key=("quotient", i)))
-                    constant = constant - self.total(term) * signed_bound(node["bits"] + 1)
+                    constant = constant - term.total(self.vectors) * signed_bound(node["bits"] + 1)
                 elif node.op == "sign":
                     finished.append(replace(term, key=("sign", i)))
                 elif node.op == "input":
@@ -160,25 +146,23 @@ class _Walk:
         if i not in self.pending:
             self.pending[i] = {}
             heapq.heappush(self.heap, -i)
-        known = self.pending[i].get(term.same_weights())
-        self.pending[i][term.same_weights()] = term if known is None else replace(term, scalar=known.scalar + term.scalar)
+        name, waiting = term.same_weights(), self.pending[i]
+        if name in waiting:
+            waiting[name] = replace(term, scalar=waiting[name].scalar + term.scalar)
+            return
+        waiting[name] = term
+        self.work += TERM_WORK + sum(len(v[0]) for v in term.vectors)
+        if self.work > MAX_WORK:
+            raise UnsupportedOperationError(f"{self.circuit.describe(i)}: a claim that reaches it has split into too many terms")
 
     def shape(self, i: int) -> tuple[int, ...]:
         return self.circuit.nodes[i].shape
 
-    def vector_total(self, vector) -> Ext:
-        return self.derive(("total",), vector, lambda v: total(v))
-
-    def total(self, term: Term) -> Ext:
-        result = term.scalar if term.step is None else term.scalar * self.vector_total(term.step)
-        for vector in term.vectors:
-            result = result * self.vector_total(vector)
-        return result
-
-    def derive(self, name: tuple, vector, function):
+    def derive(self, name: tuple, vector, length: int, function):
+        """``function(vector)``, of this length."""
         key = (*name, id(vector))
         if key not in self.memo:
-            self.memo[key] = function(vector)
+            self.memo[key] = self.vectors.make(length, lambda: function(vector), len(vector[0]), what=self.at)
             self.alive.append(vector)
         return self.memo[key]
 
@@ -194,6 +178,7 @@ class _Walk:
                 vector = self.derive(
                     ("transpose", dims, order),
                     vector,
+                    len(vector[0]),
                     lambda v: _each(v, lambda c: c.reshape(dims).transpose(order).reshape(-1)),  # noqa: B023
                 )
             groups.append(tuple(sorted(renamed)))
@@ -221,25 +206,40 @@ class _Walk:
                 vector = kronecker(vector, term.vectors[g])
             return _each(vector, lambda c: c.reshape(dims).transpose(order).reshape(-1))
 
-        vector = self.derive(name, term.vectors[meeting[0]], outer)
+        vector = self.derive(name, term.vectors[meeting[0]], math.prod(dims), outer)
         self.alive.extend(term.vectors[g] for g in meeting)
         groups = [g for j, g in enumerate(term.groups) if j not in meeting] + [tuple(sorted(joined))]
         vectors = [v for j, v in enumerate(term.vectors) if j not in meeting] + [vector]
         return replace(term, groups=tuple(groups), vectors=tuple(vectors))
 
-    def along(self, term: Term, name: tuple, shape, axes, function) -> Term:
-        """Apply ``function(component as an array over the group's axes, position of each axis in it)`` to the groups that meet axes."""
+    def along(self, term: Term, name: tuple, shape, below_shape, axes, function) -> Term:
+        """Apply ``function(component as an array over the group's axes, position of each axis in it)`` to the groups that meet axes.
+
+        shape: above the operation, below_shape: below it.
+        """
         vectors = []
         for group, vector in zip(term.groups, term.vectors, strict=True):
             if set(group) & set(axes):
-                dims = tuple(shape[d] for d in group)
-                vector = self.derive((*name, group), vector, lambda v: _each(v, lambda c: function(c.reshape(dims), group).reshape(-1)))  # noqa: B023
+                dims, length = tuple(shape[d] for d in group), math.prod(below_shape[d] for d in group)
+
+                def apply(v, dims=dims, group=group):
+                    return _each(v, lambda c: function(c.reshape(dims), group).reshape(-1))
+
+                vector = self.derive((*name, group), vector, length, apply)
             vectors.append(vector)
         return replace(term, vectors=tuple(vectors))
 
     # ---- one method per linear operation ------------------------------------------------------------------------
     def linear(self, node, term, i):
-        return [replace(term, key=("node", j), scalar=term.scalar * c) for j, c in zip(node.inputs, node["coefficients"], strict=True)]
+        return [replace(term, key=("node", j), scalar=term.scalar * c) for j, c in self.summands(i).items()]
+
+    def summands(self, i: int) -> dict[int, int]:
+        """The inputs of a linear operation, each once, with the sum of its coefficients."""
+        if i not in self.sums:
+            node, self.sums[i] = self.circuit.nodes[i], {}
+            for j, c in zip(node.inputs, node["coefficients"], strict=True):
+                self.sums[i][j] = self.sums[i].get(j, 0) + c
+        return self.sums[i]
 
     def transpose(self, node, term, i):
         return [self.relabel(term, node.inputs[0], node.shape, dict(enumerate(node["permutation"])))]
@@ -252,7 +252,7 @@ class _Walk:
         groups = [tuple(d for ins, outs in blocks if set(outs) & set(group) for d in ins) for group in term.groups]
         fresh = [d for ins, outs in blocks if not outs for d in ins]  # axes of length one that the reshape removed
         groups += [(d,) for d in fresh]
-        vectors = term.vectors + tuple(ones(1) for _ in fresh)
+        vectors = term.vectors + tuple(self.vectors.ones(1) for _ in fresh)
         return [self._drop_empty(replace(term, key=("node", node.inputs[0]), groups=tuple(groups), vectors=vectors))]
 
     def _drop_empty(self, term: Term) -> Term:
@@ -263,7 +263,7 @@ class _Walk:
                 groups.append(group)
                 vectors.append(vector)
             else:
-                scalar = scalar * self.vector_total(vector)
+                scalar = scalar * self.vectors.total(vector)
         return replace(term, scalar=scalar, groups=tuple(groups), vectors=tuple(vectors))
 
     def broadcast(self, node, term, i):
@@ -273,7 +273,8 @@ class _Walk:
             lost = tuple(j for j, d in enumerate(group) if d not in kept)
             if lost:
                 dims = tuple(node.shape[d] for d in group)
-                vector = self.derive(("sum", dims, lost), vector, lambda v: _sum_axes(v, dims, lost))  # noqa: B023
+                length = math.prod(n for j, n in enumerate(dims) if j not in lost)
+                vector = self.derive(("sum", dims, lost), vector, length, lambda v: _sum_axes(v, dims, lost))  # noqa: B023
             groups.append(tuple(d for d in group if d in kept))
             vectors.append(vector)
         term = self._drop_empty(replace(term, groups=tuple(groups), vectors=tuple(vectors)))
@@ -284,7 +285,7 @@ class _Walk:
         kept = [d for d in range(len(below)) if d not in node["axes"]]
         term = self.relabel(term, node.inputs[0], node.shape, dict(enumerate(kept)))
         groups = term.groups + tuple((d,) for d in node["axes"])
-        return [replace(term, groups=groups, vectors=term.vectors + tuple(ones(below[d]) for d in node["axes"]))]
+        return [replace(term, groups=groups, vectors=term.vectors + tuple(self.vectors.ones(below[d]) for d in node["axes"]))]
 
     def slice(self, node, term, i):
         below, below_shape = node.inputs[0], self.shape(node.inputs[0])
@@ -295,7 +296,7 @@ class _Walk:
             result[tuple(slice(node["start"][d], node["limit"][d], node["stride"][d]) for d in group)] = c
             return result
 
-        return [replace(self.along(term, ("slice", i), node.shape, axes, place), key=("node", below))]
+        return [replace(self.along(term, ("slice", i), node.shape, below_shape, axes, place), key=("node", below))]
 
     def pad(self, node, term, i):
         below, below_shape = node.inputs[0], self.shape(node.inputs[0])
@@ -306,7 +307,7 @@ class _Walk:
             low = [node["low"][d] for d in group]
             return c[tuple(slice(a, a + (below_shape[d] - 1) * s + 1, s) for d, a, s in zip(group, low, step, strict=True))]
 
-        return [replace(self.along(term, ("pad", i), node.shape, axes, take), key=("node", below))]
+        return [replace(self.along(term, ("pad", i), node.shape, below_shape, axes, take), key=("node", below))]
 
     def concatenate(self, node, term, i):
         axis, start, result = node["axis"], 0, []
@@ -316,7 +317,8 @@ class _Walk:
             def take(c, group, start=start, stop=stop):
                 return c[tuple(slice(start, stop) if d == axis else slice(None) for d in group)]
 
-            result.append(replace(self.along(term, ("part", i, start), node.shape, (axis,), take), key=("node", below)))
+            part = self.along(term, ("part", i, start), node.shape, self.shape(below), (axis,), take)
+            result.append(replace(part, key=("node", below)))
             start = stop
         return result
 
@@ -324,34 +326,35 @@ class _Walk:
         def flip(c, group):
             return np.flip(c, tuple(j for j, d in enumerate(group) if d in node["axes"]))
 
-        return [replace(self.along(term, ("reverse", i), node.shape, node["axes"], flip), key=("node", node.inputs[0]))]
+        return [replace(self.along(term, ("reverse", i), node.shape, node.shape, node["axes"], flip), key=("node", node.inputs[0]))]
 
     def scale(self, node, term, i):
         constant = self.circuit.nodes[node.inputs[1]]
         axes = [d for d, n in zip(node["axes"], constant.shape, strict=True) if n > 1]
-        values = field.from_python(constant["values"]).reshape(constant.shape)
         if not axes:
-            return [replace(term, key=("node", node.inputs[0]), scalar=term.scalar * int(values.reshape(-1)[0]))]
+            return [replace(term, key=("node", node.inputs[0]), scalar=term.scalar * constant["values"][0])]
         term = self.join(term, axes, node.shape, i)
 
         def multiply(vector, group):
+            values = field.from_python(constant["values"]).reshape(constant.shape)
             dims = tuple(node.shape[d] for d in group)
             placed = np.ones(dims, dtype=np.uint64) * _placed(values, node["axes"], group)
             return ext.mul_base(vector, placed.reshape(-1))
 
         vectors = [
-            self.derive(("scale", i, group), v, lambda v: multiply(v, group)) if set(group) & set(axes) else v  # noqa: B023
+            self.derive(("scale", i, group), v, len(v[0]), lambda v: multiply(v, group)) if set(group) & set(axes) else v  # noqa: B023
             for group, v in zip(term.groups, term.vectors, strict=True)
         ]
         return [replace(term, key=("node", node.inputs[0]), vectors=tuple(vectors))]
 
     def constant(self, node, term, i) -> Ext:
         term = self.join(term, range(len(node.shape)), node.shape, i)
-        value = term.scalar * self.vector_total(term.step)
+        value = term.scalar * self.vectors.total(term.step)
         if not term.vectors:
             return value * node["values"][0]
-        joined = ext.mul_base(term.vectors[0], field.from_python(node["values"]))
-        return value * total(joined)
+        (joined,) = term.vectors
+        work = ONE_BY_ONE * len(joined[0])
+        return value * self.vectors.number(work, lambda: total(ext.mul_base(joined, field.from_python(node["values"]))))
 
 
 def _each(vector, function):
@@ -401,23 +404,28 @@ def _factor_blocks(ins: tuple[int, ...], outs: tuple[int, ...]):
 # ---- the value of a functional's weight at a point ----------------------------------------------------------------
 
 
-def weight_evaluation(layout_weights, terms_by_key: dict) -> Ext:
+def weight_evaluation(layout_weights, terms_by_key: dict, vectors: Vectors | None = None) -> Ext:
     """sum over pieces and terms of scalar * <term's weight, piece's weight>.
 
     layout_weights: ``Layout.weights(point)``. terms_by_key: tensor to its terms. The inner products of axis vectors are
     computed once each, those of equal length in one call.
     """
-    products, work = InnerProducts(), []
+    products, work = InnerProducts(vectors or Vectors()), []
     for weight in layout_weights:
-        for term in terms_by_key.get(weight.key, ()):
+        met = terms_by_key.get(weight.key, ())
+        products.vectors.meter.charge("terms of the opening", TERM * len(met), OBJECT * len(met))
+        for term in met:
             first = 0 if term.step is None else 1
-            pairs = [] if term.step is None else [(term.step, weight.vectors[0])]
+            names = [] if term.step is None else [products.request(term.step, weight.vectors[0])]
             for group, vector in zip(term.groups, term.vectors, strict=True):
-                pairs.append((vector, products.joined([weight.vectors[first + d] for d in group])))
-            work.append((term.scalar * weight.scalar, [products.request(a, b) for a, b in pairs]))
+                names.append(products.request(vector, products.joined([weight.vectors[first + d] for d in group])))
+            work.append((term.scalar, weight.scalar, names))
     values = products.compute()
+    if products.vectors.lengths_only:
+        return ONE
     result = ZERO
-    for scalar, names in work:
+    for scalar, factor, names in work:
+        scalar = scalar * factor
         for name in names:
             scalar = scalar * values[name]
         result = result + scalar
@@ -427,7 +435,8 @@ def weight_evaluation(layout_weights, terms_by_key: dict) -> Ext:
 class InnerProducts:
     """A batch of inner products of NumPy K vectors, by identity of the vectors."""
 
-    def __init__(self):
+    def __init__(self, vectors: Vectors):
+        self.vectors = vectors
         self.pairs: dict = {}
         self.outer: dict = {}
 
@@ -437,10 +446,8 @@ class InnerProducts:
             return vectors[0]
         name = tuple(id(v) for v in vectors)
         if name not in self.outer:
-            product = vectors[0] if vectors else ext.stack([ONE])
-            for vector in vectors[1:]:
-                product = kronecker(product, vector)
-            self.outer[name] = product, vectors
+            length = math.prod(len(v[0]) for v in vectors)
+            self.outer[name] = self.vectors.make(length, lambda: reduce(kronecker, vectors, ext.stack([ONE])), 2 * length), vectors
         return self.outer[name][0]
 
     def request(self, a, b):
@@ -449,13 +456,18 @@ class InnerProducts:
         return name
 
     def compute(self) -> dict:
-        """Every requested inner product, as Ext."""
+        """Every requested inner product, as Ext; none of lengths."""
         by_length: dict = {}
         for name, (a, _) in self.pairs.items():
             by_length.setdefault(len(a[0]), []).append(name)
+        entries = sum(length * len(names) for length, names in by_length.items())
+        work, longest = CALL * len(by_length) + TERM * len(self.pairs) + PRODUCT * entries, max(by_length, default=0)
+        self.vectors.meter.charge("inner products of axes", work, 0, PASSING * max(_BLOCK, longest))
+        if self.vectors.lengths_only:
+            return {}
         values = {}
         for length, names in by_length.items():
-            block = max(1, 2**18 // length)
+            block = max(1, _BLOCK // length)
             for start in range(0, len(names), block):
                 part = names[start : start + block]
                 left, right = (tuple(np.stack([self.pairs[n][side][c] for n in part]) for c in range(2)) for side in range(2))

@@ -65,7 +65,7 @@ class Ext:
         norm = (self.c0 * self.c0 - NON_RESIDUE * self.c1 * self.c1) % P
         if not norm:
             raise ZeroDivisionError("0 has no inverse in K")
-        n = pow(norm, P - 2, P)
+        n = pow(norm, -1, P)
         return Ext(self.c0 * n, -self.c1 * n)
 
     def __eq__(self, other):

@@ -14,6 +14,7 @@ Sources: Longfellow (ePrint 2024/2010) for pads and deferred linear constraints;
 
 import secrets
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from .errors import UnsatisfiedWitnessError, VerificationError
 from .extension import ONE, PHI, ZERO, Ext, lift
 from .field import P, root_of_unity
 from .poly import num_bits
+from .vectors import Vectors
+from .work import ONE_BY_ONE, SCALAR, TERM
 
 
 class Form:
@@ -94,11 +97,12 @@ class Counts:
 class Hidden:
     """Base of the three roles: the tape, the counters and the constraints.
 
-    stream: message stream (None for the counter). masks: the prover's committed vectors, name to list of Ext.
+    stream: message stream (None for the counter). masks: the prover's committed vectors, name to list of Ext. vectors: makes
+    those of the argument.
     """
 
-    def __init__(self, stream=None, masks: dict | None = None, check: bool = True):
-        self.stream, self.masks, self.check = stream, masks, check
+    def __init__(self, stream=None, masks: dict | None = None, check: bool = True, vectors: Vectors | None = None):
+        self.stream, self.masks, self.check, self.vectors = stream, masks, check, vectors or Vectors()
         self.tape: list[Form] = []
         self.pads = 0
         self.triples = 0
@@ -163,6 +167,7 @@ class Hidden:
 
     def _masked(self, label: str, pads: list[Pad], values) -> list[Form]:
         count = len(pads)
+        self.vectors.meter.charge("messages", TERM * count)
         if self.stream is None:
             sent, known = [ZERO] * count, [None] * count
         elif self.proving:
@@ -206,10 +211,12 @@ class Hidden:
         """
         counts = self.counts()
         n = 1 << counts.log_triples
+        self.vectors.meter.charge("messages", 4 * SCALAR * len(self.tape))
         z = self.challenge("triple point")
         if z ** (2 * n) == ONE:
             raise VerificationError("triple point", "the challenge lies on the triples' own domain")
-        at_z = {"a": lagrange_vector(z, n), "b": lagrange_vector(z, n), "c": lagrange_vector(z, 2 * n)}
+        single, double = (self.vectors.make(m, lambda m=m: lagrange_vector(z, m), ONE_BY_ONE * m, 40) for m in (n, 2 * n))
+        at_z = {"a": single, "b": single, "c": double}
         if self.proving:
             values = ext.stack([ext.dot(ext.stack(self.masks[name]), at_z[name]) for name in ("a", "b")])
             left, right = ext.unstack(self.stream.elements("triple values", 2, values))
@@ -240,9 +247,12 @@ class Hidden:
                 share = adjoint if factor is ONE else factor * adjoint
                 known = adjoints[parent.index]
                 adjoints[parent.index] = share if known is None else known + share
-        weights = {name: ext.stack(values) for name, values in masks.items()}
+        weights = {
+            name: self.vectors.make(len(values), partial(ext.stack, values), ONE_BY_ONE * len(values)) for name, values in masks.items()
+        }
         for name, target in (("a", left), ("b", right), ("c", left * right)):
-            weights[name] = ext.add(weights[name], ext.mul(at_z[name], ext.stack([weight])))
+            summands = weights[name], at_z[name], ext.stack([weight])
+            weights[name] = self.vectors.make(len(masks[name]), lambda x=summands: ext.add(x[0], ext.mul(x[1], x[2])))
             value = value + weight * target
             weight = weight * scale
         return weights, terms, value

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import extension as ext
 from .errors import UnsupportedOperationError
 from .extension import ONE, Ext
-from .poly import eq_vector, num_bits
+from .poly import num_bits
+from .vectors import Vectors
+from .work import SCALAR
 
 SPLIT_FROM = 2**10  # smaller blocks are not split: their waste is cheaper than another block
 MAX_WASTE = 0.05  # of an axis, before it is split
@@ -127,45 +128,41 @@ class Layout:
     def __hash__(self):
         return hash(self.pieces)
 
-    def weights(self, point: list[Ext]) -> list[Weight]:
+    def weights(self, point: list[Ext], vectors: Vectors | None = None) -> list[Weight]:
         """What the multilinear extension of the embedded tensors at ``point`` gives to each piece, last variables lowest.
 
-        The point may be longer than num_vars: the layout then stands at index 0 of a larger cube.
+        The point may be longer than num_vars: the layout then stands at index 0 of a larger cube. vectors: makes them.
         """
+        vectors = vectors or Vectors()
         extra = len(point) - self.num_vars
         total = len(point)
+        vectors.meter.charge("blocks of tensors", SCALAR * len(self.pieces) * (total + 2**4))
         memo, result = {}, []
         for piece in self.pieces:
             bits = piece.bits
             position = total - sum(bits)
             scalar = ONE
-            for variable in range(position):
+            for variable in range(0 if vectors.lengths_only else position):
                 shift = total - 1 - variable
                 bit = piece.offset >> shift & 1 if variable >= extra else 0
                 scalar = scalar * (point[variable] if bit else 1 - point[variable])
-            vectors = []
+            along = []
             for axis, b in enumerate(bits):
                 start, length, full = piece.starts[axis], piece.lengths[axis], self.shapes[piece.key][axis]
                 key = position, b, start, length, full
                 if key not in memo:
-                    memo[key] = _placed(eq_vector(point[position : position + b], length), start, full)
-                vectors.append(memo[key])
+                    memo[key] = vectors.eq(point[position : position + b], length)
+                    if length < full:
+                        memo[key] = vectors.make(full, lambda piece=memo[key], start=start, full=full: _placed(piece, start, full))
+                along.append(memo[key])
                 position += b
-            result.append(Weight(piece.key, scalar, tuple(vectors)))
+            result.append(Weight(piece.key, scalar, tuple(along)))
         return result
 
 
 def _placed(vector, start: int, full: int):
     """``vector`` at ``start`` of a zero vector of length ``full``."""
-    if start == 0 and len(vector[0]) == full:
-        return vector
     placed = tuple(np.zeros(full, dtype=np.uint64) for _ in range(2))
     for target, source in zip(placed, vector, strict=True):
         target[start : start + len(source)] = source
     return placed
-
-
-def total(vector) -> Ext:
-    """Sum of a NumPy K vector."""
-    c0, c1 = ext.sum(vector)
-    return Ext(int(c0), int(c1))

@@ -12,10 +12,14 @@ from . import extension as ext
 from . import field
 from .circuit import Circuit, signed_bound
 from .claims import Term, merge_terms
+from .extension import ONE
 from .gadgets.membership import Sites
 from .gadgets.rescale import Lookup, advice_shapes, lookups
 from .gadgets.table import Table
+from .hidden import mask_component_vector
 from .layout import Layout
+from .vectors import Vectors
+from .work import PASSING, SPREAD
 
 _SPREAD = 2**20  # entries of weights that are spread over samples at once
 
@@ -29,8 +33,25 @@ class Batches:
     samples: int
 
     @cached_property
+    def read(self) -> int:
+        """How many samples are read, repeats counted."""
+        return self.indices.size
+
+    @cached_property
     def shards(self) -> tuple[int, ...]:
         return tuple(np.unique(self.indices // self.shard_size).tolist())
+
+    @cached_property
+    def opened(self) -> int:
+        """Samples in all shards that are read."""
+        return sum(map(self.size, self.shards))
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Where each sample read stands among those of all shards that are read."""
+        shards, local = np.divmod(self.indices.reshape(-1), self.shard_size)
+        starts = np.cumsum([0, *map(self.size, self.shards)])
+        return starts[np.searchsorted(self.shards, shards)] + local
 
     def size(self, shard: int) -> int:
         """Samples in a shard; the last one may be smaller."""
@@ -83,8 +104,9 @@ class Plan:
         samples = self.batches.size(shard)
         return Layout({("data", shard, k): (samples, *x.shape[1:]) for k, x in enumerate(self.circuit.inputs)})
 
-    def scatter(self, terms: list[Term]) -> list[Term]:
+    def scatter(self, terms: list[Term], vectors: Vectors | None = None) -> list[Term]:
         """Turn terms on gathered batches, ("input", k), into terms on the shards they came from; repeats add up."""
+        vectors = vectors or Vectors()
         result, memo = [], {}
         for term in merge_terms(terms):
             if term.key[0] != "input":
@@ -94,27 +116,55 @@ class Plan:
             at = next(j for j, group in enumerate(term.groups) if 0 in group)
             name = id(term.step), id(term.vectors[at])
             if name not in memo:
-                memo[name] = self._scattered(term.step, term.vectors[at])
+                memo[name] = self._scattered(vectors, term.step, term.vectors[at])
             for shard, vector in memo[name].items():
-                vectors = (*term.vectors[:at], vector, *term.vectors[at + 1 :])
-                result.append(Term(("data", shard, k), term.scalar, None, term.groups, vectors))
+                along = (*term.vectors[:at], vector, *term.vectors[at + 1 :])
+                result.append(Term(("data", shard, k), term.scalar, None, term.groups, along))
         return merge_terms(result)
 
-    def _scattered(self, step, vector) -> dict:
+    def _scattered(self, vectors: Vectors, step, vector) -> dict:
         """sample[n] = sum over (t, i) with index n of step[t] * vector[i, ...], for each shard."""
-        batch = self.batches.indices.shape[1]
-        rows = tuple(c.reshape(batch, -1) for c in vector)
-        width = rows[0].shape[1]
-        shards, local = np.divmod(self.batches.indices.reshape(-1), self.batches.shard_size)
-        result = {}
-        for shard in self.batches.shards:
-            places = np.flatnonzero(shards == shard)
-            halves = np.zeros((2, 2, self.batches.size(shard), width), dtype=np.uint64)  # low and high ones of both components
-            for part in np.array_split(places, -(-len(places) * width // _SPREAD)):  # all at once may be gigabytes
-                t, i = np.divmod(part, batch)
-                spread = ext.mul(tuple(c[t][:, None] for c in step), tuple(c[i] for c in rows))
-                for c, (low, high) in zip(spread, halves, strict=True):
-                    np.add.at(low, local[part], c & np.uint64(2**32 - 1))
-                    np.add.at(high, local[part], c >> np.uint64(32))
-            result[shard] = tuple(field.join(*pair).reshape(-1) for pair in halves)
+        batches, batch = self.batches, self.circuit.batch_size
+        width = len(vector[0]) // batch
+
+        def spread():
+            rows = tuple(c.reshape(batch, width) for c in vector)
+            halves = np.zeros((2, 2, batches.opened * width), dtype=np.uint64)  # low and high ones of both components
+            for start in range(0, batches.read, max(1, _SPREAD // width)):  # all at once may be gigabytes
+                t, i = np.divmod(np.arange(start, min(batches.read, start + max(1, _SPREAD // width))), batch)
+                products = ext.mul(tuple(c[t][:, None] for c in step), tuple(c[i] for c in rows))
+                places = (batches.places[t * batch + i][:, None] * width + np.arange(width)).reshape(-1)
+                for c, (low, high) in zip(products, halves, strict=True):
+                    np.add.at(low, places, c.reshape(-1) & field.EPSILON)
+                    np.add.at(high, places, c.reshape(-1) >> np.uint64(32))
+            return tuple(field.join(*pair) for pair in halves)
+
+        what = f"{batches.read:,} samples read, of {batches.opened:,} in shards, with {width:,} weights each,"
+        vectors.meter.charge(what, SPREAD * batches.read * width, 0, 2 * PASSING * min(batches.read * width, 2 * _SPREAD))
+        whole = vectors.make(batches.opened * width, spread, what=what)
+        result, start = {}, 0
+        for shard in batches.shards:
+            stop = start + batches.size(shard) * width
+            result[shard] = vectors.make(stop - start, lambda part=slice(start, stop): tuple(c[part] for c in whole), 0)
+            start = stop
         return result
+
+
+def row_count(layout: Layout, row: int) -> int:
+    """Rows of ``row`` cells that hold a layout."""
+    return max(1, -(-layout.size // row))
+
+
+def mask_terms(weights: dict) -> list[Term]:
+    """Weights of the mask vectors as terms on their committed cells."""
+    parts = mask_component_vector()
+    return [Term(("mask", name), ONE, None, ((0,), (1,)), (vector, parts)) for name, vector in weights.items()]
+
+
+def opening_terms(plan: Plan, weights: dict, terms: list, vectors: Vectors | None = None) -> dict:
+    """All terms of the opening by committed tensor: those of the masks, and those of the constraints, gathered into shards."""
+    flat = [Term(t.key, t.scalar * factor, t.step, t.groups, t.vectors) for factor, group in terms for t in group]
+    by_key: dict = {}
+    for term in plan.scatter(merge_terms(flat), vectors) + mask_terms(weights):
+        by_key.setdefault(term.key, []).append(term)
+    return by_key

@@ -6,6 +6,8 @@ from . import extension as ext
 from . import field
 from .extension import ONE, Ext
 
+SHORT_EQ = 5  # variables up to which an eq table is made entry by entry
+
 
 def num_bits(length: int) -> int:
     """Variables of the smallest cube with at least ``length`` points."""
@@ -14,8 +16,11 @@ def num_bits(length: int) -> int:
 
 def eq_vector(point: list[Ext], length: int | None = None):
     """eq(point, x) for x = 0 .. length-1, as a NumPy K array: the first ``length`` entries of the eq table."""
-    table = ext.stack([ONE])
-    for r in point:
+    first = [ONE]
+    for r in point[:SHORT_EQ]:
+        first = [x for low, high in ((y, y * r) for y in first) for x in (low - high, high)]
+    table = ext.stack(first)
+    for r in point[SHORT_EQ:]:
         high = ext.mul(table, ext.stack([r]))
         low = ext.sub(table, high)
         table = tuple(np.stack([a, b], axis=-1).reshape(-1) for a, b in zip(low, high, strict=True))

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from .display import Sheet, Shown
 from .errors import FormatError
+from .files import read
 from .soundness import Security
 from .statement import Statement
 
 MAGIC = b"zkjaxprf"
 VERSION = 1
 MAX_STATEMENT = 2**21  # bytes
+MAX_FILE = 2**28  # bytes: proofs of nets with millions of weights take tens of millions
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Proof(Shown):
     @staticmethod
     def load(path: str | PathLike[str]) -> "Proof":
         """Read a proof file; FormatError if it is not one. Nothing is verified here."""
-        return Proof.parse(Path(path).read_bytes(), str(path))
+        return Proof.parse(read(path, MAX_FILE, MAGIC), str(path))
 
     @staticmethod
     def parse(raw: bytes, where: str = "proof") -> "Proof":

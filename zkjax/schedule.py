@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from .errors import DataError
+from .work import CALL, PASSING, SCALAR, Meter
 
 DOMAIN = b"zkjax schedule 1"
 MAX_SHARD = 2**20  # samples of a shard, and shards: so that a statement cannot ask a verifier for endless work
@@ -62,6 +63,18 @@ def epoch_samples(seed: int, epoch: int, samples: int, shard_size: int, start: i
     return np.concatenate(parts)
 
 
+def schedule_work(samples: int, shard_size: int, batch: int, first_step: int, steps: int, meter: Meter) -> None:
+    """Charge what ``batch_indices`` takes, for a schedule that exists."""
+    per_epoch, shards = max(1, samples // batch), -(-samples // shard_size)
+    epochs = (first_step + steps - 1) // per_epoch - first_step // per_epoch + 1
+    # of each epoch all shards are put into an order, and those that are read, two of them not to their ends
+    read = min(epochs * samples, steps * batch + epochs * (batch + 2 * min(samples, shard_size)))
+    met = min(epochs * shards, 2 * epochs + read // shard_size)
+    work = SCALAR * (read + epochs * shards) + CALL * (met + epochs)
+    what = f"the schedule of {samples:,} samples in {shards:,} shards over {epochs:,} epochs"
+    meter.charge(what, work, 8 * steps * batch, PASSING * (steps * batch + shards + min(samples, shard_size)))
+
+
 def steps_per_epoch(samples: int, batch: int) -> int:
     """Complete batches in an epoch; DataError if there is none."""
     if batch < 1 or samples < batch:
@@ -69,9 +82,8 @@ def steps_per_epoch(samples: int, batch: int) -> int:
     return samples // batch
 
 
-def batch_indices(seed: int, samples: int, shard_size: int | None, batch: int, first_step: int, steps: int) -> np.ndarray:
-    """The samples that steps first_step .. first_step+steps-1 read: int64 of shape (steps, batch). shard_size None: one shard."""
-    shard_size = samples if shard_size is None else shard_size
+def check_schedule(seed: int, samples: int, shard_size: int, batch: int, first_step: int, steps: int) -> None:
+    """Raise DataError where there is no such schedule."""
     if not 0 <= seed < 2**64:
         raise DataError(f"seed is {seed}; choose an integer from 0 to 2^64 - 1")
     if not 1 <= samples < 2**32 or not 1 <= shard_size:
@@ -80,6 +92,13 @@ def batch_indices(seed: int, samples: int, shard_size: int | None, batch: int, f
         raise DataError(f"{samples} samples in shards of {shard_size}; there may be {MAX_SHARD} shards, of {MAX_SHARD} samples each")
     if first_step < 0 or steps < 0:
         raise DataError(f"{steps} steps from step {first_step}; both must be at least 0")
+    steps_per_epoch(samples, batch)
+
+
+def batch_indices(seed: int, samples: int, shard_size: int | None, batch: int, first_step: int, steps: int) -> np.ndarray:
+    """The samples that steps first_step .. first_step+steps-1 read: int64 of shape (steps, batch). shard_size None: one shard."""
+    shard_size = samples if shard_size is None else shard_size
+    check_schedule(seed, samples, shard_size, batch, first_step, steps)
     per_epoch = steps_per_epoch(samples, batch)
     parts, step, end = [], first_step, first_step + steps
     while step < end:

@@ -5,25 +5,29 @@ lookups, layouts. Nothing that the prover could choose decides how much it reads
 """
 
 from collections.abc import Iterable
+from contextlib import contextmanager
 from typing import TypedDict, Unpack, overload
 
 from .argument import argument
 from .circuit import Circuit
-from .claims import Term, merge_terms, weight_evaluation
+from .claims import weight_evaluation
 from .commitment.commit import Commitment, stack
 from .commitment.dataset import root_from_path
 from .commitment.opening import verify_claim
 from .errors import ConfigurationError, DataError, FormatError, PrecisionError, VerificationError
+from .estimate import charge_file, estimate
 from .extension import ONE, Ext
-from .hidden import Hidden, mask_component_vector
+from .hidden import Hidden
 from .layout import Layout
-from .plan import Batches, Plan
+from .plan import Batches, Plan, opening_terms, row_count
 from .poly import num_bits
 from .proof import Proof
-from .schedule import batch_indices
+from .schedule import batch_indices, check_schedule
 from .soundness import TARGET, Security, security
 from .statement import Statement
 from .transcript import Reader, Transcript
+from .vectors import Vectors
+from .work import MAX_MEMORY, MAX_WORK, Meter
 
 MAX_SAMPLES = 2**22  # read in one chunk: what a statement may ask a verifier to work out
 
@@ -37,6 +41,8 @@ class Pins(TypedDict, total=False):
     steps: tuple[int, int] | None
     assume_bound: bool
     minimum_bits: float
+    max_work: int
+    max_memory: int
 
 
 @overload
@@ -57,6 +63,8 @@ def verify(
     steps: tuple[int, int] | None = None,
     assume_bound: bool = False,
     minimum_bits: float = TARGET,
+    max_work: int = MAX_WORK,
+    max_memory: int = MAX_MEMORY,
 ) -> Statement | list[Statement]:
     """Verify a proof, or a chain of proofs in order. Returns the Statement (a list for a list); raises otherwise.
 
@@ -68,6 +76,8 @@ def verify(
     steps:        required range (first, end) of the whole chain, end excluded.
     assume_bound: accept a first proof that does not itself range-check its initial weights.
     minimum_bits: refuse proofs with less proven security. It is required of each proof; the errors of a chain's proofs add up.
+    max_work:     refuse what would take more multiplications in F, all proofs together; the default takes some minutes.
+    max_memory:   refuse what would take more bytes. Both are estimated from circuit and statements before anything else is done.
 
     What is not required is only what the proof claims: take the pins from elsewhere, not from the proof.
 
@@ -75,12 +85,23 @@ def verify(
     ConfigurationError (misuse), UnsupportedOperationError (a circuit that no verifier takes on).
     """
     statements, _ = verify_chain(
-        circuit, proof, dataset=dataset, initial=initial, seed=seed, steps=steps, assume_bound=assume_bound, minimum_bits=minimum_bits
+        circuit,
+        proof,
+        dataset=dataset,
+        initial=initial,
+        seed=seed,
+        steps=steps,
+        assume_bound=assume_bound,
+        minimum_bits=minimum_bits,
+        max_work=max_work,
+        max_memory=max_memory,
     )
     return statements[0] if isinstance(proof, Proof) else statements
 
 
-def verify_chain(circuit, proof, *, dataset, initial, seed, steps, assume_bound, minimum_bits) -> tuple[list[Statement], list[Security]]:
+def verify_chain(
+    circuit, proof, *, dataset, initial, seed, steps, assume_bound, minimum_bits, max_work=MAX_WORK, max_memory=MAX_MEMORY
+) -> tuple[list[Statement], list[Security]]:
     """As ``verify``; returns all statements and each proof's ledger."""
     if not isinstance(circuit, Circuit):
         raise ConfigurationError(f"circuit is a {type(circuit).__name__}; give a zkjax.Circuit (zkjax.Circuit.load reads one)")
@@ -90,26 +111,34 @@ def verify_chain(circuit, proof, *, dataset, initial, seed, steps, assume_bound,
     statements = [p.statement for p in chain]
     _check_pins(statements, _bytes(dataset, "dataset"), _bytes(initial, "initial"), seed, steps)
     check_chain(statements, assume_bound)
-    return statements, [_verify_part(circuit, chain, number, minimum_bits) for number in range(len(chain))]
+    estimate_work(circuit, statements, max_work, max_memory)
+    ledgers = []
+    for number, one in enumerate(chain):
+        with _place(number, len(chain)):
+            ledgers.append(verify_one(circuit, one, minimum_bits))
+    return statements, ledgers
 
 
-def _verify_part(circuit: Circuit, chain: list[Proof], number: int, minimum_bits: float) -> Security:
-    """``verify_one``; errors name the proof's place in the chain."""
+@contextmanager
+def _place(number: int, count: int):
+    """Errors name the proof's place in the chain."""
     try:
-        return verify_one(circuit, chain[number], minimum_bits)
+        yield
     except (VerificationError, FormatError) as error:
         error.proof = number
-        if len(chain) > 1:
-            error.within(f"proof {number} of 0..{len(chain) - 1}")
+        if count > 1:
+            error.within(f"proof {number} of 0..{count - 1}")
         raise
 
 
-def ledger(circuit: Circuit, proof: Proof) -> Security:
+def ledger(circuit: Circuit, proof: Proof, *, max_work: int = MAX_WORK, max_memory: int = MAX_MEMORY) -> Security:
     """Every source of error of a proof by name, with its bits; it follows from circuit and statement alone.
 
-    Whether the proof is valid is for ``verify`` to say. Raises as ``verify`` does for a statement that does not fit the circuit.
+    Whether the proof is valid is for ``verify`` to say. Raises as ``verify`` does for a statement that does not fit the circuit, or
+    asks for more work.
     """
     statement = proof.statement
+    estimate_work(circuit, [statement], max_work, max_memory)
     plan = make_plan(circuit, statement)
     check_commitments(plan, statement)
     hidden = dry_run(plan, statement.losses)
@@ -117,6 +146,25 @@ def ledger(circuit: Circuit, proof: Proof) -> Security:
     trace = row_count(plan.trace_layout(hidden.counts()), statement.geometry.row)
     _, row_variables = stack([*(c.rows for c in statement.commitments()), trace])
     return security(hidden.errors, statement.geometry, row_variables)
+
+
+def estimate_work(circuit: Circuit, statements: list[Statement], max_work: int | None, max_memory: int | None) -> Meter:
+    """What verifying the statements of a chain takes, all together; VerificationError where that is more than a limit."""
+    check_circuit(circuit, statements[0])
+    meter = Meter(max_work, max_memory)
+    charge_file(circuit, meter)
+    for number, statement in enumerate(statements):
+        with _place(number, len(statements)):
+            check_sizes(circuit, statement)
+            estimate(circuit, statement, meter)
+    return meter
+
+
+def check_circuit(circuit: Circuit, statement: Statement) -> None:
+    """The circuit is well formed, and the one that the statement is about."""
+    circuit.check()
+    if statement.circuit != circuit.digest():
+        raise VerificationError("circuit", f"the proof is about a circuit with digest {statement.circuit.hex()}, not this one")
 
 
 def _bytes(value, name: str) -> bytes | None:
@@ -173,9 +221,7 @@ def check_chain(statements: list[Statement], assume_bound: bool) -> None:
 
 def make_plan(circuit: Circuit, statement: Statement) -> Plan:
     """The plan that a statement fixes, after checking everything in it that needs no proof."""
-    circuit.check()
-    if statement.circuit != circuit.digest():
-        raise VerificationError("circuit", f"the proof is about a circuit with digest {statement.circuit.hex()}, not this one")
+    check_circuit(circuit, statement)
     count = len(circuit.parameters)
     if not len(statement.shifts) == len(statement.initial_bound) == len(statement.final_bound) == count:
         raise VerificationError("statement", f"shifts and bounds are needed for {count} parameters")
@@ -184,7 +230,7 @@ def make_plan(circuit: Circuit, statement: Statement) -> Plan:
     if statement.range_checked and any(b < circuit.coarse_bound(s) for b, s in zip(statement.initial_bound, statement.shifts)):
         raise VerificationError("bounds", "the initial bound is smaller than what the range check shows")
     try:
-        bounds = circuit.bounds(statement.initial_bound, statement.steps, statement.first_step)
+        bounds = circuit.bounds(statement.initial_bound, statement.steps, statement.first_step, cure=False)
     except PrecisionError as error:
         raise VerificationError("bounds", str(error)) from None
     if bounds.final != statement.final_bound:
@@ -196,28 +242,37 @@ def make_plan(circuit: Circuit, statement: Statement) -> Plan:
     for loss, integers in zip(circuit.losses, statement.losses or (), strict=False):
         if any(abs(v) > bounds.nodes[loss.node] for v in integers):
             raise VerificationError("losses", f"a loss leaves its bound of {bounds.nodes[loss.node]}")
+    check_sizes(circuit, statement)
+    batches = Batches(batch_indices(*schedule_of(circuit, statement)), statement.shard_size, statement.samples)
+    return Plan(circuit, statement.first_step, statement.steps, statement.shifts, statement.range_checked, batches)
+
+
+def schedule_of(circuit: Circuit, statement: Statement) -> tuple[int, ...]:
+    """The arguments of ``batch_indices``."""
+    s = statement
+    return s.seed, s.samples, s.shard_size, circuit.batch_size, s.first_step, s.steps
+
+
+def check_sizes(circuit: Circuit, statement: Statement) -> None:
+    """The schedule exists and reads enough shards, and the geometry has its queries: before either is worked out."""
     read = statement.steps * circuit.batch_size
     if read > MAX_SAMPLES:
         raise VerificationError("schedule", f"{statement.steps} steps of {circuit.batch_size} samples are more than {MAX_SAMPLES} samples")
-    if len(statement.shards) < min(read, statement.samples) // (4 * statement.shard_size):  # before they are all worked out
+    if len(statement.shards) < min(read, statement.samples) // (4 * statement.shard_size):
         raise VerificationError("shards", f"{len(statement.shards)} shards opened, which cannot be all that {read} samples are read from")
     try:
-        indices = batch_indices(
-            statement.seed, statement.samples, statement.shard_size, circuit.batch_size, statement.first_step, statement.steps
-        )
+        check_schedule(*schedule_of(circuit, statement))
     except DataError as error:
         raise VerificationError("schedule", str(error)) from None
-    batches = Batches(indices, statement.shard_size, statement.samples)
-    return Plan(circuit, statement.first_step, statement.steps, statement.shifts, statement.range_checked, batches)
+    try:
+        statement.geometry.check()
+    except ConfigurationError as error:
+        raise VerificationError("geometry", str(error)) from None
 
 
 def check_commitments(plan: Plan, statement: Statement) -> None:
     """The commitments of the statement are of the plan's sizes and of this geometry, and shards belong to the dataset."""
     geometry = statement.geometry
-    try:
-        geometry.check()
-    except ConfigurationError as error:
-        raise VerificationError("geometry", str(error)) from None
     if len(statement.shards) != len(plan.batches.shards):
         raise VerificationError("shards", f"{len(statement.shards)} shards opened, the schedule reads {len(plan.batches.shards)}")
     ends = plan.first_step, plan.first_step + plan.steps  # a commitment to weights is named by its step, not by its role
@@ -237,34 +292,14 @@ def check_commitments(plan: Plan, statement: Statement) -> None:
             raise VerificationError("dataset", f"shard {shard.commitment.number} does not belong to it")
 
 
-def row_count(layout: Layout, row: int) -> int:
-    """Rows of ``row`` cells that hold a layout."""
-    return max(1, -(-layout.size // row))
-
-
 def start_transcript(statement: Statement) -> Transcript:
     """The transcript after everything public has been absorbed."""
     return Transcript(statement.geometry.digest(), statement.canonical())
 
 
-def mask_terms(weights: dict) -> list[Term]:
-    """Weights of the mask vectors as terms on their committed cells."""
-    parts = mask_component_vector()
-    return [Term(("mask", name), ONE, None, ((0,), (1,)), (vector, parts)) for name, vector in weights.items()]
-
-
-def opening_terms(plan: Plan, weights: dict, terms: list) -> dict:
-    """All terms of the opening by committed tensor: those of the masks, and those of the constraints, gathered into shards."""
-    flat = [Term(t.key, t.scalar * factor, t.step, t.groups, t.vectors) for factor, group in terms for t in group]
-    by_key: dict = {}
-    for term in plan.scatter(merge_terms(flat)) + mask_terms(weights):
-        by_key.setdefault(term.key, []).append(term)
-    return by_key
-
-
 def dry_run(plan: Plan, revealed) -> Hidden:
-    """Run the argument without messages: how many pads and triples it uses."""
-    hidden = Hidden()
+    """Run the argument without messages, on lengths alone: how many pads and triples it uses."""
+    hidden = Hidden(vectors=Vectors(lengths_only=True))
     argument(hidden, plan, revealed)
     return hidden
 
@@ -296,7 +331,7 @@ def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> 
         ledger.require(minimum_bits)
     except ConfigurationError as error:
         raise VerificationError("security", str(error)) from None
-    by_key = opening_terms(plan, weights, terms)
+    by_key = opening_terms(plan, weights, terms, hidden.vectors)
     if not set(by_key) <= {key for layout in layouts for key in layout.shapes}:
         raise VerificationError("opening", "a claim is left on a tensor that is not committed")
 
@@ -309,8 +344,8 @@ def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> 
             for variable, r in enumerate(row_point[: row_variables - inner]):
                 prefix = prefix * (r if offset >> (row_variables - 1 - variable) & 1 else 1 - r)
             point = row_point[row_variables - inner :] + column_point
-            found += [w._replace(scalar=w.scalar * prefix) for w in layout.weights(point)]
-        return weight_evaluation(found, by_key)
+            found += [w._replace(scalar=w.scalar * prefix) for w in layout.weights(point, hidden.vectors)]
+        return weight_evaluation(found, by_key, hidden.vectors)
 
     verify_claim(stream, geometry, commitments, evaluate, value)
     stream.finish()

@@ -64,11 +64,15 @@ def _missed(code: int, errors: int, queries: int, bits: int) -> bool:
 
 @lru_cache(maxsize=256)
 def _queries(row: int, code: int, budget: int, bits: int) -> int:
-    """The least q with (1 - e/n)^q <= 2^-bits, where the radius e leaves room for budget * q random coefficients."""
+    """The least q with (1 - e/n)^q <= 2^-bits, where the radius e leaves room for budget * q random coefficients.
+
+    A radius below a sixteenth of the columns is refused before any power of it is computed: so q is some thousand at the most,
+    and the radius of what ``Geometry.check`` lets pass is above a fifth of them.
+    """
     q = 1
     while True:
         errors = radius(code, row + budget * q)
-        if not errors or budget * q > row:
+        if errors < max(1, code // 16) or budget * q > row:
             raise ConfigurationError(
                 f"no number of queries reaches {bits} bits with rows of {row}, code length {code} and opening budget "
                 f"{budget}; choose longer rows or a smaller budget"

@@ -23,10 +23,11 @@ from ..errors import ConfigurationError, VerificationError
 from ..extension import ONE, ZERO, Ext
 from ..poly import eq_vector
 from ..transcript import element_bytes
+from ..work import CALL, ENTRY, HASH, PASSING, PRODUCT, SCALAR, TERM, Meter
 from .commit import Commitment, Committed, stack
 from .geometry import MASK_ROWS, Geometry
 from .merkle import tree_tag
-from .recursion import announce, fold_columns, open_columns, reduce_levels, roots, round_claim
+from .recursion import announce, entries_of, fold_columns, open_columns, reduce_levels, roots, round_claim
 from .rows import RowRounds, one_lane_a_row
 
 _POWERS = 2**10  # of each opened point, at a time
@@ -56,6 +57,31 @@ def verify_claim(stream, geometry: Geometry, commitments: list[Commitment], eval
         _open(stream, geometry, commitments, value, evaluate=evaluate)
     except ConfigurationError as error:
         raise VerificationError("commitments", str(error)) from None
+
+
+def opening_work(geometry: Geometry, rows: list[int], budget: int, meter: Meter) -> None:
+    """Charge what ``verify_claim`` takes of columns, paths and levels, besides ``evaluate``.
+
+    rows: of the commitments; budget: the largest of theirs.
+    """
+    q, padding = geometry.queries, geometry.padding(budget)
+    _, log_rows = stack(rows)
+    entries, tallest = sum(rows) + MASK_ROWS, max(rows) + MASK_ROWS
+    meter.charge("row rounds", (TERM + SCALAR * log_rows) * log_rows)
+    meter.charge("row weights", CALL * log_rows + (2 * PRODUCT << log_rows), ENTRY << log_rows, PASSING << log_rows)
+    columns = CALL * len(rows) + PRODUCT * q * entries + HASH * q * len(rows) * (geometry.log_code + 1)
+    meter.charge("opened columns", columns, 16 * q * entries, PASSING * q * tallest)
+    coefficients = 2 * log_rows + q + padding
+    values = 2 * CALL * (1 + coefficients // _POWERS) + PRODUCT * q * (coefficients + 2 * _POWERS) + HASH * q
+    meter.charge("folded padding", values, ENTRY * coefficients, PASSING * q * _POWERS)
+    levels, log_clear = geometry.plan()
+    opened = q
+    for level in levels:
+        height = entries_of(level)
+        columns = PRODUCT * level.queries * height + HASH * level.queries * (level.log_code + 2)
+        meter.charge("levels", columns + level.log_rows * (TERM + CALL) + geometry.log_row * (CALL + 2 * PRODUCT * opened))
+        opened = level.queries
+    meter.charge("final vector", 2 * CALL * log_clear + (4 * PRODUCT << log_clear) + geometry.log_row * (CALL + 2 * PRODUCT * opened))
 
 
 def check_opening(geometry: Geometry, commitments: list[Commitment]) -> tuple[list[int], int, int]:

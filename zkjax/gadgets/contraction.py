@@ -29,6 +29,8 @@ from ..extension import ZERO
 from ..hidden import Hidden
 from ..layout import Layout
 from ..sumcheck import product_sumcheck
+from ..vectors import Vectors
+from ..work import TERM
 
 VIRTUAL = ("param", "gate")
 
@@ -59,7 +61,7 @@ class Block:
     step: tuple
 
 
-def block(circuit: Circuit, term: Term) -> Block:
+def block(vectors: Vectors, circuit: Circuit, term: Term) -> Block:
     """Split a term on a dot into its two operands."""
     node = circuit.nodes[term.key[1]]
     shapes = [circuit.nodes[j].shape for j in node.inputs]
@@ -86,17 +88,19 @@ def block(circuit: Circuit, term: Term) -> Block:
         shape += [node.shape[d] for d in lifted]
         kept[1 - side] += [owners[d][1] for d in lifted]
         positions[1 - side] += outer
-        groups[side].append((tuple(sorted(axes.values())), outer, _ordered(vector, group, order, node.shape)))
+        groups[side].append((tuple(sorted(axes.values())), outer, _ordered(vectors, vector, group, order, node.shape)))
     operands = [Operand(node.inputs[s], tuple(groups[s]), tuple(kept[s]), tuple(positions[s])) for s in range(2)]
     return Block(tuple(shape), *operands, term.scalar, term.step)
 
 
-def _ordered(vector, group, order, shape):
+def _ordered(vectors: Vectors, vector, group, order, shape):
     """A vector over ``group``, row-major, with its axes in another order."""
     if tuple(order) == tuple(group):
         return vector
     dims, permutation = [shape[d] for d in group], [group.index(d) for d in order]
-    return tuple(np.ascontiguousarray(c.reshape(dims).transpose(permutation)).reshape(-1) for c in vector)
+    return vectors.make(
+        len(vector[0]), lambda: tuple(np.ascontiguousarray(c.reshape(dims).transpose(permutation)).reshape(-1) for c in vector)
+    )
 
 
 def contract(hidden: Hidden, label: str, circuit: Circuit, claim: Claim, prover=None) -> list[Claim]:
@@ -108,7 +112,8 @@ def contract(hidden: Hidden, label: str, circuit: Circuit, claim: Claim, prover=
     virtual = tuple(term for term in claim.terms if term.key[0] in VIRTUAL)
     dots = [term for term in claim.terms if term.key[0] == "dot"]
     committed = [term for term in claim.terms if term.key[0] not in (*VIRTUAL, "dot")]
-    blocks = [block(circuit, term) for term in dots]
+    hidden.vectors.meter.charge("products of claims", 2 * TERM * len(dots))
+    blocks = [block(hidden.vectors, circuit, term) for term in dots]
     layout = Layout({j: b.shape for j, b in enumerate(blocks)})
     scalars, tables = prover.contraction(virtual, blocks, layout) if hidden.proving else (None, None)
     value, reduced = claim.value - claim.constant, []
@@ -122,10 +127,10 @@ def contract(hidden: Hidden, label: str, circuit: Circuit, claim: Claim, prover=
         hidden.require_zero(label, value)
         return reduced
     point, left, right = product_sumcheck(hidden, label, value, layout.num_vars, tables)
-    weights, products = layout.weights(point), _Products()
+    weights, products = layout.weights(point, hidden.vectors), _Products(hidden.vectors)
     for side, form in ((0, left), (1, right)):
         terms = [_operand_term(circuit, blocks[w.key], w, side, products) for w in weights]
-        terms, constant = pull(circuit, terms)
+        terms, constant = pull(circuit, terms, hidden.vectors)
         reduced.append(Claim(tuple(terms), constant, form))
     return reduced
 
@@ -153,7 +158,8 @@ def _operand_term(circuit: Circuit, b: Block, weight, side: int, products) -> Te
 class _Products:
     """Products of vectors, each computed once so that equal weights stay the same objects."""
 
-    def __init__(self):
+    def __init__(self, vectors: Vectors):
+        self.vectors = vectors
         self.memo: dict = {}
 
     def along(self, vector, dims, position, factor):
@@ -164,7 +170,7 @@ class _Products:
             product = ext.mul(tuple(c.reshape(dims) for c in vector), tuple(c.reshape(spread) for c in factor))
             return tuple(c.reshape(-1) for c in product)
 
-        return self._once(("along", *dims, position, vector, factor), multiply)
+        return self._once(("along", *dims, position, vector, factor), len(vector[0]), multiply)
 
     def contracted(self, vector, length, factor):
         """Sum over the first axis, of this length, of ``vector`` times ``factor``."""
@@ -173,10 +179,13 @@ class _Products:
             product = ext.mul(tuple(c.reshape(length, -1) for c in vector), tuple(c.reshape(-1, 1) for c in factor))
             return ext.sum(product, axis=0)
 
-        return self._once(("contracted", length, vector, factor), multiply)
+        return self._once(("contracted", length, vector, factor), len(vector[0]) // length, multiply, len(vector[0]))
 
-    def _once(self, arguments, function):
+    def _once(self, arguments, length, function, entries=0):
         name = tuple(id(a) if isinstance(a, tuple) else a for a in arguments)
         if name not in self.memo:
-            self.memo[name] = function(), arguments  # the arguments stay alive, so that their ids stay theirs
+            self.memo[name] = (
+                self.vectors.make(length, function, entries),
+                arguments,
+            )  # the arguments stay alive, so that their ids stay theirs
         return self.memo[name][0]

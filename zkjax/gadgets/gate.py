@@ -56,18 +56,18 @@ def close_gates(hidden: Hidden, circuit: Circuit, claim: Claim, prover=None) -> 
     layout = Layout(groups.blocks)
     tables = prover.gates(groups, layout) if hidden.proving else None
     point, last, ends = gated_sumcheck(hidden, "gates", value, layout.num_vars, tables)
-    weights = layout.weights(point)
+    weights = layout.weights(point, hidden.vectors)
     mask_terms = [separable(("sign", w.key), w.scalar, w.vectors, True) for w in weights]
     terms, constant = [], ZERO
     for slot in groups.gates:
-        omega = weight_evaluation(weights, {m: gate_terms for m, (_, gate_terms) in slot.items()})
+        omega = weight_evaluation(weights, {m: gate_terms for m, (_, gate_terms) in slot.items()}, hidden.vectors)
         for w in weights:
             if w.key not in slot:
                 continue
             quotient = circuit.nodes[slot[w.key][0]].inputs[1]
             term = separable(("quotient", quotient), omega * w.scalar, w.vectors, True)
             terms.append(term)
-            constant = constant - term.total() * signed_bound(circuit.nodes[quotient]["bits"] + 1)
+            constant = constant - term.total(hidden.vectors) * signed_bound(circuit.nodes[quotient]["bits"] + 1)
     mask = hidden.functional(mask_terms, ends[0] if hidden.proving else None)
     inner = hidden.functional(terms, ends[1] - constant if hidden.proving else None) + constant
     hidden.require_zero("gates: last product", hidden.product("gates: last product", mask, inner) - last)

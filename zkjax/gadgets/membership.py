@@ -20,6 +20,7 @@ from ..extension import ONE, ZERO, Ext, powers
 from ..hidden import Hidden
 from ..layout import Layout
 from ..lookup import fractional_sum
+from ..work import TERM
 from .rescale import Lookup
 from .table import Table
 
@@ -62,21 +63,23 @@ def membership(hidden: Hidden, circuit: Circuit, sites: Sites, prover=None) -> C
     padding = (1 << sites.layout.num_vars) - sum(prod(shape) for shape in sites.layout.shapes.values())
     # the leaves are handed over, so that they are freed as soon as they are used up
     point, p, q = fractional_sum(hidden, sites.layout.num_vars, padding, prover.leaves(sites, randomness) if hidden.proving else None)
+    vectors = hidden.vectors
     terms, multiplicities, in_tables, valid, constant = [], [], ZERO, ZERO, ZERO
-    for w in sites.layout.weights(point):
+    for w in sites.layout.weights(point, vectors):
         kind, index = w.key
         if kind == "table":
             table = sites.tables[index]
             multiplicities.append(separable(table.key, -w.scalar, w.vectors, False))
-            columns = table.column_values(*w.vectors)
-            weight = separable(w.key, w.scalar, w.vectors, False).total()
+            columns = table.column_values(*w.vectors, vectors)
+            weight = separable(w.key, w.scalar, w.vectors, False).total(vectors)
             in_tables, valid = in_tables + weight, valid + weight
             constant = constant + randomness.offset(index + 1) * weight
             for factor, column in zip(randomness.columns, columns, strict=False):
                 constant = constant - factor * column * w.scalar
             continue
         lookup = sites.lookups[index]
-        weight = separable(w.key, w.scalar, w.vectors, False).total()
+        weight = separable(w.key, w.scalar, w.vectors, False).total(vectors)
+        vectors.meter.charge("lookups", TERM * sum(1 + len(parts) for _, parts in lookup.columns))
         valid = valid + weight
         constant = constant + randomness.offset(sites.tag(lookup.table)) * weight
         for factor, (offset, parts) in zip(randomness.columns, lookup.columns, strict=False):
@@ -85,5 +88,5 @@ def membership(hidden: Hidden, circuit: Circuit, sites: Sites, prover=None) -> C
                 has_step = key[0] != "initial"
                 terms.append(separable(key, -factor * coefficient * w.scalar, w.vectors, has_step))
     hidden.require_zero("lookup multiplicities", p - (ONE - in_tables) - hidden.functional(multiplicities))
-    terms, below = pull(circuit, merge_terms(terms))
+    terms, below = pull(circuit, merge_terms(terms), vectors)
     return Claim(tuple(terms), constant + ONE - valid + below, q)

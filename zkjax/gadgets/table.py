@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import extension as ext
 from ..extension import Ext
-from ..layout import total
+from ..vectors import Vectors, total
 
 
 @dataclass(frozen=True, order=True)
@@ -41,20 +41,22 @@ class Table:
         rows = np.arange(1 << self.width, dtype=np.int64).reshape(self.shape)
         return [rows] if self.kind == "range" else [rows, (rows > 1 << (self.width - 1)).astype(np.int64)]
 
-    def column_values(self, high, low) -> list[Ext]:
+    def column_values(self, high, low, vectors: Vectors | None = None) -> list[Ext]:
         """<column, high (x) low> for every column; high, low: NumPy K vectors of the lengths in ``shape``."""
+        vectors = vectors or Vectors()
         rows, steps = self.shape
-        total_high, total_low = total(high), total(low)
-        count = np.arange(rows, dtype=np.uint64)
-        identity = _dot_base(high, count) * total_low * steps + total_high * _dot_base(low, np.arange(steps, dtype=np.uint64))
+
+        def counted(vector, length: int) -> Ext:
+            return vectors.number(length, lambda: total(ext.mul_base(vector, np.arange(length, dtype=np.uint64))))
+
+        def after(vector, length: int, i: int) -> Ext:
+            return vectors.number(length, lambda: total(tuple(c[i + 1 :] for c in vector)))
+
+        total_low = vectors.total(low)
+        identity = counted(high, rows) * total_low * steps + vectors.total(high) * counted(low, steps)
         if self.kind == "range":
             return [identity]
         middle = 1 << (self.width - 1)
         top, rest = divmod(middle, steps)  # rows after the middle one: the rest of its line, then all later lines
-        line = Ext(int(high[0][top]), int(high[1][top]))
-        later = total(tuple(c[top + 1 :] for c in high))
-        return [identity, later * total_low + line * total(tuple(c[rest + 1 :] for c in low))]
-
-
-def _dot_base(vector, values: np.ndarray) -> Ext:
-    return total(ext.mul_base(vector, values))
+        line = vectors.number(1, lambda: Ext(int(high[0][top]), int(high[1][top])))
+        return [identity, after(high, rows, top) * total_low + line * after(low, steps, rest)]

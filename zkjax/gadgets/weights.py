@@ -17,18 +17,22 @@ import numpy as np
 from .. import extension as ext
 from .. import field
 from ..circuit import Circuit
-from ..claims import Claim, Term, ones, pull
+from ..claims import Claim, Term, pull
 from ..extension import ZERO, powers
 from ..hidden import Hidden
-from ..layout import total
-from ..poly import eq_vector, num_bits
+from ..poly import num_bits
+from ..vectors import Vectors
+from ..work import OBJECT, ONE_BY_ONE, TERM
 
 
-def unroll(circuit: Circuit, claim: Claim, first_step: int, shifts: tuple[int, ...]) -> Claim:
+def unroll(hidden: Hidden, circuit: Circuit, claim: Claim, first_step: int, shifts: tuple[int, ...]) -> Claim:
     """Replace terms on ("param", p) by terms on the committed ("initial", p) and on the updates.
 
     shifts: the initial weights are 2^shift times the committed integers.
     """
+    vectors = hidden.vectors
+    uses = sum(1 + len(circuit.parameters[t.key[1]].updates) for t in claim.terms if t.key[0] == "param")
+    vectors.meter.charge("updates of parameters", TERM * uses, OBJECT * uses)
     memo: dict = {}
     terms, updates = [], []
     for term in claim.terms:
@@ -37,13 +41,15 @@ def unroll(circuit: Circuit, claim: Claim, first_step: int, shifts: tuple[int, .
             continue
         p = term.key[1]
         steps = len(term.step[0])
-        terms.append(Term(("initial", p), term.scalar * total(term.step) * 2 ** shifts[p], None, term.groups, term.vectors))
+        terms.append(Term(("initial", p), term.scalar * vectors.total(term.step) * 2 ** shifts[p], None, term.groups, term.vectors))
         for u, update in enumerate(circuit.parameters[p].updates):
-            name = id(term.step), p, u
+            name, suffix = (id(term.step), p, u), (id(term.step),)
+            if suffix not in memo:
+                memo[suffix] = vectors.make(steps, lambda step=term.step: suffix_sums(step))
             if name not in memo:
-                memo[name] = ext.mul_base(suffix_sums(term.step), rates(update, first_step, steps))
+                memo[name] = _scaled(vectors, memo[suffix], update, first_step, steps)
             updates.append(Term(("node", update.node), -term.scalar, memo[name], term.groups, term.vectors))
-    below, constant = pull(circuit, updates)
+    below, constant = pull(circuit, updates, vectors)
     return Claim(tuple(terms + below), claim.constant + constant, claim.value)
 
 
@@ -56,22 +62,29 @@ def binding(hidden: Hidden, circuit: Circuit, first_step: int, steps: int, shift
     points = [hidden.challenges(f"weights: point of axis {d}", bits) if bits else [] for d, bits in enumerate(axes)]
     scalars = powers(hidden.challenge("weights: parameters"), len(circuit.parameters))
     hidden.account("weights: binding", sum(axes) + len(circuit.parameters) - 1)
-    vectors: dict = {}
+    vectors, along = hidden.vectors, {}
+    uses = sum(2 + len(parameter.updates) for parameter in circuit.parameters)
+    vectors.meter.charge("updates of parameters", TERM * uses, OBJECT * uses)
     terms, updates = [], []
     for p, (parameter, scalar) in enumerate(zip(circuit.parameters, scalars, strict=True)):
         eta = []
         for d, length in enumerate(parameter.shape):
-            if (d, length) not in vectors:
-                vectors[d, length] = eq_vector(points[d][len(points[d]) - num_bits(length) :], length)
-            eta.append(vectors[d, length])
+            if (d, length) not in along:
+                along[d, length] = vectors.eq(points[d][len(points[d]) - num_bits(length) :], length)
+            eta.append(along[d, length])
         groups = tuple((d,) for d in range(len(eta)))
         terms.append(Term(("final", p), scalar, None, groups, tuple(eta)))
         terms.append(Term(("initial", p), -scalar * 2 ** shifts[p], None, groups, tuple(eta)))
         for update in parameter.updates:
-            step = ext.mul_base(ones(steps), rates(update, first_step, steps))
+            step = _scaled(vectors, vectors.ones(steps), update, first_step, steps)
             updates.append(Term(("node", update.node), scalar, step, groups, tuple(eta)))
-    below, constant = pull(circuit, updates)
+    below, constant = pull(circuit, updates, vectors)
     return Claim(tuple(terms + below), constant, hidden.public(ZERO))
+
+
+def _scaled(vectors: Vectors, step, update, first_step: int, steps: int):
+    """A vector over steps times the rates of an update."""
+    return vectors.make(steps, lambda: ext.mul_base(step, rates(update, first_step, steps)), ONE_BY_ONE * steps)
 
 
 def rates(update, first_step: int, steps: int) -> np.ndarray:
@@ -80,9 +93,10 @@ def rates(update, first_step: int, steps: int) -> np.ndarray:
 
 
 def suffix_sums(vector):
-    """suffix[s] = sum of vector[t] over t > s, a NumPy K vector; the last entry is 0."""
-    result, running = [], ZERO
-    for element in reversed(ext.unstack(vector)):
-        result.append(running)
-        running = running + element
-    return ext.stack(result[::-1])
+    """suffix[s] = sum of vector[t] over t > s, a NumPy K vector of at most 2^32 entries; the last entry is 0."""
+    result = []
+    for component in vector:
+        halves = component & field.EPSILON, component >> np.uint64(32)
+        low, high = (np.append(np.cumsum(half[:0:-1], dtype=np.uint64)[::-1], np.uint64(0)) for half in halves)
+        result.append(field.join(low, high))
+    return tuple(result)
