@@ -52,7 +52,7 @@ def between(low: Fraction, high: Fraction) -> Fraction:
 def shortened(value: Fraction) -> Fraction:
     """``value``, rounded to 256 significant bits where it has grown beyond all use."""
     n, d = value.numerator, value.denominator
-    if max(n.bit_length(), d.bit_length()) <= LONGEST_BITS:
+    if n.bit_length() <= LONGEST_BITS and d.bit_length() <= LONGEST_BITS:
         return value
     shift = LONGEST_BITS // 2 - (n.bit_length() - d.bit_length())
     return Fraction((n << shift) // d if shift >= 0 else n // (d << -shift)) / Fraction(2) ** shift

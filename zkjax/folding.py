@@ -10,7 +10,7 @@ machine and under all settings of JAX. Loops over constants are run by ``primiti
 import math
 import operator
 from fractions import Fraction
-from functools import reduce
+from functools import cache, reduce
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from .elementary import FUNCTIONS, INFINITY, NAN, elementary, power, shortened
 from .expressions import MAX_FOLDED, Known, Refusal, map_known
 
 
+@cache
 def kind(dtype) -> str:
     """'b' for booleans, 'i' for integers, 'f' for floating-point numbers; Refusal for anything else."""
     name = getattr(dtype, "name", str(dtype))
@@ -38,6 +39,7 @@ def narrow(dtype) -> bool:
     return kind(dtype) == "f" and dtype.itemsize < 4
 
 
+@cache
 def limits(dtype) -> tuple[int, int]:
     """The least and the largest integer of an integer dtype."""
     name = dtype.name
@@ -45,33 +47,39 @@ def limits(dtype) -> tuple[int, int]:
     return (0, 2**bits - 1) if name.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
-def wrapped(value: int, dtype) -> int:
-    """An integer in its dtype."""
-    low, high = limits(dtype)
-    return (value - low) % (high - low + 1) + low
-
-
-def converted(value, dtype):
+@cache
+def conversion(dtype):
     """``convert_element_type`` of one entry. Whatever leaves an equation has gone through it."""
     target = kind(dtype)
     if target == "b":
-        return bool(value)
-    if target == "i":
-        if not isinstance(value, (Fraction, float)):
-            return wrapped(int(value), dtype)
-        low, high = limits(dtype)
+        return bool
+    if target == "f":
+        return (lambda value: _rounded(_real(value), dtype)) if dtype.itemsize < 4 else _real
+    low, high = limits(dtype)
+    size = high - low + 1
+
+    def integer(value):
+        if isinstance(value, (int, np.integer)):
+            return int(value) if low <= value <= high else (int(value) - low) % size + low  # wraps around
         if isinstance(value, float) or not low <= math.trunc(value) <= high:
             raise Refusal(f"the conversion of {float(value):g} to {dtype.name}, which has no such value, differs from machine to machine")
         return math.trunc(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return value
-        value = Fraction(value)  # of arithmetic with an infinity
-    return rounded(Fraction(value), dtype) if dtype.itemsize < 4 else shortened(Fraction(value))
+
+    return integer
 
 
-def rounded(value: Fraction, dtype):
+def _real(value):
+    if type(value) is Fraction:
+        return shortened(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return value
+    return Fraction(value)  # of an integer, or of arithmetic with an infinity
+
+
+def _rounded(value, dtype):
     """To the nearest number of a narrow dtype."""
+    if isinstance(value, float):
+        return value
     with np.errstate(over="ignore"):
         result = float(np.dtype(dtype).type(float(value)))
     return Fraction(result) if math.isfinite(result) else result
@@ -284,7 +292,8 @@ def fold(eqn, *known: Known) -> list[Known] | None:
     if function is not None:
         if math.prod(np.broadcast_shapes(*(k.values.shape for k in known))) > MAX_FOLDED:
             raise Refusal(_LARGE)
-        return [map_known(lambda *values: converted(_carried(function, values), out.dtype), out.shape, *known)]
+        convert = conversion(out.dtype)
+        return [map_known(lambda *values: convert(_carried(function, values)), out.shape, *known)]
     if max([math.prod(v.aval.shape) for v in eqn.outvars if name != "iota"], default=0) > MAX_FOLDED:
         return None
     if name == "iota":
@@ -299,7 +308,7 @@ def fold(eqn, *known: Known) -> list[Known] | None:
         arrays = _by_rank(eqn, known)
     else:
         return None
-    cast = [np.frompyfunc(lambda x, d=v.aval.dtype: converted(x, d), 1, 1)(a) for v, a in zip(eqn.outvars, arrays, strict=True)]
+    cast = [np.frompyfunc(conversion(v.aval.dtype), 1, 1)(a) for v, a in zip(eqn.outvars, arrays, strict=True)]
     return [Known.spread(a, v.aval.shape, tagged) for v, a in zip(eqn.outvars, cast, strict=True)]
 
 

@@ -15,7 +15,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from . import places
 from .errors import UnsupportedOperationError
 from .expressions import Graph, Known, Mask, Refusal, map_known
-from .folding import RANDOM, converted, fold, kind, limits, narrow
+from .folding import RANDOM, conversion, fold, kind, limits, narrow
 
 MAX_ITERATIONS = 2**16  # of a loop over constants
 
@@ -231,6 +231,13 @@ def _stack(graph, eqn, *xs):
     return graph.concatenate([graph.reshape(x, one) for x in xs], axis)
 
 
+def _unstack(graph, eqn, x):
+    axis = int(eqn.params["axis"])
+    rest = (*x.shape[:axis], *x.shape[axis + 1 :])
+    rows = ([(i if d == axis else 0, i + 1 if d == axis else n) for d, n in enumerate(x.shape)] for i in range(x.shape[axis]))
+    return [graph.reshape(graph.slice(x, *zip(*row, strict=True), None), rest) for row in rows]
+
+
 def _split(graph, eqn, x):
     axis, parts, position = eqn.params["axis"], [], 0
     for size in eqn.params["sizes"]:
@@ -252,6 +259,7 @@ MOVES = {
     "pad": lambda graph, eqn, x, value: graph.pad(x, value, eqn.params["padding_config"]),
     "concatenate": lambda graph, eqn, *xs: graph.concatenate(xs, int(eqn.params["dimension"])),
     "stack": _stack,
+    "unstack": _unstack,
     "split": _split,
     "rev": _reverse,
     **dict.fromkeys(("copy", "stop_gradient", "sharding_constraint"), lambda graph, eqn, x: x),
@@ -436,7 +444,7 @@ def _checked(graph, dtype, x):
         (low, high), (least, most) = graph.range(x), limits(dtype)
         if low < least or high > most:
             raise Refusal(f"{dtype.name} holds {least}..{most}, the result may be {low}..{high}, where JAX wraps around; {FLOAT_FIRST}")
-    return map_known(lambda v: converted(v, dtype), x.shape, x) if isinstance(x, Known) else x
+    return map_known(conversion(dtype), x.shape, x) if isinstance(x, Known) else x
 
 
 # ---- loops over constants --------------------------------------------------------------------------------------------
@@ -448,13 +456,18 @@ def _while(graph, eqn, values, where: str) -> list:
     condition, body, state = values[:a], values[a : a + b], values[a + b :]
     for _ in range(MAX_ITERATIONS):
         (proceed,) = interpret(graph, p["cond_jaxpr"], [*condition, *state], where)
-        if proceed.scalar is None:
-            raise Refusal("a loop with several conditions")
-        if not proceed.scalar:
+        if not proceed.values.any():
             tagged = any(x.tagged for x in (*values, proceed))  # so is the number of iterations
             return [Known(x.values, x.shape, x.tagged or tagged) for x in state]
-        state = interpret(graph, p["body_jaxpr"], [*body, *state], where)
+        following = interpret(graph, p["body_jaxpr"], [*body, *state], where)
+        state = [_where(graph, proceed, *pair) for pair in zip(following, state, strict=True)]
     raise Refusal(f"a loop of more than {MAX_ITERATIONS} iterations")
+
+
+def _where(graph, proceed: Known, new: Known, old: Known) -> Known:
+    """The next state of a loop. Under ``jax.vmap`` each row has a condition of its own, and stays as it is when it is done."""
+    proceed = graph.broadcast(proceed, new.shape, range(len(proceed.shape)))
+    return map_known(lambda go, a, b: a if go else b, new.shape, proceed, new, old)
 
 
 def _scan(graph, eqn, values, where: str) -> list:

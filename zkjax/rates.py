@@ -50,6 +50,8 @@ class _Update:
         with explained("the optimizer", optimizer.init, CURE):
             state = jax.eval_shape(optimizer.init, shapes)
             for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
+                if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                    raise UnsupportedOperationError("the optimizer keeps a random key; noise on gradients has no exact counterpart")
                 if leaf.shape != ():
                     raise UnsupportedOperationError(
                         f"the optimizer keeps an array per parameter ({jax.tree_util.keystr(path)}, shape {leaf.shape}): momentum, Adam "
@@ -60,7 +62,10 @@ class _Update:
         self.shapes, self.leaves, self.update = shapes, leaves, optimizer.update
 
         def function(gradients, state, params):
-            updates, state = optimizer.update(gradients, jax.tree.unflatten(state_structure, state), params)
+            with explained(
+                "the optimizer's update", optimizer.update, CURE
+            ):  # here, for JAX takes its own frames off an error that leaves it
+                updates, state = optimizer.update(gradients, jax.tree.unflatten(state_structure, state), params)
             return jax.tree.leaves(updates), jax.tree.leaves(state)
 
         self.function = function
@@ -179,8 +184,9 @@ def _multiple(x, gradient: Expression, steps: int | None) -> list[Fraction] | No
         return [Fraction(0)] * count if x.scalar == 0 else None
     if x is gradient and steps is None:
         return [Fraction(1)]
-    if x.op == "broadcast" and x.inputs[0] is gradient and x.attributes == tuple(range(1, len(x.shape))):
-        return [Fraction(1)] * count
+    if x.op == "broadcast" and steps is not None and x.inputs[0].shape == gradient.shape and x.attributes == tuple(range(1, len(x.shape))):
+        inside = _multiple(x.inputs[0], gradient, None)
+        return None if inside is None else inside * count
     if x.op == "linear":
         parts = [_multiple(y, gradient, steps) for y in x.inputs]
         if any(part is None for part in parts):

@@ -116,7 +116,8 @@ def _program(loss, params, leaves, batch) -> Program:
     data = [jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype)) for x in batch]
 
     def applied(leaves, *batch):
-        return loss(jax.tree.unflatten(structure, leaves), *batch)
+        with explained("the loss", loss):  # here: JAX takes its own frames off what leaves it
+            return loss(jax.tree.unflatten(structure, leaves), *batch)
 
     def value_and_pullback(leaves, seed, *batch):
         value, pullback = jax.vjp(lambda p: applied(p, *batch), leaves)
