@@ -1,5 +1,7 @@
 """What is handed to ``trace`` and ``calibrate``: an error of the package names the culprit, the user's line, and a cure."""
 
+import re
+
 import flax.linen
 import jax
 import jax.numpy as jnp
@@ -46,7 +48,7 @@ BAD = {
     "nested dict": (({"image": X}, Y), r"batch\[0\] is a dict; give every array as an argument"),
     "nested tuple": (((X, X), Y), r"batch\[0\] is a tuple; give every array as an argument"),
     "unequal": ((X, Y[:3]), r"batch\[1\] has shape \(3, 2\).*same, non-empty first axis"),
-    "too large": ((X * 1e300, Y), r"batch\[0\] holds 1e\+300, which float32"),
+    "too large": ((np.full((4, 3), 1e300), Y), r"batch\[0\] holds 1e\+300, which float32"),
     "too large an integer": ((X, np.full((4, 2), 2**40)), r"batch\[1\] holds 1.*e\+12, which int32"),
     "infinite": ((X, Y * np.inf), r"batch\[1\] holds values that are not finite"),
     "symbolic": ((S((BATCH, 3), jnp.float32), Y), r"batch\[0\] has the symbolic shape"),
@@ -60,13 +62,7 @@ BAD = {
 def test_bad_batches(name):
     batch, message = BAD[name]
     with pytest.raises(DataError, match=message):
-        read(
-            loss,
-            SGD,
-            P,
-            batch if name in ("array", "params") else (np.float64(batch[0]) if name == "too large" else batch[0], batch[1]),
-            None,
-        )
+        read(loss, SGD, P, batch, None)
 
 
 @pytest.mark.parametrize("dtype", [">f4", ">f8", np.longdouble, np.float16, np.float64])
@@ -170,26 +166,18 @@ def leaks(p, x, y):
 
 
 FAILING = {
-    "if": (
-        lambda p, x, y: loss(p, x, y) if x.sum() > 0 else 0.0,
-        UnsupportedOperationError,
-        "not known while tracing; choose with jnp.where",
-    ),
+    "if": (lambda p, x, y: loss(p, x, y) if x.sum() > 0 else 0.0, UnsupportedOperationError, "not known while tracing.*jnp.where"),
     "float": (lambda p, x, y: float(x.sum()) * p.sum(), UnsupportedOperationError, "not known while tracing"),
     "numpy": (lambda p, x, y: jnp.sum(p) * np.sin(x).sum(), UnsupportedOperationError, "use the one of jax.numpy"),
     "rows of a mask": (lambda p, x, y: jnp.sum(x[x[:, 0] > 0] @ p), UnsupportedOperationError, r"jnp.where\(mask, x, 0\)"),
     "size": (lambda p, x, y: jnp.sum(p) * range(x[0, 0].astype(int))[0], UnsupportedOperationError, "one-hot vectors"),
     "leak": (leaks, UnsupportedOperationError, "no state between calls"),
     "shapes": (lambda p, x, y: jnp.sum(x @ p.T), DataError, "cannot be evaluated.*TypeError"),
-    "flax": (
-        lambda p, x, y: jnp.sum(Net().apply({"params": {"Dense_0": {"kernel": p.T, "bias": p[0]}}}, x)),
-        DataError,
-        "ScopeParamShapeError",
-    ),
+    "flax": (lambda p, x, y: jnp.sum(Net().apply({"params": {"Dense_0": {"kernel": p.T}}}, x)), DataError, "ScopeParamShapeError"),
     "auxiliary": (lambda p, x, y: (loss(p, x, y), x), DataError, "returns a tuple.*has_aux"),
     "vector": (lambda p, x, y: x @ p, DataError, "one floating-point scalar"),
     "half": (lambda p, x, y: loss(p, x, y).astype(jnp.bfloat16), UnsupportedOperationError, "bfloat16"),
-    "scan": (lambda p, x, y: jax.lax.while_loop(lambda c: c < 9, lambda c: c + p.sum(), 0.0), DataError, "Reverse-mode differentiation"),
+    "loop": (lambda p, x, y: jax.lax.while_loop(lambda c: c < 9, lambda c: c + p.sum(), 0.0), DataError, "Reverse-mode"),
 }
 
 
@@ -199,7 +187,8 @@ def test_errors_of_libraries_name_the_users_line(name):
     with pytest.raises(error, match=message) as caught:
         read(function, SGD, P, (X, Y), None)
     if caught.value.__cause__ is not None:
-        assert f"test_arguments.py:{function.__code__.co_firstlineno + (3 if name == 'leak' else 0)}" in str(caught.value) or name == "leak"
+        line = r"\d+ \(__call__\)" if name == "flax" else f"{function.__code__.co_firstlineno} "
+        assert re.search(rf"test_arguments\.py:{line}", str(caught.value))
     assert "site-packages" not in str(caught.value)
 
 
@@ -214,13 +203,12 @@ def test_a_line_inside_of_a_library_is_the_users_that_led_there():
     for function, operation in (
         (lambda p, x, y: optax.losses.softmax_cross_entropy(x @ p, y).mean(), "reduce_max"),
         (lambda p, x, y: jnp.sum(flax.linen.gelu(x @ p)), "tanh|erf|integer_pow"),
-        (lambda p, x, y: jnp.sum(nnx.LayerNorm(2, rngs=nnx.Rngs(0))(x @ p)), "sqrt"),
+        (lambda p, x, y: jnp.sum(nnx.LayerNorm(2, rngs=nnx.Rngs(0))(x @ p)), "max"),
     ):
-        with pytest.raises(
-            UnsupportedOperationError, match=rf"'({operation})' .* at .*test_arguments\.py:{function.__code__.co_firstlineno} "
-        ) as e:
+        place = rf"test_arguments\.py:{function.__code__.co_firstlineno} "
+        with pytest.raises(UnsupportedOperationError, match=rf"'({operation})' .* at .*{place}") as caught:
             read(function, SGD, P, (X, Y), None)
-        assert "site-packages" not in str(e.value)
+        assert "site-packages" not in str(caught.value)
 
 
 # ---- learning rates -------------------------------------------------------------------------------------------------

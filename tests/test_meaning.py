@@ -359,6 +359,14 @@ def test_constants_are_jax_constants(name):
             assert entries == x.reshape(-1).tolist() and {type(v) for v in entries} == {bool if x.dtype.kind == "b" else int}
 
 
+def test_large_uniform_constants_cost_nothing():
+    def function():
+        ones = jnp.ones((1000, 10**6))
+        return ones.sum(), (3 * ones).max(axis=1)[0], (ones @ ones.T)[3, 4], jnp.prod(ones, axis=0)[7]
+
+    assert [x.scalar for x in interpret(Graph(), jax.make_jaxpr(function)(), [], "here")] == [10**9, 3, 10**6, 1]
+
+
 def test_elementary_functions():
     assert elementary("cos", Fraction(0)) == 1 and elementary("sqrt", Fraction(9, 16)) == Fraction(3, 4)
     assert elementary("exp", Fraction(10**6)) == INFINITY and elementary("exp", Fraction(-(10**6))) == 0

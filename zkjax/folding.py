@@ -10,7 +10,7 @@ machine and under all settings of JAX. Loops over constants are run by ``primiti
 import math
 import operator
 from fractions import Fraction
-from functools import cache, reduce
+from functools import cache
 
 import numpy as np
 
@@ -211,35 +211,37 @@ def _fewer_bits(x, exponent_bits: int, mantissa_bits: int):
 def _iota(eqn) -> np.ndarray:
     axis = eqn.params["dimension"]
     length = eqn.params["shape"][axis]
+    _check_size(length)
     return np.arange(length).astype(object).reshape([length if d == axis else 1 for d in range(len(eqn.params["shape"]))])
 
 
-REDUCTIONS = {
-    "reduce_sum": (operator.add, 0),
-    "reduce_prod": (operator.mul, 1),
-    "reduce_max": (_largest, None),
-    "reduce_min": (_least, None),
-    "reduce_and": (operator.and_, True),
-    "reduce_or": (operator.or_, False),
-    "reduce_xor": (operator.xor, 0),
+REDUCTIONS = {  # the operation, its result for no entries, and for n equal ones
+    "reduce_sum": (operator.add, 0, lambda x, n: x * n),
+    "reduce_prod": (operator.mul, 1, lambda x, n: _integer_power(x, n)),
+    "reduce_max": (_largest, -INFINITY, lambda x, n: x),
+    "reduce_min": (_least, INFINITY, lambda x, n: x),
+    "reduce_and": (operator.and_, True, lambda x, n: x),
+    "reduce_or": (operator.or_, False, lambda x, n: x),
+    "reduce_xor": (operator.xor, 0, lambda x, n: x if n % 2 else x ^ x),
 }
 CUMULATIONS = {"cumsum": operator.add, "cumprod": operator.mul, "cummax": _largest, "cummin": _least}
 
 
 def _reduction(eqn, x: Known) -> np.ndarray:
-    function, identity = REDUCTIONS[eqn.primitive.name]
-    axes = tuple(eqn.params["axes"])
-    rest = [n for d, n in enumerate(x.shape) if d not in axes]
-    rows = np.moveaxis(x.full(), axes, range(-len(axes), 0)).reshape(*rest, math.prod(x.shape[d] for d in axes))
-    result = np.empty(rest, dtype=object)
-    for i in np.ndindex(*rest):
-        row = rows[i].tolist()
-        result[i] = reduce(function, row) if row else identity
-    return result
+    """Over the axes that are stored; along the others all entries are equal."""
+    function, nothing, repeated = REDUCTIONS[eqn.primitive.name]
+    if 0 in x.shape:
+        return np.full(eqn.outvars[0].aval.shape, nothing, dtype=object)
+    values = x.values if x.values.ndim else x.values.reshape((1,) * len(x.shape))
+    count = math.prod(x.shape[d] for d in eqn.params["axes"] if values.shape[d] == 1)
+    for axis in sorted(eqn.params["axes"], reverse=True):
+        values = np.asarray(np.frompyfunc(function, 2, 1).reduce(values, axis=axis, dtype=object), dtype=object)
+    return np.frompyfunc(lambda v: repeated(v, count), 1, 1)(values)
 
 
 def _cumulation(eqn, x: Known) -> np.ndarray:
     function, axis = CUMULATIONS[eqn.primitive.name], eqn.params["axis"]
+    _check_size(math.prod(x.shape))
     values = np.flip(x.full(), axis) if eqn.params["reverse"] else x.full()
     values = np.frompyfunc(function, 2, 1).accumulate(values, axis=axis, dtype=object)
     return np.flip(values, axis) if eqn.params["reverse"] else values
@@ -249,22 +251,23 @@ def _dot_general(eqn, x: Known, y: Known) -> np.ndarray:
     (cx, cy), (bx, by) = eqn.params["dimension_numbers"]
     free = [[d for d in range(len(a.shape)) if d not in (*c, *b)] for a, c, b in ((x, cx, bx), (y, cy, by))]
     terms = math.prod(x.shape[d] for d in cx)
+    if x.scalar is not None and y.scalar is not None:
+        return np.array(x.scalar * y.scalar * terms, dtype=object)
     batch = [x.shape[d] for d in bx]
-    if math.prod(eqn.outvars[0].aval.shape) * terms > 8 * MAX_FOLDED:
-        raise Refusal(_LARGE)
+    _check_size(math.prod(eqn.outvars[0].aval.shape) * terms // 8)
     shapes = [[a.shape[d] for d in f] for a, f in zip((x, y), free, strict=True)]
     left = x.full().transpose(*bx, *free[0], *cx).reshape(*batch, math.prod(shapes[0]), terms)
     right = y.full().transpose(*by, *cy, *free[1]).reshape(*batch, terms, math.prod(shapes[1]))
     return np.asarray(np.matmul(left, right)).reshape((*batch, *shapes[0], *shapes[1]))
 
 
-_LARGE = "a large array of constants; pass it as a parameter or as data"
 # What only compares and moves entries does the same to any numbers of the same order.
 ORDERED = {"sort", "argmax", "argmin", "gather", "scatter", "top_k", "dynamic_slice", "dynamic_update_slice"}
 
 
-def _by_rank(eqn, known) -> list[np.ndarray]:
+def _by_rank(eqn, *known: Known) -> list[np.ndarray]:
     """Let JAX itself compute on integers: those of the constants, and for floating-point ones their ranks."""
+    _check_size(max(math.prod(v.aval.shape) for v in (*eqn.invars, *eqn.outvars)))
     floating = [kind(v.aval.dtype) == "f" for v in eqn.invars]
     table = sorted({v for k, f in zip(known, floating, strict=True) if f for v in k.values.reshape(-1) if v == v})
     rank = {v: i for i, v in enumerate(table)}
@@ -290,26 +293,30 @@ def fold(eqn, *known: Known) -> list[Known] | None:
     out = eqn.outvars[0].aval if eqn.outvars else None
     function = _entrywise(eqn)
     if function is not None:
-        if math.prod(np.broadcast_shapes(*(k.values.shape for k in known))) > MAX_FOLDED:
-            raise Refusal(_LARGE)
+        _check_size(math.prod(np.broadcast_shapes(*(k.values.shape for k in known))))
         convert = conversion(out.dtype)
         return [map_known(lambda *values: convert(_carried(function, values)), out.shape, *known)]
-    if max([math.prod(v.aval.shape) for v in eqn.outvars if name != "iota"], default=0) > MAX_FOLDED:
-        return None
     if name == "iota":
-        arrays = [_iota(eqn)]
+        function = _iota
     elif name in REDUCTIONS:
-        arrays = [_reduction(eqn, *known)]
+        function = _reduction
     elif name in CUMULATIONS:
-        arrays = [_cumulation(eqn, *known)]
+        function = _cumulation
     elif name == "dot_general":
-        arrays = [_dot_general(eqn, *known)]
+        function = _dot_general
     elif name in ORDERED or eqn.outvars and all(kind(v.aval.dtype) != "f" for v in (*eqn.invars, *eqn.outvars)) and not eqn.effects:
-        arrays = _by_rank(eqn, known)
+        function = _by_rank
     else:
         return None
+    arrays = function(eqn, *known)
+    arrays = arrays if isinstance(arrays, list) else [arrays]
     cast = [np.frompyfunc(conversion(v.aval.dtype), 1, 1)(a) for v, a in zip(eqn.outvars, arrays, strict=True)]
     return [Known.spread(a, v.aval.shape, tagged) for v, a in zip(eqn.outvars, cast, strict=True)]
+
+
+def _check_size(entries: int) -> None:
+    if entries > MAX_FOLDED:
+        raise Refusal("a large array of constants; pass it as a parameter or as data")
 
 
 def _carried(function, values):

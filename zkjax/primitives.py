@@ -9,6 +9,7 @@ not known here. Equations that the results do not need are not looked at, at any
 from fractions import Fraction
 from functools import reduce
 
+import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
@@ -357,6 +358,8 @@ def _located(function, name: str):
 
 def _constant(value, dtype) -> Known:
     kind(dtype)
+    if isinstance(value, jax.core.Tracer):
+        raise Refusal("a value of an earlier trace was kept; let the function keep no state between calls")
     return Known.of(value, dtype)
 
 

@@ -45,8 +45,9 @@ class _Update:
 
     def __init__(self, optimizer, params, leaves):
         structure = jax.tree.structure(params)
-        shapes = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype)) for x in leaves])
-        scalars = jax.tree.unflatten(structure, [jnp.zeros((), x.dtype) for x in leaves])
+        kinds = [jax.dtypes.canonicalize_dtype(x.dtype) for x in leaves]
+        shapes = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(x.shape, d) for x, d in zip(leaves, kinds, strict=True)])
+        scalars = jax.tree.unflatten(structure, [jnp.zeros((), d) for d in kinds])
         with explained("the optimizer", optimizer.init, CURE):
             state = jax.eval_shape(optimizer.init, shapes)
             for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
