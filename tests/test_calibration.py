@@ -82,7 +82,7 @@ def test_a_schedule():
 
 
 def test_misuse():
-    with pytest.raises(DataError, match="batch_size 0"):
+    with pytest.raises(DataError, match="batch_size is 0"):
         calibrated(batch_size=0)
     with pytest.raises(DataError, match="give a tuple of arrays"):
         calibrated(data=DATA[0])

@@ -15,7 +15,7 @@ ROOT = Path(zkjax.__file__).parent
 REPOSITORY = ROOT.parent
 JAX = ("jax", "jaxlib", "flax", "optax")
 # besides kernels.*: the only ones that import JAX when they are imported
-JAX_MODULES = {"tracing", "comparison", "training", "calibration", "aggregate"}
+JAX_MODULES = {"arguments", "primitives", "rates", "tracing", "comparison", "training", "calibration", "aggregate"}
 KERNEL_USERS = {"witness", "training", "lanes"}  # imported by prover functions and by the user only, never by the verifier
 
 # From the ground up: a module imports only from above its own line, inside functions too. A new module gets a line here.
@@ -33,7 +33,7 @@ commitment.recursion commitment.rows commitment.opening commitment
 gadgets gadgets.table gadgets.rescale gadgets.membership gadgets.contraction gadgets.gate gadgets.weights
 plan argument
 soundness statement estimate proof verifier
-keys state expressions formats lowering comparison tracing
+keys state elementary expressions folding places arguments primitives rates formats lowering comparison tracing
 aggregate lanes witness rehearsal prover
 training calibration __main__
 """.split()

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from .arguments import as_array, whole
 from .circuit import Circuit
 from .config import Precision
 from .display import Sheet, Shown, Table
@@ -109,11 +110,12 @@ def calibrate(
     Raises: DataError, UnsupportedOperationError as ``trace``, or DataError - the float training diverges; PrecisionError - no
     candidate can be traced and trained.
     """
-    if steps < 1 or chunk < 1 or batch_size < 1:
-        raise DataError(f"steps is {steps}, chunk {chunk} and batch_size {batch_size}; each must be at least 1")
+    steps, chunk, batch_size = (whole(*x) for x in (("steps", steps), ("chunk", chunk), ("batch_size", batch_size)))
     if not isinstance(data, (tuple, list)) or not data:
         raise DataError(f"data is {type(data).__name__}; give a tuple of arrays, samples first")
-    data = tuple(np.asarray(x) for x in data)
+    data = tuple(as_array(x, f"data[{i}]") for i, x in enumerate(data))
+    if any(x.shape[:1] != data[0].shape[:1] or not x.shape for x in data):
+        raise DataError(f"data has arrays of shapes {[x.shape for x in data]}; the first axis of each is that of the samples")
     indices = batch_indices(seed, len(data[0]), None, batch_size, 0, steps)
     source = read(loss, optimizer, params, tuple(x[:batch_size] for x in data), max(steps, chunk))  # as far as a schedule is looked at
     floating = _float_training(loss, optimizer, params, data, indices)

@@ -12,9 +12,11 @@ from fractions import Fraction
 import numpy as np
 
 from .circuit import MAX_CONSTANT, MAX_JOINT_AXIS
+from .elementary import simplest
 from .errors import UnsupportedOperationError
 
 CONSTANT_BITS = 12  # significant bits of a constant that has to be rounded
+MAX_FOLDED = 2**18  # entries of an array of constants while tracing; of one that meets a tensor: MAX_CONSTANT
 
 
 class Refusal(UnsupportedOperationError):
@@ -24,32 +26,12 @@ class Refusal(UnsupportedOperationError):
 # ---- exact constants -------------------------------------------------------------------------------------------------
 
 
-def simplest(value, dtype) -> Fraction:
-    """The simplest rational that rounds to this float, so that 0.1 means 1/10; short dyadic values stay as they are."""
-    exactly = Fraction(float(value))
-    if not np.isfinite(value) or abs(exactly.numerator).bit_length() <= CONSTANT_BITS:
-        return exactly
-    half = Fraction(float(np.spacing(np.abs(np.asarray(value, dtype=dtype))))) / 2
-    size = abs(exactly)
-    simple = _between(size - half, size + half)
-    return simple if exactly > 0 else -simple
-
-
-def _between(low: Fraction, high: Fraction) -> Fraction:
-    """The fraction of least denominator in [low, high], 0 < low < high."""
-    floor = math.floor(low)
-    if floor == low:
-        return low
-    if floor + 1 <= high:
-        return Fraction(floor + 1)
-    return floor + 1 / _between(1 / (high - floor), 1 / (low - floor))
-
-
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A constant: exact rationals (or booleans) as an object array that broadcasts to ``shape``; one entry if uniform.
+    """A constant: exact entries as an object array that broadcasts to ``shape``; one entry, without axes, if it is uniform.
 
-    tagged: depends on the seed cotangent.
+    An entry is a ``Fraction`` where JAX has a floating-point number (a Python float if that is infinite or not a number), an
+    ``int`` where JAX has an integer, a ``bool`` where it has a boolean. tagged: depends on the seed cotangent.
     """
 
     values: np.ndarray
@@ -61,17 +43,23 @@ class Known:
         return Known(_objects(value), tuple(shape), tagged)
 
     @staticmethod
-    def of(array) -> "Known":
-        """From an array of any real dtype."""
+    def of(array, dtype=None) -> "Known":
+        """From an array of any real dtype. dtype: JAX's, where it is another one."""
         array = np.asarray(array)
+        dtype = array.dtype if dtype is None else np.dtype(dtype)
         if array.size and (array == array.flat[0]).all():
-            return Known.uniform(_rational(array.flat[0], array.dtype), array.shape)
-        if array.size > MAX_CONSTANT:
-            raise Refusal(
-                f"a captured array of shape {array.shape} has more than {MAX_CONSTANT} entries; pass it as a parameter or as data"
-            )
-        flat = [_rational(v, array.dtype) for v in array.reshape(-1)]
-        return Known(_objects(*flat).reshape(array.shape), array.shape)
+            return Known.uniform(_exact(array.flat[0], dtype), array.shape)
+        if array.size > MAX_FOLDED:
+            raise Refusal(_too_large(array.shape))
+        return Known.spread(_objects(*(_exact(v, dtype) for v in array.reshape(-1))).reshape(array.shape), array.shape)
+
+    @staticmethod
+    def spread(values, shape, tagged=False) -> "Known":
+        """From entries that broadcast to ``shape``; axes along which a view repeats them are not stored."""
+        values = np.asarray(values, dtype=object)
+        if values.ndim and values.size:
+            values = values[tuple(slice(0, 1) if step == 0 else slice(None) for step in values.strides)]
+        return Known(values.reshape(()) if values.size == 1 else values, tuple(shape), tagged)
 
     @property
     def scalar(self):
@@ -83,34 +71,56 @@ class Known:
 
     def reshaped(self, function, shape) -> "Known":
         """``function`` moves entries of the full array; it is not needed if they are all equal."""
-        return Known(self.values if self.values.ndim == 0 else function(self.full()), tuple(shape), self.tagged)
+        if self.values.ndim == 0:
+            return Known(self.values, tuple(shape), self.tagged)
+        return Known.spread(function(self.full()), shape, self.tagged)
 
     def compact(self) -> tuple[np.ndarray, tuple[int, ...]]:
         """The entries over the axes along which they differ, and these axes."""
         if self.scalar is not None:
             return self.values.reshape(()), ()
-        full, axes = self.full(), []
-        for axis in reversed(range(full.ndim)):
-            first = full.take([0], axis=axis)
-            if (full == first).all():
-                full = first.squeeze(axis)
+        found, axes = self.values, []
+        for axis in reversed(range(found.ndim)):
+            first = found.take([0], axis=axis)
+            if (found == first).all():
+                found = first.squeeze(axis)
             else:
                 axes.insert(0, axis)
-        return full, tuple(axes)
+        return found, tuple(axes)
+
+    def finite(self) -> "Known":
+        """Itself; Refusal where an entry is infinite or not a number."""
+        for value in self.values.reshape(-1):
+            if isinstance(value, float):
+                raise Refusal(f"the constant {value} is not finite; leave it out, or choose a large number for it")
+        return self
 
 
 def _objects(*values) -> np.ndarray:
     array = np.empty(len(values), dtype=object)
     array[:] = values
-    return array if len(values) > 1 else array.reshape(())
+    return array if len(values) != 1 else array.reshape(())
 
 
-def _rational(value, dtype):
-    if np.dtype(dtype).kind == "b":
+def _too_large(shape) -> str:
+    return f"a captured array of shape {tuple(shape)} has more than {MAX_CONSTANT} entries; pass it as a parameter or as data"
+
+
+def _exact(value, dtype):
+    """The number that the source means by a value of this dtype. One that is rounded to float32 here means the simplest that
+    float32 does not tell from it, so that the circuit does not depend on JAX's settings; a narrower float means itself."""
+    if dtype.kind == "b":
         return bool(value)
-    if not np.isfinite(value):
-        raise Refusal(f"the constant {value} is not finite")
-    return Fraction(int(value)) if np.dtype(dtype).kind in "iu" else simplest(value, dtype)
+    if dtype.kind in "iu":
+        return int(value)
+    value = float(value)
+    if not math.isfinite(value):
+        return value
+    if dtype.itemsize < 4:
+        return Fraction(value)
+    with np.errstate(over="ignore", under="ignore"):
+        single = np.float32(value)
+    return simplest(Fraction(float(single) if np.isfinite(single) and abs(single) >= np.finfo(np.float32).tiny else value))
 
 
 def map_known(function, shape, *known: Known) -> Known:
@@ -118,9 +128,8 @@ def map_known(function, shape, *known: Known) -> Known:
     tagged = any(k.tagged for k in known)
     if all(k.values.size == 1 for k in known):
         return Known.uniform(function(*(k.scalar for k in known)), shape, tagged)
-    arrays = [np.broadcast_to(k.values if k.values.ndim else k.full(), shape) for k in known]
-    values = np.frompyfunc(function, len(arrays), 1)(*arrays)
-    return Known(values, tuple(shape), tagged)
+    arrays = [k.values.reshape((1,) * (len(shape) - k.values.ndim) + k.values.shape) if k.values.ndim else k.values for k in known]
+    return Known.spread(np.frompyfunc(function, len(arrays), 1)(*arrays), shape, tagged)
 
 
 # ---- expressions -----------------------------------------------------------------------------------------------------
@@ -174,6 +183,7 @@ class Graph:
     def __init__(self):
         self.expressions: list[Expression] = []
         self.labels: dict[Expression, str] = {}
+        self.ranges: dict[Expression, tuple[int, int]] = {}  # of tensors of integers; those of inputs are their dtypes'
         self._made: dict = {}
 
     def node(self, op, inputs, attributes, shape, tagged=False) -> Expression:
@@ -193,11 +203,42 @@ class Graph:
             return x.expression if x.positive else self.linear([(1, Known.uniform(1, x.shape)), (-1, x.expression)])
         values, axes = x.compact()
         if values.size > MAX_CONSTANT:
-            raise Refusal(
-                f"a captured array of shape {values.shape} has more than {MAX_CONSTANT} entries; pass it as a parameter or as data"
-            )
+            raise Refusal(_too_large(values.shape))
         constant = self.node("const", (), tuple(values.reshape(-1)), values.shape, x.tagged)
         return self.broadcast(constant, x.shape, axes)
+
+    def mask(self, x) -> "Mask | Known":
+        """A tensor of zeros and ones as booleans."""
+        return map_known(bool, x.shape, x) if isinstance(x, Known) else x if isinstance(x, Mask) else Mask(x)
+
+    def range(self, x) -> tuple[int, int]:
+        """The least and the largest value that a tensor of integers can take, whatever its inputs are."""
+        if isinstance(x, Known):
+            return min(x.values.reshape(-1)), max(x.values.reshape(-1))
+        if isinstance(x, Mask):
+            return 0, 1
+        if x not in self.ranges:
+            self.ranges[x] = self._range(x)
+        return self.ranges[x]
+
+    def _range(self, x) -> tuple[int, int]:
+        if x.op == "mask":
+            return 0, 1
+        if x.op == "const":
+            return min(x.attributes), max(x.attributes)
+        ranges = [self.range(y) for y in x.inputs]
+        if x.op == "linear":
+            ends = [sorted((c * low, c * high)) for c, (low, high) in zip(x.attributes, ranges, strict=True)]
+            return sum(low for low, _ in ends), sum(high for _, high in ends)
+        if x.op in ("dot", "scale", "gate"):
+            products = [a * b for a in ranges[0] for b in ranges[1]]
+            terms = math.prod(x.inputs[0].shape[d] for d in x.attributes[0][0]) if x.op == "dot" else 1
+            return terms * min(products), terms * max(products)
+        if x.op == "sum":
+            terms = math.prod(x.inputs[0].shape[d] for d in x.attributes)
+            return terms * ranges[0][0], terms * ranges[0][1]
+        low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
+        return (min(low, 0), max(high, 0)) if x.op == "pad" else (low, high)
 
     # ---- linear maps
     def linear(self, terms, tagged=False):
@@ -342,8 +383,7 @@ class Graph:
         if isinstance(x, Known):
             if x.scalar is not None:
                 return Known.uniform(x.scalar * math.prod(x.shape[d] for d in axes), shape, x.tagged)
-            total = np.asarray(x.full().sum(axis=axes), dtype=object)
-            return Known(total, shape, x.tagged)
+            return Known.spread(x.full().sum(axis=axes), shape, x.tagged)
         if all(x.shape[d] == 1 for d in axes):
             return self.reshape(x, shape)
         return self.node("sum", (x,), axes, shape)
@@ -364,8 +404,8 @@ class Graph:
         return x if shape == x.shape else self.structural("slice", x, (start, limit, stride), shape, lambda a: a[where])
 
     def pad(self, x, value, configuration):
-        """Zeros around and between entries; negative padding cuts entries off."""
-        if not isinstance(value, Known) or value.scalar != 0:
+        """Zeros (for constants any value) around and between entries; negative padding cuts entries off."""
+        if not isinstance(value, Known) or value.scalar is None or value.scalar != 0 and not isinstance(x, Known):
             raise Refusal("padding with a value other than 0; pad with zeros and add the value where it belongs")
         low, high, interior = (tuple(int(c[i]) for c in configuration) for i in range(3))
         if min(low + high, default=0) < 0:
@@ -378,16 +418,16 @@ class Graph:
             return x
         shape = tuple(a + n + (n - 1) * i + b for n, a, b, i in zip(x.shape, low, high, interior, strict=True))
         if isinstance(x, Known):
-            values = np.full(shape, Fraction(0), dtype=object)
+            values = np.full(shape, value.scalar, dtype=object)
             values[tuple(slice(a, a + (n - 1) * (i + 1) + 1, i + 1) for n, a, i in zip(x.shape, low, interior, strict=True))] = x.full()
-            return Known(values, shape, x.tagged)
+            return Known.spread(values, shape, x.tagged)
         return self.node("pad", (self.tensor(x),), (low, high, interior), shape)
 
     def concatenate(self, xs, axis):
         shape = list(xs[0].shape)
         shape[axis] = sum(x.shape[axis] for x in xs)
         if all(isinstance(x, Known) for x in xs):
-            return Known(np.concatenate([x.full() for x in xs], axis=axis), tuple(shape), any(x.tagged for x in xs))
+            return Known.spread(np.concatenate([x.full() for x in xs], axis=axis), shape, any(x.tagged for x in xs))
         return self.node("concatenate", [self.tensor(x) for x in xs], (axis,), shape) if len(xs) > 1 else xs[0]
 
     # ---- comparisons and choices

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import exact, state
+from .arguments import as_array
 from .circuit import Bounds, Circuit, signed_bound
 from .display import Sheet, Shown, Table
 from .errors import DataError, PrecisionError, RunError
@@ -55,11 +56,9 @@ class Dataset:
             raise DataError(f"the circuit reads {len(circuit.inputs)} arrays ({names}); give data as a tuple of as many arrays")
         result: list[np.ndarray] = []
         for expected, array in zip(circuit.inputs, arrays, strict=True):
-            array = np.asarray(array)
+            array = as_array(array, f"data '{expected.name}'")
             if integral and array.dtype != np.int64:
                 raise DataError(f"data '{expected.name}' has dtype {array.dtype}; a Dataset holds int64")
-            if array.dtype.kind not in "iub" and not jnp.issubdtype(array.dtype, jnp.floating):
-                raise DataError(f"data '{expected.name}' has dtype {array.dtype}; give real numbers")
             if array.ndim == 0 or array.shape[1:] != expected.shape[1:]:
                 raise DataError(
                     f"data '{expected.name}' has shape {array.shape}; expected (samples, {', '.join(map(str, expected.shape[1:]))})"
@@ -105,7 +104,7 @@ class Template:
 
     @staticmethod
     def of(leaves: Sequence[Any], structure: Any) -> "Template":
-        return Template(structure, tuple(str(jnp.asarray(x).dtype) for x in leaves))
+        return Template(structure, tuple(str(jax.dtypes.canonicalize_dtype(as_array(x, "a parameter").dtype)) for x in leaves))
 
     def fill(self, arrays: Sequence[np.ndarray]) -> Any:
         """The user's pytree of these values."""
@@ -404,7 +403,7 @@ def _coarse(circuit: Circuit, leaves) -> tuple[tuple[int, ...], tuple[np.ndarray
         raise DataError(f"params holds {len(leaves)} arrays, the circuit has {len(circuit.parameters)} parameters")
     shifts, arrays = [], []
     for parameter, leaf in zip(circuit.parameters, leaves, strict=True):
-        values = np.asarray(leaf, dtype=np.float64)
+        values = as_array(leaf, f"parameter {parameter.path}").astype(np.float64)
         if values.shape != parameter.shape:
             raise DataError(f"parameter {parameter.path} has shape {values.shape}, the circuit expects {parameter.shape}")
         if not np.isfinite(values).all():

@@ -1,0 +1,402 @@
+"""A circuit means what its source means: expressions against JAX itself, on values and gradients, for every rule; constants exactly.
+
+Nothing is trained or proven here: only the first stage of tracing is looked at, evaluated in float64.
+"""
+
+import warnings
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax import lax
+from jax.nn import relu
+
+from zkjax import exact
+from zkjax.elementary import INFINITY, NAN, elementary, power
+from zkjax.errors import UnsupportedOperationError
+from zkjax.expressions import Graph, Known
+from zkjax.primitives import interpret
+from zkjax.tracing import read, trace
+
+F, INT = jnp.float32, jnp.int32
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(4, 6)).astype(np.float32), RNG.normal(size=(4, 3)).astype(np.float32)
+LABELS = np.array([2, 0, 1, 2], np.int32)
+PIXELS = RNG.integers(0, 256, (4, 6)).astype(np.uint8)
+MASK = RNG.random((4, 6)) > 0.5
+P = {"a": RNG.normal(size=(6, 3)).astype(np.float32), "b": RNG.normal(size=3).astype(np.float32), "s": np.float32(0.75)}
+C = RNG.normal(size=(6, 3)).astype(np.float32)
+
+
+OPERATIONS = {  # of attributes, values of the inputs, and the result's shape
+    "const": lambda a, v, shape: np.array([float(c) for c in a]).reshape(shape),
+    "linear": lambda a, v, shape: sum(float(c) * x for c, x in zip(a, v, strict=True)),
+    "mask": lambda a, v, shape: (v[0] > 0).astype(float),
+    "gate": lambda a, v, shape: v[0] * v[1],
+    "scale": lambda a, v, shape: v[0] * exact._aligned(v[1], a, v[0].ndim),
+    "dot": lambda a, v, shape: exact.dot(*v, *a),
+    "sum": lambda a, v, shape: v[0].sum(axis=a),
+    "transpose": lambda a, v, shape: v[0].transpose(a),
+    "reshape": lambda a, v, shape: v[0].reshape(a),
+    "broadcast": lambda a, v, shape: np.broadcast_to(exact._aligned(v[0], a, len(shape)), shape),
+    "slice": lambda a, v, shape: v[0][exact._slices(*a)],
+    "reverse": lambda a, v, shape: np.flip(v[0], a),
+    "concatenate": lambda a, v, shape: np.concatenate(v, axis=a[0]),
+    "pad": lambda a, v, shape: np.asarray(lax.pad(v[0].astype(np.float32), np.float32(0), list(zip(*a, strict=True)))).astype(float),
+}
+
+
+def evaluate(program, params, batch):
+    """The values of a program's loss and gradients in float64; every array of the batch as numbers."""
+    values, arrays = {}, {"param": params, "input": batch}
+    for x in program.graph.expressions:
+        if x.op in arrays:
+            values[x] = arrays[x.op][x.attributes[0]].astype(float)
+        else:
+            values[x] = OPERATIONS[x.op](x.attributes, [values[y] for y in x.inputs], x.shape)
+        assert values[x].shape == x.shape, x
+    results = (program.loss, *program.gradients)
+    return [np.array(x.full().tolist(), dtype=float).reshape(x.shape) if isinstance(x, Known) else values[x] for x in results]
+
+
+@jax.custom_jvp
+def swish_like(x):
+    return x * x
+
+
+swish_like.defjvp(lambda primals, tangents: (swish_like(*primals), 3.0 * primals[0] * tangents[0]))  # not the derivative, on purpose
+
+
+@jax.custom_vjp
+def reversed_gradient(x):
+    return 2 * x
+
+
+reversed_gradient.defvjp(lambda x: (2 * x, None), lambda _, g: (-g,))
+
+
+def with_dead_code(p, x, y):
+    jnp.argsort(x @ p["a"]), jnp.exp(x), x.astype(INT) // 3, jnp.linalg.norm(p["a"])
+    jax.debug.print("loss {}", x)
+    used, _ = jax.jit(lambda v: (v @ p["a"], jnp.tanh(v)))(x)
+    return jnp.sum(used * y)
+
+
+out = lambda p, x: x @ p["a"]  # noqa: E731
+PROGRAMS = {  # p, x, y: floats; k: int32 labels; u: uint8 pixels; m: booleans
+    "add, sub, mul, div, neg": lambda p, x, y, k, u, m: jnp.sum((-(out(p, x) + y - 0.3) * p["b"]) / 7),
+    "square, power": lambda p, x, y, k, u, m: jnp.sum(jnp.square(out(p, x)) + out(p, x) ** 3),
+    "relu": lambda p, x, y, k, u, m: jnp.sum((relu(out(p, x)) - y) ** 2),
+    "maximum of data": lambda p, x, y, k, u, m: jnp.sum(relu(x) @ p["a"] * y),
+    "comparisons": lambda p, x, y, k, u, m: jnp.sum(((x > 0.1) * 1.0 + (x <= y[:, :1]) + (x < 0) * 2 + (x >= 0.5)) @ p["a"]),
+    "where of a tensor": lambda p, x, y, k, u, m: jnp.sum(jnp.where(out(p, x) > 0.2, out(p, x) * y, 0.25 * out(p, x))),
+    "and, or, xor, not": lambda p, x, y, k, u, m: jnp.sum(
+        (((x > 0) & (x < 1)) * 1.0 + ((x > 1) | (x < -1)) * 2.0 + ((x > 0) ^ m) * 4.0 + ~(x > 0)) @ p["a"]
+    ),
+    "booleans with constants": lambda p, x, y, k, u, m: jnp.sum(((m & (np.arange(6) > 2)) * 1.0 + (m | (np.arange(6) > 3))) @ p["a"]),
+    "choice between conditions": lambda p, x, y, k, u, m: jnp.sum(jnp.where(m, x > 0, x > 1).astype(F) @ p["a"]),
+    "mask as weights": lambda p, x, y, k, u, m: jnp.sum((m.astype(F) * x) @ p["a"] * y),
+    "mask negated": lambda p, x, y, k, u, m: jnp.sum((~m).astype(F) @ p["a"]),
+    "where of a mask": lambda p, x, y, k, u, m: jnp.sum(jnp.where(m, x, -1.0) @ p["a"]),
+    "mask moved": lambda p, x, y, k, u, m: jnp.sum(jnp.pad(m.T[:, ::-1], ((0, 0), (1, 1)))[:, 1:5].T.reshape(4, 6) * x @ p["a"]),
+    "mask times mask": lambda p, x, y, k, u, m: jnp.sum((m * (x > 0)).astype(F) @ p["a"]),
+    "masks joined": lambda p, x, y, k, u, m: jnp.sum(jnp.concatenate([m, ~m], axis=1)[:, 3:9].astype(F) @ p["a"]),
+    "booleans equal": lambda p, x, y, k, u, m: jnp.sum((m == (x > 0)).astype(F) @ p["a"]),
+    "pixels to floats": lambda p, x, y, k, u, m: jnp.sum((u.astype(F) / 255 - 0.5) @ p["a"] * y),
+    "pixels in int32": lambda p, x, y, k, u, m: jnp.sum((u.astype(INT) * 3 - 128).astype(F) @ p["a"]),
+    "pixels squared in int32": lambda p, x, y, k, u, m: jnp.sum((u.astype(INT) ** 2).astype(F) @ p["a"]) / 1000,
+    "pixels summed in int32": lambda p, x, y, k, u, m: jnp.sum(u.sum(axis=1, dtype=INT)[:, None] * p["b"]) / 256,
+    "mean of pixels": lambda p, x, y, k, u, m: u.mean() * p["s"],
+    "pixels as booleans": lambda p, x, y, k, u, m: jnp.sum((u - (u * 0)).astype(bool).astype(F) @ p["a"]),
+    "integers as booleans": lambda p, x, y, k, u, m: jnp.sum(k.astype(bool)[:, None] * p["b"]),
+    "one-hot labels": lambda p, x, y, k, u, m: jnp.sum((out(p, x) - jax.nn.one_hot(k, 3)) ** 2),
+    "labels unequal": lambda p, x, y, k, u, m: jnp.sum((k != 1)[:, None] * out(p, x)),
+    "labels compared": lambda p, x, y, k, u, m: jnp.sum((k > 0)[:, None] * out(p, x)),
+    "labels moved": lambda p, x, y, k, u, m: jnp.sum(k[::-1].reshape(2, 2).T.reshape(4)[:, None].astype(F) * out(p, x)),
+    "constant integers": lambda p, x, y, k, u, m: jnp.sum(
+        x * (jnp.arange(6) // 4 + jnp.arange(6) % 4 - (7 - jnp.arange(6)) // -2) @ p["a"]
+    ),
+    "captured arrays": lambda p, x, y, k, u, m: jnp.sum(x @ (jnp.asarray(C) * p["a"]) + x @ C),
+    "captured integers": lambda p, x, y, k, u, m: jnp.sum(x * np.array([1, -2, 3, 0, 5, 7]) @ p["a"]),
+    "captured booleans": lambda p, x, y, k, u, m: jnp.sum(jnp.where(np.arange(6) % 2 == 0, x, 0.5) @ p["a"]),
+    "products": lambda p, x, y, k, u, m: jnp.einsum("ni,ij,nj->", x, p["a"], y) + jnp.vdot(out(p, x), out(p, x)),
+    "batched product": lambda p, x, y, k, u, m: jnp.sum(jnp.einsum("ni,ij->nij", x, p["a"]) * p["b"]),
+    "moves": lambda p, x, y, k, u, m: jnp.sum(jnp.stack([out(p, x), y], axis=1)[:, ::-1].transpose(1, 2, 0)[0] * out(p, x).T),
+    "slices": lambda p, x, y, k, u, m: jnp.sum(x[1:3, ::2] @ p["a"][::2] * lax.dynamic_slice(y, (1, 0), (2, 3))),
+    "split, pad": lambda p, x, y, k, u, m: jnp.sum(sum(jnp.split(jnp.pad(out(p, x), ((0, 0), (2, 1))), 3, axis=1)) ** 2),
+    "update of zeros": lambda p, x, y, k, u, m: jnp.sum(lax.dynamic_update_slice(jnp.zeros((4, 6)), out(p, x), (0, 2)) * x),
+    "broadcast": lambda p, x, y, k, u, m: jnp.sum(jnp.broadcast_to(p["b"], (4, 3)) * p["s"] * y + p["b"][None]),
+    "stop_gradient": lambda p, x, y, k, u, m: jnp.sum(lax.stop_gradient(out(p, x)) * out(p, x)),
+    "custom_jvp": lambda p, x, y, k, u, m: jnp.sum(swish_like(out(p, x)) * y),
+    "custom_vjp": lambda p, x, y, k, u, m: jnp.sum(reversed_gradient(out(p, x)) * y),
+    "jit, checkpoint, vmap": lambda p, x, y, k, u, m: jnp.sum(jax.vmap(jax.jit(jax.checkpoint(lambda r, t: r @ p["a"] * t)))(x, y)),
+    "dead code": lambda p, x, y, k, u, m: with_dead_code(p, x, y),
+    "cond of constants": lambda p, x, y, k, u, m: jnp.sum(
+        lax.cond(jnp.arange(3).sum() > 2, lambda v: v * y, lambda v: jnp.exp(v), out(p, x))
+    ),
+    "loops of constants": lambda p, x, y, k, u, m: jnp.sum(out(p, x) * lax.fori_loop(0, 5, lambda i, c: c * 0.5 + i, 1.0)),
+    "searchsorted": lambda p, x, y, k, u, m: jnp.sum(out(p, x)) * jnp.searchsorted(jnp.array([0.5, 1.5, 2.5]), 1.7),
+    "gather of constants": lambda p, x, y, k, u, m: jnp.sum(out(p, x) * jnp.linspace(0, 1, 9)[jnp.array([8, 0, 3])]),
+    "casts of constants": lambda p, x, y, k, u, m: jnp.sum(
+        out(p, x) * jnp.linspace(-1.7, 1.7, 3).astype(INT).astype(F) + jnp.float16(0.1).astype(F)
+    ),
+    "functions of constants": lambda p, x, y, k, u, m: jnp.sum(out(p, x)) * jnp.sqrt(F(3)) * jnp.exp(F(-1)) * jnp.cos(F(2)) * F(2) ** 0.3,
+    "unselected infinity": lambda p, x, y, k, u, m: jnp.sum(x * jnp.where(jnp.arange(6) > 0, 1 / jnp.arange(6.0), 0) @ p["a"]),
+    "barrier": lambda p, x, y, k, u, m: jnp.sum(lax.optimization_barrier(out(p, x)) * y),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_means_what_jax_computes(name):
+    loss, batch = PROGRAMS[name], (X, Y, LABELS, PIXELS, MASK)
+    program = read(loss, optax.sgd(1 / 8), P, batch, None).program
+    value, gradients = jax.value_and_grad(loss)(P, *map(jnp.asarray, batch))
+    for found, wanted in zip(evaluate(program, list(P.values()), batch), (value, *jax.tree.leaves(gradients)), strict=True):
+        np.testing.assert_allclose(found, np.asarray(wanted, dtype=float), rtol=2e-5, atol=2e-4)
+
+
+def test_whatever_is_committed_a_boolean_is_zero_or_one():
+    """A trainer who commits 3 or -2 where the source has a boolean: the loss reads 1 and 0."""
+    program = read(lambda p, m: jnp.sum(jnp.where(m, 1.0, -1.0) * p), optax.sgd(1 / 8), np.float32(1), (MASK,), None).program
+    liar = np.where(MASK, 3.0, -2.0)
+    honest = evaluate(program, [np.float32(1)], [MASK])
+    assert [x.tolist() for x in evaluate(program, [np.float32(1)], [liar])] == [x.tolist() for x in honest]
+
+
+# ---- refusals -------------------------------------------------------------------------------------------------------
+
+BEFORE = r" at .*test_meaning\.py:\d+ \(<lambda>\): "
+REFUSED = {
+    "wrap of uint8": (lambda p, u: u - 8, "'sub'.*uint8 holds 0..255, the result may be -8..247.*astype"),
+    "square in uint8": (lambda p, u: u**2, "'integer_pow'.*0..65025"),
+    "negative uint8": (lambda p, u: -u, "'neg'.*-255..0"),
+    "wrap of int32": (lambda p, u: u.astype(INT) * 2**24, "'mul'.*int32 holds"),
+    "to int8": (lambda p, u: u.astype(INT).astype(jnp.int8), "'convert_element_type'.*int8 holds -128..127, the result may be 0..255"),
+    "sum in uint8": (lambda p, u: u.sum(axis=1, dtype=jnp.uint8), "'reduce_sum'.*0..1530"),
+    "integer quotient": (lambda p, u: u // 4, "'div'.*division of integers truncates; convert to floating point first"),
+    "remainder": (lambda p, u: u % 3, "'rem'.*its result in the data"),
+    "shift": (lambda p, u: u >> 1, "'shift_right_logical'"),
+    "bits": (lambda p, u: u & 3, "'and'.*bits of integers"),
+    "bits inverted": (lambda p, u: ~u, "'not'.*bits of integers"),
+    "float to integer": (lambda p, u: (p * u).astype(INT), "'convert_element_type'.*rounds or truncates"),
+    "float to boolean": (lambda p, u: (p * u).astype(bool), "'ne'|'convert_element_type'.*"),
+    "floats equal": (lambda p, u: p * u == 1, "'eq'.*equal depends on the rounding"),
+    "floor": (lambda p, u: jnp.floor(p * u), "'floor'.*steps"),
+    "half precision": (lambda p, u: (p * u).astype(jnp.bfloat16), "'convert_element_type'.*bfloat16 rounds it.*float32"),
+    "half precision of pixels": (lambda p, u: u.astype(jnp.float16) * 2, "'convert_element_type'.*float16 may round.*float32"),
+    "reduce_precision": (lambda p, u: lax.reduce_precision(p * u, 5, 10), "'reduce_precision'.*fewer bits"),
+    "index by data": (lambda p, u: jnp.arange(256.0)[u], "'gather'.*one-hot"),
+    "indices": (lambda p, u: (p * u)[:, jnp.array([1, 0])], "'gather'.*Python integers or slices"),
+    "infinity": (lambda p, u: jnp.where(u > 2, -jnp.inf, p), "'select_n'.*-inf is not finite"),
+    "not a number": (lambda p, u: p * u * jnp.nan, "'mul'.*nan is not finite"),
+    "infinite array": (lambda p, u: p * u + jnp.array([jnp.inf] * 2 + [0.0] * 4), "'add'.*inf is not finite"),
+    "key": (lambda p, u: p * jax.random.uniform(jax.random.key(0), u.shape), "random_seed.*randomness"),
+    "old key": (lambda p, u: p * jax.random.bernoulli(jax.random.PRNGKey(0), 0.5, u.shape), "random.*randomness"),
+    "callback": (lambda p, u: p * jax.pure_callback(np.abs, jax.ShapeDtypeStruct((), F), F(1)) * u, "callback.*leave it out"),
+    "large constant": (lambda p, u: jnp.sum(p * jnp.arange(2**20.0)) * u, "large array of constants|more than 4096"),
+    "conversion beyond": (
+        lambda p, u: p * jnp.linspace(3e9, 4e9, 6).astype(INT) * u,
+        "'convert_element_type'.*differs from machine to machine",
+    ),
+    "division by zero": (lambda p, u: p * u / 0, "'div'.*division by zero"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_exact_counterpart_is_refused_by_name(name):
+    function, message = REFUSED[name]
+    with pytest.raises(UnsupportedOperationError, match=message) as caught:
+        read(lambda p, u: jnp.sum(function(p, u).astype(F) * p), optax.sgd(1 / 8), np.float32(1), (PIXELS,), None)
+    assert "test_meaning.py:" in str(caught.value) and "site-packages" not in str(caught.value)
+
+
+def test_an_effect_is_refused_and_printing_is_not():
+    from jax.experimental import io_callback
+
+    def writes(p, u):
+        io_callback(lambda v: None, None, u, ordered=True)
+        return p * u.astype(F).sum()
+
+    with pytest.raises(UnsupportedOperationError, match="'io_callback'.*leave it out"):
+        read(writes, optax.sgd(1 / 8), np.float32(1), (PIXELS,), None)
+
+
+# ---- constants ------------------------------------------------------------------------------------------------------
+
+A, N = np.array([7, -7, 3, 0, -128, 100], np.int8), np.array([2, 2, -2, 0, -1, 3], np.int8)
+B = np.array([True, False, True, True, False, False])
+R = np.array([0.5, -1.5, 2.5, 3.25, -0.75, 4.0], np.float32)
+CONSTANTS = {
+    "wrap-around": lambda: [a.astype(d) * b.astype(d) + a.astype(d) for d in ("int8", "uint8", "int32", "uint32") for a, b in [(A, N)]],
+    "quotients": lambda: [
+        lax.div(jnp.asarray(A), jnp.asarray(N)),
+        lax.rem(jnp.asarray(A), jnp.asarray(N)),
+        jnp.asarray(A) // 3,
+        A % jnp.int8(3),
+    ],
+    "shifts": lambda: [
+        op(jnp.asarray(A), jnp.int8(n)) for op in (jnp.left_shift, jnp.right_shift, lax.shift_right_logical) for n in (0, 3, 7, 9)
+    ],
+    "bits": lambda: [
+        jnp.asarray(A) & N,
+        jnp.asarray(A) | N,
+        jnp.asarray(A) ^ N,
+        ~jnp.asarray(A),
+        ~jnp.asarray(A).astype("uint8"),
+        lax.population_count(A),
+    ],
+    "booleans": lambda: [
+        jnp.asarray(B) & ~B,
+        jnp.asarray(B) | B[::-1],
+        jnp.asarray(B) ^ B[::-1],
+        jnp.any(B),
+        jnp.all(jnp.asarray(B)),
+        B.astype(INT) * 3,
+    ],
+    "casts": lambda: (
+        [jnp.asarray(R).astype(d) for d in ("int32", "int8", "bool")] + [jnp.asarray(A).astype(d) for d in ("uint8", "bool", "float32")]
+    ),
+    "narrow floats": lambda: (
+        [(jnp.asarray(R) / 3).astype(d).astype(F) for d in ("float16", "bfloat16")] + [lax.reduce_precision(R / 3, 8, 4)]
+    ),
+    "half arithmetic": lambda: [(jnp.asarray(R, jnp.float16) * jnp.float16(0.1)).astype(F)],
+    "rounding": lambda: [
+        jnp.floor(R),
+        jnp.ceil(R),
+        jnp.round(R),
+        lax.round(jnp.asarray(R)),
+        jnp.sign(R),
+        jnp.abs(jnp.asarray(A)),
+        jnp.trunc(R),
+    ],
+    "comparisons": lambda: (
+        [op(jnp.asarray(R), 2.5) for op in (jnp.less, jnp.greater_equal, jnp.equal, jnp.not_equal)] + [jnp.linspace(0, 0.001, 9) > 0.0005]
+    ),
+    "powers": lambda: [
+        jnp.asarray(R) ** 3,
+        jnp.asarray(R) ** -2,
+        jnp.abs(R) ** 0.3,
+        jnp.power(jnp.asarray(A), 2),
+        jnp.mod(R, 1.25),
+        jnp.fmod(R, 1.25),
+    ],
+    "reductions": lambda: [
+        jnp.sum(A),
+        jnp.prod(R),
+        jnp.max(R),
+        jnp.min(A),
+        jnp.argmax(R),
+        jnp.argmin(A),
+        jnp.cumsum(A),
+        jnp.cumprod(R),
+        jnp.clip(R, 0, 2),
+    ],
+    "orders": lambda: [
+        jnp.sort(R),
+        jnp.argsort(R),
+        jnp.sort(A),
+        lax.top_k(jnp.asarray(R), 3)[0],
+        jnp.searchsorted(jnp.sort(R), 0.6),
+        jnp.flip(R),
+    ],
+    "products": lambda: [jnp.outer(R, R) @ R, jnp.eye(6) @ R, jnp.dot(jnp.asarray(A), N, preferred_element_type=INT), jnp.asarray(R) @ B],
+    "indices": lambda: [
+        jnp.asarray(R)[jnp.array([0, 5, 3])],
+        jnp.take(R, jnp.array([9]), mode="clip"),
+        jnp.asarray(R).at[2].set(9),
+        jnp.tri(3, 4),
+    ],
+    "infinities": lambda: [
+        jnp.where(R > 0, 1 / (R - R), 2.0),
+        jnp.exp(-1 / (R - R)),
+        jnp.inf - jnp.asarray(R),
+        jnp.isfinite(R / 0),
+        jnp.maximum(R, jnp.nan),
+    ],
+    "loops": lambda: [
+        lax.fori_loop(0, 9, lambda i, c: c * 3 + i, jnp.int32(1)),
+        lax.scan(lambda c, r: (c + r, c * r), 1.0, jnp.asarray(R))[1],
+    ],
+    "rows of loops": lambda: [
+        jax.vmap(lambda n: lax.while_loop(lambda c: c[0] < n, lambda c: (c[0] + 1, c[1] * 0.5), (0, 1.0))[1])(jnp.arange(4))
+    ],
+    "switch": lambda: [
+        jax.vmap(lambda i: lax.switch(i, [lambda: 1.0, lambda: 2.0, lambda: 3.0]))(jnp.arange(3)),
+        lax.cond(True, lambda: 1, lambda: 2),
+    ],
+    "functions": lambda: [
+        getattr(jnp, f)(jnp.abs(R)) for f in ("exp", "exp2", "expm1", "log", "log1p", "sqrt", "cbrt", "tanh", "cos", "sin", "tan")
+    ],
+    "more functions": lambda: [
+        lax.rsqrt(jnp.abs(R)),
+        jax.nn.sigmoid(R),
+        lax.erf(jnp.asarray(R)),
+        jax.nn.softmax(R),
+        jnp.linspace(0, 1, 7),
+        jnp.var(R),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_constants_are_jax_constants(name):
+    """Integers and booleans are equal; floating-point numbers within float32's rounding."""
+    function = CONSTANTS[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = [np.asarray(x) for x in function()]
+        found = interpret(Graph(), jax.make_jaxpr(function)(), [], "here")
+    for x, known in zip(wanted, found, strict=True):
+        assert isinstance(known, Known) and known.shape == x.shape
+        entries = known.full().reshape(-1).tolist()
+        if x.dtype.kind == "f":
+            assert all(isinstance(v, (Fraction, float)) for v in entries)
+            np.testing.assert_allclose(np.array(entries, dtype=float), x.reshape(-1), rtol=1e-6, atol=1e-7)
+        else:
+            assert entries == x.reshape(-1).tolist() and {type(v) for v in entries} == {bool if x.dtype.kind == "b" else int}
+
+
+def test_large_uniform_constants_cost_nothing():
+    def function():
+        ones = jnp.ones((1000, 10**6))
+        return ones.sum(), (3 * ones).max(axis=1)[0], (ones @ ones.T)[3, 4], jnp.prod(ones, axis=0)[7]
+
+    assert [x.scalar for x in interpret(Graph(), jax.make_jaxpr(function)(), [], "here")] == [10**9, 3, 10**6, 1]
+
+
+def test_elementary_functions():
+    assert elementary("cos", Fraction(0)) == 1 and elementary("sqrt", Fraction(9, 16)) == Fraction(3, 4)
+    assert elementary("exp", Fraction(10**6)) == INFINITY and elementary("exp", Fraction(-(10**6))) == 0
+    assert elementary("log", Fraction(0)) == -INFINITY and elementary("logistic", -INFINITY) == 0
+    assert all(
+        v != v
+        for v in (
+            elementary("sqrt", Fraction(-1)),
+            elementary("cos", INFINITY),
+            power(Fraction(-2), Fraction(1, 2)),
+            power(NAN, Fraction(2)),
+        )
+    )
+    assert power(Fraction(3, 2), Fraction(-2)) == Fraction(4, 9) and power(Fraction(0), Fraction(-1)) == INFINITY
+    assert power(Fraction(1, 2), INFINITY) == 0 and power(INFINITY, Fraction(-1)) == 0 and power(Fraction(2), INFINITY) == INFINITY
+
+
+def test_the_digest_does_not_depend_on_jax_settings():
+    def loss(p, x, y):
+        scale = jnp.cos(jnp.linspace(0, jnp.pi, 6)) * 0.3081 + jnp.arange(6) / 7 + jnp.sqrt(2.0)
+        return jnp.mean(((x - 0.1307) * scale @ p["a"] + p["b"] - y) ** 2)
+
+    optimizer = optax.sgd(optax.warmup_cosine_decay_schedule(0.0, 0.1, 3, 10))
+    digests = set()
+    for setting in (
+        jax.enable_x64(False),
+        jax.enable_x64(True),
+        jax.default_matmul_precision("bfloat16"),
+        jax.numpy_dtype_promotion("standard"),
+    ):
+        with setting:
+            digests.add(trace(loss, optimizer, P, batch=(X, Y), steps=8, chunk=4).digest())
+    assert len(digests) == 1
