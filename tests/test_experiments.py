@@ -77,7 +77,8 @@ def test_its_proofs_verify_with_what_it_published(resumed):
     assert published["circuit"] == circuit.digest().hex()
     proofs = [zkjax.Proof.load(out / entry["file"]) for entry in published["proofs"]]
     pins = {name: published[name] for name in ("dataset", "seed", "steps")}
-    statements = zkjax.verify(circuit, proofs, initial=published["initial_weights"], **pins)
+    pins |= {"initial": published["initial_weights"], "final": published["final_weights"]}
+    statements = zkjax.verify(circuit, proofs, statement=zkjax.Published.load(out / "statement.json"), **pins)
     assert [s.to_json() for s in statements] == [entry["statement"] for entry in published["proofs"]]
     assert statements[-1].final_weights.hex() == published["final_weights"]
 
