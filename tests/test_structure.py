@@ -141,6 +141,26 @@ def test_a_verifier_needs_numpy_only():
     assert not seen & {*JAX_MODULES, *KERNEL_USERS, "prover"}
 
 
+def test_the_protocol_names_its_modules_and_they_name_it():
+    """Sections of PROTOCOL.md with their line of code, and modules with the sections that their docstrings name: the same pairs."""
+    told, sections = set(), set()
+    section = ""
+    for line in (ROOT / "PROTOCOL.md").read_text(encoding="utf-8").splitlines():
+        heading = re.match(r"##+ (\d+(\.\d+)?)\.? ", line)
+        section = heading[1] if heading else section
+        sections |= {section} if heading else set()
+        if line.startswith("Code: "):
+            told |= {(section, name) for name in re.findall(r"`([\w/]+)\.py`", line)}
+    said = set()
+    for module, path in sources().items():
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        for numbers in re.findall(r"^PROTOCOL\.md, sections? ([\d., ]+)\.$", docstring, flags=re.MULTILINE):
+            said |= {(number, module.replace(".", "/")) for number in numbers.split(", ")}
+    assert told == said and {number for number, _ in told} <= sections
+    with_code = {number.partition(".")[0] for number, _ in told}
+    assert {number.partition(".")[0] for number in sections} - with_code == {"21", "22"}  # limits, and vectors
+
+
 def test_no_module_is_named_like_one_of_the_standard_library():
     names = {path.stem for path in sources().values()} | {path.parent.name for path in sources().values()}
     assert not {name for name in names if not name.startswith("__")} & set(sys.stdlib_module_names)

@@ -7,6 +7,8 @@ lists the operations.
 Linear operations and ``dot``, ``gate`` and parameters after the first step are *virtual*: never committed. Claims on
 them go down in levels: rescale inputs and losses ▸ dots ▸ parameters ▸ dots of the updates ▸ gates ▸ advice. ``check``
 refuses a graph in which a claim could go up.
+
+PROTOCOL.md, section 5.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What a trainer publishes beside the proofs of a chain, ``statement.json``, and its comparison with them. PROTOCOL.md, section 4.
+"""What a trainer publishes beside the proofs of a chain, ``statement.json``, and its comparison with them.
 
 A JSON object with exactly these keys; digests are 64 lower-case hexadecimal digits:
 
@@ -8,6 +8,8 @@ A JSON object with exactly these keys; digests are 64 lower-case hexadecimal dig
     seed             of the schedule
     steps            [first, end] of the whole chain, end excluded
     proofs           for each proof, in order: {"file": its name, for people, "sentence": str(statement), "statement": all its fields}
+
+PROTOCOL.md, section 4.4.
 """
 
 import json

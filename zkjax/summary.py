@@ -1,7 +1,9 @@
-"""A circuit in plain words, derived from its operations: what a digest covers, told to people. PROTOCOL.md, section 5.
+"""A circuit in plain words, derived from its operations: what a digest covers, told to people.
 
 Notes are not read here. A net is called a chain of layers, and a loss a squared error, only where the operations are that;
 any other circuit is told by what its loss reads. Names and scales are those of the file. Linear in the size of the circuit.
+
+PROTOCOL.md, section 5.
 """
 
 import json

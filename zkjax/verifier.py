@@ -2,6 +2,8 @@
 
 The verifier is told the circuit, and derives everything else from it and from the statement: sizes, bounds, batches,
 lookups, layouts. Nothing that the prover could choose decides how much it reads or allocates.
+
+PROTOCOL.md, sections 4.3, 4.4, 9.3, 18.
 """
 
 from collections.abc import Iterable
