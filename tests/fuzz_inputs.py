@@ -209,7 +209,7 @@ class ProofSource:
     proof: zkjax.Proof
     before: tuple = ()
     pins: dict = field(default_factory=dict)
-    minimum_bits: float = 1.0
+    minimum_bits: float = -1000.0
     messages: list = field(default_factory=list)
     frozen: Frozen = field(default_factory=Frozen)
 

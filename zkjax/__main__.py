@@ -24,7 +24,7 @@ try:
     from .published import Published
     from .soundness import TARGET, Security
     from .statement import Statement
-    from .verifier import verify_chain
+    from .verifier import check_minimum, verify_chain
 except ModuleNotFoundError as error:  # before there is a verdict, so not the status of an invalid proof
     print(f"error: verifying needs {error.name}: pip install {error.name}", file=sys.stderr)
     raise SystemExit(2) from None
@@ -142,6 +142,7 @@ def _verify(arguments) -> int:
 
 def _verified(arguments, paths: list[str]) -> str:
     """Verify, and return what to print. paths: will hold the files of the proofs, in the order of their steps."""
+    check_minimum(arguments.minimum_bits)
     try:
         circuit = Circuit.load(arguments.circuit)
     except (OSError, ZkjaxError) as error:

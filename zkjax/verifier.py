@@ -86,6 +86,7 @@ def verify(
     Raises VerificationError (``check`` names what failed, ``proof`` where in a chain), FormatError (malformed proof),
     ConfigurationError (misuse), UnsupportedOperationError (a circuit that no verifier takes on).
     """
+    check_minimum(minimum_bits)
     statements, _ = verify_chain(
         circuit,
         proof,
@@ -114,7 +115,7 @@ def verify_chain(
     assume_bound=False,
     minimum_bits=TARGET,
 ) -> tuple[list[Statement], list[Security]]:
-    """As ``verify``; returns all statements and each proof's ledger."""
+    """As ``verify``, with any minimum; returns all statements and each proof's ledger."""
     if not isinstance(circuit, Circuit):
         raise ConfigurationError(f"circuit is a {type(circuit).__name__}; give a zkjax.Circuit (zkjax.Circuit.load reads one)")
     chain = [proof] if isinstance(proof, Proof) else list(proof) if hasattr(proof, "__iter__") else []
@@ -122,8 +123,6 @@ def verify_chain(
         raise ConfigurationError("give a Proof, or a non-empty list of Proofs (zkjax.Proof.load reads one)")
     if not isinstance(statement, Published | None):
         raise ConfigurationError(f"statement is a {type(statement).__name__}; give a zkjax.Published (zkjax.Published.load reads one)")
-    if isinstance(minimum_bits, bool) or not isinstance(minimum_bits, Real) or not 1 <= minimum_bits < inf:
-        raise ConfigurationError(f"minimum_bits is {minimum_bits!r:.80}; give a number of bits, 1 or more")
     digests = [_bytes(value, name) for value, name in ((dataset, "dataset"), (initial, "initial"), (final, "final"))]
     statements = [p.statement for p in chain]
     _check_pins(statements, *digests, _seed(seed), _steps(steps))
@@ -168,6 +167,12 @@ def _bytes(value, name: str) -> bytes | None:
     if value is not None and (not isinstance(value, bytes) or len(value) != 32):
         raise ConfigurationError(f"{name}: expected a digest of 32 bytes, got {value!r:.80}")
     return value
+
+
+def check_minimum(bits) -> None:
+    """ConfigurationError for what is no amount of security that one could require."""
+    if isinstance(bits, bool) or not isinstance(bits, Real) or not 1 <= bits < inf:
+        raise ConfigurationError(f"minimum_bits is {bits!r:.80}; give a number of bits, 1 or more")
 
 
 def _seed(value) -> int | None:
