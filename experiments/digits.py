@@ -177,28 +177,19 @@ def proof_path(out: Path, number: int) -> Path:
     return out / f"chunk-{number:04d}.proof"
 
 
-def write_statement(path: Path, proofs: list[Path]) -> dict:
-    """What the trainer publishes beside the proofs: every statement, and the roots that a verifier may want to pin."""
-    statements = [zkjax.Proof.load(proof).statement for proof in proofs]
-    first, last = statements[0], statements[-1]
-    published = {
-        "circuit": first.circuit.hex(),
-        "dataset": first.dataset.hex(),
-        "initial_weights": first.initial_weights.hex(),
-        "final_weights": last.final_weights.hex(),
-        "seed": first.seed,
-        "steps": [first.first_step, last.first_step + last.steps],
-        "proofs": [{"file": proof.name, "sentence": str(s), "statement": s.to_json()} for proof, s in zip(proofs, statements)],
-    }
-    write_json(path, published)
-    return published
+def publish(path: Path, proofs: list[Path]) -> dict:
+    """Write what the trainer publishes beside the proofs: every statement, and what a verifier may want to pin."""
+    published = zkjax.Published.of({proof.name: zkjax.Proof.load(proof).statement for proof in proofs})
+    published.save(path)
+    return published.content
 
 
 def verify(proofs: list[Path], circuit: Path, published: dict) -> tuple[list[str], Finished]:
     """The command line in a fresh process; everything that it can be told to require is required."""
     first, end = published["steps"]
     command = ["-m", "zkjax", "verify", *map(str, proofs), "--circuit", str(circuit), "--dataset", published["dataset"]]
-    command += ["--initial", published["initial_weights"], "--seed", str(published["seed"]), "--steps", f"{first}:{end}", "--json"]
+    command += ["--initial", published["initial_weights"], "--final", published["final_weights"], "--seed", str(published["seed"])]
+    command += ["--steps", f"{first}:{end}", "--statement", str(circuit.with_name("statement.json")), "--json"]
     return ["python", *command], run_process([sys.executable, *command])
 
 
@@ -216,8 +207,8 @@ def tamper(proofs: list[Path], circuit: Path, published: dict) -> list[dict]:
         altered.write_bytes(raw)
         attempts = {"one bit flipped in the middle of the first proof": [altered, *proofs[1:]]}
         if len(proofs) > 1:
-            i = (len(proofs) - 2) // 2
-            attempts["two proofs in the wrong order"] = [*proofs[:i], proofs[i + 1], proofs[i], *proofs[i + 2 :]]
+            i = len(proofs) // 2
+            attempts["a proof left out"] = [*proofs[:i], *proofs[i + 1 :]]
         results = []
         for name, files in attempts.items():
             _, process = verify(files, circuit, published)
@@ -357,7 +348,7 @@ def experiment(arguments) -> int:
         raise SystemExit("error: training in chunks and training at once ended in different integers")
     print("\nThe proven chunks end in the same integers as the same steps trained at once.")
 
-    published = write_statement(out / "statement.json", proofs)
+    published = publish(out / "statement.json", proofs)
     command, process = verify(proofs, out / "circuit.json", published)
     print(f"\n$ {' '.join(command)}")
     if process.status:

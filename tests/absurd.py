@@ -1,6 +1,6 @@
 """Statements that ask for absurd work, in a process without JAX: ``python absurd.py CIRCUIT PROOF`` prints a JSON line for each.
 
-Each line: name, CPU seconds, growth of the peak memory in MB, and the error's class and text. A statement is as consistent as
+Each line: name, growth of the peak memory in MB, and the error's class and text. A statement is as consistent as
 a liar can make it, so that it is refused for what it asks, or far inside: roots and paths fit, bounds follow, and bodies
 are canonical.
 """
@@ -12,7 +12,6 @@ import resource
 import signal
 import struct
 import sys
-import time
 
 import zkjax
 from zkjax import schedule
@@ -24,7 +23,7 @@ from zkjax.proof import MAGIC, VERSION
 from zkjax.statement import Shard
 from zkjax.verifier import row_count
 
-HANG = 20  # seconds
+HANG = 600  # CPU seconds, where the longest takes a few: endless work ends as an error that no verifier raises
 LARGEST = 2**32 - 1
 
 
@@ -118,7 +117,7 @@ def main(circuit_file: str, proof_file: str) -> None:
         text = json.dumps(make(), sort_keys=True, separators=(",", ":")).encode()
         raw = MAGIC + struct.pack("<HI", VERSION, len(text)) + text + (long if name == "65536 steps" else proof.body)
         schedule.shard_order.cache_clear()
-        before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         signal.setitimer(signal.ITIMER_VIRTUAL, HANG)
         try:
             zkjax.verify(circuit, zkjax.Proof.parse(raw), minimum_bits=15)
@@ -127,7 +126,7 @@ def main(circuit_file: str, proof_file: str) -> None:
             error = type(raised).__name__, str(raised)[:200]
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-        print(json.dumps({"name": name, "seconds": time.process_time() - started, "megabytes": grown, "error": error}), flush=True)
+        print(json.dumps({"name": name, "megabytes": grown, "error": error}), flush=True)
 
 
 def _stop(*_):

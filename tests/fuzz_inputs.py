@@ -239,8 +239,7 @@ class ProofSource:
 
     def verify(self, circuit, proof) -> float:
         """As an auditor would, with as little security as the toy geometry has; the bits of the last proof."""
-        pins = {"dataset": None, "initial": None, "seed": None, "steps": None, "assume_bound": False} | self.pins
-        return zkjax.verifier.verify_chain(circuit, [*self.before, proof], minimum_bits=self.minimum_bits, **pins)[1][-1].bits
+        return zkjax.verifier.verify_chain(circuit, [*self.before, proof], minimum_bits=self.minimum_bits, **self.pins)[1][-1].bits
 
     def message(self, label: str, number: int) -> tuple[int, int]:
         """Offset and size of a message; one that does not exist stands for another one."""

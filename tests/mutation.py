@@ -41,6 +41,7 @@ FILES = {
     "hidden": "test_hidden.py",
     "lookup": "test_lookup.py",
     "proof": "test_bad_input.py",
+    "published": "test_command_line.py",
     "schedule": "test_schedule.py",
     "soundness": "test_proofs.py",
     "statement": "test_proofs.py",

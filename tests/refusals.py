@@ -23,6 +23,7 @@ from replay import BITS, Frozen, messages, words
 
 import zkjax
 from zkjax import circuit as circuits
+from zkjax import published as publications
 from zkjax import schedule, soundness, statement, verifier
 from zkjax.argument import argument
 from zkjax.circuit import Circuit, Node, Update, infer_shape
@@ -40,6 +41,7 @@ from zkjax.hidden import Hidden
 from zkjax.layout import Layout
 from zkjax.lookup import fractional_sum
 from zkjax.proof import MAGIC, MAX_STATEMENT, VERSION, Proof
+from zkjax.published import Published
 from zkjax.schedule import batch_indices
 from zkjax.statement import Statement
 from zkjax.transcript import Reader, Transcript
@@ -962,16 +964,32 @@ def chains():
         ("a root that is no hex", verify(dataset="xy"), "not a hexadecimal digest"),
         ("a short root", verify(initial="ab"), "32 bytes"),
         ("a root of another type", verify(dataset=list(range(32))), "32 bytes"),
+        ("a last digest that is short", verify(final="ab"), "32 bytes"),
         ("steps as a number", verify(steps=7), "give the range"),
         ("steps as three numbers", verify(steps=(0, 1, 2)), "give the range"),
+        ("steps as texts", verify(steps=("0", "2")), "give the range"),
+        ("steps as truth values", verify(steps=(False, True)), "give the range"),
+        ("steps before the first", verify(steps=(-1, 2)), "give the range"),
+        ("no steps", verify(steps=(2, 2)), "give the range"),
+        ("a negative seed", verify(seed=-1), "give an integer in 0"),
+        ("a seed of 65 bits", verify(seed=2**64), "give an integer in 0"),
+        ("a seed as a text", verify(seed="0"), "give an integer in 0"),
+        ("a seed as a truth value", verify(seed=True), "give an integer in 0"),
+        ("a statement as its path", verify(statement="statement.json"), "give a zkjax.Published"),
+        ("bits as a text", verify(minimum_bits="100"), "give a number of bits"),
+        ("bits as a truth value", verify(minimum_bits=True), "give a number of bits"),
+        *((f"{bits} bits", verify(minimum_bits=bits), "give a number of bits") for bits in (0.99, -1, float("inf"), float("nan"))),
     ):
         yield Case(name, call, ConfigurationError, match)
-    pins = {"dataset": s.dataset, "initial": s.initial_weights, "seed": s.seed, "steps": (0, s.steps)}
-    yield Case("all pins", verify(**pins), None, value=s)
+    pins = {"dataset": s.dataset, "initial": s.initial_weights, "final": s.final_weights, "seed": s.seed, "steps": (0, s.steps)}
+    yield Case("all pins", verify(**pins, statement=Published.of({"a": s})), None, value=s)
+    yield Case("the largest seed", verify(seed=2**64 - 1), VerificationError, "^pinned seed")
+    yield Case("the least bits", verify(minimum_bits=1), None, value=s)
     yield Case("pins in other forms", verify(dataset=s.dataset.hex(), steps=[0, s.steps]), None, value=s)
     for name, wrong, check in (
         ("dataset", bytes(32), "pinned dataset"),
         ("initial", bytes(32), "pinned initial weights"),
+        ("final", bytes(32), "pinned final weights"),
         ("seed", s.seed + 1, "pinned seed"),
         ("steps", (0, s.steps + 1), "pinned steps"),
         ("steps", (1, s.steps), "pinned steps"),
@@ -987,6 +1005,61 @@ def chains():
     yield Case("the ledger", lambda: zkjax.ledger(circuit, proof), None, value=verifier.verify_one(circuit, proof, BITS))
     yield Case("a ledger of other sizes", lambda: zkjax.ledger(circuit, greedy), VerificationError, "^commitment to weights 2")
     yield Case("the chain is looked at before a proof", verify(circuit, [Proof(later, b"")]), VerificationError, "^initial bound")
+
+
+def published():
+    """What is published about a chain: its form, and its comparison with the proofs."""
+    s = frozen()[1].statement
+    honest = Published.of({"a.proof": s}).content
+
+    def load(raw: bytes, length: int | None = None):
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "statement.json"
+            with path.open("wb") as file:
+                file.write(raw)
+                file.truncate(length)  # holes cost nothing
+            return Published.load(path)
+
+    yield Case("as it was published", lambda: load(canonical(honest)), None, value=Published(honest))
+    yield Case("and it is true", lambda: Published(honest).check([s]), None)
+    for name, raw, match in (
+        ("no JSON", b"{", "statement.json: not a JSON file"),
+        ("no text", b"\xff", "statement.json: not a JSON file"),
+        ("deep lists", b"[" * 100_000, "statement.json: not a JSON file"),
+        ("a key twice", canonical(honest)[:-1] + b',"seed":1}', "a key comes twice"),
+        ("a list", b"[]", "statement.json: expected an object with the keys"),
+        ("no seed", canonical(missing(honest, ["seed"])), "expected an object with the keys"),
+        ("a note", canonical(honest | {"note": ""}), "expected an object with the keys"),
+    ):
+        yield Case(name, lambda raw=raw: load(raw), FormatError, match)
+    yield Case("the longest file", lambda: load(b"{", publications.LIMIT), FormatError, "not a JSON file")
+    yield Case("a longer one", lambda: load(b"{", publications.LIMIT + 1), FormatError, "more than")
+    for path, values, match in (
+        (["proofs"], ({}, []), "^proofs: expected a list"),
+        (["proofs", 0], ([], {}), "expected the keys file"),
+        (["proofs", 0, "file"], (0, None), "are texts"),
+        (["proofs", 0, "sentence"], (0, None), "are texts"),
+        (["proofs", 0, "statement"], (0, {}), r"^proofs\[0\]: statement: expected the fields"),
+        *(([name], (0, "", "0" * 63, "0" * 65, "A" * 64), f"^{name}: expected 64") for name in ("circuit", "dataset")),
+        *(([name], (None, "g" * 64), f"^{name}: expected 64") for name in ("initial_weights", "final_weights")),
+        (["seed"], (True, "0", 0.0), "^seed: expected an integer"),
+        (["steps"], (2, [0], [0, 1, 2], [0, "2"], [False, 2], {}), "^steps: expected"),
+    ):
+        for value in values:
+            yield Case(f"{path[-1]} = {value!r:.9}", lambda p=path, v=value: Published(changed(honest, p, v)), FormatError, match)
+    for path, value in (
+        *(([name], "00" * 32) for name in ("circuit", "dataset", "initial_weights", "final_weights")),
+        (["seed"], s.seed + 1),
+        (["steps"], [0, s.steps + 1]),
+        (["proofs", 0, "sentence"], "Adam"),
+        (["proofs", 0, "statement", "seed"], s.seed + 1),
+        (["proofs", 0, "statement", "final_bound"], [b + 1 for b in s.final_bound]),
+    ):
+        said = Published(changed(honest, path, value))
+        yield Case(f"another {path[-1]}", lambda said=said: said.check([s]), VerificationError, f"^published {path[-1]}: ")
+    two = [s, dataclasses.replace(s, first_step=s.steps)]
+    yield Case("a proof more", lambda: Published(honest).check(two), VerificationError, "^published proofs: 1 are published, 2")
+    yield Case("a proof less", lambda: Published.of(dict(zip("ab", two))).check([s]), VerificationError, "^published proofs: 2 are")
 
 
 # ---- the body ---------------------------------------------------------------------------------------------------
@@ -1153,5 +1226,5 @@ def limits():
 
 GROUPS = (  # the dearest last
     honest, shapes, layouts, bounds, limits, ledgers, statements, commitments, schedules, commitment_files, geometry, graphs, walks,
-    statement_files, circuit_files, proof_files, openings, challenges, chains, bodies,
+    statement_files, circuit_files, proof_files, openings, challenges, chains, published, bodies,
 )  # fmt: skip

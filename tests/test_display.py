@@ -10,7 +10,7 @@ from harness import prove_small
 from tiny import tiny_run
 
 import zkjax
-from zkjax.display import Sheet, Table
+from zkjax.display import Sheet, Table, plain
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -64,8 +64,9 @@ def test_names_in_a_circuit_file_cannot_become_markup(made, tmp_path, name):
     data["notes"] = [name]
     (tmp_path / "circuit.json").write_text(json.dumps(data))
     circuit = zkjax.Circuit.load(tmp_path / "circuit.json")
-    assert harmless(circuit._repr_html_()).text.count(name) == 3
-    assert str(circuit).count(name) == 3
+    told = json.dumps(name)[1:-1]  # in a sentence
+    for text in (harmless(circuit._repr_html_()).text, str(circuit)):
+        assert text.count(f'"{told}" of 2') == 1 and text.replace(f'"{told}"', "").count(name) == 3  # label, path, note
     run = dataclasses.replace(made[1], circuit=circuit)
     assert name in harmless(run._repr_html_()).text
 
@@ -74,6 +75,21 @@ def test_every_text_of_a_sheet_is_escaped():
     for name in HOSTILE:
         table = Table(((name, name),), heading=(name, name), left=(0,), title=name)
         assert harmless(Sheet(name, (name, table)).html()).text.count(name) == 7
+
+
+def test_every_character_is_seen():
+    """Nothing that a text of a file holds moves a cursor, turns the direction, breaks a line, or hides."""
+    unseen = r"\x1b \n \r \t \x9b \xa0 \xad \u200b \u202e \u2028 \u2066 \u3164 \ufe0f \ufeff \ud800"
+    for name in (escape.encode().decode("unicode_escape") for escape in unseen.split()):
+        shown = plain(name)
+        assert shown.isprintable() and shown == name.encode("unicode_escape").decode()
+        table = Table(((name, name),), heading=(name, name), left=(0,), title=name)
+        sheet = Sheet(name, (f"first\n{name.replace(chr(10), '')}", table))
+        for text in (sheet.text(), harmless(sheet.html()).text):
+            assert not set(text) & (set(name) - set(shown) - {"\n"})
+            assert text.count(shown) >= 5
+    for name in ("größe", "世界", "a b", "w['kernel']", "C:\\new", "\U0001f600"):
+        assert plain(name) == name
 
 
 def test_a_run_shows_sizes_alone(made):

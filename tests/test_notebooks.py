@@ -19,7 +19,7 @@ def executed(path: Path, monkeypatch, **environment: str):
     notebook = nbformat.read(path, as_version=4)
     for name, value in {"PYTHONPATH": str(FOLDER.parent)} | environment.items():
         monkeypatch.setenv(name, value)
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}).execute()
+    NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}).execute()
     return notebook
 
 

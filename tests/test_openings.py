@@ -137,7 +137,7 @@ def test_processes_spend_no_unit_twice(tmp_path):
     for child in children:
         child.stdin.write("go\n")
         child.stdin.flush()
-    done = [int(child.communicate(timeout=120)[0]) for child in children]
+    done = [int(child.communicate()[0]) for child in children]
     assert sum(done) == 30 and load(tmp_path).spent == {"shard": 30, "weights": 30}
 
 
@@ -145,7 +145,7 @@ def test_a_killed_process_leaves_its_units_spent_and_no_lock(tmp_path):
     child = python(HOLDING, tmp_path)
     assert child.stdout.readline() == "held\n"
     child.kill()
-    child.communicate(timeout=60)
+    child.communicate()
     openings = load(tmp_path)
     assert openings.spent == {"a": 1}
     openings.spend({"a": 2})
@@ -168,7 +168,7 @@ def test_a_write_that_fails_spends_nothing_on_disk(tmp_path, monkeypatch):
 
 def test_a_fork_shares_counters_on_disk_or_has_none(tmp_path):
     child = python(FORKING, tmp_path)
-    child.communicate(timeout=60)
+    child.communicate()
     assert child.returncode == 0 and load(tmp_path).spent == {"b": 2}
 
 

@@ -14,7 +14,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_example_runs_as_printed(tmp_path):
-    done = subprocess.run([sys.executable, "-c", "\n".join(blocks("python"))], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", "\n".join(blocks("python"))], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Steps 0..15 of the training step" in done.stdout
     assert {path.name for path in tmp_path.iterdir()} == {"mlp.circuit.json", "chunk-0000.proof", "chunk-0001.proof", "private"}

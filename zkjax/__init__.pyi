@@ -16,6 +16,7 @@ from .errors import VerificationError as VerificationError
 from .errors import ZkjaxError as ZkjaxError
 from .proof import Proof as Proof
 from .prover import prove as prove
+from .published import Published as Published
 from .statement import Statement as Statement
 from .tracing import trace as trace
 from .training import Dataset as Dataset

@@ -6,6 +6,8 @@ Every rescale commits its quotient, so nothing has to be proven layer by layer: 
 one claim on all rescale inputs; all of its products in one claim on their operands; weights in between in one claim on the
 initial weights and the updates; activations in one claim on quotients and signs. Claims only go down (``Circuit.check``),
 and each merging challenge is drawn after everything it merges. What remains are affine constraints on committed tensors.
+
+PROTOCOL.md, sections 13, 13.7, 17.
 """
 
 from .claims import Claim, Term, merge_claims, pull

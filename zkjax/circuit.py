@@ -7,6 +7,8 @@ lists the operations.
 Linear operations and ``dot``, ``gate`` and parameters after the first step are *virtual*: never committed. Claims on
 them go down in levels: rescale inputs and losses ▸ dots ▸ parameters ▸ dots of the updates ▸ gates ▸ advice. ``check``
 refuses a graph in which a claim could go up.
+
+PROTOCOL.md, section 5.
 """
 
 import hashlib
@@ -19,9 +21,10 @@ from functools import cached_property
 from os import PathLike
 from typing import Any, NamedTuple
 
-from .display import Sheet, Shown, Table
+from .display import Sheet, Shown, Table, plain
 from .errors import FormatError, PrecisionError, UnsupportedOperationError
 from .files import read
+from .summary import net, rates
 
 FORMAT_VERSION = 1
 MAX_FILE = 2**27  # bytes: a schedule of 100,000 steps for 50 parameters takes half of it
@@ -33,6 +36,13 @@ MAX_AXES = 2**24  # and of all axes of all its tensors: a verifier has vectors a
 MAX_JOINT_AXIS = 2**20  # entries of a vector over axes that a reshape has joined
 LIMIT = 2**63  # every bound stays below: int64 while training, and far from p in the proof
 BEYOND = 2**128  # in place of larger bounds, which would grow with every operation of a hostile circuit
+
+# What a circuit's sheet says of its own words.
+VALUES = (
+    "Rates and values are integers times 2^-scale. Scales, names and labels are its author's words, under the digest like the\n"
+    "operations. That updates follow the loss's gradient is told by tracing the source again, which gives the same digest."
+)
+NOTES = "notes, which are outside the digest: anyone can have written them"
 
 LINEAR_OPS = ("linear", "transpose", "reshape", "broadcast", "sum", "slice", "pad", "concatenate", "reverse", "scale")
 
@@ -365,14 +375,22 @@ class Circuit(Shown):
     def describe(self, i: int) -> str:
         """A node for people: index, operation, label, shape."""
         node = self.nodes[i]
-        label = f" [{node.label}]" if node.label else ""
+        label = f" [{plain(node.label)}]" if node.label else ""
         return f"operation {i} {node.op}{label} of shape {node.shape}"
+
+    def updated(self, first_step: int = 0, steps: int | None = None) -> tuple[bool, ...]:
+        """Of each parameter whether some of its rates is not 0 in these steps (None: all)."""
+
+        def rates(update: Update) -> tuple[int, ...]:
+            return update.rates if len(update.rates) == 1 or steps is None else update.rates[first_step : first_step + steps]
+
+        return tuple(any(any(rates(u)) for u in p.updates) for p in self.parameters)
 
     def __repr__(self) -> str:
         return f"Circuit({self.digest().hex()[:16]}: {len(self.nodes)} operations, {len(self.parameters)} parameters)"
 
     def sheet(self) -> Sheet:
-        """What is proven and what it costs; sizes are per step."""
+        """What the digest covers, what it costs (sizes are per step), and, set apart, the notes."""
         counts, bounds = self.counts(1), self._node_bounds(None)
         rows = []
         for i, node in enumerate(self.nodes):
@@ -381,21 +399,28 @@ class Circuit(Shown):
             name = f"rescale {node['shift']}" if node.op == "rescale" else node.op
             reads, shape = " ".join(map(str, node.inputs)), "x".join(map(str, node.shape)) or "scalar"
             rows.append((str(i), name, reads, shape, str(node.scale), largest, f"{cells:,}", f"{lookups:,}", node.label))
-        heading = ("#", "operation", "reads", "shape", "scale", "range", "cells", "lookups", "")
-        updates = tuple(_described(p) for p in self.parameters)
-        notes = [f"learning-rate schedule of {self.max_steps} steps"] * (self.max_steps is not None)
+        heading = ("#", "operation", "reads", "shape", "scale", "range", "cells", "lookups", "called by its author")
+        updates = tuple(self._described(p) for p in self.parameters)
+        notes = Table(tuple((str(i), note) for i, note in enumerate(self.notes, 1)), ("", NOTES), left=(1,), title=NOTES)
         return Sheet(
             f"Circuit {self.digest().hex()[:16]}: {len(self.nodes)} operations, batch {self.batch_size}, "
             f"weight scale {self.weight_scale}, tables of up to {self.table_bits} bits",
             (
+                net(self),
                 f"per step: {counts.cells:,} committed cells, {counts.lookups:,} lookups; "
                 f"{counts.table_entries:,} table entries per proof; {counts.parameters:,} parameters",
                 Table(tuple(rows), heading, left=(1, 2, 3, 8), title="operations"),
-                Table(updates, ("parameter", "shape", "entries", "updated by"), left=(0, 1, 3), title="parameters"),
-                "\n".join([*notes, *(f"note: {note}" for note in self.notes)]),
+                Table(updates, ("shape", "entries", "each step", "parameter"), left=(0, 2, 3), title="parameters"),
+                VALUES,
+                *([notes] if self.notes else []),
                 *(() if self.comparison is None else self.comparison.parts()),
             ),
         )
+
+    def _described(self, parameter: Parameter) -> tuple[str, ...]:
+        shape = "x".join(map(str, parameter.shape)) or "scalar"
+        uses = (f"minus {rates(u.rates, self.nodes[u.node].scale - self.weight_scale)} times #{u.node}" for u in parameter.updates)
+        return shape, f"{math.prod(parameter.shape):,}", ", ".join(uses) or "nothing: frozen", parameter.path
 
     # ---- file -------------------------------------------------------------------------------------------------
     def to_json(self) -> dict[str, Any]:
@@ -706,12 +731,6 @@ def infer_shape(op: str, shapes: list[tuple[int, ...]], attributes: dict, data: 
     if op == "gate":
         _require(shapes[0] == shapes[1], "shapes differ")
     return x
-
-
-def _described(parameter: Parameter) -> tuple[str, ...]:
-    shape = "x".join(map(str, parameter.shape)) or "scalar"
-    uses = ", ".join(f"{u.rates[0] if len(u.rates) == 1 else 'schedule'} * #{u.node}" for u in parameter.updates)
-    return parameter.path, shape, f"{math.prod(parameter.shape):,}", uses or "nothing: frozen"
 
 
 def _check_node(circuit: Circuit, i: int, node: Node, data: dict):

@@ -4,6 +4,8 @@ A *term* gives one tensor of the circuit (or one committed tensor) a weight that
 axis and one for each *group* of axes. Groups have one axis, until a reshape mixes axes or a constant couples them; then
 the vector runs over the group's axes jointly, row-major. <L x, w> = <x, L^T w> moves a term down through a linear
 operation with no message, in time proportional to the vectors' lengths.
+
+PROTOCOL.md, section 12.
 """
 
 import heapq

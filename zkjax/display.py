@@ -1,11 +1,25 @@
 """How objects look to people: a *sheet* of paragraphs and tables, as aligned text in a terminal, as HTML in a notebook.
 
-Names in circuits and statements come from files that others made, so every text is escaped here, and nobody else writes
-HTML. A class gives its sheet; what is secret never enters one. Standard library only: the verifier's objects use it.
+Names in circuits and statements come from files that others made, so every text is escaped here: ``plain`` for all that is
+printed, and nobody else writes HTML. A class gives its sheet; what is secret never enters one. Standard library only: the
+verifier's objects use it.
 """
 
 import html
+import re
 from dataclasses import dataclass
+
+# Printable by Unicode's categories, and yet nothing is seen of them: joiners, fillers, blanks, selectors of variants.
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+
+
+def plain(text: str) -> str:
+    """One line in which everything is seen: escapes for controls, line ends, marks of direction, unseen and unpaired characters."""
+    return "".join(c if c.isprintable() and not _UNSEEN.match(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(plain, text.split("\n")))
 
 
 @dataclass(frozen=True)
@@ -22,7 +36,7 @@ class Table:
 
     def text(self) -> str:
         """Aligned columns."""
-        rows = [self.heading, *self.rows] if self.heading else list(self.rows)
+        rows = [[plain(cell) for cell in row] for row in ((self.heading,) if self.heading else ()) + self.rows]
         widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))] if rows else []
         cells = (((v, w, "<" if c in self.left else ">") for c, (v, w) in enumerate(zip(row, widths, strict=True))) for row in rows)
         return "\n".join("  ".join(f"{v:{side}{w}}" for v, w, side in row).rstrip() for row in cells)
@@ -32,16 +46,21 @@ class Table:
         lines = [_row("th", self.heading, self.left)] if self.heading else []
         lines += [_row("td", row, self.left) for row in self.rows]
         table = f"<table>{''.join(lines)}</table>"
-        return f"<details><summary>{html.escape(self.title)}</summary>{table}</details>" if self.title else table
+        return f"<details><summary>{_escaped(self.title)}</summary>{table}</details>" if self.title else table
+
+
+def _escaped(text: str) -> str:
+    return html.escape(plain(text))
 
 
 def _row(tag: str, cells: tuple[str, ...], left: tuple[int, ...]) -> str:
     sides = ("left" if c in left else "right" for c in range(len(cells)))
-    return "<tr>" + "".join(f'<{tag} style="text-align: {s}">{html.escape(v)}</{tag}>' for s, v in zip(sides, cells, strict=True)) + "</tr>"
+    return "<tr>" + "".join(f'<{tag} style="text-align: {s}">{_escaped(v)}</{tag}>' for s, v in zip(sides, cells, strict=True)) + "</tr>"
 
 
 def _paragraph(text: str) -> str:
-    return f"<p>{'<br>'.join(map(html.escape, text.splitlines()))}</p>"
+    lines = "<br>".join(map(_escaped, text.split("\n")))
+    return f"<p>{lines}</p>"
 
 
 @dataclass(frozen=True)
@@ -53,13 +72,13 @@ class Sheet:
 
     def text(self) -> str:
         """For a terminal: parts are set off by blank lines."""
-        parts = [part.text() if isinstance(part, Table) else part for part in self.parts]
-        return "\n\n".join([self.title, *(part for part in parts if part)])
+        parts = [part.text() if isinstance(part, Table) else _lines(part) for part in self.parts]
+        return "\n\n".join([plain(self.title), *(part for part in parts if part)])
 
     def html(self) -> str:
         """For a notebook. The classes tell MathJax to leave dollar signs in names alone."""
         parts = [part.html() if isinstance(part, Table) else _paragraph(part) for part in self.parts if part]
-        return f'<div class="mathjax_ignore tex2jax_ignore"><p><b>{html.escape(self.title)}</b></p>{"".join(parts)}</div>'
+        return f'<div class="mathjax_ignore tex2jax_ignore"><p><b>{_escaped(self.title)}</b></p>{"".join(parts)}</div>'
 
 
 class Shown:

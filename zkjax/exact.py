@@ -4,6 +4,8 @@ Matrix products run as float64 GEMMs: a product is exact while ``bits_a + bits_b
 cut into limbs that respect this, unless the values at hand fit without. Bounds come from ``Circuit.bounds``; within them every
 int64 result is exact. Parameters may be given as float64 arrays of integers, which spares their conversion in every product.
 With float64 inputs the same functions compute the circuit without rounding, which is how ``trace`` chooses formats.
+
+PROTOCOL.md, section 5.2.
 """
 
 import math

@@ -2,6 +2,8 @@
 
 Arrays over K are pairs ``(c0, c1)`` of uint64 arrays, the value c0 + c1*phi: two arrays fuse better than one stacked
 array. Single elements on the host are ``Ext``: two Python integers with operators.
+
+PROTOCOL.md, section 2.
 """
 
 import numpy as np

@@ -3,6 +3,8 @@
 Elements are canonical ``uint64`` values in [0, p). Arrays must have at least one axis: NumPy warns about
 wrap-around on scalars, and scalars on the host are plain Python integers.
 2^64 = 2^32 - 1 and 2^96 = -1 modulo p make every reduction a few shifts and additions.
+
+PROTOCOL.md, section 2.
 """
 
 import numpy as np

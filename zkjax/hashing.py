@@ -5,6 +5,8 @@ All lengths are equal, so one counter serves all columns. ``hashlib.blake2s`` wi
 digests, one message at a time: the verifier uses that, and the host, where NumPy's passes over whole blocks take longer.
 
 Source: RFC 7693 (parameter block with digest length 32, fanout 1, depth 1 and the personalisation string).
+
+PROTOCOL.md, section 8.2.
 """
 
 import hashlib

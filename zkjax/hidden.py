@@ -10,6 +10,8 @@ The same code runs in three roles: prover (values known), verifier (values read)
 and triples does this circuit need?).
 
 Sources: Longfellow (ePrint 2024/2010) for pads and deferred linear constraints; Prio/BBCGI19 for the triples' test.
+
+PROTOCOL.md, sections 11, 14, 20.
 """
 
 import secrets

@@ -3,6 +3,8 @@
 The lookup tree, every sumcheck and the commitments use this one class: the prover *embeds* tensors, the verifier derives
 the *weights* that a point of the cube gives to each tensor. Weights are truncated to the true axis lengths, so padding
 cells are never read and nothing depends on what a prover puts there.
+
+PROTOCOL.md, sections 9.1, 9.2.
 """
 
 from dataclasses import dataclass

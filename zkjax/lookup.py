@@ -11,6 +11,8 @@ outputs, and numerator - c * denominator is the sum of all other fractions times
 
 Sources: Haboeck, ePrint 2022/1530 (LogUp); Papini and Haboeck, ePrint 2023/1284 (GKR); Gruen, ePrint 2024/108, section 3.2
 (no eq factor in messages).
+
+PROTOCOL.md, section 13.1.
 """
 
 from .errors import UnsatisfiedWitnessError, VerificationError

@@ -4,6 +4,8 @@ Output i is the polynomial with these coefficients at w^i, w the root of unity o
 verifier and small vectors; ``kernels.ntt`` computes the same values fast.
 
 Source: Stockham's self-sorting form of the decimation in frequency (Van Loan, Computational Frameworks for the FFT, 1.7).
+
+PROTOCOL.md, section 8.1.
 """
 
 from functools import lru_cache

@@ -1,6 +1,8 @@
 """What one chunk of training commits, looks up and opens: sizes only, derived from the circuit and the public statement.
 
 Both sides build the same plan; nothing in it is read from a proof.
+
+PROTOCOL.md, sections 10.3, 10.4.
 """
 
 from dataclasses import dataclass

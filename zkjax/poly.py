@@ -1,4 +1,7 @@
-"""Multilinear polynomials, given by their values on the cube; variable 0 is the top bit of the index."""
+"""Multilinear polynomials, given by their values on the cube; variable 0 is the top bit of the index.
+
+PROTOCOL.md, section 1.
+"""
 
 import numpy as np
 

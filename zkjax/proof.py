@@ -5,6 +5,8 @@
 4 bytes   length of the statement, little endian
 ...       statement: canonical JSON (``statement.py``)
 ...       body: to the end of the file; every size in it follows from the statement and the circuit
+
+PROTOCOL.md, section 4.1.
 """
 
 import struct

@@ -3,6 +3,8 @@
 In each epoch the shards are permuted, then the samples of each shard; steps take consecutive runs of ``batch`` samples
 of the resulting sequence, and the last incomplete run is dropped. One shard is a plain permutation. Permutations are
 Fisher-Yates shuffles with rejection, so that they are uniform, from the words of SHA-256(seed, epoch, shard, counter).
+
+PROTOCOL.md, section 6.
 """
 
 import hashlib

@@ -6,6 +6,8 @@ one hash (BCS16). Regime: unique decoding at every level, no conjectures, no gri
 
 The terms of the argument are noted by the code that runs it (``Hidden.account``), those of the opening by the geometry, so
 a changed degree, size or query count moves the ledger.
+
+PROTOCOL.md, section 19.
 """
 
 from dataclasses import dataclass

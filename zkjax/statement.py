@@ -1,4 +1,7 @@
-"""What a proof says, in public: the statement, its canonical form, and its sentence for people."""
+"""What a proof says, in public: the statement, its canonical form, and its sentence for people.
+
+PROTOCOL.md, section 4.2.
+"""
 
 import hashlib
 import json

@@ -3,6 +3,8 @@
 Every absorb is typed and length-prefixed, so no two sequences of messages collide. Protocol code is written once: it
 calls ``stream.elements(label, count, values)`` and so on; a ``Writer`` takes the prover's values, a ``Reader`` takes the
 same number of bytes from the proof, refusing what is not canonical. Both absorb before they return.
+
+PROTOCOL.md, section 3.
 """
 
 import hashlib

@@ -2,10 +2,14 @@
 
 The verifier is told the circuit, and derives everything else from it and from the statement: sizes, bounds, batches,
 lookups, layouts. Nothing that the prover could choose decides how much it reads or allocates.
+
+PROTOCOL.md, sections 4.3, 4.4, 9.3, 18.
 """
 
 from collections.abc import Iterable
 from contextlib import contextmanager
+from math import inf
+from numbers import Integral, Real
 from typing import TypedDict, Unpack, overload
 
 from .argument import argument
@@ -22,6 +26,7 @@ from .layout import Layout
 from .plan import Batches, Plan, opening_terms, row_count
 from .poly import num_bits
 from .proof import Proof
+from .published import Published
 from .schedule import batch_indices, check_schedule
 from .soundness import TARGET, Security, security
 from .statement import Statement
@@ -37,8 +42,10 @@ class Pins(TypedDict, total=False):
 
     dataset: bytes | str | None
     initial: bytes | str | None
+    final: bytes | str | None
     seed: int | None
     steps: tuple[int, int] | None
+    statement: Published | None
     assume_bound: bool
     minimum_bits: float
     max_work: int
@@ -59,8 +66,10 @@ def verify(
     *,
     dataset: bytes | str | None = None,
     initial: bytes | str | None = None,
+    final: bytes | str | None = None,
     seed: int | None = None,
     steps: tuple[int, int] | None = None,
+    statement: Published | None = None,
     assume_bound: bool = False,
     minimum_bits: float = TARGET,
     max_work: int = MAX_WORK,
@@ -72,10 +81,13 @@ def verify(
     proof:        a Proof, or several in order, each one's final weights the next one's initial weights.
     dataset:      required root of the dataset: 32 bytes, or hexadecimal.
     initial:      required digest of the first weights (``Statement.initial_weights``), likewise.
+    final:        required digest of the last weights (``Statement.final_weights`` of the last proof), likewise.
     seed:         required seed of the schedule.
     steps:        required range (first, end) of the whole chain, end excluded.
+    statement:    what was published about the chain (``zkjax.Published.load``): every field of every proof is required to be that.
     assume_bound: accept a first proof that does not itself range-check its initial weights.
-    minimum_bits: refuse proofs with less proven security. It is required of each proof; the errors of a chain's proofs add up.
+    minimum_bits: refuse proofs with less proven security, at least 1. It is required of each proof; the errors of a chain's proofs
+                  add up.
     max_work:     refuse what would take more multiplications in F, all proofs together; the default takes some minutes.
     max_memory:   refuse what would take more bytes. Both are estimated from circuit and statements before anything else is done.
 
@@ -84,13 +96,16 @@ def verify(
     Raises VerificationError (``check`` names what failed, ``proof`` where in a chain), FormatError (malformed proof),
     ConfigurationError (misuse), UnsupportedOperationError (a circuit that no verifier takes on).
     """
+    check_minimum(minimum_bits)
     statements, _ = verify_chain(
         circuit,
         proof,
         dataset=dataset,
         initial=initial,
+        final=final,
         seed=seed,
         steps=steps,
+        statement=statement,
         assume_bound=assume_bound,
         minimum_bits=minimum_bits,
         max_work=max_work,
@@ -100,16 +115,33 @@ def verify(
 
 
 def verify_chain(
-    circuit, proof, *, dataset, initial, seed, steps, assume_bound, minimum_bits, max_work=MAX_WORK, max_memory=MAX_MEMORY
+    circuit,
+    proof,
+    *,
+    dataset=None,
+    initial=None,
+    final=None,
+    seed=None,
+    steps=None,
+    statement=None,
+    assume_bound=False,
+    minimum_bits=TARGET,
+    max_work=MAX_WORK,
+    max_memory=MAX_MEMORY,
 ) -> tuple[list[Statement], list[Security]]:
-    """As ``verify``; returns all statements and each proof's ledger."""
+    """As ``verify``, with any minimum; returns all statements and each proof's ledger."""
     if not isinstance(circuit, Circuit):
         raise ConfigurationError(f"circuit is a {type(circuit).__name__}; give a zkjax.Circuit (zkjax.Circuit.load reads one)")
     chain = [proof] if isinstance(proof, Proof) else list(proof) if hasattr(proof, "__iter__") else []
     if not chain or not all(isinstance(p, Proof) for p in chain):
         raise ConfigurationError("give a Proof, or a non-empty list of Proofs (zkjax.Proof.load reads one)")
+    if not isinstance(statement, Published | None):
+        raise ConfigurationError(f"statement is a {type(statement).__name__}; give a zkjax.Published (zkjax.Published.load reads one)")
+    digests = [_bytes(value, name) for value, name in ((dataset, "dataset"), (initial, "initial"), (final, "final"))]
     statements = [p.statement for p in chain]
-    _check_pins(statements, _bytes(dataset, "dataset"), _bytes(initial, "initial"), seed, steps)
+    _check_pins(statements, *digests, _seed(seed), _steps(steps))
+    if statement is not None:
+        statement.check(statements)
     check_chain(statements, assume_bound)
     estimate_work(circuit, statements, max_work, max_memory)
     ledgers = []
@@ -178,18 +210,39 @@ def _bytes(value, name: str) -> bytes | None:
     return value
 
 
-def _check_pins(statements: list[Statement], dataset, initial, seed, steps) -> None:
+def check_minimum(bits) -> None:
+    """ConfigurationError for what is no amount of security that one could require."""
+    if isinstance(bits, bool) or not isinstance(bits, Real) or not 1 <= bits < inf:
+        raise ConfigurationError(f"minimum_bits is {bits!r:.80}; give a number of bits, 1 or more")
+
+
+def _seed(value) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value < 2**64):
+        raise ConfigurationError(f"seed is {value!r:.80}; give an integer in 0..2^64-1")
+    return value
+
+
+def _steps(value) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    pair = tuple(value) if isinstance(value, tuple | list) else ()
+    if len(pair) != 2 or not all(isinstance(x, Integral) and not isinstance(x, bool) for x in pair) or not 0 <= pair[0] < pair[1]:
+        raise ConfigurationError(f"steps is {value!r:.80}; give the range (first, end), end excluded, with 0 <= first < end")
+    return pair
+
+
+def _check_pins(statements: list[Statement], dataset, initial, final, seed, steps) -> None:
     first, last = statements[0], statements[-1]
     if dataset is not None and first.dataset != dataset:
         raise VerificationError("pinned dataset", f"the proof is about {first.dataset.hex()}, not {dataset.hex()}")
     if initial is not None and first.initial_weights != initial:
         raise VerificationError("pinned initial weights", f"the proof starts from {first.initial_weights.hex()}, not {initial.hex()}")
+    if final is not None and last.final_weights != final:
+        raise VerificationError("pinned final weights", f"the proof ends with {last.final_weights.hex()}, not {final.hex()}")
     if seed is not None and first.seed != seed:
         raise VerificationError("pinned seed", f"the proof's schedule has seed {first.seed}, not {seed}")
     shown = first.first_step, last.first_step + last.steps
-    if steps is not None and (not isinstance(steps, (tuple, list)) or len(steps) != 2):
-        raise ConfigurationError(f"steps is {steps!r}; give the range (first, end), end excluded")
-    if steps is not None and shown != tuple(steps):
+    if steps is not None and shown != steps:
         raise VerificationError("pinned steps", f"the proof covers steps {shown[0]}:{shown[1]}, not {steps[0]}:{steps[1]}")
 
 
@@ -210,8 +263,8 @@ def check_chain(statements: list[Statement], assume_bound: bool) -> None:
             end = before.first_step + before.steps
             raise VerificationError(
                 "chain",
-                f"proof {number} starts at step {after.first_step}, the one before ends before {end}; give all proofs, in the order of "
-                "their steps",
+                f"proof {number} starts at step {after.first_step}, the one before ends before {end}; give all proofs, each once, in "
+                "the order of their steps",
             )
         if after.initial != before.final or any(after.shifts):
             raise VerificationError("chain", f"proof {number} does not start from the weights that the one before ends with")

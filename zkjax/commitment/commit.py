@@ -3,6 +3,8 @@
 Row i is the polynomial  P_i = sum_j rows[i, j] X^j + X^k sum_j R_ij X^j  with budget * q random coefficients R_ij, so any
 q columns in each of ``budget`` openings are independent of the rows. Everything random comes from one secret seed: the
 same rows and seed give the same tree again.
+
+PROTOCOL.md, sections 8.1, 8.4, 10.5, 20.
 """
 
 import hashlib

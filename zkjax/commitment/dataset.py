@@ -1,6 +1,8 @@
 """The dataset's root: a SHA-256 tree over the commitments of its shards, bound to sample count and shard size.
 
 A proof opens only the shards that it reads, and shows each one's path to this root.
+
+PROTOCOL.md, section 8.5.
 """
 
 import hashlib

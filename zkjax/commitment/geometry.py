@@ -2,6 +2,8 @@
 
 One geometry belongs to a dataset and to all weights of a chain. All sizes of an opening follow from it and from the
 statement; none is read from a proof.
+
+PROTOCOL.md, section 7.
 """
 
 import hashlib

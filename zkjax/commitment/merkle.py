@@ -2,6 +2,8 @@
 
 A leaf hashes  tag | index | entries | salt | column  (64 bytes, then 8 bytes an entry); the tag names the tree. A
 multiproof holds the missing siblings level by level, left to right: their number follows from the indices.
+
+PROTOCOL.md, sections 8.2, 8.3.
 """
 
 import hashlib

@@ -13,6 +13,8 @@ Zero knowledge: q columns in each of ``budget`` openings are uniform (their rows
 is uniform on all k + t coefficients; every round message has its own pad, and s is masked by s'.
 Sources: VEIL (ePrint 2026/683) and HVZK-WHIR (ePrint 2026/391) for masks of the folded row and padded rounds; Longfellow
 (ePrint 2024/2010) for deferred pads. Soundness: ``Geometry.error_terms``.
+
+PROTOCOL.md, sections 15, 17.
 """
 
 import numpy as np

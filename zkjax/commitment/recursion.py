@@ -7,6 +7,8 @@ knowledge here: the first level's mask has made h uniform.
 
 Sources: Novakovic and Angeris, Ligerito (ePrint 2025/1187); Arnon, Chiesa, Fenzi, Yogev, WHIR (ePrint 2024/1586); here
 with unique decoding at every level, hence without out-of-domain samples.
+
+PROTOCOL.md, section 16.
 """
 
 from dataclasses import dataclass

@@ -15,6 +15,8 @@ A reshape after the product may have joined free axes of both operands into one 
 *lifted* into the sumcheck: its table keeps them, and the other operand's vector depends on them.
 
 A liar who has another product, in any node and step, has a wrong sum, and must guess a round's challenge: 2 rounds / |K|.
+
+PROTOCOL.md, section 13.3.
 """
 
 from dataclasses import dataclass

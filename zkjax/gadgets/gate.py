@@ -8,6 +8,8 @@ for all masks and steps in one sumcheck of degree 3. Gates that share a mask sha
 It ends in one product of two functionals on committed tensors: m, and the slots' values weighted by public Omega_k(point).
 
 A liar who used another activation anywhere has a wrong sum here: 3 rounds / |K|, and 1/|K| for the merging challenge.
+
+PROTOCOL.md, section 13.6.
 """
 
 from dataclasses import dataclass, replace

@@ -9,6 +9,8 @@ dataset, and, through the virtual limbs, the inputs of all rescales.
 
 Padding leaves are 1/1; their number is public and is the sum. A liar with a value outside its table, a wrong multiplicity, or a
 pair that is no row has a sum of fractions that is not zero as a rational function: error (leaves - 1)/|K|.
+
+PROTOCOL.md, section 13.1.
 """
 
 from dataclasses import dataclass

@@ -12,6 +12,8 @@ exclude it), a virtual quotient (then claims on activations would turn into clai
 committed), a mask that is not the sign (no row of the sign table).
 
 s = 0 asks that x itself fits: the quotient is x + 2^b and the virtual limb must be 0.
+
+PROTOCOL.md, section 10.1.
 """
 
 from dataclasses import dataclass

@@ -8,6 +8,8 @@ ones and the verifier's work is the square root of the table's size.
 
 A liar who looks up a value outside its table must balance a fraction that no table entry has (see ``lookup``). Tables
 have independent tags: a value cannot be found in another table's range.
+
+PROTOCOL.md, section 10.2.
 """
 
 from dataclasses import dataclass

@@ -10,6 +10,8 @@ step in between is ever committed. The weights after the last step are committed
 eta is drawn after all roots, and *independently for each axis position*: with one vector for both axes of a square
 matrix, W_T off by an antisymmetric matrix would pass. A liar who skips an update, keeps the old weights or uses another
 rate changes these sums. A parameter without uses (frozen) has W_T = W_0.
+
+PROTOCOL.md, section 13.5.
 """
 
 import numpy as np
