@@ -20,12 +20,12 @@ KERNEL_USERS = {"witness", "training", "lanes"}  # imported by prover functions 
 
 # From the ground up: a module imports only from above its own line, inside functions too. A new module gets a line here.
 ORDER = """
-errors config progress display
+errors files config progress display
 field extension poly ntt exact
 hashing transcript
 layout low_rank
-kernels kernels.jit kernels.memory kernels.products kernels.tiles kernels.sumcheck kernels.lookup kernels.sites
-kernels.ntt kernels.merkle kernels.opening kernels.integers
+kernels kernels.settings kernels.threads kernels.jit kernels.memory kernels.products kernels.tiles kernels.sumcheck kernels.lookup
+kernels.sites kernels.ntt kernels.merkle kernels.opening kernels.integers
 hidden sumcheck lookup
 circuit claims schedule openings
 commitment.geometry commitment.merkle commitment.dataset commitment.commit
@@ -33,7 +33,7 @@ commitment.recursion commitment.rows commitment.opening commitment
 gadgets gadgets.table gadgets.rescale gadgets.membership gadgets.contraction gadgets.gate gadgets.weights
 plan argument
 soundness statement proof verifier
-keys state expressions formats lowering tracing
+memory keys state expressions formats lowering tracing
 aggregate lanes witness rehearsal prover
 training calibration __main__
 """.split()

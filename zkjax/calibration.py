@@ -177,7 +177,7 @@ def _trial(source: Source, base: Precision, scale: int, params, data, samples, f
         formats = replace(formats, gradient_bits=bits, gradient_scale=max(0, gradient_scale))
         circuit, formats = fit(source, formats, precision, chunk, samples)
         precision = _explicit(formats, circuit, base)
-        run = train(circuit, params, Dataset.of(circuit, data), steps=steps, seed=seed)
+        run = train(circuit, params, Dataset.of(circuit, data), steps=steps, seed=seed, progress=None)
     except PrecisionError as error:
         return Trial(precision, problem=str(error)), None
     first, last = floating.states[0], floating.states[-1]

@@ -28,6 +28,7 @@ from .config import Precision
 from .errors import DataError, UnsupportedOperationError
 from .expressions import Graph, Known, Mask, Program, Refusal, map_known, scaling, simplest
 from .formats import Formats, default_formats, largest_values, widened, with_tables
+from .kernels.settings import fixed
 from .lowering import emit
 
 
@@ -85,6 +86,11 @@ class Source:
 
 def read(loss, optimizer, params, batch, steps: int | None) -> Source:
     """The first stage, with every check of the arguments; as for ``trace``."""
+    with fixed(x64=False):  # the same source gives the same circuit, whatever the process has set
+        return _read(loss, optimizer, params, batch, steps)
+
+
+def _read(loss, optimizer, params, batch, steps: int | None) -> Source:
     leaves = _parameters(params)
     batch = _batch(batch)
     program = _program(loss, params, leaves, batch)
