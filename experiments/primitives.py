@@ -68,9 +68,9 @@ def timed(function, repeat: int) -> dict:
 
 def zkjax_blocks(size: int, repeat: int, blocks: list[str]) -> dict:
     """A worker's job: these blocks at 2^size."""
-    import jax
+    from zkjax.kernels.threads import scope
 
-    with jax.enable_x64(True):
+    with scope():
         return {name: timed(ZKJAX[name](size), repeat) for name in blocks}
 
 

@@ -300,13 +300,12 @@ class Sequential:
 
     def prove(self, circuit: Circuit, run, watch) -> StepProof:
         """Prove a run of one step."""
-        import jax
-
         from zkjax.kernels.memory import keep_freed_memory
+        from zkjax.kernels.threads import scope
 
         if self._reuse_memory:
             keep_freed_memory()
-        with jax.enable_x64(True):
+        with scope():
             return self._prove(circuit, run, watch)
 
     def _prove(self, circuit: Circuit, run, watch) -> StepProof:

@@ -10,7 +10,6 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from zkjax.errors import VerificationError
 from zkjax.extension import ZERO, Ext
 from zkjax.field import P
 from zkjax.hidden import Hidden, make_masks
+from zkjax.kernels.threads import scope
 from zkjax.transcript import Reader, Transcript, Writer
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
@@ -53,18 +53,18 @@ def pytest_unconfigure(config):
 
 @pytest.fixture(params=["numpy", "jax"])
 def xp(request):
-    """NumPy, or jax.numpy in a 64-bit scope."""
+    """NumPy, or jax.numpy in the kernels' scope."""
     if request.param == "numpy":
         yield np
     else:
-        with jax.enable_x64(True):
+        with scope():
             yield jnp
 
 
 @pytest.fixture
 def x64():
-    """A 64-bit scope, as the public API opens it."""
-    with jax.enable_x64(True):
+    """The kernels' scope, as the public API opens it."""
+    with scope():
         yield
 
 

@@ -40,7 +40,7 @@ class Stubborn:
 BAD = {
     "masked": ((np.ma.masked_array(X, X > 2), Y), r"batch\[0\] is a masked array.*filled"),
     "ragged": (([[1.0, 2.0, 3.0]] * 3 + [[1.0]], Y), r"batch\[0\] \(list\) does not become a NumPy array"),
-    "stubborn": ((Stubborn(), Y), r"batch\[0\] \(Stubborn\) does not become.*detach"),
+    "stubborn": ((Stubborn(), Y), r"batch\[0\] \(Stubborn\) does not become.*turned into one first"),
     "strings": ((X.astype(str), Y), r"batch\[0\] has dtype <U.*real numbers"),
     "objects": ((X.astype(object), Y), r"batch\[0\] has dtype object"),
     "complex": ((X.astype(complex), Y), r"batch\[0\] has dtype complex128"),

@@ -4,12 +4,16 @@ What tracing refuses is in ``test_tracing.py``, what training refuses in ``test_
 """
 
 import dataclasses
+import io
 import json
 import os
 import shutil
 import stat
+import struct
 import subprocess
 import sys
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import jax
@@ -245,7 +249,7 @@ SPENDER = """
 import sys
 from zkjax.errors import BudgetError
 from zkjax.openings import Openings
-openings = Openings()
+openings = Openings("chain")
 openings.bind(sys.argv[1])
 sys.stdin.readline()
 taken = 0
@@ -273,7 +277,7 @@ def test_two_processes_share_one_budget(tmp_path):
     taken = [int(process.communicate()[0]) for process in processes]
     assert sum(taken) == 40
     assert json.loads((tmp_path / "openings.json").read_text())["spent"] == {"a": 40, "b": 40}
-    late = Openings()
+    late = Openings("chain")
     late.bind(tmp_path)
     with pytest.raises(BudgetError):
         late.spend({"a": 40})
@@ -283,19 +287,20 @@ def test_two_processes_share_one_budget(tmp_path):
     assert late.spent == {"a": 40, "b": 41, "c": 1}
 
 
+COUNTERS = '{{"directories": [], "mark": "chain", "spent": {}}}'
 SPENT = ["[]", '{"a": -1}', '{"a": 1.5}', '{"a": true}', '{"a": "1"}', "null"]
 
 
-@pytest.mark.parametrize("content", ["", "{", "null", "[" * 10**5, *(f'{{"directories": [], "spent": {x}}}' for x in SPENT)])
+@pytest.mark.parametrize("content", ["", "{", "null", "[" * 10**5, *(COUNTERS.format(x) for x in SPENT)])
 def test_counters_that_cannot_be_read_allow_nothing(tmp_path, content):
-    openings = Openings()
+    openings = Openings("chain")
     openings.bind(tmp_path)
     openings.spend({"a": 3})
     (tmp_path / "openings.json").write_text(content)
     with pytest.raises(FormatError, match="openings.json"):
         openings.spend({"a": 3})
     with pytest.raises(FormatError):
-        Openings().bind(tmp_path)
+        Openings("chain").bind(tmp_path)
     assert openings.spent == {"a": 1}
 
 
@@ -324,9 +329,27 @@ def test_a_saved_run_comes_back_whole(saved):
     loaded = zkjax.Run.load(directory)
     assert same(run, loaded)
     assert all(np.array_equal(a, b) for a, b in zip(next_run(circuit, run).final, next_run(circuit, loaded).final))
-    assert {k: v.tolist() for k, v in loaded.params.items()} == {
-        p.path: v.tolist() for p, v in zip(circuit.parameters, jax.tree.leaves(run.params), strict=True)
-    }
+    assert jax.tree.structure(loaded.params) == jax.tree.structure(run.params)
+    assert all((a == b).all() for a, b in zip(jax.tree.leaves(loaded.params), jax.tree.leaves(run.params), strict=True))
+
+
+def test_another_chains_run_is_not_overwritten(saved):
+    """Running an example twice would else delete seeds and counters of the first chain."""
+    _, run, directory = saved
+    _, other = tiny_run(shard_size=5)
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    with pytest.raises(RunError, match="another chain .*replace=True"):
+        other.save(directory)
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
+    next_run(run.circuit, run).save(directory)  # of the same chain
+    run.save(directory)
+    (directory / "openings.json").write_text("no counters")
+    with pytest.raises(RunError, match="another chain"):
+        other.save(directory)
+    other.save(directory, replace=True)
+    assert same(other, zkjax.Run.load(directory))
+    prove_small(run.circuit, run)  # it has lost this directory, and goes on without it
+    assert json.loads((directory / "openings.json").read_text())["spent"] == {}
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
@@ -449,8 +472,82 @@ def _leaves(value, path=()):
 def test_a_saved_run_of_another_version(saved):
     _, _, directory = saved
     content = json.loads((directory / "run.json").read_text())
-    (directory / "run.json").write_text(json.dumps(content | {"version": 3}))
-    with pytest.raises(FormatError, match="version 3, this zkjax reads version 2"):
+    (directory / "run.json").write_text(json.dumps(content | {"version": state.VERSION + 1}))
+    with pytest.raises(FormatError, match=f"version {state.VERSION + 1}, this zkjax reads version {state.VERSION}"):
+        zkjax.Run.load(directory)
+
+
+def stored(entries) -> bytes:
+    """A zip archive of (name, length that its entry claims, where it starts) behind some bytes."""
+    raw, front = entries
+    listing = b""
+    for name, length, offset in front:
+        crc = zlib.crc32(raw[offset + 30 + len(name) :][:length])
+        header = struct.pack("<IHHHHHHIIIHHHHHII", 0x02014B50, 20, 20, 0, 0, 0, 0, crc, length, length, len(name), 0, 0, 0, 0, 0, offset)
+        listing += header + name
+    return raw + listing + struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, len(front), len(front), len(listing), len(raw), 0)
+
+
+def nested(count: int, length: int) -> bytes:
+    """Each entry's bytes are all that follows its header, the entries after it included."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(length, dtype=np.int8))
+    body, front = buffer.getvalue(), []
+    for i in range(count):
+        name = b"x%d.npy" % i
+        front = [(name, len(body), 0), *((n, size, at + 30 + len(name)) for n, size, at in front)]
+        body = struct.pack("<IHHHHHIIIHH", 0x04034B50, 20, 0, 0, 0, 0, zlib.crc32(body), len(body), len(body), len(name), 0) + name + body
+    return stored((body, front))
+
+
+def alone(header: dict, payload=b"") -> bytes:
+    """An archive with one array of this header."""
+    text = repr(header).encode().ljust(117) + b"\n"
+    raw = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + payload
+    name = b"data0.npy"
+    head = struct.pack("<IHHHHHIIIHH", 0x04034B50, 20, 0, 0, 0, 0, zlib.crc32(raw), len(raw), len(raw), len(name), 0) + name
+    return stored((head + raw, [(name, len(raw), 0)]))
+
+
+ARCHIVES = {
+    "nested": nested(50, 20_000),
+    "2^45 entries": alone({"descr": "<i8", "fortran_order": False, "shape": (2**45,)}),
+    "no bytes each": alone({"descr": "|V0", "fortran_order": False, "shape": (2**33,)}),
+    "objects": alone({"descr": "|O", "fortran_order": False, "shape": (1,)}, b"\x80\x04N."),
+    "negative": alone({"descr": "<i8", "fortran_order": False, "shape": (-1,)}),
+    "too short": alone({"descr": "<i8", "fortran_order": False, "shape": (2,)}, bytes(8)),
+}
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_archives_made_to_hurt(saved, name):
+    """Refused before anything is allocated that the file does not hold."""
+    _, _, directory = saved
+    next(directory.glob("data-*")).write_bytes(ARCHIVES[name])
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match="arrays"):
+            zkjax.Run.load(directory)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["run.json", "openings.json", "data-*", "weights-*"])
+def test_pipes_in_the_place_of_files(saved, name):
+    """Opening one would wait for a writer for ever."""
+    _, _, directory = saved
+    path = next(directory.glob(name))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(FormatError, match="not an ordinary file"):
+        zkjax.Run.load(directory)
+
+
+def test_more_data_than_memory(saved, monkeypatch):
+    _, _, directory = saved
+    monkeypatch.setattr(state, "available_memory", lambda: 100)
+    with pytest.raises(FormatError, match="more than the memory"):
         zkjax.Run.load(directory)
 
 
@@ -490,7 +587,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("case", ["next run", "same run", "trained again", "another circuit", "first save"])
 def test_killed_while_saving(tmp_path, monkeypatch, case):
-    """At whatever write the process dies, the directory holds the old run or the new one, whole."""
+    """At whatever write the process dies, the directory holds the old run or the new one, whole; another chain's run goes first."""
     circuit, old = tiny_run(shard_size=5)
     new = {
         "next run": lambda: next_run(circuit, old),
@@ -499,7 +596,7 @@ def test_killed_while_saving(tmp_path, monkeypatch, case):
         "another circuit": lambda: tiny_run(rate=1 / 16)[1],
         "first save": lambda: old,
     }[case]()
-    replace, directory = os.replace, tmp_path / "run"
+    replace, directory, other = os.replace, tmp_path / "run", case in ("trained again", "another circuit")
     for survivors in range(50):
         shutil.rmtree(directory, ignore_errors=True)
         if case != "first save":
@@ -514,12 +611,12 @@ def test_killed_while_saving(tmp_path, monkeypatch, case):
 
         monkeypatch.setattr(os, "replace", counted)
         try:
-            new.save(directory)
+            new.save(directory, replace=other)
             died = False
         except Killed:
             died = True
         monkeypatch.setattr(os, "replace", replace)
-        if case == "first save" and died:
+        if died and (case == "first save" or other):
             with pytest.raises(RunError, match="no run is saved here"):
                 zkjax.Run.load(directory)
         else:
@@ -582,4 +679,4 @@ def test_errors_have_one_base():
     for name in dir(zkjax):
         if name.endswith("Error"):
             assert issubclass(getattr(zkjax, name), ZkjaxError)
-    assert issubclass(ZkjaxError, Exception) and state.VERSION == 2 and TINY.table_bits == 9
+    assert issubclass(ZkjaxError, Exception) and state.VERSION == 3 and TINY.table_bits == 9

@@ -3,13 +3,13 @@
 from itertools import combinations, permutations
 from math import prod
 
-import jax
 import numpy as np
 import pytest
 
 from zkjax import extension as ext
 from zkjax import field, witness
 from zkjax.field import P
+from zkjax.kernels.threads import scope
 
 
 def expected(values, first, kept, vector):
@@ -34,7 +34,7 @@ def test_all_orders_of_axes(monkeypatch, shape, steps, vectors, host, bits):
         for kept in permutations(d for d in axes if d not in first):
             if host == 0 and (kept != tuple(sorted(kept)) or len(first) > 1):
                 continue  # compiled: the cases that differ
-            with jax.enable_x64(True):
+            with scope():
                 found = witness.fold_axes(values, first, list(kept), vector, bits)
             for a, b in zip(found, expected(values, first, kept, vector), strict=True):
                 assert np.array_equal(np.asarray(a).reshape(-1), b)

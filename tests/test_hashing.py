@@ -9,6 +9,7 @@ import pytest
 from zkjax import hashing
 from zkjax.field import P
 from zkjax.hashing import BLOCK, CHUNK, LEAF, STREAM, field_stream, hash_columns, initial_state, stream_block, stream_blocks
+from zkjax.kernels.threads import scope
 
 SEED = bytes(range(32))
 
@@ -55,7 +56,7 @@ def test_kernels():
 
     header, rows = random_case(12, 2 * CHUNK)
     groups = [rows[i : i + 2] for i in range(0, 12, 2)]
-    with jax.enable_x64(True):
+    with scope():
         digests = merkle.hash_columns(header, groups, 12)
         odd = merkle.hash_columns(header, [*groups[:5], np.stack([rows[10], 0 * rows[10]])], 11)
         short = merkle.compress(initial_state(LEAF), header[:, : CHUNK + 3], BLOCK, True)

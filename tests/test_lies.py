@@ -6,7 +6,6 @@ import itertools
 import zlib
 
 import harness
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -27,6 +26,7 @@ from zkjax.field import P
 from zkjax.hashing import hash_columns
 from zkjax.hidden import Functional, Hidden, make_masks
 from zkjax.kernels.sites import low_rank
+from zkjax.kernels.threads import scope
 from zkjax.low_rank import factorised
 from zkjax.ntt import encode
 from zkjax.transcript import Transcript, Writer
@@ -463,7 +463,7 @@ def cell_weights(run):
     liar = Liar(run)
     masks = make_masks(dry_run(liar.plan, None).counts(), liar.elements)
     found: dict = {}
-    with jax.enable_x64(True):
+    with scope():
         hidden = Hidden(Writer(Transcript(b"parameters", b"statement")), masks)
         argument(hidden, liar.plan, None, liar.witness)
         for name, form in hidden.constraints:

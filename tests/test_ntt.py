@@ -6,6 +6,7 @@ import pytest
 
 from zkjax import field
 from zkjax.field import P, root_of_unity
+from zkjax.kernels.threads import scope
 from zkjax.ntt import encode, evaluate, inverse_ntt, ntt, root_powers
 
 EDGE = [0, 1, P - 1, 2**32 - 1, 2**32, 2**63, 2**32 + 1, P - 2**32]
@@ -34,7 +35,7 @@ def test_equals_the_definition(log_n):
 
 def test_numpy_and_jax_agree():
     x = random_rows(64, 2)
-    with jax.enable_x64(True):
+    with scope():
         assert np.array_equal(jax.jit(ntt)(x), ntt(x))
         assert np.array_equal(jax.jit(inverse_ntt)(x), inverse_ntt(x))
 
@@ -64,7 +65,7 @@ def test_kernels(log_n):
     rows = random_rows(2, (1 << log_n) * 3 // 4)
     expected = encode(rows, log_n)
     indices = [0, 1, (1 << log_n) - 1]
-    with jax.enable_x64(True):
+    with scope():
         assert np.array_equal(kernels.encode(rows, log_n), expected)
         assert np.array_equal(kernels.evaluate([rows, rows], log_n, indices), np.tile(expected[:, indices], (2, 1)))
     assert np.array_equal(evaluate([rows, rows], log_n, indices), np.tile(expected[:, indices], (2, 1)))

@@ -1,6 +1,8 @@
 """Opening counters are shared by everything that was saved from one chain."""
 
 import copy
+import json
+import os
 import pickle
 import subprocess
 import sys
@@ -12,13 +14,13 @@ from zkjax.openings import FILE, Openings
 
 
 def load(directory):
-    openings = Openings()
+    openings = Openings("chain")
     openings.bind(directory)
     return openings
 
 
 def test_one_unit_of_each_or_none():
-    openings = Openings()
+    openings = Openings("chain")
     openings.spend({"a": 2, "b": 1})
     with pytest.raises(BudgetError, match="commit again"):
         openings.spend({"a": 2, "b": 1})
@@ -26,7 +28,7 @@ def test_one_unit_of_each_or_none():
 
 
 def test_directories_of_one_chain_share_their_counters(tmp_path):
-    openings = Openings()
+    openings = Openings("chain")
     openings.bind(tmp_path / "first")
     openings.spend({"shard": 4})
     openings.bind(tmp_path / "second")
@@ -51,7 +53,7 @@ def test_branches_saved_apart_find_each_other(tmp_path):
 
 
 def test_deleted_directories_do_not_come_back(tmp_path):
-    openings = Openings()
+    openings = Openings("chain")
     openings.bind(tmp_path / "gone")
     openings.bind(tmp_path / "kept")
     for file in (tmp_path / "gone").iterdir():
@@ -61,13 +63,63 @@ def test_deleted_directories_do_not_come_back(tmp_path):
     assert not (tmp_path / "gone").exists() and load(tmp_path / "kept").spent == {"a": 1}
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"spent": {"a": -1}, "directories": []}', '{"spent": {}, "directories": [1]}', '{"a": 1}'])
+MALFORMED = [
+    "",
+    "[]",
+    '{"mark": "chain", "spent": {"a": -1}, "directories": []}',
+    '{"mark": "chain", "spent": {}, "directories": [1]}',
+    '{"mark": 1, "spent": {}, "directories": []}',
+    '{"a": 1}',
+]
+
+
+@pytest.mark.parametrize("text", MALFORMED)
 def test_malformed_counters_are_refused(tmp_path, text):
     openings = load(tmp_path)
     (tmp_path / FILE).write_text(text)
     for use in (lambda: openings.spend({"a": 1}), lambda: load(tmp_path)):
         with pytest.raises(FormatError):
             use()
+
+
+def test_directories_of_other_chains_are_left_alone(tmp_path):
+    """Whoever can write one private directory and names others in it learns and changes nothing there."""
+    victim = Openings("victim")
+    victim.bind(tmp_path / "victim")
+    victim.spend({"a": 3})
+    for name in ("empty", "unreadable", "pipe"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "unreadable" / FILE).write_text("nothing")
+    os.mkfifo(tmp_path / "pipe" / FILE)
+    names = [tmp_path / name for name in ("victim", "empty", "unreadable", "pipe", "missing")]
+    before = [contents(path) for path in names]
+    mine = load(tmp_path / "mine")
+    content = json.loads((tmp_path / "mine" / FILE).read_text())
+    content["directories"] += [*map(str, names), "relative", "/\ud800"]
+    (tmp_path / "mine" / FILE).write_text(json.dumps(content | {"spent": {"a": 3, "b": 2}}))
+    mine.spend({"b": 3})
+    load(tmp_path / "mine").spend({"c": 3})
+    assert [contents(path) for path in names] == before and mine.directories == [tmp_path / "mine"]
+    with pytest.raises(RunError, match="another chain"):
+        load(tmp_path / "victim")
+
+
+def contents(directory):
+    return {path.name: path.is_fifo() or path.read_bytes() for path in directory.iterdir()} if directory.exists() else None
+
+
+def test_counters_are_written_through_no_link(tmp_path):
+    """Links to other files in the places of those that are made."""
+    load(tmp_path / "run")
+    (tmp_path / "other").write_text("untouched")
+    (tmp_path / "run" / f".{FILE}.new").symlink_to(tmp_path / "other")
+    load(tmp_path / "run").spend({"a": 1})
+    assert (tmp_path / "other").read_text() == "untouched" and load(tmp_path / "run").spent == {"a": 1}
+    (tmp_path / "run" / f".{FILE}.lock").unlink()
+    (tmp_path / "run" / f".{FILE}.lock").symlink_to(tmp_path / "made")
+    with pytest.raises(OSError):
+        load(tmp_path / "run")
+    assert not (tmp_path / "made").exists()
 
 
 def test_private_permissions(tmp_path):
@@ -81,7 +133,7 @@ SPENDING = """
 import sys
 from zkjax.errors import BudgetError
 from zkjax.openings import Openings
-openings, done = Openings(), 0
+openings, done = Openings("chain"), 0
 openings.bind(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -96,7 +148,7 @@ print(done)
 HOLDING = """
 import sys, time
 from zkjax.openings import Openings
-openings = Openings()
+openings = Openings("chain")
 openings.bind(sys.argv[1])
 openings.spend({"a": 3})
 with openings._shared():
@@ -107,7 +159,7 @@ FORKING = """
 import os, sys
 from zkjax.errors import RunError
 from zkjax.openings import Openings
-openings, saved = Openings(), Openings()
+openings, saved = Openings("chain"), Openings("chain")
 saved.bind(sys.argv[1])
 child = os.fork()
 if not child:
@@ -175,4 +227,4 @@ def test_a_fork_shares_counters_on_disk_or_has_none(tmp_path):
 def test_counters_are_not_copied():
     for act in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(RunError, match="two copies"):
-            act(Openings())
+            act(Openings("chain"))

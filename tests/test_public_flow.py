@@ -19,7 +19,7 @@ from zero_knowledge import NO_TARGET, TOY, Programmed, renewed, tiny_circuit, ti
 
 import zkjax
 from zkjax import prover
-from zkjax.kernels import tiles
+from zkjax.kernels import threads
 
 ROOT = str(Path(zkjax.__file__).parent)
 
@@ -101,10 +101,10 @@ WITNESSES = {
 
 
 @contextmanager
-def at_once(work):
-    """For ``prover._in_background``: the work is done before the block."""
-    result = work()
-    yield SimpleNamespace(result=lambda: result)
+def at_once(*works):
+    """For ``threads.in_background``: the work is done before the block."""
+    results = [work() for work in works]
+    yield [SimpleNamespace(result=lambda result=result: result) for result in results]
 
 
 def life(circuit, params, data, flow=None):
@@ -115,10 +115,10 @@ def life(circuit, params, data, flow=None):
         run = renewed(run, "a name that both share", TOY)
         with (
             mock.patch.object(prover, "start_transcript", lambda statement: Programmed("challenges")),
-            mock.patch.object(prover, "_in_background", at_once),  # a trace is of one thread
-            mock.patch.object(tiles, "THREADS", 1),
+            mock.patch.object(threads, "in_background", at_once),  # a trace is of one thread
+            mock.patch.object(threads, "THREADS", 1),
         ):
-            return run, zkjax.prove(circuit, run, progress=None, minimum_bits=NO_TARGET)
+            return run, zkjax.prove(circuit, run, progress=None, minimum_bits=NO_TARGET, verify=False)
 
     return work() if flow is None else flow.of(work)
 

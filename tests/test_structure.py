@@ -24,8 +24,8 @@ errors files work config progress display rounding
 field extension poly vectors ntt exact
 hashing transcript
 layout low_rank
-kernels kernels.jit kernels.memory kernels.products kernels.tiles kernels.sumcheck kernels.lookup kernels.sites
-kernels.ntt kernels.merkle kernels.opening kernels.integers
+kernels kernels.settings kernels.threads kernels.jit kernels.memory kernels.products kernels.tiles kernels.sumcheck kernels.lookup
+kernels.sites kernels.ntt kernels.merkle kernels.opening kernels.integers
 hidden sumcheck lookup
 summary descent circuit claims schedule openings
 commitment.geometry commitment.merkle commitment.dataset commitment.commit
@@ -33,7 +33,7 @@ commitment.recursion commitment.rows commitment.opening commitment
 gadgets gadgets.table gadgets.rescale gadgets.membership gadgets.contraction gadgets.gate gadgets.weights
 plan argument
 soundness statement estimate proof published verifier
-keys state elementary expressions folding places arguments primitives rates formats lowering comparison tracing
+memory keys state elementary expressions folding places arguments primitives rates formats lowering comparison tracing
 aggregate lanes witness rehearsal prover
 training calibration __main__
 """.split()

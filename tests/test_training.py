@@ -12,13 +12,14 @@ from flax import nnx
 from jax.nn import relu
 
 from tests.reference import mlp_integers
-from zkjax import exact
+from zkjax import exact, training
 from zkjax.config import Precision
 from zkjax.errors import DataError, PrecisionError, RunError
 from zkjax.kernels.integers import evaluate_step
+from zkjax.kernels.threads import scope
 from zkjax.schedule import batch_indices
 from zkjax.tracing import trace
-from zkjax.training import Dataset, Run, chunks, train
+from zkjax.training import Dataset, chunks, train
 
 
 def mlp(dims, bias, seed=0):
@@ -173,7 +174,7 @@ def test_values_stay_within_the_derived_bounds(small):
     circuit, params, data = small
     run = train(circuit, params, data, steps=3)
     bounds = circuit.bounds(run.initial_bound, 3)
-    with jax.enable_x64(True):
+    with scope():
         values = evaluate_step(circuit, run.initial, [x[run.indices[0]] for x in run.data.arrays], exact.plan(circuit, bounds.nodes))
     assert all(int(abs(np.asarray(values[i])).max()) <= bounds.nodes[i] for i in range(len(circuit.nodes)))
 
@@ -264,10 +265,28 @@ def test_going_on_with_something_else_is_refused(small):
         altered.witness()
 
 
-def test_run_without_a_template_names_its_parameters(small):
+@pytest.mark.parametrize(
+    "paths, tree",
+    [
+        (["params/Dense_0/kernel", "params/Dense_0/bias"], {"params": {"Dense_0": {"kernel": 0, "bias": 1}}}),
+        (["1/w", "0/w", "0/b"], [{"w": 1, "b": 2}, {"w": 0}]),
+        (["layers/0", "layers/2"], {"layers": {"0": 0, "2": 1}}),
+        (["w"], {"w": 0}),
+        (["a", "a/b"], {"a": 0, "a/b": 1}),
+        (["a/b", "a"], {"a/b": 0, "a": 1}),
+    ],
+)
+def test_nests_from_paths(paths, tree):
+    """What a run that was loaded without a pytree has for params."""
+    assert training._nested({path: i for i, path in enumerate(paths)}) == tree
+
+
+def test_run_without_a_template_has_nests(small):
     circuit, params, data = small
-    run: Run = dataclasses.replace(train(circuit, params, data, steps=1), template=None)
-    assert list(run.params) == ["0/b", "0/w", "1/b", "1/w"]
+    run = train(circuit, params, data, steps=1)
+    nests = dataclasses.replace(run, template=None).params
+    assert jax.tree.structure(nests) == jax.tree.structure(params)
+    assert all((a == b).all() for a, b in zip(jax.tree.leaves(nests), jax.tree.leaves(run.params), strict=True))
 
 
 def test_value_out_of_range_names_step_and_setting():
@@ -295,3 +314,118 @@ def test_users_precision_is_left_alone(small):
     circuit, params, data = small
     run = train(circuit, params, data, steps=1)
     assert not jax.config.jax_enable_x64 and all(p.dtype == jnp.float32 for p in jax.tree.leaves(run.params))
+
+
+# ---- chains that end ------------------------------------------------------------------------------------------------
+def test_how_long_a_chain_can_be(small):
+    """The same for every length of its chunks: bounds grow by one amount in every step."""
+    circuit, params, data = small
+    initial = train(circuit, params, data, steps=1).initial_bound
+    longest = circuit.longest_chain(initial)
+    circuit.bounds(initial, longest.steps)
+    with pytest.raises(PrecisionError):
+        circuit.bounds(initial, longest.steps + 1)
+    half = circuit.bounds(initial, longest.steps // 2).final
+    rest = circuit.longest_chain(half, longest.steps // 2).steps
+    assert rest == longest.steps - longest.steps // 2
+    circuit.bounds(half, rest, longest.steps // 2)
+    assert "may reach 2^6" in longest.limit and f"in step {longest.steps}" in longest.limit and "new chain" in longest.cure
+    assert circuit.longest_chain().steps >= longest.steps
+
+
+def test_chunks_name_a_chains_end_before_its_first_step(small):
+    circuit, params, data = small
+    longest = circuit.longest_chain(train(circuit, params, data, steps=1).initial_bound)
+    with pytest.raises(
+        PrecisionError, match=f"a chain can have {longest.steps} steps from these parameters, not {longest.steps + 1}: .*may"
+    ):
+        chunks(circuit, params, data, steps=longest.steps + 1, chunk=16)  # asked for no run yet
+    assert next(chunks(circuit, params, data, steps=longest.steps, chunk=1)).steps == 1
+
+
+def test_chains_that_a_schedule_ends_or_nothing():
+    params, loss = mlp((3, 2), False)
+    data = dataset((3, 2))
+    batch = tuple(x[:4] for x in data)
+    scheduled = trace(loss, optax.sgd(optax.linear_schedule(0.25, 0.125, 6)), params, batch=batch, steps=6)
+    assert scheduled.longest_chain()[:2] == (6, "the learning-rate schedule was traced for 6 steps")
+    assert scheduled.longest_chain(first_step=6).steps == 0
+    with pytest.raises(PrecisionError, match="6 steps from these parameters, not 7: the learning-rate schedule"):
+        chunks(scheduled, params, data, steps=7, chunk=2)
+    frozen = dataclasses.replace(scheduled, max_steps=None, parameters=(dataclasses.replace(scheduled.parameters[0], updates=()),))
+    assert frozen.longest_chain() == (None, "", "")
+
+
+# ---- arguments ------------------------------------------------------------------------------------------------------
+class Refusing:
+    """As a tensor of another library that must be detached first."""
+
+    shape, dtype, ndim = (12, 5), np.dtype("f4"), 2
+
+    def __array__(self, *_, **__):
+        raise RuntimeError("secret 12345.678")
+
+
+NUMBERS = [("steps", 2.5), ("steps", "3"), ("steps", True), ("steps", 0), ("steps", None), ("seed", 0.0), ("seed", -1), ("seed", [1])]
+NUMBERS += [("shard_size", 2.0), ("shard_size", 0), ("openings", "4"), ("openings", 0)]
+
+
+@pytest.mark.parametrize("name, value", NUMBERS)
+def test_numbers_are_integers(small, name, value):
+    circuit, params, data = small
+    for start in (train, lambda *a, **k: chunks(*a, chunk=2, **k)):
+        with pytest.raises(DataError, match=f"^{name} is "):
+            start(circuit, params, data, **{"steps": 2, name: value})
+    assert train(circuit, params, data, steps=np.int64(1), seed=np.uint8(1)).seed == 1
+
+
+def test_arrays_that_are_none(small):
+    """Named: the array, and nothing that is in it."""
+    circuit, params, (x, y) = small
+    masked = np.ma.masked_array(x, mask=np.zeros(x.shape, bool))
+    ragged = [row[:4] if i == 3 else row for i, row in enumerate(x.tolist())]
+    cases = [(masked, "masked array"), (ragged, "unequal lengths"), (Refusing(), ".Refusing. does not become a NumPy array .RuntimeError.")]
+    cases += [(x.astype(str), "dtype <U"), (x.astype(complex), "dtype complex"), ([[None] * 5] * 12, "dtype object")]
+    for bad, message in cases:
+        with pytest.raises(DataError, match=f"data 'x'.*{message}") as raised:
+            train(circuit, params, (bad, y), steps=1)
+        assert "12345" not in str(raised.value) and raised.value.__cause__ is None
+        leaf = params[0]["w"]
+        altered = [{**params[0], "w": Refusing() if isinstance(bad, Refusing) else np.ma.masked_array(leaf)}, *params[1:]]
+        with pytest.raises(DataError, match="parameter 0/w"):
+            train(circuit, altered, (x, y), steps=1)
+
+
+def test_exchanged_arguments(small):
+    circuit, params, data = small
+    with pytest.raises(DataError, match="params holds 2 arrays, the circuit has 4 parameters"):
+        train(circuit, data, params, steps=1)
+    with pytest.raises(DataError, match="circuit is a list"):
+        train(params, circuit, data, steps=1)
+    with pytest.raises(DataError, match="data is a dict"):
+        train(circuit, params, {"x": data[0], "y": data[1]}, steps=1)
+
+
+def test_values_beyond_every_float(small):
+    circuit, params, (x, y) = small
+    for kind, value, shown in (
+        (np.float64, 1e300, r"1e\+300"),
+        (np.longdouble, np.longdouble("1e4000"), r"1e\+4000"),
+        (np.float32, 3e38, "3e"),
+    ):
+        wide = x.astype(kind)
+        wide[3, 2] = value
+        with np.errstate(all="raise"), pytest.raises(DataError, match=f"data 'x', sample 3: the value {shown}.* lies outside"):
+            train(circuit, params, (wide, y), steps=1)
+
+
+def test_byte_orders_and_widths(small):
+    circuit, params, (x, y) = small
+    run = train(circuit, params, (x, y), steps=1)
+    other = jax.tree.map(lambda a: a.astype(">f4"), params)
+    for data in ((x.astype(">f4"), y.astype(">f8")), (x.astype(np.longdouble), y.astype("<f8"))):
+        again = train(circuit, other, data, steps=1)
+        assert all((a == b).all() for a, b in zip(again.final, run.final, strict=True))
+        assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(again.params))
+    integral = jax.tree.map(lambda a: np.round(a).astype(int), params)
+    assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(train(circuit, integral, (x, y), steps=1).params))

@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from unittest import mock
 
-import jax
 import numpy as np
 import optax
 from field_values import dense
@@ -39,6 +38,7 @@ from zkjax.extension import NON_RESIDUE, ONE, ZERO, Ext
 from zkjax.field import P
 from zkjax.hashing import field_stream
 from zkjax.hidden import Hidden, Pad, lagrange_vector, make_masks
+from zkjax.kernels.threads import scope
 from zkjax.keys import Chain, Key
 from zkjax.lanes import row_lanes
 from zkjax.poly import eq_vector
@@ -228,7 +228,7 @@ def prove_with(run, challenges=None, chosen=None, name=None, reveal=()) -> Trial
         "open_claim": opening_of,
     }
     with mock.patch.multiple(prover, **patches), mock.patch.object(_commit, "field_stream", stream):
-        proof = zkjax.prove(run.circuit, run, progress=None, minimum_bits=NO_TARGET, reveal=reveal)
+        proof = zkjax.prove(run.circuit, run, progress=None, minimum_bits=NO_TARGET, reveal=reveal, verify=False)
     messages = seen.stream.messages
     return Trial(proof, kept, messages[: seen.start], messages[seen.start :], seen.masks, seen.hidden, seen.claim)
 
@@ -265,7 +265,7 @@ def argue(liar, kind=Watched, transcript=None, seed=0) -> tuple[Watched, Watched
     rng = np.random.default_rng(seed)
     masks = make_masks(counter.counts(), lambda count: ext.unstack(uniform(rng, count)))
     stream = Recorder(transcript or Programmed("challenges"))
-    with jax.enable_x64(True):
+    with scope():
         hidden = kind(stream, masks)
         argument(hidden, liar.plan, liar.revealed, liar.witness)
         hidden.finish()

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import field
 from .kernels.jit import jit
-from .kernels.tiles import in_parallel
+from .kernels.threads import in_parallel
 from .layout import Layout
 
 HOST = 2**18  # entries; smaller work stays in NumPy

@@ -30,8 +30,11 @@ def as_array(x, name: str) -> np.ndarray:
         raise DataError(f"{name} is a {type(x).__name__}; give every array as an argument of its own, as in loss(params, x, y)")
     try:
         array = np.asarray(x)
-    except Exception as error:  # of any library: a tensor may refuse, rows may differ in length
-        raise DataError(f"{name} ({type(x).__name__}) does not become a NumPy array: {_first_line(error)}") from error
+    except Exception as error:  # of any library; its text may quote values
+        raise DataError(
+            f"{name} ({type(x).__name__}) does not become a NumPy array ({type(error).__name__}): its rows may have unequal lengths, "
+            "or it has to be turned into one first"
+        ) from None
     if array.dtype.kind not in "fiub" and not jnp.issubdtype(array.dtype, jnp.floating):
         raise DataError(f"{name} has dtype {array.dtype}; give real numbers")
     if array.dtype.kind in "fiu" and (array.dtype.itemsize > 8 or not array.dtype.isnative):
@@ -39,14 +42,16 @@ def as_array(x, name: str) -> np.ndarray:
     return array
 
 
-def whole(name: str, value, least: int = 1) -> int:
-    """An integer argument."""
+def whole(name: str, value, least: int = 1, why: str = "") -> int:
+    """An integer argument of at least ``least``, and why it has to be."""
     try:
         number = operator.index(value)
     except TypeError:
         raise DataError(f"{name} is {value!r}; give an integer") from None
-    if isinstance(value, (bool, np.bool_)) or number < least:
-        raise DataError(f"{name} is {value!r}; it must be an integer of at least {least}")
+    if isinstance(value, (bool, np.bool_)):
+        raise DataError(f"{name} is {value!r}; give an integer")
+    if number < least:
+        raise DataError(f"{name} is {value!r}; {why or f'it must be at least {least}'}")
     return number
 
 

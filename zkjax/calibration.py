@@ -180,7 +180,7 @@ def _trial(source: Source, base: Precision, scale: int, params, data, samples, f
         circuit, formats = fit(source, formats, precision, chunk, samples)
         circuit.bounds(source.initial_bounds(circuit), chunk)
         precision = _explicit(formats, circuit, base)
-        run = train(circuit, params, Dataset.of(circuit, data), steps=steps, seed=seed)
+        run = train(circuit, params, Dataset.of(circuit, data), steps=steps, seed=seed, progress=None)
     except PrecisionError as error:
         return Trial(precision, problem=str(error)), None
     first, last = floating.states[0], floating.states[-1]

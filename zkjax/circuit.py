@@ -35,6 +35,7 @@ MAX_AXIS = 2**22  # entries of one axis of a circuit file
 MAX_AXES = 2**24  # and of all axes of all its tensors: a verifier has vectors along them
 MAX_JOINT_AXIS = 2**20  # entries of a vector over axes that a reshape has joined
 LIMIT = 2**63  # every bound stays below: int64 while training, and far from p in the proof
+MAX_CHAIN = 2**40  # steps; of longer chains nobody has to know whether their bounds hold
 BEYOND = 2**128  # in place of larger bounds, which would grow with every operation of a hostile circuit
 
 # What a circuit's sheet says of its own words.
@@ -260,6 +261,33 @@ class Circuit(Shown):
             if residues_differ(bound) >= LIMIT:  # the committed weights, and those that the next chunk takes them for
                 return f"parameter {parameter.path} may reach {_power(bound)}, beyond 2^62,"
         return None
+
+    def longest_chain(self, initial: tuple[int, ...] | None = None, first_step: int = 0) -> "Longest":
+        """How many steps a chain can have from here on, in chunks of any length: bounds grow by the same amount in every step.
+
+        initial: largest absolute values of the parameters before it; default: the least that a range check shows.
+        """
+        initial = (self.coarse_bound(0),) * len(self.parameters) if initial is None else initial
+        scheduled = None if self.max_steps is None else self.max_steps - first_step
+
+        def problem(steps: int) -> str | None:
+            nodes, _, final = self._chunk_bounds(initial, steps, first_step)
+            return self._beyond(nodes, final)
+
+        most = MAX_CHAIN if scheduled is None else max(0, scheduled)
+        if most == 0 or problem(most) is None:
+            limit = f"the learning-rate schedule was traced for {self.max_steps} steps"
+            cure = "give more steps to zkjax.trace"
+            return Longest(None, "", "") if scheduled is None else Longest(most, limit, cure)
+        longest, too_long = 0, most
+        while too_long - longest > 1:
+            middle = (longest + too_long) // 2
+            longest, too_long = (middle, too_long) if problem(middle) is None else (longest, middle)
+        cure = (
+            "use a learning rate of fewer bits, or fewer activation_bits or gradient_bits in Precision; or start a new chain after so many "
+            "steps (zkjax.train with parameters), whose range check bounds them anew"
+        )
+        return Longest(longest, f"{problem(too_long)} in step {first_step + longest}", cure)
 
     def _cure(self, initial: tuple[int, ...], steps: int, first_step: int) -> str:
         """What to change: the length of the chunk, the first weights, or, where these do not help, formats and sizes."""
@@ -586,6 +614,14 @@ class Bounds:
     nodes: tuple[int, ...]
     inside: tuple[int, ...]
     final: tuple[int, ...]
+
+
+class Longest(NamedTuple):
+    """How many steps a chain can have (None: as many as anybody wants), what ends it, and what to change."""
+
+    steps: int | None
+    limit: str
+    cure: str
 
 
 @dataclass(frozen=True)

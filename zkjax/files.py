@@ -1,27 +1,62 @@
-"""Reading a file that someone else made: an ordinary one, and no more of it than a stated number of bytes."""
+"""Reading a file that someone else made: an ordinary one, and no more of it than a stated number of bytes. Writing a private one."""
 
 import os
 import stat
+from contextlib import contextmanager, suppress
 from os import PathLike
+from pathlib import Path
 
 from .errors import FormatError
 
 
-def read(path: str | PathLike[str], limit: int, magic: bytes = b"") -> bytes:
-    """All bytes of an ordinary file of at most ``limit`` bytes; of one that does not begin with ``magic`` no more than so many.
+@contextmanager
+def opened(path: str | PathLike[str]):
+    """An ordinary file and its length, to be read.
 
-    A pipe would let its reader wait for ever, a device or a sparse file would fill the memory: they are refused before
-    anything is read. Raises: FormatError - no ordinary file, or a longer one; OSError - it cannot be opened.
+    A pipe would let its reader wait for ever, a device would fill the memory: they are refused before anything is read.
+    Raises: FormatError - no ordinary file; OSError - it cannot be opened.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # opening a pipe would wait for its writer
     with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise FormatError(f"{os.fspath(path)}: not an ordinary file; copy what it holds into one")
-        raw = file.read(len(magic))
-        if raw != magic:
-            return raw
-        raw += file.read(limit + 1 - len(magic)) if status.st_size <= limit else b""
-        if status.st_size > limit or len(raw) > limit:  # or it grows while it is read
+        yield file, status.st_size
+
+
+def read(path: str | PathLike[str], limit: int, magic: bytes = b"") -> bytes:
+    """All bytes of an ordinary file of at most ``limit`` bytes; of one that does not begin with ``magic`` no more than so many.
+
+    Sparse files count as they read. Raises: as ``opened``; FormatError - a longer one.
+    """
+    with opened(path) as (file, length):
+        begin = file.read(len(magic))
+        if begin != magic:
+            return begin
+        if length > limit:
             raise FormatError(f"{os.fspath(path)}: more than {limit:,} bytes, the most that such a file may have")
+        raw = begin + file.read(length - len(begin))  # allocates what it is asked for
+        if file.read(1):
+            raise FormatError(f"{os.fspath(path)}: it grows while it is read; copy what it holds into another file")
         return raw
+
+
+def write(path: Path, content) -> None:
+    """Replace a private file, durably: a kill leaves the old one or the new one. Only its owner may read it.
+
+    What stands in the new one's place, a leftover or somebody's link to another file, is removed and not written to.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    with suppress(FileNotFoundError):
+        fresh.unlink()
+    descriptor = os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -5,29 +5,38 @@ opening is computed, so a crash wastes a unit but never repeats one. Every direc
 the chain's counters and the names of the others, and a unit is spent in all of them: processes share them, whichever they
 loaded. A copied, moved or restored directory defeats any counter: never prove from two copies. Copies in memory are refused,
 by ``pickle`` and ``copy`` at once, after ``os.fork`` unless a directory keeps the counters of both processes.
+
+Directories are names in a file that somebody may have altered. One is followed only if the counters in it carry the mark of the
+same chain, which follows from the chain's secret: whoever can write one private directory can have no other chain's counters
+read or changed, and no counter is ever lowered or made where there is none.
 """
 
 import fcntl
 import json
 import os
 import secrets
+import threading
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
+from . import files
 from .errors import BudgetError, FormatError, RunError
 
 FILE = "openings.json"
+LIMIT = 2**26  # bytes of such a file: a million counters
 
 
 class Openings:
-    """Counters by commitment name; shared by all runs of a chain."""
+    """Counters by commitment name; shared by all runs of a chain. mark: of the chain, not to be guessed; default: a new one."""
 
-    def __init__(self):
+    def __init__(self, mark: str | None = None):
+        self.mark = self.new_name() if mark is None else mark
         self.spent: dict[str, int] = {}
         self.directories: list[Path] = []
         self._process = os.getpid()
+        self._lock = threading.RLock()  # of this process's threads; other processes meet at the files' locks
 
     def __reduce__(self):
         raise RunError("a run cannot be copied or pickled: two copies would spend the same randomness twice; use run.save and Run.load")
@@ -45,59 +54,106 @@ class Openings:
         return secrets.token_hex(16)
 
     def bind(self, directory) -> None:
-        """Keep the counters in this directory as well, from now on, and in all that it knows of; the larger counter wins."""
+        """Keep the counters in this directory as well, from now on, and in all that it knows of; the larger counter wins.
+
+        Raises: RunError - another chain's counters are kept there.
+        """
+        with self.bound(directory):
+            pass
+
+    @contextmanager
+    def bound(self, directory):
+        """As ``bind``; the directory's lock is held for the block."""
         self._check_process()
         directory = Path(directory).resolve()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.directories = sorted({*self.directories, directory})
-        with self._shared():
-            self._write_all()
+        with self._lock:
+            if mark_of(directory) not in (None, self.mark):
+                raise RunError(f"{directory}: {FILE} holds the counters of another chain")
+            self.directories = sorted({*self.directories, directory})
+            with self._shared():
+                self._write_all()
+                yield
 
     @contextmanager
     def _shared(self):
         """Hold the locks of all directories, with every counter that any of them knows of."""
-        while True:
-            self.directories = [path for path in self.directories if path.exists()]  # what the user deleted counts no more
-            self._check_process()
-            with _all_locked(self.directories):
-                if not self._merge_all():
+        with self._lock:
+            while True:
+                self.directories = [path for path in self.directories if path.exists()]  # what the user deleted counts no more
+                with ExitStack() as locks:
+                    for directory in self.directories:  # in order, so that two processes never wait for each other
+                        locks.enter_context(_locked(directory))
+                    if self._merge_all():
+                        continue
+                    self._check_process()
                     yield
                     return
 
-    def spend(self, budgets: dict[str, int], shown: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Take one unit of each named commitment, or raise BudgetError. budgets: name to allowance; shown: to a name for people."""
+    def spend(self, budgets: Mapping[str, int], told: Mapping[str, tuple[str, str]] = MappingProxyType({})) -> None:
+        """Take one unit of each named commitment, or raise BudgetError.
+
+        budgets: name to allowance. told: name to a name for people, and what to do where nothing is left.
+        """
         with self._shared():
-            used = [name for name, budget in budgets.items() if self.spent.get(name, 0) >= budget]
-            if used:
-                raise BudgetError(
-                    f"the commitment to {shown.get(used[0], used[0])} has been opened {budgets[used[0]]} times, all that its randomness "
-                    "allows: commit again, that is, start a new chain (zkjax.train with parameters instead of a run; openings=N there "
-                    "lets N proofs read each shard of the dataset)"
-                )
+            self.require(budgets, told)
             for name in budgets:
                 self.spent[name] = self.spent.get(name, 0) + 1
             self._write_all()
 
+    def require(self, budgets: Mapping[str, int], told: Mapping[str, tuple[str, str]] = MappingProxyType({})) -> None:
+        """Raise BudgetError where no unit is left of one of them, as far as this process knows."""
+        for name, budget in budgets.items():
+            if self.spent.get(name, 0) >= budget:
+                shown, cure = told.get(name, (name, "start a new chain (zkjax.train with parameters instead of a run)"))
+                raise BudgetError(
+                    f"the commitment to {shown} has been opened {budget} times, all that its randomness allows: commit again, that is, "
+                    f"{cure}"
+                )
+
     def _merge_all(self) -> bool:
-        """Take over the counters of all directories; whether they name directories that are not among them."""
-        found = set()
+        """Take over the counters of all directories; whether they name directories of this chain that are not among them.
+
+        A directory in which the user has saved another chain's run since counts no more either.
+        """
+        found: set[Path] = set()
+        foreign: set[Path] = set()
         for directory in self.directories:
-            spent, others = _read(directory)
-            for name, count in spent.items():
+            content = _read(directory)
+            if content is None:
+                continue
+            if content["mark"] != self.mark:
+                foreign.add(directory)
+                continue
+            for name, count in content["spent"].items():
                 self.spent[name] = max(count, self.spent.get(name, 0))
-            found |= {path for path in others if (path / FILE).exists()}
-        new = found - set(self.directories)
-        self.directories = sorted({*self.directories, *new})
+            found |= {Path(name) for name in content["directories"]}
+        new = {path for path in found - set(self.directories) if path.is_absolute() and self._is_ours(path)}
+        self.directories = sorted({*self.directories, *new} - foreign)
         return bool(new)
 
+    def _is_ours(self, directory: Path) -> bool:
+        """Whether counters of this chain are kept there. Nothing is changed in a directory before that is known."""
+        try:
+            return mark_of(directory) == self.mark
+        except (OSError, FormatError):
+            return False
+
     def _write_all(self):
+        content = {"mark": self.mark, "spent": self.spent, "directories": [str(path) for path in self.directories]}
         for directory in self.directories:
-            _write(directory, {"spent": self.spent, "directories": [str(path) for path in self.directories]})
+            files.write(directory / FILE, json.dumps(content, indent=1, sort_keys=True).encode())
+
+
+def mark_of(directory: Path) -> str | None:
+    """The mark of the chain whose counters are kept in a directory, or None."""
+    content = _read(directory)
+    return None if content is None else content["mark"]
 
 
 @contextmanager
 def _locked(directory: Path):
-    descriptor = os.open(directory / f".{FILE}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    descriptor = os.open(directory / f".{FILE}.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -105,45 +161,19 @@ def _locked(directory: Path):
         os.close(descriptor)
 
 
-@contextmanager
-def _all_locked(directories: list[Path]):
-    """Locks in the directories' order, so that two processes never wait for each other."""
-    if not directories:
-        yield
-        return
-    first, *rest = directories
-    with _locked(first), _all_locked(rest):
-        yield
-
-
-def _read(directory: Path) -> tuple[dict[str, int], list[Path]]:
+def _read(directory: Path) -> dict | None:
     path = directory / FILE
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(files.read(path, LIMIT).decode())
     except FileNotFoundError:
-        return {}, []
+        return None
     except (ValueError, RecursionError):
         raise FormatError(f"{path}: not a JSON file; without its counters no commitment of this directory may be opened") from None
-    spent, directories = (data.get("spent"), data.get("directories")) if isinstance(data, dict) else (None, None)
+    mark, spent, directories = (data.get(name) for name in ("mark", "spent", "directories")) if isinstance(data, dict) else (None,) * 3
+    if not isinstance(mark, str):
+        raise FormatError(f"{path}: expected the mark of a chain")
     if not isinstance(spent, dict) or not all(type(n) is int and n >= 0 for n in spent.values()):
         raise FormatError(f"{path}: expected counters by name")
-    if not isinstance(directories, list) or not all(isinstance(d, str) for d in directories):
+    if not isinstance(directories, list) or not all(isinstance(d, str) and "\0" not in d for d in directories):
         raise FormatError(f"{path}: expected the names of directories")
-    return spent, [Path(d) for d in directories]
-
-
-def _write(directory: Path, content: dict):
-    """Replace the file atomically and durably."""
-    path, fresh = directory / FILE, directory / f".{FILE}.new"
-    descriptor = os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        os.fchmod(descriptor, 0o600)  # the file may be a leftover
-        json.dump(content, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    return data

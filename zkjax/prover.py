@@ -2,11 +2,8 @@
 
 import hashlib
 import hmac
-import os
 import secrets
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -18,21 +15,22 @@ from .commitment.commit import Committed, Mask, commit, stack
 from .commitment.dataset import dataset_root, shard_count
 from .commitment.geometry import Geometry
 from .commitment.opening import open_claim
-from .errors import ConfigurationError, RunError
+from .errors import ConfigurationError, RunError, UnsatisfiedWitnessError
 from .hashing import field_stream
 from .hidden import Hidden, make_masks
-from .keys import ROLE_BUDGET, WEIGHTS_BUDGET, Chain
+from .keys import ROLE_BUDGET, WEIGHTS_BUDGET, Chain, Key
 from .lanes import row_lanes
 from .layout import Layout
+from .memory import available_memory
 from .plan import Batches, Plan
 from .poly import num_bits
-from .progress import Phases
+from .progress import Phases, size
 from .proof import Proof
 from .rehearsal import rehearse
 from .soundness import TARGET, security
 from .statement import MAX_STEPS, Shard, Statement
 from .transcript import Writer
-from .verifier import MAX_SAMPLES, dry_run, opening_terms, row_count, start_transcript
+from .verifier import MAX_SAMPLES, dry_run, opening_terms, row_count, start_transcript, verify_one
 
 REVEALABLE = ("loss",)
 
@@ -45,6 +43,7 @@ def prove(
     progress: Callable[[str, int, int], object] | str | None = "auto",
     minimum_bits: float = TARGET,
     reuse_memory: bool = True,
+    verify: bool = True,
     check: bool = True,
 ) -> Proof:
     """Prove that ``run`` is an honest execution of the circuit. Returns a Proof; the run is not changed.
@@ -56,26 +55,55 @@ def prove(
     minimum_bits: refuse to make a proof with less proven security. Errors of a chain's proofs add up.
     reuse_memory: let this process keep freed memory for its next arrays instead of returning it to the system (glibc only,
                   from now on): about twice as fast for large circuits.
-    check:        False lets a test play a lying prover: the witness is not checked before it is used.
+    verify:       verify the finished proof, from its bytes alone, before it is returned: a proof that a fault has spoilt, of the
+                  machine or of this package, is seen by nobody. False saves what ``zkjax.verify`` takes.
+    check:        False lets a test play a lying prover: the witness is not checked before it is used, nor the proof afterwards.
 
-    Each call draws its randomness anew and uses up one opening of the weights' and the dataset's commitments.
-    Raises: RunError - the run belongs to another circuit, was altered, or copied by a fork; BudgetError - a commitment has no
-            opening left; ConfigurationError - too little security, too little memory for this many steps, or too many of them;
-            UnsupportedOperationError - too many blocks for a verifier; UnsatisfiedWitnessError - a bug of the prover.
+    Each call draws its randomness anew and uses up one opening of the weights' and the dataset's commitments. Everything is
+    compiled before: an interrupted call uses up nothing until its progress says "commitments".
+    Raises: RunError - the run belongs to another circuit, was altered, or copied by a fork, or JAX cannot run in a forked process;
+            BudgetError - a commitment has no opening left; ConfigurationError - too little security, too little memory for this
+            many steps, or too many of them; UnsupportedOperationError - too many blocks for a verifier;
+            UnsatisfiedWitnessError - a bug of the prover.
     """
-    import jax
-
     from .kernels.memory import keep_freed_memory
+    from .kernels.threads import scope
 
-    if not isinstance(circuit, Circuit) or circuit.digest() != run.circuit.digest():
+    if not isinstance(circuit, Circuit) or not isinstance(getattr(run, "chain", None), Chain):
+        raise RunError(f"circuit is a {type(circuit).__name__} and run a {type(run).__name__}; give a zkjax.Circuit and a zkjax.Run of it")
+    if circuit.digest() != run.circuit.digest():
         raise RunError("the run belongs to another circuit; prove it with run.circuit")
+    run.check()
     unknown = [name for name in reveal if name not in REVEALABLE]
     if isinstance(reveal, str) or unknown:
         raise ConfigurationError(f"reveal is {reveal!r}; it is a tuple of names from {REVEALABLE}")
     if reuse_memory:
         keep_freed_memory()
-    with jax.enable_x64(True), Phases(progress, 6) as phases:
-        return _prove(circuit, run, "loss" in reveal, phases, minimum_bits, check)
+    verify = verify and check
+    with Phases(progress, 7 + verify) as phases:
+        with scope():
+            proof = _prove(circuit, run, "loss" in reveal, phases, minimum_bits, check)
+        if verify:
+            phases.next("verification")
+            problem = _problem(circuit, proof, minimum_bits)
+            if problem is not None:
+                del proof
+                raise UnsatisfiedWitnessError(
+                    f"the finished proof does not verify ({problem}); it was thrown away, and the openings that it used stay used. The "
+                    "machine made an error, or zkjax has a bug: please report it, with the versions of jax, jaxlib and numpy"
+                )
+            phases.note(f"the proof's {size(proof.nbytes)} were verified in {phases.seconds:.1f} s (verify=False leaves that out)")
+        phases.next("done")
+        return proof
+
+
+def _problem(circuit: Circuit, proof: Proof, minimum_bits: float) -> str | None:
+    """What an auditor would find wrong with the proof's bytes. As a text: an error would keep them, in the frames of its traceback."""
+    try:
+        verify_one(circuit, Proof.parse(bytes(proof)), minimum_bits)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def memory_estimate(circuit: Circuit, steps: int, range_check: bool) -> int:
@@ -83,17 +111,6 @@ def memory_estimate(circuit: Circuit, steps: int, range_check: bool) -> int:
     counts = circuit.counts(steps, range_check)
     leaves = 1 << num_bits(counts.lookups + counts.table_entries)
     return 64 * leaves + 28 * counts.cells + 20 * counts.parameters
-
-
-def available_memory() -> int:
-    """Bytes that this process can still take, as the operating system tells, and those that it has freed and kept."""
-    from .kernels.memory import freed_memory
-
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            return next(int(line.split()[1]) for line in file if line.startswith("MemAvailable")) * 1024 + freed_memory()
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def check_memory(circuit: Circuit, steps: int, range_check: bool) -> int:
@@ -105,7 +122,7 @@ def check_memory(circuit: Circuit, steps: int, range_check: bool) -> int:
             fits += 1
         cure = f"prove chunks of at most {fits} steps (zkjax.chunks)" if fits else "use a smaller batch or a machine with more memory"
         raise ConfigurationError(
-            f"proving {steps} steps takes about {needed / 2**30:.1f} GiB, of which {available / 2**30:.1f} GiB are available; {cure}"
+            f"proving {steps} steps takes about {size(needed)} of memory, of which {size(available)} are available; {cure}"
         )
     return needed
 
@@ -118,13 +135,20 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
             "train in shorter chunks (zkjax.chunks)"
         )
     phases.next("witness")
-    memory = check_memory(circuit, run.steps, run.coarse_shifts is not None)
+    end = run.first_step + run.steps
     plan = make_plan(run)
+    data_shards = plan.batches.shards
+    budgets = {f"{run.keys[0].name} initial": ROLE_BUDGET, f"{run.keys[1].name} final": ROLE_BUDGET}
+    budgets |= {f"{chain.data.name} {n}": chain.budget for n in data_shards}
+    told = dict(zip(budgets, _budgets_told(run, data_shards), strict=True))
+    chain.openings.require(budgets, told)  # before anything is worked out for nothing
+    memory = check_memory(circuit, run.steps, run.coarse_shifts is not None)
     revealed = tuple(zip(*run.loss_integers, strict=True)) if reveal else None
     dry = dry_run(plan, revealed)
     counts = dry.counts()
     trace_layout = plan.trace_layout(counts)
-    chain.geometry = geometry = chain.geometry or choose_geometry(plan, trace_layout, chain.budget)
+    geometry = chain.fix_geometry(lambda: choose_geometry(plan, trace_layout, chain.budget))
+    from .kernels.threads import in_background
     from .witness import Witness  # jitted kernels, in the prover's role only
 
     computed = run.witness()
@@ -132,23 +156,29 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
     bounds = circuit.bounds(run.initial_bound, run.steps, run.first_step)
     witness = Witness(plan, computed.values, computed.remainders, coarse, bounds, check)
 
-    phases.next("commitments")
-    row, data_shards = geometry.row, plan.batches.shards
+    row = geometry.row
     layouts = [plan.weights_layout("initial"), plan.weights_layout("final"), *(plan.shard_layout(n) for n in data_shards), trace_layout]
     row_counts = [row_count(layout, row) for layout in layouts]
     _, row_variables = stack(row_counts)
     dry.account_finish()
     ledger = security(dry.errors, geometry, row_variables).require(minimum_bits)
     phases.note(
-        f"{run.steps} steps: {trace_layout.size:,} cells, 2^{plan.sites.layout.num_vars} lookups, about {memory / 2**30:.1f} GiB, "
-        f"{geometry.opening_bytes(row_counts) / 1e3:,.0f} kB, {ledger.bits:.1f} bits"
+        f"{run.steps} steps: {trace_layout.size:,} cells, 2^{plan.sites.layout.num_vars} lookups, about {size(memory)} of memory, "
+        f"a proof of about {size(geometry.opening_bytes(row_counts))}, {ledger.bits:.1f} bits"
     )
+
+    def commitment_to(key: Key, layout: Layout, role: str, arrays, step: int) -> Committed:
+        return chain.keep(key.name, lambda: commit_weights(layout, role, arrays, key.seed, step, geometry))
+
+    phases.next("compiling")
+    with in_background(lambda: rehearse(plan, row)) as (rehearsal,):  # beside what needs no fresh randomness
+        shards, statement_shards, root = _dataset(run, plan, geometry)
+        initial = commitment_to(run.keys[0], layouts[0], "initial", coarse, run.first_step)
+        rehearsal.result()
+
+    phases.next("commitments")
     # one unit of each commitment is used up before anything random is drawn; a crash wastes it
-    end = run.first_step + run.steps
-    opened = [(f"{run.keys[0].name} initial", ROLE_BUDGET, f"the weights before step {run.first_step}, as initial ones,")]
-    opened += [(f"{run.keys[1].name} final", ROLE_BUDGET, f"the weights before step {end}, as final ones,")]
-    opened += [(f"{chain.data.name} {n}", chain.budget, f"shard {n} of the dataset") for n in data_shards]
-    chain.openings.spend({name: budget for name, budget, _ in opened}, {name: shown for name, _, shown in opened})
+    chain.openings.spend(budgets, told)
     seed, mask_seed = secrets.token_bytes(32), secrets.token_bytes(32)
     masks = make_masks(counts, _random_elements(mask_seed))
 
@@ -157,18 +187,9 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
         mask = Mask.of(geometry, row_counts, [WEIGHTS_BUDGET, WEIGHTS_BUDGET, *[chain.budget] * len(data_shards), 1])
         return commit(_rows(trace_layout, tensors, row), kind="trace", number=0, budget=1, geometry=geometry, seed=seed, mask=mask)
 
-    # one commitment is encoded while the other is hashed, and the compiler works ahead
-    with _in_background(lambda: rehearse(plan, row)) as rehearsal, _in_background(commit_trace) as trace_commitment:
-        shards, statement_shards, root = _dataset(run, plan, geometry)
-        initial = chain.keep(
-            run.keys[0].name, lambda: commit_weights(layouts[0], "initial", coarse, run.keys[0].seed, run.first_step, geometry)
-        )
-        final = chain.keep(
-            run.keys[1].name,
-            lambda: commit_weights(layouts[1], "final", run.final, run.keys[1].seed, run.first_step + run.steps, geometry),
-        )
+    with in_background(commit_trace) as (trace_commitment,):  # one commitment is encoded while the other is hashed
+        final = commitment_to(run.keys[1], layouts[1], "final", run.final, end)
         trace = trace_commitment.result()
-        rehearsal.result()
     chain.forget(run.keys[1].name)
     statement = Statement(
         circuit=circuit.digest(),
@@ -203,17 +224,19 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
     lanes = [row_lanes(layout, by_key, c.commitment.rows, row) for layout, c in zip(layouts, committed, strict=True)]
     phases.next("opening")
     open_claim(stream, geometry, committed, lanes, value)
-    phases.next("done")
     return Proof(statement, bytes(stream), ledger)
 
 
-@contextmanager
-def _in_background(work):
-    """A future of ``work()``, which runs beside the block."""
-    from .kernels.tiles import scoped
-
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(scoped(work))
+def _budgets_told(run, shards) -> Iterator[tuple[str, str]]:
+    """For people: each commitment that a proof of this run opens, and what to do where it may be opened no more."""
+    end, budget = run.first_step + run.steps, run.chain.budget
+    anew = "start a new chain (zkjax.train with parameters instead of a run)"
+    again = "train these steps again, from the run before: their last weights get a new commitment with every training"
+    fixed = "; the number is fixed, openings=N does not change it"
+    yield f"the weights before step {run.first_step}, as initial ones,", anew + fixed
+    yield f"the weights before step {end}, as final ones,", (again if run.first_step else anew) + fixed
+    for n in shards:
+        yield f"shard {n} of the dataset", f"{anew}; openings=N there lets N proofs read each shard, which are {budget} here"
 
 
 def make_plan(run) -> Plan:
@@ -227,9 +250,12 @@ def make_plan(run) -> Plan:
 
 def fix_geometry(run) -> None:
     """Choose the geometry of a run's chain, if that has not been done: one that suits proofs like this run's."""
-    if run.chain.geometry is None:
+
+    def choose() -> Geometry:
         plan = make_plan(run)
-        run.chain.geometry = choose_geometry(plan, plan.trace_layout(dry_run(plan, None).counts()), run.chain.budget)
+        return choose_geometry(plan, plan.trace_layout(dry_run(plan, None).counts()), run.chain.budget)
+
+    run.chain.fix_geometry(choose)
 
 
 def choose_geometry(plan: Plan, trace_layout: Layout, budget: int) -> Geometry:

@@ -5,7 +5,6 @@ else spend most of its time waiting for the compiler, kernel by kernel. Nothing 
 """
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from math import prod
 
@@ -20,7 +19,8 @@ _ANY = Ext(1, 1)
 
 def rehearse(plan: Plan, row: int) -> None:
     """Compile what proving this plan takes, with rows of that length, unless this process has done so."""
-    from .kernels.tiles import LOG_TILE, THREADS, scoped
+    from .kernels.threads import THREADS, in_background
+    from .kernels.tiles import LOG_TILE
 
     circuit, most = plan.circuit, LOG_TILE + 4 + num_bits(THREADS)  # variables: from here on all shapes occur in all threads
     masks = Counter(circuit.nodes[i].inputs[0] for i in circuit.of("gate"))
@@ -40,8 +40,9 @@ def rehearse(plan: Plan, row: int) -> None:
     second = [lambda: _products(min(num_bits(max(1, products)), most)), lambda: _opening(row)]
     if masks:
         second.insert(0, lambda: _gates(min(num_bits(gates), most), max(masks.values())))
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(scoped(run), (first, second)))
+    with in_background(lambda: run(first), lambda: run(second)) as both:
+        for compiled in both:
+            compiled.result()
 
 
 @lru_cache(maxsize=64)

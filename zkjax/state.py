@@ -14,6 +14,7 @@ the opening counters; never prove from two copies.
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import zipfile
@@ -21,23 +22,53 @@ from pathlib import Path
 
 import numpy as np
 
+from . import files
 from .circuit import LIMIT, Circuit
 from .commitment.geometry import Geometry
 from .errors import FormatError, RunError
 from .keys import Chain, Key
+from .memory import available_memory
 from .openings import FILE as OPENINGS
+from .openings import mark_of
+from .progress import size
 
-FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 2
+FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 3
+LONGEST = 2**28  # bytes of run.json
 WARNING = "PRIVATE: this directory holds weights, data and secret seeds of commitments. Do not publish, copy or restore it.\n"
 
 
-def save(run, directory) -> None:
-    """Write a run to a private directory, replacing a run that is there; from now on its opening counters live there too."""
+def save(run, directory, replace: bool = False) -> None:
+    """Write a run to a private directory, in the place of a run of its chain; from now on its opening counters live there too.
+
+    replace: delete another chain's run that is there. Its commitments can then be opened no more from this directory.
+    """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.chmod(directory, 0o700)
-    _write(directory / "PRIVATE.txt", WARNING.encode())
-    run.chain.openings.bind(directory)
+    if not _is_free(directory, run.chain.openings.mark):
+        if not replace:
+            raise RunError(
+                f"{directory}: a run of another chain is saved here, whose seeds and counters would be lost; give another directory, "
+                "or run.save(directory, replace=True)"
+            )
+        for name in ("run.json", OPENINGS):
+            (directory / name).unlink(missing_ok=True)
+    with run.chain.openings.bound(directory):
+        _write_all(run, directory)
+
+
+def _is_free(directory: Path, mark: str) -> bool:
+    """Whether nothing but runs of the chain with this mark is saved there."""
+    try:
+        found = mark_of(directory)
+    except FormatError:
+        return False
+    return found == mark if found is not None else not (directory / "run.json").exists()
+
+
+def _write_all(run, directory: Path) -> None:
+    """The files, ``run.json`` after those that it names."""
+    files.write(directory / "PRIVATE.txt", WARNING.encode())
     data = {f"data{k}": _smallest(x) for k, x in enumerate(run.data.arrays)}
     ends = (("initial", run.initial), ("final", run.final))
     weights = {f"{role}{p}": x for role, arrays in ends for p, x in enumerate(arrays)}
@@ -47,7 +78,7 @@ def save(run, directory) -> None:
         if not (directory / name).exists():
             _write_arrays(directory / name, arrays)
     circuit_name = _circuit_name(run.circuit.digest().hex())
-    _write(directory / circuit_name, json.dumps(run.circuit.to_json(), indent=1).encode())
+    files.write(directory / circuit_name, json.dumps(run.circuit.to_json(), indent=1).encode())
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -69,7 +100,7 @@ def save(run, directory) -> None:
             "geometry": None if run.chain.geometry is None else run.chain.geometry.to_json(),
         },
     }
-    _write(directory / "run.json", json.dumps(content, indent=1).encode())
+    files.write(directory / "run.json", json.dumps(content, indent=1).encode())
     for old in [*directory.glob("weights-*.npz"), *directory.glob("data-*.npz"), *directory.glob("circuit-*.json")]:
         if old.name not in (data_name, weights_name, circuit_name):
             old.unlink()
@@ -79,7 +110,7 @@ def load(run_class, dataset_class, directory):
     """Read a run. Raises RunError for a directory that is not a complete run, FormatError for malformed files."""
     directory = Path(directory)
     try:
-        content = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+        content = json.loads(files.read(directory / "run.json", LONGEST).decode())
     except FileNotFoundError:
         raise RunError(f"{directory}: no run is saved here (run.json is missing); give the directory of run.save") from None
     except OSError as error:
@@ -192,32 +223,37 @@ def _key(data: dict) -> Key:
 def _write_arrays(path: Path, arrays: dict):
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    _write(path, buffer.getbuffer())
+    files.write(path, buffer.getbuffer())
 
 
 def _read_arrays(path: Path) -> dict:
     """OSError if it is not there, FormatError if it cannot be decoded: a damaged archive raises errors of many libraries."""
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in arrays.zip.infolist()):
-                raise FormatError(f"{path}: compressed arrays, which could take any amount of memory")
-            found = {name: arrays[name] for name in arrays.files}
-            if any(array.dtype.kind != "i" for array in found.values()):
-                raise FormatError(f"{path}: arrays of signed integers are expected")
-            return found
+        with files.opened(path) as (file, length):
+            if length > available_memory():
+                raise FormatError(f"{path}: {size(length)}, more than the memory that is available")
+            with zipfile.ZipFile(file) as archive:
+                entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
+                ends = [*(entry.header_offset for entry in entries[1:]), length]
+                if any(e.compress_type != zipfile.ZIP_STORED or e.file_size != e.compress_size for e in entries):
+                    raise FormatError(f"{path}: compressed arrays, which could take any amount of memory")
+                if any(e.header_offset + e.file_size > end for e, end in zip(entries, ends, strict=True)):
+                    raise FormatError(f"{path}: arrays that overlap, which could take any amount of memory")
+                return {entry.filename.removesuffix(".npy"): _array(archive.read(entry)) for entry in entries}
     except (OSError, FormatError):
         raise
     except Exception as error:  # its text may quote the file
         raise FormatError(f"{path}: not a file of arrays ({type(error).__name__})") from None
 
 
-def _write(path: Path, content) -> None:
-    """Replace a file atomically; only its owner may read it."""
-    fresh = path.with_name(f".{path.name}.new")
-    descriptor = os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, 0o600)  # the file may be a leftover
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
+def _array(raw: bytes) -> np.ndarray:
+    """The array in the bytes of a .npy file; nothing is allocated by what its header claims."""
+    stream = io.BytesIO(raw)
+    version = np.lib.format.read_magic(stream)
+    shape, in_columns, kind = np.lib.format.read_array_header_1_0(stream)
+    if version != (1, 0) or kind.kind != "i":
+        raise ValueError("arrays of signed integers are expected")
+    if min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize != len(raw) - stream.tell():
+        raise ValueError("the shape is not that of the entries")
+    order = "F" if in_columns else "C"
+    return np.frombuffer(raw, dtype=kind, offset=stream.tell()).reshape(shape, order=order)

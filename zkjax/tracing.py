@@ -29,6 +29,7 @@ from .errors import DataError, PrecisionError, PrecisionWarning, UnsupportedOper
 from .expressions import Graph, Known, Mask, Program
 from .folding import kind, limits, narrow
 from .formats import Formats, coarser, default_formats, largest_values, widened, with_tables
+from .kernels.settings import fixed
 from .lowering import UNMOVED, emit
 from .primitives import NARROW, interpret
 from .rates import learning_rates
@@ -130,10 +131,10 @@ class Source:
 
 def read(loss, optimizer, params, batch, steps: int | None) -> Source:
     """The first stage, with every check of the arguments; as for ``trace``."""
-    leaves = parameter_leaves(params)
-    batch = batch_arrays(batch)
-    program = _program(loss, params, leaves, batch)
-    return Source(program, learning_rates(optimizer, params, leaves, steps), leaves, batch, steps)
+    with fixed(x64=False):  # the same source gives the same circuit, whatever the process has set
+        leaves, batch = parameter_leaves(params), batch_arrays(batch)
+        program = _program(loss, params, leaves, batch)
+        return Source(program, learning_rates(optimizer, params, leaves, steps), leaves, batch, steps)
 
 
 def fit(source: Source, formats: Formats, precision: Precision, chunk: int, samples) -> tuple[Circuit, Formats]:

@@ -4,9 +4,11 @@ A ``Run`` is one chunk of steps. It holds the integers of the first and last par
 in between is recomputed from the first parameters when it is needed, bit by bit the same.
 """
 
+import dataclasses
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from os import PathLike
 from typing import Any
@@ -16,12 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import exact, state
-from .arguments import as_array
+from .arguments import as_array, whole
 from .circuit import Bounds, Circuit, signed_bound
 from .display import Sheet, Shown, Table
 from .errors import DataError, PrecisionError, RunError
 from .kernels import integers
+from .kernels.settings import fixed
+from .kernels.threads import scope
 from .keys import Chain, Key
+from .progress import Steps
 from .prover import fix_geometry
 from .schedule import batch_indices, steps_per_epoch
 
@@ -31,9 +36,15 @@ SPARE_OPENINGS = 2  # for proofs that are made again after an error
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The data as integers: ``arrays[i]`` int64 of shape (samples, ...), for input i of the circuit."""
+    """The data as integers: ``arrays[i]`` int64 of shape (samples, ...), for input i of the circuit.
+
+    The arrays are read-only and its own, copied if need be: what is committed to must not change between two proofs.
+    """
 
     arrays: tuple[np.ndarray, ...] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arrays", tuple(_owned(x) for x in self.arrays))
 
     def __repr__(self) -> str:  # never a value
         return f"Dataset({self.samples} samples: {', '.join(str(x.shape[1:]) for x in self.arrays)})"
@@ -53,7 +64,8 @@ class Dataset:
         arrays = data.arrays if isinstance(data, Dataset) else data
         if not isinstance(arrays, (tuple, list)) or len(arrays) != len(circuit.inputs):
             names = ", ".join(x.name for x in circuit.inputs)
-            raise DataError(f"the circuit reads {len(circuit.inputs)} arrays ({names}); give data as a tuple of as many arrays")
+            given = f"{len(arrays)} arrays" if isinstance(arrays, (tuple, list)) else f"a {type(arrays).__name__}"
+            raise DataError(f"the circuit reads {len(circuit.inputs)} arrays ({names}), data is {given}; give a tuple of as many arrays")
         result: list[np.ndarray] = []
         for expected, array in zip(circuit.inputs, arrays, strict=True):
             array = as_array(array, f"data '{expected.name}'")
@@ -65,31 +77,43 @@ class Dataset:
                 )
             if result and len(array) != len(result[0]):
                 raise DataError(f"data '{expected.name}' has {len(array)} samples, '{circuit.inputs[0].name}' has {len(result[0])}")
-            if not integral:
-                array = _rounded(expected, array)
-            _check_range(expected, array)
-            result.append(array.astype(np.int64))
+            result.append(array if integral else _rounded(expected, array))
+            _check_range(expected, result[-1], array)
         steps_per_epoch(len(result[0]), circuit.batch_size)
-        return data if isinstance(data, Dataset) else Dataset(tuple(result))
+        return data if isinstance(data, Dataset) else Dataset(tuple(_frozen(x.astype(np.int64)) for x in result))
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    """This array, from now on read-only."""
+    array.flags.writeable = False
+    return array
+
+
+def _owned(array: np.ndarray) -> np.ndarray:
+    """A read-only array that nobody else can write to: this one, or a copy."""
+    alone = not array.flags.writeable and array.base is None
+    return array if alone else _frozen(np.array(array))
 
 
 def _rounded(expected, array) -> np.ndarray:
     """Integers as float64: whether they fit is not known yet."""
-    values = array.astype(np.float64)
-    finite = np.isfinite(values)
-    if not finite.all():
-        sample = int(np.argwhere(~finite)[0][0])
-        raise DataError(f"data '{expected.name}', sample {sample}: a value is not finite")
-    return np.floor(values * 2.0**expected.scale + 0.5)
+    with np.errstate(all="ignore"):  # values beyond float64 become infinite, and beyond the range
+        values = array.astype(np.float64)
+        finite = np.isfinite(array)
+        if not finite.all():
+            sample = int(np.argwhere(~finite)[0][0])
+            raise DataError(f"data '{expected.name}', sample {sample}: a value is not finite")
+        return np.floor(values * 2.0**expected.scale + 0.5)
 
 
-def _check_range(expected, array):
+def _check_range(expected, integers, array):
     bound, unit = signed_bound(expected.bits + 1), 2.0**-expected.scale
-    outside = (array < -bound) | (array >= bound)
+    outside = (integers < -bound) | (integers >= bound)
     if outside.any():
         place = tuple(int(i) for i in np.argwhere(outside)[0])
+        value = f"{float(integers[place]) * unit:g}" if np.isfinite(integers[place]) else str(array[place])
         raise DataError(
-            f"data '{expected.name}', sample {place[0]}: the value {float(array[place]) * unit:g} lies outside the declared "
+            f"data '{expected.name}', sample {place[0]}: the value {value} lies outside the declared "
             f"range [{-bound * unit:g}, {bound * unit:g}); scale the data, or trace with "
             f"a larger Precision.data_bits (now {expected.bits})"
         )
@@ -104,11 +128,47 @@ class Template:
 
     @staticmethod
     def of(leaves: Sequence[Any], structure: Any) -> "Template":
-        return Template(structure, tuple(str(jax.dtypes.canonicalize_dtype(as_array(x, "a parameter").dtype)) for x in leaves))
+        return Template(structure, tuple(_floating_type(x) for x in leaves))
 
     def fill(self, arrays: Sequence[np.ndarray]) -> Any:
         """The user's pytree of these values."""
-        return jax.tree.unflatten(self.structure, [jnp.asarray(x.astype(d)) for x, d in zip(arrays, self.dtypes, strict=True)])
+        with fixed(x64=jax.config.jax_enable_x64):
+            return jax.tree.unflatten(self.structure, [jnp.asarray(x.astype(d)) for x, d in zip(arrays, self.dtypes, strict=True)])
+
+
+def _floating_type(leaf: Any) -> str:
+    """The type in which JAX holds a parameter."""
+    kind = np.dtype(leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype).newbyteorder("=")
+    if not jnp.issubdtype(kind, jnp.floating):
+        kind = np.dtype(np.float32)
+    return str(jax.dtypes.canonicalize_dtype(np.float64 if kind == np.longdouble else kind))
+
+
+def _nested(values: dict[str, np.ndarray]) -> Any:
+    """Nests of dicts from values by path, "a/b" becoming {"a": {"b": ..}}; a list where the keys are 0, 1, .. in some order.
+
+    Paths that contradict each other ("a" beside "a/b") stay as they are.
+    """
+    tree: dict = {}
+    for path, value in values.items():
+        *above, last = path.split("/")
+        node = tree
+        for key in above:
+            node = node.setdefault(key, {})
+            if not isinstance(node, dict):
+                return values
+        if last in node:
+            return values
+        node[last] = value
+
+    def listed(node):
+        if not isinstance(node, dict):
+            return node
+        inner = {key: listed(below) for key, below in node.items()}
+        numbers = [str(i) for i in range(len(inner))]
+        return [inner[i] for i in numbers] if set(inner) == set(numbers) else inner
+
+    return listed(tree)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +185,7 @@ class Run(Shown):
                         last step, the next run's initial_bound.
     keys:               secret randomness of the commitments to ``initial`` and ``final``; never printed.
     chain:              what all runs of a chain share: the dataset's key, opening counters, the geometry of commitments.
-    template:           the user's pytree, or None (``params`` is then a dict by path).
+    template:           the user's pytree, or None (``params`` is then made of dicts and lists).
     kept:               the prover's tensors of all steps and what they follow from, where they took little memory.
     """
 
@@ -146,6 +206,20 @@ class Run(Shown):
     template: Template | None = field(default=None, repr=False)
     kept: tuple[tuple[Any, ...], dict[Any, np.ndarray]] | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_fingerprint", self._weights_now())
+
+    def _weights_now(self) -> bytes:
+        state = hashlib.blake2b()
+        for array in (*self.initial, *self.final):
+            state.update(np.ascontiguousarray(array))
+        return state.digest()
+
+    def check(self) -> None:
+        """Raise RunError if the weights were changed in place: they are committed to, and the same randomness must not hide others."""
+        if self._weights_now() != self._fingerprint:
+            raise RunError("the run's weights were changed in place since it was trained; train it again, and work on copies of its arrays")
+
     def __repr__(self) -> str:  # never a value: representations end up in logs and saved notebooks
         return f"Run(steps {self.first_step}..{self.first_step + self.steps - 1} of {self.circuit!r}, seed {self.seed}, {self.data!r})"
 
@@ -165,11 +239,15 @@ class Run(Shown):
 
     @property
     def params(self) -> Any:
-        """The last parameters in floating point, as the user's pytree."""
+        """The last parameters in floating point, as the user's pytree.
+
+        For a run that was loaded without one: nests of dicts by the parts of the parameters' paths, and lists where the keys are
+        0, 1, 2, .. That is what a linen model takes; ``nnx.update(model, params)`` takes it for an nnx model.
+        """
         values = [np.ldexp(x.astype(np.float64), -self.circuit.weight_scale) for x in self.final]
         if self.template is not None:
             return self.template.fill(values)
-        return {p.path: x.astype(np.float32) for p, x in zip(self.circuit.parameters, values, strict=True)}
+        return _nested({p.path: x.astype(np.float32) for p, x in zip(self.circuit.parameters, values, strict=True)})
 
     @property
     def losses(self) -> list[Fraction]:
@@ -186,15 +264,21 @@ class Run(Shown):
         """The samples of each step, int64 (steps, batch)."""
         return batch_indices(self.seed, self.data.samples, self.shard_size, self.circuit.batch_size, self.first_step, self.steps)
 
-    def save(self, directory: str | PathLike[str]) -> None:
-        """Write the run to a private directory, from which ``Run.load`` reads it and training goes on. See ``state.py``."""
+    def save(self, directory: str | PathLike[str], *, replace: bool = False) -> None:
+        """Write the run to a private directory, from which ``Run.load`` reads it and training goes on. See ``state.py``.
+
+        A run of the same chain that is there gives way; one of another chain only with replace=True, which deletes it.
+        Raises: RunError - a run of another chain is there.
+        """
+        self.check()
         fix_geometry(self)  # else a chain that is saved before its first proof could choose twice
-        state.save(self, directory)
+        state.save(self, directory, replace)
 
     @staticmethod
     def load(directory: str | PathLike[str], params: Any = None) -> "Run":
-        """Read a saved run. params: a pytree of the user's, so that ``run.params`` is one again (else it is a dict by path).
+        """Read a saved run. params: a pytree of the user's (arrays, or their shapes), so that ``run.params`` is one again.
 
+        Without it ``run.params`` is made of dicts and lists (see there), whatever the user's pytree was.
         Raises: RunError - not a complete run, or params of another circuit; FormatError - malformed files.
         """
         run = state.load(Run, Dataset, directory)
@@ -203,7 +287,7 @@ class Run(Shown):
         leaves, structure = jax.tree.flatten(params)
         if [np.shape(x) for x in leaves] != [p.shape for p in run.circuit.parameters]:
             raise RunError(f"{directory}: params has not the shapes of the run's parameters")
-        return replace(run, template=Template.of(leaves, structure))
+        return dataclasses.replace(run, template=Template.of(leaves, structure))
 
     def _recipe(self) -> tuple:
         """What a run's tensors follow from: a run that was altered has to recompute them."""
@@ -228,7 +312,9 @@ class Run(Shown):
             kept = self.kept[1]
         else:
             bounds = self.circuit.bounds(self.initial_bound, self.steps, self.first_step)
-            final, losses, _, kept = _steps(self.circuit, bounds, self.initial, self.data, self.indices, self.first_step, True, None)
+            final, losses, _, kept = _steps(
+                self.circuit, bounds, self.initial, self.data, self.indices, self.first_step, True, lambda _: None
+            )
             if losses != self.loss_integers:
                 raise RunError("the recomputed steps have other losses than the run: it was altered or belongs to other data")
             if not all(np.array_equal(x, y) for x, y in zip(final, self.final, strict=True)):
@@ -263,7 +349,7 @@ def train(
     seed: int | None = None,
     shard_size: int | None = None,
     openings: int = 8,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Callable[[int, int], object] | str | None = "auto",
 ) -> Run:
     """Train ``steps`` steps in exact integers, as one run.
 
@@ -274,48 +360,65 @@ def train(
     shard_size: samples in each separately committed part of the data, at most 2^20; default: one part, or the run's.
     openings:   how many proofs of this chain may open a shard of the dataset; each one costs a few kB in every proof. It
                 is fixed where a chain begins, and ignored where a run goes on.
-    progress:   ``progress(done, steps)``, called after each step.
-    Raises: DataError; RunError - a run of another circuit, data, seed or shards; PrecisionError - a value left its
-            declared range (step, operation, value, what to change), or a bound could reach 2^63.
+    progress:   "auto" shows a bar on a terminal, None nothing; or ``progress(done, steps)``, called after each step.
+    Raises: DataError; RunError - a run of another circuit, data, seed or shards, or JAX cannot run in a forked process;
+            PrecisionError - a value left its declared range (step, operation, value, what to change), or a bound could reach 2^63.
     """
-    if steps < 1:
-        raise DataError(f"steps is {steps}; train at least one")
-    if openings < 1:
-        raise DataError(f"openings is {openings}; a dataset that is never opened proves nothing")
+    steps, seed, shard_size, openings = _checked(circuit, steps, seed, shard_size, openings)
+    start = _start(circuit, params, data, seed, shard_size, openings)
+    return _train(circuit, start, steps, progress)
+
+
+def _checked(circuit, steps, seed, shard_size, openings) -> tuple[int, int | None, int | None, int]:
+    """The numbers of a training as Python integers."""
+    if not isinstance(circuit, Circuit):
+        raise DataError(f"circuit is a {type(circuit).__name__}; give the zkjax.Circuit of zkjax.trace first, then params and data")
+    return (
+        whole("steps", steps, 1, "train at least one"),
+        None if seed is None else whole("seed", seed, 0, "choose an integer from 0 to 2^64 - 1"),
+        None if shard_size is None else whole("shard_size", shard_size),
+        whole("openings", openings, 1, "a dataset that is never opened proves nothing"),
+    )
+
+
+def _start(circuit: Circuit, params, data, seed: int | None, shard_size: int | None, openings: int) -> dict:
+    """Where a run starts: what of its fields its first step follows from."""
     if isinstance(params, Run):
-        start = _continued(circuit, params, data, seed, shard_size)
-    else:
-        dataset = Dataset.of(circuit, data)
-        leaves, structure = jax.tree.flatten(params)
-        shifts, initial = _coarse(circuit, leaves)
-        start = {
-            "data": dataset,
-            "first_step": 0,
-            "seed": 0 if seed is None else seed,
-            "shard_size": shard_size,
-            "initial": initial,
-            "coarse_shifts": shifts,
-            "initial_bound": tuple(circuit.coarse_bound(s) for s in shifts),
-            "keys": (Key.fresh(), Key.fresh()),
-            "chain": Chain.fresh(openings),
-            "template": Template.of(leaves, structure),
-        }
+        return _continued(circuit, params, data, seed, shard_size)
+    leaves, structure = jax.tree.flatten(params)
+    shifts, initial = _coarse(circuit, leaves)
+    return {
+        "data": Dataset.of(circuit, data),
+        "first_step": 0,
+        "seed": 0 if seed is None else seed,
+        "shard_size": shard_size,
+        "initial": initial,
+        "coarse_shifts": shifts,
+        "initial_bound": tuple(circuit.coarse_bound(s) for s in shifts),
+        "keys": (Key.fresh(), Key.fresh()),
+        "chain": Chain.fresh(openings),
+        "template": Template.of(leaves, structure),
+    }
+
+
+def _train(circuit: Circuit, start: dict, steps: int, progress) -> Run:
     bounds = circuit.bounds(start["initial_bound"], steps, start["first_step"])
     dataset, first = start["data"], start["first_step"]
     indices = batch_indices(start["seed"], dataset.samples, start["shard_size"], circuit.batch_size, first, steps)
     keep = _kept_bytes(circuit, steps) <= KEEP
-    final, losses, extremes, kept = _steps(circuit, bounds, start["initial"], dataset, indices, first, keep, progress)
+    with Steps(progress, steps, f"training steps {first}..{first + steps - 1}") as shown:
+        final, losses, extremes, kept = _steps(circuit, bounds, start["initial"], dataset, indices, first, keep, shown.done)
     _check_quotients(circuit, extremes, first)
     run = Run(circuit=circuit, steps=steps, final=final, loss_integers=losses, final_bound=bounds.final, **start)
-    return replace(run, kept=(run._recipe(), kept)) if keep else run
+    return dataclasses.replace(run, kept=(run._recipe(), kept)) if keep else run
 
 
-def _steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices, first_step: int, keep: bool, progress):
-    """Run the steps: (last parameters, loss integers, extremes of quotients, kept tensors of all steps)."""
+def _steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices, first_step: int, keep: bool, done):
+    """Run the steps: (last parameters, loss integers, extremes of quotients, kept tensors of all steps). done(n) after each."""
     step = integers.training_step(circuit, exact.plan(circuit, bounds.nodes), keep)
     types = [np.float64 if bound <= 2**exact.MANTISSA else np.int64 for bound in bounds.final]
     losses, extremes, columns = [], [], {}  # of each step; columns: the kept tensors of all of them
-    with jax.enable_x64(True):
+    with scope():
         parameters = tuple(jnp.asarray(x.astype(kind)) for x, kind in zip(initial, types, strict=True))
         arrays = [jnp.asarray(x) for x in data.arrays]
         for t, batch in enumerate(indices):
@@ -326,8 +429,8 @@ def _steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices, fi
                 if key not in columns:  # filled step by step: no second copy of all steps
                     columns[key] = np.empty((len(indices), *array.shape), dtype=array.dtype)
                 columns[key][t] = array
-            if progress is not None:
-                progress(t + 1, len(indices))
+            jax.block_until_ready(extreme)  # a step is done when it is done, and an interrupt waits for one step
+            done(t + 1)
         final = tuple(np.asarray(x).astype(np.int64) for x in parameters)
         stacked = np.stack([np.asarray(x) for x in extremes])
         integers_of_losses = tuple(tuple(int(v) for v in np.asarray(x)) for x in losses)
@@ -350,28 +453,40 @@ def chunks(
     seed: int | None = None,
     shard_size: int | None = None,
     openings: int | None = None,
+    progress: Callable[[int, int], object] | str | None = "auto",
 ) -> Iterator[Run]:
     """Train ``steps`` steps as runs of at most ``chunk`` steps and nearly equal length: 90 by 16 is 6 runs of 15.
 
     Each run starts where the one before it ended. Arguments and errors as for ``train``; openings is by default one for each run
-    and two more.
+    and two more, and ``progress(done, steps)`` counts the steps of all runs. Whether bounds hold for all steps is checked here, at
+    once; the runs are trained as they are asked for.
     """
-    if steps < 1 or chunk < 1:
-        raise DataError(f"steps is {steps} and chunk is {chunk}; both must be at least 1")
-    count = -(-steps // chunk)
+    count = -(-whole("steps", steps) // whole("chunk", chunk))
     openings = count + SPARE_OPENINGS if openings is None else openings
-    if not isinstance(params, Run):
-        data = Dataset.of(circuit, data)
-    for i in range(count):
-        length = steps * (i + 1) // count - steps * i // count
-        params = train(circuit, params, data, steps=length, seed=seed, shard_size=shard_size, openings=openings)
-        data, seed, shard_size = params.data, params.seed, params.shard_size
-        yield params
+    steps, seed, shard_size, openings = _checked(circuit, steps, seed, shard_size, openings)
+    start = _start(circuit, params, data, seed, shard_size, openings)
+    longest = circuit.longest_chain(start["initial_bound"], start["first_step"])
+    if longest.steps is not None and longest.steps < steps:
+        raise PrecisionError(
+            f"a chain can have {longest.steps} steps {'from here' if start['first_step'] else 'from these parameters'}, not {steps}: "
+            f"{longest.limit}; {longest.cure}"
+        )
+
+    def runs():
+        run = None
+        for i in range(count):
+            first, end = steps * i // count, steps * (i + 1) // count
+            shown = (lambda done, _, first=first: progress(first + done, steps)) if callable(progress) else progress
+            run = _train(circuit, start if run is None else _continued(circuit, run, None, None, None), end - first, shown)
+            yield run
+
+    return runs()
 
 
 def _continued(circuit, run: Run, data, seed, shard_size) -> dict:
     if circuit.digest() != run.circuit.digest():
         raise RunError("the run belongs to another circuit; go on with run.circuit")
+    run.check()
     if seed is not None and seed != run.seed:
         raise RunError(f"the run was trained with seed {run.seed}, not {seed}; leave seed out to go on")
     if shard_size is not None and shard_size != run.shard_size:
@@ -400,17 +515,22 @@ def _coarse(circuit: Circuit, leaves) -> tuple[tuple[int, ...], tuple[np.ndarray
     One lookup per parameter then proves the bound that every later step relies on.
     """
     if len(leaves) != len(circuit.parameters):
-        raise DataError(f"params holds {len(leaves)} arrays, the circuit has {len(circuit.parameters)} parameters")
+        raise DataError(
+            f"params holds {len(leaves)} arrays, the circuit has {len(circuit.parameters)} parameters; give the pytree that was traced, "
+            "and after it the data"
+        )
     shifts, arrays = [], []
     for parameter, leaf in zip(circuit.parameters, leaves, strict=True):
-        values = as_array(leaf, f"parameter {parameter.path}").astype(np.float64)
+        values = as_array(leaf, f"parameter {parameter.path}")
         if values.shape != parameter.shape:
             raise DataError(f"parameter {parameter.path} has shape {values.shape}, the circuit expects {parameter.shape}")
+        with np.errstate(all="ignore"):
+            values = values.astype(np.float64)
         if not np.isfinite(values).all():
             raise DataError(f"parameter {parameter.path} of shape {parameter.shape} holds values that are not finite")
-        s = exact.coarse_shift(float(np.abs(values).max()), circuit.weight_scale, circuit.table_bits)
+        s, rounded = exact.coarse(values, circuit.weight_scale, circuit.table_bits)
         shifts.append(s)
-        arrays.append(np.floor(np.ldexp(values, circuit.weight_scale - s) + 0.5).astype(np.int64) << s)
+        arrays.append(rounded)
     return tuple(shifts), tuple(arrays)
 
 

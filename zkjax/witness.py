@@ -23,7 +23,8 @@ from .gadgets.rescale import Lookup, advice
 from .gadgets.weights import rates
 from .kernels import sites as kernels
 from .kernels.products import times_vector
-from .kernels.tiles import embed_tiles, in_parallel, tile_size
+from .kernels.threads import in_parallel
+from .kernels.tiles import embed_tiles, tile_size
 from .layout import Layout
 from .low_rank import factorised
 from .plan import Plan

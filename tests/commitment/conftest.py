@@ -1,10 +1,11 @@
 """64-bit types, as the public functions switch them on."""
 
-import jax
 import pytest
+
+from zkjax.kernels.threads import scope
 
 
 @pytest.fixture(autouse=True)
 def _enable_x64():
-    with jax.enable_x64(True):
+    with scope():
         yield

@@ -16,6 +16,7 @@ from zkjax.commitment.rows import Lane
 from zkjax.errors import ConfigurationError, FormatError, VerificationError
 from zkjax.extension import ZERO, Ext
 from zkjax.field import P
+from zkjax.kernels.threads import scope
 from zkjax.transcript import Writer
 
 REJECTED = FormatError, VerificationError
@@ -28,9 +29,8 @@ def case():
 
 @pytest.fixture(scope="module")
 def recorded(case):
-    import jax
 
-    with jax.enable_x64(True):
+    with scope():
         recorder = Recorder(transcript())
         return recorder, prove(case, recorder)
 

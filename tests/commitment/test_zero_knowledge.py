@@ -12,7 +12,6 @@ Each broken variant takes some randomness away, or uses it once too often, and m
 
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
 from commitment_cases import inner, make_case, random_base
@@ -21,6 +20,7 @@ from zkjax import field
 from zkjax.commitment import Geometry, commit, open_claim
 from zkjax.extension import ZERO
 from zkjax.field import P
+from zkjax.kernels.threads import scope
 
 GEOMETRY = Geometry(5, 2, 2, 1)  # rows of 32, code length 128, 2 queries
 Q, K, PADS = GEOMETRY.queries, GEOMETRY.row, 4
@@ -81,7 +81,7 @@ class Probed:
 
 @pytest.fixture(scope="module")
 def probed() -> Probed:
-    with jax.enable_x64(True):
+    with scope():
         return probe()
 
 
@@ -189,7 +189,7 @@ def chain(probed):
 
 def test_probing_is_linear(probed):
     """The view of a random case is the matrix times its cells: so the matrix is the prover."""
-    with jax.enable_x64(True):
+    with scope():
         case = proof_case(0)
         cells = {f"{kind} 0": c.rows for kind, c in zip(KINDS, case.committed)}
         cells |= {f"{kind} padding 0": c.padding for kind, c in zip(KINDS, case.committed)}

@@ -19,7 +19,8 @@ from ..poly import eq_vector
 from .jit import jit
 from .products import add, inner_products
 from .sumcheck import ALWAYS, INFINITY, Rounds, accumulate, cross, fold_pair, lane_sums, product, zero_pair
-from .tiles import LOG_TAIL, TAIL, Tiles, cut, in_parallel, joined, tile_size
+from .threads import in_parallel
+from .tiles import LOG_TAIL, TAIL, Tiles, cut, joined, tile_size
 
 
 @jit

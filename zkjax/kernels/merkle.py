@@ -7,7 +7,7 @@ import numpy as np
 from .. import hashing
 from ..hashing import BLOCK, BLOCK_ROWS, CHUNK, LEAF, NODE, initial_state, row_blocks
 from .jit import jit
-from .tiles import in_parallel
+from .threads import in_parallel
 
 _TILE = 1024  # columns of one tile on a CPU
 

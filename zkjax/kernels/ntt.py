@@ -10,7 +10,6 @@ order 4 is 2^48, a shift.
 
 from functools import lru_cache, partial
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,6 +17,7 @@ from .. import field
 from ..ntt import root_powers
 from .jit import jit
 from .products import halving_sum
+from .settings import fixed
 
 _PIECE = 16  # entries that a transposition moves together
 _16, _48 = np.uint64(16), np.uint64(48)
@@ -130,5 +130,5 @@ def _turn_table(log_n: int):
 
 def _constant(table):
     """On the device once; a cached array must not depend on the scope that happened to ask first."""
-    with jax.enable_x64(True):
+    with fixed():
         return jnp.asarray(table)

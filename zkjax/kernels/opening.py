@@ -14,7 +14,7 @@ from ..extension import Ext
 from . import products
 from .jit import jit
 from .products import GROUP, halving_sum, inner, inner_products, times_vector
-from .tiles import in_parallel
+from .threads import in_parallel
 
 HOST = 2**12
 _PAIRS = 4  # of vectors, multiplied with one reduction

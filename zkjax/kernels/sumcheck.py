@@ -17,7 +17,8 @@ from .. import field
 from ..extension import Ext
 from .jit import jit
 from .products import add, difference, fold, halves, inner_products
-from .tiles import LOG_TAIL, TAIL, Tiles, cut, in_parallel, joined, tile_size
+from .threads import in_parallel
+from .tiles import LOG_TAIL, TAIL, Tiles, cut, joined, tile_size
 
 INFINITY = None  # as a point: the leading coefficient
 _GROUP = 4  # tiles of one call

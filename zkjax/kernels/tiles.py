@@ -1,11 +1,9 @@
-"""Long tables as lists of tiles of fixed length, and the threads that work through them.
+"""Long tables as lists of tiles of fixed length.
 
 Tiles are why a prover compiles few kernels: a table of any length is a number of tiles. They also keep what one call
 touches in a core's cache, let memory be freed as a round goes on, and let equal tiles be one object.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import jax
@@ -18,8 +16,6 @@ LOG_TAIL = 10
 TAIL = 1 << LOG_TAIL  # entries; tables up to this length run in a step of fixed shape
 LOG_TILE = 15  # of long tables: what one call touches stays in a core's cache
 LOG_DEVICE_TILE = 22  # on accelerators, where a call costs more than its memory traffic
-THREADS = min(4, os.cpu_count() or 1)
-_POOL = ThreadPoolExecutor(THREADS)
 
 
 class Tiles(list):
@@ -54,26 +50,6 @@ def joined(table):
     if isinstance(table, Tiles):
         return tuple(np.concatenate([np.asarray(c) for c in component]) for component in zip(*table, strict=True))
     return tuple(np.asarray(c) for c in table)
-
-
-def scoped(work):
-    """``work`` for another thread, with 64-bit types: their scope belongs to a thread."""
-
-    def inside(*arguments):
-        with jax.enable_x64(True):
-            return work(*arguments)
-
-    return inside
-
-
-def in_parallel(work, count: int) -> list:
-    """``work(range)`` on ranges that share out 0 .. count-1, in threads: while one waits for a kernel another prepares the next."""
-    parts = min(THREADS, count)
-    ranges = [range(count * i // parts, count * (i + 1) // parts) for i in range(parts)]
-    if parts == 1:
-        return [work(ranges[0])]
-
-    return list(_POOL.map(scoped(work), ranges))
 
 
 def embed_tiles(layout: Layout, tensors: dict, num_vars: int, size: int, fill: tuple[int, ...]) -> Tiles:
