@@ -10,7 +10,7 @@ from jax.nn import relu
 from tiny import TINY
 
 import zkjax
-from zkjax.summary import net, rate, rates
+from zkjax.summary import net, rates
 
 DATA = np.zeros((4, 3), np.float32), np.zeros((4, 2), np.float32)
 PARAMS = {"a": np.ones((3, 5), np.float32), "b": np.ones(5, np.float32), "c": np.ones((5, 2), np.float32)}
@@ -86,22 +86,19 @@ def test_a_rate_of_zero_updates_nothing(circuit):
 def test_rates_are_those_of_the_optimizer(value):
     """In values: whatever scales the gradients have."""
     shown = [row[2] for row in _parameters(traced(optimizer=optax.sgd(value)))]
-    assert [float(text.split()[1]) for text in shown] == [value] * 3
+    assert [float(text.split()[1]) for text in shown] == pytest.approx([value] * 3, rel=1e-3)
 
 
 def test_a_schedule_is_told_by_its_ends_and_range():
     circuit = traced(optimizer=optax.sgd(optax.piecewise_constant_schedule(0.25, {1: 2.0, 2: 0.25})), steps=4)
     for row in _parameters(circuit):
-        assert row[2].startswith("minus 0.25..0.125 (in 4 steps from 0.125 to 0.5) times #")
+        assert row[2].startswith("minus 0.25..0.125 (in 4 steps from 0.125 to 0.5) times the gradient of the loss")
 
 
 def _parameters(circuit):
-    return circuit.sheet().parts[3].rows
+    return next(part.rows for part in circuit.sheet().parts if getattr(part, "title", "") == "parameters")
 
 
 def test_rates_in_words():
-    assert rate(1, -6) == "0.015625 = 1/64" and rate(13, -7) == "0.101562 = 13/128" and rate(-3, -1) == "-1.5 = -3/2"
-    assert rate(0, -6) == "0" and rate(5, 2) == "20" and rate(1, -40) == "9.09495e-13"
-    assert rate(3, -(2**16)) == "3 * 2^-65536" and rate(3, 2**16) == "3 * 2^65536"  # a file's author chooses scales
-    assert rates((4,), -4) == "0.25 = 1/4"
-    assert rates((0, 2, 1, 0), -3) == "0..0 (in 4 steps from 0 to 0.25, 0 in 2 of them)"
+    assert rates((0.25,)) == "0.25" and rates((0.0999832,)) == "0.09998" and rates((-3e-7,)) == "-3e-07"
+    assert rates((0.0, 0.25, 0.125, 0.0)) == "0..0 (in 4 steps from 0 to 0.25, 0 in 2 of them)"

@@ -21,6 +21,7 @@ from functools import cached_property
 from os import PathLike
 from typing import Any, NamedTuple
 
+from .descent import learning_rates
 from .display import Sheet, Shown, Table, plain
 from .errors import FormatError, PrecisionError, UnsupportedOperationError
 from .files import read
@@ -39,9 +40,9 @@ MAX_CHAIN = 2**40  # steps; of longer chains nobody has to know whether their bo
 BEYOND = 2**128  # in place of larger bounds, which would grow with every operation of a hostile circuit
 
 # What a circuit's sheet says of its own words.
-VALUES = (
-    "Rates and values are integers times 2^-scale. Scales, names and labels are its author's words, under the digest like the\n"
-    "operations. That updates follow the loss's gradient is told by tracing the source again, which gives the same digest."
+WORDS = (
+    "Learning rates are found from operations alone: update and loss are evaluated in floating point, without rounding, on random\n"
+    "values. Scales, names and labels are the author's words, under the digest like the operations."
 )
 NOTES = "notes, which are outside the digest: anyone can have written them"
 
@@ -279,15 +280,12 @@ class Circuit(Shown):
             limit = f"the learning-rate schedule was traced for {self.max_steps} steps"
             cure = "give more steps to zkjax.trace"
             return Longest(None, "", "") if scheduled is None else Longest(most, limit, cure)
-        longest, too_long = 0, most
-        while too_long - longest > 1:
-            middle = (longest + too_long) // 2
-            longest, too_long = (middle, too_long) if problem(middle) is None else (longest, middle)
+        longest = _largest(lambda steps: problem(steps) is None, most)
         cure = (
-            "use a learning rate of fewer bits, or fewer activation_bits or gradient_bits in Precision; or start a new chain after so many "
-            "steps (zkjax.train with parameters), whose range check bounds them anew"
+            "give their number to zkjax.trace (steps=), whose default formats are then coarser, or coarser formats (Precision); or start a "
+            "new chain after so many (zkjax.train with parameters), whose range check bounds the weights anew"
         )
-        return Longest(longest, f"{problem(too_long)} in step {first_step + longest}", cure)
+        return Longest(longest, f"{problem(longest + 1)} in step {first_step + longest}", cure)
 
     def _cure(self, initial: tuple[int, ...], steps: int, first_step: int) -> str:
         """What to change: the length of the chunk, the first weights, or, where these do not help, formats and sizes."""
@@ -296,10 +294,7 @@ class Circuit(Shown):
             nodes, _, final = self._chunk_bounds(initial, steps, first_step)
             return self._beyond(nodes, final) is None
 
-        longest, too_long = 0, steps
-        while too_long - longest > 1:
-            middle = (longest + too_long) // 2
-            longest, too_long = (middle, too_long) if fits(initial, middle) else (longest, middle)
+        longest = _largest(lambda n: fits(initial, n), steps)
         cures = [f"use chunks of at most {longest} steps"] if longest else []
         least = (self.coarse_bound(0),) * len(initial)  # that a range check shows
         again = "start a new chain from these weights (zkjax.train with parameters), whose range check bounds them anew"
@@ -428,7 +423,8 @@ class Circuit(Shown):
             reads, shape = " ".join(map(str, node.inputs)), "x".join(map(str, node.shape)) or "scalar"
             rows.append((str(i), name, reads, shape, str(node.scale), largest, f"{cells:,}", f"{lookups:,}", node.label))
         heading = ("#", "operation", "reads", "shape", "scale", "range", "cells", "lookups", "called by its author")
-        updates = tuple(self._described(p) for p in self.parameters)
+        rates = self.learning_rates or (None,) * len(self.parameters)
+        updates = tuple(self._described(p, found) for p, found in zip(self.parameters, rates, strict=True))
         notes = Table(tuple((str(i), note) for i, note in enumerate(self.notes, 1)), ("", NOTES), left=(1,), title=NOTES)
         return Sheet(
             f"Circuit {self.digest().hex()[:16]}: {len(self.nodes)} operations, batch {self.batch_size}, "
@@ -437,18 +433,36 @@ class Circuit(Shown):
                 net(self),
                 f"per step: {counts.cells:,} committed cells, {counts.lookups:,} lookups; "
                 f"{counts.table_entries:,} table entries per proof; {counts.parameters:,} parameters",
+                self._length(),
                 Table(tuple(rows), heading, left=(1, 2, 3, 8), title="operations"),
                 Table(updates, ("shape", "entries", "each step", "parameter"), left=(0, 2, 3), title="parameters"),
-                VALUES,
+                WORDS,
                 *([notes] if self.notes else []),
                 *(() if self.comparison is None else self.comparison.parts()),
             ),
         )
 
-    def _described(self, parameter: Parameter) -> tuple[str, ...]:
+    def _described(self, parameter: Parameter, found: tuple[float, ...] | None) -> tuple[str, ...]:
         shape = "x".join(map(str, parameter.shape)) or "scalar"
-        uses = (f"minus {rates(u.rates, self.nodes[u.node].scale - self.weight_scale)} times #{u.node}" for u in parameter.updates)
-        return shape, f"{math.prod(parameter.shape):,}", ", ".join(uses) or "nothing: frozen", parameter.path
+        if not any(any(u.rates) for u in parameter.updates):
+            change = "nothing: frozen"
+        elif found is not None:
+            change = f"minus {rates(found)} times the gradient of the loss"
+        else:
+            uses = (f"{u.rates[0] if len(u.rates) == 1 else 'a schedule'} * #{u.node}" for u in parameter.updates)
+            why = "too large to be evaluated here" if self.learning_rates is None else "NO MULTIPLE OF THE LOSS'S GRADIENT"
+            change = f"minus {', '.join(uses)}: {why}"
+        return shape, f"{math.prod(parameter.shape):,}", change, parameter.path
+
+    @cached_property
+    def learning_rates(self) -> tuple[tuple[float, ...] | None, ...] | None:
+        """For each parameter its learning rate in every step (one if constant), as ``descent.learning_rates`` finds them."""
+        return learning_rates(self)
+
+    def _length(self) -> str:
+        """How long a chain can be."""
+        steps, limit, cure = self.longest_chain()
+        return "" if steps is None else f"a chain can have {steps:,} steps at most: {limit}; for more, {cure}"
 
     # ---- file -------------------------------------------------------------------------------------------------
     def to_json(self) -> dict[str, Any]:
@@ -637,6 +651,15 @@ class Counts:
     def cost(self) -> int:
         """What the choice of a table width minimises; an entry of a table costs about what a cell or a lookup does."""
         return self.cells + self.lookups + self.table_entries
+
+
+def _largest(holds, beyond: int) -> int:
+    """The largest n below ``beyond`` with ``holds(n)``, of a property that holds from 0 up to some number; 0 if there is none."""
+    low, high = 0, beyond
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
 
 
 def _power(value: int) -> str:

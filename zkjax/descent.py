@@ -13,6 +13,7 @@ import numpy as np
 from . import exact
 
 MAX_OPERATIONS = 2**36  # floating-point operations of all evaluations; larger circuits are not tried
+MAX_LOOKS = 2**24  # of all nodes, for each parameter that is trained
 MAX_ENTRIES = 2**27  # of all tensors of one evaluation
 TRIALS = 2
 STEP = 2.0**-24  # of a difference: long against float64's rounding, short against the distance to where a mask flips
@@ -27,6 +28,8 @@ def learning_rates(circuit) -> tuple[tuple[float, ...] | None, ...] | None:
     read = _read(circuit, [loss.node for loss in circuit.losses])
     updates = _read(circuit, [u.node for p in circuit.parameters for u in p.updates])
     trained = [i for i, p in enumerate(circuit.parameters) if any(any(u.rates) for u in p.updates)]
+    if len(trained) * len(circuit.nodes) > MAX_LOOKS:
+        return None
     moved = {i: _moved(circuit, i) & read for i in trained}
     operations = TRIALS * (_operations(circuit, read | updates) + sum(_operations(circuit, moved[i]) for i in trained))
     entries = sum(math.prod(x.shape) for x in (*circuit.nodes, *circuit.inputs, *circuit.parameters))

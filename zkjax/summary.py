@@ -8,32 +8,16 @@ PROTOCOL.md, section 5.
 
 import json
 import math
-from fractions import Fraction
 
 from .display import plain
 
-LONGEST = 2**12  # denominator of a rate that is also written as a fraction
 
-
-def rate(integer: int, exponent: int) -> str:
-    """integer * 2^exponent for people: a decimal, and the fraction where it is a short one."""
-    try:
-        value = math.ldexp(float(integer), exponent)
-    except OverflowError:
-        value = 0.0
-    if integer and not value:  # beyond floating point
-        return f"{integer} * 2^{exponent}"
-    short = Fraction(integer, 2**-exponent) if -64 <= exponent < 0 else Fraction(0)
-    return f"{value:.6g} = {short}" if 1 < short.denominator <= LONGEST else f"{value:.6g}"
-
-
-def rates(integers: tuple[int, ...], exponent: int) -> str:
+def rates(values: tuple[float, ...]) -> str:
     """A constant rate, or a schedule of them: first, last, range, and how many steps have none."""
-    if len(integers) == 1:
-        return rate(integers[0], exponent)
-    first, last, least, most = (rate(x, exponent).partition(" =")[0] for x in (integers[0], integers[-1], min(integers), max(integers)))
-    none = f", 0 in {integers.count(0)} of them" if 0 in integers else ""
-    return f"{first}..{last} (in {len(integers)} steps from {least} to {most}{none})"
+    if len(values) == 1:
+        return f"{values[0]:.4g}"
+    none = f", 0 in {values.count(0)} of them" if 0 in values else ""
+    return f"{values[0]:.4g}..{values[-1]:.4g} (in {len(values)} steps from {min(values):.4g} to {max(values):.4g}{none})"
 
 
 def quoted(name: str) -> str:
