@@ -29,6 +29,11 @@ class Rounding:
         lost = np.count_nonzero((exact != 0) & (rounded == 0)) / nonzero if nonzero else 0.0
         return Rounding(name, lost, distance(rounded, exact))
 
+    @staticmethod
+    def summed(name: str, nonzero: float, lost: float, apart: float, size: float) -> "Rounding":
+        """From counts of values and of lost ones, and sums of squares of errors and values."""
+        return Rounding(name, lost / nonzero if nonzero else 0.0, (apart / size) ** 0.5 if size else 0.0)
+
     @property
     def grave(self) -> bool:
         """Whether people should be told."""
@@ -36,6 +41,12 @@ class Rounding:
 
     def __str__(self) -> str:
         return f"{self.name}: {100 * self.lost:.3g} % of the nonzero values became 0, relative error {self.error:.1e}"
+
+
+def lossy(roundings) -> list[str]:
+    """What people should be told of these: one text, or none."""
+    grave = [str(x) for x in roundings if x.grave]
+    return [f"rounding loses much of {'; of '.join(grave)}"] if grave else []
 
 
 def distance(x, y) -> float:
@@ -71,8 +82,7 @@ class Comparison:
 
     def warnings(self, rate_tolerance: float) -> list[str]:
         """What people should be told; learning rates may be off by this much."""
-        grave = [str(x) for x in self.roundings if x.grave]
-        found = [f"rounding loses much of {'; of '.join(grave)}"] if grave else []
+        found = lossy(self.roundings)
         found += [
             f"the circuit's update of parameter {path} is off by {100 * off:.3g} % even without rounding: it may not be your training step"
             for path, off, _ in self.updates

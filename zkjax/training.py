@@ -7,6 +7,7 @@ in between is recomputed from the first parameters when it is needed, bit by bit
 import dataclasses
 import hashlib
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -21,13 +22,14 @@ from . import exact, state
 from .arguments import as_array, whole
 from .circuit import Bounds, Circuit, signed_bound
 from .display import Sheet, Shown, Table
-from .errors import DataError, PrecisionError, RunError
+from .errors import DataError, PrecisionError, PrecisionWarning, RunError
 from .kernels import integers
 from .kernels.settings import fixed
 from .kernels.threads import scope
 from .keys import Chain, Key
 from .progress import Steps
 from .prover import fix_geometry
+from .rounding import Rounding, lossy
 from .schedule import batch_indices, steps_per_epoch
 
 KEEP = 2**30  # bytes of tensors that a run keeps for its proof; larger ones are computed again
@@ -39,9 +41,11 @@ class Dataset:
     """The data as integers: ``arrays[i]`` int64 of shape (samples, ...), for input i of the circuit.
 
     The arrays are read-only and its own, copied if need be: what is committed to must not change between two proofs.
+    roundings: what rounding did to each of them, where they were made from values.
     """
 
     arrays: tuple[np.ndarray, ...] = field(repr=False)
+    roundings: tuple[Rounding, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "arrays", tuple(_owned(x) for x in self.arrays))
@@ -67,6 +71,7 @@ class Dataset:
             given = f"{len(arrays)} arrays" if isinstance(arrays, (tuple, list)) else f"a {type(arrays).__name__}"
             raise DataError(f"the circuit reads {len(circuit.inputs)} arrays ({names}), data is {given}; give a tuple of as many arrays")
         result: list[np.ndarray] = []
+        roundings = []
         for expected, array in zip(circuit.inputs, arrays, strict=True):
             array = as_array(array, f"data '{expected.name}'")
             if integral and array.dtype != np.int64:
@@ -79,8 +84,10 @@ class Dataset:
                 raise DataError(f"data '{expected.name}' has {len(array)} samples, '{circuit.inputs[0].name}' has {len(result[0])}")
             result.append(array if integral else _rounded(expected, array))
             _check_range(expected, result[-1], array)
+            if not integral:
+                roundings.append(Rounding.of(f"data '{expected.name}'", np.ldexp(array.astype(np.float64), expected.scale), result[-1]))
         steps_per_epoch(len(result[0]), circuit.batch_size)
-        return data if isinstance(data, Dataset) else Dataset(tuple(_frozen(x.astype(np.int64)) for x in result))
+        return data if isinstance(data, Dataset) else Dataset(tuple(_frozen(x.astype(np.int64)) for x in result), tuple(roundings))
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
@@ -186,6 +193,8 @@ class Run(Shown):
     keys:               secret randomness of the commitments to ``initial`` and ``final``; never printed.
     chain:              what all runs of a chain share: the dataset's key, opening counters, the geometry of commitments.
     template:           the user's pytree, or None (``params`` is then made of dicts and lists).
+    roundings:          what rounding did to data, first parameters and, over all steps, to rescaled tensors; it follows from secrets,
+                        is not printed, and () once loaded.
     kept:               the prover's tensors of all steps and what they follow from, where they took little memory.
     """
 
@@ -204,6 +213,7 @@ class Run(Shown):
     keys: tuple[Key, Key] = field(repr=False)
     chain: Chain = field(repr=False)
     template: Template | None = field(default=None, repr=False)
+    roundings: tuple[Rounding, ...] = field(default=(), repr=False)
     kept: tuple[tuple[Any, ...], dict[Any, np.ndarray]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -312,7 +322,7 @@ class Run(Shown):
             kept = self.kept[1]
         else:
             bounds = self.circuit.bounds(self.initial_bound, self.steps, self.first_step)
-            final, losses, _, kept = _steps(
+            final, losses, _, _, kept = _steps(
                 self.circuit, bounds, self.initial, self.data, self.indices, self.first_step, True, lambda _: None
             )
             if losses != self.loss_integers:
@@ -387,8 +397,9 @@ def _start(circuit: Circuit, params, data, seed: int | None, shard_size: int | N
         return _continued(circuit, params, data, seed, shard_size)
     leaves, structure = jax.tree.flatten(params)
     shifts, initial = _coarse(circuit, leaves)
+    dataset = Dataset.of(circuit, data)
     return {
-        "data": Dataset.of(circuit, data),
+        "data": dataset,
         "first_step": 0,
         "seed": 0 if seed is None else seed,
         "shard_size": shard_size,
@@ -398,7 +409,15 @@ def _start(circuit: Circuit, params, data, seed: int | None, shard_size: int | N
         "keys": (Key.fresh(), Key.fresh()),
         "chain": Chain.fresh(openings),
         "template": Template.of(leaves, structure),
+        "roundings": (*_parameter_roundings(circuit, leaves, initial), *dataset.roundings),
+        "told": False,
     }
+
+
+def _parameter_roundings(circuit: Circuit, leaves, initial) -> list[Rounding]:
+    """What rounding did to the first parameters."""
+    named = zip(circuit.parameters, leaves, initial, strict=True)
+    return [Rounding.of(f"parameter {p.path}", np.ldexp(np.asarray(x, np.float64), circuit.weight_scale), y) for p, x, y in named]
 
 
 def _train(circuit: Circuit, start: dict, steps: int, progress) -> Run:
@@ -407,24 +426,33 @@ def _train(circuit: Circuit, start: dict, steps: int, progress) -> Run:
     indices = batch_indices(start["seed"], dataset.samples, start["shard_size"], circuit.batch_size, first, steps)
     keep = _kept_bytes(circuit, steps) <= KEEP
     with Steps(progress, steps, f"training steps {first}..{first + steps - 1}") as shown:
-        final, losses, extremes, kept = _steps(circuit, bounds, start["initial"], dataset, indices, first, keep, shown.done)
+        final, losses, extremes, sums, kept = _steps(circuit, bounds, start["initial"], dataset, indices, first, keep, shown.done)
     _check_quotients(circuit, extremes, first)
+    found = [Rounding.summed(f"[{circuit.nodes[i].label}]", *row) for i, row in zip(circuit.of("rescale"), sums.tolist(), strict=True)]
+    start["roundings"] = (*start["roundings"], *found)
+    if not start.pop("told"):  # once in a chain
+        for message in lossy(start["roundings"]):
+            warnings.warn(message, PrecisionWarning, stacklevel=3)
     run = Run(circuit=circuit, steps=steps, final=final, loss_integers=losses, final_bound=bounds.final, **start)
     return dataclasses.replace(run, kept=(run._recipe(), kept)) if keep else run
 
 
 def _steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices, first_step: int, keep: bool, done):
-    """Run the steps: (last parameters, loss integers, extremes of quotients, kept tensors of all steps). done(n) after each."""
+    """Run the steps; done(n) after each.
+
+    Returns the last parameters, loss integers, extremes of quotients, sums of what rounding did, and kept tensors of all steps.
+    """
     step = integers.training_step(circuit, exact.plan(circuit, bounds.nodes), keep)
     types = [np.float64 if bound <= 2**exact.MANTISSA else np.int64 for bound in bounds.final]
-    losses, extremes, columns = [], [], {}  # of each step; columns: the kept tensors of all of them
+    losses, extremes, sums, columns = [], [], [], {}  # of each step; columns: the kept tensors of all of them
     with scope():
         parameters = tuple(jnp.asarray(x.astype(kind)) for x, kind in zip(initial, types, strict=True))
         arrays = [jnp.asarray(x) for x in data.arrays]
         for t, batch in enumerate(indices):
-            parameters, loss, extreme, kept = step(parameters, arrays, batch, _rates(circuit, first_step + t))
+            parameters, loss, extreme, rounded, kept = step(parameters, arrays, batch, _rates(circuit, first_step + t))
             losses.append(loss)
             extremes.append(extreme)
+            sums.append(rounded)
             for key, array in kept.items():
                 if key not in columns:  # filled step by step: no second copy of all steps
                     columns[key] = np.empty((len(indices), *array.shape), dtype=array.dtype)
@@ -434,7 +462,8 @@ def _steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices, fi
         final = tuple(np.asarray(x).astype(np.int64) for x in parameters)
         stacked = np.stack([np.asarray(x) for x in extremes])
         integers_of_losses = tuple(tuple(int(v) for v in np.asarray(x)) for x in losses)
-    return final, integers_of_losses, stacked, columns
+        summed = np.sum([np.asarray(x) for x in sums], axis=0)
+    return final, integers_of_losses, stacked, summed, columns
 
 
 def _kept_bytes(circuit: Circuit, steps: int) -> int:
@@ -506,6 +535,8 @@ def _continued(circuit, run: Run, data, seed, shard_size) -> dict:
         "keys": (run.keys[1], Key.fresh()),
         "chain": run.chain,
         "template": run.template,
+        "roundings": (),
+        "told": bool(lossy(run.roundings)),
     }
 
 
