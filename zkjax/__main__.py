@@ -130,23 +130,27 @@ def _verify(arguments) -> int:
 
 def _inspect(arguments) -> int:
     try:
-        begin = read(arguments.file, MAX_FILE, MAGIC)[: len(MAGIC)]
-        if begin == MAGIC:
-            proof = Proof.load(arguments.file)
-            print(f"proof file of {proof.nbytes} bytes, of which {len(proof.body)} are the proof's body; not verified here")
-            print(proof.statement)
-            print(json.dumps(proof.statement.to_json(), indent=1))
-            if arguments.circuit is not None:
-                circuit = Circuit.load(arguments.circuit)
-                print(f"verifying it takes {estimate_work(circuit, [proof.statement], None, None)}")
-        else:
-            circuit = Circuit.load(arguments.file)
-            print(circuit)
-            print(f"digest {circuit.digest().hex()}")
-            print(f"verifying the argument of one step, without its opening, takes {argument_work(circuit, 1)}")
+        is_proof = read(arguments.file, MAX_FILE, MAGIC)[: len(MAGIC)] == MAGIC
+        proof = Proof.load(arguments.file) if is_proof else None
+        circuit_file = arguments.circuit if is_proof else arguments.file
+        circuit = None if circuit_file is None else Circuit.load(circuit_file)
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return MISUSE
+    except ZkjaxError as error:
+        print(f"INVALID: {error}", file=sys.stderr)
+        return INVALID
+    try:
+        if proof is not None:
+            print(f"proof file of {proof.nbytes} bytes, of which {len(proof.body)} are the proof's body; not verified here")
+            print(proof.statement)
+            print(json.dumps(proof.statement.to_json(), indent=1))
+            if circuit is not None:
+                print(f"verifying it takes {estimate_work(circuit, [proof.statement], None, None)}")
+        else:
+            print(circuit)
+            print(f"verifying a proof of one step takes, without its opening, {argument_work(circuit, 1)}")
+            print(f"digest {circuit.digest().hex()}")
     except ZkjaxError as error:
         print(f"INVALID: {error}", file=sys.stderr)
         return INVALID
