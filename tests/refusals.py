@@ -127,11 +127,12 @@ def honest():
     yield Case("ledger", ledger, None, value=expected)
     taken = json.loads((VECTORS / f"format-{VERSION}.work.json").read_text("utf-8"))
 
-    def work():
-        meter = verifier.estimate_work(circuit, [proof.statement], None, None)
+    def work(count):
+        meter = verifier.estimate_work(circuit, [proof.statement] * count, None, None)
         return {"work": meter.work, "memory": meter.memory, "shares": meter.shares}
 
-    yield Case("work", work, None, value=taken)
+    yield Case("work", lambda: work(1), None, value=taken)
+    yield Case("memory of two", lambda: work(2)["memory"], None, value=taken["memory"])
     yield Case("file", lambda: bytes(proof), None, value=(VECTORS / f"format-{VERSION}.proof").read_bytes())
 
 
@@ -545,6 +546,8 @@ def shapes():
         ("broadcast", [(3,)], {"shape": (2, 3), "axes": (-1,)}, "axis lengths differ"),
         ("broadcast", [(3,)], {"shape": (3, 2), "axes": (2,)}, "axis lengths differ"),
         ("broadcast", [(3,)], {"shape": (3, 0), "axes": (0,)}, "axis lengths must"),
+        ("broadcast", [()], {"shape": (2,) * 8, "axes": ()}, (2,) * 8),
+        ("broadcast", [()], {"shape": (2,) * 9, "axes": ()}, "9 axes, more than 8"),
         ("sum", [v], {"axes": (0,)}, (3,)),
         ("sum", [v], {"axes": (1, 0)}, ()),
         ("sum", [v], {"axes": (0, 0)}, "axes"),
@@ -1027,6 +1030,15 @@ def chains():
         ("steps", (1, s.steps), "pinned steps"),
     ):
         yield Case(f"{name} = {wrong!r:.9}", verify(**{name: wrong}), VerificationError, f"^{check}")
+    weak = dataclasses.replace(s, geometry=dataclasses.replace(s.geometry, level_bits=200))
+    for name, call, match in (
+        ("little work", verify(max_work=10**4), "^work"),
+        ("little memory", verify(max_memory=10**4), "^work"),
+        ("little work for a ledger", lambda: zkjax.ledger(circuit, proof, max_work=10**4), "^work"),
+        ("another circuit before its work", verify(circuit, Proof(dataclasses.replace(s, circuit=bytes(32)), b""), max_work=1), "^circuit"),
+        ("a geometry before its work", verify(circuit, Proof(weak, b""), max_work=10**4), "^geometry"),
+    ):
+        yield Case(name, call, VerificationError, match)
     yield Case("less security than asked for", verify(minimum_bits=100.0), VerificationError, "^security")
     greedy = Proof(dataclasses.replace(s, final=dataclasses.replace(s.final, budget=5)), proof.body)
     yield Case("a commitment that is too large a budget's", verify(circuit, greedy), VerificationError, "^commitment to weights 2")
