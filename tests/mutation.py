@@ -36,7 +36,9 @@ FILES = {
     "circuit": "test_integers.py test_circuit.py",
     "claims": "test_claims.py",
     "commitment": "commitment",
+    "estimate": "test_work.py",
     "exact": "test_exact.py",
+    "files": "test_work.py",
     "gadgets": f"test_known_attacks.py::test_F05_members_that_are_not_counted {LIES}",
     "hidden": "test_hidden.py",
     "lookup": "test_lookup.py",
@@ -48,6 +50,7 @@ FILES = {
     "sumcheck": "test_sumcheck.py",
     "transcript": "test_transcript.py",
     "verifier": "test_proofs.py",
+    "work": "test_work.py",
 }
 HEAD = """# Every check of the verifier, changed
 

@@ -9,7 +9,9 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import os
 import re
+import stat
 import struct
 import tempfile
 from collections.abc import Callable
@@ -37,6 +39,7 @@ from zkjax.commitment.merkle import root_of, siblings_bytes
 from zkjax.errors import ConfigurationError, DataError, FormatError, PrecisionError, UnsupportedOperationError, VerificationError
 from zkjax.extension import ONE, ZERO, Ext
 from zkjax.field import P, root_of_unity
+from zkjax.files import read
 from zkjax.hidden import Hidden
 from zkjax.layout import Layout
 from zkjax.lookup import fractional_sum
@@ -46,6 +49,7 @@ from zkjax.schedule import batch_indices
 from zkjax.statement import Statement
 from zkjax.transcript import Reader, Transcript
 from zkjax.vectors import Vectors
+from zkjax.work import BASE, Meter
 
 VECTORS = Path(__file__).parent / "vectors"
 WHOLE = 2**63
@@ -123,6 +127,14 @@ def honest():
         return [[name, round(bits, 9)] for name, bits in verifier.verify_one(circuit, proof, BITS).terms]
 
     yield Case("ledger", ledger, None, value=expected)
+    taken = json.loads((VECTORS / f"format-{VERSION}.work.json").read_text("utf-8"))
+
+    def work(count):
+        meter = verifier.estimate_work(circuit, [proof.statement] * count, None, None)
+        return {"work": meter.work, "memory": meter.memory, "shares": meter.shares}
+
+    yield Case("work", lambda: work(1), None, value=taken)
+    yield Case("memory of two", lambda: work(2)["memory"], None, value=taken["memory"])
     yield Case("file", lambda: bytes(proof), None, value=(VECTORS / f"format-{VERSION}.proof").read_bytes())
 
 
@@ -536,6 +548,8 @@ def shapes():
         ("broadcast", [(3,)], {"shape": (2, 3), "axes": (-1,)}, "axis lengths differ"),
         ("broadcast", [(3,)], {"shape": (3, 2), "axes": (2,)}, "axis lengths differ"),
         ("broadcast", [(3,)], {"shape": (3, 0), "axes": (0,)}, "axis lengths must"),
+        ("broadcast", [()], {"shape": (2,) * 8, "axes": ()}, (2,) * 8),
+        ("broadcast", [()], {"shape": (2,) * 9, "axes": ()}, "9 axes, more than 8"),
         ("sum", [v], {"axes": (0,)}, (3,)),
         ("sum", [v], {"axes": (1, 0)}, ()),
         ("sum", [v], {"axes": (0, 0)}, "axes"),
@@ -733,6 +747,46 @@ def walks():
     yield Case("a longer joint axis", lambda: joint(longest - 1), UnsupportedOperationError, "joins axes")
 
 
+def meters():
+    """What a verifier's limits let pass."""
+
+    def charged(work=10, kept=5, passing=5, max_work=None, max_memory=None):
+        meter = Meter(max_work, max_memory)
+        meter.charge("x", work, kept, passing)
+        return meter.work, meter.memory - BASE
+
+    yield Case("no limits", charged, None, value=(10, 10))
+    yield Case("exactly", lambda: charged(max_work=10, max_memory=BASE + 10), None, value=(10, 10))
+    yield Case("a unit more", lambda: charged(max_work=9), VerificationError, "^work: .*limit of 9 field multiplications, 10 of them for x")
+    yield Case("a byte more", lambda: charged(max_memory=BASE + 9), VerificationError, "^work: .*bytes of memory, 10 of them for x")
+    first, part = Meter(), Meter()
+    first.charge("x", 1, 100)
+    first.next_proof()
+    first.charge("x", 1, 50)
+    yield Case("the memory of two proofs", lambda: (first.work, first.memory - BASE), None, value=(2, 100))
+    part.charge("x", 3, 4, 5)
+    first.repeat(part, 20)
+    yield Case("twenty alike", lambda: (first.work, first.kept - BASE, first.memory - BASE), None, value=(62, 130, 135))
+
+
+def ordinary_files():
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file"
+        path.write_bytes(b"12345678")
+        yield Case("a file", lambda: read(path, 8), None, value=b"12345678")
+        yield Case("its beginning", lambda: read(path, 8, b"1234"), None, value=b"12345678")
+        yield Case("another beginning", lambda: read(path, 8, b"1235"), None, value=b"1234")
+        yield Case("another beginning, however long", lambda: read(path, 2, b"1235"), None, value=b"1234")
+        yield Case("a longer file", lambda: read(path, 7), FormatError, "more than 7 bytes")
+        yield Case("a longer file with its beginning", lambda: read(path, 7, b"12"), FormatError, "more than 7 bytes")
+        with mock.patch("os.fstat", lambda _: mock.Mock(st_mode=stat.S_IFREG, st_size=0)):  # it grows while it is read
+            for magic in (b"", b"123"):
+                yield Case(f"it grows, {magic}", lambda magic=magic: read(path, 7, magic), FormatError, "more than 7 bytes")
+                yield Case(f"it grows a little, {magic}", lambda magic=magic: read(path, 8, magic), None, value=b"12345678")
+        os.mkfifo(Path(folder) / "pipe")
+        yield Case("a pipe", lambda: read(Path(folder) / "pipe", 8), FormatError, "not an ordinary file")
+
+
 # ---- schedule ---------------------------------------------------------------------------------------------------
 def schedules():
     most = schedule.MAX_SHARD
@@ -826,9 +880,8 @@ def statements():
     ):  # fmt: skip
         yield Case(name, call, VerificationError, match)
     yield Case("looser bounds", lambda: bounded(grown(1, 1)).steps, None, value=s.steps)
-    yield Case(
-        "smaller bounds that are assumed", lambda: bounded(grown(1, -1), range_checked=False, shifts=unshifted).steps, None, value=s.steps
-    )
+    below = (circuit.coarse_bound(0) - 1,) * 3  # what no range check shows
+    yield Case("smaller bounds that are assumed", lambda: bounded(below, range_checked=False, shifts=unshifted).steps, None, value=s.steps)
     yield Case("no shifts", lambda: plan(shifts=unshifted, range_checked=False).steps, None, value=s.steps)
     for p in range(3):
         shifts = tuple(int(i == p) for i in range(3))
@@ -995,6 +1048,15 @@ def chains():
         ("steps", (1, s.steps), "pinned steps"),
     ):
         yield Case(f"{name} = {wrong!r:.9}", verify(**{name: wrong}), VerificationError, f"^{check}")
+    weak = dataclasses.replace(s, geometry=dataclasses.replace(s.geometry, level_bits=200))
+    for name, call, match in (
+        ("little work", verify(max_work=10**4), "^work"),
+        ("little memory", verify(max_memory=10**4), "^work"),
+        ("little work for a ledger", lambda: zkjax.ledger(circuit, proof, max_work=10**4), "^work"),
+        ("another circuit before its work", verify(circuit, Proof(dataclasses.replace(s, circuit=bytes(32)), b""), max_work=1), "^circuit"),
+        ("a geometry before its work", verify(circuit, Proof(weak, b""), max_work=10**4), "^geometry"),
+    ):
+        yield Case(name, call, VerificationError, match)
     yield Case("less security than asked for", verify(minimum_bits=100.0), VerificationError, "^security")
     greedy = Proof(dataclasses.replace(s, final=dataclasses.replace(s.final, budget=5)), proof.body)
     yield Case("a commitment that is too large a budget's", verify(circuit, greedy), VerificationError, "^commitment to weights 2")
@@ -1212,6 +1274,10 @@ LIMITS = {  # as PROTOCOL.md has them
     "statement.LIMIT": 2**63,
     "statement.MAX_STEPS": 2**16,
     "verifier.MAX_SAMPLES": 2**22,
+    "circuit.MAX_FILE": 2**27,
+    "proof.MAX_FILE": 2**28,
+    "work.MAX_WORK": 4 * 10**9,
+    "work.MAX_MEMORY": 2**32,
 }
 
 
@@ -1225,6 +1291,7 @@ def limits():
 
 
 GROUPS = (  # the dearest last
-    honest, shapes, layouts, bounds, limits, ledgers, statements, commitments, schedules, commitment_files, geometry, graphs, walks,
+    honest, meters, ordinary_files, shapes, layouts, bounds, limits, ledgers,
+    statements, commitments, schedules, commitment_files, geometry, graphs, walks,
     statement_files, circuit_files, proof_files, openings, challenges, chains, published, bodies,
 )  # fmt: skip

@@ -16,8 +16,8 @@ import zkjax
 
 ADVICE = "run `python tests/mutation.py --new`, and look at what survives"
 DECIDE_NOTHING = {  # what a verifier imports besides: arithmetic and sizes, which every honest proof depends on; print; a prover's part
-    "errors", "config", "field", "extension", "poly", "ntt", "hashing", "layout", "gadgets", "commitment", "progress", "display",
-    "commitment.rows", "files", "summary",
+    "errors", "config", "field", "extension", "poly", "vectors", "ntt", "hashing", "layout", "gadgets", "commitment", "progress", "display",
+    "commitment.rows", "summary", "descent",
 }  # fmt: skip
 
 

@@ -262,7 +262,7 @@ def _looked_into(file: str, circuit_file: str | None) -> str:
     """What a circuit or proof file holds, and what verifying it takes: of a proof where its circuit is given."""
     if read(file, MAX_FILE, MAGIC)[: len(MAGIC)] != MAGIC:
         circuit = Circuit.load(file)
-        work = f"verifying the argument of one step, without its opening, takes {argument_work(circuit, 1)}"
+        work = f"verifying a proof of one step takes, without its opening, {argument_work(circuit, 1)}"
         return f"digest {circuit.digest().hex()}\n{circuit}\n\n{work}"
     proof = Proof.load(file)
     told = [f"proof file of {proof.nbytes} bytes, of which {len(proof.body)} are the proof's body; not verified here"]

@@ -141,7 +141,7 @@ class Plan:
                     np.add.at(high, places, c.reshape(-1) >> np.uint64(32))
             return tuple(field.join(*pair) for pair in halves)
 
-        what = f"{batches.read:,} samples read, of {batches.opened:,} in shards, with {width:,} weights each,"
+        what = f"{batches.read:,} samples read, of {batches.opened:,} in shards, with {width:,} weights each"
         vectors.meter.charge(what, SPREAD * batches.read * width, 0, 2 * PASSING * min(batches.read * width, 2 * _SPREAD))
         whole = vectors.make(batches.opened * width, spread, what=what)
         result, start = {}, 0
