@@ -426,6 +426,7 @@ class Graph:
     def concatenate(self, xs, axis):
         shape = list(xs[0].shape)
         shape[axis] = sum(x.shape[axis] for x in xs)
+        xs = [x for x in xs if x.shape[axis]] or xs[:1]
         if all(isinstance(x, Known) for x in xs):
             return Known.spread(np.concatenate([x.full() for x in xs], axis=axis), shape, any(x.tagged for x in xs))
         return self.node("concatenate", [self.tensor(x) for x in xs], (axis,), shape) if len(xs) > 1 else xs[0]
