@@ -526,7 +526,7 @@ def test_processes_that_share_a_run_share_no_randomness(runs, tmp_path):
 
 
 def test_secrets_come_from_the_operating_system():
-    """No module draws from a generator; the tracer, which has no secrets, tries schedules on fixed random steps."""
+    """No module draws from a generator."""
     root = Path(zkjax.__file__).parent
     found = set()
     for path in root.rglob("*.py"):
@@ -536,7 +536,7 @@ def test_secrets_come_from_the_operating_system():
             attribute = isinstance(node, ast.Attribute) and node.attr == "random"
             if attribute or any("random" in name.split(".") for name in names):
                 found.add(path.name)
-    assert found <= {"tracing.py"}
+    assert found == set()
 
 
 # ---- statistics ---------------------------------------------------------------------------------------------------------------------

@@ -195,7 +195,7 @@ BOOLEAN = "its value is not known while tracing; choose with jnp.where(x > 0, ..
 CURES = {
     "TracerBoolConversionError": BOOLEAN,
     "TracerArrayConversionError": "a function of NumPy cannot be traced; use the one of jax.numpy",
-    "TracerIntegerConversionError": "an index or a size must be a Python integer; give labels as one-hot vectors in the data",
+    "TracerIntegerConversionError": "an index or a size must be a Python integer; use labels by jax.nn.one_hot(labels, classes)",
     "NonConcreteBooleanIndexError": "the shape of x[mask] depends on data; use jnp.where(mask, x, 0)",
     "UnexpectedTracerError": "a value of an earlier trace was kept; let the function keep no state between calls",
     "ConcretizationTypeError": BOOLEAN,

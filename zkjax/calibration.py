@@ -111,6 +111,7 @@ def calibrate(
     candidate can be traced and trained.
     """
     steps, chunk, batch_size = (whole(*x) for x in (("steps", steps), ("chunk", chunk), ("batch_size", batch_size)))
+    seed = whole("seed", seed, 0)
     if not isinstance(data, (tuple, list)) or not data:
         raise DataError(f"data is {type(data).__name__}; give a tuple of arrays, samples first")
     data = tuple(as_array(x, f"data[{i}]") for i, x in enumerate(data))

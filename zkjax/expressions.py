@@ -401,6 +401,8 @@ class Graph:
         stride = (1,) * len(start) if stride is None else tuple(map(int, stride))
         where = tuple(slice(*s) for s in zip(start, limit, stride, strict=True))
         shape = tuple(-(-(b - a) // s) for a, b, s in zip(start, limit, stride, strict=True))
+        if 0 in shape:
+            return Known.uniform(Fraction(0), shape, x.tagged)
         return x if shape == x.shape else self.structural("slice", x, (start, limit, stride), shape, lambda a: a[where])
 
     def pad(self, x, value, configuration):
@@ -416,16 +418,19 @@ class Graph:
             low, high = (tuple(max(0, v) for v in side) for side in (low, high))
         if not any(low + high + interior):
             return x
-        shape = tuple(a + n + (n - 1) * i + b for n, a, b, i in zip(x.shape, low, high, interior, strict=True))
+        shape = tuple(a + n + max(0, n - 1) * i + b for n, a, b, i in zip(x.shape, low, high, interior, strict=True))
         if isinstance(x, Known):
             values = np.full(shape, value.scalar, dtype=object)
-            values[tuple(slice(a, a + (n - 1) * (i + 1) + 1, i + 1) for n, a, i in zip(x.shape, low, interior, strict=True))] = x.full()
+            if 0 not in x.shape:
+                within = (slice(a, a + (n - 1) * (i + 1) + 1, i + 1) for n, a, i in zip(x.shape, low, interior, strict=True))
+                values[tuple(within)] = x.full()
             return Known.spread(values, shape, x.tagged)
         return self.node("pad", (self.tensor(x),), (low, high, interior), shape)
 
     def concatenate(self, xs, axis):
         shape = list(xs[0].shape)
         shape[axis] = sum(x.shape[axis] for x in xs)
+        xs = [x for x in xs if x.shape[axis]] or xs[:1]
         if all(isinstance(x, Known) for x in xs):
             return Known.spread(np.concatenate([x.full() for x in xs], axis=axis), shape, any(x.tagged for x in xs))
         return self.node("concatenate", [self.tensor(x) for x in xs], (axis,), shape) if len(xs) > 1 else xs[0]

@@ -21,6 +21,7 @@ from .folding import RANDOM, conversion, fold, kind, limits, narrow
 MAX_ITERATIONS = 2**16  # of a loop over constants
 
 FLOAT_FIRST = "convert to floating point first, x.astype(jnp.float32)"
+INDEX = "labels that are used as an index: use jax.nn.one_hot(labels, classes) and a product instead"
 
 
 # ---- arithmetic ------------------------------------------------------------------------------------------------------
@@ -196,17 +197,15 @@ def _dynamic_update_slice(graph, eqn, x, part, *starts):
     return graph.pad(part, Known.uniform(Fraction(0), ()), padding)
 
 
-LABELS = "an index that depends on data or parameters; give labels as one-hot vectors in the data, or use jax.nn.one_hot and products"
-
-
 def _static(starts, shape, sizes) -> list[int]:
     if not all(isinstance(s, Known) for s in starts):
-        raise Refusal(LABELS)
+        raise Refusal(f"an index that depends on data or parameters; {INDEX}")
     return [min(max(int(s.scalar), 0), n - m) for s, n, m in zip(starts, shape, sizes, strict=True)]
 
 
 def _gather(graph, eqn, x, *indices):
-    raise Refusal("index with Python integers or slices" if all(isinstance(i, Known) for i in indices) else LABELS)
+    constant = all(isinstance(i, Known) for i in indices)
+    raise Refusal("index with Python integers or slices" if constant else f"an index that depends on data or parameters; {INDEX}")
 
 
 def _reshape(graph, eqn, x):
@@ -297,7 +296,6 @@ RULES = MOVES | {
 
 CALLS = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 KEYS = ("random_bits", "random_wrap", "random_unwrap", "random_seed", "random_split", "random_fold_in", "random_clone", "threefry2x32")
-PRINTING = ("debug_callback", "debug_print")  # their only effect is text for people
 
 CURES = {
     "max": "use jax.nn.relu(x) for ReLU",
@@ -385,11 +383,9 @@ def _live(jaxpr, wanted) -> tuple[list, set]:
         results = [v in needed for v in eqn.outvars]
         inner, reads = _inner(eqn), eqn.invars
         if inner is not None:
-            equations, inside = _live(_opened(inner)[0], results)
-            effects = any(e.effects and e.primitive.name not in PRINTING for e, _ in equations)
+            inside = _live(_opened(inner)[0], results)[1]
             reads = [x for x, v in zip(eqn.invars, _opened(inner)[0].invars, strict=True) if v in inside]
-        else:
-            effects = eqn.effects and eqn.primitive.name not in PRINTING
+        effects = any("Debug" not in type(e).__name__ for e in eqn.effects)
         if any(results) or effects:
             live.append((eqn, results))
             needed |= {x for x in reads if not isinstance(x, Literal)}
@@ -407,6 +403,8 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
         chosen = branches[min(max(int(values[0].scalar), 0), len(branches) - 1)]
         results = interpret(graph, chosen, values[1:], where, wanted, inside_custom_jvp)
         return [None if x is None else graph.tag(x, values[0].tagged) for x in results]
+    if eqn.outvars and all(0 in v.aval.shape for v in eqn.outvars) and not eqn.effects:  # no entries: any will do
+        return [map_known(conversion(v.aval.dtype), v.aval.shape, Known.uniform(0, v.aval.shape)) for v in eqn.outvars]
     if constant and name in ("scan", "while"):
         return (_scan if name == "scan" else _while)(graph, eqn, values, where)
     if name in KEYS:
@@ -446,7 +444,9 @@ def _checked(graph, dtype, x):
     if kind(dtype) == "i" and not isinstance(x, Known):
         (low, high), (least, most) = graph.range(x), limits(dtype)
         if low < least or high > most:
-            raise Refusal(f"{dtype.name} holds {least}..{most}, the result may be {low}..{high}, where JAX wraps around; {FLOAT_FIRST}")
+            raise Refusal(
+                f"{dtype.name} holds {least}..{most}, the result may be {low}..{high}, where JAX wraps around; {FLOAT_FIRST} ({INDEX})"
+            )
     return map_known(conversion(dtype), x.shape, x) if isinstance(x, Known) else x
 
 
