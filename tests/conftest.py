@@ -52,6 +52,19 @@ def pytest_unconfigure(config):
         del os.environ[COMPILED]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A worker takes whole files, and all that share the fixture ``tiny`` together: a benchmark of half a minute."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "tiny" if Path(file).stem in ("test_bench", "test_notebooks", "test_reproduction") else file
+
+    return Scheduling(config, log)
+
+
 @pytest.fixture(params=["numpy", "jax"])
 def xp(request):
     """NumPy, or jax.numpy in the kernels' scope."""

@@ -17,7 +17,7 @@ QUICK = [path for path in NOTEBOOKS if not path.name.startswith("04")]
 def executed(path: Path, monkeypatch, **environment: str):
     """The notebook after a run in a kernel of its own; an exception in a cell fails the test."""
     notebook = nbformat.read(path, as_version=4)
-    for name, value in {"PYTHONPATH": str(FOLDER.parent)} | environment.items():
+    for name, value in {"PYTHONPATH": str(FOLDER.parent), **environment}.items():
         monkeypatch.setenv(name, value)
     NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}).execute()
     return notebook
