@@ -23,14 +23,15 @@ from zkjax import field
 from zkjax.__main__ import main
 from zkjax.argument import argument
 from zkjax.circuit import Circuit
-from zkjax.claims import Term
+from zkjax.claims import Claim, Term
 from zkjax.commitment.geometry import Geometry
 from zkjax.errors import ConfigurationError, FormatError, UnsupportedOperationError, VerificationError
 from zkjax.extension import ONE
+from zkjax.gadgets.weights import unroll
 from zkjax.hidden import Hidden
 from zkjax.plan import Batches, Plan
 from zkjax.proof import MAGIC, Proof
-from zkjax.vectors import Vectors
+from zkjax.vectors import Vectors, only_length
 from zkjax.verifier import estimate_work
 from zkjax.work import BASE, Meter
 
@@ -116,7 +117,7 @@ def test_a_sample_of_the_climb():
     """The search's first steps, by counts that no machine's speed enters."""
     rng, tried = random.Random(1), 0
     recipes = seeds()[:1]
-    for _ in range(25):
+    for _ in range(15):
         recipe = climb.changed(rng, rng.choice(recipes))
         with mock.patch("climb.WORK", 2**22):
             found = climb.made(recipe)
@@ -188,14 +189,6 @@ def refused(content, match, limit=10**8, error=VerificationError):
     return meter
 
 
-def readers(count, of, first, shift=2):
-    """So many ways to one operation, each by another weight."""
-    nodes = []
-    for i in range(count):
-        nodes += [node("reverse", [of if i == 0 else first + 2 * i - 2], axes=[1]), node("rescale", [first + 2 * i], shift=shift, bits=3)]
-    return nodes
-
-
 def test_a_sum_of_many_inputs_that_many_claims_meet():
     parts = [node("reverse", [0], axes=[i % 2]) for i in range(300)]
     total = node("linear", list(range(1, 301)), coefficients=[1] * 300)
@@ -216,10 +209,14 @@ def test_an_input_that_is_summed_many_times_is_one_input():
 
 
 def test_many_updates_that_many_claims_meet():
-    nodes = [X, node("param", index=0), node("rescale", [0], shift=2, bits=3), *readers(30, 1, 3, shift=20)]
-    updates = [{"node": 2, "rates": [0]}] * 10_000
-    parameters = [{"path": "w", "shape": [2, 2], "updates": updates}]
-    refused(circuit(nodes, parameters=parameters), "updates of parameters", 3 * 10**7)
+    """Their terms are counted before one of them is made."""
+    nodes = [X, node("param", index=0), node("rescale", [0], shift=2, bits=3)]
+    parameters = [{"path": "w", "shape": [2, 2], "updates": [{"node": 2, "rates": [0]}] * 1000}]
+    loaded, vectors = Circuit.from_json(circuit(nodes, parameters=parameters)), Vectors(Meter(10**8), lengths_only=True)
+    terms = [Term(("param", 0), ONE, only_length(1), ((0,), (1,)), (only_length(2), only_length(2))) for _ in range(200)]
+    with mock.patch("zkjax.gadgets.weights.Term", side_effect=AssertionError):
+        with pytest.raises(VerificationError, match="205,004,800 of them for updates of parameters"):
+            unroll(Hidden(vectors=vectors), loaded, Claim(tuple(terms), ONE, None), 0, (0,))
 
 
 def test_a_concatenation_of_many_parts():
