@@ -44,7 +44,8 @@ def trace(
     """Trace one training step ``params - rate * gradient(loss)`` to a circuit.
 
     loss:      ``loss(params, *batch)`` as for ``jax.grad``: a scalar, from linear operations, products and ReLU.
-               Arrays that it captures are public constants of at most 4,096 entries.
+               Arrays that it captures are public constants of at most 4,096 entries. Floating-point arithmetic is taken as that of
+               real numbers; what computes with constants alone is exact; integers and booleans of the batch are JAX's, or refused.
     optimizer: an optax optimizer whose updates are ``-rate * gradient``: ``optax.sgd``, with a constant rate or a schedule. Rates
                are rounded within ``Precision.rate_tolerance``; the circuit's notes say to what.
     params:    pytree of floating-point arrays (``nnx.State``, a linen dict, ...) or of ``jax.ShapeDtypeStruct``.
@@ -87,6 +88,7 @@ def read(loss, optimizer, params, batch, steps: int | None) -> Source:
     leaves = parameter_leaves(params)
     batch = batch_arrays(batch)
     program = _program(loss, params, leaves, batch)
+    steps = None if steps is None else max(steps, 2)  # a table of one rate would be a constant rate
     return Source(program, learning_rates(optimizer, params, leaves, steps), leaves, batch, steps)
 
 
