@@ -256,6 +256,15 @@ def test_optimizers_with_a_state():
             rates(optimizer, np.float32(1))
 
 
+def test_a_schedule_is_not_known_beyond_its_table():
+    """Although it changes only later: a circuit of one rate would go on with that one for ever."""
+    later = optax.join_schedules([optax.constant_schedule(0.125), optax.constant_schedule(0.5)], [100])
+    for steps in (1, 3):
+        circuit = trace(loss, optax.sgd(later), P, batch=(X, Y), steps=steps, chunk=1)
+        assert circuit.max_steps == max(steps, 2) == len(circuit.parameters[0].updates[0].rates)
+    assert trace(loss, optax.sgd(optax.constant_schedule(0.125)), P, batch=(X, Y), steps=3, chunk=1).max_steps is None
+
+
 @pytest.mark.parametrize(
     "schedule, message",
     [

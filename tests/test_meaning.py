@@ -107,7 +107,9 @@ PROGRAMS = {  # p, x, y: floats; k: int32 labels; u: uint8 pixels; m: booleans
     "where of a mask": lambda p, x, y, k, u, m: jnp.sum(jnp.where(m, x, -1.0) @ p["a"]),
     "mask moved": lambda p, x, y, k, u, m: jnp.sum(jnp.pad(m.T[:, ::-1], ((0, 0), (1, 1)))[:, 1:5].T.reshape(4, 6) * x @ p["a"]),
     "mask times mask": lambda p, x, y, k, u, m: jnp.sum((m * (x > 0)).astype(F) @ p["a"]),
-    "masks joined": lambda p, x, y, k, u, m: jnp.sum(jnp.concatenate([m, ~m], axis=1)[:, 3:9].astype(F) @ p["a"]),
+    "masks joined": lambda p, x, y, k, u, m: jnp.sum(
+        jnp.concatenate([m, ~m, np.eye(4) > 0], axis=1)[:, 3:15:2].astype(F) @ p["a"] + jnp.split(m, 2, axis=1)[1]
+    ),
     "booleans equal": lambda p, x, y, k, u, m: jnp.sum((m == (x > 0)).astype(F) @ p["a"]),
     "pixels to floats": lambda p, x, y, k, u, m: jnp.sum((u.astype(F) / 255 - 0.5) @ p["a"] * y),
     "pixels in int32": lambda p, x, y, k, u, m: jnp.sum((u.astype(INT) * 3 - 128).astype(F) @ p["a"]),
@@ -223,6 +225,9 @@ REFUSED = {
     "shift": (lambda p, u: u >> 1, "'shift_right_logical'"),
     "bits": (lambda p, u: u & 3, "'and'.*bits of integers"),
     "bits inverted": (lambda p, u: ~u, "'not'.*bits of integers"),
+    "product in booleans": (lambda p, u: lax.dot(u > 3, (u > 3).T), "'dot_general'.*operation in booleans; convert"),
+    "maximum in booleans": (lambda p, u: lax.max(u > 3, u > 5), "'max'.*booleans"),
+    "any": (lambda p, u: jnp.any(u > 3, axis=1), "'reduce_or'"),
     "float to integer": (lambda p, u: (p * u).astype(INT), "'convert_element_type'.*rounds or truncates"),
     "float to boolean": (lambda p, u: (p * u).astype(bool), "'ne'|'convert_element_type'.*"),
     "floats equal": (lambda p, u: p * u == 1, "'eq'.*equal depends on the rounding"),

@@ -294,6 +294,7 @@ RULES = MOVES | {
     "gather": _gather,
 }
 
+BOOLEAN = ("gt", "lt", "le", "ge", "ne", "eq", "and", "or", "xor", "not", "select_n", "convert_element_type")  # may result in booleans
 CALLS = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 KEYS = ("random_bits", "random_wrap", "random_unwrap", "random_seed", "random_split", "random_fold_in", "random_clone", "threefry2x32")
 
@@ -425,6 +426,8 @@ def _on_data(graph, eqn, values, inside_custom_jvp) -> list:
         kind(v.aval.dtype)
     if name not in MOVES and name != "convert_element_type" and any(narrow(v.aval.dtype) for v in eqn.outvars):
         raise Refusal(f"arithmetic in {eqn.outvars[0].aval.dtype.name} rounds its results; {NARROW}")
+    if name not in MOVES and name not in BOOLEAN and any(kind(v.aval.dtype) == "b" for v in eqn.outvars):
+        raise Refusal(f"an operation in booleans; {FLOAT_FIRST}")
     for x in values if name != "select_n" else ():
         if isinstance(x, Known):
             x.finite()

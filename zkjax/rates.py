@@ -27,17 +27,17 @@ MAX_SINGLE = 2**12  # steps that are interpreted one by one, where guesses fail
 
 
 def learning_rates(optimizer, params, leaves, steps: int | None) -> list[tuple[Fraction, ...]]:
-    """The exact rate of each parameter: one, or one a step; (0,) for a frozen parameter."""
+    """The exact rate of each parameter: one, or one for each of ``steps`` where it follows from the step; (0,) for a frozen one."""
     if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
         raise UnsupportedOperationError(f"the optimizer is {type(optimizer).__name__}; give an optax optimizer such as optax.sgd(1 / 64)")
     update = _Update(optimizer, params, leaves)
     rates, states, changing = update.first()
-    if not changing:
+    if not any(changing):
         return [(r[0],) for r in rates]
     if steps is None:
         raise UnsupportedOperationError("the learning rate depends on the step; give trace(..., steps=...) the number of steps to tabulate")
     tables = update.table(states, steps)
-    return [tuple(table) if len(set(table)) > 1 else (table[0],) for table in tables]
+    return [tuple(table) if changes else (table[0],) for table, changes in zip(tables, changing, strict=True)]
 
 
 class _Update:
@@ -71,14 +71,14 @@ class _Update:
 
         self.function = function
 
-    def first(self) -> tuple[list[list[Fraction]], list[Known], bool]:
-        """Rates of the first step, the state after it, and whether any rate depends on the step."""
+    def first(self) -> tuple[list[list[Fraction]], list[Known], list[bool]]:
+        """Rates of the first step, the state after it, and for each parameter whether its rate depends on the step."""
         with explained("the optimizer's update", self.update, CURE):
             closed = jax.make_jaxpr(self.function)(self.shapes, self.state, self.shapes)
         tagged = [Known(k.values, k.shape, True) for k in self.initial]  # tagged: depends on the step
         updates, states = self._run(closed, tagged)
         rates = [self._rate(i, update, None) for i, update in enumerate(updates)]
-        return rates, states, any(x.tagged for x in updates)
+        return rates, states, [x.tagged for x in updates]
 
     def table(self, second: list, steps: int) -> list[list[Fraction]]:
         """The rates of all steps, for each parameter."""

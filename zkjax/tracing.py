@@ -48,7 +48,8 @@ def trace(
     """Trace one training step ``params - rate * gradient(loss)`` to a circuit.
 
     loss:      ``loss(params, *batch)`` as for ``jax.grad``: a scalar, from linear operations, products and ReLU.
-               Arrays that it captures are public constants of at most 4,096 entries.
+               Arrays that it captures are public constants of at most 4,096 entries. Floating-point arithmetic is taken as that of
+               real numbers; what computes with constants alone is exact; integers and booleans of the batch are JAX's, or refused.
     optimizer: an optax optimizer whose updates are ``-rate * gradient``: ``optax.sgd``, with a constant rate or a schedule. Rates
                are rounded within ``Precision.rate_tolerance``; the circuit's notes say to what.
     params:    pytree of floating-point arrays (``nnx.State``, a linen dict, ...) or of ``jax.ShapeDtypeStruct``.
@@ -131,6 +132,7 @@ class Source:
 
 def read(loss, optimizer, params, batch, steps: int | None) -> Source:
     """The first stage, with every check of the arguments; as for ``trace``."""
+    steps = None if steps is None else max(steps, 2)  # a table of one rate would be a constant rate
     with fixed(x64=False):  # the same source gives the same circuit, whatever the process has set
         leaves, batch = parameter_leaves(params), batch_arrays(batch)
         program = _program(loss, params, leaves, batch)
