@@ -203,6 +203,21 @@ def test_the_datasets_budget_ends_a_chain():
     assert verify_small(circuit, prove_small(circuit, again))
 
 
+def test_a_budget_that_openings_does_not_change_is_told_with_its_own_cure():
+    """That of weights: of a chain's first run and of a later one."""
+    circuit, first = tiny_run()
+    later = next_run(circuit, first)
+    spent = first.chain.openings.spent
+    spent[f"{first.keys[0].name} initial"] = 2
+    with pytest.raises(BudgetError, match="weights before step 0, as initial ones.*start a new chain.*openings=N does not change it"):
+        prove_small(circuit, first)
+    spent[f"{later.keys[1].name} final"] = 2
+    with pytest.raises(BudgetError, match="weights before step 4, as final ones.*train these steps again, from the run before"):
+        prove_small(circuit, later)
+    again = next_run(circuit, first)  # the cure
+    assert again.keys[0] is later.keys[0] and f"{again.keys[1].name} final" not in spent
+
+
 def test_only_shards_that_are_read_are_spent():
     circuit, run = tiny_run(shard_size=5)
     prove_small(circuit, run)

@@ -435,6 +435,13 @@ def test_kernels_of_an_abandoned_thread_stop():
     assert isinstance(result.exception(60), (threads.Stopped, type(None))) and len(ran) < 2
 
 
+def test_an_error_that_is_caught_inside_stops_nothing():
+    with threads.scope():
+        with pytest.raises(ValueError), threads.scope():
+            raise ValueError
+        threads.check()
+
+
 def test_everything_is_compiled_before_a_unit_is_spent(toy, monkeypatch):
     order = []
     for owner, name in ((zkjax.prover, "rehearse"), (type(toy.chain.openings), "spend")):

@@ -36,7 +36,6 @@ MAX_AXIS = 2**22  # entries of one axis of a circuit file
 MAX_AXES = 2**24  # and of all axes of all its tensors: a verifier has vectors along them
 MAX_JOINT_AXIS = 2**20  # entries of a vector over axes that a reshape has joined
 LIMIT = 2**63  # every bound stays below: int64 while training, and far from p in the proof
-MAX_CHAIN = 2**40  # steps; of longer chains nobody has to know whether their bounds hold
 BEYOND = 2**128  # in place of larger bounds, which would grow with every operation of a hostile circuit
 
 # What a circuit's sheet says of its own words.
@@ -275,7 +274,7 @@ class Circuit(Shown):
             nodes, _, final = self._chunk_bounds(initial, steps, first_step)
             return self._beyond(nodes, final)
 
-        most = MAX_CHAIN if scheduled is None else max(0, scheduled)
+        most = LIMIT if scheduled is None else max(0, scheduled)
         if most == 0 or problem(most) is None:
             limit = f"the learning-rate schedule was traced for {self.max_steps} steps"
             cure = "give more steps to zkjax.trace"

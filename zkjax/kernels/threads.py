@@ -31,7 +31,8 @@ def scope():
         with fixed():
             yield
     except BaseException:
-        stop.set()
+        if outer is None:  # else whoever opened it may go on
+            stop.set()
         raise
     finally:
         _LOCAL.stop = outer
