@@ -150,13 +150,13 @@ def plot(path: Path, results: dict[str, dict], sequential: dict | None) -> None:
                 (panels[2 * i], 1, seconds_text, "proving, seconds a step"),
                 (panels[2 * i + 1], 2, bytes_text, "proof, bytes a step (ring: the whole file)"),
             ):
-                for at, line in enumerate(lines):
-                    if line[column] is not None:
-                        bars = axis.barh(at, line[column], height=0.7, **({"color": BLUE} if at < own else style))
-                        axis.bar_label(bars, [under[at] + text(line[column])], padding=3, fontsize="small")
-                    if column == 2 and line[3] is not None:
-                        axis.plot(line[3], at, "o", color=BLUE if at < own else "#888888", fillstyle="none")
-                axis.set_yticks(range(len(lines)), labels)
+                known = [at for at, line in enumerate(lines) if line[column] is not None]  # rows without a figure get no place
+                for place, at in enumerate(known):
+                    bars = axis.barh(place, lines[at][column], height=0.7, **({"color": BLUE} if at < own else style))
+                    axis.bar_label(bars, [under[at] + text(lines[at][column])], padding=3, fontsize="small")
+                    if column == 2 and lines[at][3] is not None:
+                        axis.plot(lines[at][3], place, "o", color=BLUE if at < own else "#888888", fillstyle="none")
+                axis.set_yticks(range(len(known)), [labels[at] for at in known])
                 axis.set(title=f"{name} row{size}: {title}", xscale="log")
                 axis.invert_yaxis()
                 axis.margins(x=0.25)

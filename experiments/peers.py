@@ -356,7 +356,7 @@ def plot(path: Path, results: dict) -> None:
                 values = [results[names[i]][system][name] for i in at]
                 if name == "prove_seconds" and system == "zkjax":  # behind the warm one
                     first = [results[names[i]][system]["first_prove_seconds"] for i in at]
-                    style = {"facecolor": "none", "edgecolor": colour, "hatch": "///", "linewidth": 0.5}
+                    style = {"facecolor": "#dfe3ec", "edgecolor": colour, "hatch": "///", "linewidth": 0.5}
                     bars = axis.barh([i + 0.36 * j for i in at], first, 0.34, **style, label="zkjax, first proof (compiles)")
                     axis.bar_label(bars, [f"{text(v)}, first {text(f)}" for v, f in zip(values, first)], padding=3, fontsize="small")
                 bars = axis.barh([i + 0.36 * j for i in at], values, 0.34, color=colour, label=system)

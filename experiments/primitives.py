@@ -380,17 +380,20 @@ def plot(path: Path, results: dict) -> None:
     """Nanoseconds an entry of each block, by size; no bar where a side was stopped or is not installed."""
     sizes = list(results)
     with figure(path, 2, 3, size=(4.4, 3.0)) as (drawn, panels):
+        colours = {"zkjax": BLUE, "pyzorch": AMBER}
         for axis, (name, what) in zip(panels, BLOCKS.items(), strict=True):
-            for j, (system, colour) in enumerate((("zkjax", BLUE), ("pyzorch", AMBER))):
-                found = [(i, results[n].get(system, {}).get(name, {}).get("seconds")) for i, n in enumerate(sizes)]
-                found = [(i, seconds / 2 ** sizes[i] * 1e9) for i, seconds in found if seconds is not None]
-                bars = axis.bar([i + 0.4 * j for i, _ in found], [ns for _, ns in found], 0.38, color=colour, label=system)
-                axis.bar_label(bars, [f"{ns:,.0f}" for _, ns in found], padding=2, fontsize="small")
+            for i, size in enumerate(sizes):
+                seconds = {system: results[size].get(system, {}).get(name, {}).get("seconds") for system in colours}
+                known = {system: value / 2**size * 1e9 for system, value in seconds.items() if value is not None}
+                for j, (system, ns) in enumerate(known.items()):  # side by side around the tick, however many there are
+                    bar = axis.bar(i + 0.4 * (j - (len(known) - 1) / 2), ns, 0.38, color=colours[system], label=system)
+                    axis.bar_label(bar, [f"{ns:,.0f}"], padding=2, fontsize="small")
             axis.set(title=what, ylabel="ns an entry")
-            axis.set_xticks([i + 0.2 for i in range(len(sizes))], [f"2^{n}" for n in sizes])
-            axis.set_xlim(-0.4, len(sizes) - 0.2)
+            axis.set_xticks(range(len(sizes)), [f"2^{n}" for n in sizes])
+            axis.set_xlim(-0.6, len(sizes) - 0.4)
             axis.margins(y=0.15)
-        drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+        legend = dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))  # each system once
+        drawn.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=2, frameon=False)
 
 
 def experiment(

@@ -25,7 +25,6 @@ from replay import BITS, Frozen, messages, words
 
 import zkjax
 from zkjax import circuit as circuits
-from zkjax import published as publications
 from zkjax import schedule, soundness, statement, verifier
 from zkjax.argument import argument
 from zkjax.circuit import Circuit, Node, Update, infer_shape
@@ -1036,6 +1035,9 @@ def chains():
         yield Case(name, call, ConfigurationError, match)
     pins = {"dataset": s.dataset, "initial": s.initial_weights, "final": s.final_weights, "seed": s.seed, "steps": (0, s.steps)}
     yield Case("all pins", verify(**pins, statement=Published.of({"a": s})), None, value=s)
+    other = Published.of({"a": dataclasses.replace(s, seed=s.seed + 1)})
+    yield Case("another published seed", verify(statement=other), VerificationError, "^published seed")
+    yield Case("the least seed", verify(seed=0), VerificationError, "^pinned seed")
     yield Case("the largest seed", verify(seed=2**64 - 1), VerificationError, "^pinned seed")
     yield Case("the least bits", verify(minimum_bits=1), None, value=s)
     yield Case("pins in other forms", verify(dataset=s.dataset.hex(), steps=[0, s.steps]), None, value=s)
@@ -1089,16 +1091,17 @@ def published():
         ("no text", b"\xff", "statement.json: not a JSON file"),
         ("deep lists", b"[" * 100_000, "statement.json: not a JSON file"),
         ("a key twice", canonical(honest)[:-1] + b',"seed":1}', "a key comes twice"),
+        ("a list of the keys", canonical([*honest]), "statement.json: expected an object with the keys"),
         ("a list", b"[]", "statement.json: expected an object with the keys"),
         ("no seed", canonical(missing(honest, ["seed"])), "expected an object with the keys"),
         ("a note", canonical(honest | {"note": ""}), "expected an object with the keys"),
     ):
         yield Case(name, lambda raw=raw: load(raw), FormatError, match)
-    yield Case("the longest file", lambda: load(b"{", publications.LIMIT), FormatError, "not a JSON file")
-    yield Case("a longer one", lambda: load(b"{", publications.LIMIT + 1), FormatError, "more than")
+    yield Case("the longest file", lambda: load(b"{", 2**26), FormatError, "not a JSON file")
+    yield Case("a longer one", lambda: load(b"{", 2**26 + 1), FormatError, "more than")
     for path, values, match in (
-        (["proofs"], ({}, []), "^proofs: expected a list"),
-        (["proofs", 0], ([], {}), "expected the keys file"),
+        (["proofs"], ({}, [], {"a": 1}), "^proofs: expected a list"),
+        (["proofs", 0], ([], {}, ["file", "sentence", "statement"]), "expected the keys file"),
         (["proofs", 0, "file"], (0, None), "are texts"),
         (["proofs", 0, "sentence"], (0, None), "are texts"),
         (["proofs", 0, "statement"], (0, {}), r"^proofs\[0\]: statement: expected the fields"),

@@ -558,3 +558,33 @@ def idx_file(path, array: np.ndarray):
     buffer = io.BytesIO(idx_bytes(array))
     (path / "array-idx2-ubyte").write_bytes(buffer.getvalue())
     return path / "array-idx2-ubyte"
+
+
+def test_few_colours_keep_those_of_thin_lines(experiment):
+    """A palette of the whole picture would be white and grey: of a plot's pixels hardly one in a hundred has a colour."""
+    from PIL import Image, ImageDraw
+
+    report = experiment("report")
+    picture = Image.new("RGB", (900, 600), "white")
+    draw = ImageDraw.Draw(picture)
+    for i in range(200):  # text and blends
+        draw.line((i, 590 - i, i + 3, 590 - i), fill=(i, i, i))
+    lines = {at: colour for at, colour in enumerate((report.BLUE, report.AMBER, report.RED, report.GREEN, report.GREY), start=1)}
+    for at, colour in lines.items():
+        draw.line((300, 50 * at, 800, 50 * at + 20), fill=colour, width=1)
+    with Image.open(io.BytesIO(report.few_colours(picture, 32))) as small:
+        assert len(small.getpalette()) <= 3 * 32 and small.convert("RGB").getpixel((899, 599)) == (255, 255, 255)
+        shown = small.convert("RGB")
+    for at, colour in lines.items():
+        wanted = tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
+        assert max(abs(a - b) for a, b in zip(shown.getpixel((300, 50 * at)), wanted)) < 8, colour
+
+
+def test_titles_fit_their_panels(experiment, tmp_path, monkeypatch):
+    report, seen = experiment("report"), []
+    with report.figure(tmp_path / "x.png", 1, 2) as (drawn, panels):
+        panels[0].set_title("a title that is far too long for its panel, and would be cut by the edge or its neighbour" * 2)
+        panels[1].set_title("short")
+        monkeypatch.setattr(report, "write_bytes", lambda *_: seen.extend(x.title.get_window_extent() for x in drawn.axes))
+    assert seen[0].x0 >= 0 and seen[0].x1 <= drawn.bbox.width / 2 + 20 and seen[0].x1 < seen[1].x0
+    assert panels[1].title.get_fontsize() > panels[0].title.get_fontsize()
