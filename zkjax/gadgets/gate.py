@@ -60,12 +60,14 @@ def close_gates(hidden: Hidden, circuit: Circuit, claim: Claim, prover=None) -> 
     point, last, ends = gated_sumcheck(hidden, "gates", value, layout.num_vars, tables)
     weights = layout.weights(point, hidden.vectors)
     mask_terms = [separable(("sign", w.key), w.scalar, w.vectors, True) for w in weights]
+    by_mask: dict = {}
+    for w in weights:
+        by_mask.setdefault(w.key, []).append(w)
     terms, constant = [], ZERO
     for slot in groups.gates:
-        omega = weight_evaluation(weights, {m: gate_terms for m, (_, gate_terms) in slot.items()}, hidden.vectors)
-        for w in weights:
-            if w.key not in slot:
-                continue
+        filled = [w for mask in slot for w in by_mask[mask]]
+        omega = weight_evaluation(filled, {m: gate_terms for m, (_, gate_terms) in slot.items()}, hidden.vectors)
+        for w in filled:
             quotient = circuit.nodes[slot[w.key][0]].inputs[1]
             term = separable(("quotient", quotient), omega * w.scalar, w.vectors, True)
             terms.append(term)
