@@ -26,7 +26,17 @@ from tiny import DIMS, TINY, chain, next_run, tiny_run
 
 import zkjax
 from zkjax import state
-from zkjax.errors import BudgetError, ConfigurationError, DataError, FormatError, PrecisionError, RunError, VerificationError, ZkjaxError
+from zkjax.errors import (
+    BudgetError,
+    ConfigurationError,
+    DataError,
+    FormatError,
+    PrecisionError,
+    ReplacedWarning,
+    RunError,
+    VerificationError,
+    ZkjaxError,
+)
 from zkjax.openings import Openings
 
 
@@ -348,9 +358,10 @@ def test_a_saved_run_comes_back_whole(saved):
     assert all((a == b).all() for a, b in zip(jax.tree.leaves(loaded.params), jax.tree.leaves(run.params), strict=True))
 
 
-def test_another_chains_run_is_not_overwritten(saved):
+def test_another_chains_run_is_not_overwritten(saved, monkeypatch):
     """Running an example twice would else delete seeds and counters of the first chain."""
     _, run, directory = saved
+    monkeypatch.setattr(state, "_saved", {})  # as in another process
     _, other = tiny_run(shard_size=5)
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
     with pytest.raises(RunError, match="another chain .*replace=True"):
@@ -365,6 +376,21 @@ def test_another_chains_run_is_not_overwritten(saved):
     assert same(other, zkjax.Run.load(directory))
     prove_small(run.circuit, run)  # it has lost this directory, and goes on without it
     assert json.loads((directory / "openings.json").read_text())["spent"] == {}
+
+
+def test_a_process_replaces_what_it_has_saved_itself(saved, tmp_path):
+    """A cell of a notebook that runs again is told, and what another process has saved in the meantime is kept."""
+    _, run, directory = saved
+    _, other = tiny_run(shard_size=5)
+    with pytest.warns(ReplacedWarning, match="another chain's run, which this process"):
+        other.save(directory)
+    assert same(other, zkjax.Run.load(directory))
+    foreign = tiny_run(shard_size=5)[1]
+    foreign.save(tmp_path / "foreign")
+    for name in ("run.json", "openings.json"):
+        shutil.copy(tmp_path / "foreign" / name, directory / name)
+    with pytest.raises(RunError, match="another chain"):
+        run.save(directory)
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])

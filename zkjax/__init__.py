@@ -26,6 +26,7 @@ _PUBLIC = {
     "UnsupportedOperationError": "errors",
     "PrecisionError": "errors",
     "PrecisionWarning": "errors",
+    "ReplacedWarning": "errors",
     "DataError": "errors",
     "RunError": "errors",
     "BudgetError": "errors",

@@ -9,6 +9,8 @@ from .errors import ConfigurationError as ConfigurationError
 from .errors import DataError as DataError
 from .errors import FormatError as FormatError
 from .errors import PrecisionError as PrecisionError
+from .errors import PrecisionWarning as PrecisionWarning
+from .errors import ReplacedWarning as ReplacedWarning
 from .errors import RunError as RunError
 from .errors import UnsatisfiedWitnessError as UnsatisfiedWitnessError
 from .errors import UnsupportedOperationError as UnsupportedOperationError

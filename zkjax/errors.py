@@ -25,6 +25,10 @@ class RunError(ZkjaxError):
     """A run, or its saved files, does not belong to the circuit at hand or is incomplete."""
 
 
+class ReplacedWarning(UserWarning):
+    """A saved run of another chain was replaced."""
+
+
 class BudgetError(ZkjaxError):
     """A commitment has been opened as often as its randomness allows."""
 

@@ -17,6 +17,7 @@ import json
 import math
 import os
 import re
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -25,7 +26,7 @@ import numpy as np
 from . import files
 from .circuit import LIMIT, Circuit
 from .commitment.geometry import Geometry
-from .errors import FormatError, RunError
+from .errors import FormatError, ReplacedWarning, RunError
 from .keys import Chain, Key
 from .memory import available_memory
 from .openings import FILE as OPENINGS
@@ -37,24 +38,41 @@ LONGEST = 2**28  # bytes of run.json
 WARNING = "PRIVATE: this directory holds weights, data and secret seeds of commitments. Do not publish, copy or restore it.\n"
 
 
+_saved: dict[Path, str] = {}  # directories that this process has saved runs in, and the marks of their chains
+
+
 def save(run, directory, replace: bool = False) -> None:
     """Write a run to a private directory, in the place of a run of its chain; from now on its opening counters live there too.
 
-    replace: delete another chain's run that is there. Its commitments can then be opened no more from this directory.
+    replace: delete another chain's run that is there. Its commitments can then be opened no more from this directory. Without it
+    that is refused, or, where this process itself has saved that run (a cell of a notebook that runs again), done with a warning.
     """
-    directory = Path(directory)
+    directory, mark = Path(directory), run.chain.openings.mark
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.chmod(directory, 0o700)
-    if not _is_free(directory, run.chain.openings.mark):
-        if not replace:
+    if not _is_free(directory, mark):
+        own = _saved.get(directory.resolve()) == _mark(directory)
+        if not replace and not own:
             raise RunError(
                 f"{directory}: a run of another chain is saved here, whose seeds and counters would be lost; give another directory, "
                 "or run.save(directory, replace=True)"
             )
+        if not replace:
+            told = f"{directory}: another chain's run, which this process has saved here, is deleted (replace=True says that it may be)"
+            warnings.warn(told, ReplacedWarning, stacklevel=3)
         for name in ("run.json", OPENINGS):
             (directory / name).unlink(missing_ok=True)
+    _saved[directory.resolve()] = mark
     with run.chain.openings.bound(directory):
         _write_all(run, directory)
+
+
+def _mark(directory: Path) -> str | None:
+    """The mark of the chain that is saved there; None also where nobody can tell."""
+    try:
+        return mark_of(directory)
+    except FormatError:
+        return None
 
 
 def _is_free(directory: Path, mark: str) -> bool:
