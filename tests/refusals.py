@@ -762,28 +762,38 @@ def meters():
     first.charge("x", 1, 100)
     first.next_proof()
     first.charge("x", 1, 50)
-    yield Case("the memory of two proofs", lambda: (first.work, first.memory - BASE), None, value=(2, 100))
+    two = first.work, first.memory - BASE
+    yield Case("the memory of two proofs", lambda: two, None, value=(2, 100))
     part.charge("x", 3, 4, 5)
     first.repeat(part, 20)
     yield Case("twenty alike", lambda: (first.work, first.kept - BASE, first.memory - BASE), None, value=(62, 130, 135))
 
 
 def ordinary_files():
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "file"
-        path.write_bytes(b"12345678")
-        yield Case("a file", lambda: read(path, 8), None, value=b"12345678")
-        yield Case("its beginning", lambda: read(path, 8, b"1234"), None, value=b"12345678")
-        yield Case("another beginning", lambda: read(path, 8, b"1235"), None, value=b"1234")
-        yield Case("another beginning, however long", lambda: read(path, 2, b"1235"), None, value=b"1234")
-        yield Case("a longer file", lambda: read(path, 7), FormatError, "more than 7 bytes")
-        yield Case("a longer file with its beginning", lambda: read(path, 7, b"12"), FormatError, "more than 7 bytes")
-        with mock.patch("os.fstat", lambda _: mock.Mock(st_mode=stat.S_IFREG, st_size=0)):  # it grows while it is read
-            for magic in (b"", b"123"):
-                yield Case(f"it grows, {magic}", lambda magic=magic: read(path, 7, magic), FormatError, "more than 7 bytes")
-                yield Case(f"it grows a little, {magic}", lambda magic=magic: read(path, 8, magic), None, value=b"12345678")
-        os.mkfifo(Path(folder) / "pipe")
-        yield Case("a pipe", lambda: read(Path(folder) / "pipe", 8), FormatError, "not an ordinary file")
+    def reading(limit, magic=b"", size=None):
+        """Of a file of eight bytes; size: what it is said to have, as one does that grows while it is read."""
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "file").write_bytes(b"12345678")
+            if size is None:
+                return read(Path(folder) / "file", limit, magic)
+            with mock.patch("os.fstat", lambda _: mock.Mock(st_mode=stat.S_IFREG, st_size=size)):
+                return read(Path(folder) / "file", limit, magic)
+
+    def pipe():
+        with tempfile.TemporaryDirectory() as folder:
+            os.mkfifo(Path(folder) / "pipe")
+            return read(Path(folder) / "pipe", 8)
+
+    yield Case("a file", lambda: reading(8), None, value=b"12345678")
+    yield Case("its beginning", lambda: reading(8, b"1234"), None, value=b"12345678")
+    yield Case("another beginning", lambda: reading(8, b"1235"), None, value=b"1234")
+    yield Case("another beginning, however long", lambda: reading(2, b"1235"), None, value=b"1234")
+    yield Case("a longer file", lambda: reading(7), FormatError, "more than 7 bytes")
+    yield Case("a longer file with its beginning", lambda: reading(7, b"12"), FormatError, "more than 7 bytes")
+    for magic in (b"", b"123"):
+        yield Case(f"it grows, {magic}", lambda magic=magic: reading(7, magic, 0), FormatError, "more than 7 bytes")
+        yield Case(f"it grows a little, {magic}", lambda magic=magic: reading(8, magic, 0), None, value=b"12345678")
+    yield Case("a pipe", pipe, FormatError, "not an ordinary file")
 
 
 # ---- schedule ---------------------------------------------------------------------------------------------------
