@@ -143,7 +143,7 @@ def verified(circuit: Circuit, statement: Statement) -> str:
         mock.patch("zkjax.commitment.opening.np.array_equal", lambda a, b: True),
     ):
         try:
-            verifier.verify(circuit, Proof(statement, Endless()), assume_bound=True, minimum_bits=-1e9)
+            verifier.verify_chain(circuit, Proof(statement, Endless()), assume_bound=True, minimum_bits=-1e9)
         except ZkjaxError as error:
             return f"{type(error).__name__}: {error}"[:120]
     return "accepted"

@@ -668,7 +668,7 @@ def bounds():
     yield Case("a range check", lambda: circuit.coarse_bound(3), None, value=2 ** (circuit.table_bits - 1 + 3))
     huge = (2**61,) * 3
     for name, first, match in (
-        ("weights", 0, "use smaller initial parameters, or use fewer"),
+        ("weights", 0, "use smaller initial parameters, or give fewer"),
         ("a chain", 5, "start a new chain from these"),
     ):
         text = f"in a chunk of 2 steps; {match}"

@@ -70,7 +70,7 @@ def test_the_command_line_names_the_file_at_fault(tmp_path, capsys):
     statement = bytes(proofs[2]).replace(b'"seed"', b'"sead"')
     files[2].write_bytes(statement)
     assert main(command) == 1
-    assert capsys.readouterr().err.startswith(f"INVALID: malformed: {files[2]}: statement: ")
+    assert capsys.readouterr().err.startswith(f"INVALID: {files[2]}: malformed: statement: ")
     files[2].unlink()
     proofs[0].save(files[1])
     assert main(["verify", str(files[0]), str(files[1]), *options]) == 1

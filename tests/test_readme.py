@@ -17,7 +17,13 @@ def test_the_example_runs_as_printed(tmp_path):
     done = subprocess.run([sys.executable, "-c", "\n".join(blocks("python"))], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Steps 0..15 of the training step" in done.stdout
-    assert {path.name for path in tmp_path.iterdir()} == {"mlp.circuit.json", "chunk-0000.proof", "chunk-0001.proof", "private"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "mlp.circuit.json",
+        "chunk-0000.proof",
+        "chunk-0001.proof",
+        "private",
+        "private-long",
+    }
 
 
 def test_ci_runs_the_second_command():

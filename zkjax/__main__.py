@@ -263,7 +263,7 @@ def _looked_into(file: str, circuit_file: str | None) -> str:
     if read(file, MAX_FILE, MAGIC)[: len(MAGIC)] != MAGIC:
         circuit = Circuit.load(file)
         work = f"verifying a proof of one step takes, without its opening, {argument_work(circuit, 1)}"
-        return f"digest {circuit.digest().hex()}\n{circuit}\n\n{work}"
+        return f"digest {circuit.digest().hex()}\n{work}\n{circuit}"
     proof = Proof.load(file)
     told = [f"proof file of {proof.nbytes} bytes, of which {len(proof.body)} are the proof's body; not verified here"]
     told += [str(proof.statement), json.dumps(proof.statement.to_json(), indent=1)]

@@ -38,7 +38,8 @@ def as_array(x, name: str) -> np.ndarray:
     if array.dtype.kind not in "fiub" and not jnp.issubdtype(array.dtype, jnp.floating):
         raise DataError(f"{name} has dtype {array.dtype}; give real numbers")
     if array.dtype.kind in "fiu" and (array.dtype.itemsize > 8 or not array.dtype.isnative):
-        return array.astype(np.float64 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("="))
+        with np.errstate(all="ignore"):  # what float64 does not hold becomes infinite
+            return array.astype(np.float64 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("="))
     return array
 
 

@@ -5,6 +5,7 @@ import numpy as np
 
 from . import exact
 from .circuit import Circuit
+from .kernels.settings import fixed
 from .rounding import Comparison, Rounding, distance
 
 
@@ -14,7 +15,8 @@ def compare(circuit: Circuit, loss, optimizer, params, batch, initial: tuple[int
     params: the user's pytree of arrays. batch: tuple of arrays. initial: bounds of the parameters, as for ``Circuit.bounds``.
     The integers are not held against their formats: ``train`` does that.
     """
-    own_loss, changes = _own_step(loss, optimizer, params, batch)
+    with fixed(x64=False):  # the step as it was traced
+        own_loss, changes = _own_step(loss, optimizer, params, batch)
     leaves = [np.asarray(x, dtype=np.float64) for x in jax.tree.leaves(params)]
     inputs = [np.asarray(x, dtype=np.float64) for x in batch]
     weights = [x * 2.0**circuit.weight_scale for x in leaves]

@@ -6,6 +6,8 @@ is a multiple of the loss's derivative in random directions, the multiple is the
 this loss. All of it is arithmetic on what the digest covers.
 """
 
+import hashlib
+import itertools
 import math
 
 import numpy as np
@@ -36,7 +38,7 @@ def learning_rates(circuit) -> tuple[tuple[float, ...] | None, ...] | None:
     if entries > MAX_ENTRIES or operations > MAX_OPERATIONS:
         return None
     with np.errstate(all="ignore"):  # what overflows agrees with nothing
-        tried = [_tried(circuit, np.random.default_rng(seed), moved, read | updates) for seed in range(TRIALS)]
+        tried = [_tried(circuit, _values(trial), moved, read | updates) for trial in range(TRIALS)]
     found: list[tuple[float, ...] | None] = []
     for i, parameter in enumerate(circuit.parameters):
         if i not in trained:
@@ -61,13 +63,24 @@ def _largest(parameter) -> int:
     return max(range(len(rates)), key=lambda t: abs(rates[t]))
 
 
-def _tried(circuit, rng, moved: dict[int, set[int]], needed: set[int]) -> dict[int, float]:
+def _values(trial: int):
+    """A function that makes arrays of values of variance 1, always the same ones: they are public, and nobody can choose them."""
+    count = itertools.count()
+
+    def draw(shape) -> np.ndarray:
+        stream = hashlib.shake_256(b"zkjax descent %d %d" % (trial, next(count))).digest(4 * math.prod(shape))
+        return (np.frombuffer(stream, dtype="<u4").reshape(shape) * 2.0**-32 - 0.5) * math.sqrt(12)
+
+    return draw
+
+
+def _tried(circuit, draw, moved: dict[int, set[int]], needed: set[int]) -> dict[int, float]:
     """For each trained parameter: minus its update in a random direction, over the loss's derivative in this direction."""
     limbs, unit = [(exact.WHOLE, exact.WHOLE)] * len(circuit.nodes), 2.0**circuit.weight_scale
-    inputs = [rng.normal(size=x.shape) * 2.0**x.scale for x in circuit.inputs]
+    inputs = [draw(x.shape) * 2.0**x.scale for x in circuit.inputs]
 
     def direction(parameter):
-        return rng.normal(size=parameter.shape) / math.sqrt(parameter.shape[0] if parameter.shape else 1)
+        return draw(parameter.shape) / math.sqrt(parameter.shape[0] if parameter.shape else 1)
 
     def loss(values) -> float:
         return sum(float(x.factor) * float(values[x.node]) for x in circuit.losses)

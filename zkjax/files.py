@@ -9,6 +9,9 @@ from pathlib import Path
 from .errors import FormatError
 
 
+_PART = 2**20  # bytes that are read at once: reading allocates what it is asked for
+
+
 @contextmanager
 def opened(path: str | PathLike[str]):
     """An ordinary file and its length, to be read.
@@ -33,12 +36,16 @@ def read(path: str | PathLike[str], limit: int, magic: bytes = b"") -> bytes:
         begin = file.read(len(magic))
         if begin != magic:
             return begin
+        longer = f"more than {limit:,} bytes, the most that such a file may have"
         if length > limit:
-            raise FormatError(f"{os.fspath(path)}: more than {limit:,} bytes, the most that such a file may have")
-        raw = begin + file.read(length - len(begin))  # allocates what it is asked for
-        if file.read(1):
-            raise FormatError(f"{os.fspath(path)}: it grows while it is read; copy what it holds into another file")
-        return raw
+            raise FormatError(f"{os.fspath(path)}: {longer}")
+        parts, left = [begin], limit - len(begin)
+        while part := file.read(min(_PART, left + 1)):  # it may grow while it is read
+            parts.append(part)
+            left -= len(part)
+            if left < 0:
+                raise FormatError(f"{os.fspath(path)}: {longer}")
+        return b"".join(parts)
 
 
 def write(path: Path, content) -> None:

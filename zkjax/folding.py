@@ -10,7 +10,7 @@ machine and under all settings of JAX. Loops over constants are run by ``primiti
 import math
 import operator
 from fractions import Fraction
-from functools import cache
+from functools import lru_cache, reduce
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from .elementary import FUNCTIONS, INFINITY, NAN, elementary, power, shortened
 from .expressions import MAX_FOLDED, Known, Refusal, map_known
 
 
-@cache
+@lru_cache(maxsize=64)
 def kind(dtype) -> str:
     """'b' for booleans, 'i' for integers, 'f' for floating-point numbers; Refusal for anything else."""
     name = getattr(dtype, "name", str(dtype))
@@ -39,7 +39,7 @@ def narrow(dtype) -> bool:
     return kind(dtype) == "f" and dtype.itemsize < 4
 
 
-@cache
+@lru_cache(maxsize=64)
 def limits(dtype) -> tuple[int, int]:
     """The least and the largest integer of an integer dtype."""
     name = dtype.name
@@ -47,7 +47,7 @@ def limits(dtype) -> tuple[int, int]:
     return (0, 2**bits - 1) if name.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
-@cache
+@lru_cache(maxsize=64)
 def conversion(dtype):
     """``convert_element_type`` of one entry. Whatever leaves an equation has gone through it."""
     target = kind(dtype)

@@ -20,6 +20,7 @@ from .formats import Formats
 ALIGNED_BITS = 16  # significant bits of a coefficient in a sum
 MAX_WEIGHT_SCALE = MAX_SHIFT = 62
 UNMOVED = "no parameter is updated: every learning rate or every gradient is 0"
+RATE_BITS = 3  # of a learning rate that stays one
 PLAIN_BITS = 60  # a value within this many bits, its constant included, is multiplied by the constant as it is
 
 
@@ -47,11 +48,14 @@ def _rounded_rates(rates: tuple[Fraction, ...], tolerance: Fraction) -> tuple[tu
 
 
 def gradient_unit(rates) -> Fraction:
-    """u in [1, 2) with which the largest of all rates, times u, is a power of two.
+    """u in [1, 2) with which the largest of all rates, times u, is a power of two; 1 where all rates are short binary fractions.
 
     Gradients are integers times u * 2^-scale, and the rest of the rate is in the constant of the rescale that makes them:
-    written as n * 2^-b instead, the bits of n would be bits of every parameter, and chains would be shorter for it.
+    written as n * 2^-b instead, the bits of n would be bits of every parameter, and chains would be shorter for it. A few
+    bits are worth it, for they spare that rescale.
     """
+    if all(_odd(r).denominator == 1 and abs(_odd(r).numerator).bit_length() <= RATE_BITS for table in rates for r in table if r):
+        return Fraction(1)
     largest = max((abs(r) for table in rates for r in table), default=Fraction(0))
     if not largest:
         return Fraction(1)

@@ -9,12 +9,12 @@ import os
 import sys
 import sysconfig
 import traceback
-from functools import cache
+from functools import lru_cache
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "chex", "haiku", "equinox", "numpy", "scipy", "zkjax")
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _library(path: str) -> bool:
     """Whether a file is a library's, or Python's own."""
     if path.startswith("<frozen"):

@@ -25,14 +25,13 @@ class Rounding:
     def of(name: str, exact, rounded) -> "Rounding":
         """exact, rounded: arrays of one shape, in one unit."""
         exact, rounded = np.asarray(exact, dtype=np.float64), np.asarray(rounded, dtype=np.float64)
-        nonzero = np.count_nonzero(exact)
-        lost = np.count_nonzero((exact != 0) & (rounded == 0)) / nonzero if nonzero else 0.0
+        lost = np.count_nonzero((exact != 0) & (rounded == 0)) / max(1, np.count_nonzero(exact))
         return Rounding(name, lost, distance(rounded, exact))
 
     @staticmethod
     def summed(name: str, nonzero: float, lost: float, apart: float, size: float) -> "Rounding":
         """From counts of values and of lost ones, and sums of squares of errors and values."""
-        return Rounding(name, lost / nonzero if nonzero else 0.0, (apart / size) ** 0.5 if size else 0.0)
+        return Rounding(name, lost / max(1.0, nonzero), _ratio(apart, size) ** 0.5)
 
     @property
     def grave(self) -> bool:
@@ -51,8 +50,13 @@ def lossy(roundings) -> list[str]:
 
 def distance(x, y) -> float:
     """||x - y|| / ||y||; 0 where both are 0."""
-    apart, size = float(np.linalg.norm(x - y)), float(np.linalg.norm(y))
-    return apart / size if size else float("inf") if apart else 0.0
+    return _ratio(np.linalg.norm(x - y), np.linalg.norm(y))
+
+
+def _ratio(x, y) -> float:
+    """x / y; 0 where both are 0. The lines that run follow no secret."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.nan_to_num(np.float64(x) / np.float64(y), nan=0.0, posinf=np.inf))
 
 
 @dataclass(frozen=True)

@@ -257,20 +257,20 @@ def _read_arrays(path: Path) -> dict:
                     raise FormatError(f"{path}: compressed arrays, which could take any amount of memory")
                 if any(e.header_offset + e.file_size > end for e, end in zip(entries, ends, strict=True)):
                     raise FormatError(f"{path}: arrays that overlap, which could take any amount of memory")
-                return {entry.filename.removesuffix(".npy"): _array(archive.read(entry)) for entry in entries}
+                return {entry.filename.removesuffix(".npy"): _array(path, archive.read(entry)) for entry in entries}
     except (OSError, FormatError):
         raise
     except Exception as error:  # its text may quote the file
         raise FormatError(f"{path}: not a file of arrays ({type(error).__name__})") from None
 
 
-def _array(raw: bytes) -> np.ndarray:
+def _array(path: Path, raw: bytes) -> np.ndarray:
     """The array in the bytes of a .npy file; nothing is allocated by what its header claims."""
     stream = io.BytesIO(raw)
     version = np.lib.format.read_magic(stream)
     shape, in_columns, kind = np.lib.format.read_array_header_1_0(stream)
     if version != (1, 0) or kind.kind != "i":
-        raise ValueError("arrays of signed integers are expected")
+        raise FormatError(f"{path}: arrays of signed integers are expected")
     if min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize != len(raw) - stream.tell():
         raise ValueError("the shape is not that of the entries")
     order = "F" if in_columns else "C"
