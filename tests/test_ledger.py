@@ -74,4 +74,4 @@ def test_the_command_line_names_the_file_at_fault(tmp_path, capsys):
     files[2].unlink()
     proofs[0].save(files[1])
     assert main(["verify", str(files[0]), str(files[1]), *options]) == 1
-    assert "give all proofs, in the order of their steps" in capsys.readouterr().err
+    assert "give all proofs, each once, in the order of their steps" in capsys.readouterr().err

@@ -500,6 +500,7 @@ def test_commitments_to_something_else(coarse, shard_size):
     expected = {
         ("quotient", True): {"contractions", f"{product}: right factor"},
         ("quotient", False): {"contractions", product, "weights"},  # the error's: it is no gate's input, but a gradient itself
+        ("quotient", None): {"contractions"},  # the error's before its constant: only that rescale reads it
         "limb": {"contractions"},
         "sign": {"contractions", f"{product}: left factor"},
         "multiplicity": {"lookup multiplicities"},
@@ -512,9 +513,10 @@ def test_commitments_to_something_else(coarse, shard_size):
     liar = Liar(run)
     layouts = [*map(liar.plan.shard_layout, liar.plan.batches.shards), *map(liar.plan.weights_layout, ("initial", "final"))]
     assert set(found) == set(liar.plan.advice).union(*(layout.shapes for layout in layouts))
-    gated = {circuit.nodes[i].inputs[1] for i in circuit.of("gate")}
+    gated = {i: True for i in (circuit.nodes[i].inputs[1] for i in circuit.of("gate"))}
+    gated |= {i: None for i in circuit.of("rescale") if circuit.nodes[i].label.endswith("before its constant")}
     for key, sums in found.items():
-        kind = (key[0], key[1] in gated) if key[0] == "quotient" else (key[0], key[2]) if key[0] == "data" else key[0]
+        kind = (key[0], gated.get(key[1], False)) if key[0] == "quotient" else (key[0], key[2]) if key[0] == "data" else key[0]
         assert set(sums) == expected[kind], key
         used = np.ones(liar._committed(key).shape, dtype=bool)
         if key[0] == "data":

@@ -66,8 +66,8 @@ def whole(listening=contextlib.nullcontext):
     """The main path on a tiny net: the circuit's digest and the last weights. Its proof is verified."""
     params, data = mlp_params(DIMS), data_for(DIMS)
     batch = tuple(x[:3] for x in data)
+    circuit = zkjax.trace(mlp_loss, optax.sgd(1 / 32), params, batch=batch, precision=TINY, steps=2, chunk=2)  # compiles the user's step
     with listening():
-        circuit = zkjax.trace(mlp_loss, optax.sgd(1 / 32), params, batch=batch, precision=TINY, steps=2, chunk=2)
         run = zkjax.train(circuit, params, data, steps=2, seed=1, openings=4)
         verify_small(circuit, prove_small(circuit, run))
     assert jax.tree.structure(run.params) == jax.tree.structure(params)
@@ -104,6 +104,7 @@ def test_settings_change_no_result(usual, setting):
     def listening():
         jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: compiled.append(event))
         yield
+        jax.jit(lambda x: x).trace(1)  # it listens
         jax.monitoring.clear_event_listeners()
 
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))

@@ -39,7 +39,10 @@ def as_array(x, name: str) -> np.ndarray:
         raise DataError(f"{name} has dtype {array.dtype}; give real numbers")
     if array.dtype.kind in "fiu" and (array.dtype.itemsize > 8 or not array.dtype.isnative):
         with np.errstate(all="ignore"):  # what float64 does not hold becomes infinite
-            return array.astype(np.float64 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("="))
+            result = array.astype(np.float64 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("="))
+            if not np.array_equal(np.isfinite(result), np.isfinite(array)):
+                raise DataError(f"{name} holds values beyond those of float64; scale them")
+        return result
     return array
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from .errors import FormatError
 
-
-_PART = 2**20  # bytes that are read at once: reading allocates what it is asked for
+_PART = 2**16  # bytes that are read at once: reading allocates what it is asked for
 
 
 @contextmanager

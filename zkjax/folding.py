@@ -10,7 +10,7 @@ machine and under all settings of JAX. Loops over constants are run by ``primiti
 import math
 import operator
 from fractions import Fraction
-from functools import lru_cache, reduce
+from functools import lru_cache
 
 import numpy as np
 

@@ -3,7 +3,7 @@
 Shares no code with zkjax. Lists of lists of Python integers; one formula a line.
 
     y = round(A W + 2^a b, w)      m = 1[y > 0]      A = m y             hidden layers
-    G = round(cn (Z - 2^w Y), s)                                         last layer
+    E = round(Z - 2^w Y, s - l)    G = round(cn E, l)                    last layer, l the bits of cn (cn = 1: one rounding)
     h = round(G W^T, w)            G = m h                               hidden layers, backwards
     W -= n A^T G                   b -= n 2^a sum_i G                    exact
 """
@@ -25,7 +25,7 @@ def transposed(x):
 def train_step(weights, biases, x, y, *, activation_scale, weight_scale, error_shift, error_factor, rate):
     """One step. weights: list of matrices; biases: list of vectors or None; x, y: rows of integers.
 
-    Returns (weights, biases, trace), trace: the quotients "y", "m", "A" of each layer, "G" of each layer.
+    Returns (weights, biases, trace), trace: the quotients "y", "m", "A" of each layer, "G" of each layer, and "E".
     """
     a, w = activation_scale, weight_scale
     activations, quotients, masks, z = [x], [], [], None
@@ -37,8 +37,12 @@ def train_step(weights, biases, x, y, *, activation_scale, weight_scale, error_s
             quotients.append([[rounded(v, w) for v in row] for row in z])
             masks.append([[int(v > 0) for v in row] for row in quotients[-1]])
             activations.append([[m * v for m, v in zip(*rows, strict=True)] for rows in zip(masks[-1], quotients[-1], strict=True)])
-    error = [[error_factor * (v - 2**w * t) for v, t in zip(*rows, strict=True)] for rows in zip(z, y, strict=True)]
-    gradient = [[rounded(v, error_shift) for v in row] for row in error]
+    error = [[v - 2**w * t for v, t in zip(*rows, strict=True)] for rows in zip(z, y, strict=True)]
+    last = 0
+    if error_factor != 1:
+        last = error_factor.bit_length()
+        error = [[rounded(v, error_shift - last) for v in row] for row in error]
+    gradient = [[rounded(error_factor * v, last or error_shift) for v in row] for row in error]
     gradients, backward = [gradient], []
     for layer in range(len(weights) - 1, 0, -1):
         h = [[rounded(v, w) for v in row] for row in matmul(gradients[0], transposed(weights[layer]))]
@@ -52,4 +56,8 @@ def train_step(weights, biases, x, y, *, activation_scale, weight_scale, error_s
             sums = [sum(column) for column in zip(*gradients[layer], strict=True)]
             new_biases.append([b - rate * 2**a * v for b, v in zip(biases[layer], sums, strict=True)])
     squares = sum(v * v for row in gradient for v in row)
-    return new_weights, new_biases, {"y": quotients, "m": masks, "A": activations, "G": gradients, "h": backward, "loss": squares}
+    return (
+        new_weights,
+        new_biases,
+        {"y": quotients, "m": masks, "A": activations, "G": gradients, "h": backward, "E": error, "loss": squares},
+    )
