@@ -50,15 +50,19 @@ def trace(
     loss:      ``loss(params, *batch)`` as for ``jax.grad``: a scalar, from linear operations, products and ReLU.
                Arrays that it captures are public constants of at most 4,096 entries. Floating-point arithmetic is taken as that of
                real numbers; what computes with constants alone is exact; integers and booleans of the batch are JAX's, or refused.
-    optimizer: an optax optimizer whose updates are ``-rate * gradient``: ``optax.sgd``, with a constant rate or a schedule. Rates
-               are rounded within ``Precision.rate_tolerance``; the circuit's notes say to what.
+    optimizer: an optax optimizer whose updates are ``-rate * gradient``: ``optax.sgd``, with a constant rate or a schedule. The
+               largest rate is met within 2^-12, the others of a schedule within ``Precision.rate_tolerance``; notes say how.
     params:    pytree of floating-point arrays (``nnx.State``, a linen dict, ...) or of ``jax.ShapeDtypeStruct``.
     batch:     tuple of arrays (or ShapeDtypeStructs), batch axis first; default formats are chosen to hold it.
-    steps:     the number of steps for which a learning-rate schedule is tabulated; not needed for a constant rate.
+    steps:     the number of steps of a chain: a learning-rate schedule is tabulated for so many, and default formats are chosen
+               that last so long, where there are any. Not needed for a constant rate.
     chunk:     the number of steps that one proof is planned to hold: bounds must hold for it, and table sizes suit it.
 
     The circuit is public, and holds nothing of params and batch but the formats chosen to hold them. With every format
     given in ``precision``, shapes suffice: an auditor gets the same digest from the same source without the data.
+
+    Given arrays, the circuit's ``comparison`` holds its first step beside the user's own, and what rounding does to each tensor;
+    a PrecisionWarning tells of tensors that lose much, and of a training that moves nothing.
 
     Raises: UnsupportedOperationError - no exact counterpart; names the primitive and the line of the user's source.
             PrecisionError - a bound could reach 2^63 within ``chunk`` steps. DataError - malformed params or batch.
