@@ -793,6 +793,7 @@ def ordinary_files():
     for magic in (b"", b"123"):
         yield Case(f"it grows, {magic}", lambda magic=magic: reading(7, magic, 0), FormatError, "more than 7 bytes")
         yield Case(f"it grows a little, {magic}", lambda magic=magic: reading(8, magic, 0), None, value=b"12345678")
+    yield Case("a long hole is not read", lambda: reading(8, b"", 9), FormatError, "more than 8 bytes")
     yield Case("a pipe", pipe, FormatError, "not an ordinary file")
 
 
