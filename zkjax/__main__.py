@@ -224,7 +224,7 @@ def _told(arguments, circuit: Circuit, statements: list[Statement], ledgers: lis
         f"VALID: {len(statements)} proof{'s' * (len(statements) > 1)}, {bits:.1f} bits of proven security, verified in {seconds:.2f} s"
     ]
     if not updated:
-        lines.append("  NO PARAMETER IS UPDATED in these steps: the final weights are the initial ones")
+        lines.append("  NO PARAMETER IS UPDATED in these steps, all are frozen: the final weights are the initial ones")
     lines += ["Required by you, and checked:", *(f"  {name:16} {value}" for name, (value, _) in facts[True].items())]
     lines.append("Only claimed by the files, whose maker could choose it; the option beside it lets you require it:")
     lines += [f"  {name:16} {value}  {option}" for name, (value, option) in facts[False].items()] or ["  nothing"]
