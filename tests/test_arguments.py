@@ -112,7 +112,7 @@ def test_paths_are_unambiguous():
         assert str(caught.value).isascii() and str(caught.value).isprintable()
 
 
-def test_an_attribute_named_value_keeps_its_level():
+def test_an_attribute_named_value_is_refused():
     @jax.tree_util.register_pytree_with_keys_class
     class Pair:
         def __init__(self, value, weight):
@@ -125,7 +125,8 @@ def test_an_attribute_named_value_keeps_its_level():
         def tree_unflatten(cls, _, children):
             return cls(*children)
 
-    assert [leaf.path for leaf in parameters({"a": Pair(P, P)})] == ["a/value", "a/weight"]
+    with pytest.raises(DataError, match=r"params\['a'\].value: .* rename it"):
+        parameters({"a": Pair(P, P)})
 
 
 def test_arguments_in_the_wrong_place():

@@ -85,6 +85,8 @@ def parameters(params) -> list[Leaf]:
     for keys, leaf in _paths(params):
         name = jax.tree_util.keystr(keys, simple=True, separator="/") or "params"
         full = jax.tree_util.keystr(keys)
+        if any(isinstance(k, jax.tree_util.GetAttrKey) and k.name == "value" for k in keys):
+            raise DataError(f"params{full}: an attribute named value is how boxes of Flax call their array; unbox it, or rename it")
         if not name.isprintable():
             raise DataError(f"the name of parameter {name!a} holds characters that cannot be printed; rename it")
         if name in places_of:
