@@ -17,10 +17,8 @@ import json
 import math
 import os
 import re
-import threading
 import warnings
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +38,6 @@ LONGEST = 2**28  # bytes of run.json
 WARNING = "PRIVATE: this directory holds weights, data and secret seeds of commitments. Do not publish, copy or restore it.\n"
 
 
-_whole = threading.RLock()  # a thread of this process that saves is never met half-way, even if nobody waits for it any more
 _saved: dict[Path, str] = {}  # directories that this process has saved runs in, and the marks of their chains
 
 
@@ -63,19 +60,11 @@ def save(run, directory, replace: bool = False) -> None:
         if not replace:
             told = f"{directory}: another chain's run, which this process has saved here, is deleted (replace=True says that it may be)"
             warnings.warn(told, ReplacedWarning, stacklevel=3)
+        for name in ("run.json", OPENINGS):
+            (directory / name).unlink(missing_ok=True)
     _saved[directory.resolve()] = mark
-    with ThreadPoolExecutor(1) as pool:  # Ctrl-C meets the thread that waits for it, which does so to the end
-        pool.submit(_replace, run, directory).result()
-
-
-def _replace(run, directory: Path) -> None:
-    """Another chain's run that is there goes first: its ``run.json`` must never stand beside these counters."""
-    with _whole:
-        if not _is_free(directory, run.chain.openings.mark):
-            for name in ("run.json", OPENINGS):
-                (directory / name).unlink(missing_ok=True)
-        with run.chain.openings.bound(directory):
-            _write_all(run, directory)
+    with run.chain.openings.bound(directory):
+        _write_all(run, directory)
 
 
 def _mark(directory: Path) -> str | None:
@@ -137,11 +126,7 @@ def _write_all(run, directory: Path) -> None:
 
 def load(run_class, dataset_class, directory):
     """Read a run. Raises RunError for a directory that is not a complete run, FormatError for malformed files."""
-    with _whole:
-        return _load(run_class, dataset_class, Path(directory))
-
-
-def _load(run_class, dataset_class, directory: Path):
+    directory = Path(directory)
     try:
         content = json.loads(files.read(directory / "run.json", LONGEST).decode())
     except FileNotFoundError:
