@@ -262,6 +262,11 @@ class Circuit(Shown):
                 return f"parameter {parameter.path} may reach {_power(bound)}, beyond 2^62,"
         return None
 
+    def _problem(self, initial: tuple[int, ...], steps: int, first_step: int) -> str | None:
+        """What could leave the field within so many steps."""
+        nodes, _, final = self._chunk_bounds(initial, steps, first_step)
+        return self._beyond(nodes, final)
+
     def longest_chain(self, initial: tuple[int, ...] | None = None, first_step: int = 0) -> "Longest":
         """How many steps a chain can have from here on, in chunks of any length: bounds grow by the same amount in every step.
 
@@ -271,8 +276,7 @@ class Circuit(Shown):
         scheduled = None if self.max_steps is None else self.max_steps - first_step
 
         def problem(steps: int) -> str | None:
-            nodes, _, final = self._chunk_bounds(initial, steps, first_step)
-            return self._beyond(nodes, final)
+            return self._problem(initial, steps, first_step)
 
         most = LIMIT if scheduled is None else max(0, scheduled)
         if most == 0 or problem(most) is None:
@@ -290,8 +294,7 @@ class Circuit(Shown):
         """What to change: the length of the chunk, the first weights, or, where these do not help, formats and sizes."""
 
         def fits(initial, steps: int) -> bool:
-            nodes, _, final = self._chunk_bounds(initial, steps, first_step)
-            return self._beyond(nodes, final) is None
+            return self._problem(initial, steps, first_step) is None
 
         longest = _largest(lambda n: fits(initial, n), steps)
         cures = [f"use chunks of at most {longest} steps"] if longest else []
@@ -423,7 +426,7 @@ class Circuit(Shown):
             rows.append((str(i), name, reads, shape, str(node.scale), largest, f"{cells:,}", f"{lookups:,}", node.label))
         heading = ("#", "operation", "reads", "shape", "scale", "range", "cells", "lookups", "called by its author")
         rates = self.learning_rates or (None,) * len(self.parameters)
-        updates = tuple(self._described(p, found) for p, found in zip(self.parameters, rates, strict=True))
+        updates = tuple(self._described(*x) for x in zip(self.parameters, self.updated(), rates, strict=True))
         notes = Table(tuple((str(i), note) for i, note in enumerate(self.notes, 1)), ("", NOTES), left=(1,), title=NOTES)
         return Sheet(
             f"Circuit {self.digest().hex()[:16]}: {len(self.nodes)} operations, batch {self.batch_size}, "
@@ -441,9 +444,9 @@ class Circuit(Shown):
             ),
         )
 
-    def _described(self, parameter: Parameter, found: tuple[float, ...] | None) -> tuple[str, ...]:
+    def _described(self, parameter: Parameter, updated: bool, found: tuple[float, ...] | None) -> tuple[str, ...]:
         shape = "x".join(map(str, parameter.shape)) or "scalar"
-        if not any(any(u.rates) for u in parameter.updates):
+        if not updated:
             change = "nothing: frozen"
         elif found is not None:
             change = f"minus {rates(found)} times the gradient of the loss"

@@ -23,8 +23,7 @@ def compare(circuit: Circuit, loss, optimizer, params, batch, initial: tuple[int
     data = [x * 2.0**y.scale for x, y in zip(inputs, circuit.inputs, strict=True)]
     rounded_weights = [exact.coarse(x, circuit.weight_scale, circuit.table_bits)[1] for x in leaves]
     rounded_data = [exact.nearest(x, y.scale).astype(np.int64) for x, y in zip(inputs, circuit.inputs, strict=True)]
-    whole = [(exact.WHOLE, exact.WHOLE)] * len(circuit.nodes)
-    floating = exact.evaluate(circuit, whole, weights, data)
+    floating = exact.evaluate(circuit, None, weights, data)
     integers = exact.evaluate(circuit, exact.plan(circuit, circuit.bounds(initial, 1).nodes), rounded_weights, rounded_data)
     pairs = [(f"parameter {p.path}", x, y) for p, x, y in zip(circuit.parameters, weights, rounded_weights, strict=True)]
     pairs += [(f"data '{x.name}'", a, b) for x, a, b in zip(circuit.inputs, data, rounded_data, strict=True)]

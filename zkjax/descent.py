@@ -29,7 +29,7 @@ def learning_rates(circuit) -> tuple[tuple[float, ...] | None, ...] | None:
     """
     read = _read(circuit, [loss.node for loss in circuit.losses])
     updates = _read(circuit, [u.node for p in circuit.parameters for u in p.updates])
-    trained = [i for i, p in enumerate(circuit.parameters) if any(any(u.rates) for u in p.updates)]
+    trained = [i for i, updated in enumerate(circuit.updated()) if updated]
     if len(trained) * len(circuit.nodes) > MAX_LOOKS:
         return None
     moved = {i: _moved(circuit, i) & read for i in trained}
@@ -76,7 +76,7 @@ def _values(trial: int):
 
 def _tried(circuit, draw, moved: dict[int, set[int]], needed: set[int]) -> dict[int, float]:
     """For each trained parameter: minus its update in a random direction, over the loss's derivative in this direction."""
-    limbs, unit = [(exact.WHOLE, exact.WHOLE)] * len(circuit.nodes), 2.0**circuit.weight_scale
+    unit = 2.0**circuit.weight_scale
     inputs = [draw(x.shape) * 2.0**x.scale for x in circuit.inputs]
 
     def direction(parameter):
@@ -86,14 +86,14 @@ def _tried(circuit, draw, moved: dict[int, set[int]], needed: set[int]) -> dict[
         return sum(float(x.factor) * float(values[x.node]) for x in circuit.losses)
 
     weights = [direction(p) * unit for p in circuit.parameters]
-    values = exact.evaluate(circuit, limbs, weights, inputs, needed)
+    values = exact.evaluate(circuit, None, weights, inputs, needed)
     here, found = loss(values), {}
     for i, nodes in moved.items():
         parameter, along = circuit.parameters[i], direction(circuit.parameters[i])
         t = _largest(parameter)
         change = sum(u.rate(t) * float((values[u.node] * along).sum()) for u in parameter.updates) / unit
         elsewhere = [*weights[:i], weights[i] + STEP * unit * along, *weights[i + 1 :]]
-        slope = (loss(exact.evaluate(circuit, limbs, elsewhere, inputs, nodes, values)) - here) / STEP
+        slope = (loss(exact.evaluate(circuit, None, elsewhere, inputs, nodes, values)) - here) / STEP
         found[i] = change / slope if slope else math.inf
     return found
 

@@ -193,11 +193,12 @@ def evaluate_node(node, shapes, x: list, limbs):
 def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None) -> list:
     """The arrays of all nodes of one step. With ``needed``, of these nodes; the others are those of ``known``, or None.
 
-    limbs: from ``plan``. parameters, inputs: int64 (or float64) arrays of the circuit's shapes, NumPy or jax.numpy alike;
+    limbs: from ``plan``; None for floats. parameters, inputs: int64 (or float64) arrays of the circuit's shapes, NumPy or jax.numpy alike;
     float64 parameters beside int64 inputs hold integers.
     """
     integral = not all(_is_float(x) for x in (*parameters, *inputs))
     values: list = []
+    limbs = [(WHOLE, WHOLE)] * len(circuit.nodes) if limbs is None else limbs
     for i, (node, cut) in enumerate(zip(circuit.nodes, limbs, strict=True)):
         if needed is not None and i not in needed:
             value = known and known[i]

@@ -92,7 +92,7 @@ def largest_values(circuit: Circuit, samples) -> dict[int, float]:
     for parameters, batch in samples:
         parameters = [x.astype(np.float64) * 2.0**circuit.weight_scale for x in parameters]
         inputs = [x.astype(np.float64) * 2.0**y.scale for x, y in zip(batch, circuit.inputs, strict=True)]
-        values = exact.evaluate(circuit, [(exact.WHOLE, exact.WHOLE)] * len(circuit.nodes), parameters, inputs)
+        values = exact.evaluate(circuit, None, parameters, inputs)
         seen = {i: max(largest, float(np.abs(values[i]).max())) for i, largest in seen.items()}
     return seen
 

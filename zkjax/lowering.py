@@ -353,20 +353,21 @@ class _Emitter:
             return value
         return self._rescaled(x, factor, node)
 
-    def _of(self, x) -> tuple[Fraction, int, int]:
-        """The format of x: value of its unit, bits after the point, bits."""
+    def _of(self, x) -> tuple[Fraction, int]:
+        """The format of x: value of its unit, and bits."""
         scale, bits = self.formats.of(x.tagged)
-        return (self.unit if x.tagged else Fraction(1)) / 2**scale, scale, bits
+        return (self.unit if x.tagged else Fraction(1)) / 2**scale, bits
 
     def _is_operand(self, x, factor: Fraction, node: int) -> bool:
         """Whether a node may be read by a product as it is: committed tensors or parameters, within the format.
 
         A constant such as 1/3 is better absorbed by a rescale than carried on into the rounding of a learning rate.
         """
-        if abs(_odd(factor / self._of(x)[0])) != 1:
+        unit, bits = self._of(x)
+        if abs(_odd(factor / unit)) != 1:
             return False
         reach, bound = self.builder.reach[node], self.builder.bounds[node]
-        return "param" in reach and reach <= _FIXED | {"param"} or reach <= _FIXED and bound <= 2 ** self.formats.of(x.tagged)[1]
+        return "param" in reach and reach <= _FIXED | {"param"} or reach <= _FIXED and bound <= 2**bits
 
     def _rescaled(self, x, factor: Fraction, node: int) -> tuple[Fraction, int]:
         """``factor * node`` in the format of x: node * n >> shift, where n * 2^-shift is the factor in units of the format.
@@ -374,7 +375,7 @@ class _Emitter:
         A constant n of ``CONSTANT_BITS`` bits on a wide value would cost its bits in every bound, so a value that depends on
         parameters is rounded to the format's bits first, and once more after n: two small errors instead of bits.
         """
-        unit, scale, bits = self._of(x)
+        unit, bits = self._of(x)
         label = self._label(x)
         n, shift = _dyadic(factor / unit, CONSTANT_BITS)
         if shift <= 0:  # already as coarse as the format: the quotient is the integer itself

@@ -37,7 +37,6 @@ FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)"
 LONGEST = 2**28  # bytes of run.json
 WARNING = "PRIVATE: this directory holds weights, data and secret seeds of commitments. Do not publish, copy or restore it.\n"
 
-
 _saved: dict[Path, str] = {}  # directories that this process has saved runs in, and the marks of their chains
 
 

@@ -110,7 +110,7 @@ def _rounded(expected, array) -> np.ndarray:
         if not finite.all():
             sample = int(np.argwhere(~finite)[0][0])
             raise DataError(f"data '{expected.name}', sample {sample}: a value is not finite")
-        return np.floor(values * 2.0**expected.scale + 0.5)
+        return exact.nearest(values, expected.scale)
 
 
 def _check_range(expected, integers, array):

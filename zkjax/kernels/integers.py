@@ -25,8 +25,8 @@ def training_step(circuit, limbs, keep: bool):
 
     Shapes: data[i] (samples, ...), indices (batch,), rates (updates,); losses (terms,); extremes (rescales, 2): the least
     and largest quotient of each rescale, for the check of ranges; rounded (rescales, 4): what ``rounding_sums`` finds of each.
-    kept, if asked for: ("value", i) for inputs, rescales and
-    signs, ("remainder", i) for rescales: x + 2^(shift-1) - 2^shift * y; in the smallest types that hold values in range.
+    kept, if asked for: ("value", i) for inputs, rescales and signs, ("remainder", i) for rescales:
+    x + 2^(shift-1) - 2^shift * y; in the smallest types that hold values in range.
     Parameters are int64, or float64 that hold integers, and stay so. Their buffers are not reused: XLA updates other ones in
     half the time. Recompiles for: circuit, limbs, keep, number of samples, types.
     """
