@@ -632,7 +632,10 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("case", ["next run", "same run", "trained again", "another circuit", "first save"])
 def test_killed_while_saving(tmp_path, monkeypatch, case):
-    """At whatever write the process dies, the directory holds the old run or the new one, whole; another chain's run goes first."""
+    """At whatever write it ends (a kill, Ctrl-C), the directory holds the old run or the new one, whole, and that one's counters.
+
+    A process that lives on spends there what it opens: nothing can be spent twice.
+    """
     circuit, old = tiny_run(shard_size=5)
     new = {
         "next run": lambda: next_run(circuit, old),
@@ -661,17 +664,22 @@ def test_killed_while_saving(tmp_path, monkeypatch, case):
         except Killed:
             died = True
         monkeypatch.setattr(os, "replace", replace)
-        if died and (case == "first save" or other):
+        if died and case == "first save":
             with pytest.raises(RunError, match="no run is saved here"):
                 zkjax.Run.load(directory)
         else:
             loaded = zkjax.Run.load(directory)
             assert same(loaded, new) or (died and same(loaded, old)), f"killed after {survivors} writes"
             loaded.witness()
+            for run in (old, new):
+                run.chain.openings.spend({"a shard": 100})
+            owner = old if same(loaded, old) else new
+            assert zkjax.Run.load(directory).chain.openings.spent == owner.chain.openings.spent != {}
             if not died:
                 assert same(loaded, new)
                 kept = {p.name for p in directory.iterdir() if p.suffix == ".npz"}
-                assert len(kept) == 2  # nothing of the old run stays
+                counters = json.loads((directory / "openings.json").read_text())
+                assert len(kept) == 2 and "others" not in counters  # nothing of the old run stays
         if not died:
             break
     assert not died and survivors >= 4

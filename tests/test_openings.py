@@ -70,6 +70,8 @@ MALFORMED = [
     '{"mark": "chain", "spent": {}, "directories": [1]}',
     '{"mark": 1, "spent": {}, "directories": []}',
     '{"a": 1}',
+    '{"mark": "chain", "spent": {}, "directories": [], "others": {}}',
+    '{"mark": "chain", "spent": {}, "directories": [], "others": [{"mark": "another"}]}',
 ]
 
 

@@ -117,6 +117,7 @@ def life(circuit, params, data, flow=None):
             mock.patch.object(prover, "start_transcript", lambda statement: Programmed("challenges")),
             mock.patch.object(threads, "in_background", at_once),  # a trace is of one thread
             mock.patch.object(threads, "THREADS", 1),
+            mock.patch.object(prover, "available_memory", lambda: 2**40),  # reads what all processes of the machine do
         ):
             return run, zkjax.prove(circuit, run, progress=None, minimum_bits=NO_TARGET, verify=False)
 

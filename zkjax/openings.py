@@ -8,7 +8,8 @@ by ``pickle`` and ``copy`` at once, after ``os.fork`` unless a directory keeps t
 
 Directories are names in a file that somebody may have altered. One is followed only if the counters in it carry the mark of the
 same chain, which follows from the chain's secret: whoever can write one private directory can have no other chain's counters
-read or changed, and no counter is ever lowered or made where there is none.
+read or changed, and no counter is ever lowered or made where there is none. While a run takes the place of another chain's, the
+counters of both are there, so that a kill leaves either run with its own.
 """
 
 import fcntl
@@ -62,18 +63,40 @@ class Openings:
             pass
 
     @contextmanager
-    def bound(self, directory):
-        """As ``bind``; the directory's lock is held for the block."""
+    def bound(self, directory, beside: bool = False):
+        """As ``bind``; the directory's lock is held for the block.
+
+        beside: another chain's counters may be there (unreadable ones go); they stay until ``keep_alone``, called in the block.
+        """
         self._check_process()
         directory = Path(directory).resolve()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._lock:
-            if mark_of(directory) not in (None, self.mark):
-                raise RunError(f"{directory}: {FILE} holds the counters of another chain")
+            with _locked(directory):
+                self._enter(directory, beside)
             self.directories = sorted({*self.directories, directory})
             with self._shared():
                 self._write_all()
                 yield
+
+    def _enter(self, directory: Path, beside: bool) -> None:
+        """Write counters of this chain beside those of others."""
+        try:
+            marks = marks_of(directory)
+        except FormatError:
+            if not beside:
+                raise
+            self._write(directory, [])
+        else:
+            if marks and self.mark not in marks:
+                if not beside:
+                    raise RunError(f"{directory}: {FILE} holds the counters of another chain")
+                self._write(directory, _read(directory))
+
+    def keep_alone(self, directory) -> None:
+        """Drop counters of other chains that are there."""
+        if marks_of(directory := Path(directory).resolve()) != [self.mark]:
+            self._write(directory, [])
 
     @contextmanager
     def _shared(self):
@@ -119,15 +142,14 @@ class Openings:
         found: set[Path] = set()
         foreign: set[Path] = set()
         for directory in self.directories:
-            content = _read(directory)
-            if content is None:
-                continue
-            if content["mark"] != self.mark:
+            chains = _read(directory)
+            if chains and not any(chain["mark"] == self.mark for chain in chains):
                 foreign.add(directory)
-                continue
-            for name, count in content["spent"].items():
-                self.spent[name] = max(count, self.spent.get(name, 0))
-            found |= {Path(name) for name in content["directories"]}
+            for chain in chains:
+                if chain["mark"] == self.mark:
+                    for name, count in chain["spent"].items():
+                        self.spent[name] = max(count, self.spent.get(name, 0))
+                    found |= {Path(name) for name in chain["directories"]}
         new = {path for path in found - set(self.directories) if path.is_absolute() and self._is_ours(path)}
         self.directories = sorted({*self.directories, *new} - foreign)
         return bool(new)
@@ -135,20 +157,25 @@ class Openings:
     def _is_ours(self, directory: Path) -> bool:
         """Whether counters of this chain are kept there. Nothing is changed in a directory before that is known."""
         try:
-            return mark_of(directory) == self.mark
+            return self.mark in marks_of(directory)
         except (OSError, FormatError):
             return False
 
     def _write_all(self):
-        content = {"mark": self.mark, "spent": self.spent, "directories": [str(path) for path in self.directories]}
         for directory in self.directories:
-            files.write(directory / FILE, json.dumps(content, indent=1, sort_keys=True).encode())
+            self._write(directory, _read(directory))
+
+    def _write(self, directory: Path, chains: list[dict]) -> None:
+        """Counters of this chain, and those of the others among ``chains``."""
+        content = {"mark": self.mark, "spent": self.spent, "directories": [str(path) for path in self.directories]}
+        if others := [chain for chain in chains if chain["mark"] != self.mark]:
+            content["others"] = others
+        files.write(directory / FILE, json.dumps(content, indent=1, sort_keys=True).encode())
 
 
-def mark_of(directory: Path) -> str | None:
-    """The mark of the chain whose counters are kept in a directory, or None."""
-    content = _read(directory)
-    return None if content is None else content["mark"]
+def marks_of(directory: Path) -> list[str]:
+    """The marks of the chains whose counters are kept in a directory."""
+    return [chain["mark"] for chain in _read(directory)]
 
 
 @contextmanager
@@ -161,14 +188,24 @@ def _locked(directory: Path):
         os.close(descriptor)
 
 
-def _read(directory: Path) -> dict | None:
+def _read(directory: Path) -> list[dict]:
+    """The counters of each chain that has any there."""
     path = directory / FILE
     try:
         data = json.loads(files.read(path, LIMIT).decode())
     except FileNotFoundError:
-        return None
+        return []
     except (ValueError, RecursionError):
         raise FormatError(f"{path}: not a JSON file; without its counters no commitment of this directory may be opened") from None
+    others = data.pop("others", []) if isinstance(data, dict) else None
+    if not isinstance(others, list):
+        raise FormatError(f"{path}: expected counters")
+    for chain in (chains := [data, *others]):
+        _check(path, chain)
+    return chains
+
+
+def _check(path: Path, data) -> None:
     mark, spent, directories = (data.get(name) for name in ("mark", "spent", "directories")) if isinstance(data, dict) else (None,) * 3
     if not isinstance(mark, str):
         raise FormatError(f"{path}: expected the mark of a chain")
@@ -176,4 +213,3 @@ def _read(directory: Path) -> dict | None:
         raise FormatError(f"{path}: expected counters by name")
     if not isinstance(directories, list) or not all(isinstance(d, str) and "\0" not in d for d in directories):
         raise FormatError(f"{path}: expected the names of directories")
-    return data

@@ -6,9 +6,9 @@
     circuit-H.json  the circuit; H is the beginning of its digest
     openings.json   how often each commitment was opened (``openings.py``)
 
-``run.json`` is replaced last and atomically, so that a kill at any moment leaves the old run or the new one. Whoever reads
-the directory knows weights and data: its files are readable by their owner only. A copied or restored directory can defeat
-the opening counters; never prove from two copies.
+``run.json`` is replaced last and atomically, so that a kill at any moment leaves the old run or the new one: where they are of
+two chains, the counters of both are there until then. Whoever reads the directory knows weights and data: its files are
+readable by their owner only. A copied or restored directory can defeat the opening counters; never prove from two copies.
 """
 
 import hashlib
@@ -30,14 +30,15 @@ from .errors import FormatError, ReplacedWarning, RunError
 from .keys import Chain, Key
 from .memory import available_memory
 from .openings import FILE as OPENINGS
-from .openings import mark_of
+from .openings import marks_of
 from .progress import size
 
 FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 3
 LONGEST = 2**28  # bytes of run.json
 WARNING = "PRIVATE: this directory holds weights, data and secret seeds of commitments. Do not publish, copy or restore it.\n"
 
-_saved: dict[Path, str] = {}  # directories that this process has saved runs in, and the marks of their chains
+UNKNOWN = ""  # in the place of a chain's mark
+_saved: dict[Path, set[str]] = {}  # directories that this process has saved runs in, and the marks of their chains
 
 
 def save(run, directory, replace: bool = False) -> None:
@@ -49,38 +50,36 @@ def save(run, directory, replace: bool = False) -> None:
     directory, mark = Path(directory), run.chain.openings.mark
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.chmod(directory, 0o700)
-    if not _is_free(directory, mark):
-        own = _saved.get(directory.resolve()) == _mark(directory)
-        if not replace and not own:
+    saved = _saved.setdefault(directory.resolve(), set())
+    owner = _owner(directory)
+    foreign = owner not in (None, mark)
+    if foreign and not replace:
+        if owner not in saved:
             raise RunError(
                 f"{directory}: a run of another chain is saved here, whose seeds and counters would be lost; give another directory, "
                 "or run.save(directory, replace=True)"
             )
-        if not replace:
-            told = f"{directory}: another chain's run, which this process has saved here, is deleted (replace=True says that it may be)"
-            warnings.warn(told, ReplacedWarning, stacklevel=3)
-        for name in ("run.json", OPENINGS):
-            (directory / name).unlink(missing_ok=True)
-    _saved[directory.resolve()] = mark
-    with run.chain.openings.bound(directory):
+        told = f"{directory}: another chain's run, which this process has saved here, is deleted (replace=True says that it may be)"
+        warnings.warn(told, ReplacedWarning, stacklevel=3)
+    saved.add(mark)
+    with run.chain.openings.bound(directory, beside=foreign):
         _write_all(run, directory)
+        run.chain.openings.keep_alone(directory)
 
 
-def _mark(directory: Path) -> str | None:
-    """The mark of the chain that is saved there; None also where nobody can tell."""
+def _owner(directory: Path) -> str | None:
+    """The mark of the chain whose run is saved there; where no run can be read, of the chain whose counters are; None for neither."""
     try:
-        return mark_of(directory)
+        marks = marks_of(directory)
     except FormatError:
-        return None
-
-
-def _is_free(directory: Path, mark: str) -> bool:
-    """Whether nothing but runs of the chain with this mark is saved there."""
+        return UNKNOWN
     try:
-        found = mark_of(directory)
-    except FormatError:
-        return False
-    return found == mark if found is not None else not (directory / "run.json").exists()
+        owner = _chain(json.loads(files.read(directory / "run.json", LONGEST).decode())["chain"]).openings.mark
+    except FileNotFoundError:
+        return marks[0] if marks else None
+    except (FormatError, OSError, RecursionError, KeyError, TypeError, ValueError):
+        return marks[0] if marks else UNKNOWN
+    return owner if owner in marks else UNKNOWN
 
 
 def _write_all(run, directory: Path) -> None:
