@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
@@ -19,7 +20,7 @@ from tiny import DIMS, TINY, tiny_run
 from zero_knowledge import NO_TARGET, TOY, tiny_circuit, tiny_data, tiny_params
 
 import zkjax
-from zkjax import memory, progress
+from zkjax import memory, progress, training
 from zkjax.errors import ConfigurationError, RunError, UnsatisfiedWitnessError
 from zkjax.kernels import settings, threads
 from zkjax.progress import Phases, Steps
@@ -67,7 +68,7 @@ def whole(listening=contextlib.nullcontext):
     params, data = mlp_params(DIMS), data_for(DIMS)
     batch = tuple(x[:3] for x in data)
     circuit = zkjax.trace(mlp_loss, optax.sgd(1 / 32), params, batch=batch, precision=TINY, steps=2, chunk=2)  # compiles the user's step
-    with listening():
+    with listening(), mock.patch.object(training, "UNCOMPILED", 0):
         run = zkjax.train(circuit, params, data, steps=2, seed=1, openings=4)
         verify_small(circuit, prove_small(circuit, run))
     assert jax.tree.structure(run.params) == jax.tree.structure(params)

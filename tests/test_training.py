@@ -15,8 +15,6 @@ from tests.reference import mlp_integers
 from zkjax import exact, training
 from zkjax.config import Precision
 from zkjax.errors import DataError, PrecisionError, RunError
-from zkjax.kernels.integers import evaluate_step
-from zkjax.kernels.threads import scope
 from zkjax.schedule import batch_indices
 from zkjax.tracing import trace
 from zkjax.training import Dataset, chunks, train
@@ -174,18 +172,28 @@ def test_values_stay_within_the_derived_bounds(small):
     circuit, params, data = small
     run = train(circuit, params, data, steps=3)
     bounds = circuit.bounds(run.initial_bound, 3)
-    with scope():
-        values = evaluate_step(circuit, run.initial, [x[run.indices[0]] for x in run.data.arrays], exact.plan(circuit, bounds.nodes))
-    assert all(int(abs(np.asarray(values[i])).max()) <= bounds.nodes[i] for i in range(len(circuit.nodes)))
+    values = exact.evaluate(circuit, exact.plan(circuit, bounds.nodes), run.initial, [x[run.indices[0]] for x in run.data.arrays])
+    assert all(int(abs(values[i]).max()) <= bounds.nodes[i] for i in range(len(circuit.nodes)))
 
 
-def test_numpy_and_jax_evaluate_alike(small):
+def test_compiled_or_not(small, monkeypatch):
+    """A short training runs as it is, a longer one is compiled: the same integers, tensors and refusals."""
     circuit, params, data = small
-    run = train(circuit, params, data, steps=1)
-    limbs = exact.plan(circuit, circuit.bounds(run.initial_bound, 1).nodes)
-    values = exact.evaluate(circuit, limbs, run.initial, [x[run.indices[0]] for x in run.data.arrays])
-    rates = [u.rate(0) for p in circuit.parameters for u in p.updates]
-    assert all((a == b).all() for a, b in zip(exact.update(circuit, run.initial, values, rates), run.final, strict=True))
+    runs, told = [], []
+    for limit in (2**62, 0):
+        monkeypatch.setattr(training, "UNCOMPILED", limit)
+        runs.append(train(circuit, params, data, steps=3))
+        with pytest.raises(PrecisionError) as error:
+            train(circuit, [{name: 64 * x for name, x in layer.items()} for layer in params], data, steps=3)
+        told.append(str(error.value))
+    a, b = runs
+    assert all(np.array_equal(x, y) and x.dtype == y.dtype for x, y in zip(a.final, b.final, strict=True))
+    assert a.loss_integers == b.loss_integers and told[0] == told[1] and "outside" in told[0]
+    for x, y in zip(a.roundings, b.roundings, strict=True):
+        assert (x.name, x.lost) == (y.name, y.lost) and x.error == pytest.approx(y.error)
+    ours, theirs = a.witness(), b.witness()
+    for x, y in ((ours.values, theirs.values), (ours.remainders, theirs.remainders)):
+        assert x.keys() == y.keys() and all(np.array_equal(x[i], y[i]) and x[i].dtype == y[i].dtype for i in x)
 
 
 def test_schedule_and_progress(small):

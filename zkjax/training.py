@@ -437,17 +437,21 @@ def _train(circuit: Circuit, start: dict, steps: int, progress) -> Run:
     return dataclasses.replace(run, kept=(run._recipe(), kept)) if keep else run
 
 
+UNCOMPILED = 2**25  # work of a run, tenths of a second, for which nothing is compiled: that takes longer
+
+
 def _steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices, first_step: int, keep: bool, done):
     """Run the steps; done(n) after each.
 
     Returns the last parameters, loss integers, extremes of quotients, sums of what rounding did, and kept tensors of all steps.
     """
-    step = integers.training_step(circuit, exact.plan(circuit, bounds.nodes), keep)
+    xp = np if len(indices) * _work(circuit) <= UNCOMPILED else jnp
+    step = integers.training_step(circuit, exact.plan(circuit, bounds.nodes), keep, xp)
     types = [np.float64 if bound <= 2**exact.MANTISSA else np.int64 for bound in bounds.final]
     losses, extremes, sums, columns = [], [], [], {}  # of each step; columns: the kept tensors of all of them
-    with scope():
-        parameters = tuple(jnp.asarray(x.astype(kind)) for x, kind in zip(initial, types, strict=True))
-        arrays = [jnp.asarray(x) for x in data.arrays]
+    with scope(), np.errstate(all="ignore"):  # what leaves its range may wrap, and is refused below
+        parameters = tuple(xp.asarray(x.astype(kind)) for x, kind in zip(initial, types, strict=True))
+        arrays = [xp.asarray(x) for x in data.arrays]
         for t, batch in enumerate(indices):
             parameters, loss, extreme, rounded, kept = step(parameters, arrays, batch, _rates(circuit, first_step + t))
             losses.append(loss)
@@ -464,6 +468,14 @@ def _steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices, fi
         integers_of_losses = tuple(tuple(int(v) for v in np.asarray(x)) for x in losses)
         summed = np.sum([np.asarray(x) for x in sums], axis=0)
     return final, integers_of_losses, stacked, summed, columns
+
+
+def _work(circuit: Circuit) -> int:
+    """A step by NumPy, in about the time of one entry of an array: entries, products in matrices, and calls."""
+    entries = sum(math.prod(node.shape) for node in circuit.nodes)
+    dots = [circuit.nodes[i] for i in circuit.of("dot")]
+    products = sum(math.prod(node.shape) * math.prod(circuit.nodes[node.inputs[0]].shape[a] for a in node["contract"][0]) for node in dots)
+    return entries + products // 8 + 2**12 * len(circuit.nodes)
 
 
 def _kept_bytes(circuit: Circuit, steps: int) -> int:
