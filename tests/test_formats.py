@@ -221,6 +221,18 @@ def test_roundings():
     assert distance(np.zeros(2), np.zeros(2)) == 0 and distance(np.ones(2), np.zeros(2)) == np.inf
 
 
+def test_a_run_says_where_its_roundings_are():
+    """They follow from secrets: the run's own printout, which ends up in notebooks, holds none."""
+    params, x, y = arrays()
+    run = zkjax.train(plain_trace(params, x, y), params, (x, y), steps=1)
+    shown = str(run.roundings)
+    assert "became 0" in shown and all(f"{r.error:.1e}" in shown for r in run.roundings)
+    assert {"data 'x'", "[1/w error]"} < {r.name for r in run.roundings}
+    for text in (str(run), run._repr_html_(), repr(run), repr(run.roundings)):
+        assert not any(f"{r.error:.1e}" in text or f"{r.error}" in text for r in run.roundings)
+    assert "run.roundings" in str(run) and run.roundings._repr_html_().count("<tr") == 1 + len(run.roundings)
+
+
 def test_every_tensor_is_told_apart_from_its_rounding():
     """Shares and distances against their definitions, on random tensors."""
     draw = random.Random(0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .display import Table
+from .display import Sheet, Shown, Table
 
 LOST, FAR = 0.5, 0.25  # share of values that became 0, and relative error of a tensor, beyond which people are told
 APART = 0.01  # distance of an update that is not rounded, besides that of its learning rate
@@ -40,6 +40,22 @@ class Rounding:
 
     def __str__(self) -> str:
         return f"{self.name}: {100 * self.lost:.3g} % of the nonzero values became 0, relative error {self.error:.1e}"
+
+
+class Roundings(Shown, tuple[Rounding, ...]):
+    """Those of some tensors, which people are shown as a table: private, as the tensors are."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:  # never a value
+        return f"Roundings({len(self)} tensors)"
+
+    def sheet(self) -> Sheet:
+        return Sheet("What rounding did: private, for it follows from data and weights", (self.table(),))
+
+    def table(self) -> Table:
+        rows = tuple((x.name, f"{100 * x.lost:.3g} %", f"{x.error:.1e}") for x in self)
+        return Table(rows, ("rounded tensor", "became 0", "relative error"), left=(0,), title="what rounding does")
 
 
 def lossy(roundings) -> list[str]:
@@ -76,12 +92,11 @@ class Comparison:
         """Paragraphs and tables for people."""
         own, floating, integers = self.loss
         updates = tuple((path, f"{a:.1e}", f"{b:.1e}") for path, a, b in self.updates)
-        roundings = tuple((x.name, f"{100 * x.lost:.3g} %", f"{x.error:.1e}") for x in self.roundings)
         return (
             "the first step on the given batch (private, and not in the circuit's file): "
             f"loss {own:.6g} by your own code, {floating:.6g} by the circuit without rounding, {integers:.6g} in integers",
             Table(updates, ("update of", "off without rounding", "in integers"), left=(0,), title="updates beside your own step's"),
-            Table(roundings, ("rounded tensor", "became 0", "relative error"), left=(0,), title="what rounding does"),
+            Roundings(self.roundings).table(),
         )
 
     def warnings(self, rate_tolerance: float) -> list[str]:

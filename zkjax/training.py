@@ -29,7 +29,7 @@ from .kernels.threads import scope
 from .keys import Chain, Key
 from .progress import Steps
 from .prover import fix_geometry
-from .rounding import Rounding, lossy
+from .rounding import Rounding, Roundings, lossy
 from .schedule import batch_indices, steps_per_epoch
 
 KEEP = 2**30  # bytes of tensors that a run keeps for its proof; larger ones are computed again
@@ -194,7 +194,7 @@ class Run(Shown):
     chain:              what all runs of a chain share: the dataset's key, opening counters, the geometry of commitments.
     template:           the user's pytree, or None (``params`` is then made of dicts and lists).
     roundings:          what rounding did to data, first parameters and, over all steps, to rescaled tensors; it follows from secrets,
-                        is not printed, and () once loaded.
+                        and () once loaded; ``print(run.roundings)`` shows a table.
     kept:               the prover's tensors of all steps and what they follow from, where they took little memory.
     """
 
@@ -213,7 +213,7 @@ class Run(Shown):
     keys: tuple[Key, Key] = field(repr=False)
     chain: Chain = field(repr=False)
     template: Template | None = field(default=None, repr=False)
-    roundings: tuple[Rounding, ...] = field(default=(), repr=False)
+    roundings: Roundings = field(default=Roundings(), repr=False)
     kept: tuple[tuple[Any, ...], dict[Any, np.ndarray]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -240,6 +240,7 @@ class Run(Shown):
             ("steps", f"{self.first_step}..{self.first_step + self.steps - 1}, batches of {self.circuit.batch_size}"),
             ("data", f"{self.data.samples:,} samples, batches picked by seed {self.seed}"),
             ("first weights", "rounded to the circuit's integers" if self.coarse_shifts is not None else "those of the run before"),
+            ("rounding", "run.roundings: private, it follows from data and weights" if self.roundings else "measured while training only"),
         )
         parameters = tuple((p.path, "x".join(map(str, p.shape)) or "scalar", f"{math.prod(p.shape):,}") for p in self.circuit.parameters)
         return Sheet(
@@ -429,7 +430,7 @@ def _train(circuit: Circuit, start: dict, steps: int, progress) -> Run:
         final, losses, extremes, sums, kept = _steps(circuit, bounds, start["initial"], dataset, indices, first, keep, shown.done)
     _check_quotients(circuit, extremes, first)
     found = [Rounding.summed(f"[{circuit.nodes[i].label}]", *row) for i, row in zip(circuit.of("rescale"), sums.tolist(), strict=True)]
-    start["roundings"] = (*start["roundings"], *found)
+    start["roundings"] = Roundings((*start["roundings"], *found))
     if not start.pop("told"):  # once in a chain
         for message in lossy(start["roundings"]):
             warnings.warn(message, PrecisionWarning, stacklevel=3)
