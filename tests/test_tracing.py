@@ -276,6 +276,21 @@ def test_refused_operations_are_named(name):
         trace(loss, optax.sgd(1 / 8), P, batch=(X, Y))
 
 
+def test_a_large_constant_gradient_is_refused_at_the_loss():
+    matrix = normal(90, 60)
+
+    @jax.custom_vjp
+    def total(p):
+        return jnp.sum(p)
+
+    def loss(p, x, y):
+        return half_mean_square(x @ p["w"], y) + total(p["large"])
+
+    total.defvjp(lambda p: (jnp.sum(p), None), lambda _, g: (g * matrix,))
+    with pytest.raises(UnsupportedOperationError, match=r"gradient of parameter large .*test_tracing\.py:\d+.*more than 4096"):
+        trace(loss, optax.sgd(1 / 8), {"w": P, "large": np.ones((90, 60), np.float32)}, batch=(X, Y))
+
+
 def test_location_is_the_users_line():
     def loss(p, x, y):
         h = x @ p

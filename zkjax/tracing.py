@@ -22,7 +22,7 @@ import numpy as np
 from . import exact, places
 from .arguments import Leaf, batch_arrays, check_loss, explained, input_names, whole
 from .arguments import parameters as parameter_leaves
-from .circuit import Circuit
+from .circuit import MAX_CONSTANT, Circuit
 from .comparison import compare
 from .config import Precision
 from .errors import DataError, PrecisionError, PrecisionWarning, UnsupportedOperationError
@@ -186,6 +186,12 @@ def _program(loss, params, leaves, batch) -> Program:
     for result in (value, *gradients):
         if isinstance(result, Known) and any(isinstance(v, float) for v in result.values.reshape(-1)):
             raise UnsupportedOperationError(f"the loss or its gradient is not finite, whatever the data are, at {place}")
+    for leaf, gradient in zip(leaves, gradients, strict=True):
+        if isinstance(gradient, Known) and gradient.compact()[0].size > MAX_CONSTANT:
+            raise UnsupportedOperationError(
+                f"the gradient of parameter {leaf.path} does not depend on the data at {place}, and has more than {MAX_CONSTANT} entries; "
+                "pass what it is made of as data"
+            )
     for expression, leaf in zip(parameters, leaves, strict=True):
         graph.labels[expression] = leaf.path
     names = input_names(loss, len(batch))
