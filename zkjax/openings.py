@@ -197,10 +197,8 @@ def _read(directory: Path) -> list[dict]:
         return []
     except (ValueError, RecursionError):
         raise FormatError(f"{path}: not a JSON file; without its counters no commitment of this directory may be opened") from None
-    others = data.pop("others", []) if isinstance(data, dict) else None
-    if not isinstance(others, list):
-        raise FormatError(f"{path}: expected counters")
-    for chain in (chains := [data, *others]):
+    others = data.pop("others", []) if isinstance(data, dict) else []
+    for chain in (chains := [data, *(others if isinstance(others, list) else [others])]):
         _check(path, chain)
     return chains
 
