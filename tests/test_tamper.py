@@ -353,8 +353,8 @@ def test_no_message_is_without_a_test(log):
 
 @pytest.mark.parametrize("label", LABELS)
 def test_every_message(honest, log, frozen, label):
-    """Plus one in every message: at three places of up to eight with and without fresh challenges, else at one without, for
-    what fresh challenges refuse is another transcript, alike for all. One is swapped, dropped, repeated, not canonical, and two
+    """Plus one in every message, without fresh challenges: at three places of up to six of them, else at one. With fresh ones in one
+    message, for what they refuse is another transcript, alike for all. One is swapped, dropped, repeated, not canonical, and two
     are exchanged: that is refused where messages of this label are read, by the same code for each.
     ``test_every_place_of_the_body`` does all of it to every word.
     """
@@ -362,12 +362,12 @@ def test_every_message(honest, log, frozen, label):
     rng = random.Random(label)
     noise = random.Random(0).randbytes(len(proof.body))
     following = [m for m in log if m.label == label]
-    chosen = following if len(following) <= 8 else [following[0], following[-1], *rng.sample(following[1:-1], 4)]
+    chosen = following if len(following) <= 6 else [following[0], following[-1], *rng.sample(following[1:-1], 2)]
     for m in chosen:
         for alter, offset in spots(m, rng):
             altered = bytes_of(proof, alter(proof.body, offset))
-            assert outcome(circuit, altered) is not None
             assert frozen.outcome(circuit, altered) is not None  # by an equation, not by hashing alone
+            assert m is not chosen[0] or outcome(circuit, altered) is not None
     for m in following:
         if m not in chosen:
             alter, offset = rng.choice(spots(m, rng))
@@ -388,7 +388,7 @@ def test_every_message(honest, log, frozen, label):
             for wrong in {P, 2**64 - 1, value + P if value + P < 2**64 else P + 1}:
                 raw = bytes_of(proof, proof.body[:offset] + wrong.to_bytes(8, "little") + proof.body[offset + 8 :])
                 assert outcome(circuit, raw) == (FormatError, None)
-            if offset - m.offset >= 24:
+            if offset - m.offset >= 8:
                 break
 
 
@@ -432,7 +432,8 @@ def test_messages_of_another_proof(honest, log):
 
 def test_truncated_and_extended(honest, log):
     circuit, proof = honest
-    for m in log:
+    by_label = {label: [m for m in log if m.label == label] for label in LABELS}
+    for m in (m for found in by_label.values() for m in {found[0], found[len(found) // 2], found[-1]}):
         assert outcome(circuit, bytes_of(proof, proof.body[: m.offset])) == (FormatError, None), m
     for m in {m.label: m for m in log}.values():
         for end in (m.offset + 1, m.offset + m.size // 2, m.offset + m.size - 1):
