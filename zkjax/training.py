@@ -5,9 +5,9 @@ in between is recomputed from the first parameters when it is needed, bit by bit
 """
 
 import dataclasses
-import hashlib
 import math
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -34,6 +34,8 @@ from .schedule import batch_indices, steps_per_epoch
 
 KEEP = 2**30  # bytes of tensors that a run keeps for its proof; larger ones are computed again
 SPARE_OPENINGS = 2  # for proofs that are made again after an error
+# What a run's tensors follow from: a run that was altered has to recompute them.
+RECIPE = ("circuit", "data", "initial", "final", "loss_integers", "first_step", "steps", "seed", "shard_size")
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,11 +221,9 @@ class Run(Shown):
     def __post_init__(self) -> None:
         object.__setattr__(self, "_fingerprint", self._weights_now())
 
-    def _weights_now(self) -> bytes:
-        state = hashlib.blake2b()
-        for array in (*self.initial, *self.final):
-            state.update(np.ascontiguousarray(array))
-        return state.digest()
+    def _weights_now(self) -> tuple[int, ...]:
+        """Checksums: accidents are looked for, and whoever holds a run holds its secrets."""
+        return tuple(zlib.crc32(np.ascontiguousarray(array)) for array in (*self.initial, *self.final))
 
     def check(self) -> None:
         """Raise RunError if the weights were changed in place: they are committed to, and the same randomness must not hide others."""
@@ -300,26 +300,12 @@ class Run(Shown):
             raise RunError(f"{directory}: params has not the shapes of the run's parameters")
         return dataclasses.replace(run, template=Template.of(leaves, structure))
 
-    def _recipe(self) -> tuple:
-        """What a run's tensors follow from: a run that was altered has to recompute them."""
-        return (
-            self.circuit,
-            self.data,
-            self.initial,
-            self.final,
-            self.loss_integers,
-            self.first_step,
-            self.steps,
-            self.seed,
-            self.shard_size,
-        )
-
     def witness(self) -> "Witness":
         """What a proof of this run commits to, kept from training or recomputed.
 
         Raises RunError if the recomputed steps do not end in ``final``.
         """
-        if self.kept is not None and all(a is b for a, b in zip(self.kept[0], self._recipe(), strict=True)):
+        if self.kept is not None and all(a is getattr(self, name) for a, name in zip(self.kept[0], RECIPE, strict=True)):
             kept = self.kept[1]
         else:
             bounds = self.circuit.bounds(self.initial_bound, self.steps, self.first_step)
@@ -434,8 +420,8 @@ def _train(circuit: Circuit, start: dict, steps: int, progress) -> Run:
     if not start.pop("told"):  # once in a chain
         for message in lossy(start["roundings"]):
             warnings.warn(message, PrecisionWarning, stacklevel=3)
-    run = Run(circuit=circuit, steps=steps, final=final, loss_integers=losses, final_bound=bounds.final, **start)
-    return dataclasses.replace(run, kept=(run._recipe(), kept)) if keep else run
+    fields = {"circuit": circuit, "steps": steps, "final": final, "loss_integers": losses, "final_bound": bounds.final, **start}
+    return Run(**fields, kept=(tuple(fields[name] for name in RECIPE), kept) if keep else None)
 
 
 UNCOMPILED = 2**25  # work of a run, tenths of a second, for which nothing is compiled: that takes longer
