@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from zkjax import extension as ext
 from zkjax.extension import Ext
 from zkjax.field import P
+from zkjax.vectors import Vector
 
 EDGES = [0, 1, 2, 7, 2**31, 2**32 - 2, 2**32 - 1, 2**32, 2**32 + 1, 2**63 - 1, 2**63, 2**63 + 1, P // 2, P - 2**32, P - 2, P - 1]
 UINT64_EDGES = [*EDGES, P, P + 1, 2**64 - 2**31, 2**64 - 1]
@@ -18,6 +19,11 @@ EXTENSION_EDGES = [Ext(a, b) for a in (0, 1, 2**32 - 1, 2**32, 2**63, P - 1) for
 def arrays_over_k(draw, size):
     """``size`` elements of K from a drawn seed: edges and random ones mixed."""
     return [draw.choice(EXTENSION_EDGES) if draw.random() < 0.2 else Ext(draw.randrange(P), draw.randrange(P)) for _ in range(size)]
+
+
+def random_vector(rng, length: int) -> Vector:
+    """A K vector of a generator's elements."""
+    return Vector(rng.integers(0, P, length, dtype=np.uint64) for _ in range(2))
 
 
 def dense(lanes, count: int, row: int):

@@ -725,7 +725,7 @@ def walks():
     circuit = frozen()[0]
     reshape = circuit.of("reshape")[0]
     shape = circuit.nodes[reshape].shape
-    ones = tuple((np.ones(n, dtype=np.uint64), np.zeros(n, dtype=np.uint64)) for n in shape)
+    ones = tuple(map(Vectors().ones, shape))
     term = Term(("node", reshape), ONE, ones[0], tuple((d,) for d in range(len(shape))), ones)
 
     def work(limit):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from field_values import random_vector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,10 +18,6 @@ from zkjax.vectors import Vectors
 
 STEPS = 2
 ones = Vectors().ones
-
-
-def random_vector(rng, length):
-    return tuple(rng.integers(0, field.P, length, dtype=np.uint64) for _ in range(2))
 
 
 class Graph:

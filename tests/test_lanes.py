@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from field_values import blocks, dense
+from field_values import blocks, dense, random_vector
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +13,7 @@ from zkjax.field import P
 from zkjax.lanes import row_lanes
 from zkjax.layout import Layout
 from zkjax.poly import eq_vector, num_bits
+from zkjax.vectors import Vector
 
 ROW = 64
 
@@ -23,10 +24,10 @@ def element(rng) -> Ext:
 
 def vector(rng, length: int, kind: str):
     if kind == "eq":
-        return eq_vector([element(rng) for _ in range(num_bits(length))], length)
+        return Vector(eq_vector([element(rng) for _ in range(num_bits(length))], length))
     if kind == "zero":
-        return ext.stack([0] * length)
-    return tuple(rng.integers(0, P, length, dtype=np.uint64) for _ in range(2))
+        return Vector(ext.stack([0] * length))
+    return random_vector(rng, length)
 
 
 def expected(layout, by_key, count):

@@ -3,17 +3,14 @@
 import jax
 import numpy as np
 import pytest
+from field_values import random_vector
 
 from zkjax import extension as ext
-from zkjax.field import P
 from zkjax.kernels.sites import low_rank
 from zkjax.low_rank import factorised
+from zkjax.vectors import Vector
 
 SHAPE = 3, 4, 2, 5
-
-
-def vector(rng, length: int):
-    return tuple(rng.integers(0, P, length, dtype=np.uint64) for _ in range(2))
 
 
 def outer_products(products, shape):
@@ -40,11 +37,11 @@ def outer_products(products, shape):
 )
 def test_the_product_of_the_factors_is_the_sum_of_the_terms(partitions, cut):
     rng = np.random.default_rng(0)
-    shared = {axes: vector(rng, int(np.prod([SHAPE[d] for d in axes]))) for axes in {g for p in partitions for g in p}}
-    products = [[(axes, vector(rng, len(shared[axes][0]))) for axes in partition] for partition in partitions for _ in range(5)]
+    shared = {axes: random_vector(rng, int(np.prod([SHAPE[d] for d in axes]))) for axes in {g for p in partitions for g in p}}
+    products = [[(axes, random_vector(rng, len(shared[axes][0]))) for axes in partition] for partition in partitions for _ in range(5)]
 
     def fresh_or_shared(axes):
-        return shared[axes] if axes and max(axes) >= cut else vector(rng, len(shared[axes][0]))
+        return shared[axes] if axes and max(axes) >= cut else random_vector(rng, len(shared[axes][0]))
 
     products += [[(axes, fresh_or_shared(axes)) for axes in partition] for partition in partitions * 6]
     left, right = factorised(products, SHAPE)
@@ -57,5 +54,5 @@ def test_the_product_of_the_factors_is_the_sum_of_the_terms(partitions, cut):
 
 
 def test_one_number():
-    (value,) = factorised([[((), ext.stack([5]))], [((), ext.stack([7]))]], ())[0][0].reshape(1, -1).sum(axis=1)
+    (value,) = factorised([[((), Vector(ext.stack([5])))], [((), Vector(ext.stack([7])))]], ())[0][0].reshape(1, -1).sum(axis=1)
     assert value == 12

@@ -13,6 +13,7 @@ import climb
 import numpy as np
 import pytest
 from climb import Recipe, forged, seeds, verified
+from field_values import random_vector
 from refusals import frozen
 from replay import BITS
 from test_hostile_files import X, circuit, node
@@ -258,7 +259,7 @@ def test_samples_in_many_shards_are_gathered_at_once():
     """Equal to the definition; the number of passes over the samples read does not depend on the number of shards."""
     rng, batch, width = np.random.default_rng(0), FROZEN.batch_size, 4
     indices = rng.integers(0, 40, (6, batch))
-    step, vector = (tuple(rng.integers(0, field.P, n, dtype=np.uint64) for _ in range(2)) for n in (6, batch * width))
+    step, vector = (random_vector(rng, n) for n in (6, batch * width))
     passes = []
     for size in (40, 7, 1):
         plan = Plan(FROZEN, 0, 6, (0,) * 3, True, Batches(indices, size, 40))

@@ -20,7 +20,7 @@ from . import field
 from .circuit import LINEAR_OPS, MAX_JOINT_AXIS, Circuit, signed_bound
 from .errors import UnsupportedOperationError
 from .extension import ONE, ZERO, Ext
-from .vectors import Vectors, total
+from .vectors import Vector, Vectors, total
 from .work import CALL, OBJECT, ONE_BY_ONE, PASSING, PRODUCT, TERM
 
 MAX_WORK = 2**26  # vector entries that one walk may pass; a circuit that needs more is refused
@@ -32,19 +32,19 @@ _BLOCK = 2**18  # entries of inner products that are computed at once
 class Term:
     """scalar * <tensor, step (x) vectors>: one summand of a functional.
 
-    key: ("node", i), what ``pull`` makes of it, or a committed tensor. step: NumPy K vector over steps, None for a tensor without a
-    step axis. groups: a partition of the other axes, each ascending. vectors: one NumPy K vector per group, row-major.
+    key: ("node", i), what ``pull`` makes of it, or a committed tensor. step: over steps, None for a tensor without a step axis.
+    groups: a partition of the other axes, each ascending. vectors: one per group, row-major.
     """
 
     key: tuple
     scalar: Ext
-    step: tuple | None
+    step: Vector | None
     groups: tuple[tuple[int, ...], ...]
-    vectors: tuple
+    vectors: tuple[Vector, ...]
 
     def same_weights(self) -> tuple:
         """Equal for terms whose vectors are the same objects: their scalars may be added."""
-        return self.key, id(self.step), self.groups, tuple(id(v) for v in self.vectors)
+        return self.key, self.step, self.groups, self.vectors
 
     def total(self, vectors: Vectors) -> Ext:
         """<ones, weight>."""
@@ -108,7 +108,6 @@ class _Walk:
         self.circuit, self.vectors = circuit, vectors
         self.memo: dict = {}
         self.sums: dict[int, dict[int, int]] = {}
-        self.alive: list = []  # objects whose id is a key of the memo
         self.pending: dict[int, dict] = {}
         self.heap: list[int] = []
         self.work, self.at = 0, ""
@@ -162,10 +161,9 @@ class _Walk:
 
     def derive(self, name: tuple, vector, length: int, function):
         """``function(vector)``, of this length."""
-        key = (*name, id(vector))
+        key = (*name, vector)
         if key not in self.memo:
             self.memo[key] = self.vectors.make(length, lambda: function(vector), len(vector[0]), what=self.at)
-            self.alive.append(vector)
         return self.memo[key]
 
     # ---- groups -----------------------------------------------------------------------------------------------
@@ -200,7 +198,7 @@ class _Walk:
                 "avoid reshapes (or constants) that mix large axes"
             )
         order = tuple(sorted(range(len(joined)), key=lambda j: joined[j]))
-        name = ("join", dims, order, *(id(term.vectors[g]) for g in meeting[1:]))
+        name = ("join", dims, order, *(term.vectors[g] for g in meeting[1:]))
 
         def outer(first):
             vector = first
@@ -209,7 +207,6 @@ class _Walk:
             return _each(vector, lambda c: c.reshape(dims).transpose(order).reshape(-1))
 
         vector = self.derive(name, term.vectors[meeting[0]], math.prod(dims), outer)
-        self.alive.extend(term.vectors[g] for g in meeting)
         groups = [g for j, g in enumerate(term.groups) if j not in meeting] + [tuple(sorted(joined))]
         vectors = [v for j, v in enumerate(term.vectors) if j not in meeting] + [vector]
         return replace(term, groups=tuple(groups), vectors=tuple(vectors))
@@ -435,33 +432,32 @@ def weight_evaluation(layout_weights, terms_by_key: dict, vectors: Vectors | Non
 
 
 class InnerProducts:
-    """A batch of inner products of NumPy K vectors, by identity of the vectors."""
+    """A batch of inner products of vectors, each pair once."""
 
     def __init__(self, vectors: Vectors):
         self.vectors = vectors
-        self.pairs: dict = {}
+        self.pairs: dict = {}  # as an ordered set
         self.outer: dict = {}
 
     def joined(self, vectors):
         """The Kronecker product of axis vectors, once for each combination."""
         if len(vectors) == 1:
             return vectors[0]
-        name = tuple(id(v) for v in vectors)
+        name = tuple(vectors)
         if name not in self.outer:
             length = math.prod(len(v[0]) for v in vectors)
-            self.outer[name] = self.vectors.make(length, lambda: reduce(kronecker, vectors, ext.stack([ONE])), 2 * length), vectors
-        return self.outer[name][0]
+            self.outer[name] = self.vectors.make(length, lambda: reduce(kronecker, vectors, ext.stack([ONE])), 2 * length)
+        return self.outer[name]
 
     def request(self, a, b):
-        name = id(a), id(b)
-        self.pairs[name] = a, b
-        return name
+        self.pairs[a, b] = None
+        return a, b
 
     def compute(self) -> dict:
         """Every requested inner product, as Ext; none of lengths."""
         by_length: dict = {}
-        for name, (a, _) in self.pairs.items():
-            by_length.setdefault(len(a[0]), []).append(name)
+        for pair in self.pairs:
+            by_length.setdefault(len(pair[0][0]), []).append(pair)
         entries = sum(length * len(names) for length, names in by_length.items())
         work, longest = CALL * len(by_length) + TERM * len(self.pairs) + PRODUCT * entries, max(by_length, default=0)
         self.vectors.meter.charge("inner products of axes", work, 0, PASSING * max(_BLOCK, longest))
@@ -472,7 +468,7 @@ class InnerProducts:
             block = max(1, _BLOCK // length)
             for start in range(0, len(names), block):
                 part = names[start : start + block]
-                left, right = (tuple(np.stack([self.pairs[n][side][c] for n in part]) for c in range(2)) for side in range(2))
-                for name, value in zip(part, ext.unstack(ext.sum(ext.mul(left, right), axis=1)), strict=True):
-                    values[name] = value
+                left, right = (tuple(np.stack([pair[side][c] for pair in part]) for c in range(2)) for side in range(2))
+                for pair, value in zip(part, ext.unstack(ext.sum(ext.mul(left, right), axis=1)), strict=True):
+                    values[pair] = value
         return values

@@ -25,7 +25,7 @@ from .errors import UnsatisfiedWitnessError, VerificationError
 from .extension import ONE, PHI, ZERO, Ext, lift
 from .field import P, root_of_unity
 from .poly import num_bits
-from .vectors import Vectors
+from .vectors import Vector, Vectors
 from .work import ONE_BY_ONE, SCALAR, TERM
 
 
@@ -298,6 +298,6 @@ def extend_to_double(values):
     return tuple(result)
 
 
-def mask_component_vector():
+def mask_component_vector() -> Vector:
     """Weights of an element's two base cells: 1 and phi."""
-    return ext.stack([ONE, PHI])
+    return Vector(ext.stack([ONE, PHI]))

@@ -17,6 +17,7 @@ from .kernels.sites import low_rank
 from .layout import Layout, Piece
 from .low_rank import factorised
 from .poly import num_bits
+from .vectors import Vector
 
 _SMALL = 16  # blocks below this part of a row are added up
 _SHORT, _LONG = 2**4, 2**15  # trailing axes are joined up to the second length, and anyway if they are below the first
@@ -29,11 +30,12 @@ def row_lanes(layout: Layout, by_key: dict, count: int, row: int) -> list[Lane]:
     """
     lanes: dict = {}  # name: (start, vectors of its axes, K factors of the rows)
     rest: dict = {}  # row: K (row,), the weights that are added up
+    parts: dict = {}  # what terms have in common
     for piece in layout.pieces:
         size, (first, start) = 1 << sum(piece.bits), divmod(piece.offset, row)
         loose = []
         for term in by_key.get(piece.key, []):
-            axes = _axes(term, piece, layout.shapes[piece.key])
+            axes = _axes(term, piece, layout.shapes[piece.key], parts)
             lane = None if size * _SMALL < row else _as_lane(axes, term.scalar, max(0, sum(piece.bits) - num_bits(row)))
             if lane is None:
                 loose.append((axes, term.scalar))
@@ -59,18 +61,19 @@ def _head_and_tail(vectors):
     return head, tail
 
 
-def _axes(term: Term, piece: Piece, shape: tuple[int, ...]) -> list[tuple]:
-    """(axes, K vector) of a term, restricted to the piece and padded as its block is; in order of the first axes."""
+def _axes(term: Term, piece: Piece, shape: tuple[int, ...], parts: dict) -> list[tuple]:
+    """(axes, vector, its name in ``parts``) of a term, restricted to the piece and padded as its block is; in order of the first axes."""
     first = term.step is not None
     groups = [((0,), term.step)] if first else []
     groups += [(tuple(d + first for d in group), vector) for group, vector in zip(term.groups, term.vectors, strict=True)]
     result = []
     for group, vector in sorted(groups, key=lambda item: item[0]):
-        box = tuple(slice(piece.starts[d], piece.starts[d] + piece.lengths[d]) for d in group)
-        padding = [(0, (1 << piece.bits[d]) - piece.lengths[d]) for d in group]
-        part = tuple(np.pad(np.asarray(c).reshape([shape[d] for d in group])[box], padding).reshape(-1) for c in vector)
-        name = id(vector), tuple((piece.starts[d], piece.lengths[d]) for d in group)
-        result.append((group, part, name))
+        name = vector, tuple((shape[d], piece.starts[d], piece.lengths[d]) for d in group)
+        if name not in parts:
+            box = tuple(slice(piece.starts[d], piece.starts[d] + piece.lengths[d]) for d in group)
+            padding = [(0, (1 << piece.bits[d]) - piece.lengths[d]) for d in group]
+            parts[name] = Vector(np.pad(np.asarray(c).reshape([shape[d] for d in group])[box], padding).reshape(-1) for c in vector)
+        result.append((group, parts[name], name))
     return result
 
 
@@ -117,7 +120,7 @@ def _outer(a, b):
 
 def _add_block(rest: dict, piece: Piece, terms: list, row: int):
     """Add the weights of terms, given as (axes, scalar), on a block to those of its rows."""
-    products = [[((), ext.stack([scalar])), *((group, vector) for group, vector, _ in axes)] for axes, scalar in terms]
+    products = [[((), Vector(ext.stack([scalar]))), *((group, vector) for group, vector, _ in axes)] for axes, scalar in terms]
     (block,) = over_sites(low_rank, [factorised(products, tuple(1 << b for b in piece.bits))], [1 << sum(piece.bits)])
     flat = [np.asarray(c).reshape(-1) for c in block]
     for start in range(piece.offset, piece.offset + len(flat[0]), row):

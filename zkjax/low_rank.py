@@ -14,7 +14,7 @@ from . import extension as ext
 def factorised(products: list, shape: tuple[int, ...]):
     """The sum of products as (left, right): NumPy K (m, R) and K (R, n), where m n is the number of entries of ``shape``.
 
-    products: each a list of (axes, K vector over them, row-major); axes are ascending, and no axis is in two of them.
+    products: each a list of (axes, ``Vector`` over them, row-major); axes are ascending, and no axis is in two of them.
     """
     groups = {axes for product in products for axes, _ in product}
     cut = next(d for d in reversed(range(len(shape) or 1)) if all(max(axes) < d or min(axes) >= d for axes in groups if axes))
@@ -22,7 +22,7 @@ def factorised(products: list, shape: tuple[int, ...]):
     for product in products:
         before = [(axes, v) for axes, v in product if not axes or max(axes) < cut]
         after = [(axes, v) for axes, v in product if axes and min(axes) >= cut]
-        name = tuple((axes, id(v)) for axes, v in after)
+        name = tuple(after)
         left = _outer(before, shape[:cut], 0)
         if name in terms:
             terms[name] = ext.add(terms[name][0], left), terms[name][1]

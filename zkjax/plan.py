@@ -116,7 +116,7 @@ class Plan:
                 continue
             k = term.key[1]
             at = next(j for j, group in enumerate(term.groups) if 0 in group)
-            name = id(term.step), id(term.vectors[at])
+            name = term.step, term.vectors[at]
             if name not in memo:
                 memo[name] = self._scattered(vectors, term.step, term.vectors[at])
             for shard, vector in memo[name].items():

@@ -28,6 +28,7 @@ from .kernels.tiles import embed_tiles, tile_size
 from .layout import Layout
 from .low_rank import factorised
 from .plan import Plan
+from .vectors import Vector
 
 
 class Witness:
@@ -348,6 +349,6 @@ def vectors_of(terms: list[Term]) -> list:
     result = []
     for term in terms:
         first = 0 if term.step is None else 1
-        step = [((0,), ext.mul(term.step, ext.stack([term.scalar])))] if first else [((), ext.stack([term.scalar]))]
+        step = [((0,), Vector(ext.mul(term.step, ext.stack([term.scalar]))))] if first else [((), ext.stack([term.scalar]))]
         result.append(step + [(tuple(d + first for d in axes), v) for axes, v in zip(term.groups, term.vectors, strict=True)])
     return result

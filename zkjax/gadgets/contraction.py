@@ -184,10 +184,6 @@ class _Products:
         return self._once(("contracted", length, vector, factor), len(vector[0]) // length, multiply, len(vector[0]))
 
     def _once(self, arguments, length, function, entries=0):
-        name = tuple(id(a) if isinstance(a, tuple) else a for a in arguments)
-        if name not in self.memo:
-            self.memo[name] = (
-                self.vectors.make(length, function, entries),
-                arguments,
-            )  # the arguments stay alive, so that their ids stay theirs
-        return self.memo[name][0]
+        if arguments not in self.memo:
+            self.memo[arguments] = self.vectors.make(length, function, entries)
+        return self.memo[arguments]

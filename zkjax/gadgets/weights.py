@@ -45,7 +45,7 @@ def unroll(hidden: Hidden, circuit: Circuit, claim: Claim, first_step: int, shif
         steps = len(term.step[0])
         terms.append(Term(("initial", p), term.scalar * vectors.total(term.step) * 2 ** shifts[p], None, term.groups, term.vectors))
         for u, update in enumerate(circuit.parameters[p].updates):
-            name, suffix = (id(term.step), p, u), (id(term.step),)
+            name, suffix = (term.step, p, u), term.step
             if suffix not in memo:
                 memo[suffix] = vectors.make(steps, lambda step=term.step: suffix_sums(step))
             if name not in memo:
