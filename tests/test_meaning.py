@@ -212,6 +212,7 @@ def test_masks_and_labels_are_proven():
 
 # ---- refusals -------------------------------------------------------------------------------------------------------
 
+STATE = jax.new_ref(jnp.float32(2))
 BEFORE = r" at .*test_meaning\.py:\d+ \(<lambda>\): "
 REFUSED = {
     "wrap of uint8": (lambda p, u: u - 8, "'sub'.*uint8 holds 0..255, the result may be -8..247.*astype"),
@@ -243,6 +244,7 @@ REFUSED = {
     "key": (lambda p, u: p * jax.random.uniform(jax.random.key(0), u.shape), "random_seed.*randomness"),
     "old key": (lambda p, u: p * jax.random.bernoulli(jax.random.PRNGKey(0), 0.5, u.shape), "random.*randomness"),
     "callback": (lambda p, u: p * jax.pure_callback(np.abs, jax.ShapeDtypeStruct((), F), F(1)) * u, "callback.*leave it out"),
+    "mutable array": (lambda p, u: p * u * STATE[...], "mutable array .*pass what it holds as data"),
     "large constant": (lambda p, u: jnp.sum(p * jnp.arange(2**20.0)) * u, "large array of constants|more than 4096"),
     "conversion beyond": (
         lambda p, u: p * jnp.linspace(3e9, 4e9, 6).astype(INT) * u,

@@ -46,6 +46,8 @@ class Known:
     def of(array, dtype=None) -> "Known":
         """From an array of any real dtype. dtype: JAX's, where it is another one."""
         array = np.asarray(array)
+        if array.dtype == object:
+            raise Refusal("a mutable array (jax.new_ref, or JAX's own error state) has no fixed value; pass what it holds as data")
         dtype = array.dtype if dtype is None else np.dtype(dtype)
         if array.size and (array == array.flat[0]).all():
             return Known.uniform(_exact(array.flat[0], dtype), array.shape)
