@@ -40,11 +40,11 @@ from zkjax.extension import ONE
 from zkjax.gadgets.contraction import contract
 from zkjax.gadgets.gate import close_gates
 from zkjax.gadgets.membership import Sites, membership
-from zkjax.gadgets.rescale import advice_shapes
 from zkjax.gadgets.weights import binding, unroll
 from zkjax.hidden import Hidden, make_masks
 from zkjax.lanes import row_lanes
 from zkjax.layout import Layout
+from zkjax.ops.leaves import InputArray, Param
 from zkjax.plan import Batches, Plan
 from zkjax.poly import num_bits
 from zkjax.schedule import batch_indices
@@ -80,7 +80,7 @@ def layers(circuit: Circuit) -> list[Layer]:
     owner: dict = {}
     for head in heads:
         for node in _reads(circuit, head):
-            owner.setdefault((nodes[node].op, nodes[node]["index"]), head)
+            owner.setdefault((nodes[node].op, nodes[node].operation.index), head)
     found = []
     for head in heads:
         own = [[k for k in range(count) if owner.get((op, k), heads[-1]) == head] for op, count in _counts(circuit)]
@@ -101,9 +101,9 @@ def _reads(circuit: Circuit, rescale: int) -> list[int]:
         i = waiting.pop()
         if i not in seen:
             seen.add(i)
-            if circuit.nodes[i].op not in ("rescale", "sign", "gate"):
+            if circuit.nodes[i].operation.ends not in ("quotient", "sign", "gate"):
                 waiting.extend(circuit.nodes[i].inputs)
-    return [i for i in seen if circuit.nodes[i].op in ("param", "input")]
+    return [i for i in seen if isinstance(circuit.nodes[i].operation, Param | InputArray)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +174,7 @@ class Step:
         self.first_step, self.shard = first_step, batches.shards[0]
         self.plans = [layer_plan(circuit, x, first_step, shifts, range_check, batches) for x in layers(circuit)]
         shapes: dict = {}
-        advice = advice_shapes(circuit, 1)
+        advice = {key: (1, *shape) for found in circuit.advice.values() for key, shape in found.items()}
         for n, plan in enumerate(self.plans):
             own = {*plan.layer.rescales, *plan.layer.signs}
             shapes["advice", n] = {key: shape for key, shape in advice.items() if key[1] in own}
@@ -320,7 +320,7 @@ class Sequential:
         computed = run.witness()
         coarse = tuple(w >> s for w, s in zip(run.initial, whole.shifts, strict=True))
         bounds = circuit.bounds(run.initial_bound, 1, run.first_step)
-        witness = Witness(step.plans[0], computed.values, computed.remainders, coarse, bounds)
+        witness = Witness(step.plans[0], computed.values, computed.forms, coarse, bounds)
 
         watch("commitments", 1, 1)
         tensors = witness.tensors | {("initial", p): field.from_int(x) for p, x in enumerate(coarse)}

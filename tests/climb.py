@@ -27,13 +27,16 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from nodes import LINEAR_OPS, inferred  # noqa: E402
+
 from zkjax import schedule, verifier  # noqa: E402
-from zkjax.circuit import LINEAR_OPS, Circuit, infer_shape  # noqa: E402
+from zkjax.circuit import Circuit, _tupled  # noqa: E402
 from zkjax.commitment.commit import Commitment  # noqa: E402
 from zkjax.commitment.dataset import dataset_root, shard_count  # noqa: E402
 from zkjax.commitment.geometry import Geometry  # noqa: E402
 from zkjax.commitment.merkle import root_of  # noqa: E402
 from zkjax.errors import ZkjaxError  # noqa: E402
+from zkjax.ops import BY_NAME  # noqa: E402
 from zkjax.plan import Batches, Plan, row_count  # noqa: E402
 from zkjax.proof import Proof  # noqa: E402
 from zkjax.statement import Shard, Statement  # noqa: E402
@@ -235,7 +238,9 @@ def grown(rng: random.Random, tree: dict) -> None:
             nodes.append(operation(rng, nodes, shapes))
         last, node = len(nodes) - 1, nodes[-1]
         try:
-            shapes.append(infer_shape(node["op"], [shapes[i] for i in node["inputs"]], node, tree))
+            attributes = {name: _tupled(node[name], name) for name in BY_NAME[node["op"]].names()}
+            leaves = ([x["shape"] for x in tree[name]] for name in ("inputs", "parameters"))
+            shapes.append(inferred(node["op"], [shapes[i] for i in node["inputs"]], attributes, *leaves))
         except ValueError:
             nodes.pop()
             continue

@@ -89,7 +89,7 @@ class Liar:
         self.plan = make_plan(run)
         computed = run.witness()
         self.values = {i: x.copy() for i, x in computed.values.items()}
-        self.remainders = {i: x.copy() for i, x in computed.remainders.items()}
+        self.forms = {key: x.copy() for key, x in computed.forms.items()}
         self.initial = tuple((w >> s).copy() for w, s in zip(run.initial, self.plan.shifts, strict=True))
         self.final = tuple(x.copy() for x in run.final)
         self.data = tuple(x.copy() for x in run.data.arrays)
@@ -105,7 +105,7 @@ class Liar:
     def witness(self) -> Witness:
         """Built from what has been altered so far; may be altered itself."""
         if self._witness is None:
-            self._witness = Witness(self.plan, self.values, self.remainders, self.initial, self.bounds, check=False)
+            self._witness = Witness(self.plan, self.values, self.forms, self.initial, self.bounds, check=False)
         return self._witness
 
     def broken(self) -> set[str]:

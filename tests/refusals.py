@@ -21,14 +21,15 @@ from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
+from nodes import inferred, node
 from replay import BITS, Frozen, messages, words
 
 import zkjax
 from zkjax import circuit as circuits
 from zkjax import schedule, soundness, statement, verifier
 from zkjax.argument import argument
-from zkjax.circuit import Circuit, Node, Update, infer_shape
-from zkjax.claims import Term, _Walk
+from zkjax.circuit import Circuit, Update
+from zkjax.claims import Term, Walk
 from zkjax.commitment import geometry as geometries
 from zkjax.commitment import opening
 from zkjax.commitment.commit import Commitment, stack
@@ -42,6 +43,9 @@ from zkjax.files import read
 from zkjax.hidden import Hidden
 from zkjax.layout import Layout
 from zkjax.lookup import fractional_sum
+from zkjax.ops import ranges
+from zkjax.ops.leaves import MAX_CONSTANT
+from zkjax.ops.rescale import Rescale
 from zkjax.proof import MAGIC, MAX_STATEMENT, VERSION, Proof
 from zkjax.published import Published
 from zkjax.schedule import batch_indices
@@ -424,7 +428,7 @@ def graphs():
 
     def added(*operations):
         """operations: (name, reads, shape, attributes); they follow after the last node."""
-        return other(nodes=(*nodes, *(Node(op, reads, shape, attributes) for op, reads, shape, attributes in operations)))
+        return other(nodes=(*nodes, *(node(*operation) for operation in operations)))
 
     def fed(**changes):
         """With another first input."""
@@ -438,7 +442,7 @@ def graphs():
 
     # an update that depends on a weight: by itself, or through a product
     square = next(p for p, parameter in enumerate(circuit.parameters) if len(set(parameter.shape)) == 1)
-    weight = next(i for i in circuit.of("param") if nodes[i]["index"] == square)
+    weight = next(i for i in circuit.of("param") if nodes[i].operation.index == square)
     twice = added(("dot", (weight, weight), nodes[weight].shape, {"contract": ((1,), (0,)), "batch": ((), ())}))
     elementwise = {"contract": ((), ()), "batch": ((0, 1), (0, 1))}
     loss = (dataclasses.replace(circuit.losses[0], node=dot),)
@@ -446,7 +450,7 @@ def graphs():
 
     for name, passed in (
         ("itself", circuit),
-        ("as many bits as the table", replaced(rescale, attributes={"shift": 14, "bits": bits - 1})),
+        ("as many bits as the table", replaced(rescale, operation=Rescale(shift=14, bits=bits - 1))),
         ("data that fill the table", other(inputs=fed(bits=bits - 1))),
         ("rates of every step", dataclasses.replace(updated(0, update.node, (1, 2)), max_steps=2)),
         ("a scale by a constant", scaled),
@@ -454,7 +458,7 @@ def graphs():
         yield Case(name, passed.check, None, value=passed)
     for name, refused, match in (
         ("a shape that does not follow", replaced(dot, shape=(1, 1)), "shape"),
-        ("an attribute out of range", replaced(rescale, attributes={"shift": 63, "bits": 7}), "shift"),
+        ("an attribute out of range", replaced(rescale, operation=Rescale(shift=63, bits=7)), "shift"),
         ("no inputs", other(inputs=(), nodes=()), "needs an input and a parameter"),
         ("no parameters", other(parameters=(), nodes=nodes[3:5]), "needs an input and a parameter"),
         ("another batch", other(nodes=parameters, inputs=(x, dataclasses.replace(x, shape=(4, 4)))), "first axis"),
@@ -466,7 +470,7 @@ def graphs():
         ("a sign of no rescale", replaced(sign, inputs=(dot,)), "expected"),
         ("a gate of two rescales", replaced(first["gate"], inputs=(rescale, rescale)), "expected"),
         ("a scale by no constant", added(("scale", (rescale, rescale), shape, {"axes": (0, 1)})), "not a constant"),
-        ("a quotient beyond the table", replaced(rescale, attributes={"shift": 14, "bits": bits}), "do not fit a table"),
+        ("a quotient beyond the table", replaced(rescale, operation=Rescale(shift=14, bits=bits)), "do not fit a table"),
         ("a second sign", added(("sign", (rescale,), shape, {})), "a second sign"),
     ):
         yield Case(name, refused.check, FormatError, match)
@@ -484,9 +488,8 @@ def graphs():
         yield Case(f"its argument, {name}", partial(argument, Hidden(), alone), UnsupportedOperationError, "left after its phase")
     for i in circuit.of("rescale"):
         signs = [s for s in circuit.of("sign") if nodes[s].inputs == (i,)]
-        yield Case(f"the sign of {i}", partial(circuit.sign_of, i), None, value=signs[0] if signs else None)
-        yield Case(f"whether {i} has a sign", partial(circuit.signed, i), None, value=bool(signs))
-    doubling = _one(*(Node("linear", (i, i), (1,), {"coefficients": (1, 1)}) for i in range(60)))
+        yield Case(f"the signs of {i}", partial(circuit.riders, i), None, value=tuple(signs))
+    doubling = _one(*(node("linear", (i, i), (1,), {"coefficients": (1, 1)}) for i in range(60)))
     yield Case("a walk of 2^60 ways", lambda: doubling._first_below(lambda i: i)[60], None, value=0)
 
     def axes(limit):
@@ -499,9 +502,9 @@ def graphs():
 
 
 def shapes():
-    data = {"inputs": [{"shape": (3, 4)}, {"shape": (3, 2)}], "parameters": [{"shape": (4, 2)}]}
+    leaves = ((3, 4), (3, 2)), ((4, 2),)
     v = (2, 3)
-    most = circuits.MAX_CONSTANT
+    most = MAX_CONSTANT
     for op, reads, attributes, expected in (
         ("input", [], {"index": 1}, (3, 2)),
         ("input", [], {"index": 0}, (3, 4)),
@@ -603,7 +606,7 @@ def shapes():
         ("gate", [v], {}, "1 inputs"),
     ):  # fmt: skip
         name = f"{op} {reads} {attributes}"[:90]
-        call = lambda op=op, reads=reads, attributes=attributes: infer_shape(op, reads, attributes, data)  # noqa: E731
+        call = lambda op=op, reads=reads, attributes=attributes: inferred(op, reads, attributes, *leaves)  # noqa: E731
         yield Case(name, call, None, value=expected) if isinstance(expected, tuple) else Case(name, call, ValueError, expected)
 
 
@@ -650,21 +653,16 @@ def bounds():
         ("rescale", [99], {"shift": 3, "bits": 4}, 16),
         ("sign", [99], {}, 1),
         ("input", [], {"index": 0}, 2 ** circuit.inputs[0].bits),
-        ("const", [], {"values": (3, -8, 5)}, 8),
+        ("const", [], {"shape": (3,), "values": (3, -8, 5)}, 8),
         ("param", [], {"index": 1}, 77),
         ("linear", [3, None], {"coefficients": (1, 1)}, None),
     ):
-        node = Node(x, (), (), attributes)
-        yield Case(
-            f"bound of {x}",
-            lambda node=node, y=y: circuits.node_bound(node, y, [(2, 4, 6)] * 2, circuit.inputs, (5, 77)),
-            None,
-            value=expected,
-        )
-    yield Case("the other end of an equation", lambda: circuits.farthest(-3, ((2, -1, 5), (-1, 0, 4))), None, value=9)
-    yield Case("the far end of an equation", lambda: circuits.farthest(3, ((2, -1, 5), (-1, 0, 4))), None, value=13)
-    yield Case("a revealed integer", lambda: circuits.residues_differ(7), None, value=14)
-    yield Case("signed values of a table", lambda: circuits.signed_bound(9), None, value=256)
+        bound = node(x, (), (), attributes).operation.bound
+        yield Case(f"bound of {x}", partial(bound, y, [(2, 4, 6)] * 2, circuit.leaves((5, 77))), None, value=expected)
+    yield Case("the other end of an equation", lambda: ranges.farthest(-3, ((2, -1, 5), (-1, 0, 4))), None, value=9)
+    yield Case("the far end of an equation", lambda: ranges.farthest(3, ((2, -1, 5), (-1, 0, 4))), None, value=13)
+    yield Case("a revealed integer", lambda: ranges.residues_differ(7), None, value=14)
+    yield Case("signed values of a table", lambda: ranges.signed_bound(9), None, value=256)
     yield Case("a range check", lambda: circuit.coarse_bound(3), None, value=2 ** (circuit.table_bits - 1 + 3))
     huge = (2**61,) * 3
     for name, first, match in (
@@ -693,7 +691,7 @@ def bounds():
             f"a parameter of {x}", lambda x=x: _one_loss(1).bounds((x,), 1).final, PrecisionError if message else None, message or ""
         )
     for x, message in ((WHOLE - 1, None), (WHOLE, "may reach")):
-        wide = dataclasses.replace(_one_loss(1), nodes=(*_one_loss(1).nodes, Node("linear", (0,), (1,), {"coefficients": (x,)})))
+        wide = dataclasses.replace(_one_loss(1), nodes=(*_one_loss(1).nodes, node("linear", (0,), (1,), {"coefficients": (x,)})))
         yield Case(f"a node of {x}", lambda wide=wide: wide.bounds((0,), 1).final, PrecisionError if message else None, message or "")
 
 
@@ -708,15 +706,15 @@ def by_hand(circuit, start, steps):
 def _one(*nodes, losses=()):
     """A circuit of one input in [-1, 1) and one frozen parameter w."""
     x = circuits.Input("x", (1,), 0, 0)
-    return Circuit((Node("input", (), (1,), {"index": 0}), *nodes), (x,), (circuits.Parameter("w", (1,)),), losses, 0, 20)
+    return Circuit((node("input", (), (1,), {"index": 0}), *nodes), (x,), (circuits.Parameter("w", (1,)),), losses, 0, 20)
 
 
 def _one_rescale(x):
-    return _one(Node("linear", (0,), (1,), {"coefficients": (x,)}), Node("rescale", (1,), (1,), {"shift": 36, "bits": 0}))
+    return _one(node("linear", (0,), (1,), {"coefficients": (x,)}), node("rescale", (1,), (1,), {"shift": 36, "bits": 0}))
 
 
 def _one_loss(x):
-    total = (Node("linear", (0,), (1,), {"coefficients": (x,)}), Node("sum", (1,), (), {"axes": (0,)}))
+    total = (node("linear", (0,), (1,), {"coefficients": (x,)}), node("sum", (1,), (), {"axes": (0,)}))
     return _one(*total, losses=(circuits.Loss(2, circuits.Fraction(1)),))
 
 
@@ -730,16 +728,16 @@ def walks():
 
     def work(limit):
         with mock.patch("zkjax.claims.MAX_WORK", limit):
-            return len(_Walk(circuit, Vectors()).run([term])[0])
+            return len(Walk(circuit, Vectors()).run([term])[0])
 
-    walk = _Walk(circuit, Vectors())
+    walk = Walk(circuit, Vectors())
     walk.run([term])
     yield Case("as much work as allowed", lambda: work(walk.work), None, value=1)
     yield Case("more work", lambda: work(walk.work - 1), UnsupportedOperationError, "too many terms")
 
     def joint(limit):
         with mock.patch("zkjax.claims.MAX_JOINT_AXIS", limit):
-            return len(_Walk(circuit, Vectors()).run([term])[0])
+            return len(Walk(circuit, Vectors()).run([term])[0])
 
     longest = max(a * b for a, b in zip(shape[1:], shape[2:]))
     yield Case("a joint axis", lambda: joint(longest), None, value=1)
@@ -1270,13 +1268,13 @@ def ledgers():
 
 
 LIMITS = {  # as PROTOCOL.md has them
-    "circuit.MAX_CONSTANT": 4096,
-    "circuit.MAX_RANK": 8,
+    "ops.leaves.MAX_CONSTANT": 4096,
+    "ops.operation.MAX_RANK": 8,
     "circuit.MAX_SIZE": 2**40,
     "circuit.MAX_AXIS": 2**22,
     "circuit.MAX_AXES": 2**24,
     "circuit.MAX_JOINT_AXIS": 2**20,
-    "circuit.LIMIT": 2**63,
+    "ops.operation.LIMIT": 2**63,
     "circuit.BEYOND": 2**128,
     "claims.MAX_WORK": 2**26,
     "claims.TERM_WORK": 1024,

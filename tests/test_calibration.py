@@ -42,7 +42,7 @@ def test_the_coarsest_formats_within_the_tolerance():
     reference = float_training(run, 1 / 8)
     assert chosen.distance == pytest.approx(distance(run.params, reference) / distance(PARAMS, reference), rel=1e-3)
     for i, largest in found.largest.items():
-        assert 0 < largest <= 2.0 ** (found.circuit.nodes[i]["bits"] - found.circuit.nodes[i].scale) / 4  # two bits of room
+        assert 0 < largest <= 2.0 ** (found.circuit.nodes[i].operation.bits - found.circuit.nodes[i].scale) / 4  # two bits of room
     assert "proposed" in str(found) and "<script" not in found._repr_html_()
 
 

@@ -5,13 +5,13 @@ import pytest
 from field_values import random_vector
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nodes import evaluated, inferred, node
 
 from zkjax import extension as ext
 from zkjax import field
-from zkjax.circuit import Circuit, Input, Node, infer_shape
+from zkjax.circuit import Circuit, Input
 from zkjax.claims import Claim, Term, kronecker, merge_claims, pull, weight_evaluation
 from zkjax.errors import UnsupportedOperationError
-from zkjax.exact import evaluate_node
 from zkjax.extension import ONE, ZERO, Ext
 from zkjax.layout import Layout
 from zkjax.vectors import Vectors
@@ -26,18 +26,18 @@ class Graph:
     def __init__(self, rng, shape):
         self.rng = rng
         self.inputs = (Input("x", shape, 0, 10),)
-        self.nodes = [Node("input", (), shape, {"index": 0})]
+        self.nodes = [node("input", (), shape, {"index": 0})]
         self.values = [rng.integers(-1000, 1000, (STEPS, *shape))]
 
     def add(self, op, *inputs, **attributes):
         shapes = [self.nodes[i].shape for i in inputs]
-        shape = infer_shape(op, shapes, attributes, {"inputs": [], "parameters": []})
-        node = Node(op, inputs, shape, attributes)
-        self.nodes.append(node)
+        shape = inferred(op, shapes, attributes)
+        added = node(op, inputs, shape, attributes)
+        self.nodes.append(added)
         if op == "const":
             value = np.broadcast_to(np.array(attributes["values"], dtype=np.int64).reshape(shape), (STEPS, *shape))
         else:
-            value = np.stack([evaluate_node(node, shapes, [self.values[i][t] for i in inputs], None) for t in range(STEPS)])
+            value = np.stack([evaluated(added, shapes, [self.values[i][t] for i in inputs]) for t in range(STEPS)])
         self.values.append(value)
         return len(self.nodes) - 1
 
@@ -156,9 +156,9 @@ def test_repeated_sums_do_not_explode():
 
 
 def test_advice_ends_the_walk():
-    nodes = [Node("input", (), (3,), {"index": 0}), Node("rescale", (0,), (3,), {"shift": 2, "bits": 5}), Node("sign", (1,), (3,))]
-    nodes.append(Node("gate", (2, 1), (3,)))
-    nodes.append(Node("linear", (1, 3), (3,), {"coefficients": (1, 1)}))
+    nodes = [node("input", (), (3,), {"index": 0}), node("rescale", (0,), (3,), {"shift": 2, "bits": 5}), node("sign", (1,), (3,))]
+    nodes.append(node("gate", (2, 1), (3,)))
+    nodes.append(node("linear", (1, 3), (3,), {"coefficients": (1, 1)}))
     circuit = Circuit(tuple(nodes), (Input("x", (3,), 0, 8),), (), (), 0, 8)
     vector, step = ones(3), ones(STEPS)
     terms, constant = pull(circuit, [Term(("node", 4), ONE, step, ((0,),), (vector,))])
@@ -167,7 +167,7 @@ def test_advice_ends_the_walk():
 
 
 def test_joining_large_axes_is_refused():
-    nodes = [Node("input", (), (2**11, 2**10), {"index": 0}), Node("reshape", (0,), (2**10, 2**11), {"shape": (2**10, 2**11)})]
+    nodes = [node("input", (), (2**11, 2**10), {"index": 0}), node("reshape", (0,), (2**10, 2**11), {"shape": (2**10, 2**11)})]
     circuit = Circuit(tuple(nodes), (Input("x", (2**11, 2**10), 0, 8),), (), (), 0, 8)
     term = Term(("node", 1), ONE, ones(1), ((0,), (1,)), (ones(2**10), ones(2**11)))
     with pytest.raises(UnsupportedOperationError, match="joins axes"):

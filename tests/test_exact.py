@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from nodes import evaluated, node
 
 from zkjax import exact
-from zkjax.circuit import Node
 
 
 def integers(rng, bound, *shape):
@@ -139,10 +139,10 @@ def test_operations(op, attributes, shapes, expected):
     rng = np.random.default_rng(1)
     arrays = [rng.integers(-3, 4, s).astype(np.int32) for s in shapes]
     want = expected(*arrays)
-    node = Node(op, tuple(range(len(shapes))), want.shape, attributes)
+    one = node(op, tuple(range(len(shapes))), want.shape, attributes)
     for result in (
-        exact.evaluate_node(node, shapes, [x.astype(np.int64) for x in arrays], None),
-        exact.evaluate_node(node, shapes, [jnp.asarray(x) for x in arrays], None),
+        evaluated(one, shapes, [x.astype(np.int64) for x in arrays]),
+        evaluated(one, shapes, [jnp.asarray(x) for x in arrays]),
     ):
         assert result.shape == want.shape and (np.asarray(result) == want).all()
 

@@ -18,7 +18,7 @@ import zkjax
 ROOT = Path(zkjax.__file__).parent
 CORPUS = [(error, place, Case.from_json(case)) for error, place, case in json.loads(fuzz.CORPUS.read_text())]
 READERS = ("proof", "statement", "verifier", "transcript", "circuit", "state", "openings", "commitment/commit", "commitment/opening")
-READERS += ("commitment/geometry", "commitment/merkle", "commitment/recursion")
+READERS += ("commitment/geometry", "commitment/merkle", "commitment/recursion", "ops/arithmetic", "ops/operation", "ops/rescale")
 REFUSALS = {"FormatError", "VerificationError"}
 
 

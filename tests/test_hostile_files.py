@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from harness import mlp_run, prove_small
+from nodes import node as named
 
 import zkjax
-from zkjax.circuit import Circuit, Input, Node, Parameter
+from zkjax.circuit import Circuit, Input, Parameter
 from zkjax.commitment.commit import Commitment
 from zkjax.commitment.geometry import Geometry
 from zkjax.errors import FormatError, PrecisionError, UnsupportedOperationError, ZkjaxError
@@ -145,7 +146,7 @@ def test_a_loss_that_two_integers_could_stand_for():
 
 def test_a_graph_in_which_claims_go_up_is_refused_by_the_verifier_too():
     def n(op, inputs=(), shape=(), **attributes):
-        return Node(op, tuple(inputs), tuple(shape), attributes)
+        return named(op, inputs, shape, attributes)
 
     product = {"contract": ((1,), (0,)), "batch": ((), ())}
     nodes = (

@@ -11,15 +11,17 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from harness import BITS, SMALL, Liar, prove_small, verify_small
+from nodes import equation, evaluated, inferred, node
 from refusals import frozen
 
 import zkjax
 import zkjax.circuit
 import zkjax.training
 from zkjax import exact, field
-from zkjax.circuit import Circuit, Input, Loss, Node, Parameter, Update, farthest, node_bound
+from zkjax.circuit import Circuit, Input, Loss, Parameter, Update
 from zkjax.field import P
-from zkjax.gadgets.rescale import lookups
+from zkjax.ops.operation import Leaves
+from zkjax.ops.ranges import farthest
 
 BEYOND = 2**70  # in the place of the limit: no bound at all
 
@@ -31,43 +33,43 @@ BEYOND = 2**70  # in the place of the limit: no bound at all
 def test_an_equation_holds_exactly_where_its_sides_stay_near(bound, bits, shift, table_bits):
     """Every x and every part in its table, for all moduli: a false decomposition exists for the farthest distance, and beyond it never."""
     circuit = dataclasses.replace(_circuit(rescaled(shift, bits)), table_bits=table_bits)
-    equation = circuit.decomposition(1)
-    parts = (equation.quotient, *equation.limbs)
-    assert [weight for weight, _ in (*equation.limbs, equation.quotient)] == [2 ** sum(circuit.limbs(shift)[:j]) for j in range(len(parts))]
+    found = equation(circuit, 1)
+    parts, widths = found.parts, [width for _, width in found.limbs]
+    assert [weight for weight, _ in (*found.limbs, found.quotient)] == [2 ** sum(widths[:j]) for j in range(len(parts))]
+    assert sum(widths) == shift and max(widths) <= table_bits
     differences = {
-        x + equation.constant - sum(weight * value for (weight, _), value in zip(parts, values))
+        x + found.constant - sum(weight * value for (weight, _), value in zip(parts, values))
         for x in range(-bound, bound + 1)
         for values in itertools.product(*(range(2**width) for _, width in parts))
     }
-    largest = equation.farthest(bound)
+    largest = found.farthest(bound)
     for modulus in range(1, largest + 4):
         wraps = any(d and d % modulus == 0 for d in differences)
         assert wraps == (modulus <= largest), modulus
     quotients = {
-        x: [v for v in itertools.product(*(range(2**w) for _, w in parts)) if balanced(x, equation, v)] for x in range(-bound, bound + 1)
+        x: [v for v in itertools.product(*(range(2**w) for _, w in parts)) if balanced(x, found, v)] for x in range(-bound, bound + 1)
     }
-    for x, found in quotients.items():  # and over the integers it is the rounded quotient, once, or none in range
+    for x, those in quotients.items():  # and over the integers it is the rounded quotient, once, or none in range
         y = int(exact.rescale(np.array([x]), shift)[0])
-        assert [v[0] for v in found] == ([y + 2**bits] if -(2**bits) <= y < 2**bits else [])
+        assert [v[0] for v in those] == ([y + 2**bits] if -(2**bits) <= y < 2**bits else [])
 
 
-def balanced(x, equation, values):
-    parts = (equation.quotient, *equation.limbs)
-    return x + equation.constant == sum(weight * value for (weight, _), value in zip(parts, values))
+def balanced(x, found, values):
+    return x + found.constant == sum(weight * value for (weight, _), value in zip(found.parts, values))
 
 
 def test_lookups_and_bounds_speak_of_the_same_equation():
     """The virtual limb that is looked up is what the bound is about, coefficient by coefficient."""
     circuit, _ = frozen()
-    found = {x.key: x for x in lookups(circuit, 2)}
+    found = {x.key: x for lookups in circuit.lookups.values() for x in lookups}
     for i in circuit.of("rescale"):
         virtual = found["limb", i, 0]
         ((constant, parts),) = virtual.columns
         ranges = {("node", circuit.nodes[i].inputs[0]): (-1000, 1000)}
         ranges |= {key: (0, 2 ** found[key].table.width - 1) for _, key in parts if key not in ranges}
         sides = [(coefficient, *ranges[key]) for coefficient, key in parts] + [(-1, 0, 2**virtual.table.width - 1)]
-        assert farthest(constant, sides) == circuit.decomposition(i).farthest(1000)
-        assert circuit.decomposition(i).quotient[0] == 2 ** circuit.nodes[i]["shift"]
+        bounds = [1000] * len(circuit.nodes)
+        assert farthest(constant, sides) == circuit.farthest(i, bounds) == equation(circuit, i).farthest(1000)
 
 
 OPERATIONS = {
@@ -96,10 +98,10 @@ def test_bounds_of_operations_are_reached(op):
             count = int(np.prod(shape))
             arrays.append(np.array(signs[:count], dtype=np.int64).reshape(shape) * bound)
             signs = signs[count:]
-        shape = zkjax.circuit.infer_shape(op, shapes, attributes, {})
-        values = exact.evaluate_node(Node(op, (), shape, attributes), shapes, arrays, (exact.WHOLE, exact.WHOLE))
+        one = node(op, (), inferred(op, shapes, attributes), attributes)
+        values = evaluated(one, shapes, arrays, (exact.WHOLE, exact.WHOLE))
         largest = max(largest, int(np.abs(values).max()))
-    assert node_bound(Node(op, (), (), attributes), list(bounds[: len(shapes)]), shapes, (), None) == largest
+    assert one.operation.bound(list(bounds[: len(shapes)]), shapes, Leaves((), ())) == largest
 
 
 def test_all_bounds_together_on_a_run():
@@ -112,13 +114,13 @@ def test_all_bounds_together_on_a_run():
 
 # ---- circuits of one number -------------------------------------------------------------------------------------
 def rescaled(shift, bits):
-    return [Node("rescale", (0,), (1,), {"shift": shift, "bits": bits})]
+    return [node("rescale", (0,), (1,), {"shift": shift, "bits": bits})]
 
 
 def _circuit(nodes, *, updates=(), bits=1, table_bits=9) -> Circuit:
     """One input of one number, one parameter of one number; the loss is the last node."""
-    nodes = [Node("input", (), (1,), {"index": 0}), *nodes]
-    total = Node("sum", (len(nodes) - 1,), (), {"axes": (0,)})
+    nodes = [node("input", (), (1,), {"index": 0}), *nodes]
+    total = node("sum", (len(nodes) - 1,), (), {"axes": (0,)})
     inputs, parameters = (Input("x", (1,), 0, bits),), (Parameter("w", (1,), updates),)
     return Circuit((*nodes, total), inputs, parameters, (Loss(len(nodes), Fraction(1)),), 0, table_bits).check()
 
@@ -134,10 +136,10 @@ def without_bounds(monkeypatch):
     monkeypatch.setattr(zkjax.circuit, "LIMIT", BEYOND)
 
 
-def presented(monkeypatch, run, values=None, remainders=None, **changes):
+def presented(monkeypatch, run, values=None, forms=None, **changes):
     """The run with another witness, and other claims about it."""
     honest = run.witness()
-    witness = zkjax.training.Witness(honest.values | (values or {}), honest.remainders | (remainders or {}))
+    witness = zkjax.training.Witness(honest.values | (values or {}), honest.forms | (forms or {}))
     monkeypatch.setattr(zkjax.training.Run, "witness", lambda self: witness)
     return dataclasses.replace(run, kept=None, **changes)
 
@@ -176,7 +178,7 @@ def test_the_smallest_rescale_that_could_wrap_is_refused():
 
 
 def farthest_rescale(bits):
-    return _circuit(rescaled(SHIFT, bits)).decomposition(1).farthest(2)
+    return equation(_circuit(rescaled(SHIFT, bits)), 1).farthest(2)
 
 
 @pytest.mark.parametrize("bits, possible", [(2, False), (3, True)])
@@ -188,7 +190,7 @@ def test_a_wrapped_rescale_breaks_no_constraint(monkeypatch, bits, possible):
     assert quotient == -8 and 0 <= remainder < 2**SHIFT and run.loss_integers == ((0,),)
     liar = Liar(run, ((quotient,),))
     assert Liar(run, ((0,),)).broken() == set()
-    liar.values[1][...], liar.remainders[1][...] = quotient, remainder
+    liar.values[1][...], liar.forms["limb", 1][...] = quotient, remainder
     assert (liar.broken() == set()) == possible
 
 
@@ -200,7 +202,9 @@ def test_a_wrapped_rescale_is_believed_without_the_bound(monkeypatch):
         without_bounds(patched)
         circuit, run = trained(_circuit(rescaled(SHIFT, 3)))
         quotient, remainder = wrapped(1, SHIFT)
-        lie = presented(patched, run, {1: np.full((1, 1), quotient)}, {1: np.full((1, 1), remainder)}, loss_integers=((quotient,),))
+        lie = presented(
+            patched, run, {1: np.full((1, 1), quotient)}, {("limb", 1): np.full((1, 1), remainder)}, loss_integers=((quotient,),)
+        )
         proof = prove_small(circuit, lie, reveal=("loss",), check=False)
         believed = accepted_without_the_bound(patched, circuit, proof, patched.undo)
     assert believed.losses == ((-8,),) and run.loss_integers == ((0,),)
@@ -209,7 +213,7 @@ def test_a_wrapped_rescale_is_believed_without_the_bound(monkeypatch):
 # ---- a revealed loss --------------------------------------------------------------------------------------------
 def loss_of(value):
     """A circuit whose only loss is this integer, where x is -1."""
-    return _circuit([Node("linear", (0,), (1,), {"coefficients": (-value,)})], bits=0)
+    return _circuit([node("linear", (0,), (1,), {"coefficients": (-value,)})], bits=0)
 
 
 def test_a_loss_modulo_p_is_believed_without_the_bound(monkeypatch):
@@ -275,9 +279,9 @@ def test_a_bound_below_the_range_check_is_believed_without_the_comparison(monkey
 # ---- 64 bits ----------------------------------------------------------------------------------------------------
 def test_integers_beyond_64_bits_are_refused_before_they_wrap(monkeypatch):
     """The trainer computes in int64: from 2^63 on its integers are others, and its proof is of nothing."""
-    nodes = [Node("linear", (0, 0), (1,), {"coefficients": (-(2**62), -(2**62))}), Node("linear", (1,), (1,), {"coefficients": (0,)})]
+    nodes = [node("linear", (0, 0), (1,), {"coefficients": (-(2**62), -(2**62))}), node("linear", (1,), (1,), {"coefficients": (0,)})]
     circuit = _circuit(nodes, bits=0)
     with pytest.raises(zkjax.PrecisionError, match=r"operation 1 linear .* may reach 2\^63.00"):
         circuit.bounds((0,), 1)
-    wrapping = exact.evaluate_node(circuit.nodes[1], [(1,)] * 2, [np.array([-1])] * 2, None)
+    wrapping = evaluated(circuit.nodes[1], [(1,)] * 2, [np.array([-1])] * 2)
     assert wrapping[0] == -(2**63)  # 2^63 was meant

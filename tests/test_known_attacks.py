@@ -12,6 +12,8 @@ from functools import cache
 import numpy as np
 import pytest
 from harness import Liar, data_for, make_run, mlp_loss, mlp_params, prove_small, verify_small
+from nodes import equation
+from nodes import node as named
 from refusals import Fixed, frozen
 from replay import BITS, Frozen, messages, outcome, words
 from test_hidden import U, V, W, product_protocol
@@ -24,13 +26,13 @@ import zkjax.verifier
 from zkjax import extension as ext
 from zkjax import field
 from zkjax.aggregate import embed
-from zkjax.circuit import Node, Update
+from zkjax.circuit import Update
 from zkjax.commitment.merkle import leaf, leaf_header, node, tree_tag
 from zkjax.errors import FormatError, VerificationError
 from zkjax.extension import ONE, ZERO, Ext
 from zkjax.field import P, root_of_unity
-from zkjax.gadgets.table import Table
 from zkjax.layout import Layout
+from zkjax.ops.tables import Table
 from zkjax.poly import eq_vector
 from zkjax.proof import Proof
 from zkjax.transcript import Transcript
@@ -230,7 +232,7 @@ def test_F06_decompositions_that_are_not_unique():
     assert retrained(run, alter=positive_zero).broken() == SUM
     limbs = 0
     for i in circuit.of("rescale"):
-        if ("limb", i, 1) in Liar(run).witness.tensors and len(circuit.limbs(circuit.nodes[i]["shift"])) > 1:
+        if ("limb", i, 1) in Liar(run).witness.tensors and len(equation(circuit, i).limbs) > 1:
             liar = Liar(run)
             limb = liar.witness.tensors["limb", i, 1].astype(np.int64)
             limb.reshape(-1)[0] += -1 if limb.reshape(-1)[0] else 1
@@ -244,9 +246,9 @@ def test_F06_decompositions_that_are_not_unique():
 def as_committed(liar, i):
     """The lowest limb of rescale i follows from the others, as the verifier defines it."""
     circuit, tensors = liar.run.circuit, liar.witness.tensors
-    equation = circuit.decomposition(i)
-    rest = liar.remainders[i].copy()
-    for j, (weight, _) in enumerate(equation.limbs):
+    relation = equation(circuit, i)
+    rest = liar.forms["limb", i].copy()
+    for j, (weight, _) in enumerate(relation.limbs):
         if j:
             rest = rest - weight * tensors["limb", i, j].astype(np.int64)
     tensors["limb", i, 0] = field.from_int(rest)
@@ -263,7 +265,7 @@ def test_F07_advice_that_wraps_around_the_modulus():
         for by in (1, -1):  # a remainder of a whole 2^s
             assert as_defined(retrained(run, alter=nudged(i, 0, by))).broken() >= SUM
         liar = Liar(run)
-        weight, _ = circuit.decomposition(i).quotient
+        weight, _ = equation(circuit, i).quotient
         quotient = liar.witness.tensors["quotient", i].astype(np.int64)
         low = liar.witness.tensors["limb", i, 0].astype(np.int64)
         by = -1 if low.reshape(-1)[0] else 1  # another remainder, of those in range, and the quotient that solves the equation modulo p
@@ -288,7 +290,7 @@ def test_F08_rows_that_are_not_range_checked():
             outside = 1 << lookup.table.width
             kind, *name = lookup.key
             if kind == "input":
-                reading = next(i for i in circuit.of("input") if circuit.nodes[i]["index"] == name[0])
+                reading = next(i for i in circuit.of("input") if circuit.nodes[i].operation.index == name[0])
                 liar.data[name[0]][run.indices.reshape(-1)[cell]].reshape(-1)[cell] = outside // 2
                 liar.values[reading] = liar.data[name[0]][run.indices]
             elif kind == "initial":
@@ -310,9 +312,9 @@ def test_F08_rows_that_are_not_range_checked():
 def test_F09_accumulators_that_overflow_the_field():
     """Long inner products modulo p: k products of bounds A and B with k A B >= p. The lie is in the circuit: it is refused, whoever
     states its bounds. (``test_integers.py`` proves false statements about such circuits, to a verifier without bounds.)"""
-    long = Node("dot", (1, 1), (1,), {"contract": ((), ()), "batch": ((0,), (0,))})
+    long = named("dot", (1, 1), (1,), {"contract": ((), ()), "batch": ((0,), (0,))})
     for factor, accepted in ((2**31 - 1, True), (2**32, False)):
-        circuit = _circuit([Node("linear", (0,), (1,), {"coefficients": (factor,)}), long], bits=0)
+        circuit = _circuit([named("linear", (0,), (1,), {"coefficients": (factor,)}), long], bits=0)
         if accepted:
             assert circuit.bounds((0,), 1).nodes[2] == factor**2
         else:

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 from harness import Liar, data_for, make_run, mlp_loss, mlp_params, mlp_run, prove_small, verify_small
+from nodes import equation, signed
 from test_integers import _circuit, rescaled, trained
 from tiny import tiny_run
 
@@ -51,7 +52,7 @@ def test_an_honest_run_breaks_nothing(net):
 
 def rescales(circuit, gradient):
     """Rescale nodes: of the forward pass (read by a sign) or of gradients."""
-    return [i for i in circuit.of("rescale") if circuit.signed(i) != gradient]
+    return [i for i in circuit.of("rescale") if signed(circuit, i) != gradient]
 
 
 # ---- runs of another recipe -------------------------------------------------------------------------------------
@@ -156,7 +157,7 @@ def test_rounding_off_by_one(net):
     for i in circuit.of("rescale"):
         liar = Liar(run)
         liar.values[i].reshape(-1)[0] += 1
-        liar.remainders[i].reshape(-1)[0] -= 1 << circuit.nodes[i]["shift"]
+        liar.forms["limb", i].reshape(-1)[0] -= 1 << circuit.nodes[i].operation.shift
         assert {"contractions"} <= liar.broken() <= {"contractions", "gates: last product", "weights"}
 
 
@@ -255,7 +256,7 @@ def altered_cells(run):
             liar.final[p][index] -= by
             yield "final", (p, index, -by), liar
     for k, array in enumerate(run.data.arrays):
-        (node,) = (i for i in circuit.of("input") if circuit.nodes[i]["index"] == k)
+        (node,) = (i for i in circuit.of("input") if circuit.nodes[i].operation.index == k)
         for index in np.ndindex(array.shape):
             liar, by = Liar(run), (1, -1)[sum(index) % 2]
             liar.data[k][index] += by
@@ -315,40 +316,40 @@ def coarse():
 
 
 def evaluated(run, *, batches=None, alter=None, skipped=()):
-    """Train ``run`` again, step by step: (values, remainders, last weights).
+    """Train ``run`` again, step by step: (values, forms, last weights).
 
     batches: read instead of the schedule's. alter(step, node, value): the value that a node takes instead, for all that
     follows. skipped: steps that update nothing.
     """
     circuit = run.circuit
     limbs = exact.plan(circuit, circuit.bounds(run.initial_bound, run.steps, run.first_step).nodes)
-    weights, values, remainders = run.initial, {}, {}
+    weights, values, forms = run.initial, {}, {}
     for t, batch in enumerate(run.indices if batches is None else batches):
         step: list = []
         for i, (node, cut) in enumerate(zip(circuit.nodes, limbs, strict=True)):
             below = [step[j] for j in node.inputs]
             if node.op == "input":
-                value = run.data.arrays[node["index"]][batch]
+                value = run.data.arrays[node.operation.index][batch]
             elif node.op == "param":
-                value = weights[node["index"]]
+                value = weights[node.operation.index]
             elif node.op == "const":
-                value = np.array(node["values"], dtype=np.int64).reshape(node.shape)
+                value = np.array(node.operation.values, dtype=np.int64).reshape(node.shape)
             else:
-                value = exact.evaluate_node(node, [x.shape for x in below], below, cut)
+                value = node.operation.evaluate(below, node, [x.shape for x in below], cut)
             step.append(value if alter is None else alter(t, i, value.copy()))
             if node.op in ("input", "rescale", "sign", "gate"):
                 values.setdefault(i, []).append(step[i])
             if node.op == "rescale":
-                remainders.setdefault(i, []).append(exact.remainder(below[0], step[i], node["shift"]))
+                forms.setdefault(("limb", i), []).append(exact.remainder(below[0], step[i], node.operation.shift))
         rates = [0 if t in skipped else u.rate(run.first_step + t) for p in circuit.parameters for u in p.updates]
         weights = exact.update(circuit, weights, step, rates)
-    return {i: np.stack(x) for i, x in values.items()}, {i: np.stack(x) for i, x in remainders.items()}, weights
+    return {i: np.stack(x) for i, x in values.items()}, {key: np.stack(x) for key, x in forms.items()}, weights
 
 
 def retrained(run, **lie):
     """A liar who lived with the lie. Limbs that do not fit are cut, so that every lookup is in its table: the lie is pushed on."""
     liar = Liar(run)
-    liar.values, liar.remainders, liar.final = evaluated(run, **lie)
+    liar.values, liar.forms, liar.final = evaluated(run, **lie)
     return liar
 
 
@@ -360,11 +361,11 @@ def as_defined(liar):
         return committed[i][t] if circuit.nodes[i].op in ("rescale", "sign") else value
 
     tensors = dict(liar.witness.tensors)
-    liar.values, remainders, _ = evaluated(liar.run, alter=forced)
+    liar.values, forms, _ = evaluated(liar.run, alter=forced)
     liar._witness = None
     for i in circuit.of("rescale"):
-        lowest, offset = remainders[i].copy(), 0
-        for j, width in enumerate(circuit.limbs(circuit.nodes[i]["shift"])):
+        lowest, offset = forms["limb", i].copy(), 0
+        for j, (_, width) in enumerate(equation(circuit, i).limbs):
             if j:
                 lowest -= tensors["limb", i, j].astype(np.int64) << offset
             offset += width

@@ -20,6 +20,7 @@ from zkjax import exact
 from zkjax.elementary import INFINITY, NAN, elementary, power
 from zkjax.errors import UnsupportedOperationError
 from zkjax.expressions import Graph, Known
+from zkjax.ops.moves import aligned
 from zkjax.primitives import interpret
 from zkjax.tracing import read, trace
 from zkjax.training import Dataset
@@ -39,13 +40,13 @@ OPERATIONS = {  # of attributes, values of the inputs, and the result's shape
     "linear": lambda a, v, shape: sum(float(c) * x for c, x in zip(a, v, strict=True)),
     "mask": lambda a, v, shape: (v[0] > 0).astype(float),
     "gate": lambda a, v, shape: v[0] * v[1],
-    "scale": lambda a, v, shape: v[0] * exact._aligned(v[1], a, v[0].ndim),
+    "scale": lambda a, v, shape: v[0] * aligned(v[1], a, v[0].ndim),
     "dot": lambda a, v, shape: exact.dot(*v, *a),
     "sum": lambda a, v, shape: v[0].sum(axis=a),
     "transpose": lambda a, v, shape: v[0].transpose(a),
     "reshape": lambda a, v, shape: v[0].reshape(a),
-    "broadcast": lambda a, v, shape: np.broadcast_to(exact._aligned(v[0], a, len(shape)), shape),
-    "slice": lambda a, v, shape: v[0][exact._slices(*a)],
+    "broadcast": lambda a, v, shape: np.broadcast_to(aligned(v[0], a, len(shape)), shape),
+    "slice": lambda a, v, shape: v[0][tuple(map(slice, *a))],
     "reverse": lambda a, v, shape: np.flip(v[0], a),
     "concatenate": lambda a, v, shape: np.concatenate(v, axis=a[0]),
     "pad": lambda a, v, shape: np.asarray(lax.pad(v[0].astype(np.float32), np.float32(0), list(zip(*a, strict=True)))).astype(float),

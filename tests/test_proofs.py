@@ -9,6 +9,7 @@ from harness import BITS, SMALL, mlp_params, prove_small, verify_small
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from nodes import signed
 from replay import messages, words
 from tiny import DIMS, TINY, chain, next_run, tiny_run
 
@@ -239,7 +240,7 @@ def test_chains_with_the_same_data_and_weights_share_nothing():
 def test_no_secret_integer_is_in_a_proof():
     circuit, run = tiny_run(seed=4, shard_size=5)
     proof = prove_small(circuit, run)
-    secret = [*run.initial, *run.final, *run.data.arrays, *run.witness().values.values(), *run.witness().remainders.values()]
+    secret = [*run.initial, *run.final, *run.data.arrays, *run.witness().values.values(), *run.witness().forms.values()]
     values = {w for x in secret for w in field.from_int(x).reshape(-1).tolist() if w >= 2**32}
     assert len(values) > 30 and not values & set(words(proof.body))
     text = proof.statement.canonical()
@@ -531,7 +532,7 @@ def test_every_kind_of_committed_cell(monkeypatch):
     circuit, run = tiny_run(seed=6)
     keys = {}
     for key in zkjax.prover.make_plan(run).advice:
-        keys.setdefault((key[0], circuit.signed(key[1]) if key[0] in ("quotient", "limb") else key[1:]), key)
+        keys.setdefault((key[0], signed(circuit, key[1]) if key[0] in ("quotient", "limb") else key[1:]), key)
     assert {kind for kind, _ in keys} == {"quotient", "limb", "sign", "multiplicity"} and len(keys) > 6
     for key in keys.values():
 

@@ -51,7 +51,7 @@ class Secrets:
     @staticmethod
     def of(run, drawn=()) -> "Secrets":
         witness = run.witness()
-        arrays = [*run.initial, *run.final, *run.data.arrays, *witness.values.values(), *witness.remainders.values()]
+        arrays = [*run.initial, *run.final, *run.data.arrays, *witness.values.values(), *witness.forms.values()]
         integers = {int(v) for x in arrays for v in np.asarray(x).reshape(-1)} | {v for row in run.loss_integers for v in row}
         return Secrets(integers, [run.keys[0].seed, run.keys[1].seed, run.chain.data.seed, *drawn])
 

@@ -22,6 +22,7 @@ KERNEL_USERS = {"witness", "training", "lanes"}  # imported by prover functions 
 ORDER = """
 errors files work config progress display rounding
 field extension poly vectors ntt exact
+ops.operation ops.tables ops.ranges ops.committed ops.leaves ops.moves ops.arithmetic ops.rescale ops.products ops
 hashing transcript
 layout low_rank
 kernels kernels.settings kernels.threads kernels.jit kernels.memory kernels.products kernels.tiles kernels.sumcheck kernels.lookup
@@ -30,7 +31,7 @@ hidden sumcheck lookup
 summary descent circuit claims schedule openings
 commitment.geometry commitment.merkle commitment.dataset commitment.commit
 commitment.recursion commitment.rows commitment.opening commitment
-gadgets gadgets.table gadgets.rescale gadgets.membership gadgets.contraction gadgets.gate gadgets.weights
+gadgets gadgets.membership gadgets.contraction gadgets.gate gadgets.weights
 plan argument
 soundness statement estimate proof published verifier
 memory keys state elementary expressions folding places arguments primitives rates formats lowering comparison tracing

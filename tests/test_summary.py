@@ -10,6 +10,7 @@ from jax.nn import relu
 from tiny import TINY
 
 import zkjax
+from zkjax.ops.arithmetic import Linear
 from zkjax.summary import net, rates
 
 DATA = np.zeros((4, 3), np.float32), np.zeros((4, 2), np.float32)
@@ -40,9 +41,9 @@ def test_a_squared_error_is_one_only_with_that_sign_and_scale(circuit, factor):
     inputs = set(circuit.of("input"))
     (i,) = [i for i in circuit.of("linear") if inputs & set(circuit.nodes[i].inputs)]
     node = circuit.nodes[i]
-    coefficients = tuple(c * factor if j in inputs else c for j, c in zip(node.inputs, node["coefficients"], strict=True))
+    coefficients = tuple(c * factor if j in inputs else c for j, c in zip(node.inputs, node.operation.coefficients, strict=True))
     nodes = [*circuit.nodes]
-    nodes[i] = replace(node, attributes={"coefficients": coefficients})
+    nodes[i] = replace(node, operation=Linear(coefficients))
     assert ("squared error" in net(replace(circuit, nodes=tuple(nodes)))) == (factor == 1)
 
 

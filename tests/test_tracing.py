@@ -34,7 +34,7 @@ def unrounded_step(circuit, params, batch):
     """Loss and new parameters by the circuit in float64, without rounding."""
     parameters = [np.asarray(x, dtype=np.float64) * 2.0**circuit.weight_scale for x in jax.tree.leaves(params)]
     inputs = [np.asarray(x, dtype=np.float64) * 2.0**y.scale for x, y in zip(batch, circuit.inputs, strict=True)]
-    values = exact.evaluate(circuit, [None] * len(circuit.nodes), parameters, inputs)
+    values = exact.evaluate(circuit, None, parameters, inputs)
     rates = [u.rate(0) for p in circuit.parameters for u in p.updates]
     new = exact.update(circuit, parameters, values, rates)
     loss = sum(float(x.factor) * float(values[x.node]) for x in circuit.losses)
@@ -144,7 +144,7 @@ def test_nodes_of_an_mlp():
     assert [ops.count(k) for k in ("dot", "rescale", "sign", "gate")] == [6, 3, 1, 2]  # 2 forward, 1 backward, 2 updates, 1 loss
     assert circuit.weight_scale == 8 + circuit.nodes[circuit.of("rescale")[1]].scale + 6
     forward, error, backward = circuit.of("rescale")
-    assert circuit.nodes[forward]["shift"] == circuit.nodes[backward]["shift"] == circuit.weight_scale
+    assert circuit.nodes[forward].operation.shift == circuit.nodes[backward].operation.shift == circuit.weight_scale
     assert circuit.nodes[forward].label == "a forward" and circuit.nodes[backward].label == "b backward"
     assert circuit.nodes[error].label == "b error"
     assert [circuit.nodes[i].inputs[0] for i in circuit.of("gate")] == [circuit.of("sign")[0]] * 2
@@ -170,7 +170,7 @@ def test_frozen_parameters_have_no_update():
 
 def test_skip_connection_is_rescaled_by_zero_bits():
     circuit = trace(*(GRAPHS["residual"][0], optax.sgd(1 / 8), GRAPHS["residual"][1]), batch=(X, Y))
-    assert any(circuit.nodes[i]["shift"] == 0 for i in circuit.of("rescale"))
+    assert any(circuit.nodes[i].operation.shift == 0 for i in circuit.of("rescale"))
 
 
 def test_tied_weights_sum_over_their_uses():
@@ -360,8 +360,8 @@ def test_bounds_are_checked_while_tracing():
 def test_defaults_are_those_of_the_design():
     circuit = headline(chunk=16)
     assert (circuit.weight_scale, circuit.table_bits) == (32, 16)
-    assert {(n.scale, n["bits"]) for n in circuit.nodes if n.op == "rescale"} == {(8, 11), (17, 13)}
-    assert {n["shift"] for n in circuit.nodes if n.op == "rescale"} == {32, 29}
+    assert {(circuit.nodes[i].scale, circuit.nodes[i].operation.bits) for i in circuit.rounded} == {(8, 11), (17, 13)}
+    assert {circuit.nodes[i].operation.shift for i in circuit.rounded} == {32, 29}
 
 
 def headline(chunk):

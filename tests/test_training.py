@@ -95,7 +95,7 @@ def test_equals_the_python_reference(dims, bias, batch, steps, rate):
     assert (final[1::2] if bias else final) == weights
     assert not bias or final[0::2] == biases
     for i in rescales:
-        r, shift = witness.remainders[i], circuit.nodes[i]["shift"]
+        r, shift = witness.forms["limb", i], circuit.nodes[i].operation.shift
         assert r.dtype == np.int64 and (r >= 0).all() and (r < 2**shift).all()
 
 
@@ -192,7 +192,7 @@ def test_compiled_or_not(small, monkeypatch):
     for x, y in zip(a.roundings, b.roundings, strict=True):
         assert (x.name, x.lost) == (y.name, y.lost) and x.error == pytest.approx(y.error)
     ours, theirs = a.witness(), b.witness()
-    for x, y in ((ours.values, theirs.values), (ours.remainders, theirs.remainders)):
+    for x, y in ((ours.values, theirs.values), (ours.forms, theirs.forms)):
         assert x.keys() == y.keys() and all(np.array_equal(x[i], y[i]) and x[i].dtype == y[i].dtype for i in x)
 
 

@@ -71,7 +71,7 @@ class Calibration(Shown):
         values = []
         for i, largest in self.largest.items():
             node = self.circuit.nodes[i]
-            bound = 2.0 ** (node["bits"] - node.scale)
+            bound = 2.0 ** (node.operation.bits - node.scale)
             room = f"{np.log2(bound / largest):.1f} bits" if largest else "all"
             values.append((node.label or f"operation {i}", f"{largest:.3g}", f"{bound:.3g}", room))
         return Sheet(

@@ -14,7 +14,7 @@ PROTOCOL.md, section 5.
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -25,17 +25,18 @@ from .descent import learning_rates
 from .display import Sheet, Shown, Table, plain
 from .errors import FormatError, PrecisionError, UnsupportedOperationError
 from .files import read
+from .ops import BY_NAME, OPERATIONS
+from .ops.operation import LIMIT, MAX_RANK, Leaves, Node, require, result_shape
+from .ops.ranges import Lookup, farthest, residues_differ, signed_bound
+from .ops.tables import Table as LookupTable
 from .summary import net, rates
 
 FORMAT_VERSION = 1
 MAX_FILE = 2**27  # bytes: a schedule of 100,000 steps for 50 parameters takes half of it
-MAX_CONSTANT = 4096  # entries of a captured array
-MAX_RANK = 8  # axes of a tensor
 MAX_SIZE = 2**40  # entries of a tensor
 MAX_AXIS = 2**22  # entries of one axis of a circuit file
 MAX_AXES = 2**24  # and of all axes of all its tensors: a verifier has vectors along them
 MAX_JOINT_AXIS = 2**20  # entries of a vector over axes that a reshape has joined
-LIMIT = 2**63  # every bound stays below: int64 while training, and far from p in the proof
 BEYOND = 2**128  # in place of larger bounds, which would grow with every operation of a hostile circuit
 
 # What a circuit's sheet says of its own words.
@@ -44,23 +45,6 @@ WORDS = (
     "values. Scales, names and labels are the author's words, under the digest like the operations."
 )
 NOTES = "notes, which are outside the digest: anyone can have written them"
-
-LINEAR_OPS = ("linear", "transpose", "reshape", "broadcast", "sum", "slice", "pad", "concatenate", "reverse", "scale")
-
-
-@dataclass(frozen=True)
-class Node:
-    """One operation. ``inputs``: indices of earlier nodes; ``shape``: without the step axis; ``scale``: bits after the point."""
-
-    op: str
-    inputs: tuple[int, ...]
-    shape: tuple[int, ...]
-    attributes: dict[str, Any] = field(default_factory=dict, hash=False)
-    scale: int = 0
-    label: str = ""
-
-    def __getitem__(self, name: str) -> Any:
-        return self.attributes[name]
 
 
 @dataclass(frozen=True)
@@ -164,16 +148,42 @@ class Circuit(Shown):
         return found
 
     @cached_property
-    def _signs(self) -> dict[int, int]:
-        """Rescale to the first sign that reads it."""
-        return {self.nodes[i].inputs[0]: i for i in reversed(self.of("sign"))}
+    def rounded(self) -> tuple[int, ...]:
+        """The nodes whose values are checked against a range while training: those that round."""
+        return tuple(i for i, node in enumerate(self.nodes) if node.operation.limits() is not None)
 
-    def signed(self, rescale: int) -> bool:
-        """Whether a sign is read from this rescale's quotient."""
-        return self.sign_of(rescale) is not None
+    def in_order(self) -> Iterator[int]:
+        """All nodes, operation by operation, in the order of the protocol."""
+        for operation in OPERATIONS:
+            yield from self.of(operation.name)
 
-    def sign_of(self, rescale: int) -> int | None:
-        return self._signs.get(rescale)
+    @cached_property
+    def _riders(self) -> dict[int, tuple[int, ...]]:
+        found: dict[int, tuple[int, ...]] = {}
+        for i, node in enumerate(self.nodes):
+            if node.operation.rides:
+                found[node.inputs[0]] = (*found.get(node.inputs[0], ()), i)
+        return found
+
+    def riders(self, i: int) -> tuple[int, ...]:
+        """The nodes whose tensors are further columns of the lookup of this one's."""
+        return self._riders.get(i, ())
+
+    def leaves(self, bounds: tuple[int, ...] | None = None) -> Leaves:
+        """What the graph starts from; bounds: of the parameters."""
+        return Leaves(self.inputs, self.parameters, bounds)
+
+    @cached_property
+    def lookups(self) -> dict[int, list[Lookup]]:
+        """Of each node that has some, in the order of the protocol; shapes without the step axis."""
+        found = ((i, self.nodes[i].operation.lookups(i, self)) for i in self.in_order())
+        return {i: lookups for i, lookups in found if lookups}
+
+    @cached_property
+    def advice(self) -> dict[int, dict]:
+        """Committed tensors of each node that has some, in the order of the protocol: key to shape without the step axis."""
+        found = ((i, self.nodes[i].operation.advice(i, self)) for i in self.in_order())
+        return {i: shapes for i, shapes in found if shapes}
 
     def _first_below(self, offence) -> list:
         """For each node what ``offence`` says of an operation at which linear ones end that lead down from it, or None.
@@ -182,28 +192,12 @@ class Circuit(Shown):
         """
         found: list[int | None] = []
         for i, node in enumerate(self.nodes):
-            if node.op in LINEAR_OPS:
-                below = (found[j] for j in node.inputs[: 1 if node.op == "scale" else None])
+            if node.operation.ends is None:
+                below = (found[j] for j in node.operation.below(node.inputs))
                 found.append(next((j for j in below if j is not None), None))
             else:
                 found.append(offence(i))
         return found
-
-    def limbs(self, shift: int) -> tuple[int, ...]:
-        """Widths of the remainder limbs of a rescale, lowest first; each fits the largest table."""
-        count = max(1, -(-shift // self.table_bits))
-        width, extra = divmod(shift, count)
-        return tuple(width + (i < extra) for i in range(count))
-
-    def decomposition(self, i: int) -> "Decomposition":
-        """The equation that rescale i proves; what is looked up and what the bounds demand both follow from it."""
-        shift, width = self.nodes[i]["shift"], self.nodes[i]["bits"] + 1
-        limbs, weight = [], 1
-        for limb in self.limbs(shift):
-            limbs.append((weight, limb))
-            weight <<= limb
-        half = weight >> 1  # rounds to the nearest; 0 for a shift of 0
-        return Decomposition(half + weight * signed_bound(width), (weight, width), tuple(limbs))
 
     def coarse_bound(self, shift: int) -> int:
         """What a range check of initial parameters shows: they are 2^shift times signed integers that fit the largest table."""
@@ -248,11 +242,8 @@ class Circuit(Shown):
 
     def _beyond(self, nodes: list[int], final: tuple[int, ...]) -> str | None:
         """What could leave the field, and how far it may reach."""
-        for i, node in enumerate(self.nodes):
-            worst = nodes[i]
-            if node.op == "rescale":
-                worst = self.decomposition(i).farthest(nodes[node.inputs[0]])
-            if worst >= LIMIT:
+        for i in range(len(self.nodes)):
+            if (worst := max(nodes[i], self.farthest(i, nodes))) >= LIMIT:
                 return f"{self.describe(i)} may reach {_power(worst)}, beyond 2^63,"
         for loss in self.losses:
             if residues_differ(nodes[loss.node]) >= LIMIT:  # a revealed integer, and the one it stands for
@@ -261,6 +252,31 @@ class Circuit(Shown):
             if residues_differ(bound) >= LIMIT:  # the committed weights, and those that the next chunk takes them for
                 return f"parameter {parameter.path} may reach {_power(bound)}, beyond 2^62,"
         return None
+
+    def farthest(self, i: int, nodes: list[int] | tuple[int, ...]) -> int:
+        """How far a column of this node's lookups can be from a row of its table, in absolute value; nodes: bounds of all nodes.
+
+        Committed tensors lie in the tables in which they are looked up. Below p, what is looked up modulo p is an integer of the table.
+        """
+        found = ((c, (*((k, -nodes[j], nodes[j]) for k, j in read), *rest)) for c, read, rest in self._forms.get(i, ()))
+        return max((farthest(*form) for form in found), default=0)
+
+    @cached_property
+    def _forms(self) -> dict[int, list[tuple]]:
+        """Of each node, of the first column of each lookup less a row of its table: its constant, nodes that it reads, and the rest."""
+        largest = {}
+        for lookup in (x for found in self.lookups.values() for x in found):
+            constant, parts = lookup.columns[0]
+            if constant == 0 and parts == ((1, lookup.key),):
+                largest[lookup.key] = (1 << lookup.table.width) - 1
+        found: dict[int, list[tuple]] = {}
+        for i, lookups in self.lookups.items():
+            for lookup in lookups:
+                constant, parts = lookup.columns[0]
+                read = [(k, key[1]) for k, key in parts if key[0] == "node"]
+                rest = [(k, 0, largest[key]) for k, key in parts if key[0] != "node"]
+                found.setdefault(i, []).append((constant, read, [*rest, (-1, 0, (1 << lookup.table.width) - 1)]))
+        return found
 
     def _problem(self, initial: tuple[int, ...], steps: int, first_step: int) -> str | None:
         """What could leave the field within so many steps."""
@@ -313,38 +329,33 @@ class Circuit(Shown):
     def _node_bounds(self, parameters: tuple[int, ...] | None) -> list:
         """Largest absolute value of each node, 2^128 if it is more; None where it depends on parameters whose bounds are not given."""
         bounds: list = []
+        leaves = self.leaves(parameters)
         for node in self.nodes:
             shapes = [self.nodes[i].shape for i in node.inputs]
-            bound = node_bound(node, [bounds[i] for i in node.inputs], shapes, self.inputs, parameters)
+            bound = node.operation.bound([bounds[i] for i in node.inputs], shapes, leaves)
             bounds.append(bound and min(bound, BEYOND))
         return bounds
 
     # ---- sizes ------------------------------------------------------------------------------------------------
     def counts(self, steps: int, range_check: bool = False) -> "Counts":
         """Sizes of a chunk of ``steps`` steps; with ``range_check``, the coarse initial parameters are looked up too."""
-        cells = lookups = 0
-        tables = set()
-        for i, node in enumerate(self.nodes):
-            entries = steps * math.prod(node.shape)
-            per_entry = self.advice(i)
-            cells, lookups = cells + entries * per_entry[0], lookups + entries * per_entry[1]
-            if node.op == "rescale":
-                tables |= {("sign" if self.signed(i) else "range", node["bits"] + 1), *(("range", w) for w in self.limbs(node["shift"]))}
-            elif node.op == "input":
-                tables.add(("range", self.inputs[node["index"]].bits + 1))
+        cells = sum(math.prod(shape) for found in self.advice.values() for shape in found.values())
+        found = [x for lookups in self.lookups.values() for x in lookups]
+        lookups = sum(math.prod(x.shape) for x in (*found, *self.inputs))
+        tables = {x.table for x in found} | {LookupTable("range", x.bits + 1) for x in self.inputs}
         weights = sum(math.prod(p.shape) for p in self.parameters)
         if range_check:
-            lookups += weights
-            tables.add(("range", self.table_bits))
-        return Counts(cells=cells, lookups=lookups, table_entries=sum(2**width for _, width in tables), parameters=weights)
+            tables.add(LookupTable("range", self.table_bits))
+        return Counts(
+            cells=steps * cells,
+            lookups=steps * lookups + (weights if range_check else 0),
+            table_entries=sum(2**table.width for table in tables),
+            parameters=weights,
+        )
 
-    def advice(self, i: int) -> tuple[int, int]:
+    def cost(self, i: int) -> tuple[int, int]:
         """Committed cells and lookups per entry and step of a node."""
-        node = self.nodes[i]
-        if node.op == "rescale":  # the quotient, and all remainder limbs but the lowest, which is virtual
-            limbs = len(self.limbs(node["shift"]))
-            return limbs, 1 + limbs
-        return {"sign": (1, 0), "input": (0, 1)}.get(node.op, (0, 0))  # a sign shares its quotient's lookup
+        return len(self.advice.get(i, ())), len(self.lookups.get(i, ())) + self.nodes[i].operation.checked
 
     def with_table_bits(self, table_bits: int) -> "Circuit":
         """The same circuit with another width of the largest lookup table."""
@@ -354,9 +365,8 @@ class Circuit(Shown):
     def check(self) -> "Circuit":
         """Check operations, shapes and levels. Raises FormatError for a malformed graph, UnsupportedOperationError
         where a claim could go up, or a verifier would need too much memory. Returns the circuit."""
-        data = {"inputs": [{"shape": x.shape} for x in self.inputs], "parameters": [{"shape": p.shape} for p in self.parameters]}
-        for i, node in enumerate(self.nodes):
-            _check_node(self, i, node, data)
+        for i in range(len(self.nodes)):
+            self._check_node(i)
         if not self.inputs or not self.parameters:
             raise FormatError("a circuit needs an input and a parameter")
         for x in self.inputs:
@@ -375,16 +385,15 @@ class Circuit(Shown):
                 raise FormatError(f"a loss is not a scalar: {self.describe(loss.node)}")
         if sum(sum(x.shape) for x in (*self.nodes, *self.inputs, *self.parameters)) > MAX_AXES:
             raise UnsupportedOperationError(f"the axes of all tensors have more than {MAX_AXES} entries together")
-        operand = {"rescale", "sign", "gate", "input", "const", "param"}
-        wide = self._first_below(lambda i: None if self.nodes[i].op in operand else i)
-        trained = self._first_below(lambda i: None if self.nodes[i].op in operand - {"param"} else i)  # wide, or a parameter
-        unrounded = self._first_below(lambda i: None if self.nodes[i].op in operand - {"param"} | {"dot"} else i)
 
-        def factor(i: int) -> int | None:
-            return next((trained[j] for j in self.nodes[i].inputs if trained[j] is not None), None) if self.nodes[i].op == "dot" else None
+        def ending(*kinds: str) -> list:
+            return self._first_below(lambda i: i if self.nodes[i].operation.ends in kinds else None)
 
-        multiplied = self._first_below(factor)
-        for i in self.of("dot"):
+        wide, trained, unrounded = ending("dot"), ending("dot", "param"), ending("param")
+        products = [i for i, node in enumerate(self.nodes) if node.operation.ends == "dot"]
+        factors = {i: next((trained[j] for j in self.nodes[i].inputs if trained[j] is not None), None) for i in products}
+        multiplied = self._first_below(factors.get)
+        for i in products:
             for j in self.nodes[i].inputs:
                 self._refuse(wide[j], f"an operand of {self.describe(i)} is a wide value")
         for parameter in self.parameters:
@@ -392,6 +401,15 @@ class Circuit(Shown):
                 self._refuse(unrounded[update.node], f"the update of {parameter.path} depends on a parameter without rounding")
                 self._refuse(multiplied[update.node], f"the update of {parameter.path} multiplies a parameter")
         return self
+
+    def _check_node(self, i: int) -> None:
+        node = self.nodes[i]
+        try:
+            shape = result_shape(node.operation, [self.nodes[j].shape for j in node.inputs], self.leaves())
+            require(shape == node.shape, "shape")
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
+            raise FormatError(f"{self.describe(i)}: {error}") from None
+        node.operation.check(i, self)
 
     def _refuse(self, node: int | None, message: str):
         if node is not None:
@@ -419,9 +437,9 @@ class Circuit(Shown):
         counts, bounds = self.counts(1), self._node_bounds(None)
         rows = []
         for i, node in enumerate(self.nodes):
-            cells, lookups = (n * math.prod(node.shape) for n in self.advice(i))
+            cells, lookups = (n * math.prod(node.shape) for n in self.cost(i))
             largest = "" if bounds[i] is None else f"2^{math.log2(bounds[i]):.4g}" if bounds[i] else "0"
-            name = f"rescale {node['shift']}" if node.op == "rescale" else node.op
+            name = node.operation.describe()
             reads, shape = " ".join(map(str, node.inputs)), "x".join(map(str, node.shape)) or "scalar"
             rows.append((str(i), name, reads, shape, str(node.scale), largest, f"{cells:,}", f"{lookups:,}", node.label))
         heading = ("#", "operation", "reads", "shape", "scale", "range", "cells", "lookups", "called by its author")
@@ -481,7 +499,8 @@ class Circuit(Shown):
                 for p in self.parameters
             ],
             "nodes": [
-                {"op": n.op, "inputs": list(n.inputs), "scale": n.scale, "label": n.label, **_listed(n.attributes)} for n in self.nodes
+                {"op": n.op, "inputs": list(n.inputs), "scale": n.scale, "label": n.label, **_listed(n.operation.attributes())}
+                for n in self.nodes
             ],
             "losses": [{"node": x.node, "factor": [x.factor.numerator, x.factor.denominator]} for x in self.losses],
             "notes": list(self.notes),
@@ -552,24 +571,26 @@ class Circuit(Shown):
                 )
             shape = _shape(item["shape"], f"{where}.shape")
             parameters.append(Parameter(_text(item["path"], f"{where}.path"), shape, tuple(updates)))
-        shapes = {"inputs": [{"shape": x.shape} for x in inputs], "parameters": [{"shape": p.shape} for p in parameters]}
+        leaves = Leaves(tuple(inputs), tuple(parameters))
         nodes: list[Node] = []
         for i, item in enumerate(_list(data["nodes"], "nodes")):
             where = f"nodes[{i}]"
             _keys(item, where, ("op", "inputs", "scale", "label"), open_ended=True)
             attributes = {k: _tupled(v, f"{where}.{k}") for k, v in item.items() if k not in ("op", "inputs", "scale", "label")}
-            if not isinstance(item["op"], str) or item["op"] not in _ATTRIBUTES:
+            if not isinstance(item["op"], str) or item["op"] not in BY_NAME:
                 raise FormatError(f"{where}: unknown operation {item['op']!r:.60}")
-            if set(attributes) != set(_ATTRIBUTES[item["op"]]):
-                raise FormatError(f"{where}: attributes {sorted(attributes)!s:.200}, expected {sorted(_ATTRIBUTES[item['op']])}")
+            kind = BY_NAME[item["op"]]
+            if set(attributes) != set(kind.names()):
+                raise FormatError(f"{where}: attributes {sorted(attributes)!s:.200}, expected {sorted(kind.names())}")
+            operation = kind(**attributes)
             reads = _ints(item["inputs"], f"{where}.inputs", 0, i - 1)
             label = _text(item["label"], f"{where}.label")
             try:
-                shape = infer_shape(item["op"], [nodes[j].shape for j in reads], attributes, shapes)
+                shape = result_shape(operation, [nodes[j].shape for j in reads], leaves)
             except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
                 raise FormatError(f"{where}: {item['op']} with malformed attributes ({error})") from None
             _check_size(shape, where)
-            nodes.append(Node(item["op"], reads, shape, attributes, _int(item["scale"], f"{where}.scale", -(2**16), 2**16), label))
+            nodes.append(Node(operation, reads, shape, _int(item["scale"], f"{where}.scale", -(2**16), 2**16), label))
         losses = []
         for i, item in enumerate(_list(data["losses"], "losses")):
             _keys(item, f"losses[{i}]", ("node", "factor"))
@@ -589,38 +610,6 @@ class Circuit(Shown):
             notes=tuple(_text(x, "notes") for x in _list(data["notes"], "notes")),
         )
         return circuit.check()
-
-
-class Decomposition(NamedTuple):
-    """x + constant = sum of weight * part over the quotient and the limbs, each part in [0, 2^width): (weight, width)."""
-
-    constant: int
-    quotient: tuple[int, int]
-    limbs: tuple[tuple[int, int], ...]
-
-    def farthest(self, x: int) -> int:
-        """How far apart the two sides can be while |x| stays within this bound, and all parts in their tables."""
-        parts = (self.quotient, *self.limbs)
-        return farthest(self.constant, ((1, -x, x), *((-weight, 0, 2**width - 1) for weight, width in parts)))
-
-
-def farthest(constant: int, parts) -> int:
-    """The largest absolute value of constant + sum of coefficient * v, where low <= v <= high; parts: (coefficient, low, high).
-
-    Where it is below p, an equation "form = 0" that holds modulo p holds over the integers, and only there.
-    """
-    ends = [sorted((coefficient * low, coefficient * high)) for coefficient, low, high in parts]
-    return max(abs(constant + sum(low for low, _ in ends)), abs(constant + sum(high for _, high in ends)))
-
-
-def residues_differ(bound: int) -> int:
-    """How far apart two integers within a bound can be: below p, equal residues are equal integers."""
-    return farthest(0, ((1, -bound, bound), (-1, -bound, bound)))
-
-
-def signed_bound(width: int) -> int:
-    """The bound of signed integers that fit a range table of this width, and what is added to them when they are looked up."""
-    return 1 << (width - 1)
 
 
 @dataclass(frozen=True)
@@ -666,166 +655,6 @@ def _largest(holds, beyond: int) -> int:
 
 def _power(value: int) -> str:
     return f"2^{math.log2(value):.2f}"
-
-
-def node_bound(node: Node, x: list, shapes: list, inputs: tuple, parameters: tuple[int, ...] | None):
-    """Largest absolute value of one node from those of its inputs; None where it depends on parameters without bounds."""
-    if node.op == "param":
-        return None if parameters is None else parameters[node["index"]]
-    if node.op == "rescale":
-        return signed_bound(node["bits"] + 1)
-    if node.op == "sign":
-        return 1
-    if node.op == "input":
-        return signed_bound(inputs[node["index"]].bits + 1)
-    if node.op == "const":
-        return max((abs(v) for v in node["values"]), default=0)
-    if any(b is None for b in x):
-        return None
-    if node.op == "linear":
-        return sum(abs(c) * b for c, b in zip(node["coefficients"], x, strict=True))
-    if node.op == "sum":
-        return x[0] * math.prod(shapes[0][a] for a in node["axes"])
-    if node.op == "dot":
-        return x[0] * x[1] * math.prod(shapes[0][a] for a in node["contract"][0])
-    if node.op in ("scale", "gate"):
-        return x[0] * x[1]
-    return max(x)
-
-
-_ATTRIBUTES = {
-    "input": ("index",),
-    "param": ("index",),
-    "const": ("shape", "values"),
-    "linear": ("coefficients",),
-    "transpose": ("permutation",),
-    "reshape": ("shape",),
-    "broadcast": ("shape", "axes"),
-    "sum": ("axes",),
-    "slice": ("start", "limit", "stride"),
-    "pad": ("low", "high", "interior"),
-    "concatenate": ("axis",),
-    "reverse": ("axes",),
-    "scale": ("axes",),
-    "dot": ("contract", "batch"),
-    "rescale": ("shift", "bits"),
-    "sign": (),
-    "gate": (),
-}
-
-
-def infer_shape(op: str, shapes: list[tuple[int, ...]], attributes: dict, data: dict) -> tuple[int, ...]:
-    """Shape of an operation's result; ValueError and the like for contradictory attributes.
-
-    ``data`` holds "inputs" and "parameters" as in the JSON form: lists of mappings with a "shape".
-    """
-    a = attributes
-    _require(op not in ("input", "param", "const") or not shapes, "it reads other operations")
-    if op == "input":
-        return tuple(data["inputs"][_index(a["index"], data["inputs"])]["shape"])
-    if op == "param":
-        return tuple(data["parameters"][_index(a["index"], data["parameters"])]["shape"])
-    if op == "const":
-        shape = _dims(a["shape"])
-        _require(len(a["values"]) == math.prod(shape) <= MAX_CONSTANT, "values and shape differ, or too many values")
-        _require(all(isinstance(v, int) and abs(v) < LIMIT for v in a["values"]), "values must be integers")
-        return shape
-    _require(bool(shapes), "no inputs")
-    x = shapes[0]
-    arity = {"linear": None, "concatenate": None, "scale": 2, "dot": 2, "gate": 2}.get(op, 1)
-    _require(arity is None or len(shapes) == arity, f"{len(shapes)} inputs")
-    if op == "linear":
-        _require(len(a["coefficients"]) == len(shapes) and all(s == x for s in shapes), "shapes or coefficients differ")
-        _require(all(isinstance(c, int) and abs(c) < LIMIT for c in a["coefficients"]), "coefficients must be integers")
-        return x
-    if op == "transpose":
-        _require(sorted(a["permutation"]) == list(range(len(x))), "not a permutation")
-        return tuple(x[i] for i in a["permutation"])
-    if op == "reshape":
-        shape = _dims(a["shape"])
-        _require(math.prod(shape) == math.prod(x), "sizes differ")
-        return shape
-    if op == "broadcast":
-        axes, shape = a["axes"], _dims(a["shape"])
-        _require(len(axes) == len(x) and len(set(axes)) == len(axes), "axes")
-        _require(all(0 <= d < len(shape) and shape[d] == n for d, n in zip(axes, x, strict=True)), "axis lengths differ")
-        return shape
-    if op in ("sum", "reverse"):
-        _require(len(set(a["axes"])) == len(a["axes"]) and all(0 <= d < len(x) for d in a["axes"]), "axes")
-        return x if op == "reverse" else tuple(n for d, n in enumerate(x) if d not in a["axes"])
-    if op == "slice":
-        lengths = []
-        for n, start, limit, stride in zip(x, a["start"], a["limit"], a["stride"], strict=True):
-            _require(0 <= start < limit <= n and stride >= 1, "slice bounds")
-            lengths.append(-(-(limit - start) // stride))
-        return tuple(lengths)
-    if op == "pad":
-        lengths = []
-        for n, low, high, interior in zip(x, a["low"], a["high"], a["interior"], strict=True):
-            _require(low >= 0 and high >= 0 and interior >= 0, "negative padding")
-            lengths.append(low + n + (n - 1) * interior + high)
-        return _dims(tuple(lengths))
-    if op == "concatenate":
-        axis = a["axis"]
-        _require(isinstance(axis, int) and 0 <= axis < len(x), "axis")
-        _require(all(s[:axis] + s[axis + 1 :] == x[:axis] + x[axis + 1 :] for s in shapes), "shapes differ")
-        return x[:axis] + (sum(s[axis] for s in shapes),) + x[axis + 1 :]
-    if op == "scale":
-        axes = a["axes"]
-        _require(len(axes) == len(shapes[1]) and len(set(axes)) == len(axes), "axes")
-        _require(all(0 <= d < len(x) and x[d] == n for d, n in zip(axes, shapes[1], strict=True)), "axis lengths differ")
-        return x
-    if op == "dot":
-        y = shapes[1]
-        (cx, cy), (bx, by) = a["contract"], a["batch"]
-        _require(len(cx) == len(cy) and len(bx) == len(by), "axes")
-        for axes, shape in ((cx + bx, x), (cy + by, y)):
-            _require(len(set(axes)) == len(axes) and all(0 <= d < len(shape) for d in axes), "axes")
-        _require(all(x[i] == y[j] for i, j in zip(cx + bx, cy + by, strict=True)), "axis lengths differ")
-        free_x = tuple(n for d, n in enumerate(x) if d not in cx + bx)
-        free_y = tuple(n for d, n in enumerate(y) if d not in cy + by)
-        return tuple(x[d] for d in bx) + free_x + free_y
-    if op == "rescale":
-        _require(isinstance(a["shift"], int) and 0 <= a["shift"] <= 62, "shift")
-        _require(isinstance(a["bits"], int) and 0 <= a["bits"] <= 40, "bits")
-        return x
-    if op == "gate":
-        _require(shapes[0] == shapes[1], "shapes differ")
-    return x
-
-
-def _check_node(circuit: Circuit, i: int, node: Node, data: dict):
-    shapes = [circuit.nodes[j].shape for j in node.inputs]
-    try:
-        _require(infer_shape(node.op, shapes, node.attributes, data) == node.shape, "shape")
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
-        raise FormatError(f"{circuit.describe(i)}: {error}") from None
-    kinds = [circuit.nodes[j].op for j in node.inputs]
-    expected = {"sign": ["rescale"], "gate": ["sign", "rescale"]}.get(node.op)
-    if expected is not None and kinds != expected:
-        raise FormatError(f"{circuit.describe(i)} reads {kinds}, expected {expected}")
-    if node.op == "scale" and kinds[1] != "const":
-        raise FormatError(f"{circuit.describe(i)}: the second operand is not a constant")
-    if node.op == "rescale" and node["bits"] + 1 > circuit.table_bits:
-        raise FormatError(f"{circuit.describe(i)}: {node['bits'] + 1} bits do not fit a table of {circuit.table_bits}")
-    if node.op == "sign" and circuit.sign_of(node.inputs[0]) != i:
-        raise FormatError(f"{circuit.describe(i)}: a second sign of one quotient")
-
-
-def _require(condition: bool, message: str):
-    if not condition:
-        raise ValueError(message)
-
-
-def _index(i, items) -> int:
-    _require(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < len(items), "index")
-    return i
-
-
-def _dims(shape) -> tuple[int, ...]:
-    _require(len(shape) <= MAX_RANK, f"{len(shape)} axes, more than {MAX_RANK}")
-    _require(all(isinstance(n, int) and n >= 1 for n in shape), "axis lengths must be positive integers")
-    return tuple(shape)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

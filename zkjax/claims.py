@@ -16,12 +16,11 @@ from functools import reduce
 import numpy as np
 
 from . import extension as ext
-from . import field
-from .circuit import LINEAR_OPS, MAX_JOINT_AXIS, Circuit, signed_bound
+from .circuit import MAX_JOINT_AXIS, Circuit
 from .errors import UnsupportedOperationError
 from .extension import ONE, ZERO, Ext
-from .vectors import Vector, Vectors, total
-from .work import CALL, OBJECT, ONE_BY_ONE, PASSING, PRODUCT, TERM
+from .vectors import Vector, Vectors
+from .work import CALL, OBJECT, PASSING, PRODUCT, TERM
 
 MAX_WORK = 2**26  # vector entries that one walk may pass; a circuit that needs more is refused
 TERM_WORK = 1024  # entries that a term counts for besides its own
@@ -98,51 +97,43 @@ def pull(circuit: Circuit, terms, vectors: Vectors | None = None) -> tuple[list[
     The terms returned are on virtual ("dot", i), ("gate", i) and ("param", index), on ("input", k), and on the committed
     ("quotient", i) and ("sign", i). Raises UnsupportedOperationError where joined axes exceed 2^20 entries.
     """
-    return _Walk(circuit, vectors or Vectors()).run(terms)
+    return Walk(circuit, vectors or Vectors()).run(terms)
 
 
-class _Walk:
+class Walk:
     """One walk. Derived vectors are memoised, so that equal weights stay the same objects and can be merged."""
 
     def __init__(self, circuit: Circuit, vectors: Vectors):
         self.circuit, self.vectors = circuit, vectors
         self.memo: dict = {}
-        self.sums: dict[int, dict[int, int]] = {}
+        self.finished: list[Term] = []
+        self.constant = ZERO
         self.pending: dict[int, dict] = {}
         self.heap: list[int] = []
         self.work, self.at = 0, ""
 
     def run(self, terms):
-        finished, constant = [], ZERO
         for term in terms:
-            if term.key[0] == "node":
-                self.put(term)
-            else:
-                finished.append(term)
+            self.put(term)
         while self.heap:
             i = -heapq.heappop(self.heap)
             node, self.at = self.circuit.nodes[i], self.circuit.describe(i)
             arrived = list(self.pending.pop(i).values())
-            passed = len(arrived) * max(1, len(self.summands(i) if node.op == "linear" else node.inputs))
+            passed = len(arrived) * max(1, node.operation.passes(i, node, self))
             self.vectors.meter.charge("terms that pass operations", TERM * passed, OBJECT * passed)
             for term in arrived:
-                if node.op in LINEAR_OPS:
-                    for below in getattr(self, node.op)(node, term, i):
-                        self.put(below)
-                elif node.op == "rescale":
-                    finished.append(replace(term, key=("quotient", i)))
-                    constant = constant - term.total(self.vectors) * signed_bound(node["bits"] + 1)
-                elif node.op == "sign":
-                    finished.append(replace(term, key=("sign", i)))
-                elif node.op == "input":
-                    finished.append(replace(term, key=("input", node["index"])))
-                elif node.op == "const":
-                    constant = constant + self.constant(node, term, i)
-                else:
-                    finished.append(replace(term, key=("param", node["index"]) if node.op == "param" else (node.op, i)))
-        return merge_terms(finished), constant
+                for below in node.operation.pull(i, node, term, self):
+                    self.put(below)
+        return merge_terms(self.finished), self.constant
+
+    def add(self, constant: Ext) -> None:
+        """What a term amounts to besides terms further down."""
+        self.constant = self.constant + constant
 
     def put(self, term: Term):
+        if term.key[0] != "node":
+            self.finished.append(term)
+            return
         i = term.key[1]
         if i not in self.pending:
             self.pending[i] = {}
@@ -158,6 +149,12 @@ class _Walk:
 
     def shape(self, i: int) -> tuple[int, ...]:
         return self.circuit.nodes[i].shape
+
+    def once(self, name: tuple, function):
+        """``function()``, worked out once in a walk."""
+        if name not in self.memo:
+            self.memo[name] = function()
+        return self.memo[name]
 
     def derive(self, name: tuple, vector, length: int, function):
         """``function(vector)``, of this length."""
@@ -228,33 +225,7 @@ class _Walk:
             vectors.append(vector)
         return replace(term, vectors=tuple(vectors))
 
-    # ---- one method per linear operation ------------------------------------------------------------------------
-    def linear(self, node, term, i):
-        return [replace(term, key=("node", j), scalar=term.scalar * c) for j, c in self.summands(i).items()]
-
-    def summands(self, i: int) -> dict[int, int]:
-        """The inputs of a linear operation, each once, with the sum of its coefficients."""
-        if i not in self.sums:
-            node, self.sums[i] = self.circuit.nodes[i], {}
-            for j, c in zip(node.inputs, node["coefficients"], strict=True):
-                self.sums[i][j] = self.sums[i].get(j, 0) + c
-        return self.sums[i]
-
-    def transpose(self, node, term, i):
-        return [self.relabel(term, node.inputs[0], node.shape, dict(enumerate(node["permutation"])))]
-
-    def reshape(self, node, term, i):
-        below = self.shape(node.inputs[0])
-        blocks = _factor_blocks(below, node.shape)
-        for _, outs in blocks:
-            term = self.join(term, outs, node.shape, i)
-        groups = [tuple(d for ins, outs in blocks if set(outs) & set(group) for d in ins) for group in term.groups]
-        fresh = [d for ins, outs in blocks if not outs for d in ins]  # axes of length one that the reshape removed
-        groups += [(d,) for d in fresh]
-        vectors = term.vectors + tuple(self.vectors.ones(1) for _ in fresh)
-        return [self._drop_empty(replace(term, key=("node", node.inputs[0]), groups=tuple(groups), vectors=vectors))]
-
-    def _drop_empty(self, term: Term) -> Term:
+    def drop_empty(self, term: Term) -> Term:
         """Groups without axes (their axes had length one) become part of the scalar."""
         scalar, groups, vectors = term.scalar, [], []
         for group, vector in zip(term.groups, term.vectors, strict=True):
@@ -265,96 +236,6 @@ class _Walk:
                 scalar = scalar * self.vectors.total(vector)
         return replace(term, scalar=scalar, groups=tuple(groups), vectors=tuple(vectors))
 
-    def broadcast(self, node, term, i):
-        kept = {d: j for j, d in enumerate(node["axes"])}
-        groups, vectors = [], []
-        for group, vector in zip(term.groups, term.vectors, strict=True):
-            lost = tuple(j for j, d in enumerate(group) if d not in kept)
-            if lost:
-                dims = tuple(node.shape[d] for d in group)
-                length = math.prod(n for j, n in enumerate(dims) if j not in lost)
-                vector = self.derive(("sum", dims, lost), vector, length, lambda v: _sum_axes(v, dims, lost))  # noqa: B023
-            groups.append(tuple(d for d in group if d in kept))
-            vectors.append(vector)
-        term = self._drop_empty(replace(term, groups=tuple(groups), vectors=tuple(vectors)))
-        return [self.relabel(term, node.inputs[0], node.shape, kept)]
-
-    def sum(self, node, term, i):
-        below = self.shape(node.inputs[0])
-        kept = [d for d in range(len(below)) if d not in node["axes"]]
-        term = self.relabel(term, node.inputs[0], node.shape, dict(enumerate(kept)))
-        groups = term.groups + tuple((d,) for d in node["axes"])
-        return [replace(term, groups=groups, vectors=term.vectors + tuple(self.vectors.ones(below[d]) for d in node["axes"]))]
-
-    def slice(self, node, term, i):
-        below, below_shape = node.inputs[0], self.shape(node.inputs[0])
-        axes = [d for d in range(len(below_shape)) if below_shape[d] != node.shape[d]]
-
-        def place(c, group):
-            result = np.zeros(tuple(below_shape[d] for d in group), dtype=np.uint64)
-            result[tuple(slice(node["start"][d], node["limit"][d], node["stride"][d]) for d in group)] = c
-            return result
-
-        return [replace(self.along(term, ("slice", i), node.shape, below_shape, axes, place), key=("node", below))]
-
-    def pad(self, node, term, i):
-        below, below_shape = node.inputs[0], self.shape(node.inputs[0])
-        axes = [d for d in range(len(below_shape)) if below_shape[d] != node.shape[d]]
-
-        def take(c, group):
-            step = [node["interior"][d] + 1 for d in group]
-            low = [node["low"][d] for d in group]
-            return c[tuple(slice(a, a + (below_shape[d] - 1) * s + 1, s) for d, a, s in zip(group, low, step, strict=True))]
-
-        return [replace(self.along(term, ("pad", i), node.shape, below_shape, axes, take), key=("node", below))]
-
-    def concatenate(self, node, term, i):
-        axis, start, result = node["axis"], 0, []
-        for below in node.inputs:
-            stop = start + self.shape(below)[axis]
-
-            def take(c, group, start=start, stop=stop):
-                return c[tuple(slice(start, stop) if d == axis else slice(None) for d in group)]
-
-            part = self.along(term, ("part", i, start), node.shape, self.shape(below), (axis,), take)
-            result.append(replace(part, key=("node", below)))
-            start = stop
-        return result
-
-    def reverse(self, node, term, i):
-        def flip(c, group):
-            return np.flip(c, tuple(j for j, d in enumerate(group) if d in node["axes"]))
-
-        return [replace(self.along(term, ("reverse", i), node.shape, node.shape, node["axes"], flip), key=("node", node.inputs[0]))]
-
-    def scale(self, node, term, i):
-        constant = self.circuit.nodes[node.inputs[1]]
-        axes = [d for d, n in zip(node["axes"], constant.shape, strict=True) if n > 1]
-        if not axes:
-            return [replace(term, key=("node", node.inputs[0]), scalar=term.scalar * constant["values"][0])]
-        term = self.join(term, axes, node.shape, i)
-
-        def multiply(vector, group):
-            values = field.from_python(constant["values"]).reshape(constant.shape)
-            dims = tuple(node.shape[d] for d in group)
-            placed = np.ones(dims, dtype=np.uint64) * _placed(values, node["axes"], group)
-            return ext.mul_base(vector, placed.reshape(-1))
-
-        vectors = [
-            self.derive(("scale", i, group), v, len(v[0]), lambda v: multiply(v, group)) if set(group) & set(axes) else v  # noqa: B023
-            for group, v in zip(term.groups, term.vectors, strict=True)
-        ]
-        return [replace(term, key=("node", node.inputs[0]), vectors=tuple(vectors))]
-
-    def constant(self, node, term, i) -> Ext:
-        term = self.join(term, range(len(node.shape)), node.shape, i)
-        value = term.scalar * self.vectors.total(term.step)
-        if not term.vectors:
-            return value * node["values"][0]
-        (joined,) = term.vectors
-        work = ONE_BY_ONE * len(joined[0])
-        return value * self.vectors.number(work, lambda: total(ext.mul_base(joined, field.from_python(node["values"]))))
-
 
 def _each(vector, function):
     return tuple(np.ascontiguousarray(function(c)) for c in vector)
@@ -364,40 +245,6 @@ def kronecker(a, b):
     """The outer product of two NumPy K vectors, flat."""
     product = ext.mul(tuple(c[:, None] for c in a), tuple(c[None, :] for c in b))
     return tuple(c.reshape(-1) for c in product)
-
-
-def _sum_axes(vector, dims, axes):
-    array = tuple(c.reshape(dims) for c in vector)
-    for axis in sorted(axes, reverse=True):
-        array = ext.sum(array, axis=axis)
-    return tuple(np.asarray(c).reshape(-1) for c in array)
-
-
-def _placed(values, axes, group):
-    """A constant's values as an array over a group's axes, with length one where the constant does not reach."""
-    order = [j for j in sorted(range(len(axes)), key=lambda j: axes[j])]
-    ordered = values.transpose(order)
-    lengths = {axes[j]: values.shape[j] for j in order}
-    return ordered.reshape(tuple(lengths.get(d, 1) for d in group))
-
-
-def _factor_blocks(ins: tuple[int, ...], outs: tuple[int, ...]):
-    """Cut two shapes of equal size into the finest runs of axes with equal products: ((in axes, out axes), ...)."""
-    blocks, a, b = [], 0, 0
-    while a < len(ins) or b < len(outs):
-        start_a, start_b = a, b
-        size_a = size_b = 1
-        if a < len(ins):
-            size_a, a = ins[a], a + 1
-        if b < len(outs):
-            size_b, b = outs[b], b + 1
-        while size_a != size_b:
-            if size_a < size_b:
-                size_a, a = size_a * ins[a], a + 1
-            else:
-                size_b, b = size_b * outs[b], b + 1
-        blocks.append((tuple(range(start_a, a)), tuple(range(start_b, b))))
-    return blocks
 
 
 # ---- the value of a functional's weight at a point ----------------------------------------------------------------

@@ -27,7 +27,7 @@ def compare(circuit: Circuit, loss, optimizer, params, batch, initial: tuple[int
     integers = exact.evaluate(circuit, exact.plan(circuit, circuit.bounds(initial, 1).nodes), rounded_weights, rounded_data)
     pairs = [(f"parameter {p.path}", x, y) for p, x, y in zip(circuit.parameters, weights, rounded_weights, strict=True)]
     pairs += [(f"data '{x.name}'", a, b) for x, a, b in zip(circuit.inputs, data, rounded_data, strict=True)]
-    pairs += [(f"[{circuit.nodes[i].label}]", floating[i], integers[i]) for i in circuit.of("rescale")]
+    pairs += [(f"[{circuit.nodes[i].label}]", floating[i], integers[i]) for i in circuit.rounded]
     updates = []
     for p, own in zip(circuit.parameters, changes, strict=True):
         by_circuit = (_change(circuit, p, values) for values in (floating, integers))

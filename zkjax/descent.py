@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from . import exact
+from .ops.leaves import Param
 
 MAX_OPERATIONS = 2**36  # floating-point operations of all evaluations; larger circuits are not tried
 MAX_LOOKS = 2**24  # of all nodes, for each parameter that is trained
@@ -102,7 +103,7 @@ def _moved(circuit, parameter: int) -> set[int]:
     """The nodes that depend on a parameter."""
     found: set[int] = set()
     for i, node in enumerate(circuit.nodes):
-        if (node.op == "param" and node["index"] == parameter) or any(j in found for j in node.inputs):
+        if node.operation == Param(parameter) or any(j in found for j in node.inputs):
             found.add(i)
     return found
 
@@ -123,6 +124,6 @@ def _operations(circuit, nodes) -> int:
     total = 0
     for i in nodes:
         node = circuit.nodes[i]
-        terms = math.prod(circuit.nodes[node.inputs[0]].shape[a] for a in node["contract"][0]) if node.op == "dot" else 1
+        terms = node.operation.summed([circuit.nodes[j].shape for j in node.inputs]) or 1
         total += 2 * math.prod(node.shape) * terms + len(node.inputs)
     return total

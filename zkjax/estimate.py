@@ -96,7 +96,7 @@ def _charge_circuit(circuit: Circuit, steps: int, meter: Meter) -> None:
     tensors, varied = _tensors(circuit), sum(len(u.rates) > 1 for parameter in circuit.parameters for u in parameter.updates)
     work = 2 * TERM * tensors + ONE_BY_ONE * (2 * _entries(circuit) + 4 * steps * varied)
     meter.charge(f"a circuit of {tensors:,} tensors", work, OBJECT * tensors)
-    lookups = len(circuit.inputs) + len(circuit.parameters) + sum(1 + circuit.advice(i)[1] for i in circuit.of("rescale"))
+    lookups = len(circuit.inputs) + len(circuit.parameters) + sum(1 + len(found) for found in circuit.lookups.values())
     meter.charge(f"{lookups:,} kinds of lookups", CALL * lookups, 2 * OBJECT * lookups)
 
 
@@ -106,4 +106,5 @@ def _tensors(circuit: Circuit) -> int:
 
 def _entries(circuit: Circuit) -> int:
     """Of the lists in its operations."""
-    return sum(len(node.inputs) + sum(len(x) for x in node.attributes.values() if isinstance(x, tuple)) for node in circuit.nodes)
+    lists = (x for node in circuit.nodes for x in (node.inputs, *node.operation.attributes().values()) if isinstance(x, tuple))
+    return sum(map(len, lists))

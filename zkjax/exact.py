@@ -24,7 +24,6 @@ class Limbs(NamedTuple):
 
 
 WHOLE = Limbs(1, MANTISSA)
-MOVES = ("transpose", "reshape", "broadcast", "slice", "reverse")  # operations that compute nothing
 
 
 def split(bound_x: int, bound_y: int, terms: int) -> tuple[Limbs, Limbs]:
@@ -45,18 +44,14 @@ def split(bound_x: int, bound_y: int, terms: int) -> tuple[Limbs, Limbs]:
 
 
 def plan(circuit, bounds) -> tuple:
-    """The limbs of each ``dot`` of the circuit for these node bounds: one entry per node, None for other operations.
+    """The limbs of each matrix product of the circuit for these node bounds: one entry per node, None for other operations.
 
     Bounds grow from chunk to chunk, plans hardly ever do: kernels are compiled for a plan.
     """
     limbs = []
     for node in circuit.nodes:
-        if node.op != "dot":
-            limbs.append(None)
-            continue
-        shape = circuit.nodes[node.inputs[0]].shape
-        terms = math.prod(shape[a] for a in node["contract"][0])
-        limbs.append(split(*(bounds[i] for i in node.inputs), terms))
+        terms = node.operation.summed([circuit.nodes[i].shape for i in node.inputs])
+        limbs.append(None if terms is None else split(*(bounds[i] for i in node.inputs), terms))
     return tuple(limbs)
 
 
@@ -74,7 +69,7 @@ def dot(x, y, contract, batch, limbs=(WHOLE, WHOLE)):
     terms = math.prod(y.shape[b : b + c])
     x = x.reshape(*x.shape[:b], -1, terms)
     y = y.reshape(*y.shape[:b], terms, -1)
-    if _is_float(x) and _is_float(y):
+    if is_float(x) and is_float(y):
         return (x @ y).reshape(shape)
     if terms == 1:
         return (integers(x) * integers(y)).reshape(shape)
@@ -104,10 +99,11 @@ def dot(x, y, contract, batch, limbs=(WHOLE, WHOLE)):
 
 def integers(x):
     """An int64 array of integers that may be stored as float64."""
-    return x.astype(np.int64) if _is_float(x) else x
+    return x.astype(np.int64) if is_float(x) else x
 
 
-def _is_float(x) -> bool:
+def is_float(x) -> bool:
+    """Whether an array is stored as floating-point numbers."""
     return np.dtype(x.dtype).kind == "f"
 
 
@@ -142,7 +138,7 @@ def _limbs(x, limbs: Limbs):
 
 def rescale(x, shift: int):
     """(x + 2^(shift-1)) >> shift: the nearest integer to x / 2^shift, halves upwards."""
-    if _is_float(x):
+    if is_float(x):
         return x * 2.0**-shift
     return (x + 2 ** (shift - 1)) >> shift if shift else x
 
@@ -152,70 +148,23 @@ def remainder(x, y, shift: int):
     return x + 2 ** (shift - 1) - (y << shift) if shift else x - y
 
 
-def evaluate_node(node, shapes, x: list, limbs):
-    """One operation on arrays ``x``; inputs and parameters excepted. ``shapes``: those of the operation's inputs."""
-    op = node.op
-    if op == "linear":
-        total = None
-        for c, term in zip(node["coefficients"], x, strict=True):
-            term = term if c == 1 else -term if c == -1 else term * c
-            total = term if total is None else total + term
-        return total
-    if op == "transpose":
-        return x[0].transpose(node["permutation"])
-    if op == "reshape":
-        return x[0].reshape(node.shape)
-    if op == "broadcast":
-        return x[0].__array_namespace__().broadcast_to(_aligned(x[0], node["axes"], len(node.shape)), node.shape)
-    if op == "sum":
-        return x[0].sum(axis=node["axes"])
-    if op == "slice":
-        return x[0][_slices(node["start"], node["limit"], node["stride"])]
-    if op == "pad":
-        steps = tuple(i + 1 for i in node["interior"])
-        limits = tuple(low + (n - 1) * s + 1 for low, n, s in zip(node["low"], shapes[0], steps, strict=True))
-        return _placed(x[0], node.shape, _slices(node["low"], limits, steps))
-    if op == "concatenate":
-        return x[0].__array_namespace__().concatenate(x, axis=node["axis"])
-    if op == "reverse":
-        return x[0][tuple(slice(None, None, -1 if d in node["axes"] else 1) for d in range(x[0].ndim))]
-    if op == "scale":
-        return x[0] * _aligned(x[1], node["axes"], x[0].ndim)
-    if op == "dot":
-        return dot(x[0], x[1], node["contract"], node["batch"], limbs)
-    if op == "rescale":
-        return rescale(x[0], node["shift"])
-    if op == "sign":
-        return (x[0] > 0).astype(x[0].dtype)
-    return x[0] * x[1]  # gate
-
-
 def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None) -> list:
     """The arrays of all nodes of one step. With ``needed``, of these nodes; the others are those of ``known``, or None.
 
     limbs: from ``plan``; None for floats. parameters, inputs: int64 (or float64) arrays of the circuit's shapes, NumPy or jax.numpy alike;
     float64 parameters beside int64 inputs hold integers.
     """
-    integral = not all(_is_float(x) for x in (*parameters, *inputs))
+    floating = limbs is None
     values: list = []
-    limbs = [(WHOLE, WHOLE)] * len(circuit.nodes) if limbs is None else limbs
-    for i, (node, cut) in enumerate(zip(circuit.nodes, limbs, strict=True)):
+    for i, node in enumerate(circuit.nodes):
+        operation = node.operation
         if needed is not None and i not in needed:
             value = known and known[i]
-        elif node.op == "input":
-            value = inputs[node["index"]]
-        elif node.op == "param":
-            value = parameters[node["index"]]
-        elif node.op == "const":
-            like = (*inputs, *parameters)[0]
-            value = like.__array_namespace__().asarray(np.array(node["values"], dtype=np.int64).astype(like.dtype).reshape(node.shape))
+        elif operation.arity == 0:
+            value = operation.leaf(parameters, inputs)
         else:
-            x = [values[j] for j in node.inputs]
-            if integral and node.op == "dot":
-                x = [integers(x[0]) if _is_float(x[1]) else x[0], x[1]]
-            elif integral and node.op not in MOVES:
-                x = [integers(v) for v in x]
-            value = evaluate_node(node, [circuit.nodes[j].shape for j in node.inputs], x, cut)
+            x = [values[j] if floating or operation.as_stored else integers(values[j]) for j in node.inputs]
+            value = operation.evaluate(x, node, [circuit.nodes[j].shape for j in node.inputs], None if floating else limbs[i])
         values.append(value)
     return values
 
@@ -225,7 +174,7 @@ def update(circuit, parameters, values, rates) -> tuple:
     result, rates = [], iter(rates)
     for parameter, array in zip(circuit.parameters, parameters, strict=True):
         changes = [values[use.node] for use in parameter.updates]
-        new = integers(array) if any(not _is_float(x) for x in changes) else array
+        new = integers(array) if any(not is_float(x) for x in changes) else array
         for change in changes:
             new = new - next(rates) * change
         result.append(new.astype(array.dtype))
@@ -250,22 +199,3 @@ def coarse(values, weight_scale: int, table_bits: int):
     """First parameters as 2^s * v: the least s with which all v fit one table of signed integers, and the integers, int64."""
     s = coarse_shift(float(np.abs(values).max()), weight_scale, table_bits)
     return s, nearest(values, weight_scale - s).astype(np.int64) << s
-
-
-def _aligned(x, axes, rank: int):
-    """x with axis i moved to axis axes[i] of ``rank`` axes; the others have length 1."""
-    order = sorted(range(len(axes)), key=lambda i: axes[i])
-    lengths = {axes[i]: x.shape[i] for i in order}
-    return x.transpose(order).reshape([lengths.get(d, 1) for d in range(rank)])
-
-
-def _slices(starts, limits, steps) -> tuple:
-    return tuple(slice(*bounds) for bounds in zip(starts, limits, steps, strict=True))
-
-
-def _placed(x, shape, where):
-    zeros = x.__array_namespace__().zeros(shape, dtype=x.dtype)
-    if isinstance(x, np.ndarray):
-        zeros[where] = x
-        return zeros
-    return zeros.at[where].set(x)

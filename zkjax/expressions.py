@@ -11,9 +11,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from .circuit import MAX_CONSTANT, MAX_JOINT_AXIS
+from .circuit import MAX_JOINT_AXIS
 from .elementary import simplest
 from .errors import UnsupportedOperationError
+from .ops.leaves import MAX_CONSTANT
 
 CONSTANT_BITS = 12  # significant bits of a constant that has to be rounded
 MAX_FOLDED = 2**18  # entries of an array of constants while tracing; of one that meets a tensor: MAX_CONSTANT

@@ -88,7 +88,7 @@ def _data_bits(x, scale: int) -> int:
 
 def largest_values(circuit: Circuit, samples) -> dict[int, float]:
     """The largest quotient of each rescale on any sample, in floating point. samples: pairs of parameters and batch, lists of arrays."""
-    seen = dict.fromkeys(circuit.of("rescale"), 0.0)
+    seen = dict.fromkeys(circuit.rounded, 0.0)
     for parameters, batch in samples:
         parameters = [x.astype(np.float64) * 2.0**circuit.weight_scale for x in parameters]
         inputs = [x.astype(np.float64) * 2.0**y.scale for x, y in zip(batch, circuit.inputs, strict=True)]
@@ -128,7 +128,7 @@ def widened(formats: Formats, circuit: Circuit, kinds, seen, precision: Precisio
 
 def with_tables(circuit: Circuit, precision: Precision, chunk: int) -> Circuit:
     """The circuit with the cheapest table width: fewest cells, lookups and table entries in a chunk."""
-    least = max([circuit.nodes[i]["bits"] + 1 for i in circuit.of("rescale")] + [x.bits + 1 for x in circuit.inputs] + [4])
+    least = max([circuit.nodes[i].operation.bits + 1 for i in circuit.rounded] + [x.bits + 1 for x in circuit.inputs] + [4])
     if precision.table_bits is not None:
         if precision.table_bits < least:
             raise PrecisionError(

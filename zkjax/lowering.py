@@ -12,10 +12,17 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from .circuit import LINEAR_OPS, Circuit, Input, Loss, Node, Parameter, Update, node_bound
+from .circuit import Circuit, Input, Loss, Parameter, Update
 from .errors import PrecisionError, UnsupportedOperationError
 from .expressions import CONSTANT_BITS, Expression, Known, Program, scaling
 from .formats import Formats
+from .ops import BY_NAME
+from .ops.arithmetic import Linear, Scale, Sum
+from .ops.leaves import Const, InputArray, Param
+from .ops.moves import Broadcast, Concatenate
+from .ops.operation import Leaves, Node, Operation
+from .ops.products import Dot, Gate
+from .ops.rescale import Rescale, Sign
 
 ALIGNED_BITS = 16  # significant bits of a coefficient in a sum
 MAX_WEIGHT_SCALE = MAX_SHIFT = 62
@@ -27,7 +34,6 @@ PLAIN_BITS = 60  # a value within this many bits, its constant included, is mult
 # ---- narrow on demand ------------------------------------------------------------------------------------------------
 
 _MOVES = ("transpose", "reshape", "broadcast", "slice", "pad", "concatenate", "reverse")
-_FIXED = {"rescale", "sign", "gate", "input", "const"}
 
 
 def _rounded_rates(rates: tuple[Fraction, ...], tolerance: Fraction) -> tuple[tuple[int, ...], int]:
@@ -146,21 +152,20 @@ def _squared(x):
 
 
 class _Builder:
-    """Nodes of the circuit, each with a bound (None: depends on a parameter) and the operations its linear walk reaches."""
+    """Nodes of the circuit, each with a bound (None: depends on a parameter) and the kinds of tensors on which claims on it end."""
 
     def __init__(self, inputs: tuple[Input, ...]):
-        self.inputs, self.nodes, self.bounds, self.reach, self._made = inputs, [], [], [], {}
+        self.leaves, self.nodes, self.bounds, self.reach, self._made = Leaves(inputs, ()), [], [], [], {}
 
-    def add(self, op, inputs, attributes: dict, shape, factor: Fraction, label: str) -> int:
-        key = op, tuple(inputs), tuple(sorted(attributes.items())), tuple(shape)
+    def add(self, operation: Operation, inputs, shape, factor: Fraction, label: str) -> int:
+        key = operation, tuple(inputs), tuple(shape)
         if key in self._made:
             return self._made[key]
-        scale = _valuation(factor)
-        self.nodes.append(Node(op, tuple(inputs), tuple(shape), attributes, scale, label))
+        self.nodes.append(Node(operation, tuple(inputs), tuple(shape), _valuation(factor), label))
         shapes = [self.nodes[i].shape for i in inputs]
-        self.bounds.append(node_bound(self.nodes[-1], [self.bounds[i] for i in inputs], shapes, self.inputs, None))
-        read = inputs[:1] if op == "scale" else inputs
-        self.reach.append(frozenset().union(*(self.reach[i] for i in read)) if op in LINEAR_OPS else frozenset([op]))
+        self.bounds.append(operation.bound([self.bounds[i] for i in inputs], shapes, self.leaves))
+        below = (self.reach[i] for i in operation.below(tuple(inputs)))
+        self.reach.append(frozenset().union(*below) if operation.ends is None else frozenset([operation.ends]))
         self._made[key] = len(self.nodes) - 1
         return self._made[key]
 
@@ -275,55 +280,47 @@ class _Emitter:
         """(factor, node) of an expression whose inputs are emitted."""
         label = self._label(x)
         values = [self.values[y] for y in x.inputs]
-        one = Fraction(1)
-        if x.op in ("input", "param"):
-            factor = Fraction(1, 2 ** (self.formats.activation_scale if x.op == "input" else self.weight_scale))
-            return factor, self._add(x.op, (), {"index": x.attributes[0]}, x.shape, factor, label)
+        nodes, one = [n for _, n in values], Fraction(1)
+        if x.op == "input":
+            factor = Fraction(1, 2**self.formats.activation_scale)
+            return factor, self._add(InputArray(x.attributes[0]), (), x.shape, factor, label)
+        if x.op == "param":
+            factor = Fraction(1, 2**self.weight_scale)
+            return factor, self._add(Param(x.attributes[0]), (), x.shape, factor, label)
         if x.op == "const":
             factor, integers = self._integers(x.attributes, "constants", CONSTANT_BITS)
-            return factor, self._add("const", (), {"shape": x.shape, "values": integers}, x.shape, factor, label)
+            return factor, self._add(Const(x.shape, integers), (), x.shape, factor, label)
         if x.op == "linear":
             if len(values) == 1:
                 return x.attributes[0] * values[0][0], values[0][1]
             factor, integers = self._integers([c * f for c, (f, _) in zip(x.attributes, values, strict=True)], label, ALIGNED_BITS)
-            nodes = [n for _, n in values]
-            return factor, self._add("linear", nodes, {"coefficients": integers}, x.shape, factor, label)
+            return factor, self._add(Linear(integers), nodes, x.shape, factor, label)
         if x.op == "concatenate":
             factor, integers = self._integers([f for f, _ in values], label, ALIGNED_BITS)
-            nodes = [self._times(c, n, factor, label) for c, (_, n) in zip(integers, values, strict=True)]
-            return factor, self._add(x.op, nodes, {"axis": x.attributes[0]}, x.shape, factor, label)
+            nodes = [self._times(c, n, factor, label) for c, n in zip(integers, nodes, strict=True)]
+            return factor, self._add(Concatenate(x.attributes[0]), nodes, x.shape, factor, label)
         if x.op == "mask":
-            return one, self._add("sign", [values[0][1]], {}, x.shape, one, label)
+            return one, self._add(Sign(), nodes, x.shape, one, label)
         if x.op == "gate":
             factor = values[1][0]
-            return factor, self._add("gate", [n for _, n in values], {}, x.shape, factor, label)
-        if x.op == "dot":
+            return factor, self._add(Gate(), nodes, x.shape, factor, label)
+        if x.op in ("dot", "scale"):
             factor = values[0][0] * values[1][0]
-            return factor, self._add("dot", [n for _, n in values], dict(zip(("contract", "batch"), x.attributes)), x.shape, factor, label)
-        if x.op == "scale":
-            factor = values[0][0] * values[1][0]
-            return factor, self._add("scale", [n for _, n in values], {"axes": x.attributes}, x.shape, factor, label)
-        names = {
-            "transpose": ("permutation",),
-            "reshape": ("shape",),
-            "sum": ("axes",),
-            "reverse": ("axes",),
-            "broadcast": ("axes",),
-            "slice": ("start", "limit", "stride"),
-            "pad": ("low", "high", "interior"),
-        }[x.op]
-        attributes = dict(zip(names, (x.attributes,) if len(names) == 1 else x.attributes, strict=True))
-        if x.op == "broadcast":
-            attributes["shape"] = x.shape
-        return values[0][0], self._add(x.op, [values[0][1]], attributes, x.shape, values[0][0], label)
+            return factor, self._add(Dot(*x.attributes) if x.op == "dot" else Scale(x.attributes), nodes, x.shape, factor, label)
+        factor, kind = values[0][0], BY_NAME[x.op]  # a move or a sum, whose attributes are the expression's
+        if kind is Broadcast:
+            operation = Broadcast(shape=x.shape, axes=x.attributes)
+        else:
+            operation = kind(*(x.attributes if len(kind.names()) > 1 else (x.attributes,)))
+        return factor, self._add(operation, nodes, x.shape, factor, label)
 
-    def _add(self, op, inputs, attributes, shape, factor, label) -> int:
-        return self.builder.add(op, tuple(inputs), attributes, shape, factor, label)
+    def _add(self, operation: Operation, inputs, shape, factor, label) -> int:
+        return self.builder.add(operation, tuple(inputs), shape, factor, label)
 
     def _times(self, c: int, node: int, factor: Fraction, label: str) -> int:
         if c == 1:
             return node
-        return self._add("linear", [node], {"coefficients": (c,)}, self.builder.nodes[node].shape, factor, label)
+        return self._add(Linear((c,)), [node], self.builder.nodes[node].shape, factor, label)
 
     def _integers(self, rationals, label: str, bits: int) -> tuple[Fraction, tuple[int, ...]]:
         """A common factor and integers: exact, unless the integers had more than ``bits`` significant bits."""
@@ -347,7 +344,7 @@ class _Emitter:
         factor, node = value
         forced = x in demands.quotients
         if forced:
-            if self.builder.nodes[node].op == "rescale" and factor > 0:
+            if isinstance(self.builder.nodes[node].operation, Rescale) and factor > 0:
                 return value
         elif x not in demands.narrow or self._is_operand(x, factor, node):
             return value
@@ -367,7 +364,7 @@ class _Emitter:
         if abs(_odd(factor / unit)) != 1:
             return False
         reach, bound = self.builder.reach[node], self.builder.bounds[node]
-        return "param" in reach and reach <= _FIXED | {"param"} or reach <= _FIXED and bound <= 2**bits
+        return "dot" not in reach and ("param" in reach or bound <= 2**bits)
 
     def _rescaled(self, x, factor: Fraction, node: int) -> tuple[Fraction, int]:
         """``factor * node`` in the format of x: node * n >> shift, where n * 2^-shift is the factor in units of the format.
@@ -394,7 +391,7 @@ class _Emitter:
             raise PrecisionError(
                 f"{label}: its format drops {shift} bits, more than {MAX_SHIFT}; the learning rate or a constant of the loss is too small"
             )
-        quotient = self._add("rescale", [node], {"shift": shift, "bits": bits}, x.shape, unit, label)
+        quotient = self._add(Rescale(shift=shift, bits=bits), [node], x.shape, unit, label)
         self.kinds[quotient] = x.tagged
         return quotient
 
@@ -430,13 +427,14 @@ class _Emitter:
         nodes, reach, stack = self.builder.nodes, self.builder.reach, [node]
         while stack:
             i = stack.pop()
-            if "param" in reach[i] or nodes[i].op == "dot" and any("param" in reach[j] for j in nodes[i].inputs):
+            operation, inputs = nodes[i].operation, nodes[i].inputs
+            if "param" in reach[i] or operation.ends == "dot" and any("param" in reach[j] for j in inputs):
                 raise UnsupportedOperationError(
                     f"the update of parameter {leaf.path} depends on a parameter without rounding in between; penalties on weights and "
                     f"products of parameters would have to round a parameter at every step. Leave them out"
                 )
-            if nodes[i].op in LINEAR_OPS:
-                stack.extend(nodes[i].inputs[: 1 if nodes[i].op == "scale" else None])
+            if operation.ends is None:
+                stack.extend(operation.below(inputs))
 
     def _note_rates(self, rates, rounded):
         """rounded: the rates that the integers stand for."""
@@ -457,7 +455,7 @@ class _Emitter:
             factor, node = self.values[gradient]
             unit, (k, _) = self.units.get(gradient, factor), scaling(gradient)
             axes = tuple(range(len(gradient.shape)))
-            form = self._add("dot", [node, node], {"contract": (axes, axes), "batch": ((), ())}, (), factor * factor, "loss")
+            form = self._add(Dot(contract=(axes, axes), batch=((), ())), [node, node], (), factor * factor, "loss")
             return Loss(form, c * (unit / k) ** 2)
         factor, node = self.values[leaf]
         if leaf.op == "dot" and leaf.attributes[1][0]:  # entry by entry: contract instead of summing afterwards
@@ -465,9 +463,9 @@ class _Emitter:
             axes = tuple(leaf.attributes[0][i] + leaf.attributes[1][i] for i in range(2))
             free = [len(y.shape) - len(a) for y, a in zip(leaf.inputs, axes, strict=True)]
             if not any(free):
-                return Loss(self._add("dot", values, {"contract": axes, "batch": ((), ())}, (), factor, "loss"), c * factor)
+                return Loss(self._add(Dot(contract=axes, batch=((), ())), values, (), factor, "loss"), c * factor)
         if leaf.shape:
-            node = self._add("sum", [node], {"axes": tuple(range(len(leaf.shape)))}, (), factor, "loss")
+            node = self._add(Sum(tuple(range(len(leaf.shape)))), [node], (), factor, "loss")
         return Loss(node, c * factor)
 
 

@@ -5,21 +5,21 @@ Both sides build the same plan; nothing in it is read from a proof.
 PROTOCOL.md, sections 10.3, 10.4.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from . import extension as ext
 from . import field
-from .circuit import Circuit, signed_bound
+from .circuit import Circuit
 from .claims import Term, merge_terms
 from .extension import ONE
 from .gadgets.membership import Sites
-from .gadgets.rescale import Lookup, advice_shapes, lookups
-from .gadgets.table import Table
 from .hidden import mask_component_vector
 from .layout import Layout
+from .ops.ranges import Lookup, signed_bound
+from .ops.tables import Table
 from .vectors import Vectors
 from .work import PASSING, SPREAD
 
@@ -73,8 +73,9 @@ class Plan:
 
     @cached_property
     def sites(self) -> Sites:
-        """Every lookup: rescales and signs, gathered data, and the initial weights where they are range-checked."""
-        circuit, found = self.circuit, lookups(self.circuit, self.steps)
+        """Every lookup: those of all operations, gathered data, and the initial weights where they are range-checked."""
+        circuit = self.circuit
+        found = [replace(x, shape=(self.steps, *x.shape)) for lookups in circuit.lookups.values() for x in lookups]
         for k, x in enumerate(circuit.inputs):
             column = (signed_bound(x.bits + 1), ((1, ("input", k)),))
             found.append(Lookup(("input", k), Table("range", x.bits + 1), (self.steps, *x.shape), (column,)))
@@ -87,7 +88,8 @@ class Plan:
     @cached_property
     def advice(self) -> dict:
         """Shapes of the committed advice and multiplicities."""
-        return advice_shapes(self.circuit, self.steps) | {table.key: table.shape for table in self.sites.tables}
+        shapes = {key: (self.steps, *shape) for found in self.circuit.advice.values() for key, shape in found.items()}
+        return shapes | {table.key: table.shape for table in self.sites.tables}
 
     def trace_layout(self, counts) -> Layout:
         """The trace commitment: advice, multiplicities, and the masks that the argument needs (``hidden.Counts``)."""

@@ -154,7 +154,7 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
     computed = run.witness()
     coarse = tuple(w >> s if s else w for w, s in zip(run.initial, plan.shifts, strict=True))
     bounds = circuit.bounds(run.initial_bound, run.steps, run.first_step)
-    witness = Witness(plan, computed.values, computed.remainders, coarse, bounds, check)
+    witness = Witness(plan, computed.values, computed.forms, coarse, bounds, check)
 
     row = geometry.row
     layouts = [plan.weights_layout("initial"), plan.weights_layout("final"), *(plan.shard_layout(n) for n in data_shards), trace_layout]

@@ -14,9 +14,9 @@ import numpy as np
 
 from . import places
 from .arguments import explained
-from .circuit import MAX_CONSTANT
 from .errors import UnsupportedOperationError
 from .expressions import Expression, Graph, Known
+from .ops.leaves import MAX_CONSTANT
 from .primitives import interpret
 
 MEMORY = "the optimizer's update depends on earlier gradients; use optax.sgd(schedule) without momentum"

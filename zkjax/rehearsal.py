@@ -11,6 +11,7 @@ from math import prod
 import numpy as np
 
 from .extension import Ext
+from .ops.products import Dot, Gate
 from .plan import Plan
 from .poly import num_bits
 
@@ -23,13 +24,13 @@ def rehearse(plan: Plan, row: int) -> None:
     from .kernels.tiles import LOG_TILE
 
     circuit, most = plan.circuit, LOG_TILE + 4 + num_bits(THREADS)  # variables: from here on all shapes occur in all threads
-    masks = Counter(circuit.nodes[i].inputs[0] for i in circuit.of("gate"))
+    masks = Counter(circuit.nodes[i].inputs[0] for i in circuit.of(Gate.name))
     gates = plan.steps * sum(prod(circuit.nodes[i].shape) for i in masks)
     products = 0
-    for i in circuit.of("dot"):
+    for i in circuit.of(Dot.name):
         node = circuit.nodes[i]
-        shape = circuit.nodes[node.inputs[0]].shape
-        products += plan.steps * prod(shape[d] for d in (*node["contract"][0], *node["batch"][0]))
+        shape, operation = circuit.nodes[node.inputs[0]].shape, node.operation
+        products += plan.steps * prod(shape[d] for d in (*operation.contract[0], *operation.batch[0]))
 
     def run(calls):
         for call in calls:

@@ -24,13 +24,14 @@ from pathlib import Path
 import numpy as np
 
 from . import files
-from .circuit import LIMIT, Circuit
+from .circuit import Circuit
 from .commitment.geometry import Geometry
 from .errors import FormatError, ReplacedWarning, RunError
 from .keys import Chain, Key
 from .memory import available_memory
 from .openings import FILE as OPENINGS
 from .openings import marks_of
+from .ops.operation import LIMIT
 from .progress import size
 
 FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 3

@@ -10,6 +10,11 @@ import json
 import math
 
 from .display import plain
+from .ops.arithmetic import Linear
+from .ops.leaves import InputArray, Param
+from .ops.moves import Reshape
+from .ops.products import Dot, Gate
+from .ops.rescale import Rescale
 
 
 def rates(values: tuple[float, ...]) -> str:
@@ -54,28 +59,32 @@ class _Forward:
         for i in reversed(range(len(self.nodes))):
             for j in self.nodes[i].inputs if read[i] else ():
                 read[j] = True
-        self.products = [i for i, node in enumerate(self.nodes) if read[i] and node.op in ("dot", "gate") and i not in self.losses]
+        products = (i for i, node in enumerate(self.nodes) if read[i] and isinstance(node.operation, Dot | Gate))
+        self.products = [i for i in products if i not in self.losses]
         self.fixed: list[bool] = []
         self.trained: list[bool] = []  # depends on a parameter
         self.origin: list[int] = []
         for i, node in enumerate(self.nodes):
-            self.fixed.append(node.op != "input" and all(self.fixed[j] for j in node.inputs))
-            self.trained.append(node.op == "param" or any(self.trained[j] for j in node.inputs))
+            self.fixed.append(not isinstance(node.operation, InputArray) and all(self.fixed[j] for j in node.inputs))
+            self.trained.append(isinstance(node.operation, Param) or any(self.trained[j] for j in node.inputs))
             below = self._below(i)
             self.origin.append(i if below is None else self.origin[below])
 
     def _below(self, i: int) -> int | None:
         """The node that node i takes its values from."""
-        node = self.nodes[i]
-        if node.op == "reshape":
+        node, operation = self.nodes[i], self.nodes[i].operation
+        if isinstance(operation, Reshape):
             return node.inputs[0]
-        if node.op == "rescale":
-            return node.inputs[0] if node.scale == self.nodes[node.inputs[0]].scale - node["shift"] else None
-        if node.op == "linear":
-            moving = [(j, c) for j, c in zip(node.inputs, node["coefficients"], strict=True) if not self.fixed[j]]
+        if isinstance(operation, Rescale):
+            return node.inputs[0] if node.scale == self.nodes[node.inputs[0]].scale - operation.shift else None
+        if isinstance(operation, Linear):
+            moving = [(j, c) for j, c in zip(node.inputs, operation.coefficients, strict=True) if not self.fixed[j]]
             if len(moving) == 1 and _power(moving[0][1], self.nodes[moving[0][0]].scale) == _power(1, node.scale):
                 return moving[0][0]
         return None
+
+    def _is_input(self, i: int) -> bool:
+        return isinstance(self.nodes[i].operation, InputArray)
 
     def sentence(self) -> str:
         """The net as a chain and its loss, or else what the loss reads."""
@@ -88,17 +97,17 @@ class _Forward:
     def _layer(self, i: int):
         """(the data that product i reads, sizes) where it multiplies them by parameters; else None."""
         node = self.nodes[i]
-        if node.op == "dot" and not node["batch"][0]:
+        if isinstance(node.operation, Dot) and not node.operation.batch[0]:
             for side, (x, w) in enumerate((node.inputs, node.inputs[::-1])):
                 if self.fixed[w] and self.trained[w] and not self.fixed[x]:
-                    size = math.prod(self.nodes[w].shape[axis] for axis in node["contract"][1 - side])
+                    size = math.prod(self.nodes[w].shape[axis] for axis in node.operation.contract[1 - side])
                     return x, (size, math.prod(self.nodes[w].shape) // size)
         return None
 
     def _relu(self, i: int) -> int | None:
         """What product i reads, where it is a value times its own sign."""
         sign, y = self.nodes[i].inputs
-        return y if self.nodes[i].op == "gate" and self.nodes[sign].inputs == (y,) else None
+        return y if isinstance(self.nodes[i].operation, Gate) and self.nodes[sign].inputs == (y,) else None
 
     def _chain(self) -> tuple[list[str], int]:
         """The words and the last product, where the first one reads an input and each later one the one before; else no words."""
@@ -106,7 +115,7 @@ class _Forward:
         for i in self.products:
             layer, relu = self._layer(i), self._relu(i)
             reads = layer[0] if layer else relu
-            if reads is None or (self.nodes[self.origin[reads]].op != "input" or not layer if end < 0 else self.origin[reads] != end):
+            if reads is None or (not self._is_input(self.origin[reads]) or not layer if end < 0 else self.origin[reads] != end):
                 return [], -1
             words += [str(size) for size in layer[1][end >= 0 :]] if layer else ["ReLU"]
             end = i
@@ -116,19 +125,20 @@ class _Forward:
         """The loss in words, where it is the sum of squares of a multiple of the net's result less an input."""
         loss = next(iter(self.losses), 0)
         node = self.nodes[loss]
-        if len(self.losses) != 1 or node.op != "dot" or len(set(node.inputs)) != 1 or node.shape != ():
+        if len(self.losses) != 1 or not isinstance(node.operation, Dot) or len(set(node.inputs)) != 1 or node.shape != ():
             return None
         i = node.inputs[0]
-        while self.nodes[i].op == "rescale" or (self.nodes[i].op == "linear" and len(self.nodes[i].inputs) == 1):
+        while isinstance(self.nodes[i].operation, Rescale | Linear) and len(self.nodes[i].inputs) == 1:
             (i,) = self.nodes[i].inputs
-        if self.nodes[i].op != "linear":
+        node = self.nodes[i]
+        if not isinstance(node.operation, Linear):
             return None
-        moving = [(j, c) for j, c in zip(self.nodes[i].inputs, self.nodes[i]["coefficients"], strict=True) if not self.fixed[j]]
+        moving = [(j, c) for j, c in zip(node.inputs, node.operation.coefficients, strict=True) if not self.fixed[j]]
         results = [_power(c, self.nodes[j].scale) for j, c in moving if self.origin[j] == end]
-        targets = [(self.origin[j], _power(-c, self.nodes[j].scale)) for j, c in moving if self.nodes[self.origin[j]].op == "input"]
+        targets = [(self.origin[j], _power(-c, self.nodes[j].scale)) for j, c in moving if self._is_input(self.origin[j])]
         if len(moving) != 2 or [factor for _, factor in targets] != results:
             return None
-        return f"the squared error against {quoted(self.circuit.inputs[self.nodes[targets[0][0]]['index']].name)}"
+        return f"the squared error against {quoted(self.circuit.inputs[self.nodes[targets[0][0]].operation.index].name)}"
 
     def _counts(self) -> str:
         layers = [layer[1] for layer in map(self._layer, self.products) if layer]

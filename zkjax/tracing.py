@@ -22,7 +22,7 @@ import numpy as np
 from . import exact, places
 from .arguments import Leaf, batch_arrays, check_loss, explained, input_names, whole
 from .arguments import parameters as parameter_leaves
-from .circuit import MAX_CONSTANT, Circuit
+from .circuit import Circuit
 from .comparison import compare
 from .config import Precision
 from .errors import DataError, PrecisionError, PrecisionWarning, UnsupportedOperationError
@@ -31,6 +31,7 @@ from .folding import kind, limits, narrow
 from .formats import Formats, coarser, default_formats, largest_values, widened, with_tables
 from .kernels.settings import fixed
 from .lowering import UNMOVED, emit
+from .ops.leaves import MAX_CONSTANT
 from .primitives import NARROW, interpret
 from .rates import learning_rates
 

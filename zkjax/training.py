@@ -20,13 +20,15 @@ import numpy as np
 
 from . import exact, state
 from .arguments import as_array, whole
-from .circuit import Bounds, Circuit, signed_bound
+from .circuit import Bounds, Circuit
 from .display import Sheet, Shown, Table
 from .errors import DataError, PrecisionError, PrecisionWarning, RunError
 from .kernels import integers
 from .kernels.settings import fixed
 from .kernels.threads import scope
 from .keys import Chain, Key
+from .ops.products import Gate
+from .ops.ranges import signed_bound
 from .progress import Steps
 from .prover import fix_geometry
 from .rounding import Rounding, Roundings, lossy
@@ -316,22 +318,20 @@ class Run(Shown):
                 raise RunError("the recomputed steps have other losses than the run: it was altered or belongs to other data")
             if not all(np.array_equal(x, y) for x, y in zip(final, self.final, strict=True)):
                 raise RunError("the recomputed steps do not end in the run's final parameters: it was altered or belongs to other data")
-        values: dict = {}
+        arrays = {key: array.astype(np.int64) for key, array in kept.items()}
+        values = {i: array for (name, i), array in arrays.items() if name == "value"}
         for i, node in enumerate(self.circuit.nodes):
-            if ("value", i) in kept:
-                values[i] = kept["value", i].astype(np.int64)
-            elif node.op == "gate":
-                values[i] = values[node.inputs[0]] * values[node.inputs[1]]
-        return Witness(values, {i: kept["remainder", i].astype(np.int64) for i in self.circuit.of("rescale")})
+            if node.operation.rebuilt:
+                values[i] = node.operation.evaluate([values[j] for j in node.inputs], node, [], None)
+        return Witness(values, {key: array for key, array in arrays.items() if key[0] != "value"})
 
 
 @dataclass(frozen=True, eq=False)
 class Witness:
-    """values: node to int64 (steps, *shape), of inputs, rescales, signs and gates; remainders: of rescales,
-    x + 2^(shift-1) - 2^shift * y in [0, 2^shift)."""
+    """What operations keep for the proof. values: node to int64 (steps, *shape). forms: (name, node) to the integers of its forms."""
 
     values: dict[int, np.ndarray] = field(repr=False)
-    remainders: dict[int, np.ndarray] = field(repr=False)
+    forms: dict[tuple[str, int], np.ndarray] = field(repr=False)
 
     def __repr__(self) -> str:  # never a value
         return f"Witness({len(self.values)} tensors)"
@@ -415,7 +415,7 @@ def _train(circuit: Circuit, start: dict, steps: int, progress) -> Run:
     with Steps(progress, steps, f"training steps {first}..{first + steps - 1}") as shown:
         final, losses, extremes, sums, kept = _steps(circuit, bounds, start["initial"], dataset, indices, first, keep, shown.done)
     _check_quotients(circuit, extremes, first)
-    found = [Rounding.summed(f"[{circuit.nodes[i].label}]", *row) for i, row in zip(circuit.of("rescale"), sums.tolist(), strict=True)]
+    found = [Rounding.summed(f"[{circuit.nodes[i].label}]", *row) for i, row in zip(circuit.rounded, sums.tolist(), strict=True)]
     start["roundings"] = Roundings((*start["roundings"], *found))
     if not start.pop("told"):  # once in a chain
         for message in lossy(start["roundings"]):
@@ -459,16 +459,18 @@ def _steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices, fi
 
 def _work(circuit: Circuit) -> int:
     """A step by NumPy, in about the time of one entry of an array: entries, products in matrices, and calls."""
-    entries = sum(math.prod(node.shape) for node in circuit.nodes)
-    dots = [circuit.nodes[i] for i in circuit.of("dot")]
-    products = sum(math.prod(node.shape) * math.prod(circuit.nodes[node.inputs[0]].shape[a] for a in node["contract"][0]) for node in dots)
+    entries = products = 0
+    for node in circuit.nodes:
+        entries += math.prod(node.shape)
+        products += math.prod(node.shape) * (node.operation.summed([circuit.nodes[j].shape for j in node.inputs]) or 0)
     return entries + products // 8 + 2**12 * len(circuit.nodes)
 
 
 def _kept_bytes(circuit: Circuit, steps: int) -> int:
     """Memory that keeping a run's tensors takes, about."""
-    sizes = {"input": 4, "rescale": 6, "sign": 1}
-    return steps * sum(sizes.get(node.op, 0) * math.prod(node.shape) for node in circuit.nodes)
+    zero, leaves = np.zeros((), np.int64), circuit.leaves()
+    entry = ((node, kind) for node in circuit.nodes for _, kind in node.operation.keep([zero] * len(node.inputs), zero, leaves).values())
+    return steps * sum(math.prod(node.shape) * np.dtype(kind).itemsize for node, kind in entry)
 
 
 def chunks(
@@ -569,22 +571,21 @@ def _rates(circuit: Circuit, step: int) -> np.ndarray:
 
 
 def _check_quotients(circuit: Circuit, extremes: np.ndarray, first_step: int):
-    """extremes: int64 (steps, rescales, 2). The earliest violation is the cause of later ones."""
-    rescales = circuit.of("rescale")
-    if not rescales:
+    """extremes: int64 (steps, nodes that round, 2). The earliest violation is the cause of later ones."""
+    if not circuit.rounded:
         return
-    bounds = np.array([signed_bound(circuit.nodes[i]["bits"] + 1) for i in rescales])
-    outside = (extremes[:, :, 0] < -bounds) | (extremes[:, :, 1] >= bounds)
+    lows, highs = np.array([circuit.nodes[i].operation.limits() for i in circuit.rounded]).T
+    outside = (extremes[:, :, 0] < lows) | (extremes[:, :, 1] >= highs)
     if not outside.any():
         return
     t, column = (int(i) for i in np.argwhere(outside)[0])
-    i, bound = rescales[column], int(bounds[column])
+    i, least, bound = circuit.rounded[column], int(lows[column]), int(highs[column])
     low, high = (int(v) for v in extremes[t, column])
     value, node = (high, circuit.nodes[i]) if high >= bound else (low, circuit.nodes[i])
-    gated = [j for j in circuit.of("gate") if circuit.nodes[j].inputs[1] == i and circuit.sign_of(i) != circuit.nodes[j].inputs[0]]
-    hint = " (the range also holds where the ReLU's mask is 0 and the value is then discarded)" if gated else ""
+    masked = any(i in circuit.nodes[j].inputs[1:] and circuit.nodes[j].inputs[0] not in circuit.riders(i) for j in circuit.of(Gate.name))
+    hint = " (the range also holds where the ReLU's mask is 0 and the value is then discarded)" if masked else ""
     raise PrecisionError(
-        f"step {first_step + t}: {circuit.describe(i)} holds {value} = {value * 2.0**-node.scale:g}, outside [{-bound}, {bound}) = "
-        f"[{-bound * 2.0**-node.scale:g}, {bound * 2.0**-node.scale:g}){hint}; trace with more bits in Precision.activation_bits "
-        f"or gradient_bits (now {node['bits']}), a smaller gradient_scale, or train with a smaller learning rate"
+        f"step {first_step + t}: {circuit.describe(i)} holds {value} = {value * 2.0**-node.scale:g}, outside [{least}, {bound}) = "
+        f"[{least * 2.0**-node.scale:g}, {bound * 2.0**-node.scale:g}){hint}; trace with more bits in Precision.activation_bits "
+        f"or gradient_bits (now {(bound - 1).bit_length()}), a smaller gradient_scale, or train with a smaller learning rate"
     )

@@ -12,14 +12,12 @@ import numpy as np
 from . import exact, field
 from . import extension as ext
 from .aggregate import HOST, embed, over_sites
-from .circuit import LINEAR_OPS, signed_bound
 from .claims import Term
 from .errors import UnsatisfiedWitnessError
 from .extension import ZERO, Ext
 from .gadgets.contraction import Block
 from .gadgets.gate import Slots
 from .gadgets.membership import Randomness, Sites
-from .gadgets.rescale import Lookup, advice
 from .gadgets.weights import rates
 from .kernels import sites as kernels
 from .kernels.products import times_vector
@@ -27,6 +25,8 @@ from .kernels.threads import in_parallel
 from .kernels.tiles import embed_tiles, tile_size
 from .layout import Layout
 from .low_rank import factorised
+from .ops.leaves import InputArray, Param
+from .ops.ranges import Lookup, signed_bound
 from .plan import Plan
 from .vectors import Vector
 
@@ -34,21 +34,22 @@ from .vectors import Vector
 class Witness:
     """A chunk's integers.
 
-    plan: its sizes. values: node to int64 (steps, ...) for inputs, rescales, signs and gates. remainders: rescale to the
-    remainder of its rounding. initial: int64 arrays of the committed initial weights (before the coarse shift). bounds: of
-    the circuit. check: False lets values outside their tables pass (a lying prover's, in tests).
+    plan: its sizes. values: node to int64 (steps, ...), of all that training keeps. forms: (name, node) to the integers of its
+    forms. initial: int64 arrays of the committed initial weights (before the coarse shift). bounds: of the circuit. check: False
+    lets values outside their tables pass (a lying prover's, in tests).
     """
 
-    def __init__(self, plan: Plan, values: dict, remainders: dict, initial: tuple, bounds, check: bool = True):
+    def __init__(self, plan: Plan, values: dict, forms: dict, initial: tuple, bounds, check: bool = True):
         self.plan, self.circuit, self.bounds, self.check = plan, plan.circuit, bounds, check
         self._values = dict(values)
         self.initial = initial
         self.tensors: dict = {}
-        for i in self.circuit.of("rescale"):
-            for key, tensor in advice(self.circuit, i, values[i], remainders[i]).items():
-                self.tensors[key] = tensor.astype(np.uint32)
-        for i in self.circuit.of("sign"):
-            self.tensors["sign", i] = np.asarray(values[i]).astype(np.uint32)
+        kept: dict = {}
+        for (name, i), array in forms.items():
+            kept.setdefault(i, {})[name] = array
+        for i in self.circuit.advice:
+            found = self.circuit.nodes[i].operation.witness(i, {"value": np.asarray(values[i]), **kept.get(i, {})}, self.circuit)
+            self.tensors |= {key: tensor.astype(np.uint32) for key, tensor in found.items()}
         self.tensors |= self.multiplicities
 
     # ---- lookups ----------------------------------------------------------------------------------------------
@@ -60,12 +61,12 @@ class Witness:
             return [self._input(k) + signed_bound(self.circuit.inputs[k].bits + 1)]
         if kind == "initial":
             return [self.initial[lookup.key[1]] + signed_bound(self.circuit.table_bits)]
-        if kind == "limb":
+        if lookup.key in self.tensors and len(lookup.columns) == 1:  # of a virtual column the integers, not the form
             return [self.tensors[lookup.key]]
         return [self.tensors[key] for _, ((_, key),) in lookup.columns]
 
     def _input(self, k: int) -> np.ndarray:
-        return next(self._values[i] for i in self.circuit.of("input") if self.circuit.nodes[i]["index"] == k)
+        return next(self._values[i] for i in self.circuit.of(InputArray.name) if self.circuit.nodes[i].operation.index == k)
 
     @cached_property
     def multiplicities(self) -> dict:
@@ -128,7 +129,7 @@ class Witness:
         return value, tuple(sides)
 
     def _param(self, index: int) -> int:
-        return next(i for i in self.circuit.of("param") if self.circuit.nodes[i]["index"] == index)
+        return next(i for i in self.circuit.of(Param.name) if self.circuit.nodes[i].operation.index == index)
 
     def _operand(self, operand, shape: tuple[int, ...]):
         """An operand folded to the block's shape, K."""
@@ -164,29 +165,14 @@ class Witness:
     def fold(self, i: int, groups: list, kept: tuple[int, ...]):
         """sum over all axes but ``kept`` of node i times the groups' vectors: K (steps, kept axes in the given order)."""
         node = self.circuit.nodes[i]
-        if node.op == "linear":
-            total = None
-            for c, below in zip(node["coefficients"], node.inputs, strict=True):
-                part = ext.mul_base(self.fold(below, groups, kept), field.from_python([c]))
-                total = part if total is None else ext.add(total, part)
-            return total
-        if node.op == "transpose" and all(len(axes) == 1 for axes, _ in groups):
-            to = node["permutation"]
-            return self.fold(node.inputs[0], [((to[axes[0]],), v) for axes, v in groups], tuple(to[d] for d in kept))
-        if node.op == "sum":
-            below = self.circuit.nodes[node.inputs[0]].shape
-            stays = [d for d in range(len(below)) if d not in node["axes"]]
-            summed = [((d,), (np.ones(below[d], np.uint64), np.zeros(below[d], np.uint64))) for d in node["axes"]]
-            moved = [(tuple(stays[d] for d in axes), v) for axes, v in groups]
-            return self.fold(node.inputs[0], moved + summed, tuple(stays[d] for d in kept))
-        if node.op == "param":
-            return self._fold_parameter(node["index"], groups, kept)
-        if node.op == "dot" and not node["batch"][0]:
-            folded = self._fold_dot(node, groups, kept)
-            if folded is not None:
-                return folded
-        values = self.values(i)
-        return self._fold_array(values, groups, kept, self.bounds.nodes[i].bit_length())
+        return node.operation.fold(i, node, groups, kept, self)
+
+    def fold_values(self, i: int, groups: list, kept: tuple[int, ...]):
+        """The same from the values written out."""
+        return self._fold_array(self.values(i), groups, kept, self.bounds.nodes[i].bit_length())
+
+    def shape(self, i: int) -> tuple[int, ...]:
+        return self.circuit.nodes[i].shape
 
     def _fold_array(self, values, groups, kept, bits):
         """Fold an int64 array (leading axis: steps) by groups of axes that are all summed, the longest one first."""
@@ -215,7 +201,7 @@ class Witness:
         order = [sorted(kept).index(d) + 1 for d in kept]
         return tuple(np.ascontiguousarray(c.transpose(0, *order)) for c in table)
 
-    def _fold_parameter(self, p: int, groups, kept):
+    def fold_parameter(self, p: int, groups, kept):
         """W_t = W_0 - sum over s < t of rate_s U_s, folded: the initial weights once, the updates step by step."""
         current = self._fold_array(self.initial[p][None], groups, kept, (self.bounds.inside[p] >> self.plan.shifts[p]).bit_length())
         current = tuple(c[0] for c in ext.mul_base(current, np.array([2 ** self.plan.shifts[p]], dtype=np.uint64)))
@@ -231,10 +217,13 @@ class Witness:
                 current = tuple(field.sub(c[None], d[None, t])[0] for c, d in zip(current, changes, strict=True))
         return tuple(np.stack([row[c] for row in rows]) for c in range(2))
 
-    def _fold_dot(self, node, groups, kept):
-        """Fold the operand without kept axes first, then the other by the result: no matrix of the product's size."""
+    def fold_product(self, node, groups, kept):
+        """Fold the operand without kept axes first, then the other by the result: no matrix of the product's size.
+
+        None where a group has axes of both operands, or axes of both are kept.
+        """
         x, y = (self.circuit.nodes[j].shape for j in node.inputs)
-        contracted = node["contract"]
+        contracted = node.operation.contract
         free = [[d for d in range(len(s)) if d not in contracted[side]] for side, s in enumerate((x, y))]
         owner = [(0, d) for d in free[0]] + [(1, d) for d in free[1]]
         sides = ([], [])
@@ -267,27 +256,30 @@ class Witness:
         """Node i at every step, int64 (steps, ...). Only small or narrow tensors are asked for (see ``fold``)."""
         if i in self._values:
             return np.asarray(self._values[i])
-        node, steps = self.circuit.nodes[i], self.plan.steps
-        if node.op == "param":
-            p = node["index"]
-            current, rows = self.initial[p].astype(np.int64) << self.plan.shifts[p], []
-            changes = [(update, self.values(update.node)) for update in self.circuit.parameters[p].updates]
-            for t in range(steps):
-                rows.append(current)
-                for update, change in changes:
-                    current = current - update.rate(self.plan.first_step + t) * change[t]
-            return np.stack(rows)
-        if node.op == "const":
-            return np.broadcast_to(np.array(node["values"], dtype=np.int64).reshape(node.shape), (steps, *node.shape))
-        if node.op not in LINEAR_OPS and node.op != "dot":
-            raise KeyError(f"{self.circuit.describe(i)} is not in the witness")
-        shapes = [self.circuit.nodes[j].shape for j in node.inputs]
-        below = [self.values(j) for j in node.inputs]
-        limbs = None
-        if node.op == "dot":
-            terms = int(np.prod([shapes[0][d] for d in node["contract"][0]]))
-            limbs = exact.split(*(self.bounds.nodes[j] for j in node.inputs), terms)
-        return np.stack([exact.evaluate_node(node, shapes, [x[t] for x in below], limbs) for t in range(steps)])
+        node = self.circuit.nodes[i]
+        return node.operation.at_steps(i, node, self)
+
+    @property
+    def steps(self) -> int:
+        return self.plan.steps
+
+    def parameter(self, p: int) -> np.ndarray:
+        """A parameter at every step."""
+        current, rows = self.initial[p].astype(np.int64) << self.plan.shifts[p], []
+        changes = [(update, self.values(update.node)) for update in self.circuit.parameters[p].updates]
+        for t in range(self.steps):
+            rows.append(current)
+            for update, change in changes:
+                current = current - update.rate(self.plan.first_step + t) * change[t]
+        return np.stack(rows)
+
+    def evaluated(self, i: int) -> np.ndarray:
+        """Node i at every step, from its inputs' values."""
+        node = self.circuit.nodes[i]
+        shapes, below = [self.circuit.nodes[j].shape for j in node.inputs], [self.values(j) for j in node.inputs]
+        terms = node.operation.summed(shapes)
+        limbs = None if terms is None else exact.split(*(self.bounds.nodes[j] for j in node.inputs), terms)
+        return np.stack([node.operation.evaluate([x[t] for x in below], node, shapes, limbs) for t in range(self.steps)])
 
     # ---- gates ------------------------------------------------------------------------------------------------
     def gates(self, groups: Slots, layout: Layout):

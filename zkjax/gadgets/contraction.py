@@ -67,11 +67,11 @@ def block(vectors: Vectors, circuit: Circuit, term: Term) -> Block:
     """Split a term on a dot into its two operands."""
     node = circuit.nodes[term.key[1]]
     shapes = [circuit.nodes[j].shape for j in node.inputs]
-    batch = node["batch"]
-    free = [[d for d in range(len(s)) if d not in c + b] for s, c, b in zip(shapes, node["contract"], batch, strict=True)]
+    batch, contract = node.operation.batch, node.operation.contract
+    free = [[d for d in range(len(s)) if d not in c + b] for s, c, b in zip(shapes, contract, batch, strict=True)]
     owners = [(0, d) for d in batch[0]] + [(0, d) for d in free[0]] + [(1, d) for d in free[1]]  # of the result's axes
     batches = len(batch[0])
-    kept = [[*b, *c] for b, c in zip(batch, node["contract"], strict=True)]
+    kept = [[*b, *c] for b, c in zip(batch, contract, strict=True)]
     shape = [len(term.step[0]), *(shapes[0][d] for d in kept[0])]
     positions = [[*range(1, len(shape))] for _ in range(2)]
     groups: tuple[list, list] = ([], [])

@@ -14,11 +14,12 @@ PROTOCOL.md, section 13.6.
 
 from dataclasses import dataclass, replace
 
-from ..circuit import Circuit, signed_bound
+from ..circuit import Circuit
 from ..claims import Claim, Term, separable, weight_evaluation
 from ..extension import ZERO
 from ..hidden import Hidden
 from ..layout import Layout
+from ..ops.ranges import signed_bound
 from ..sumcheck import gated_sumcheck
 
 
@@ -71,7 +72,7 @@ def close_gates(hidden: Hidden, circuit: Circuit, claim: Claim, prover=None) -> 
             quotient = circuit.nodes[slot[w.key][0]].inputs[1]
             term = separable(("quotient", quotient), omega * w.scalar, w.vectors, True)
             terms.append(term)
-            constant = constant - term.total(hidden.vectors) * signed_bound(circuit.nodes[quotient]["bits"] + 1)
+            constant = constant - term.total(hidden.vectors) * signed_bound(circuit.nodes[quotient].operation.bits + 1)
     mask = hidden.functional(mask_terms, ends[0] if hidden.proving else None)
     inner = hidden.functional(terms, ends[1] - constant if hidden.proving else None) + constant
     hidden.require_zero("gates: last product", hidden.product("gates: last product", mask, inner) - last)

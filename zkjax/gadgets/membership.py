@@ -22,9 +22,9 @@ from ..extension import ONE, ZERO, Ext, powers
 from ..hidden import Hidden
 from ..layout import Layout
 from ..lookup import fractional_sum
+from ..ops.ranges import Lookup
+from ..ops.tables import Table
 from ..work import TERM
-from .rescale import Lookup
-from .table import Table
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,52 +13,43 @@ from .jit import jit
 def training_step(circuit, limbs, keep: bool, xp=jnp):
     """A ``step(parameters, data, indices, rates) -> (parameters, losses, extremes, rounded, kept)``.
 
-    Shapes: data[i] (samples, ...), indices (batch,), rates (updates,); losses (terms,); extremes (rescales, 2): the least
-    and largest quotient of each rescale, for the check of ranges; rounded (rescales, 4): what ``rounding_sums`` finds of each.
-    kept, if asked for: ("value", i) for inputs, rescales and signs, ("remainder", i) for rescales:
-    x + 2^(shift-1) - 2^shift * y; in the smallest types that hold values in range.
+    Shapes: data[i] (samples, ...), indices (batch,), rates (updates,); losses (terms,); extremes (n, 2): the least and largest
+    value of each of the n nodes that round (``Circuit.rounded``), for the check of ranges; rounded (n, 4): what ``rounding_sums``
+    finds of each. kept, if asked for: (name, i) to what the operation of node i keeps for the proof.
     Parameters are int64, or float64 that hold integers, and stay so. Their buffers are not reused: XLA updates other ones in
     half the time. xp: jax.numpy, which compiles for a circuit, limbs, keep, number of samples and types, or NumPy.
     """
-    rescales = circuit.of("rescale")
+    leaves, rounded = circuit.leaves(), circuit.rounded
 
     def step(parameters, data, indices, rates):
         values = exact.evaluate(circuit, limbs, parameters, [x[indices].astype(np.int64) for x in data])
         losses = [values[loss.node].reshape(()) for loss in circuit.losses]
-        extremes = [xp.stack([values[i].min(), values[i].max()]) for i in rescales]
-        rounded = [rounding_sums(xp, values[circuit.nodes[i].inputs[0]], values[i], circuit.nodes[i]["shift"]) for i in rescales]
+        extremes = [xp.stack([values[i].min(), values[i].max()]) for i in rounded]
+        sums = [rounding_sums(xp, _unrounded(circuit, values, i), values[i]) for i in rounded]
         kept = {}
         if keep:
             for i, node in enumerate(circuit.nodes):
-                if node.op in ("input", "rescale", "sign"):
-                    kept["value", i] = values[i].astype(kept_type(circuit, "value", i))
-                if node.op == "rescale":
-                    rest = exact.remainder(values[node.inputs[0]], values[i], node["shift"])
-                    kept["remainder", i] = rest.astype(kept_type(circuit, "remainder", i))
+                for name, (array, kind) in node.operation.keep([values[j] for j in node.inputs], values[i], leaves).items():
+                    kept[name, i] = array.astype(kind)
         return (
             exact.update(circuit, parameters, values, list(rates)),
             xp.stack(losses) if losses else xp.zeros((0,), xp.int64),
             xp.stack(extremes) if extremes else xp.zeros((0, 2), xp.int64),
-            xp.stack(rounded) if rounded else xp.zeros((0, 4)),
+            xp.stack(sums) if sums else xp.zeros((0, 4)),
             kept,
         )
 
     return jit(step) if xp is jnp else step
 
 
-def rounding_sums(xp, x, y, shift: int):
-    """float64 (4,): how many x are not 0, of how many of these the quotient y is 0; sums of (x / 2^shift - y)^2 and (x / 2^shift)^2."""
-    whole, nonzero = x.astype(xp.float64) * 2.0**-shift, x != 0
-    counts = nonzero.sum(dtype=xp.float64), (nonzero & (y == 0)).sum(dtype=xp.float64)
-    return xp.stack([*counts, xp.square(whole - y).sum(), xp.square(whole).sum()])
-
-
-def kept_type(circuit, kind: str, i: int):
-    """The integer type in which a step keeps a tensor."""
+def _unrounded(circuit, values, i: int):
+    """What the value of node i would be without its rounding."""
     node = circuit.nodes[i]
-    if kind == "remainder":
-        return np.uint32 if node["shift"] <= 32 else np.int64
-    if node.op == "sign":
-        return np.int8
-    bits = node["bits"] if node.op == "rescale" else circuit.inputs[node["index"]].bits
-    return np.int16 if bits <= 15 else np.int32 if bits <= 31 else np.int64
+    return node.operation.evaluate([values[j].astype(np.float64) for j in node.inputs], node, [values[j].shape for j in node.inputs], None)
+
+
+def rounding_sums(xp, x, y):
+    """float64 (4,): how many x are not 0, of how many of these the rounded y is 0; sums of (x - y)^2 and x^2."""
+    nonzero = x != 0
+    counts = nonzero.sum(dtype=xp.float64), (nonzero & (y == 0)).sum(dtype=xp.float64)
+    return xp.stack([*counts, xp.square(x - y).sum(), xp.square(x).sum()])

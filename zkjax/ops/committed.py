@@ -1,0 +1,59 @@
+"""Operations whose value is committed and proven by forms that lie in ranges.
+
+PROTOCOL.md, section 10.1.
+"""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from . import ranges
+from .operation import Operation
+from .ranges import integer_type, signed_bound
+
+
+@dataclass(frozen=True)
+class Committed(Operation):
+    """The value y, -2^bits <= y < 2^bits, is committed as q = y + 2^bits, in the tensor ("quotient", i).
+
+    An operation names its forms; their limbs, cells, lookups and the prover's tensors follow. The same relations give the
+    bounds that ``Circuit.bounds`` demands, so that they hold over the integers.
+    """
+
+    ends: ClassVar[str | None] = "quotient"
+    bits: int
+
+    def forms(self, i: int, node) -> list[tuple]:
+        """(name, constant, parts, width) of every form that lies in [0, 2^width); parts: (coefficient, tensor key), .."""
+        raise NotImplementedError
+
+    def bound(self, x, shapes, leaves):
+        return signed_bound(self.bits + 1)
+
+    def limits(self):
+        return -signed_bound(self.bits + 1), signed_bound(self.bits + 1)
+
+    def pull(self, i, node, term, walk):
+        walk.add(-(term.total(walk.vectors) * signed_bound(self.bits + 1)))
+        return [replace(term, key=("quotient", i))]
+
+    def advice(self, i, circuit):
+        node = circuit.nodes[i]
+        found = {("quotient", i): node.shape}
+        for name, _, _, width in self.forms(i, node):
+            found |= ranges.cells((name, i), width, node.shape, circuit.table_bits)
+        return found
+
+    def lookups(self, i, circuit):
+        node, found = circuit.nodes[i], []
+        for name, constant, parts, width in self.forms(i, node):
+            found += ranges.lookups((name, i), constant, parts, width, node.shape, circuit.table_bits)
+        return found
+
+    def keep(self, x, y, leaves):
+        return {"value": (y, integer_type(self.bits))}
+
+    def witness(self, i, kept, circuit):
+        found = {("quotient", i): kept["value"] + signed_bound(self.bits + 1)}
+        for name, _, _, width in self.forms(i, circuit.nodes[i]):
+            found |= ranges.cut((name, i), kept[name], width, circuit.table_bits)
+        return found

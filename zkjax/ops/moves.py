@@ -1,0 +1,263 @@
+"""Transpose, reshape, broadcast, slice, pad, concatenate, reverse: entries are moved, copied or dropped, never computed.
+
+Bounds      the input's (of a concatenation, the largest).
+Claims      weights are moved back; of entries that were copied, they are added up. No message, no cell, no lookup.
+Liars       nothing to lie about.
+
+PROTOCOL.md, sections 5.2, 12.2.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from .. import extension as ext
+from .operation import Operation, dims, require
+
+
+@dataclass(frozen=True)
+class Transpose(Operation):
+    """numpy.transpose."""
+
+    name: ClassVar[str] = "transpose"
+    as_stored: ClassVar[bool] = True
+    permutation: tuple[int, ...]
+
+    def infer_shape(self, x, leaves):
+        require(sorted(self.permutation) == list(range(len(x[0]))), "not a permutation")
+        return tuple(x[0][d] for d in self.permutation)
+
+    def pull(self, i, node, term, walk):
+        return [walk.relabel(term, node.inputs[0], node.shape, dict(enumerate(self.permutation)))]
+
+    def evaluate(self, x, node, shapes, limbs):
+        return x[0].transpose(self.permutation)
+
+    def fold(self, i, node, groups, kept, prover):
+        to = self.permutation
+        if any(len(axes) > 1 for axes, _ in groups):  # whose vectors would have to be transposed
+            return super().fold(i, node, groups, kept, prover)
+        return prover.fold(node.inputs[0], [((to[axes[0]],) if axes else (), v) for axes, v in groups], tuple(to[d] for d in kept))
+
+
+@dataclass(frozen=True)
+class Reshape(Operation):
+    """numpy.reshape. Axes that it mixes are joined: their weights become one vector."""
+
+    name: ClassVar[str] = "reshape"
+    as_stored: ClassVar[bool] = True
+    shape: tuple[int, ...]
+
+    def infer_shape(self, x, leaves):
+        shape = dims(self.shape)
+        require(math.prod(shape) == math.prod(x[0]), "sizes differ")
+        return shape
+
+    def pull(self, i, node, term, walk):
+        blocks = _factor_blocks(walk.shape(node.inputs[0]), node.shape)
+        for _, outs in blocks:
+            term = walk.join(term, outs, node.shape, i)
+        groups = [tuple(d for ins, outs in blocks if set(outs) & set(group) for d in ins) for group in term.groups]
+        fresh = [d for ins, outs in blocks if not outs for d in ins]  # axes of length one that the reshape removed
+        groups += [(d,) for d in fresh]
+        vectors = term.vectors + tuple(walk.vectors.ones(1) for _ in fresh)
+        return [walk.drop_empty(replace(term, key=("node", node.inputs[0]), groups=tuple(groups), vectors=vectors))]
+
+    def evaluate(self, x, node, shapes, limbs):
+        return x[0].reshape(node.shape)
+
+
+@dataclass(frozen=True)
+class Broadcast(Operation):
+    """Axis i of x becomes axis axes[i]; along the others x repeats."""
+
+    name: ClassVar[str] = "broadcast"
+    as_stored: ClassVar[bool] = True
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+
+    def infer_shape(self, x, leaves):
+        axes, shape = self.axes, dims(self.shape)
+        require(len(axes) == len(x[0]) and len(set(axes)) == len(axes), "axes")
+        require(all(0 <= d < len(shape) and shape[d] == n for d, n in zip(axes, x[0], strict=True)), "axis lengths differ")
+        return shape
+
+    def pull(self, i, node, term, walk):
+        kept = {d: j for j, d in enumerate(self.axes)}
+        groups, vectors = [], []
+        for group, vector in zip(term.groups, term.vectors, strict=True):
+            lost = tuple(j for j, d in enumerate(group) if d not in kept)
+            if lost:
+                lengths = tuple(node.shape[d] for d in group)
+                length = math.prod(n for j, n in enumerate(lengths) if j not in lost)
+                vector = walk.derive(("sum", lengths, lost), vector, length, lambda v: _sum_axes(v, lengths, lost))  # noqa: B023
+            groups.append(tuple(d for d in group if d in kept))
+            vectors.append(vector)
+        term = walk.drop_empty(replace(term, groups=tuple(groups), vectors=tuple(vectors)))
+        return [walk.relabel(term, node.inputs[0], node.shape, kept)]
+
+    def evaluate(self, x, node, shapes, limbs):
+        return x[0].__array_namespace__().broadcast_to(aligned(x[0], self.axes, len(node.shape)), node.shape)
+
+
+@dataclass(frozen=True)
+class Slice(Operation):
+    """x[start:limit:stride]."""
+
+    name: ClassVar[str] = "slice"
+    as_stored: ClassVar[bool] = True
+    start: tuple[int, ...]
+    limit: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    def infer_shape(self, x, leaves):
+        lengths = []
+        for n, start, limit, stride in zip(x[0], self.start, self.limit, self.stride, strict=True):
+            require(0 <= start < limit <= n and stride >= 1, "slice bounds")
+            lengths.append(-(-(limit - start) // stride))
+        return tuple(lengths)
+
+    def pull(self, i, node, term, walk):
+        below = walk.shape(node.inputs[0])
+        axes = [d for d in range(len(below)) if below[d] != node.shape[d]]
+
+        def place(c, group):
+            result = np.zeros(tuple(below[d] for d in group), dtype=np.uint64)
+            result[tuple(slice(self.start[d], self.limit[d], self.stride[d]) for d in group)] = c
+            return result
+
+        return [replace(walk.along(term, ("slice", i), node.shape, below, axes, place), key=("node", node.inputs[0]))]
+
+    def evaluate(self, x, node, shapes, limbs):
+        return x[0][_slices(self.start, self.limit, self.stride)]
+
+
+@dataclass(frozen=True)
+class Pad(Operation):
+    """Zeros around and between the entries: y[low + (interior + 1) j] = x[j] along every axis."""
+
+    name: ClassVar[str] = "pad"
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+    interior: tuple[int, ...]
+
+    def infer_shape(self, x, leaves):
+        lengths = []
+        for n, low, high, interior in zip(x[0], self.low, self.high, self.interior, strict=True):
+            require(low >= 0 and high >= 0 and interior >= 0, "negative padding")
+            lengths.append(low + n + (n - 1) * interior + high)
+        return dims(tuple(lengths))
+
+    def pull(self, i, node, term, walk):
+        below = walk.shape(node.inputs[0])
+        axes = [d for d in range(len(below)) if below[d] != node.shape[d]]
+
+        def take(c, group):
+            return c[self._places(below, group)]
+
+        return [replace(walk.along(term, ("pad", i), node.shape, below, axes, take), key=("node", node.inputs[0]))]
+
+    def evaluate(self, x, node, shapes, limbs):
+        where = self._places(shapes[0], range(len(shapes[0])))
+        zeros = x[0].__array_namespace__().zeros(node.shape, dtype=x[0].dtype)
+        if isinstance(x[0], np.ndarray):
+            zeros[where] = x[0]
+            return zeros
+        return zeros.at[where].set(x[0])
+
+    def _places(self, shape, axes) -> tuple[slice, ...]:
+        """Where the entries stand, along these axes. shape: before the padding."""
+        steps = [self.interior[d] + 1 for d in axes]
+        return tuple(slice(self.low[d], self.low[d] + (shape[d] - 1) * s + 1, s) for d, s in zip(axes, steps, strict=True))
+
+
+@dataclass(frozen=True)
+class Concatenate(Operation):
+    """numpy.concatenate. A claim falls into one for each part."""
+
+    name: ClassVar[str] = "concatenate"
+    arity: ClassVar[int | None] = None
+    axis: int
+
+    def infer_shape(self, x, leaves):
+        axis = self.axis
+        require(isinstance(axis, int) and 0 <= axis < len(x[0]), "axis")
+        require(all(s[:axis] + s[axis + 1 :] == x[0][:axis] + x[0][axis + 1 :] for s in x), "shapes differ")
+        return x[0][:axis] + (sum(s[axis] for s in x),) + x[0][axis + 1 :]
+
+    def pull(self, i, node, term, walk):
+        axis, start, result = self.axis, 0, []
+        for below in node.inputs:
+            stop = start + walk.shape(below)[axis]
+
+            def take(c, group, start=start, stop=stop):
+                return c[tuple(slice(start, stop) if d == axis else slice(None) for d in group)]
+
+            part = walk.along(term, ("part", i, start), node.shape, walk.shape(below), (axis,), take)
+            result.append(replace(part, key=("node", below)))
+            start = stop
+        return result
+
+    def evaluate(self, x, node, shapes, limbs):
+        return x[0].__array_namespace__().concatenate(x, axis=self.axis)
+
+
+@dataclass(frozen=True)
+class Reverse(Operation):
+    """numpy.flip."""
+
+    name: ClassVar[str] = "reverse"
+    as_stored: ClassVar[bool] = True
+    axes: tuple[int, ...]
+
+    def infer_shape(self, x, leaves):
+        require(len(set(self.axes)) == len(self.axes) and all(0 <= d < len(x[0]) for d in self.axes), "axes")
+        return x[0]
+
+    def pull(self, i, node, term, walk):
+        def flip(c, group):
+            return np.flip(c, tuple(j for j, d in enumerate(group) if d in self.axes))
+
+        return [replace(walk.along(term, ("reverse", i), node.shape, node.shape, self.axes, flip), key=("node", node.inputs[0]))]
+
+    def evaluate(self, x, node, shapes, limbs):
+        return x[0][tuple(slice(None, None, -1 if d in self.axes else 1) for d in range(x[0].ndim))]
+
+
+def aligned(x, axes, rank: int):
+    """x with axis i moved to axis axes[i] of ``rank`` axes; the others have length 1."""
+    order = sorted(range(len(axes)), key=lambda i: axes[i])
+    lengths = {axes[i]: x.shape[i] for i in order}
+    return x.transpose(order).reshape([lengths.get(d, 1) for d in range(rank)])
+
+
+def _slices(starts, limits, steps) -> tuple[slice, ...]:
+    return tuple(slice(*bounds) for bounds in zip(starts, limits, steps, strict=True))
+
+
+def _sum_axes(vector, lengths, axes):
+    array = tuple(c.reshape(lengths) for c in vector)
+    for axis in sorted(axes, reverse=True):
+        array = ext.sum(array, axis=axis)
+    return tuple(np.asarray(c).reshape(-1) for c in array)
+
+
+def _factor_blocks(ins: tuple[int, ...], outs: tuple[int, ...]):
+    """Cut two shapes of equal size into the finest runs of axes with equal products: ((in axes, out axes), ...)."""
+    blocks, a, b = [], 0, 0
+    while a < len(ins) or b < len(outs):
+        start_a, start_b = a, b
+        size_a = size_b = 1
+        if a < len(ins):
+            size_a, a = ins[a], a + 1
+        if b < len(outs):
+            size_b, b = outs[b], b + 1
+        while size_a != size_b:
+            if size_a < size_b:
+                size_a, a = size_a * ins[a], a + 1
+            else:
+                size_b, b = size_b * outs[b], b + 1
+        blocks.append((tuple(range(start_a, a)), tuple(range(start_b, b))))
+    return blocks

@@ -1,0 +1,104 @@
+"""Rescaling y = (x + 2^(s-1)) >> s with -2^b <= y < 2^b, and the sign of y: zkReLU's auxiliary tensors.
+
+    x + 2^(s-1) + 2^(s+b)  =  r_0 + 2^(o_1) r_1 + ... + 2^s q,      q = y + 2^b in [0, 2^(b+1)),  r = sum 2^(o_k) r_k in [0, 2^s)
+
+Committed: the quotient q and the upper remainder limbs r_1, r_2, ...; the lowest limb r_0 is *virtual*, the linear form
+that the equation leaves. Each is looked up in a range table of its width; q is looked up together with its sign where a
+ReLU reads one. Both sides of the equation stay below p (``Circuit.bounds``), so it holds over the integers, and the
+decomposition of an integer is unique: the verifier knows that y is the rounded x.
+
+A liar could try: another quotient balanced by remainder limbs (a limb leaves its range), x shifted by p (the bounds
+exclude it), a virtual quotient (then claims on activations would turn into claims on products; so the quotient is
+committed), a mask that is not the sign (no row of the sign table).
+
+s = 0 asks that x itself fits: the quotient is x + 2^b and the virtual limb must be 0.
+
+PROTOCOL.md, sections 5.2, 10.1.
+"""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from .. import exact
+from ..errors import FormatError
+from .committed import Committed
+from .operation import Operation, check_reads, require
+from .ranges import Lookup, signed_bound
+from .tables import Table
+
+REMAINDER = "limb"  # the form's name: of its limbs' keys, and of what a training step keeps
+
+
+@dataclass(frozen=True)
+class Rescale(Committed):
+    """x / 2^shift, rounded to the nearest integer, halves upwards."""
+
+    name: ClassVar[str] = "rescale"
+    shift: int
+
+    def infer_shape(self, x, leaves):
+        require(isinstance(self.shift, int) and 0 <= self.shift <= 62, "shift")
+        require(isinstance(self.bits, int) and 0 <= self.bits <= 40, "bits")
+        return x[0]
+
+    def check(self, i, circuit):
+        if self.bits + 1 > circuit.table_bits:
+            raise FormatError(f"{circuit.describe(i)}: {self.bits + 1} bits do not fit a table of {circuit.table_bits}")
+
+    def describe(self):
+        return f"rescale {self.shift}"
+
+    def forms(self, i, node):
+        weight = 1 << self.shift
+        constant = (weight >> 1) + weight * signed_bound(self.bits + 1)  # half of it rounds to the nearest; 0 for a shift of 0
+        return [(REMAINDER, constant, [(1, ("node", node.inputs[0])), (-weight, ("quotient", i))], self.shift)]
+
+    def lookups(self, i, circuit):
+        riders = circuit.riders(i)
+        columns = tuple((0, ((1, key),)) for key in (("quotient", i), *((circuit.nodes[j].operation.ends, j) for j in riders)))
+        table = Table("sign" if riders else "range", self.bits + 1)
+        return [Lookup(("quotient", i), table, circuit.nodes[i].shape, columns), *super().lookups(i, circuit)]
+
+    def evaluate(self, x, node, shapes, limbs):
+        return exact.rescale(x[0], self.shift)
+
+    def keep(self, x, y, leaves):
+        kind = np.uint32 if self.shift <= 32 else np.int64
+        return super().keep(x, y, leaves) | {REMAINDER: (exact.remainder(x[0], y, self.shift), kind)}
+
+
+@dataclass(frozen=True)
+class Sign(Operation):
+    """1 where a rescale's y > 0, else 0: a *rider*, a further column of the quotient's lookup."""
+
+    name: ClassVar[str] = "sign"
+    ends: ClassVar[str | None] = "sign"
+    rides: ClassVar[bool] = True
+
+    def infer_shape(self, x, leaves):
+        return x[0]
+
+    def check(self, i, circuit):
+        check_reads(i, circuit, Rescale)
+        if circuit.riders(circuit.nodes[i].inputs[0])[0] != i:
+            raise FormatError(f"{circuit.describe(i)}: a second sign of one quotient")
+
+    def bound(self, x, shapes, leaves):
+        return 1
+
+    def pull(self, i, node, term, walk):
+        return [replace(term, key=("sign", i))]
+
+    def advice(self, i, circuit):
+        return {("sign", i): circuit.nodes[i].shape}
+
+    def evaluate(self, x, node, shapes, limbs):
+        return (x[0] > 0).astype(x[0].dtype)
+
+    def keep(self, x, y, leaves):
+        return {"value": (y, np.int8)}
+
+    def witness(self, i, kept, circuit):
+        return {("sign", i): kept["value"]}
