@@ -42,6 +42,7 @@ FILES = {
     "gadgets": f"test_known_attacks.py::test_F05_members_that_are_not_counted {LIES}",
     "hidden": "test_hidden.py",
     "lookup": "test_lookup.py",
+    "ops": f"test_integers.py test_claims.py test_circuit.py {LIES}",
     "proof": "test_bad_input.py",
     "published": "test_command_line.py",
     "schedule": "test_schedule.py",
