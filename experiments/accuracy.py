@@ -76,7 +76,7 @@ def train_float(task: Task, data, params, seed: int, look) -> list[float]:
     """float32, on the batches that zkjax draws for this seed. look(params): called every ``task.every`` steps."""
     import optax
 
-    from zkjax.schedule import batch_indices
+    from zkjax.protocol.schedule import batch_indices
 
     optimizer = optax.sgd(task.rate)
     step, state, losses = float_step(loss, optimizer), optimizer.init(params), []

@@ -148,7 +148,7 @@ class Native:
 @contextmanager
 def timed_commitments():
     """Seconds of each commitment that the prover makes, by what it holds: a dict that fills up."""
-    from zkjax import prover
+    from zkjax.prover import prove as prover
 
     seconds: dict[str, float] = {}
     original = prover.commit

@@ -30,7 +30,7 @@ from report import RED, figure
 from tqdm import tqdm
 
 import zkjax
-from zkjax.schedule import batch_indices
+from zkjax.protocol.schedule import batch_indices
 
 BATCH = 32
 LEARNING_RATE = 1 / 4

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from zkjax import verifier
+from zkjax.algebra.layout import Layout
 from zkjax.commitment.geometry import MASK_ROWS
 from zkjax.commitment.merkle import tree_tag
-from zkjax.layout import Layout
-from zkjax.proof import Proof
+from zkjax.proofs.proof import Proof
 
 ALWAYS = ("salts", "triple values", "mu", "folded padding", "folded pads")  # messages that only zero knowledge needs
 
@@ -111,7 +111,7 @@ def timed():
     result, lock = Timed(), threading.Lock()
     commit = importlib.import_module("zkjax.commitment.commit")  # the package's attribute of that name is the function
     modules = [(commit, "field_stream"), (commit, "stream_blocks")]
-    modules += [(importlib.import_module(name), "make_masks") for name in ("zkjax.prover", "sequential")]
+    modules += [(importlib.import_module(name), "make_masks") for name in ("zkjax.prover.prove", "sequential")]
     originals = [(module, name, getattr(module, name)) for module, name in [*modules, (commit, "encode_tree")]]
 
     def drawing(function):

@@ -75,7 +75,7 @@ def zkjax_blocks(size: int, repeat: int, blocks: list[str]) -> dict:
 
 
 def _field(rng, *shape) -> np.ndarray:
-    from zkjax.field import P
+    from zkjax.algebra.field import P
 
     return rng.integers(0, P, size=shape, dtype=np.uint64)
 
@@ -97,8 +97,8 @@ def _zkjax_ntt(size: int):
 def _zkjax_columns(size: int):
     import jax.numpy as jnp
 
+    from zkjax.algebra.hashing import CHUNK
     from zkjax.commitment.merkle import Tree, leaf_headers, tree_tag
-    from zkjax.hashing import CHUNK
     from zkjax.kernels.merkle import hash_columns, parents
 
     if 1 << size < CHUNK:
@@ -112,10 +112,10 @@ def _zkjax_columns(size: int):
 
 def _hidden(protocol):
     """A runner of a hidden protocol in the prover's role, pads drawn afresh."""
-    from zkjax.extension import Ext
-    from zkjax.field import P
-    from zkjax.hidden import Hidden, make_masks
-    from zkjax.transcript import Transcript, Writer
+    from zkjax.algebra.extension import Ext
+    from zkjax.algebra.field import P
+    from zkjax.protocol.hidden import Hidden, make_masks
+    from zkjax.protocol.transcript import Transcript, Writer
 
     counter = Hidden()
     protocol(counter, None)
@@ -135,8 +135,8 @@ def _hidden(protocol):
 def _zkjax_sumcheck(size: int):
     import jax.numpy as jnp
 
-    from zkjax import extension as ext
-    from zkjax.sumcheck import product_sumcheck
+    from zkjax.algebra import extension as ext
+    from zkjax.protocol.sumcheck import product_sumcheck
 
     rng = np.random.default_rng(SEED)
     left, right = (tuple(_field(rng, 1 << size) for _ in range(2)) for _ in range(2))
@@ -148,8 +148,8 @@ def _zkjax_sumcheck(size: int):
 def _zkjax_lookup(size: int):
     import jax.numpy as jnp
 
-    from zkjax.field import P
-    from zkjax.lookup import fractional_sum
+    from zkjax.algebra.field import P
+    from zkjax.protocol.lookup import fractional_sum
 
     rng = np.random.default_rng(SEED)
     half = _field(rng, 1 << (size - 1))
@@ -177,9 +177,9 @@ def _zkjax_commit(size: int):
 
 
 def _zkjax_opening(size: int):
-    from zkjax import extension as ext
+    from zkjax.algebra import extension as ext
     from zkjax.commitment import open_claim
-    from zkjax.transcript import Transcript, Writer
+    from zkjax.protocol.transcript import Transcript, Writer
 
     geometry, rows, make = _committed(size)
     committed, rng = make(), np.random.default_rng(SEED + 1)

@@ -30,26 +30,26 @@ from pathlib import Path
 
 import numpy as np
 
-from zkjax import extension as ext
-from zkjax import field
-from zkjax.circuit import Circuit
-from zkjax.claims import Claim, merge_claims, weight_evaluation
+from zkjax.algebra import extension as ext
+from zkjax.algebra import field
+from zkjax.algebra.extension import ONE
+from zkjax.algebra.layout import Layout
+from zkjax.algebra.poly import num_bits
+from zkjax.circuit.circuit import Circuit
 from zkjax.commitment import Commitment, Geometry, Mask, open_claim, stack, verify_claim
 from zkjax.errors import ConfigurationError, FormatError, VerificationError, ZkjaxError
-from zkjax.extension import ONE
-from zkjax.gadgets.contraction import contract
-from zkjax.gadgets.gate import close_gates
-from zkjax.gadgets.membership import Sites, membership
-from zkjax.gadgets.weights import binding, unroll
-from zkjax.hidden import Hidden, make_masks
-from zkjax.lanes import row_lanes
-from zkjax.layout import Layout
 from zkjax.ops.leaves import InputArray, Param
-from zkjax.plan import Batches, Plan
-from zkjax.poly import num_bits
-from zkjax.schedule import batch_indices
-from zkjax.soundness import TARGET, Security, security
-from zkjax.transcript import Reader, Transcript, Writer
+from zkjax.proofs.soundness import TARGET, Security, security
+from zkjax.protocol.claims import Claim, merge_claims, weight_evaluation
+from zkjax.protocol.contraction import contract
+from zkjax.protocol.gate import close_gates
+from zkjax.protocol.hidden import Hidden, make_masks
+from zkjax.protocol.membership import Sites, membership
+from zkjax.protocol.plan import Batches, Plan
+from zkjax.protocol.schedule import batch_indices
+from zkjax.protocol.transcript import Reader, Transcript, Writer
+from zkjax.protocol.weights import binding, unroll
+from zkjax.prover.lanes import row_lanes
 from zkjax.verifier import opening_terms, row_count
 
 LEVEL_BITS = 104  # of each query phase, as zkjax's default; log2 of the number of layers comes on top
@@ -117,7 +117,7 @@ class LayerPlan(Plan):
         """The layer's lookups."""
         own = {("input", k) for k in self.layer.inputs} | {("initial", p) for p in self.layer.parameters}
         every = Plan.sites.func(self).lookups
-        return Sites.of([x for x in every if x.key in own or x.key[0] in ("quotient", "limb") and x.key[1] in self.layer.rescales])
+        return Sites.of([x for x in every if x.key in own or x.key[0] in ("quotient", "remainder") and x.key[1] in self.layer.rescales])
 
 
 def layer_plan(circuit: Circuit, layer: Layer, first_step: int, shifts, range_check: bool, batches: Batches) -> LayerPlan:
@@ -309,8 +309,8 @@ class Sequential:
             return self._prove(circuit, run, watch)
 
     def _prove(self, circuit: Circuit, run, watch) -> StepProof:
-        from zkjax import prover
-        from zkjax.witness import Witness
+        from zkjax.prover import prove as prover
+        from zkjax.prover.witness import Witness
 
         watch("witness", 1, 1)
         whole = prover.make_plan(run)
@@ -383,7 +383,7 @@ def statement_bytes(circuit: Circuit, geometry: Geometry, run, plan: Plan, bound
 
 def prove_layer(step: Step, n: int, geometry: Geometry, raw: bytes, named: list, witness, watch) -> tuple[bytes, Security]:
     """One layer's messages and ledger. named: prover's side of the commitments that it opens."""
-    from zkjax import prover
+    from zkjax.prover import prove as prover
 
     watch("commitments", 1, 1)
     plan, layout = step.plans[n], step.mask_layout(n)

@@ -14,13 +14,13 @@ import struct
 import sys
 
 import zkjax
-from zkjax import schedule
+from zkjax.algebra.field import P
+from zkjax.algebra.poly import num_bits
 from zkjax.commitment.dataset import dataset_root, root_from_path, shard_count
-from zkjax.field import P
-from zkjax.plan import Batches, Plan
-from zkjax.poly import num_bits
-from zkjax.proof import MAGIC, VERSION
-from zkjax.statement import Shard
+from zkjax.proofs.proof import MAGIC, VERSION
+from zkjax.proofs.statement import Shard
+from zkjax.protocol import schedule
+from zkjax.protocol.plan import Batches, Plan
 from zkjax.verifier import row_count
 
 HANG = 600  # CPU seconds, where the longest takes a few: endless work ends as an error that no verifier raises

@@ -29,18 +29,19 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from nodes import LINEAR_OPS, inferred  # noqa: E402
 
-from zkjax import schedule, verifier  # noqa: E402
-from zkjax.circuit import Circuit, _tupled  # noqa: E402
+from zkjax import verifier  # noqa: E402
+from zkjax.circuit.circuit import Circuit, _tupled  # noqa: E402
 from zkjax.commitment.commit import Commitment  # noqa: E402
 from zkjax.commitment.dataset import dataset_root, shard_count  # noqa: E402
 from zkjax.commitment.geometry import Geometry  # noqa: E402
 from zkjax.commitment.merkle import root_of  # noqa: E402
 from zkjax.errors import ZkjaxError  # noqa: E402
 from zkjax.ops import BY_NAME  # noqa: E402
-from zkjax.plan import Batches, Plan, row_count  # noqa: E402
-from zkjax.proof import Proof  # noqa: E402
-from zkjax.statement import Shard, Statement  # noqa: E402
-from zkjax.transcript import Reader  # noqa: E402
+from zkjax.proofs.proof import Proof  # noqa: E402
+from zkjax.proofs.statement import Shard, Statement  # noqa: E402
+from zkjax.protocol import schedule  # noqa: E402
+from zkjax.protocol.plan import Batches, Plan, row_count  # noqa: E402
+from zkjax.protocol.transcript import Reader  # noqa: E402
 
 FACTOR = 5  # times the honest time for each unit
 WORK = 2**28  # units of an input that is tried: some seconds

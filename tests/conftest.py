@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from zkjax import extension as ext
+from zkjax.algebra import extension as ext
+from zkjax.algebra.extension import ZERO, Ext
+from zkjax.algebra.field import P
 from zkjax.errors import VerificationError
-from zkjax.extension import ZERO, Ext
-from zkjax.field import P
-from zkjax.hidden import Hidden, make_masks
 from zkjax.kernels.threads import scope
-from zkjax.transcript import Reader, Transcript, Writer
+from zkjax.protocol.hidden import Hidden, make_masks
+from zkjax.protocol.transcript import Reader, Transcript, Writer
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 

@@ -4,7 +4,7 @@
 """
 
 EQUIVALENT: dict[tuple[str, str, str, str], str] = {
-    ("circuit", "Circuit.from_json", "_list(data['nodes'], 'nodes') (2)", "not validated"): (
+    ("circuit.circuit", "Circuit.from_json", "_list(data['nodes'], 'nodes') (2)", "not validated"): (
         "the same list has been validated where ``last`` is computed from it, a few lines before"
     ),
 }

@@ -3,10 +3,10 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from zkjax import extension as ext
-from zkjax.extension import Ext
-from zkjax.field import P
-from zkjax.vectors import Vector
+from zkjax.algebra import extension as ext
+from zkjax.algebra.extension import Ext
+from zkjax.algebra.field import P
+from zkjax.algebra.vectors import Vector
 
 EDGES = [0, 1, 2, 7, 2**31, 2**32 - 2, 2**32 - 1, 2**32, 2**32 + 1, 2**63 - 1, 2**63, 2**63 + 1, P // 2, P - 2**32, P - 2, P - 1]
 UINT64_EDGES = [*EDGES, P, P + 1, 2**64 - 2**31, 2**64 - 1]

@@ -58,8 +58,8 @@ from fuzz_inputs import (
 )  # noqa: E402, E501
 
 import zkjax  # noqa: E402
+from zkjax.algebra.field import P  # noqa: E402
 from zkjax.errors import FormatError, PrecisionWarning, VerificationError, ZkjaxError  # noqa: E402
-from zkjax.field import P  # noqa: E402
 from zkjax.verifier import MAX_SAMPLES  # noqa: E402
 
 HERE = Path(__file__).parent
@@ -422,7 +422,7 @@ class Fuzzer:
             self.accepted = True
 
     def _run(self, directory: Path) -> None:
-        from zkjax.prover import make_plan
+        from zkjax.prover.prove import make_plan
 
         run = zkjax.Run.load(directory)
         repr(run), run.params, run.float_losses

@@ -21,12 +21,12 @@ import numpy as np
 
 import zkjax
 import zkjax.verifier
+from zkjax.algebra.field import P
 from zkjax.commitment.dataset import dataset_root, shard_count
-from zkjax.field import P
-from zkjax.plan import Batches, Plan
-from zkjax.proof import MAGIC, VERSION
-from zkjax.schedule import batch_indices
-from zkjax.transcript import Reader, Transcript
+from zkjax.proofs.proof import MAGIC, VERSION
+from zkjax.protocol.plan import Batches, Plan
+from zkjax.protocol.schedule import batch_indices
+from zkjax.protocol.transcript import Reader, Transcript
 from zkjax.verifier import row_count
 
 WORD = 8  # bytes of a field element
@@ -421,7 +421,7 @@ def agree(circuit, tree):
     try:
         steps, first, samples, size = (tree[name] for name in ("steps", "first_step", "samples", "shard_size"))
         row = 1 << tree["geometry"]["log_row"]
-        geometry = zkjax.statement.Geometry.from_json(tree["geometry"])
+        geometry = zkjax.proofs.statement.Geometry.from_json(tree["geometry"])
         tree["final_bound"] = list(circuit.bounds(tuple(tree["initial_bound"]), steps, first).final)
         if max(steps, samples, shard_count(samples, size)) > SMALL:
             return tree
@@ -429,7 +429,7 @@ def agree(circuit, tree):
         plan = Plan(circuit, first, steps, tuple(tree["shifts"]), tree["range_checked"], batches)
         for role, number in (("initial", first), ("final", first + steps)):
             tree[role] = {**tree[role], "number": number, "rows": row_count(plan.weights_layout(role), row)}
-        some = zkjax.statement.Commitment.from_json(tree["shards"][0]["commitment"])
+        some = zkjax.proofs.statement.Commitment.from_json(tree["shards"][0]["commitment"])
         opened = {n: replace(some, number=n, rows=row_count(plan.shard_layout(n), row)) for n in batches.shards}
         digests = [opened[n].digest(geometry) if n in opened else bytes(32) for n in range(shard_count(samples, size))]
         root, paths = dataset_root(digests, samples, size)
@@ -540,7 +540,7 @@ def build_run(sources: Sources, case: Case, directory: Path) -> None:
 
 def run_files(sources: Sources, case: Case) -> dict[str, bytes]:
     """The files of a case's saved run."""
-    from zkjax.state import _hash
+    from zkjax.training.saved import _hash
 
     key = bytes.fromhex(json.loads(sources.run["run.json"])["chain"]["data"]["seed"])
     files = {}

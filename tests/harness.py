@@ -13,20 +13,20 @@ import numpy as np
 import optax
 
 import zkjax
-from zkjax import extension as ext
-from zkjax import field
-from zkjax.argument import argument
+from zkjax.algebra import extension as ext
+from zkjax.algebra import field
+from zkjax.algebra.extension import ZERO, Ext
+from zkjax.algebra.field import P
+from zkjax.algebra.low_rank import factorised
 from zkjax.commitment.geometry import Geometry
-from zkjax.extension import ZERO, Ext
-from zkjax.field import P
-from zkjax.hidden import Functional, Hidden, Pad, make_masks
 from zkjax.kernels.sites import low_rank
 from zkjax.kernels.threads import scope
-from zkjax.low_rank import factorised
-from zkjax.prover import make_plan
-from zkjax.transcript import Transcript, Writer
+from zkjax.protocol.argument import argument
+from zkjax.protocol.hidden import Functional, Hidden, Pad, make_masks
+from zkjax.protocol.transcript import Transcript, Writer
+from zkjax.prover.prove import make_plan
+from zkjax.prover.witness import Witness, vectors_of
 from zkjax.verifier import dry_run
-from zkjax.witness import Witness, vectors_of
 
 SMALL = Geometry(10, 2, 4, level_bits=20)  # far below the target, for speed
 BITS = 15.0

@@ -20,15 +20,16 @@ PACKAGE = Path(__file__).parent.parent / "zkjax"
 # What a verifier executes. Not here: field arithmetic, transforms, hashes and layouts, which decide nothing; a mistake in them
 # fails every honest proof, and they have tests against independent twins.
 MODULES = """
-argument circuit claims commitment.commit commitment.dataset commitment.geometry commitment.merkle commitment.opening
-commitment.recursion estimate exact files gadgets.contraction gadgets.gate gadgets.membership gadgets.weights
-hidden lookup ops.arithmetic ops.committed ops.leaves ops.moves ops.operation ops.products ops.ranges ops.rescale ops.tables
-plan proof published schedule soundness statement sumcheck transcript verifier work
+algebra.exact circuit.circuit commitment.commit commitment.dataset commitment.geometry commitment.merkle commitment.opening
+commitment.recursion files ops.arithmetic ops.committed ops.leaves ops.moves ops.operation ops.products ops.ranges
+ops.rescale ops.tables proofs.estimate proofs.proof proofs.published proofs.soundness proofs.statement protocol.argument
+protocol.claims protocol.contraction protocol.gate protocol.hidden protocol.lookup protocol.membership protocol.plan
+protocol.schedule protocol.sumcheck protocol.transcript protocol.weights verifier work
 """.split()
 
 # The prover's side of modules that both share, and what is printed for people.
 NOT_VERIFIED = {
-    "circuit": (
+    "circuit.circuit": (
         *("Circuit.__repr__", "Circuit.sheet", "Circuit.describe", "Circuit._described", "Circuit.updated"),
         *("Circuit.longest_chain", "Circuit.learning_rates", "Circuit._length", "Circuit._cure", "_largest"),
         *("Circuit.save", "Circuit.counts", "Counts"),
@@ -40,15 +41,15 @@ NOT_VERIFIED = {
     "commitment.opening": ("_Prover", "open_claim"),
     "commitment.recursion": ("Folding", "CommittedVector", "_add_powers"),
     "files": ("write",),
-    "ops.operation": ("Node.op",),
+    "ops.operation": ("Node.op", "Node.__getitem__"),
     "ops.ranges": ("cut", "integer_type"),
-    "hidden": ("make_masks", "extend_to_double"),
-    "published": ("Published.of", "Published.save"),
-    "proof": ("Proof.save", "Proof.nbytes", "Proof.__repr__", "Proof.sheet"),
-    "soundness": ("Security.__repr__", "Security.sheet"),
-    "statement": ("Statement.__str__", "Statement.__repr__", "Statement.sheet", "Statement._bound", "Statement._losses"),
-    "transcript": ("Writer",),
-    "estimate": ("argument_work",),
+    "protocol.hidden": ("make_masks", "extend_to_double"),
+    "proofs.published": ("Published.of", "Published.save"),
+    "proofs.proof": ("Proof.save", "Proof.nbytes", "Proof.__repr__", "Proof.sheet"),
+    "proofs.soundness": ("Security.__repr__", "Security.sheet"),
+    "proofs.statement": ("Statement.__str__", "Statement.__repr__", "Statement.sheet", "Statement._bound", "Statement._losses"),
+    "protocol.transcript": ("Writer",),
+    "proofs.estimate": ("argument_work",),
     "work": ("Meter.__str__",),
     "verifier": ("dry_run",),
 }
@@ -58,7 +59,7 @@ VALIDATORS = {"_int", "_ints", "_integer", "_integers"}  # (value, where, low, h
 UNWRAPPED = VALIDATORS | {"_digest", "_text", "_shape", "_list", "_index", "_dims", "_tupled"}  # return their first argument, checked
 HASHES = {"sha256", "blake2s"}
 BOUNDS = {  # functions whose arithmetic is a bound
-    "circuit": (
+    "circuit.circuit": (
         "Circuit.bounds",
         "Circuit.coarse_bound",
         "Circuit.farthest",
@@ -71,8 +72,8 @@ BOUNDS = {  # functions whose arithmetic is a bound
     "ops.rescale": ("Sign.bound",),
     "ops.products": ("Dot.bound", "Gate.bound"),
     "commitment.geometry": ("radius", "Geometry.error_terms", "Geometry.errors", "Geometry.padding"),
-    "exact": ("split",),
-    "soundness": ("Security.bits",),
+    "algebra.exact": ("split",),
+    "proofs.soundness": ("Security.bits",),
 }
 PROVERS = {"folding", "prover", "rounds"}  # what only the prover has, where both sides run the same function
 OWN = {"UnsatisfiedWitnessError"}  # what a prover tells itself

@@ -25,11 +25,13 @@ from nodes import inferred, node
 from replay import BITS, Frozen, messages, words
 
 import zkjax
-from zkjax import circuit as circuits
-from zkjax import schedule, soundness, statement, verifier
-from zkjax.argument import argument
-from zkjax.circuit import Circuit, Update
-from zkjax.claims import Term, Walk
+from zkjax import verifier
+from zkjax.algebra.extension import ONE, ZERO, Ext
+from zkjax.algebra.field import P, root_of_unity
+from zkjax.algebra.layout import Layout
+from zkjax.algebra.vectors import Vectors
+from zkjax.circuit import circuit as circuits
+from zkjax.circuit.circuit import Circuit, Update
 from zkjax.commitment import geometry as geometries
 from zkjax.commitment import opening
 from zkjax.commitment.commit import Commitment, stack
@@ -37,21 +39,21 @@ from zkjax.commitment.dataset import dataset_root
 from zkjax.commitment.geometry import Geometry
 from zkjax.commitment.merkle import root_of, siblings_bytes
 from zkjax.errors import ConfigurationError, DataError, FormatError, PrecisionError, UnsupportedOperationError, VerificationError
-from zkjax.extension import ONE, ZERO, Ext
-from zkjax.field import P, root_of_unity
 from zkjax.files import read
-from zkjax.hidden import Hidden
-from zkjax.layout import Layout
-from zkjax.lookup import fractional_sum
 from zkjax.ops import ranges
 from zkjax.ops.leaves import MAX_CONSTANT
 from zkjax.ops.rescale import Rescale
-from zkjax.proof import MAGIC, MAX_STATEMENT, VERSION, Proof
-from zkjax.published import Published
-from zkjax.schedule import batch_indices
-from zkjax.statement import Statement
-from zkjax.transcript import Reader, Transcript
-from zkjax.vectors import Vectors
+from zkjax.proofs import soundness, statement
+from zkjax.proofs.proof import MAGIC, MAX_STATEMENT, VERSION, Proof
+from zkjax.proofs.published import Published
+from zkjax.proofs.statement import Statement
+from zkjax.protocol import schedule
+from zkjax.protocol.argument import argument
+from zkjax.protocol.claims import Term, Walk
+from zkjax.protocol.hidden import Hidden
+from zkjax.protocol.lookup import fractional_sum
+from zkjax.protocol.schedule import batch_indices
+from zkjax.protocol.transcript import Reader, Transcript
 from zkjax.work import BASE, Meter
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -493,7 +495,7 @@ def graphs():
     yield Case("a walk of 2^60 ways", lambda: doubling._first_below(lambda i: i)[60], None, value=0)
 
     def axes(limit):
-        with mock.patch("zkjax.circuit.MAX_AXES", limit):
+        with mock.patch("zkjax.circuit.circuit.MAX_AXES", limit):
             return circuit.check() is circuit
 
     lengths = sum(sum(y.shape) for y in (*nodes, *circuit.inputs, *circuit.parameters))
@@ -615,7 +617,7 @@ def layouts():
     sevens = {9: (7,) * 4}
 
     def blocks(shapes, boxes=64, total=2**13):
-        with mock.patch("zkjax.layout.MAX_BOXES", boxes), mock.patch("zkjax.layout.MAX_BLOCKS", total):
+        with mock.patch("zkjax.algebra.layout.MAX_BOXES", boxes), mock.patch("zkjax.algebra.layout.MAX_BLOCKS", total):
             return len(Layout(shapes).pieces)
 
     for boxes, value in ((81, 81), (80, 27), (27, 27), (26, 9), (8, 3), (2, 1)):
@@ -727,7 +729,7 @@ def walks():
     term = Term(("node", reshape), ONE, ones[0], tuple((d,) for d in range(len(shape))), ones)
 
     def work(limit):
-        with mock.patch("zkjax.claims.MAX_WORK", limit):
+        with mock.patch("zkjax.protocol.claims.MAX_WORK", limit):
             return len(Walk(circuit, Vectors()).run([term])[0])
 
     walk = Walk(circuit, Vectors())
@@ -736,7 +738,7 @@ def walks():
     yield Case("more work", lambda: work(walk.work - 1), UnsupportedOperationError, "too many terms")
 
     def joint(limit):
-        with mock.patch("zkjax.claims.MAX_JOINT_AXIS", limit):
+        with mock.patch("zkjax.protocol.claims.MAX_JOINT_AXIS", limit):
             return len(Walk(circuit, Vectors()).run([term])[0])
 
     longest = max(a * b for a, b in zip(shape[1:], shape[2:]))
@@ -838,7 +840,7 @@ def schedules():
         ({"steps": 0}, 0),
     ):
         yield Case(f"{change}", lambda change=change: len(indices(**change)), None, value=value)
-    with_permutations = mock.patch("zkjax.schedule.shard_order", lambda length, *rest: np.arange(length))
+    with_permutations = mock.patch("zkjax.protocol.schedule.shard_order", lambda length, *rest: np.arange(length))
     for change in ({"samples": most, "shard_size": most}, {"samples": most, "shard_size": 1}, {"samples": 2**32 - 1, "shard_size": 2**20}):
 
         def largest(change=change):
@@ -1270,24 +1272,24 @@ def ledgers():
 LIMITS = {  # as PROTOCOL.md has them
     "ops.leaves.MAX_CONSTANT": 4096,
     "ops.operation.MAX_RANK": 8,
-    "circuit.MAX_SIZE": 2**40,
-    "circuit.MAX_AXIS": 2**22,
-    "circuit.MAX_AXES": 2**24,
-    "circuit.MAX_JOINT_AXIS": 2**20,
+    "circuit.circuit.MAX_SIZE": 2**40,
+    "circuit.circuit.MAX_AXIS": 2**22,
+    "circuit.circuit.MAX_AXES": 2**24,
+    "circuit.circuit.MAX_JOINT_AXIS": 2**20,
     "ops.operation.LIMIT": 2**63,
-    "circuit.BEYOND": 2**128,
-    "claims.MAX_WORK": 2**26,
-    "claims.TERM_WORK": 1024,
-    "layout.MAX_BOXES": 64,
-    "layout.MAX_BLOCKS": 2**13,
+    "circuit.circuit.BEYOND": 2**128,
+    "protocol.claims.MAX_WORK": 2**26,
+    "protocol.claims.TERM_WORK": 1024,
+    "algebra.layout.MAX_BOXES": 64,
+    "algebra.layout.MAX_BLOCKS": 2**13,
     "commitment.geometry._MAX_DEEP_RATE": 6,
-    "proof.MAX_STATEMENT": 2**21,
-    "schedule.MAX_SHARD": 2**20,
-    "statement.LIMIT": 2**63,
-    "statement.MAX_STEPS": 2**16,
+    "proofs.proof.MAX_STATEMENT": 2**21,
+    "protocol.schedule.MAX_SHARD": 2**20,
+    "proofs.statement.LIMIT": 2**63,
+    "proofs.statement.MAX_STEPS": 2**16,
     "verifier.MAX_SAMPLES": 2**22,
-    "circuit.MAX_FILE": 2**27,
-    "proof.MAX_FILE": 2**28,
+    "circuit.circuit.MAX_FILE": 2**27,
+    "proofs.proof.MAX_FILE": 2**28,
     "work.MAX_WORK": 4 * 10**9,
     "work.MAX_MEMORY": 2**32,
 }

@@ -11,7 +11,7 @@ import numpy as np
 import zkjax
 import zkjax.verifier
 from zkjax.errors import FormatError, VerificationError
-from zkjax.transcript import Reader, Transcript
+from zkjax.protocol.transcript import Reader, Transcript
 
 BITS = 5.0  # below any geometry of the tests
 

@@ -13,9 +13,10 @@ from nodes import node
 from tiny import TINY
 
 import zkjax
-from zkjax import circuit as circuits
-from zkjax import ops, primitives
-from zkjax.circuit import Circuit, Input, Loss, Parameter
+from zkjax import ops
+from zkjax.circuit import circuit as circuits
+from zkjax.circuit.circuit import Circuit, Input, Loss, Parameter
+from zkjax.tracing import primitives
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "adding_an_operation.md"
 

@@ -12,10 +12,10 @@ from flax import nnx
 from flax.training.train_state import TrainState
 
 from zkjax import calibrate
-from zkjax.arguments import parameters
 from zkjax.errors import DataError, UnsupportedOperationError, ZkjaxError
-from zkjax.rates import learning_rates
-from zkjax.tracing import read, trace
+from zkjax.tracing.arguments import parameters
+from zkjax.tracing.program import read, trace
+from zkjax.tracing.rates import learning_rates
 
 X, Y = np.ones((4, 3), np.float32), np.ones((4, 2), np.float32)
 P = np.ones((3, 2), np.float32)

@@ -25,7 +25,7 @@ from harness import SMALL, data_for, mlp_params, prove_small, verify_small
 from tiny import DIMS, TINY, chain, next_run, tiny_run
 
 import zkjax
-from zkjax import state
+from zkjax.commitment.openings import Openings
 from zkjax.errors import (
     BudgetError,
     ConfigurationError,
@@ -37,7 +37,7 @@ from zkjax.errors import (
     VerificationError,
     ZkjaxError,
 )
-from zkjax.openings import Openings
+from zkjax.training import saved as state
 
 
 # ---- precision --------------------------------------------------------------------------------------------------
@@ -175,11 +175,11 @@ def test_too_little_security_spends_nothing():
 def test_a_chunk_that_no_statement_may_hold(monkeypatch, limit, fewest):
     """Refused before anything is spent: two steps of three samples."""
     circuit, run = tiny_run()
-    monkeypatch.setattr(f"zkjax.prover.{limit}", fewest - 1)
+    monkeypatch.setattr(f"zkjax.prover.prove.{limit}", fewest - 1)
     with pytest.raises(ConfigurationError, match="2 steps of 3 samples; a proof holds at most .*shorter chunks"):
         prove_small(circuit, run)
     assert run.chain.openings.spent == {}
-    monkeypatch.setattr(f"zkjax.prover.{limit}", fewest)
+    monkeypatch.setattr(f"zkjax.prover.prove.{limit}", fewest)
     verify_small(circuit, prove_small(circuit, run))
 
 
@@ -254,7 +254,7 @@ def test_a_reloaded_run_has_no_more_openings(tmp_path):
 
 def test_a_unit_is_spent_before_it_is_used(tmp_path, monkeypatch):
     """A proof that dies half way has used up its openings, also on disk."""
-    import zkjax.prover
+    import zkjax.prover.prove
 
     circuit, run = tiny_run()
     run.save(tmp_path / "a")
@@ -262,8 +262,8 @@ def test_a_unit_is_spent_before_it_is_used(tmp_path, monkeypatch):
     def die(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(zkjax.prover, "argument", die)
-    monkeypatch.setattr(zkjax.prover, "dry_run", zkjax.prover.dry_run)
+    monkeypatch.setattr(zkjax.prover.prove, "argument", die)
+    monkeypatch.setattr(zkjax.prover.prove, "dry_run", zkjax.prover.prove.dry_run)
     with pytest.raises(KeyboardInterrupt):
         prove_small(circuit, run)
     assert sorted(run.chain.openings.spent.values()) == [1, 1, 1]
@@ -699,7 +699,7 @@ def test_save_survives_leftovers_of_a_kill(saved):
 def test_proof_files(tmp_path):
     circuit, _, proofs = chain()
     raw, path = bytes(proofs[0]), tmp_path / "a.proof"
-    header = len(zkjax.proof.MAGIC) + 6
+    header = len(zkjax.proofs.proof.MAGIC) + 6
     length = len(proofs[0].statement.canonical())
     for content, message in (
         (b"", "the file is empty"),

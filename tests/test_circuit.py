@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from jax import numpy as jnp
 from jax.nn import relu
 
-from zkjax.circuit import Circuit
+from zkjax.circuit.circuit import Circuit
 from zkjax.errors import FormatError, PrecisionError, UnsupportedOperationError
-from zkjax.tracing import trace
+from zkjax.tracing.program import trace
 
 
 def loss(p, x, y):

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nodes import evaluated, inferred, node
 
-from zkjax import extension as ext
-from zkjax import field
-from zkjax.circuit import Circuit, Input
-from zkjax.claims import Claim, Term, kronecker, merge_claims, pull, weight_evaluation
+from zkjax.algebra import extension as ext
+from zkjax.algebra import field
+from zkjax.algebra.extension import ONE, ZERO, Ext
+from zkjax.algebra.layout import Layout
+from zkjax.algebra.vectors import Vectors
+from zkjax.circuit.circuit import Circuit, Input
 from zkjax.errors import UnsupportedOperationError
-from zkjax.extension import ONE, ZERO, Ext
-from zkjax.layout import Layout
-from zkjax.vectors import Vectors
+from zkjax.protocol.claims import Claim, Term, kronecker, merge_claims, pull, weight_evaluation
 
 STEPS = 2
 ones = Vectors().ones

@@ -22,7 +22,7 @@ from jax.nn import relu
 
 import zkjax
 from zkjax.__main__ import main
-from zkjax.proof import MAGIC
+from zkjax.proofs.proof import MAGIC
 
 VALID, INVALID, MISUSE = 0, 1, 2
 SEED = 5

@@ -10,8 +10,8 @@ import pytest
 from harness import mlp_loss
 
 import zkjax
-from zkjax.circuit import Loss
-from zkjax.descent import learning_rates
+from zkjax.circuit.circuit import Loss
+from zkjax.circuit.descent import learning_rates
 
 PARAMS = [{"w": jax.ShapeDtypeStruct(s, jnp.float32), "b": jax.ShapeDtypeStruct(s[1:], jnp.float32)} for s in ((5, 4), (4, 4), (4, 3))]
 BATCH = (jax.ShapeDtypeStruct((6, 5), jnp.float32), jax.ShapeDtypeStruct((6, 3), jnp.float32))
@@ -72,5 +72,5 @@ def test_large_circuits_are_not_tried(monkeypatch):
     circuit = traced(optax.sgd(1 / 16))
     for limit in ("MAX_OPERATIONS", "MAX_ENTRIES"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"zkjax.descent.{limit}", 10)
+            patch.setattr(f"zkjax.circuit.descent.{limit}", 10)
             assert learning_rates(circuit) is None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from nodes import evaluated, node
 
-from zkjax import exact
+from zkjax.algebra import exact
 
 
 def integers(rng, bound, *shape):

@@ -7,10 +7,10 @@ import pytest
 from field_values import EXTENSION_EDGES, extension_elements
 from hypothesis import given
 
-from zkjax import extension as ext
-from zkjax import field
-from zkjax.extension import NON_RESIDUE, ONE, PHI, ZERO, Ext
-from zkjax.field import P
+from zkjax.algebra import extension as ext
+from zkjax.algebra import field
+from zkjax.algebra.extension import NON_RESIDUE, ONE, PHI, ZERO, Ext
+from zkjax.algebra.field import P
 
 LEFT, RIGHT = zip(*itertools.product(EXTENSION_EDGES, EXTENSION_EDGES), strict=True)
 

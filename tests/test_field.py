@@ -9,8 +9,8 @@ from field_values import EDGES, UINT64_EDGES, elements
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zkjax import field
-from zkjax.field import GENERATOR, TWO_ADICITY, P
+from zkjax.algebra import field
+from zkjax.algebra.field import GENERATOR, TWO_ADICITY, P
 
 LEFT, RIGHT = zip(*itertools.product(EDGES, EDGES), strict=True)
 

@@ -6,10 +6,11 @@ from math import prod
 import numpy as np
 import pytest
 
-from zkjax import extension as ext
-from zkjax import field, witness
-from zkjax.field import P
+from zkjax.algebra import extension as ext
+from zkjax.algebra import field
+from zkjax.algebra.field import P
 from zkjax.kernels.threads import scope
+from zkjax.prover import witness
 
 
 def expected(values, first, kept, vector):
@@ -23,7 +24,7 @@ def expected(values, first, kept, vector):
 @pytest.mark.parametrize("shape, host", [((9,), 2**18), ((3, 4), 2**18), ((2, 3, 4), 2**18), ((2, 3, 4), 0)])
 def test_all_orders_of_axes(monkeypatch, shape, steps, vectors, host, bits):
     monkeypatch.setattr(witness, "HOST", host)
-    monkeypatch.setattr("zkjax.aggregate.HOST", host)
+    monkeypatch.setattr("zkjax.prover.aggregate.HOST", host)
     rng = np.random.default_rng(bits)
     values = rng.integers(-(2**bits), 2**bits, (steps, *shape), endpoint=True)
     axes = range(len(shape))

@@ -13,12 +13,12 @@ import pytest
 from harness import mlp_loss, mlp_params
 
 import zkjax
-from zkjax import exact
-from zkjax.config import Precision
+from zkjax.algebra import exact
+from zkjax.circuit.rounding import Comparison, Rounding, distance
 from zkjax.errors import PrecisionError, PrecisionWarning
-from zkjax.formats import coarser, default_formats
-from zkjax.rounding import Comparison, Rounding, distance
-from zkjax.tracing import _bounded, read
+from zkjax.tracing.formats import coarser, default_formats
+from zkjax.tracing.precision import Precision
+from zkjax.tracing.program import _bounded, read
 
 HIDDEN, FEATURES = 8, 6
 MEAN = {"textbook": lambda p, x, y: jnp.mean((net(p, x) - y) ** 2), "half": mlp_loss}

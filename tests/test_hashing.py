@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from zkjax import hashing
-from zkjax.field import P
-from zkjax.hashing import BLOCK, CHUNK, LEAF, STREAM, field_stream, hash_columns, initial_state, stream_block, stream_blocks
+from zkjax.algebra import hashing
+from zkjax.algebra.field import P
+from zkjax.algebra.hashing import BLOCK, CHUNK, LEAF, STREAM, field_stream, hash_columns, initial_state, stream_block, stream_blocks
 from zkjax.kernels.threads import scope
 
 SEED = bytes(range(32))

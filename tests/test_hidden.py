@@ -8,12 +8,12 @@ from field_values import extension_elements
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zkjax import extension as ext
+from zkjax.algebra import extension as ext
+from zkjax.algebra.extension import ONE, PHI, ZERO, Ext
+from zkjax.algebra.field import root_of_unity
 from zkjax.errors import UnsatisfiedWitnessError, VerificationError, ZkjaxError
-from zkjax.extension import ONE, PHI, ZERO, Ext
-from zkjax.field import root_of_unity
-from zkjax.hidden import Counts, Functional, Hidden, Pad, extend_to_double, lagrange_vector, make_masks, mask_component_vector
-from zkjax.transcript import Reader, Transcript
+from zkjax.protocol.hidden import Counts, Functional, Hidden, Pad, extend_to_double, lagrange_vector, make_masks, mask_component_vector
+from zkjax.protocol.transcript import Reader, Transcript
 
 U, V, W = Ext(3, 4), Ext(5, 6), Ext(7)
 

@@ -10,12 +10,12 @@ from harness import mlp_run, prove_small
 from nodes import node as named
 
 import zkjax
-from zkjax.circuit import Circuit, Input, Parameter
+from zkjax.algebra.layout import Layout
+from zkjax.circuit.circuit import Circuit, Input, Parameter
 from zkjax.commitment.commit import Commitment
 from zkjax.commitment.geometry import Geometry
 from zkjax.errors import FormatError, PrecisionError, UnsupportedOperationError, ZkjaxError
-from zkjax.layout import Layout
-from zkjax.plan import Batches, Plan
+from zkjax.protocol.plan import Batches, Plan
 from zkjax.verifier import dry_run
 
 

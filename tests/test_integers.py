@@ -15,11 +15,11 @@ from nodes import equation, evaluated, inferred, node
 from refusals import frozen
 
 import zkjax
-import zkjax.circuit
-import zkjax.training
-from zkjax import exact, field
-from zkjax.circuit import Circuit, Input, Loss, Parameter, Update
-from zkjax.field import P
+import zkjax.circuit.circuit
+import zkjax.training.train
+from zkjax.algebra import exact, field
+from zkjax.algebra.field import P
+from zkjax.circuit.circuit import Circuit, Input, Loss, Parameter, Update
 from zkjax.ops.operation import Leaves
 from zkjax.ops.ranges import farthest
 
@@ -63,7 +63,7 @@ def test_lookups_and_bounds_speak_of_the_same_equation():
     circuit, _ = frozen()
     found = {x.key: x for lookups in circuit.lookups.values() for x in lookups}
     for i in circuit.of("rescale"):
-        virtual = found["limb", i, 0]
+        virtual = found["remainder", i, 0]
         ((constant, parts),) = virtual.columns
         ranges = {("node", circuit.nodes[i].inputs[0]): (-1000, 1000)}
         ranges |= {key: (0, 2 ** found[key].table.width - 1) for _, key in parts if key not in ranges}
@@ -133,14 +133,14 @@ def trained(circuit, x=1, start=0, steps=1):
 
 
 def without_bounds(monkeypatch):
-    monkeypatch.setattr(zkjax.circuit, "LIMIT", BEYOND)
+    monkeypatch.setattr(zkjax.circuit.circuit, "LIMIT", BEYOND)
 
 
 def presented(monkeypatch, run, values=None, forms=None, **changes):
     """The run with another witness, and other claims about it."""
     honest = run.witness()
-    witness = zkjax.training.Witness(honest.values | (values or {}), honest.forms | (forms or {}))
-    monkeypatch.setattr(zkjax.training.Run, "witness", lambda self: witness)
+    witness = zkjax.training.train.Witness(honest.values | (values or {}), honest.forms | (forms or {}))
+    monkeypatch.setattr(zkjax.training.train.Run, "witness", lambda self: witness)
     return dataclasses.replace(run, kept=None, **changes)
 
 
@@ -190,7 +190,7 @@ def test_a_wrapped_rescale_breaks_no_constraint(monkeypatch, bits, possible):
     assert quotient == -8 and 0 <= remainder < 2**SHIFT and run.loss_integers == ((0,),)
     liar = Liar(run, ((quotient,),))
     assert Liar(run, ((0,),)).broken() == set()
-    liar.values[1][...], liar.forms["limb", 1][...] = quotient, remainder
+    liar.values[1][...], liar.forms["remainder", 1][...] = quotient, remainder
     assert (liar.broken() == set()) == possible
 
 
@@ -203,7 +203,7 @@ def test_a_wrapped_rescale_is_believed_without_the_bound(monkeypatch):
         circuit, run = trained(_circuit(rescaled(SHIFT, 3)))
         quotient, remainder = wrapped(1, SHIFT)
         lie = presented(
-            patched, run, {1: np.full((1, 1), quotient)}, {("limb", 1): np.full((1, 1), remainder)}, loss_integers=((quotient,),)
+            patched, run, {1: np.full((1, 1), quotient)}, {("remainder", 1): np.full((1, 1), remainder)}, loss_integers=((quotient,),)
         )
         proof = prove_small(circuit, lie, reveal=("loss",), check=False)
         believed = accepted_without_the_bound(patched, circuit, proof, patched.undo)
@@ -224,7 +224,7 @@ def test_a_loss_modulo_p_is_believed_without_the_bound(monkeypatch):
         with pytest.raises(zkjax.PrecisionError, match="the loss"):
             loss_of(beyond).bounds((0,), 1)
     with monkeypatch.context() as patched:
-        patched.setattr(zkjax.circuit, "residues_differ", lambda bound: 0)  # this bound alone
+        patched.setattr(zkjax.circuit.circuit, "residues_differ", lambda bound: 0)  # this bound alone
         circuit, run = trained(loss_of(value), x=-1)
         assert run.loss_integers == ((value,),)
         lie = presented(patched, run, loss_integers=((value - P,),))
@@ -242,7 +242,7 @@ def test_weights_modulo_p_are_believed_without_the_bound(monkeypatch):
         circuit.bounds((0,), 1)
     assert _circuit([], updates=(Update(0, (2**62 - 1,)),), bits=0).bounds((0,), 1).final == (2**62 - 1,)
     with monkeypatch.context() as patched:
-        patched.setattr(zkjax.circuit, "residues_differ", lambda bound: 0)
+        patched.setattr(zkjax.circuit.circuit, "residues_differ", lambda bound: 0)
         circuit, run = trained(circuit, x=-1)
         w = int(run.final[0][0])
         assert w == rate and abs(w - P) <= run.final_bound[0]

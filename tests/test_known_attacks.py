@@ -23,19 +23,19 @@ from tiny import TINY, chain
 
 import zkjax
 import zkjax.verifier
-from zkjax import extension as ext
-from zkjax import field
-from zkjax.aggregate import embed
-from zkjax.circuit import Update
+from zkjax.algebra import extension as ext
+from zkjax.algebra import field
+from zkjax.algebra.extension import ONE, ZERO, Ext
+from zkjax.algebra.field import P, root_of_unity
+from zkjax.algebra.layout import Layout
+from zkjax.algebra.poly import eq_vector
+from zkjax.circuit.circuit import Update
 from zkjax.commitment.merkle import leaf, leaf_header, node, tree_tag
 from zkjax.errors import FormatError, VerificationError
-from zkjax.extension import ONE, ZERO, Ext
-from zkjax.field import P, root_of_unity
-from zkjax.layout import Layout
 from zkjax.ops.tables import Table
-from zkjax.poly import eq_vector
-from zkjax.proof import Proof
-from zkjax.transcript import Transcript
+from zkjax.proofs.proof import Proof
+from zkjax.protocol.transcript import Transcript
+from zkjax.prover.aggregate import embed
 
 SUM = {"lookup layer"}  # the fractions do not sum to zero: a value is not in its table
 
@@ -232,11 +232,11 @@ def test_F06_decompositions_that_are_not_unique():
     assert retrained(run, alter=positive_zero).broken() == SUM
     limbs = 0
     for i in circuit.of("rescale"):
-        if ("limb", i, 1) in Liar(run).witness.tensors and len(equation(circuit, i).limbs) > 1:
+        if ("remainder", i, 1) in Liar(run).witness.tensors and len(equation(circuit, i).limbs) > 1:
             liar = Liar(run)
-            limb = liar.witness.tensors["limb", i, 1].astype(np.int64)
+            limb = liar.witness.tensors["remainder", i, 1].astype(np.int64)
             limb.reshape(-1)[0] += -1 if limb.reshape(-1)[0] else 1
-            liar.witness.tensors["limb", i, 1] = limb
+            liar.witness.tensors["remainder", i, 1] = limb
             assert as_committed(liar, i).broken() == SUM
             limbs += 1
         assert as_defined(retrained(run, alter=nudged(i, 0, -1))).broken() >= SUM
@@ -247,11 +247,11 @@ def as_committed(liar, i):
     """The lowest limb of rescale i follows from the others, as the verifier defines it."""
     circuit, tensors = liar.run.circuit, liar.witness.tensors
     relation = equation(circuit, i)
-    rest = liar.forms["limb", i].copy()
+    rest = liar.forms["remainder", i].copy()
     for j, (weight, _) in enumerate(relation.limbs):
         if j:
-            rest = rest - weight * tensors["limb", i, j].astype(np.int64)
-    tensors["limb", i, 0] = field.from_int(rest)
+            rest = rest - weight * tensors["remainder", i, j].astype(np.int64)
+    tensors["remainder", i, 0] = field.from_int(rest)
     return liar
 
 
@@ -267,12 +267,12 @@ def test_F07_advice_that_wraps_around_the_modulus():
         liar = Liar(run)
         weight, _ = equation(circuit, i).quotient
         quotient = liar.witness.tensors["quotient", i].astype(np.int64)
-        low = liar.witness.tensors["limb", i, 0].astype(np.int64)
+        low = liar.witness.tensors["remainder", i, 0].astype(np.int64)
         by = -1 if low.reshape(-1)[0] else 1  # another remainder, of those in range, and the quotient that solves the equation modulo p
         solution = (int(quotient.reshape(-1)[0]) - by * pow(weight, -1, P)) % P
         quotient.reshape(-1)[0] = solution if solution < P // 2 else solution - P
         low.reshape(-1)[0] += by
-        liar.witness.tensors["quotient", i], liar.witness.tensors["limb", i, 0] = quotient, low
+        liar.witness.tensors["quotient", i], liar.witness.tensors["remainder", i, 0] = quotient, low
         assert weight == 1 or liar.broken() >= SUM
     # with a wider range it would be possible, and such a circuit is refused: test_integers proves a false statement about it
     with pytest.raises(zkjax.PrecisionError):

@@ -6,14 +6,14 @@ from field_values import blocks, dense, random_vector
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zkjax import extension as ext
-from zkjax.claims import Term
-from zkjax.extension import Ext
-from zkjax.field import P
-from zkjax.lanes import row_lanes
-from zkjax.layout import Layout
-from zkjax.poly import eq_vector, num_bits
-from zkjax.vectors import Vector
+from zkjax.algebra import extension as ext
+from zkjax.algebra.extension import Ext
+from zkjax.algebra.field import P
+from zkjax.algebra.layout import Layout
+from zkjax.algebra.poly import eq_vector, num_bits
+from zkjax.algebra.vectors import Vector
+from zkjax.protocol.claims import Term
+from zkjax.prover.lanes import row_lanes
 
 ROW = 64
 
@@ -93,7 +93,7 @@ def test_equal_tensors_share_their_lanes():
 
 @pytest.mark.parametrize("host", [0, 2**18])
 def test_compiled_and_on_the_host(monkeypatch, x64, host):
-    monkeypatch.setattr("zkjax.aggregate.HOST", host)
+    monkeypatch.setattr("zkjax.prover.aggregate.HOST", host)
     rng = np.random.default_rng(0)
     layout = Layout({key: (4, 8, 16) for key in range(3)})
     by_key = {

@@ -8,12 +8,13 @@ from field_values import arrays_over_k, blocks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zkjax import aggregate, field, poly
-from zkjax import extension as ext
-from zkjax.extension import ONE, ZERO, Ext
-from zkjax.field import P
-from zkjax.layout import MAX_WASTE, SPLIT_FROM, Layout, axis_pieces
-from zkjax.vectors import total
+from zkjax.algebra import extension as ext
+from zkjax.algebra import field, poly
+from zkjax.algebra.extension import ONE, ZERO, Ext
+from zkjax.algebra.field import P
+from zkjax.algebra.layout import MAX_WASTE, SPLIT_FROM, Layout, axis_pieces
+from zkjax.algebra.vectors import total
+from zkjax.prover import aggregate
 
 shapes = st.lists(st.lists(st.integers(1, 7), max_size=3).map(tuple), min_size=1, max_size=5)
 SPLIT_SHAPES = [(3, 373), (1100,), (33, 40), (784, 10)]  # from 2^10 cells on, axes may be split

@@ -16,23 +16,23 @@ from test_integers import _circuit, rescaled, trained
 from tiny import tiny_run
 
 import zkjax
-import zkjax.prover
-from zkjax import exact, field
-from zkjax import extension as ext
-from zkjax.argument import argument
-from zkjax.circuit import Update
+import zkjax.prover.prove
+from zkjax.algebra import exact, field
+from zkjax.algebra import extension as ext
+from zkjax.algebra.extension import ONE, ZERO
+from zkjax.algebra.field import P
+from zkjax.algebra.hashing import hash_columns
+from zkjax.algebra.low_rank import factorised
+from zkjax.algebra.ntt import encode
+from zkjax.circuit.circuit import Update
 from zkjax.commitment.merkle import Tree, leaf_headers
-from zkjax.extension import ONE, ZERO
-from zkjax.field import P
-from zkjax.hashing import hash_columns
-from zkjax.hidden import Functional, Hidden, make_masks
 from zkjax.kernels.sites import low_rank
 from zkjax.kernels.threads import scope
-from zkjax.low_rank import factorised
-from zkjax.ntt import encode
-from zkjax.transcript import Transcript, Writer
+from zkjax.protocol.argument import argument
+from zkjax.protocol.hidden import Functional, Hidden, make_masks
+from zkjax.protocol.transcript import Transcript, Writer
+from zkjax.prover.witness import vectors_of
 from zkjax.verifier import dry_run
-from zkjax.witness import vectors_of
 
 commit = importlib.import_module("zkjax.commitment.commit")  # the package gives its function this name
 LOOKUP = {"lookup multiplicities", "lookup layer", "committed values"}
@@ -157,7 +157,7 @@ def test_rounding_off_by_one(net):
     for i in circuit.of("rescale"):
         liar = Liar(run)
         liar.values[i].reshape(-1)[0] += 1
-        liar.forms["limb", i].reshape(-1)[0] -= 1 << circuit.nodes[i].operation.shift
+        liar.forms["remainder", i].reshape(-1)[0] -= 1 << circuit.nodes[i].operation.shift
         assert {"contractions"} <= liar.broken() <= {"contractions", "gates: last product", "weights"}
 
 
@@ -240,7 +240,7 @@ def altered_cells(run):
     circuit, honest = run.circuit, Liar(run)
     gated = {circuit.nodes[i].inputs[1] for i in circuit.of("gate")}
     for key, tensor in honest.witness.tensors.items():
-        for cell in range(tensor.size if key[0] != "limb" or key[2] else 0):
+        for cell in range(tensor.size if key[0] != "remainder" or key[2] else 0):
             liar, by = Liar(run), (1, -1)[cell % 2]
             changed = tensor.astype(np.int64)
             changed.reshape(-1)[cell] += by
@@ -274,7 +274,7 @@ def test_every_committed_cell_off_by_one(monkeypatch):
     expected = {
         ("quotient", True): {equation, lookup, f"{product}: right factor"},
         ("quotient", False): {equation, lookup, product, "weights"},
-        "limb": {equation, lookup},
+        "remainder": {equation, lookup},
         "multiplicity": {lookup},
         "initial": {equation, lookup, "weights"},
         "final": {"weights"},
@@ -340,7 +340,7 @@ def evaluated(run, *, batches=None, alter=None, skipped=()):
             if node.op in ("input", "rescale", "sign", "gate"):
                 values.setdefault(i, []).append(step[i])
             if node.op == "rescale":
-                forms.setdefault(("limb", i), []).append(exact.remainder(below[0], step[i], node.operation.shift))
+                forms.setdefault(("remainder", i), []).append(exact.remainder(below[0], step[i], node.operation.shift))
         rates = [0 if t in skipped else u.rate(run.first_step + t) for p in circuit.parameters for u in p.updates]
         weights = exact.update(circuit, weights, step, rates)
     return {i: np.stack(x) for i, x in values.items()}, {key: np.stack(x) for key, x in forms.items()}, weights
@@ -364,12 +364,12 @@ def as_defined(liar):
     liar.values, forms, _ = evaluated(liar.run, alter=forced)
     liar._witness = None
     for i in circuit.of("rescale"):
-        lowest, offset = forms["limb", i].copy(), 0
+        lowest, offset = forms["remainder", i].copy(), 0
         for j, (_, width) in enumerate(equation(circuit, i).limbs):
             if j:
-                lowest -= tensors["limb", i, j].astype(np.int64) << offset
+                lowest -= tensors["remainder", i, j].astype(np.int64) << offset
             offset += width
-        tensors["limb", i, 0] = field.from_int(lowest)
+        tensors["remainder", i, 0] = field.from_int(lowest)
     liar.witness.tensors.update(tensors)
     return liar
 
@@ -502,7 +502,7 @@ def test_commitments_to_something_else(coarse, shard_size):
         ("quotient", True): {"contractions", f"{product}: right factor"},
         ("quotient", False): {"contractions", product, "weights"},  # the error's: it is no gate's input, but a gradient itself
         ("quotient", None): {"contractions"},  # the error's before its constant: only that rescale reads it
-        "limb": {"contractions"},
+        "remainder": {"contractions"},
         "sign": {"contractions", f"{product}: left factor"},
         "multiplicity": {"lookup multiplicities"},
         "initial": {"contractions", "weights"},
@@ -534,7 +534,7 @@ def test_a_net_without_activations():
     (rescale,) = run.circuit.of("rescale")
     expected = {
         ("quotient", rescale): {"contractions", "weights", "committed values"},
-        ("limb", rescale, 1): {"contractions"},
+        ("remainder", rescale, 1): {"contractions"},
         ("data", 0, 0): {"contractions", "committed values"},
         ("data", 0, 1): {"contractions"},
         ("initial", 0): {"contractions", "weights"},
@@ -609,7 +609,7 @@ def test_every_hidden_message(monkeypatch):
 def test_garbage_in_padding_cells(monkeypatch):
     """Cells that no tensor fills may hold anything: no weight reaches them."""
     circuit, run = tiny_run(shard_size=5)
-    rows, filled = zkjax.prover._rows, []
+    rows, filled = zkjax.prover.prove._rows, []
 
     def littered(layout, tensors, row):
         honest = rows(layout, tensors, row)
@@ -620,7 +620,7 @@ def test_garbage_in_padding_cells(monkeypatch):
         assert (honest[~used] == 0).all()
         return np.where(used, honest, garbage)
 
-    monkeypatch.setattr(zkjax.prover, "_rows", littered)
+    monkeypatch.setattr(zkjax.prover.prove, "_rows", littered)
     proof = prove_small(circuit, run, reveal=("loss",))
     assert len(filled) >= 6 and min(filled) > 100  # both ends, three shards, the trace
     assert verify_small(circuit, proof) == proof.statement

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from field_values import arrays_over_k
 
-from zkjax import extension as ext
-from zkjax import field, lookup, poly
+from zkjax.algebra import extension as ext
+from zkjax.algebra import field, poly
+from zkjax.algebra.extension import ONE, ZERO, Ext
+from zkjax.algebra.field import P
 from zkjax.errors import UnsatisfiedWitnessError, VerificationError, ZkjaxError
-from zkjax.extension import ONE, ZERO, Ext
-from zkjax.field import P
 from zkjax.kernels.lookup import Tree
 from zkjax.kernels.sumcheck import eq_table
 from zkjax.kernels.tiles import LOG_TILE, Tiles, tile_size
+from zkjax.protocol import lookup
 
 pytestmark = pytest.mark.usefixtures("x64")
 

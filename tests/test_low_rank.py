@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from field_values import random_vector
 
-from zkjax import extension as ext
+from zkjax.algebra import extension as ext
+from zkjax.algebra.low_rank import factorised
+from zkjax.algebra.vectors import Vector
 from zkjax.kernels.sites import low_rank
-from zkjax.low_rank import factorised
-from zkjax.vectors import Vector
 
 SHAPE = 3, 4, 2, 5
 

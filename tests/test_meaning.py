@@ -16,14 +16,14 @@ from harness import Liar, make_run
 from jax import lax
 from jax.nn import relu
 
-from zkjax import exact
-from zkjax.elementary import INFINITY, NAN, elementary, power
+from zkjax.algebra import exact
 from zkjax.errors import UnsupportedOperationError
-from zkjax.expressions import Graph, Known
 from zkjax.ops.moves import aligned
-from zkjax.primitives import interpret
-from zkjax.tracing import read, trace
-from zkjax.training import Dataset
+from zkjax.tracing.elementary import INFINITY, NAN, elementary, power
+from zkjax.tracing.expressions import Graph, Known
+from zkjax.tracing.primitives import interpret
+from zkjax.tracing.program import read, trace
+from zkjax.training.train import Dataset
 
 F, INT = jnp.float32, jnp.int32
 RNG = np.random.default_rng(0)

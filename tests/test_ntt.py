@@ -4,10 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from zkjax import field
-from zkjax.field import P, root_of_unity
+from zkjax.algebra import field
+from zkjax.algebra.field import P, root_of_unity
+from zkjax.algebra.ntt import encode, evaluate, inverse_ntt, ntt, root_powers
 from zkjax.kernels.threads import scope
-from zkjax.ntt import encode, evaluate, inverse_ntt, ntt, root_powers
 
 EDGE = [0, 1, P - 1, 2**32 - 1, 2**32, 2**63, 2**32 + 1, P - 2**32]
 

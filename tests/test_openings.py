@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
+from zkjax.commitment.openings import FILE, Openings
 from zkjax.errors import BudgetError, FormatError, RunError
-from zkjax.openings import FILE, Openings
 
 
 def load(directory):

@@ -9,9 +9,9 @@ from field_values import EDGES, arrays_over_k, extension_elements
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zkjax import extension as ext
-from zkjax import poly
-from zkjax.extension import ONE, ZERO, Ext
+from zkjax.algebra import extension as ext
+from zkjax.algebra import poly
+from zkjax.algebra.extension import ONE, ZERO, Ext
 
 points = st.integers(0, 5).flatmap(lambda n: st.lists(extension_elements, min_size=n, max_size=n))
 

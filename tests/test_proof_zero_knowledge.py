@@ -58,14 +58,14 @@ from zero_knowledge import (
 )
 
 import zkjax
-from zkjax import extension as ext
-from zkjax import field
-from zkjax.argument import argument
+from zkjax.algebra import extension as ext
+from zkjax.algebra import field
+from zkjax.algebra.extension import DEGREE, Ext
+from zkjax.algebra.field import P, root_of_unity
 from zkjax.errors import VerificationError
-from zkjax.extension import DEGREE, Ext
-from zkjax.field import P, root_of_unity
-from zkjax.hidden import Hidden, Pad
-from zkjax.transcript import Reader
+from zkjax.protocol.argument import argument
+from zkjax.protocol.hidden import Hidden, Pad
+from zkjax.protocol.transcript import Reader
 from zkjax.verifier import make_plan
 
 C = "challenges"

@@ -14,13 +14,13 @@ from replay import messages, words
 from tiny import DIMS, TINY, chain, next_run, tiny_run
 
 import zkjax
-import zkjax.keys
-import zkjax.prover
-import zkjax.training
+import zkjax.commitment.keys
+import zkjax.prover.prove
+import zkjax.prover.witness
+import zkjax.training.train
 import zkjax.verifier
-import zkjax.witness
-from zkjax import field
-from zkjax.transcript import Reader, Writer
+from zkjax.algebra import field
+from zkjax.protocol.transcript import Reader, Writer
 
 OTHER_CHALLENGES = "Merkle path"  # what fails where only the transcript differs: other columns are asked for
 
@@ -172,7 +172,7 @@ def test_both_transcripts_end_alike(monkeypatch):
 
         return Recording
 
-    monkeypatch.setattr(zkjax.prover, "Writer", recording(Writer))
+    monkeypatch.setattr(zkjax.prover.prove, "Writer", recording(Writer))
     monkeypatch.setattr(zkjax.verifier, "Reader", recording(Reader))
     circuit, run = tiny_run(seed=3)
     for reveal in ((), ("loss",)):
@@ -386,7 +386,7 @@ def test_valid_proofs_that_do_not_join():
     first = prove_small(circuit, run)
     for change, message in (({"seed": 9}, "seed"), ({"first_step": 1}, "starts at step 3"), ({"final": run.initial}, "weights")):
         run.chain.openings.spent.clear()
-        keys = run.keys if "seed" in change else (run.keys[0], zkjax.keys.Key.fresh())
+        keys = run.keys if "seed" in change else (run.keys[0], zkjax.commitment.keys.Key.fresh())
         start = dataclasses.replace(run, keys=keys, **change)
         second = prove_small(circuit, next_run(circuit, start))
         assert verify_small(circuit, second, assume_bound=True) == second.statement
@@ -517,23 +517,23 @@ def lying(monkeypatch, run, alter=lambda witness: None, witness=None, **changes)
     """A run that claims ``changes``, proven from the witness of ``run``, whose tensors ``alter`` may change first."""
     computed = run.witness() if witness is None else witness
 
-    class Altered(zkjax.witness.Witness):
+    class Altered(zkjax.prover.witness.Witness):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             self.tensors = {key: x.astype(np.int64) for key, x in self.tensors.items()}
             alter(self)
 
-    monkeypatch.setattr(zkjax.training.Run, "witness", lambda self: computed)
-    monkeypatch.setattr(zkjax.witness, "Witness", Altered)
+    monkeypatch.setattr(zkjax.training.train.Run, "witness", lambda self: computed)
+    monkeypatch.setattr(zkjax.prover.witness, "Witness", Altered)
     return dataclasses.replace(run, **changes)
 
 
 def test_every_kind_of_committed_cell(monkeypatch):
     circuit, run = tiny_run(seed=6)
     keys = {}
-    for key in zkjax.prover.make_plan(run).advice:
-        keys.setdefault((key[0], signed(circuit, key[1]) if key[0] in ("quotient", "limb") else key[1:]), key)
-    assert {kind for kind, _ in keys} == {"quotient", "limb", "sign", "multiplicity"} and len(keys) > 6
+    for key in zkjax.prover.prove.make_plan(run).advice:
+        keys.setdefault((key[0], signed(circuit, key[1]) if key[0] in ("quotient", "remainder") else key[1:]), key)
+    assert {kind for kind, _ in keys} == {"quotient", "remainder", "sign", "multiplicity"} and len(keys) > 6
     for key in keys.values():
 
         def alter(witness, key=key):
@@ -568,7 +568,7 @@ def test_false_ends_data_schedules_and_losses(monkeypatch):
         {"first_step": 1},
         {"loss_integers": tuple((v + (t == 1),) for t, (v,) in enumerate(run.loss_integers))},
     ):
-        fresh = zkjax.keys.Chain(run.chain.data, 4, geometry=SMALL)  # commits to the altered values
+        fresh = zkjax.commitment.keys.Chain(run.chain.data, 4, geometry=SMALL)  # commits to the altered values
         lie = dataclasses.replace(lying(monkeypatch, run, **change), chain=fresh)
         proof = prove_small(circuit, lie, check=False, reveal=("loss",))
         refused("opening", circuit, proof)

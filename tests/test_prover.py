@@ -7,8 +7,9 @@ import pytest
 from harness import mlp_run, prove_small
 
 import zkjax
-from zkjax import keys, prover
+from zkjax.commitment import keys
 from zkjax.progress import Phases
+from zkjax.prover import prove as prover
 
 
 def test_too_many_steps_for_the_memory_name_the_largest_chunk(monkeypatch):

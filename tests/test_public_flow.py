@@ -18,8 +18,8 @@ import pytest
 from zero_knowledge import NO_TARGET, TOY, Programmed, renewed, tiny_circuit, tiny_data, tiny_params
 
 import zkjax
-from zkjax import prover
 from zkjax.kernels import threads
+from zkjax.prover import prove as prover
 
 ROOT = str(Path(zkjax.__file__).parent)
 

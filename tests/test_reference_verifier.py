@@ -26,14 +26,14 @@ from test_graphs import GRAPHS, X, Y, matrix, mean_square
 from tiny import chain
 
 import zkjax
-from zkjax import field
+from zkjax.algebra import field
+from zkjax.algebra.layout import axis_pieces
 from zkjax.commitment import merkle
 from zkjax.commitment.commit import Commitment
 from zkjax.commitment.geometry import Geometry
 from zkjax.errors import ConfigurationError, ZkjaxError
-from zkjax.layout import axis_pieces
-from zkjax.schedule import batch_indices, permutation
-from zkjax.transcript import Transcript
+from zkjax.protocol.schedule import batch_indices, permutation
+from zkjax.protocol.transcript import Transcript
 from zkjax.verifier import verify_chain
 
 VECTORS = Path(__file__).parent / "vectors"

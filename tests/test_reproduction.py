@@ -22,10 +22,10 @@ from harness import SMALL
 from scipy.special import logsumexp
 
 import zkjax
-import zkjax.prover
+import zkjax.prover.prove
+from zkjax.algebra.layout import Layout
 from zkjax.commitment.merkle import tree_tag
-from zkjax.layout import Layout
-from zkjax.schedule import batch_indices
+from zkjax.protocol.schedule import batch_indices
 from zkjax.verifier import make_plan
 
 PNG = b"\x89PNG"
@@ -93,7 +93,7 @@ def test_bytes_of_zero_knowledge_without_aggregation(experiment, tiny):
 
 def test_only_what_hides_is_timed(experiment):
     hiding, commit = experiment("hiding"), importlib.import_module("zkjax.commitment.commit")
-    replaced = [(commit, "field_stream"), (commit, "stream_blocks"), (commit, "encode_tree"), (zkjax.prover, "make_masks")]
+    replaced = [(commit, "field_stream"), (commit, "stream_blocks"), (commit, "encode_tree"), (zkjax.prover.prove, "make_masks")]
     before = [getattr(*place) for place in replaced]
     rows = np.ones((2, SMALL.row), dtype=np.uint64)
     with hiding.timed() as found:

@@ -6,9 +6,9 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from zkjax import schedule
 from zkjax.errors import DataError
-from zkjax.schedule import SHARDS, batch_indices, permutation, steps_per_epoch, words
+from zkjax.protocol import schedule
+from zkjax.protocol.schedule import SHARDS, batch_indices, permutation, steps_per_epoch, words
 
 
 def test_words_are_sha256_of_the_documented_fields():

@@ -33,10 +33,10 @@ from tiny import DIMS, tiny_run
 from zero_knowledge import TOY, fresh_values, prove_with, tiny_circuit, tiny_data, tiny_params
 
 import zkjax
-from zkjax import prover
+from zkjax.algebra.field import P
+from zkjax.commitment.keys import ROLE_BUDGET, Chain, Key
 from zkjax.errors import BudgetError, RunError, ZkjaxError
-from zkjax.field import P
-from zkjax.keys import ROLE_BUDGET, Chain, Key
+from zkjax.prover import prove as prover
 
 HERE = Path(__file__).parent
 
@@ -488,7 +488,7 @@ def test_a_restored_backup_repeats_no_pads(saved, tmp_path):
 STOPPED = """
 import sys, time
 import zkjax
-from zkjax import prover
+from zkjax.prover import prove as prover
 run = zkjax.Run.load(sys.argv[1])
 def stop(*_):
     print("spent", flush=True)

@@ -19,18 +19,18 @@ from test_structure_of_proofs import DEPTHS, circuit_of, plan_of
 from tiny import chain
 
 import zkjax
-from zkjax import argument as argument_module
-from zkjax import soundness, sumcheck
-from zkjax.argument import argument
+from zkjax.algebra.field import P
 from zkjax.commitment import geometry as geometry_module
 from zkjax.commitment.commit import stack
 from zkjax.commitment.geometry import Geometry, Level, radius
-from zkjax.field import P
-from zkjax.gadgets import contraction, membership
-from zkjax.hidden import Hidden
-from zkjax.lookup import fractional_sum
-from zkjax.prover import make_plan
-from zkjax.soundness import security
+from zkjax.proofs import soundness
+from zkjax.proofs.soundness import security
+from zkjax.protocol import argument as argument_module
+from zkjax.protocol import contraction, membership, sumcheck
+from zkjax.protocol.argument import argument
+from zkjax.protocol.hidden import Hidden
+from zkjax.protocol.lookup import fractional_sum
+from zkjax.prover.prove import make_plan
 from zkjax.verifier import row_count
 
 K = P**2  # elements of the extension field

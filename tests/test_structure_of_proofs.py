@@ -18,12 +18,12 @@ from replay import messages
 from tiny import TINY, tiny_run
 
 import zkjax
-from zkjax.argument import argument
-from zkjax.gadgets import contraction, gate, membership
-from zkjax.hidden import Hidden
-from zkjax.plan import Batches, Plan
-from zkjax.poly import num_bits
-from zkjax.schedule import batch_indices
+from zkjax.algebra.poly import num_bits
+from zkjax.protocol import contraction, gate, membership
+from zkjax.protocol.argument import argument
+from zkjax.protocol.hidden import Hidden
+from zkjax.protocol.plan import Batches, Plan
+from zkjax.protocol.schedule import batch_indices
 
 DEPTHS = {2: (5, 6, 3), 6: (5, 6, 4, 7, 6, 4, 3)}
 BATCH = 8  # no layer is that wide
@@ -191,9 +191,9 @@ def test_no_committed_tensor_is_a_weight_of_every_step(depth, steps):
     *_, counts, plan = shape_of(depth, steps)
     parameters = {p.shape for p in plan.circuit.parameters}
     trace = plan.trace_layout(counts).shapes
-    assert {key[0] for key in trace} == {"quotient", "limb", "sign", "multiplicity", "mask"}
+    assert {key[0] for key in trace} == {"quotient", "remainder", "sign", "multiplicity", "mask"}
     for key, shape in trace.items():
-        if key[0] in ("quotient", "limb", "sign"):
+        if key[0] in ("quotient", "remainder", "sign"):
             assert shape[:2] == (steps, BATCH) and len(shape) == 3
             assert shape[1:] not in parameters and shape[:0:-1] not in parameters and shape[2:] + shape[1:2] not in parameters
         else:
@@ -255,7 +255,7 @@ def test_messages_of_a_real_proof():
         log = messages(circuit, proof)
         found[name] = [m.label for m in log]
         assert found[name].count("trace root") == 1 and len(proof.statement.commitments()) == 3
-        plan = zkjax.prover.make_plan(run)
+        plan = zkjax.prover.prove.make_plan(run)
         hidden = recorded(plan)
         sent = Counter()
         for m in log:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from field_values import arrays_over_k
 
-from zkjax import extension as ext
-from zkjax import poly
+from zkjax.algebra import extension as ext
+from zkjax.algebra import poly
+from zkjax.algebra.extension import ZERO, Ext
 from zkjax.errors import UnsatisfiedWitnessError, VerificationError, ZkjaxError
-from zkjax.extension import ZERO, Ext
-from zkjax.sumcheck import gated_sumcheck, product_sumcheck
+from zkjax.protocol.sumcheck import gated_sumcheck, product_sumcheck
 
 pytestmark = pytest.mark.usefixtures("x64")
 

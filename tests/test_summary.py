@@ -10,8 +10,8 @@ from jax.nn import relu
 from tiny import TINY
 
 import zkjax
+from zkjax.circuit.summary import net, rates
 from zkjax.ops.arithmetic import Linear
-from zkjax.summary import net, rates
 
 DATA = np.zeros((4, 3), np.float32), np.zeros((4, 2), np.float32)
 PARAMS = {"a": np.ones((3, 5), np.float32), "b": np.ones(5, np.float32), "c": np.ones((5, 2), np.float32)}

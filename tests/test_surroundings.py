@@ -20,10 +20,11 @@ from tiny import DIMS, TINY, tiny_run
 from zero_knowledge import NO_TARGET, TOY, tiny_circuit, tiny_data, tiny_params
 
 import zkjax
-from zkjax import memory, progress, training
+from zkjax import memory, progress
 from zkjax.errors import ConfigurationError, RunError, UnsatisfiedWitnessError
 from zkjax.kernels import settings, threads
 from zkjax.progress import Phases, Steps
+from zkjax.training import train as training
 
 HERE = Path(__file__).parent
 
@@ -211,13 +212,13 @@ def prove_toy(run, **options):
 @pytest.mark.parametrize("off", ["verify", "check"])
 def test_a_spoilt_proof_is_thrown_away(off, toy, monkeypatch):
     """Of a machine's fault, say: the unit stays spent, and nothing that holds the bytes comes out."""
-    honest = zkjax.prover.open_claim
+    honest = zkjax.prover.prove.open_claim
 
     def spoilt(stream, *arguments):
         honest(stream, *arguments)
         stream._parts[-1] = bytes(len(stream._parts[-1]))
 
-    monkeypatch.setattr(zkjax.prover, "open_claim", spoilt)
+    monkeypatch.setattr(zkjax.prover.prove, "open_claim", spoilt)
     with pytest.raises(UnsatisfiedWitnessError, match="does not verify .*report it") as raised:
         prove_toy(toy)
     assert set(toy.chain.openings.spent.values()) == {1}
@@ -416,8 +417,8 @@ def test_an_interrupt_while_compiling_spends_nothing_and_waits_for_no_thread(toy
         signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(zkjax.prover, "rehearse", rehearsed)
-        patch.setattr(zkjax.prover, "_dataset", interrupted)
+        patch.setattr(zkjax.prover.prove, "rehearse", rehearsed)
+        patch.setattr(zkjax.prover.prove, "_dataset", interrupted)
         with pytest.raises(KeyboardInterrupt):
             prove_toy(toy)
         assert not ended.is_set() and not toy.chain.openings.spent
@@ -451,7 +452,7 @@ def test_an_error_that_is_caught_inside_stops_nothing():
 
 def test_everything_is_compiled_before_a_unit_is_spent(toy, monkeypatch):
     order = []
-    for owner, name in ((zkjax.prover, "rehearse"), (type(toy.chain.openings), "spend")):
+    for owner, name in ((zkjax.prover.prove, "rehearse"), (type(toy.chain.openings), "spend")):
         original = getattr(owner, name)
         monkeypatch.setattr(owner, name, lambda *a, f=original, n=name: (f(*a), order.append(n))[0])
     prove_toy(toy, verify=False)
@@ -487,8 +488,8 @@ def at_once(work, count=4) -> list:
 
 def test_threads_share_one_chain():
     """No unit is spent twice, the geometry is chosen once, what is kept is made once."""
+    from zkjax.commitment.keys import Chain
     from zkjax.errors import BudgetError
-    from zkjax.keys import Chain
 
     def taken(chain):
         try:

@@ -15,9 +15,9 @@ from replay import Frozen, messages, outcome
 from tiny import chain
 
 import zkjax
+from zkjax.algebra.field import P
 from zkjax.errors import FormatError, VerificationError
-from zkjax.field import P
-from zkjax.proof import MAGIC, VERSION
+from zkjax.proofs.proof import MAGIC, VERSION
 
 
 def file_of(statement: dict, body: bytes) -> bytes:

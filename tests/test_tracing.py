@@ -13,13 +13,13 @@ from flax import nnx
 from harness import make_run, prove_small, verify_small
 from jax.nn import relu
 
-from zkjax import exact
-from zkjax.circuit import Circuit
-from zkjax.config import Precision
-from zkjax.elementary import between, simplest
+from zkjax.algebra import exact
+from zkjax.circuit.circuit import Circuit
 from zkjax.errors import ConfigurationError, DataError, PrecisionError, UnsupportedOperationError
-from zkjax.lowering import _dyadic, _rounded_rates, gradient_unit
-from zkjax.tracing import trace
+from zkjax.tracing.elementary import between, simplest
+from zkjax.tracing.lowering import _dyadic, _rounded_rates, gradient_unit
+from zkjax.tracing.precision import Precision
+from zkjax.tracing.program import trace
 
 
 def normal(*shape, seed=0, scale=0.5):

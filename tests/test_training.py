@@ -12,12 +12,13 @@ from flax import nnx
 from jax.nn import relu
 
 from tests.reference import mlp_integers
-from zkjax import exact, training
-from zkjax.config import Precision
+from zkjax.algebra import exact
 from zkjax.errors import DataError, PrecisionError, RunError
-from zkjax.schedule import batch_indices
-from zkjax.tracing import trace
-from zkjax.training import Dataset, chunks, train
+from zkjax.protocol.schedule import batch_indices
+from zkjax.tracing.precision import Precision
+from zkjax.tracing.program import trace
+from zkjax.training import train as training
+from zkjax.training.train import Dataset, chunks, train
 
 
 def mlp(dims, bias, seed=0):
@@ -95,7 +96,7 @@ def test_equals_the_python_reference(dims, bias, batch, steps, rate):
     assert (final[1::2] if bias else final) == weights
     assert not bias or final[0::2] == biases
     for i in rescales:
-        r, shift = witness.forms["limb", i], circuit.nodes[i].operation.shift
+        r, shift = witness.forms["remainder", i], circuit.nodes[i].operation.shift
         assert r.dtype == np.int64 and (r >= 0).all() and (r < 2**shift).all()
 
 

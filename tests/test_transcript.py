@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zkjax import extension as ext
+from zkjax.algebra import extension as ext
+from zkjax.algebra.extension import Ext
+from zkjax.algebra.field import P
 from zkjax.errors import FormatError
-from zkjax.extension import Ext
-from zkjax.field import P
-from zkjax.transcript import PROTOCOL_VERSION, Reader, Transcript, Writer, base_bytes, element_bytes
+from zkjax.protocol.transcript import PROTOCOL_VERSION, Reader, Transcript, Writer, base_bytes, element_bytes
 
 absorbs = st.lists(st.tuples(st.text(max_size=4), st.binary(max_size=6)), max_size=5)
 

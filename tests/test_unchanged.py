@@ -18,7 +18,7 @@ from test_reference_verifier import MORE
 from tiny import next_run
 
 import zkjax
-from zkjax.prover import make_plan
+from zkjax.prover.prove import make_plan
 from zkjax.verifier import dry_run, estimate_work
 
 FILE = Path(__file__).with_name("unchanged.json")

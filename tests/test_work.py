@@ -19,20 +19,20 @@ from replay import BITS
 from test_hostile_files import X, circuit, node
 
 import zkjax
-from zkjax import extension as ext
-from zkjax import field
 from zkjax.__main__ import main
-from zkjax.argument import argument
-from zkjax.circuit import Circuit
-from zkjax.claims import Claim, Term
+from zkjax.algebra import extension as ext
+from zkjax.algebra import field
+from zkjax.algebra.extension import ONE
+from zkjax.algebra.vectors import Vectors, only_length
+from zkjax.circuit.circuit import Circuit
 from zkjax.commitment.geometry import Geometry
 from zkjax.errors import ConfigurationError, FormatError, UnsupportedOperationError, VerificationError
-from zkjax.extension import ONE
-from zkjax.gadgets.weights import unroll
-from zkjax.hidden import Hidden
-from zkjax.plan import Batches, Plan
-from zkjax.proof import MAGIC, Proof
-from zkjax.vectors import Vectors, only_length
+from zkjax.proofs.proof import MAGIC, Proof
+from zkjax.protocol.argument import argument
+from zkjax.protocol.claims import Claim, Term
+from zkjax.protocol.hidden import Hidden
+from zkjax.protocol.plan import Batches, Plan
+from zkjax.protocol.weights import unroll
 from zkjax.verifier import estimate_work
 from zkjax.work import BASE, Meter
 
@@ -79,7 +79,7 @@ def counted(call) -> int:
     def profile(frame, event, argument):
         found[1] += event == "call"
 
-    with mock.patch("zkjax.field.mul", mul):
+    with mock.patch("zkjax.algebra.field.mul", mul):
         sys.setprofile(profile)
         try:
             call()
@@ -160,7 +160,10 @@ def test_limits():
 
 def test_a_refusal_comes_before_anything_heavy():
     """No vector has been made, and no sample of the schedule worked out."""
-    with mock.patch("zkjax.verifier.batch_indices", side_effect=AssertionError), mock.patch("zkjax.field.mul", side_effect=AssertionError):
+    with (
+        mock.patch("zkjax.verifier.batch_indices", side_effect=AssertionError),
+        mock.patch("zkjax.algebra.field.mul", side_effect=AssertionError),
+    ):
         with pytest.raises(VerificationError, match="^work: "):
             zkjax.verify(FROZEN, PROOF, max_work=10**5)
 
@@ -215,7 +218,7 @@ def test_many_updates_that_many_claims_meet():
     parameters = [{"path": "w", "shape": [2, 2], "updates": [{"node": 2, "rates": [0]}] * 1000}]
     loaded, vectors = Circuit.from_json(circuit(nodes, parameters=parameters)), Vectors(Meter(10**8), lengths_only=True)
     terms = [Term(("param", 0), ONE, only_length(1), ((0,), (1,)), (only_length(2), only_length(2))) for _ in range(200)]
-    with mock.patch("zkjax.gadgets.weights.Term", side_effect=AssertionError):
+    with mock.patch("zkjax.protocol.weights.Term", side_effect=AssertionError):
         with pytest.raises(VerificationError, match="205,004,800 of them for updates of parameters"):
             unroll(Hidden(vectors=vectors), loaded, Claim(tuple(terms), ONE, None), 0, (0,))
 
@@ -229,7 +232,9 @@ def test_a_concatenation_of_many_parts():
 @pytest.mark.parametrize("operation", [node("reshape", [0], shape=[9] * 10**5), node("const", shape=[9] * 10**5, values=[1])])
 def test_shapes_of_very_many_axes(operation):
     """Their product is not computed."""
-    with mock.patch("zkjax.circuit.math.prod", lambda shape, real=climb.math.prod: real(shape) if len(shape) <= 8 else pytest.fail("long")):
+    with mock.patch(
+        "zkjax.circuit.circuit.math.prod", lambda shape, real=climb.math.prod: real(shape) if len(shape) <= 8 else pytest.fail("long")
+    ):
         with pytest.raises(FormatError, match="more than 8") as raised:
             Circuit.from_json(circuit([X, operation]))
     assert len(str(raised.value)) < 300
@@ -263,7 +268,7 @@ def test_samples_in_many_shards_are_gathered_at_once():
     passes = []
     for size in (40, 7, 1):
         plan = Plan(FROZEN, 0, 6, (0,) * 3, True, Batches(indices, size, 40))
-        with mock.patch("zkjax.plan.np.add") as add:
+        with mock.patch("zkjax.protocol.plan.np.add") as add:
             add.at = mock.Mock(side_effect=_add_at)
             found = plan.scatter([Term(("input", 0), ONE, step, ((0, 1),), (vector,))])
             passes.append(add.at.call_count)

@@ -24,26 +24,27 @@ from field_values import dense
 from harness import mlp_loss, mlp_params
 
 import zkjax
-from zkjax import extension as ext
-from zkjax import field, prover
-from zkjax.argument import argument
+from zkjax.algebra import extension as ext
+from zkjax.algebra import field
+from zkjax.algebra.extension import NON_RESIDUE, ONE, ZERO, Ext
+from zkjax.algebra.field import P
+from zkjax.algebra.hashing import field_stream
+from zkjax.algebra.poly import eq_vector
 from zkjax.commitment import opening as opening_module
 from zkjax.commitment.commit import Commitment
 from zkjax.commitment.dataset import dataset_root, shard_count
 from zkjax.commitment.geometry import MASK_ROWS, SALT, Geometry
+from zkjax.commitment.keys import Chain, Key
 from zkjax.commitment.merkle import Tree, leaf, siblings_bytes, tree_tag
 from zkjax.commitment.opening import check_opening, open_claim
 from zkjax.commitment.recursion import roots, round_claim
-from zkjax.extension import NON_RESIDUE, ONE, ZERO, Ext
-from zkjax.field import P
-from zkjax.hashing import field_stream
-from zkjax.hidden import Hidden, Pad, lagrange_vector, make_masks
 from zkjax.kernels.threads import scope
-from zkjax.keys import Chain, Key
-from zkjax.lanes import row_lanes
-from zkjax.poly import eq_vector
-from zkjax.statement import Shard
-from zkjax.transcript import Transcript, Writer, base_bytes
+from zkjax.proofs.statement import Shard
+from zkjax.protocol.argument import argument
+from zkjax.protocol.hidden import Hidden, Pad, lagrange_vector, make_masks
+from zkjax.protocol.transcript import Transcript, Writer, base_bytes
+from zkjax.prover import prove as prover
+from zkjax.prover.lanes import row_lanes
 from zkjax.verifier import make_plan, opening_terms, row_count, verify_one
 
 TOY = Geometry(6, 2, 4, level_bits=1)  # rows of 64, 2 queries, one level of recursion below

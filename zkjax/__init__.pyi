@@ -2,8 +2,7 @@
 
 from .calibration import Calibration as Calibration
 from .calibration import calibrate as calibrate
-from .circuit import Circuit as Circuit
-from .config import Precision as Precision
+from .circuit.circuit import Circuit as Circuit
 from .errors import BudgetError as BudgetError
 from .errors import ConfigurationError as ConfigurationError
 from .errors import DataError as DataError
@@ -16,15 +15,16 @@ from .errors import UnsatisfiedWitnessError as UnsatisfiedWitnessError
 from .errors import UnsupportedOperationError as UnsupportedOperationError
 from .errors import VerificationError as VerificationError
 from .errors import ZkjaxError as ZkjaxError
-from .proof import Proof as Proof
-from .prover import prove as prove
-from .published import Published as Published
-from .statement import Statement as Statement
-from .tracing import trace as trace
-from .training import Dataset as Dataset
-from .training import Run as Run
-from .training import chunks as chunks
-from .training import train as train
+from .proofs.proof import Proof as Proof
+from .proofs.published import Published as Published
+from .proofs.statement import Statement as Statement
+from .prover.prove import prove as prove
+from .tracing.precision import Precision as Precision
+from .tracing.program import trace as trace
+from .training.train import Dataset as Dataset
+from .training.train import Run as Run
+from .training.train import chunks as chunks
+from .training.train import train as train
 from .verifier import ledger as ledger
 from .verifier import verify as verify
 

@@ -17,15 +17,15 @@ from pathlib import Path
 from . import __version__
 
 try:
-    from .circuit import FORMAT_VERSION, Circuit
+    from .circuit.circuit import FORMAT_VERSION, Circuit
     from .display import plain
     from .errors import FormatError, VerificationError, ZkjaxError
-    from .estimate import argument_work
     from .files import read
-    from .proof import MAGIC, MAX_FILE, VERSION, Proof
-    from .published import Published
-    from .soundness import TARGET, Security
-    from .statement import Statement
+    from .proofs.estimate import argument_work
+    from .proofs.proof import MAGIC, MAX_FILE, VERSION, Proof
+    from .proofs.published import Published
+    from .proofs.soundness import TARGET, Security
+    from .proofs.statement import Statement
     from .verifier import check_minimum, estimate_work, verify_chain
     from .work import MAX_MEMORY, MAX_WORK
 except ModuleNotFoundError as error:  # before there is a verdict, so not the status of an invalid proof

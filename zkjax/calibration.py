@@ -12,15 +12,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from .arguments import as_array, whole
-from .circuit import Circuit
-from .config import Precision
+from .circuit.circuit import Circuit
 from .display import Sheet, Shown, Table
 from .errors import DataError, PrecisionError
-from .formats import ACTIVATION_SCALE, Formats, default_formats, largest_values
-from .schedule import batch_indices
-from .tracing import Source, fit, read
-from .training import Dataset, train
+from .protocol.schedule import batch_indices
+from .tracing.arguments import as_array, whole
+from .tracing.formats import ACTIVATION_SCALE, Formats, default_formats, largest_values
+from .tracing.precision import Precision
+from .tracing.program import Source, fit, read
+from .training.train import Dataset, train
 
 COARSEST, FINEST = 5, 14  # bits after the point of activations that are tried
 

@@ -12,26 +12,26 @@ from math import inf
 from numbers import Integral, Real
 from typing import TypedDict, Unpack, overload
 
-from .argument import argument
-from .circuit import Circuit
-from .claims import weight_evaluation
+from .algebra.extension import ONE, Ext
+from .algebra.layout import Layout
+from .algebra.poly import num_bits
+from .algebra.vectors import Vectors
+from .circuit.circuit import Circuit
 from .commitment.commit import Commitment, stack
 from .commitment.dataset import root_from_path
 from .commitment.opening import verify_claim
 from .errors import ConfigurationError, DataError, FormatError, PrecisionError, VerificationError
-from .estimate import charge_file, estimate
-from .extension import ONE, Ext
-from .hidden import Hidden
-from .layout import Layout
-from .plan import Batches, Plan, opening_terms, row_count
-from .poly import num_bits
-from .proof import Proof
-from .published import Published
-from .schedule import batch_indices, check_schedule
-from .soundness import TARGET, Security, security
-from .statement import Statement
-from .transcript import Reader, Transcript
-from .vectors import Vectors
+from .proofs.estimate import charge_file, estimate
+from .proofs.proof import Proof
+from .proofs.published import Published
+from .proofs.soundness import TARGET, Security, security
+from .proofs.statement import Statement
+from .protocol.argument import argument
+from .protocol.claims import weight_evaluation
+from .protocol.hidden import Hidden
+from .protocol.plan import Batches, Plan, opening_terms, row_count
+from .protocol.schedule import batch_indices, check_schedule
+from .protocol.transcript import Reader, Transcript
 from .work import MAX_MEMORY, MAX_WORK, Meter
 
 MAX_SAMPLES = 2**22  # read in one chunk: what a statement may ask a verifier to work out

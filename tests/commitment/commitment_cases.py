@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zkjax import extension as ext
+from zkjax.algebra import extension as ext
+from zkjax.algebra.extension import ZERO, Ext
+from zkjax.algebra.field import P
+from zkjax.algebra.poly import eq_vector
 from zkjax.commitment import Geometry, Mask, commit, open_claim, stack, verify_claim
-from zkjax.extension import ZERO, Ext
-from zkjax.field import P
-from zkjax.poly import eq_vector
-from zkjax.transcript import Reader, Transcript, Writer
+from zkjax.protocol.transcript import Reader, Transcript, Writer
 
 TINY = Geometry(7, 2, 2, 4)
 SMALL = Geometry(10, 2, 2, 20)  # one level of recursion

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from commitment_cases import SMALL, TINY, random_base
 
+from zkjax.algebra.field import P, root_of_unity
 from zkjax.commitment import Commitment, Geometry, Mask, commit, stack
 from zkjax.commitment.merkle import leaf, root_of, tree_tag
 from zkjax.errors import ConfigurationError, FormatError
-from zkjax.field import P, root_of_unity
 
 SEED = bytes(range(32))
 

@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
+from zkjax.algebra.hashing import CHUNK, LEAF, NODE, hash_columns
 from zkjax.commitment.merkle import Tree, leaf, leaf_headers, node, root_of, siblings_bytes, tree_tag
 from zkjax.errors import FormatError
-from zkjax.hashing import CHUNK, LEAF, NODE, hash_columns
 
 
 def random_leaves(n, seed=0):

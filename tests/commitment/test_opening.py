@@ -7,17 +7,17 @@ import pytest
 from commitment_cases import SMALL, TINY, Frozen, Recorder, inner, make_case, prove, random_base, transcript, verify
 from field_values import dense
 
-from zkjax import extension as ext
+from zkjax.algebra import extension as ext
+from zkjax.algebra.extension import ZERO, Ext
+from zkjax.algebra.field import P
 from zkjax.commitment import Geometry, commit
 from zkjax.commitment.commit import encode_tree
 from zkjax.commitment.merkle import tree_tag
 from zkjax.commitment.opening import check_opening
 from zkjax.commitment.rows import Lane
 from zkjax.errors import ConfigurationError, FormatError, VerificationError
-from zkjax.extension import ZERO, Ext
-from zkjax.field import P
 from zkjax.kernels.threads import scope
-from zkjax.transcript import Writer
+from zkjax.protocol.transcript import Writer
 
 REJECTED = FormatError, VerificationError
 

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from commitment_cases import Frozen, inner, make_case, prove, verify
 
-from zkjax import field
+from zkjax.algebra import field
+from zkjax.algebra.extension import ZERO
+from zkjax.algebra.ntt import encode, inverse_ntt, root_powers
 from zkjax.commitment import Geometry
 from zkjax.commitment.commit import encode_tree
 from zkjax.commitment.geometry import radius
 from zkjax.commitment.merkle import tree_tag
 from zkjax.errors import VerificationError
-from zkjax.extension import ZERO
-from zkjax.ntt import encode, inverse_ntt, root_powers
-from zkjax.transcript import Writer
+from zkjax.protocol.transcript import Writer
 
 GEOMETRY = Geometry(5, 2, 2, 1)  # rows of 32, code length 128, 2 queries
 K, N, Q = GEOMETRY.row, GEOMETRY.code, GEOMETRY.queries

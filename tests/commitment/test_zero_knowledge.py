@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from commitment_cases import inner, make_case, random_base
 
-from zkjax import field
+from zkjax.algebra import field
+from zkjax.algebra.extension import ZERO
+from zkjax.algebra.field import P
 from zkjax.commitment import Geometry, commit, open_claim
-from zkjax.extension import ZERO
-from zkjax.field import P
 from zkjax.kernels.threads import scope
 
 GEOMETRY = Geometry(5, 2, 2, 1)  # rows of 32, code length 128, 2 queries
@@ -41,7 +41,7 @@ class View:
         pass
 
     def challenge(self, label):
-        from zkjax.extension import Ext
+        from zkjax.algebra.extension import Ext
 
         return Ext(*(int(v) for v in random_base(self._rng, 2)))
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from field_values import EXTENSION_EDGES, UINT64_EDGES
 
-from zkjax import extension as ext
-from zkjax.field import P
+from zkjax.algebra import extension as ext
+from zkjax.algebra.field import P
 from zkjax.kernels.products import add, fold, halves, inner, inner_products
 
 pytestmark = pytest.mark.usefixtures("x64")

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..algebra.extension import DEGREE
+from ..algebra.field import P
+from ..algebra.hashing import CHUNK, field_stream, stream_block, stream_blocks
+from ..algebra.poly import num_bits
 from ..errors import ConfigurationError, FormatError
-from ..extension import DEGREE
-from ..field import P
-from ..hashing import CHUNK, field_stream, stream_block, stream_blocks
-from ..poly import num_bits
 from .geometry import MASK_ROWS, SALT, Geometry
 from .merkle import Tree, leaf_headers, tree_tag
 
@@ -121,8 +121,8 @@ def encode_tree(polynomials, entries: int, log_code: int, tag: bytes, salts=None
     """
     n = 1 << log_code
     if n < CHUNK:
-        from ..hashing import hash_columns
-        from ..ntt import encode
+        from ..algebra.hashing import hash_columns
+        from ..algebra.ntt import encode
 
         parents = None
     else:
@@ -144,7 +144,7 @@ def encode_tree(polynomials, entries: int, log_code: int, tag: bytes, salts=None
 def encoded_columns(polynomials, entries: int, log_code: int, indices: list[int]) -> np.ndarray:
     """Columns of codewords that were not kept: (entries, len(indices)) uint64."""
     if 1 << log_code < CHUNK:
-        from ..ntt import evaluate
+        from ..algebra.ntt import evaluate
     else:
         from ..kernels.ntt import evaluate
     return evaluate((polynomials(start) for start in range(0, entries, 2)), log_code, indices)[:entries]

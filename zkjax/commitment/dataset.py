@@ -8,7 +8,7 @@ PROTOCOL.md, section 8.5.
 import hashlib
 import struct
 
-from ..poly import num_bits
+from ..algebra.poly import num_bits
 
 
 def _leaf(digest: bytes) -> bytes:

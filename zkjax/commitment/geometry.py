@@ -14,11 +14,11 @@ from itertools import product
 from math import log2
 from typing import NamedTuple
 
+from ..algebra.extension import DEGREE
+from ..algebra.field import TWO_ADICITY, P
+from ..algebra.poly import num_bits
 from ..errors import ConfigurationError, FormatError
-from ..extension import DEGREE
-from ..field import TWO_ADICITY, P
-from ..poly import num_bits
-from ..transcript import PROTOCOL_VERSION
+from ..protocol.transcript import PROTOCOL_VERSION
 
 HASH = "blake2s-256"
 SALT = 16  # bytes in front of each column of a hiding tree

@@ -10,8 +10,8 @@ import hashlib
 
 import numpy as np
 
+from ..algebra.hashing import BLOCK, CHUNK, DIGEST, LEAF, NODE, compress, initial_state
 from ..errors import FormatError
-from ..hashing import BLOCK, CHUNK, DIGEST, LEAF, NODE, compress, initial_state
 
 
 def tree_tag(kind: str, number: int) -> bytes:

@@ -19,12 +19,12 @@ PROTOCOL.md, sections 15, 17.
 
 import numpy as np
 
-from .. import extension as ext
-from .. import field
+from ..algebra import extension as ext
+from ..algebra import field
+from ..algebra.extension import ONE, ZERO, Ext
+from ..algebra.poly import eq_vector
 from ..errors import ConfigurationError, VerificationError
-from ..extension import ONE, ZERO, Ext
-from ..poly import eq_vector
-from ..transcript import element_bytes
+from ..protocol.transcript import element_bytes
 from ..work import CALL, ENTRY, HASH, PASSING, PRODUCT, SCALAR, TERM, Meter
 from .commit import Commitment, Committed, stack
 from .geometry import MASK_ROWS, Geometry

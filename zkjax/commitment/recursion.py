@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import extension as ext
+from ..algebra import extension as ext
+from ..algebra.extension import DEGREE, ONE, Ext
+from ..algebra.field import P, root_of_unity
+from ..algebra.hashing import CHUNK, DIGEST
+from ..algebra.poly import eq_vector, evaluate, pow_evaluation
 from ..errors import VerificationError
-from ..extension import DEGREE, ONE, Ext
-from ..field import P, root_of_unity
-from ..hashing import CHUNK, DIGEST
-from ..poly import eq_vector, evaluate, pow_evaluation
 from .commit import encode_tree, kept_columns
 from .geometry import SALT, Level
 from .merkle import leaf, root_of, siblings_bytes, tree_tag
@@ -177,7 +177,7 @@ def _add_powers(weights, log_code: int, indices, factors):
     from ..kernels.opening import scaled_sum
 
     if 1 << log_code < CHUNK:
-        from ..ntt import encode
+        from ..algebra.ntt import encode
     else:
         from ..kernels.ntt import encode
     sparse = np.zeros((DEGREE, 1 << log_code), dtype=np.uint64)

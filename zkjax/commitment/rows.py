@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import extension as ext
-from ..extension import ZERO, Ext
-from ..poly import eq_vector, num_bits
+from ..algebra import extension as ext
+from ..algebra.extension import ZERO, Ext
+from ..algebra.poly import eq_vector, num_bits
 
 _JOIN = 16  # what joining two rows over K costs, in products of a row over F and a lane
 

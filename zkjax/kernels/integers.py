@@ -5,7 +5,7 @@ from functools import lru_cache
 import jax.numpy as jnp
 import numpy as np
 
-from .. import exact
+from ..algebra import exact
 from .jit import jit
 
 

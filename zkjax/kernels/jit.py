@@ -8,7 +8,7 @@ from functools import wraps
 
 import jax
 
-from ..vectors import Vector
+from ..algebra.vectors import Vector
 from .threads import check
 
 jax.tree_util.register_pytree_node(Vector, lambda vector: (tuple(vector), None), lambda _, parts: Vector(parts))

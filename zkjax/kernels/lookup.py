@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import extension as ext
-from .. import field, poly
-from ..extension import Ext
-from ..poly import eq_vector
+from ..algebra import extension as ext
+from ..algebra import field, poly
+from ..algebra.extension import Ext
+from ..algebra.poly import eq_vector
 from .jit import jit
 from .products import add, inner_products
 from .sumcheck import ALWAYS, INFINITY, Rounds, accumulate, cross, fold_pair, lane_sums, product, zero_pair

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import hashing
-from ..hashing import BLOCK, BLOCK_ROWS, CHUNK, LEAF, NODE, initial_state, row_blocks
+from ..algebra import hashing
+from ..algebra.hashing import BLOCK, BLOCK_ROWS, CHUNK, LEAF, NODE, initial_state, row_blocks
 from .jit import jit
 from .threads import in_parallel
 

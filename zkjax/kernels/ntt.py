@@ -13,8 +13,8 @@ from functools import lru_cache, partial
 import jax.numpy as jnp
 import numpy as np
 
-from .. import field
-from ..ntt import root_powers
+from ..algebra import field
+from ..algebra.ntt import root_powers
 from .jit import jit
 from .products import halving_sum
 from .settings import fixed

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import extension as ext
-from .. import field
-from ..extension import Ext
+from ..algebra import extension as ext
+from ..algebra import field
+from ..algebra.extension import Ext
 from . import products
 from .jit import jit
 from .products import GROUP, halving_sum, inner, inner_products, times_vector

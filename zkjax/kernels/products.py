@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import field
-from ..extension import NON_RESIDUE
-from ..poly import num_bits
+from ..algebra import field
+from ..algebra.extension import NON_RESIDUE
+from ..algebra.poly import num_bits
 from .jit import jit
 
 GROUP = 8  # products of one reduction

@@ -9,8 +9,8 @@ into limbs as well, so that every partial sum stays below 2^53 and is exact; the
 
 import numpy as np
 
-from .. import extension as ext
-from .. import field
+from ..algebra import extension as ext
+from ..algebra import field
 from .products import GROUP, inner_products
 
 LIMB = 16  # bits of a limb of a field element

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import extension as ext
-from .. import field
-from ..extension import Ext
+from ..algebra import extension as ext
+from ..algebra import field
+from ..algebra.extension import Ext
 from .jit import jit
 from .products import add, difference, fold, halves, inner_products
 from .threads import in_parallel

@@ -9,7 +9,7 @@ from functools import partial
 import jax
 import numpy as np
 
-from ..layout import Layout
+from ..algebra.layout import Layout
 from .jit import jit
 
 LOG_TAIL = 10

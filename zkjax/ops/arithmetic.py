@@ -12,8 +12,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import extension as ext
-from .. import field
+from ..algebra import extension as ext
+from ..algebra import field
 from ..errors import FormatError
 from .leaves import Const
 from .moves import aligned

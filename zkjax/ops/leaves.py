@@ -2,8 +2,8 @@
 
 Integers    an array of the batch, gathered from the committed dataset; a parameter at the start of the step; public integers.
 Bounds      an input's and a parameter's are declared, and range-checked by the plan.
-Claims      end on the gathered data, on the parameter, whose steps ``gadgets.weights`` unrolls, or in a number.
-Liars       samples out of range have no row in their table; other weights break the update's constraint (``gadgets.weights``).
+Claims      end on the gathered data, on the parameter, whose steps ``protocol.weights`` unrolls, or in a number.
+Liars       samples out of range have no row in their table; other weights break the update's constraint (``protocol.weights``).
 
 PROTOCOL.md, sections 5.2, 12.2.
 """
@@ -14,9 +14,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import extension as ext
-from .. import field
-from ..vectors import total
+from ..algebra import extension as ext
+from ..algebra import field
+from ..algebra.vectors import total
 from ..work import ONE_BY_ONE
 from .operation import LIMIT, Operation, dims, require
 from .ranges import integer_type, signed_bound

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import extension as ext
+from ..algebra import extension as ext
 from .operation import Operation, dims, require
 
 

@@ -145,6 +145,10 @@ class Node:
         """The operation's name."""
         return self.operation.name
 
+    def __getitem__(self, name: str) -> Any:
+        """An attribute of the operation, by its name in the circuit file."""
+        return self.operation.attributes()[name]
+
 
 def result_shape(operation: Operation, shapes: list, leaves: Leaves) -> tuple[int, ...]:
     """Shape of an operation's result; ValueError and the like for contradictory attributes or another number of inputs."""

@@ -2,8 +2,8 @@
 
 Integers    dot: ``lax.dot_general``; all axes in ``batch`` gives x * y. gate: m * y of a sign and a rescale, one of y.
 Bounds      the product of both, times the entries that are summed.
-Claims      ``gadgets.contraction`` and ``gadgets.gate`` reduce them to claims on the operands; products are never committed.
-Liars       another product, in any entry and step: ``gadgets.contraction``, ``gadgets.gate``.
+Claims      ``protocol.contraction`` and ``protocol.gate`` reduce them to claims on the operands; products are never committed.
+Liars       another product, in any entry and step: ``protocol.contraction``, ``protocol.gate``.
 
 PROTOCOL.md, section 5.2.
 """
@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from .. import exact
+from ..algebra import exact
 from .operation import Operation, check_reads, require
 from .rescale import Rescale, Sign
 

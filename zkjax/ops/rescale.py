@@ -21,14 +21,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import exact
+from ..algebra import exact
 from ..errors import FormatError
 from .committed import Committed
 from .operation import Operation, check_reads, require
 from .ranges import Lookup, signed_bound
 from .tables import Table
 
-REMAINDER = "limb"  # the form's name: of its limbs' keys, and of what a training step keeps
+REMAINDER = "remainder"  # the form's name: of its limbs' keys, and of what a training step keeps
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import extension as ext
-from ..extension import Ext
-from ..vectors import Vectors, total
+from ..algebra import extension as ext
+from ..algebra.extension import Ext
+from ..algebra.vectors import Vectors, total
 
 
 @dataclass(frozen=True, order=True)

@@ -1,0 +1,1 @@
+"""Integers, fields and vectors: everything that knows nothing of circuits."""

@@ -1,0 +1,1 @@
+"""The circuit: a training step as a graph of operations, its file, and what people are told of it."""

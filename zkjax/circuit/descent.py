@@ -1,0 +1,129 @@
+"""Which learning rates a circuit's updates amount to, told from the circuit alone. NumPy and the standard library only.
+
+A circuit holds integers: an update subtracts n times some node, in units that nobody has to believe. But it also holds the
+loss. So both are computed in floating point, without rounding, on random data and weights: if the update of a parameter
+is a multiple of the loss's derivative in random directions, the multiple is the learning rate; else it is no descent on
+this loss. All of it is arithmetic on what the digest covers.
+"""
+
+import hashlib
+import itertools
+import math
+
+import numpy as np
+
+from ..algebra import exact
+from ..ops.leaves import Param
+
+MAX_OPERATIONS = 2**36  # floating-point operations of all evaluations; larger circuits are not tried
+MAX_LOOKS = 2**24  # of all nodes, for each parameter that is trained
+MAX_ENTRIES = 2**27  # of all tensors of one evaluation
+TRIALS = 2
+STEP = 2.0**-24  # of a difference: long against float64's rounding, short against the distance to where a mask flips
+AGREEMENT = 2e-3  # of the trials; constants are rounded to 12 bits
+
+
+def learning_rates(circuit) -> tuple[tuple[float, ...] | None, ...] | None:
+    """For each parameter the rate of every step (one if it is constant), or None where its update is no multiple of the gradient.
+
+    None for a circuit that is too large to try.
+    """
+    read = _read(circuit, [loss.node for loss in circuit.losses])
+    updates = _read(circuit, [u.node for p in circuit.parameters for u in p.updates])
+    trained = [i for i, updated in enumerate(circuit.updated()) if updated]
+    if len(trained) * len(circuit.nodes) > MAX_LOOKS:
+        return None
+    moved = {i: _moved(circuit, i) & read for i in trained}
+    operations = TRIALS * (_operations(circuit, read | updates) + sum(_operations(circuit, moved[i]) for i in trained))
+    entries = sum(math.prod(x.shape) for x in (*circuit.nodes, *circuit.inputs, *circuit.parameters))
+    if entries > MAX_ENTRIES or operations > MAX_OPERATIONS:
+        return None
+    with np.errstate(all="ignore"):  # what overflows agrees with nothing
+        tried = [_tried(circuit, _values(trial), moved, read | updates) for trial in range(TRIALS)]
+    found: list[tuple[float, ...] | None] = []
+    for i, parameter in enumerate(circuit.parameters):
+        if i not in trained:
+            found.append((0.0,))
+            continue
+        rates = [trial[i] for trial in tried]
+        agreed = all(math.isfinite(r) and abs(r - rates[0]) <= AGREEMENT * abs(rates[0]) for r in rates)
+        found.append(_of_all_steps(parameter, rates[0]) if agreed else None)
+    return tuple(found)
+
+
+def _of_all_steps(parameter, rate: float) -> tuple[float, ...] | None:
+    """The rate of every step from that of the step with the largest one; None where uses change by different factors."""
+    t, steps = _largest(parameter), max(len(u.rates) for u in parameter.updates)
+    table = [[u.rate(s) / u.rate(t) if u.rate(t) else float(u.rate(s)) for s in range(steps)] for u in parameter.updates if any(u.rates)]
+    return tuple(rate * x for x in table[0]) if all(row == table[0] for row in table) else None
+
+
+def _largest(parameter) -> int:
+    """The step with the largest rate of a parameter's first use that has any."""
+    rates = next(u.rates for u in parameter.updates if any(u.rates))
+    return max(range(len(rates)), key=lambda t: abs(rates[t]))
+
+
+def _values(trial: int):
+    """A function that makes arrays of values of variance 1, always the same ones: they are public, and nobody can choose them."""
+    count = itertools.count()
+
+    def draw(shape) -> np.ndarray:
+        stream = hashlib.shake_256(b"zkjax descent %d %d" % (trial, next(count))).digest(4 * math.prod(shape))
+        return (np.frombuffer(stream, dtype="<u4").reshape(shape) * 2.0**-32 - 0.5) * math.sqrt(12)
+
+    return draw
+
+
+def _tried(circuit, draw, moved: dict[int, set[int]], needed: set[int]) -> dict[int, float]:
+    """For each trained parameter: minus its update in a random direction, over the loss's derivative in this direction."""
+    unit = 2.0**circuit.weight_scale
+    inputs = [draw(x.shape) * 2.0**x.scale for x in circuit.inputs]
+
+    def direction(parameter):
+        return draw(parameter.shape) / math.sqrt(parameter.shape[0] if parameter.shape else 1)
+
+    def loss(values) -> float:
+        return sum(float(x.factor) * float(values[x.node]) for x in circuit.losses)
+
+    weights = [direction(p) * unit for p in circuit.parameters]
+    values = exact.evaluate(circuit, None, weights, inputs, needed)
+    here, found = loss(values), {}
+    for i, nodes in moved.items():
+        parameter, along = circuit.parameters[i], direction(circuit.parameters[i])
+        t = _largest(parameter)
+        change = sum(u.rate(t) * float((values[u.node] * along).sum()) for u in parameter.updates) / unit
+        elsewhere = [*weights[:i], weights[i] + STEP * unit * along, *weights[i + 1 :]]
+        slope = (loss(exact.evaluate(circuit, None, elsewhere, inputs, nodes, values)) - here) / STEP
+        found[i] = change / slope if slope else math.inf
+    return found
+
+
+def _moved(circuit, parameter: int) -> set[int]:
+    """The nodes that depend on a parameter."""
+    found: set[int] = set()
+    for i, node in enumerate(circuit.nodes):
+        if node.operation == Param(parameter) or any(j in found for j in node.inputs):
+            found.add(i)
+    return found
+
+
+def _read(circuit, nodes) -> set[int]:
+    """These nodes and all that they follow from."""
+    found, stack = set(), list(nodes)
+    while stack:
+        i = stack.pop()
+        if i not in found:
+            found.add(i)
+            stack.extend(circuit.nodes[i].inputs)
+    return found
+
+
+def _operations(circuit, nodes) -> int:
+    """Of floating point, in one evaluation of these nodes."""
+    total = 0
+    for i in nodes:
+        node = circuit.nodes[i]
+        terms = node.operation.summed([circuit.nodes[j].shape for j in node.inputs]) or 1
+        total += 2 * math.prod(node.shape) * terms + len(node.inputs)
+    return total

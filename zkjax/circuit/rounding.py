@@ -1,0 +1,110 @@
+"""What rounding does to tensors: the share of values that become 0, and the relative error; NumPy and the standard library only.
+
+Measured on the trainer's own data, so it follows from secrets: it is shown, and never written to a circuit file.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..display import Sheet, Shown, Table
+
+LOST, FAR = 0.5, 0.25  # share of values that became 0, and relative error of a tensor, beyond which people are told
+APART = 0.01  # distance of an update that is not rounded, besides that of its learning rate
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """One tensor. lost: share of its nonzero values that became 0. error: Euclidean distance over the tensor's norm."""
+
+    name: str
+    lost: float
+    error: float
+
+    @staticmethod
+    def of(name: str, exact, rounded) -> "Rounding":
+        """exact, rounded: arrays of one shape, in one unit."""
+        exact, rounded = np.asarray(exact, dtype=np.float64), np.asarray(rounded, dtype=np.float64)
+        lost = np.count_nonzero((exact != 0) & (rounded == 0)) / max(1, np.count_nonzero(exact))
+        return Rounding(name, lost, distance(rounded, exact))
+
+    @staticmethod
+    def summed(name: str, nonzero: float, lost: float, apart: float, size: float) -> "Rounding":
+        """From counts of values and of lost ones, and sums of squares of errors and values."""
+        return Rounding(name, lost / max(1.0, nonzero), _ratio(apart, size) ** 0.5)
+
+    @property
+    def grave(self) -> bool:
+        """Whether people should be told."""
+        return self.lost > LOST or self.error > FAR
+
+    def __str__(self) -> str:
+        return f"{self.name}: {100 * self.lost:.3g} % of the nonzero values became 0, relative error {self.error:.1e}"
+
+
+class Roundings(Shown, tuple[Rounding, ...]):
+    """Those of some tensors, which people are shown as a table: private, as the tensors are."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:  # never a value
+        return f"Roundings({len(self)} tensors)"
+
+    def sheet(self) -> Sheet:
+        return Sheet("What rounding did: private, for it follows from data and weights", (self.table(),))
+
+    def table(self) -> Table:
+        rows = tuple((x.name, f"{100 * x.lost:.3g} %", f"{x.error:.1e}") for x in self)
+        return Table(rows, ("rounded tensor", "became 0", "relative error"), left=(0,), title="what rounding does")
+
+
+def lossy(roundings) -> list[str]:
+    """What people should be told of these: one text, or none."""
+    grave = [str(x) for x in roundings if x.grave]
+    return [f"rounding loses much of {'; of '.join(grave)}"] if grave else []
+
+
+def distance(x, y) -> float:
+    """||x - y|| / ||y||; 0 where both are 0."""
+    return _ratio(np.linalg.norm(x - y), np.linalg.norm(y))
+
+
+def _ratio(x, y) -> float:
+    """x / y; 0 where both are 0. The lines that run follow no secret."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.nan_to_num(np.float64(x) / np.float64(y), nan=0.0, posinf=np.inf))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A circuit's first step on the given batch beside the user's own. Distances are relative to the user's.
+
+    loss:      the user's, the circuit's without rounding, and in integers.
+    updates:   for each parameter its path, and the distance of the circuit's update without rounding and in integers.
+    roundings: of parameters, inputs and rescaled tensors.
+    """
+
+    loss: tuple[float, float, float]
+    updates: tuple[tuple[str, float, float], ...]
+    roundings: tuple[Rounding, ...]
+
+    def parts(self) -> tuple:
+        """Paragraphs and tables for people."""
+        own, floating, integers = self.loss
+        updates = tuple((path, f"{a:.1e}", f"{b:.1e}") for path, a, b in self.updates)
+        return (
+            "the first step on the given batch (private, and not in the circuit's file): "
+            f"loss {own:.6g} by your own code, {floating:.6g} by the circuit without rounding, {integers:.6g} in integers",
+            Table(updates, ("update of", "off without rounding", "in integers"), left=(0,), title="updates beside your own step's"),
+            Roundings(self.roundings).table(),
+        )
+
+    def warnings(self, rate_tolerance: float) -> list[str]:
+        """What people should be told; learning rates may be off by this much."""
+        found = lossy(self.roundings)
+        found += [
+            f"the circuit's update of parameter {path} is off by {100 * off:.3g} % even without rounding: it may not be your training step"
+            for path, off, _ in self.updates
+            if off > rate_tolerance + APART
+        ]
+        return found

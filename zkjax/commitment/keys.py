@@ -1,0 +1,78 @@
+"""What a trainer keeps secret besides data and weights: the randomness of commitments, and how much of it is used up."""
+
+import hmac
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import RunError
+from .geometry import Geometry
+from .openings import Openings
+
+WEIGHTS_BUDGET = 4  # openings of a weights commitment: two as final weights, two as initial ones
+ROLE_BUDGET = WEIGHTS_BUDGET // 2
+KEPT_BYTES = 2**29  # of commitments that a chain keeps in memory for its next proofs
+
+
+@dataclass(frozen=True)
+class Key:
+    """The seed of one commitment's randomness, and the public name of its opening counter."""
+
+    seed: bytes = field(repr=False)
+    name: str
+
+    @staticmethod
+    def fresh() -> "Key":
+        """A key from the operating system's randomness."""
+        return Key(secrets.token_bytes(32), Openings.new_name())
+
+    def __reduce__(self):
+        raise RunError("the key of a commitment cannot be copied or pickled; use run.save and Run.load")
+
+
+@dataclass(eq=False)
+class Chain:
+    """What all runs of a chain share, and threads that prove them at once. Its geometry is fixed at the first proof.
+
+    data:     key of the dataset's commitments. budget: how often each of its shards may be opened.
+    openings: the counters.
+    """
+
+    data: Key
+    budget: int
+    geometry: Geometry | None = None
+    openings: Openings = field(init=False, repr=False)
+    _kept: dict = field(default_factory=dict, init=False, repr=False)
+    _lock: Any = field(default_factory=threading.RLock, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.openings = Openings(hmac.digest(self.data.seed, b"chain", "sha256").hex())
+
+    @staticmethod
+    def fresh(budget: int) -> "Chain":
+        return Chain(Key.fresh(), budget)
+
+    def fix_geometry(self, choose: Callable[[], Geometry]) -> Geometry:
+        """The geometry, chosen now if that has not been done: never twice."""
+        with self._lock:
+            self.geometry = self.geometry or choose()
+            return self.geometry
+
+    def keep(self, name: str, make):
+        """What was made under this name before, or ``make()``."""
+        with self._lock:
+            self._kept[name] = self._kept.pop(name) if name in self._kept else make()
+            return self._kept[name]
+
+    def forget(self, newest: str) -> None:
+        """Let go of what takes more than 2^29 bytes in all: of the largest first, of ``newest`` never; the next proof begins with it."""
+        with self._lock:
+            kept = self._kept
+            while sum(map(_size, kept.values())) > KEPT_BYTES and len(kept) > 1:
+                del kept[max((name for name in kept if name != newest), key=lambda name: _size(kept[name]))]
+
+
+def _size(value) -> int:
+    return getattr(value, "nbytes", 0)

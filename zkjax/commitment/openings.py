@@ -1,0 +1,213 @@
+"""Opening budgets: how often each commitment has been opened, in memory and, once saved, on disk under a lock.
+
+Each opening uses up some of a commitment's randomness for good; one too many would leak. A unit is spent *before* the
+opening is computed, so a crash wastes a unit but never repeats one. Every directory in which a run of a chain is saved keeps
+the chain's counters and the names of the others, and a unit is spent in all of them: processes share them, whichever they
+loaded. A copied, moved or restored directory defeats any counter: never prove from two copies. Copies in memory are refused,
+by ``pickle`` and ``copy`` at once, after ``os.fork`` unless a directory keeps the counters of both processes.
+
+Directories are names in a file that somebody may have altered. One is followed only if the counters in it carry the mark of the
+same chain, which follows from the chain's secret: whoever can write one private directory can have no other chain's counters
+read or changed, and no counter is ever lowered or made where there is none. While a run takes the place of another chain's, the
+counters of both are there, so that a kill leaves either run with its own.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import MappingProxyType
+
+from .. import files
+from ..errors import BudgetError, FormatError, RunError
+
+FILE = "openings.json"
+LIMIT = 2**26  # bytes of such a file: a million counters
+
+
+class Openings:
+    """Counters by commitment name; shared by all runs of a chain. mark: of the chain, not to be guessed; default: a new one."""
+
+    def __init__(self, mark: str | None = None):
+        self.mark = self.new_name() if mark is None else mark
+        self.spent: dict[str, int] = {}
+        self.directories: list[Path] = []
+        self._process = os.getpid()
+        self._lock = threading.RLock()  # of this process's threads; other processes meet at the files' locks
+
+    def __reduce__(self):
+        raise RunError("a run cannot be copied or pickled: two copies would spend the same randomness twice; use run.save and Run.load")
+
+    def _check_process(self):
+        if not self.directories and os.getpid() != self._process:
+            raise RunError(
+                "this run was copied by a fork of the process: two copies would spend the same randomness twice; save the run "
+                "before the fork (run.save), so that both share its counters"
+            )
+
+    @staticmethod
+    def new_name() -> str:
+        """A fresh public name for a commitment's counter."""
+        return secrets.token_hex(16)
+
+    def bind(self, directory) -> None:
+        """Keep the counters in this directory as well, from now on, and in all that it knows of; the larger counter wins.
+
+        Raises: RunError - another chain's counters are kept there.
+        """
+        with self.bound(directory):
+            pass
+
+    @contextmanager
+    def bound(self, directory, beside: bool = False):
+        """As ``bind``; the directory's lock is held for the block.
+
+        beside: another chain's counters may be there (unreadable ones go); they stay until ``keep_alone``, called in the block.
+        """
+        self._check_process()
+        directory = Path(directory).resolve()
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._lock:
+            with _locked(directory):
+                self._enter(directory, beside)
+            self.directories = sorted({*self.directories, directory})
+            with self._shared():
+                self._write_all()
+                yield
+
+    def _enter(self, directory: Path, beside: bool) -> None:
+        """Write counters of this chain beside those of others."""
+        try:
+            marks = marks_of(directory)
+        except FormatError:
+            if not beside:
+                raise
+            self._write(directory, [])
+        else:
+            if marks and self.mark not in marks:
+                if not beside:
+                    raise RunError(f"{directory}: {FILE} holds the counters of another chain")
+                self._write(directory, _read(directory))
+
+    def keep_alone(self, directory) -> None:
+        """Drop counters of other chains that are there."""
+        if marks_of(directory := Path(directory).resolve()) != [self.mark]:
+            self._write(directory, [])
+
+    @contextmanager
+    def _shared(self):
+        """Hold the locks of all directories, with every counter that any of them knows of."""
+        with self._lock:
+            while True:
+                self.directories = [path for path in self.directories if path.exists()]  # what the user deleted counts no more
+                with ExitStack() as locks:
+                    for directory in self.directories:  # in order, so that two processes never wait for each other
+                        locks.enter_context(_locked(directory))
+                    if self._merge_all():
+                        continue
+                    self._check_process()
+                    yield
+                    return
+
+    def spend(self, budgets: Mapping[str, int], told: Mapping[str, tuple[str, str]] = MappingProxyType({})) -> None:
+        """Take one unit of each named commitment, or raise BudgetError.
+
+        budgets: name to allowance. told: name to a name for people, and what to do where nothing is left.
+        """
+        with self._shared():
+            self.require(budgets, told)
+            for name in budgets:
+                self.spent[name] = self.spent.get(name, 0) + 1
+            self._write_all()
+
+    def require(self, budgets: Mapping[str, int], told: Mapping[str, tuple[str, str]] = MappingProxyType({})) -> None:
+        """Raise BudgetError where no unit is left of one of them, as far as this process knows."""
+        for name, budget in budgets.items():
+            if self.spent.get(name, 0) >= budget:
+                shown, cure = told.get(name, (name, "start a new chain (zkjax.train with parameters instead of a run)"))
+                raise BudgetError(
+                    f"the commitment to {shown} has been opened {budget} times, all that its randomness allows: commit again, that is, "
+                    f"{cure}"
+                )
+
+    def _merge_all(self) -> bool:
+        """Take over the counters of all directories; whether they name directories of this chain that are not among them.
+
+        A directory in which the user has saved another chain's run since counts no more either.
+        """
+        found: set[Path] = set()
+        foreign: set[Path] = set()
+        for directory in self.directories:
+            chains = _read(directory)
+            if chains and not any(chain["mark"] == self.mark for chain in chains):
+                foreign.add(directory)
+            for chain in chains:
+                if chain["mark"] == self.mark:
+                    for name, count in chain["spent"].items():
+                        self.spent[name] = max(count, self.spent.get(name, 0))
+                    found |= {Path(name) for name in chain["directories"]}
+        new = {path for path in found - set(self.directories) if path.is_absolute() and self._is_ours(path)}
+        self.directories = sorted({*self.directories, *new} - foreign)
+        return bool(new)
+
+    def _is_ours(self, directory: Path) -> bool:
+        """Whether counters of this chain are kept there. Nothing is changed in a directory before that is known."""
+        try:
+            return self.mark in marks_of(directory)
+        except (OSError, FormatError):
+            return False
+
+    def _write_all(self):
+        for directory in self.directories:
+            self._write(directory, _read(directory))
+
+    def _write(self, directory: Path, chains: list[dict]) -> None:
+        """Counters of this chain, and those of the others among ``chains``."""
+        content = {"mark": self.mark, "spent": self.spent, "directories": [str(path) for path in self.directories]}
+        if others := [chain for chain in chains if chain["mark"] != self.mark]:
+            content["others"] = others
+        files.write(directory / FILE, json.dumps(content, indent=1, sort_keys=True).encode())
+
+
+def marks_of(directory: Path) -> list[str]:
+    """The marks of the chains whose counters are kept in a directory."""
+    return [chain["mark"] for chain in _read(directory)]
+
+
+@contextmanager
+def _locked(directory: Path):
+    descriptor = os.open(directory / f".{FILE}.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _read(directory: Path) -> list[dict]:
+    """The counters of each chain that has any there."""
+    path = directory / FILE
+    try:
+        data = json.loads(files.read(path, LIMIT).decode())
+    except FileNotFoundError:
+        return []
+    except (ValueError, RecursionError):
+        raise FormatError(f"{path}: not a JSON file; without its counters no commitment of this directory may be opened") from None
+    others = data.pop("others", []) if isinstance(data, dict) else []
+    for chain in (chains := [data, *(others if isinstance(others, list) else [others])]):
+        _check(path, chain)
+    return chains
+
+
+def _check(path: Path, data) -> None:
+    mark, spent, directories = (data.get(name) for name in ("mark", "spent", "directories")) if isinstance(data, dict) else (None,) * 3
+    if not isinstance(mark, str):
+        raise FormatError(f"{path}: expected the mark of a chain")
+    if not isinstance(spent, dict) or not all(type(n) is int and n >= 0 for n in spent.values()):
+        raise FormatError(f"{path}: expected counters by name")
+    if not isinstance(directories, list) or not all(isinstance(d, str) and "\0" not in d for d in directories):
+        raise FormatError(f"{path}: expected the names of directories")

@@ -1,0 +1,1 @@
+"""Statements and proofs: the files, what they say, and what they are worth."""

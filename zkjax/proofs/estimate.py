@@ -1,0 +1,110 @@
+"""What verifying a statement takes, before it is done, from circuit and statement alone.
+
+The argument runs on the lengths of its vectors (``vectors.py``), and so does what the opening evaluates of its weights: the
+same code as later, hence the same counts, without the products. The schedule and the opened columns are charged by the
+formulas that stand beside them (``schedule_work``, ``opening_work``). What a proof does not have to agree with is not read:
+numbers of rows, for example, are derived.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..algebra.extension import ONE
+from ..algebra.vectors import Vectors
+from ..circuit.circuit import Circuit
+from ..commitment.commit import stack
+from ..commitment.dataset import shard_count
+from ..commitment.opening import opening_work
+from ..protocol.argument import argument
+from ..protocol.claims import weight_evaluation
+from ..protocol.hidden import Hidden
+from ..protocol.plan import Batches, Plan, opening_terms, row_count
+from ..protocol.schedule import schedule_work
+from ..work import CALL, HASH, OBJECT, ONE_BY_ONE, SCALAR, TERM, Meter
+from .statement import Statement
+
+
+@dataclass(frozen=True, eq=False)
+class Claimed(Batches):
+    """Batches that nobody has worked out: of the shards that a statement opens one of each size stands for all."""
+
+    shards: tuple[int, ...] = ()
+    opened: int = 0
+
+
+def estimate(circuit: Circuit, statement: Statement, meter: Meter) -> None:
+    """Charge what verifying this statement takes. Its geometry and the sizes of its schedule have been checked.
+
+    Raises: VerificationError - more than the meter's limits; UnsupportedOperationError - a circuit that no verifier takes on.
+    """
+    meter.next_proof()
+    _charge_circuit(circuit, statement.steps, meter)
+    batch, samples, shard_size = circuit.batch_size, statement.samples, statement.shard_size
+    schedule_work(samples, shard_size, batch, statement.first_step, statement.steps, meter)
+
+    last = shard_count(samples, shard_size) - 1
+    numbers = Counter(last if shard.commitment.number == last else 0 for shard in statement.shards)  # all but the last one are alike
+    unread = np.broadcast_to(np.int64(0), (statement.steps, batch))
+    opened = sum(count * min(shard_size, samples - number * shard_size) for number, count in numbers.items())
+    batches = Claimed(unread, shard_size, samples, tuple(numbers), opened)
+    plan = Plan(circuit, 0, statement.steps, (0,) * len(circuit.parameters), statement.range_checked, batches)
+
+    vectors = Vectors(meter, lengths_only=True)
+    hidden = Hidden(vectors=vectors)
+    argument(hidden, plan, None if statement.losses is None else ((),) * len(circuit.losses))
+    weights, terms, _ = hidden.finish()
+
+    layouts = [(plan.weights_layout(role), 1) for role in ("initial", "final")]
+    layouts += [(plan.shard_layout(number), count) for number, count in numbers.items()]
+    layouts.append((plan.trace_layout(hidden.counts()), 1))
+    geometry, rows = statement.geometry, []
+    for layout, count in layouts:
+        meter.charge("blocks of tensors", 4 * TERM * count * (1 + len(layout.pieces)), OBJECT * count * len(layout.pieces))
+        rows += [row_count(layout, geometry.row)] * count
+    _, row_variables = stack(rows)
+    by_key = opening_terms(plan, weights, terms, vectors)
+    point = [ONE] * (row_variables + geometry.log_row)
+    for layout, count in layouts:
+        part = Meter()
+        weight_evaluation(layout.weights(point[: max(layout.num_vars, geometry.log_row)], Vectors(part, True)), by_key, Vectors(part, True))
+        meter.repeat(part, count)
+    depth = max((len(shard.path) for shard in statement.shards), default=0)
+    meter.charge("paths to the dataset", (HASH * depth + CALL + SCALAR * row_variables) * len(statement.shards))
+    budgets = [min(max(1, c.budget), geometry.max_budget) for c in statement.commitments()]
+    opening_work(geometry, rows, max(budgets), meter)
+
+
+def argument_work(circuit: Circuit, steps: int) -> Meter:
+    """What the argument of so many steps takes a verifier, their data and the opening of commitments not counted."""
+    meter = Meter()
+    _charge_circuit(circuit, steps, meter)
+    plan = Plan(circuit, 0, steps, (0,) * len(circuit.parameters), True, None)
+    argument(Hidden(vectors=Vectors(meter, lengths_only=True)), plan)
+    return meter
+
+
+def charge_file(circuit: Circuit, meter: Meter) -> None:
+    """Charge what a circuit's digest takes, once for all proofs."""
+    rates = sum(len(update.rates) for parameter in circuit.parameters for update in parameter.updates)
+    meter.charge("the circuit's file", HASH * _tensors(circuit) + ONE_BY_ONE * (_entries(circuit) + rates))
+
+
+def _charge_circuit(circuit: Circuit, steps: int, meter: Meter) -> None:
+    """Its check, its bounds, and the list of its lookups."""
+    tensors, varied = _tensors(circuit), sum(len(u.rates) > 1 for parameter in circuit.parameters for u in parameter.updates)
+    work = 2 * TERM * tensors + ONE_BY_ONE * (2 * _entries(circuit) + 4 * steps * varied)
+    meter.charge(f"a circuit of {tensors:,} tensors", work, OBJECT * tensors)
+    lookups = len(circuit.inputs) + len(circuit.parameters) + sum(1 + len(found) for found in circuit.lookups.values())
+    meter.charge(f"{lookups:,} kinds of lookups", CALL * lookups, 2 * OBJECT * lookups)
+
+
+def _tensors(circuit: Circuit) -> int:
+    return len(circuit.nodes) + len(circuit.inputs) + sum(1 + len(parameter.updates) for parameter in circuit.parameters)
+
+
+def _entries(circuit: Circuit) -> int:
+    """Of the lists in its operations."""
+    lists = (x for node in circuit.nodes for x in (node.inputs, *node.operation.attributes().values()) if isinstance(x, tuple))
+    return sum(map(len, lists))

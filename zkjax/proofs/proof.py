@@ -1,0 +1,87 @@
+"""Proof files: magic, version, the statement in canonical form, and the body that the verifier reads message by message.
+
+8 bytes   b"zkjaxprf"
+2 bytes   format version, little endian
+4 bytes   length of the statement, little endian
+...       statement: canonical JSON (``statement.py``)
+...       body: to the end of the file; every size in it follows from the statement and the circuit
+
+PROTOCOL.md, section 4.1.
+"""
+
+import struct
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+
+from ..display import Sheet, Shown
+from ..errors import FormatError
+from ..files import read
+from .soundness import Security
+from .statement import Statement
+
+MAGIC = b"zkjaxprf"
+VERSION = 1
+MAX_STATEMENT = 2**21  # bytes
+MAX_FILE = 2**28  # bytes: proofs of nets with millions of weights take tens of millions
+
+
+@dataclass(frozen=True)
+class Proof(Shown):
+    """A statement and the bytes that prove it. ``security``: its ledger, as its prover has it; None once loaded (``zkjax.ledger``)."""
+
+    statement: Statement
+    body: bytes
+    security: Security | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        return f"Proof({self.nbytes} bytes: {self.statement!r})"
+
+    def __bytes__(self) -> bytes:
+        statement = self.statement.canonical()
+        return MAGIC + struct.pack("<HI", VERSION, len(statement)) + statement + self.body
+
+    @property
+    def nbytes(self) -> int:
+        """Length of the file."""
+        return len(bytes(self))
+
+    def sheet(self) -> Sheet:
+        """The claim; whether it holds is for ``zkjax.verify`` to say."""
+        statement = self.statement.sheet()
+        security = () if self.security is None else self.security.sheet().parts
+        title = f"Proof of {self.nbytes:,} bytes; what it claims, not verified by showing it"
+        return Sheet(title, (statement.title, *statement.parts, *security))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the proof file, whole or not at all. It is public."""
+        path = Path(path)
+        fresh = path.with_name(f".{path.name}.new")
+        fresh.write_bytes(bytes(self))
+        fresh.replace(path)
+
+    @staticmethod
+    def load(path: str | PathLike[str]) -> "Proof":
+        """Read a proof file; FormatError if it is not one. Nothing is verified here."""
+        return Proof.parse(read(path, MAX_FILE, MAGIC), str(path))
+
+    @staticmethod
+    def parse(raw: bytes, where: str = "proof") -> "Proof":
+        """The proof in these bytes."""
+        if not raw:
+            raise FormatError(f"{where}: the file is empty")
+        header = len(MAGIC) + 6
+        if raw[: len(MAGIC)] != MAGIC[: len(raw)] or len(raw) < len(MAGIC):
+            raise FormatError(f"{where}: not a zkjax proof; give a file that Proof.save wrote")
+        if len(raw) < header:
+            raise FormatError(f"{where}: the file ends inside its header; it was cut off, copy it again")
+        version, length = struct.unpack("<HI", raw[len(MAGIC) : header])
+        if version != VERSION:
+            raise FormatError(f"{where}: format version {version}, this zkjax reads version {VERSION}")
+        if length > MAX_STATEMENT or header + length > len(raw):
+            raise FormatError(f"{where}: a statement of {length} bytes does not fit the file of {len(raw)} bytes; copy it again")
+        try:
+            return Proof(Statement.parse(raw[header : header + length]), raw[header + length :])
+        except FormatError as error:
+            error.within(where)
+            raise

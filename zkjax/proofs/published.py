@@ -1,0 +1,133 @@
+"""What a trainer publishes beside the proofs of a chain, ``statement.json``, and its comparison with them.
+
+A JSON object with exactly these keys; digests are 64 lower-case hexadecimal digits:
+
+    circuit          digest of the circuit
+    dataset          root of the dataset
+    initial_weights  digest of the first weights, final_weights of the last ones
+    seed             of the schedule
+    steps            [first, end] of the whole chain, end excluded
+    proofs           for each proof, in order: {"file": its name, for people, "sentence": str(statement), "statement": all its fields}
+
+PROTOCOL.md, section 4.4.
+"""
+
+import json
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from .. import files
+from ..errors import FormatError, VerificationError
+from .statement import Statement
+
+LIMIT = 2**26  # bytes of a file
+KEYS = ("circuit", "dataset", "initial_weights", "final_weights", "seed", "steps", "proofs")
+
+
+@dataclass(frozen=True)
+class Published:
+    """The statements of a chain as its trainer publishes them: ``of`` and ``save`` for the trainer, ``load`` for the auditor.
+
+    ``zkjax.verify(..., statement=published)`` requires that the proofs say exactly this.
+    """
+
+    content: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        _check_form(self.content)
+
+    @staticmethod
+    def of(statements: dict[str, Statement]) -> "Published":
+        """What to publish about a chain. statements: by the name of the proof's file, in order."""
+        first, last = next(iter(statements.values())), next(reversed(statements.values()))
+        return Published(
+            {
+                "circuit": first.circuit.hex(),
+                "dataset": first.dataset.hex(),
+                "initial_weights": first.initial_weights.hex(),
+                "final_weights": last.final_weights.hex(),
+                "seed": first.seed,
+                "steps": [first.first_step, last.first_step + last.steps],
+                "proofs": [{"file": name, "sentence": str(s), "statement": s.to_json()} for name, s in statements.items()],
+            }
+        )
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the file, whole or not at all."""
+        path = Path(path)
+        fresh = path.with_name(f".{path.name}.new")
+        fresh.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
+        fresh.replace(path)
+
+    @staticmethod
+    def load(path: str | PathLike[str]) -> "Published":
+        """Read such a file; FormatError names what is wrong with it. Whether it is true of any proof is for ``check`` to say."""
+        try:
+            content = json.loads(files.read(path, LIMIT).decode("utf-8"), object_pairs_hook=_once)
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"{path}: not a JSON file ({error})") from None
+        try:
+            return Published(content)
+        except FormatError as error:
+            error.within(str(path))
+            raise
+
+    def check(self, statements: list[Statement]) -> None:
+        """Raise VerificationError, naming the first difference, where these are not the published statements, in order."""
+        published = self.content["proofs"]
+        if len(published) != len(statements):
+            raise VerificationError("published proofs", f"{len(published)} are published, {len(statements)} are given")
+        names = [item["file"] for item in published]
+        given = Published.of({f"{i} {name}": s for i, (name, s) in enumerate(zip(names, statements, strict=True))}).content
+        for name in KEYS[:-1]:
+            _same(f"published {name}", self.content[name], given[name])
+        for number, (item, actual) in enumerate(zip(published, given["proofs"], strict=True)):
+            try:
+                for name in actual["statement"]:
+                    _same(f"published {name}", item["statement"][name], actual["statement"][name])
+                _same("published sentence", item["sentence"], actual["sentence"])
+            except VerificationError as error:
+                error.proof = number
+                raise
+
+
+def _same(check: str, published, given) -> None:
+    if published != given:
+        raise VerificationError(check, f"the proof says {given!r:.200}, published is {published!r:.200}")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key comes twice in one object")
+    return found
+
+
+def _check_form(content) -> None:
+    """FormatError unless it has the documented form; whoever reads it then needs no care."""
+    if not isinstance(content, dict) or set(content) != set(KEYS):
+        raise FormatError(f"expected an object with the keys {', '.join(KEYS)}; give the statement.json that was published with the proofs")
+    proofs = content["proofs"]
+    if not isinstance(proofs, list) or not proofs:
+        raise FormatError("proofs: expected a list of at least one")
+    for number, item in enumerate(proofs):
+        if not isinstance(item, dict) or set(item) != {"file", "sentence", "statement"}:
+            raise FormatError(f"proofs[{number}]: expected the keys file, sentence, statement")
+        if not isinstance(item["file"], str) or not isinstance(item["sentence"], str):
+            raise FormatError(f"proofs[{number}]: file and sentence are texts")
+        try:
+            Statement.parse(json.dumps(item["statement"], sort_keys=True, separators=(",", ":")).encode())
+        except FormatError as error:
+            error.within(f"proofs[{number}]")
+            raise
+    for name in KEYS[:4]:
+        value = content[name]
+        if not isinstance(value, str) or len(value) != 64 or value.strip("0123456789abcdef"):
+            raise FormatError(f"{name}: expected 64 lower-case hexadecimal digits, got {value!r:.80}")
+    if type(content["seed"]) is not int:
+        raise FormatError(f"seed: expected an integer, got {content['seed']!r:.80}")
+    steps = content["steps"]
+    if not isinstance(steps, list) or [type(x) for x in steps] != [int, int]:
+        raise FormatError(f"steps: expected [first, end], got {steps!r:.80}")

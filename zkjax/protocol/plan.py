@@ -1,0 +1,174 @@
+"""What one chunk of training commits, looks up and opens: sizes only, derived from the circuit and the public statement.
+
+Both sides build the same plan; nothing in it is read from a proof.
+
+PROTOCOL.md, sections 10.3, 10.4.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from ..algebra import extension as ext
+from ..algebra import field
+from ..algebra.extension import ONE
+from ..algebra.layout import Layout
+from ..algebra.vectors import Vectors
+from ..circuit.circuit import Circuit
+from ..ops.ranges import Lookup, signed_bound
+from ..ops.tables import Table
+from ..work import PASSING, SPREAD
+from .claims import Term, merge_terms
+from .hidden import mask_component_vector
+from .membership import Sites
+
+_SPREAD = 2**20  # entries of weights that are spread over samples at once
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """Which samples each step reads. indices: (steps, batch), int64; the dataset has ``samples``, cut into shards."""
+
+    indices: np.ndarray
+    shard_size: int
+    samples: int
+
+    @cached_property
+    def read(self) -> int:
+        """How many samples are read, repeats counted."""
+        return self.indices.size
+
+    @cached_property
+    def shards(self) -> tuple[int, ...]:
+        return tuple(np.unique(self.indices // self.shard_size).tolist())
+
+    @cached_property
+    def opened(self) -> int:
+        """Samples in all shards that are read."""
+        return sum(map(self.size, self.shards))
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Where each sample read stands among those of all shards that are read."""
+        shards, local = np.divmod(self.indices.reshape(-1), self.shard_size)
+        starts = np.cumsum([0, *map(self.size, self.shards)])
+        return starts[np.searchsorted(self.shards, shards)] + local
+
+    def size(self, shard: int) -> int:
+        """Samples in a shard; the last one may be smaller."""
+        return min(self.shard_size, self.samples - shard * self.shard_size)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A chunk's sizes. shifts: the initial weights are 2^shift times the committed integers; range_check: of those integers."""
+
+    circuit: Circuit
+    first_step: int
+    steps: int
+    shifts: tuple[int, ...]
+    range_check: bool
+    batches: Batches
+
+    @cached_property
+    def sites(self) -> Sites:
+        """Every lookup: those of all operations, gathered data, and the initial weights where they are range-checked."""
+        circuit = self.circuit
+        found = [replace(x, shape=(self.steps, *x.shape)) for lookups in circuit.lookups.values() for x in lookups]
+        for k, x in enumerate(circuit.inputs):
+            column = (signed_bound(x.bits + 1), ((1, ("input", k)),))
+            found.append(Lookup(("input", k), Table("range", x.bits + 1), (self.steps, *x.shape), (column,)))
+        if self.range_check:
+            for p, parameter in enumerate(circuit.parameters):
+                column = (signed_bound(circuit.table_bits), ((1, ("initial", p)),))
+                found.append(Lookup(("initial", p), Table("range", circuit.table_bits), parameter.shape, (column,)))
+        return Sites.of(found)
+
+    @cached_property
+    def advice(self) -> dict:
+        """Shapes of the committed advice and multiplicities."""
+        shapes = {key: (self.steps, *shape) for found in self.circuit.advice.values() for key, shape in found.items()}
+        return shapes | {table.key: table.shape for table in self.sites.tables}
+
+    def trace_layout(self, counts) -> Layout:
+        """The trace commitment: advice, multiplicities, and the masks that the argument needs (``hidden.Counts``)."""
+        return Layout(self.advice | {("mask", name): shape for name, shape in counts.shapes().items()})
+
+    @cached_property
+    def weight_shapes(self) -> list[tuple[int, ...]]:
+        return [p.shape for p in self.circuit.parameters]
+
+    def weights_layout(self, role: str) -> Layout:
+        """A weights commitment; role: "initial" or "final"."""
+        return Layout({(role, p): shape for p, shape in enumerate(self.weight_shapes)})
+
+    def shard_layout(self, shard: int) -> Layout:
+        """A shard of the dataset: one block per input array, samples first."""
+        samples = self.batches.size(shard)
+        return Layout({("data", shard, k): (samples, *x.shape[1:]) for k, x in enumerate(self.circuit.inputs)})
+
+    def scatter(self, terms: list[Term], vectors: Vectors | None = None) -> list[Term]:
+        """Turn terms on gathered batches, ("input", k), into terms on the shards they came from; repeats add up."""
+        vectors = vectors or Vectors()
+        result, memo = [], {}
+        for term in merge_terms(terms):
+            if term.key[0] != "input":
+                result.append(term)
+                continue
+            k = term.key[1]
+            at = next(j for j, group in enumerate(term.groups) if 0 in group)
+            name = term.step, term.vectors[at]
+            if name not in memo:
+                memo[name] = self._scattered(vectors, term.step, term.vectors[at])
+            for shard, vector in memo[name].items():
+                along = (*term.vectors[:at], vector, *term.vectors[at + 1 :])
+                result.append(Term(("data", shard, k), term.scalar, None, term.groups, along))
+        return merge_terms(result)
+
+    def _scattered(self, vectors: Vectors, step, vector) -> dict:
+        """sample[n] = sum over (t, i) with index n of step[t] * vector[i, ...], for each shard."""
+        batches, batch = self.batches, self.circuit.batch_size
+        width = len(vector[0]) // batch
+
+        def spread():
+            rows = tuple(c.reshape(batch, width) for c in vector)
+            halves = np.zeros((2, 2, batches.opened * width), dtype=np.uint64)  # low and high ones of both components
+            for start in range(0, batches.read, max(1, _SPREAD // width)):  # all at once may be gigabytes
+                t, i = np.divmod(np.arange(start, min(batches.read, start + max(1, _SPREAD // width))), batch)
+                products = ext.mul(tuple(c[t][:, None] for c in step), tuple(c[i] for c in rows))
+                places = (batches.places[t * batch + i][:, None] * width + np.arange(width)).reshape(-1)
+                for c, (low, high) in zip(products, halves, strict=True):
+                    np.add.at(low, places, c.reshape(-1) & field.EPSILON)
+                    np.add.at(high, places, c.reshape(-1) >> np.uint64(32))
+            return tuple(field.join(*pair) for pair in halves)
+
+        what = f"{batches.read:,} samples read, of {batches.opened:,} in shards, with {width:,} weights each"
+        vectors.meter.charge(what, SPREAD * batches.read * width, 0, 2 * PASSING * min(batches.read * width, 2 * _SPREAD))
+        whole = vectors.make(batches.opened * width, spread, what=what)
+        result, start = {}, 0
+        for shard in batches.shards:
+            stop = start + batches.size(shard) * width
+            result[shard] = vectors.make(stop - start, lambda part=slice(start, stop): tuple(c[part] for c in whole), 0)
+            start = stop
+        return result
+
+
+def row_count(layout: Layout, row: int) -> int:
+    """Rows of ``row`` cells that hold a layout."""
+    return max(1, -(-layout.size // row))
+
+
+def mask_terms(weights: dict) -> list[Term]:
+    """Weights of the mask vectors as terms on their committed cells."""
+    parts = mask_component_vector()
+    return [Term(("mask", name), ONE, None, ((0,), (1,)), (vector, parts)) for name, vector in weights.items()]
+
+
+def opening_terms(plan: Plan, weights: dict, terms: list, vectors: Vectors | None = None) -> dict:
+    """All terms of the opening by committed tensor: those of the masks, and those of the constraints, gathered into shards."""
+    flat = [Term(t.key, t.scalar * factor, t.step, t.groups, t.vectors) for factor, group in terms for t in group]
+    by_key: dict = {}
+    for term in plan.scatter(merge_terms(flat), vectors) + mask_terms(weights):
+        by_key.setdefault(term.key, []).append(term)
+    return by_key

@@ -1,0 +1,1 @@
+"""The prover: tensors, tables and commitments behind the messages."""

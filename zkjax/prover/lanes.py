@@ -1,0 +1,136 @@
+"""The opening's weights on a commitment as few vectors: terms on tensors become lanes of the rows that their blocks fill.
+
+A block of a tensor stands in its layout row-major. Where it spans many rows, the leading axes number the rows and give each
+a factor, the trailing ones give all of them the same vector; an axis that is cut by the end of a row does both, if its
+vector is a product, as eq vectors are. Blocks of equal shapes at the same place of a row share their lanes. Weights that are
+no such products, and those of small blocks, are added up in one lane for each of their rows.
+"""
+
+import numpy as np
+
+from ..algebra import extension as ext
+from ..algebra.extension import Ext
+from ..algebra.layout import Layout, Piece
+from ..algebra.low_rank import factorised
+from ..algebra.poly import num_bits
+from ..algebra.vectors import Vector
+from ..commitment.rows import Lane, single_row_lane
+from ..kernels.sites import low_rank
+from ..protocol.claims import Term
+from .aggregate import over_sites
+
+_SMALL = 16  # blocks below this part of a row are added up
+_SHORT, _LONG = 2**4, 2**15  # trailing axes are joined up to the second length, and anyway if they are below the first
+
+
+def row_lanes(layout: Layout, by_key: dict, count: int, row: int) -> list[Lane]:
+    """Lanes of the terms on a layout's tensors, for its cells as ``count`` rows.
+
+    by_key: tensor to terms. Recompiles, above 2^18 entries, for shapes of large blocks whose weights are no products.
+    """
+    lanes: dict = {}  # name: (start, vectors of its axes, K factors of the rows)
+    rest: dict = {}  # row: K (row,), the weights that are added up
+    parts: dict = {}  # what terms have in common
+    for piece in layout.pieces:
+        size, (first, start) = 1 << sum(piece.bits), divmod(piece.offset, row)
+        loose = []
+        for term in by_key.get(piece.key, []):
+            axes = _axes(term, piece, layout.shapes[piece.key], parts)
+            lane = None if size * _SMALL < row else _as_lane(axes, term.scalar, max(0, sum(piece.bits) - num_bits(row)))
+            if lane is None:
+                loose.append((axes, term.scalar))
+                continue
+            name, factors, vectors = lane
+            _, _, column = lanes.get((start, *name), (None, None, (np.zeros(count, dtype=np.uint64),) * 2))
+            added = tuple(np.pad(c, (first, count - first - len(c))) for c in factors)
+            lanes[start, *name] = start, vectors, ext.add(column, added)
+        if loose:
+            _add_block(rest, piece, loose, row)
+    result = [Lane(factors, start, *_head_and_tail(vectors)) for start, vectors, factors in lanes.values()]
+    return result + [single_row_lane(i, count, vector) for i, vector in rest.items()]
+
+
+def _head_and_tail(vectors):
+    """The product of K vectors as one of two, the second one long enough to work along it."""
+    *rest, tail = vectors
+    while rest and (len(tail[0]) < _SHORT or len(rest[-1][0]) * len(tail[0]) <= _LONG):
+        tail = _outer(rest.pop(), tail)
+    head = ext.stack([1])
+    for vector in rest:
+        head = _outer(head, vector)
+    return head, tail
+
+
+def _axes(term: Term, piece: Piece, shape: tuple[int, ...], parts: dict) -> list[tuple]:
+    """(axes, vector, its name in ``parts``) of a term, restricted to the piece and padded as its block is; in order of the first axes."""
+    first = term.step is not None
+    groups = [((0,), term.step)] if first else []
+    groups += [(tuple(d + first for d in group), vector) for group, vector in zip(term.groups, term.vectors, strict=True)]
+    result = []
+    for group, vector in sorted(groups, key=lambda item: item[0]):
+        name = vector, tuple((shape[d], piece.starts[d], piece.lengths[d]) for d in group)
+        if name not in parts:
+            box = tuple(slice(piece.starts[d], piece.starts[d] + piece.lengths[d]) for d in group)
+            padding = [(0, (1 << piece.bits[d]) - piece.lengths[d]) for d in group]
+            parts[name] = Vector(np.pad(np.asarray(c).reshape([shape[d] for d in group])[box], padding).reshape(-1) for c in vector)
+        result.append((group, parts[name], name))
+    return result
+
+
+def _as_lane(axes, scalar: Ext, row_variables: int):
+    """(name, K factors of the block's rows, vectors of the lane's axes) of one term on one block, or None.
+
+    None where groups of axes interleave, or the vector of an axis that the end of a row cuts is no product.
+    """
+    factors, vectors, names, following = ext.stack([scalar]), [], [], 0
+    for group, vector, name in axes:
+        if group != tuple(range(following, following + len(group))):
+            return None
+        following += len(group)
+        variables = num_bits(len(vector[0]))
+        above = min(variables, row_variables)
+        row_variables -= above
+        if above < variables:
+            product = _as_product(tuple(c.reshape(1 << above, -1) for c in vector))
+            if product is None:
+                return None
+            above_vector, vector = product
+            vectors.append(vector)
+            names.append((name, above))
+            vector = above_vector
+        factors = _outer(factors, vector)
+    return tuple(names), factors, vectors
+
+
+def _as_product(table):
+    """Vectors (a, b) with table = a (x) b, or None; K (rows, columns)."""
+    found = np.argwhere(table[0] | table[1])
+    if not len(found):
+        return tuple(c[:, 0] for c in table), tuple(c[0] for c in table)
+    i, j = found[0]
+    inverse = Ext(int(table[0][i, j]), int(table[1][i, j])).inverse()
+    a, b = ext.mul(tuple(c[:, j] for c in table), ext.stack([inverse])), tuple(c[i] for c in table)
+    return (a, b) if all(np.array_equal(x, y.reshape(x.shape)) for x, y in zip(table, _outer(a, b), strict=True)) else None
+
+
+def _outer(a, b):
+    """K (m,) and (n,) to (m n,)."""
+    return tuple(c.reshape(-1) for c in ext.mul(tuple(c[:, None] for c in a), tuple(c[None] for c in b)))
+
+
+def _add_block(rest: dict, piece: Piece, terms: list, row: int):
+    """Add the weights of terms, given as (axes, scalar), on a block to those of its rows."""
+    products = [[((), Vector(ext.stack([scalar]))), *((group, vector) for group, vector, _ in axes)] for axes, scalar in terms]
+    (block,) = over_sites(low_rank, [factorised(products, tuple(1 << b for b in piece.bits))], [1 << sum(piece.bits)])
+    flat = [np.asarray(c).reshape(-1) for c in block]
+    for start in range(piece.offset, piece.offset + len(flat[0]), row):
+        i, at = divmod(start, row)
+        rest.setdefault(i, tuple(np.zeros(row, dtype=np.uint64) for _ in range(2)))
+        _add_to(rest[i], at, tuple(c[start - piece.offset :][:row] for c in flat))
+
+
+def _add_to(weights, start: int, part):
+    """In place."""
+    end = start + len(part[0])
+    for target, total in zip(weights, ext.add(tuple(c[start:end] for c in weights), part), strict=True):
+        target[start:end] = total

@@ -1,0 +1,309 @@
+"""Prove a run: commit, argue, open. The order of messages is in ``argument.py`` and ``commitment/opening.py``."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from ..algebra import extension as ext
+from ..algebra.hashing import field_stream
+from ..algebra.layout import Layout
+from ..algebra.poly import num_bits
+from ..circuit.circuit import Circuit
+from ..commitment.commit import Committed, Mask, commit, stack
+from ..commitment.dataset import dataset_root, shard_count
+from ..commitment.geometry import Geometry
+from ..commitment.keys import ROLE_BUDGET, WEIGHTS_BUDGET, Chain, Key
+from ..commitment.opening import open_claim
+from ..errors import ConfigurationError, RunError, UnsatisfiedWitnessError
+from ..memory import available_memory
+from ..progress import Phases, size
+from ..proofs.proof import Proof
+from ..proofs.soundness import TARGET, security
+from ..proofs.statement import MAX_STEPS, Shard, Statement
+from ..protocol.argument import argument
+from ..protocol.hidden import Hidden, make_masks
+from ..protocol.plan import Batches, Plan
+from ..protocol.transcript import Writer
+from ..verifier import MAX_SAMPLES, dry_run, opening_terms, row_count, start_transcript, verify_one
+from .aggregate import embed
+from .lanes import row_lanes
+from .rehearsal import rehearse
+
+REVEALABLE = ("loss",)
+
+
+def prove(
+    circuit: Circuit,
+    run,
+    *,
+    reveal: tuple[str, ...] = (),
+    progress: Callable[[str, int, int], object] | str | None = "auto",
+    minimum_bits: float = TARGET,
+    reuse_memory: bool = True,
+    verify: bool = True,
+    check: bool = True,
+) -> Proof:
+    """Prove that ``run`` is an honest execution of the circuit. Returns a Proof; the run is not changed.
+
+    circuit:      that the run was trained in.
+    run:          a Run, of ``train`` or ``chunks``, or loaded.
+    reveal:       ("loss",) makes the loss of every step a public, proven output.
+    progress:     "auto" shows a bar on a terminal, None nothing; or a function (phase, number, of how many).
+    minimum_bits: refuse to make a proof with less proven security. Errors of a chain's proofs add up.
+    reuse_memory: let this process keep freed memory for its next arrays instead of returning it to the system (glibc only,
+                  from now on): about twice as fast for large circuits.
+    verify:       verify the finished proof, from its bytes alone, before it is returned: a proof that a fault has spoilt, of the
+                  machine or of this package, is seen by nobody. False saves what ``zkjax.verify`` takes.
+    check:        False lets a test play a lying prover: the witness is not checked before it is used, nor the proof afterwards.
+
+    Each call draws its randomness anew and uses up one opening of the weights' and the dataset's commitments. Everything is
+    compiled before: an interrupted call uses up nothing until its progress says "commitments".
+    Raises: RunError - the run belongs to another circuit, was altered, or copied by a fork, or JAX cannot run in a forked process;
+            BudgetError - a commitment has no opening left; ConfigurationError - too little security, too little memory for this
+            many steps, or too many of them; UnsupportedOperationError - too many blocks for a verifier;
+            UnsatisfiedWitnessError - a bug of the prover.
+    """
+    from ..kernels.memory import keep_freed_memory
+    from ..kernels.threads import scope
+
+    if not isinstance(circuit, Circuit) or not isinstance(getattr(run, "chain", None), Chain):
+        raise RunError(f"circuit is a {type(circuit).__name__} and run a {type(run).__name__}; give a zkjax.Circuit and a zkjax.Run of it")
+    if circuit.digest() != run.circuit.digest():
+        raise RunError("the run belongs to another circuit; prove it with run.circuit")
+    run.check()
+    unknown = [name for name in reveal if name not in REVEALABLE]
+    if isinstance(reveal, str) or unknown:
+        raise ConfigurationError(f"reveal is {reveal!r}; it is a tuple of names from {REVEALABLE}")
+    if reuse_memory:
+        keep_freed_memory()
+    verify = verify and check
+    with Phases(progress, 7 + verify) as phases:
+        with scope():
+            proof = _prove(circuit, run, "loss" in reveal, phases, minimum_bits, check)
+        if verify:
+            phases.next("verification")
+            problem = _problem(circuit, proof, minimum_bits)
+            if problem is not None:
+                del proof
+                raise UnsatisfiedWitnessError(
+                    f"the finished proof does not verify ({problem}); it was thrown away, and the openings that it used stay used. The "
+                    "machine made an error, or zkjax has a bug: please report it, with the versions of jax, jaxlib and numpy"
+                )
+            phases.note(f"the proof's {size(proof.nbytes)} were verified in {phases.seconds:.1f} s (verify=False leaves that out)")
+        phases.next("done")
+        return proof
+
+
+def _problem(circuit: Circuit, proof: Proof, minimum_bits: float) -> str | None:
+    """What an auditor would find wrong with the proof's bytes. As a text: an error would keep them, in the frames of its traceback."""
+    try:
+        verify_one(circuit, Proof.parse(bytes(proof)), minimum_bits)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def memory_estimate(circuit: Circuit, steps: int, range_check: bool) -> int:
+    """About the bytes that a proof of this many steps takes at its peak, beyond what JAX itself takes."""
+    counts = circuit.counts(steps, range_check)
+    leaves = 1 << num_bits(counts.lookups + counts.table_entries)
+    return 64 * leaves + 28 * counts.cells + 20 * counts.parameters
+
+
+def check_memory(circuit: Circuit, steps: int, range_check: bool) -> int:
+    """The estimate; ConfigurationError, naming the largest chunk that fits, where the memory does not suffice."""
+    needed, available = memory_estimate(circuit, steps, range_check), available_memory()
+    if needed > available:
+        fits = 0
+        while memory_estimate(circuit, fits + 1, range_check) <= available:
+            fits += 1
+        cure = f"prove chunks of at most {fits} steps (zkjax.chunks)" if fits else "use a smaller batch or a machine with more memory"
+        raise ConfigurationError(
+            f"proving {steps} steps takes about {size(needed)} of memory, of which {size(available)} are available; {cure}"
+        )
+    return needed
+
+
+def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: float, check: bool) -> Proof:
+    chain: Chain = run.chain
+    if run.steps > MAX_STEPS or run.steps * circuit.batch_size > MAX_SAMPLES:
+        raise ConfigurationError(
+            f"{run.steps} steps of {circuit.batch_size} samples; a proof holds at most {MAX_STEPS} steps and {MAX_SAMPLES} samples, so "
+            "train in shorter chunks (zkjax.chunks)"
+        )
+    phases.next("witness")
+    end = run.first_step + run.steps
+    plan = make_plan(run)
+    data_shards = plan.batches.shards
+    budgets = {f"{run.keys[0].name} initial": ROLE_BUDGET, f"{run.keys[1].name} final": ROLE_BUDGET}
+    budgets |= {f"{chain.data.name} {n}": chain.budget for n in data_shards}
+    told = dict(zip(budgets, _budgets_told(run, data_shards), strict=True))
+    chain.openings.require(budgets, told)  # before anything is worked out for nothing
+    memory = check_memory(circuit, run.steps, run.coarse_shifts is not None)
+    revealed = tuple(zip(*run.loss_integers, strict=True)) if reveal else None
+    dry = dry_run(plan, revealed)
+    counts = dry.counts()
+    trace_layout = plan.trace_layout(counts)
+    geometry = chain.fix_geometry(lambda: choose_geometry(plan, trace_layout, chain.budget))
+    from ..kernels.threads import in_background
+    from .witness import Witness  # jitted kernels, in the prover's role only
+
+    computed = run.witness()
+    coarse = tuple(w >> s if s else w for w, s in zip(run.initial, plan.shifts, strict=True))
+    bounds = circuit.bounds(run.initial_bound, run.steps, run.first_step)
+    witness = Witness(plan, computed.values, computed.forms, coarse, bounds, check)
+
+    row = geometry.row
+    layouts = [plan.weights_layout("initial"), plan.weights_layout("final"), *(plan.shard_layout(n) for n in data_shards), trace_layout]
+    row_counts = [row_count(layout, row) for layout in layouts]
+    _, row_variables = stack(row_counts)
+    dry.account_finish()
+    ledger = security(dry.errors, geometry, row_variables).require(minimum_bits)
+    phases.note(
+        f"{run.steps} steps: {trace_layout.size:,} cells, 2^{plan.sites.layout.num_vars} lookups, about {size(memory)} of memory, "
+        f"a proof of about {size(geometry.opening_bytes(row_counts))}, {ledger.bits:.1f} bits"
+    )
+
+    def commitment_to(key: Key, layout: Layout, role: str, arrays, step: int) -> Committed:
+        return chain.keep(key.name, lambda: commit_weights(layout, role, arrays, key.seed, step, geometry))
+
+    phases.next("compiling")
+    with in_background(lambda: rehearse(plan, row)) as (rehearsal,):  # beside what needs no fresh randomness
+        shards, statement_shards, root = _dataset(run, plan, geometry)
+        initial = commitment_to(run.keys[0], layouts[0], "initial", coarse, run.first_step)
+        rehearsal.result()
+
+    phases.next("commitments")
+    # one unit of each commitment is used up before anything random is drawn; a crash wastes it
+    chain.openings.spend(budgets, told)
+    seed, mask_seed = secrets.token_bytes(32), secrets.token_bytes(32)
+    masks = make_masks(counts, _random_elements(mask_seed))
+
+    def commit_trace() -> Committed:
+        tensors = witness.tensors | {("mask", name): np.stack(ext.stack(v), axis=1) for name, v in masks.items()}
+        mask = Mask.of(geometry, row_counts, [WEIGHTS_BUDGET, WEIGHTS_BUDGET, *[chain.budget] * len(data_shards), 1])
+        return commit(_rows(trace_layout, tensors, row), kind="trace", number=0, budget=1, geometry=geometry, seed=seed, mask=mask)
+
+    with in_background(commit_trace) as (trace_commitment,):  # one commitment is encoded while the other is hashed
+        final = commitment_to(run.keys[1], layouts[1], "final", run.final, end)
+        trace = trace_commitment.result()
+    chain.forget(run.keys[1].name)
+    statement = Statement(
+        circuit=circuit.digest(),
+        geometry=geometry,
+        dataset=root,
+        samples=run.data.samples,
+        shard_size=plan.batches.shard_size,
+        shards=statement_shards,
+        seed=run.seed,
+        first_step=run.first_step,
+        steps=run.steps,
+        initial=initial.commitment,
+        final=final.commitment,
+        shifts=plan.shifts,
+        range_checked=plan.range_check,
+        initial_bound=tuple(run.initial_bound),
+        final_bound=bounds.final,
+        losses=revealed,
+    )
+    phases.next("argument")
+    stream = Writer(start_transcript(statement))
+    stream.raw("trace root", 32, trace.commitment.root)
+    hidden = Hidden(stream, masks, check)
+    argument(hidden, plan, revealed, witness)
+    if hidden.counts() != counts:
+        raise ConfigurationError("the argument used other pads than its dry run")  # a bug, never the user's fault
+    weights, terms, value = hidden.finish()
+
+    phases.next("weights of the opening")
+    by_key = opening_terms(plan, weights, terms)
+    committed = [initial, final, *shards, trace]
+    lanes = [row_lanes(layout, by_key, c.commitment.rows, row) for layout, c in zip(layouts, committed, strict=True)]
+    phases.next("opening")
+    open_claim(stream, geometry, committed, lanes, value)
+    return Proof(statement, bytes(stream), ledger)
+
+
+def _budgets_told(run, shards) -> Iterator[tuple[str, str]]:
+    """For people: each commitment that a proof of this run opens, and what to do where it may be opened no more."""
+    end, budget = run.first_step + run.steps, run.chain.budget
+    anew = "start a new chain (zkjax.train with parameters instead of a run)"
+    again = "train these steps again, from the run before: their last weights get a new commitment with every training"
+    fixed = "; the number is fixed, openings=N does not change it"
+    yield f"the weights before step {run.first_step}, as initial ones,", anew + fixed
+    yield f"the weights before step {end}, as final ones,", (again if run.first_step else anew) + fixed
+    for n in shards:
+        yield f"shard {n} of the dataset", f"{anew}; openings=N there lets N proofs read each shard, which are {budget} here"
+
+
+def make_plan(run) -> Plan:
+    """The plan of a run: what ``verifier.make_plan`` derives from its statement."""
+    shard_size = run.shard_size or run.data.samples
+    batches = Batches(run.indices, shard_size, run.data.samples)
+    range_check = run.coarse_shifts is not None
+    shifts = tuple(run.coarse_shifts) if range_check else (0,) * len(run.circuit.parameters)
+    return Plan(run.circuit, run.first_step, run.steps, shifts, range_check, batches)
+
+
+def fix_geometry(run) -> None:
+    """Choose the geometry of a run's chain, if that has not been done: one that suits proofs like this run's."""
+
+    def choose() -> Geometry:
+        plan = make_plan(run)
+        return choose_geometry(plan, plan.trace_layout(dry_run(plan, None).counts()), run.chain.budget)
+
+    run.chain.fix_geometry(choose)
+
+
+def choose_geometry(plan: Plan, trace_layout: Layout, budget: int) -> Geometry:
+    """The cheapest geometry for a chain whose chunks look like this one."""
+    shards = [plan.shard_layout(n).size for n in plan.batches.shards]
+    cells = [trace_layout.size, plan.weights_layout("initial").size, plan.weights_layout("final").size, *shards]
+    return Geometry.cheapest(cells, max_budget=max(budget, WEIGHTS_BUDGET))
+
+
+def commit_weights(layout: Layout, role: str, arrays, seed: bytes, step: int, geometry: Geometry) -> Committed:
+    """The commitment to a chunk's first or last weights, named by the step."""
+    rows = _rows(layout, {(role, p): x for p, x in enumerate(arrays)}, geometry.row)
+    return commit(rows, kind="weights", number=step, budget=WEIGHTS_BUDGET, geometry=geometry, seed=seed)
+
+
+def _dataset(run, plan: Plan, geometry: Geometry) -> tuple[list[Committed], tuple[Shard, ...], bytes]:
+    """The shards that the chunk reads, their entries in the statement, and the dataset's root."""
+    chain, size, samples = run.chain, plan.batches.shard_size, run.data.samples
+
+    def make(number: int) -> Committed:
+        part = slice(number * size, (number + 1) * size)
+        tensors = {("data", number, k): x[part] for k, x in enumerate(run.data.arrays)}
+        rows = _rows(plan.shard_layout(number), tensors, geometry.row)
+        seed = hmac.digest(chain.data.seed, b"shard %d" % number, hashlib.sha256)
+        return commit(rows, kind="shard", number=number, budget=chain.budget, geometry=geometry, seed=seed)
+
+    def all_digests() -> list[bytes]:
+        return [make(n).commitment.digest(geometry) for n in range(shard_count(samples, size))]
+
+    digests = chain.keep(f"{chain.data.name} digests", all_digests)
+    root, paths = dataset_root(digests, samples, size)
+    used = [chain.keep(f"{chain.data.name} {n}", lambda n=n: make(n)) for n in plan.batches.shards]
+    entries = [Shard(c.commitment, tuple(paths[n])) for n, c in zip(plan.batches.shards, used, strict=True)]
+    return used, tuple(entries), root
+
+
+def _rows(layout: Layout, tensors: dict, row: int) -> np.ndarray:
+    """A layout's cells as rows of a commitment."""
+    return embed(layout, tensors, row_count(layout, row) * row).reshape(-1, row)
+
+
+def _random_elements(seed: bytes):
+    """A source of uniform elements of K from a secret seed."""
+    used = [0]
+
+    def draw(count: int):
+        used[0] += 1
+        flat = np.asarray(field_stream(seed, f"masks {used[0]}", 2 * count))
+        return ext.unstack((flat[0::2], flat[1::2]))
+
+    return draw

@@ -1,0 +1,346 @@
+"""The prover's tensors: what a chunk of exact training leaves behind, and every table that the argument asks for.
+
+Nothing here is trusted by a verifier. Weights of the steps in between are never materialised for a proof: folds of W_t
+follow W_{t+1} e = W_t e - rate A_t^T (G_t e).
+"""
+
+from functools import cached_property
+from math import prod
+
+import numpy as np
+
+from ..algebra import exact, field
+from ..algebra import extension as ext
+from ..algebra.extension import ZERO, Ext
+from ..algebra.layout import Layout
+from ..algebra.low_rank import factorised
+from ..algebra.vectors import Vector
+from ..errors import UnsatisfiedWitnessError
+from ..kernels import sites as kernels
+from ..kernels.products import times_vector
+from ..kernels.threads import in_parallel
+from ..kernels.tiles import embed_tiles, tile_size
+from ..ops.leaves import InputArray, Param
+from ..ops.ranges import Lookup, signed_bound
+from ..protocol.claims import Term
+from ..protocol.contraction import Block
+from ..protocol.gate import Slots
+from ..protocol.membership import Randomness, Sites
+from ..protocol.plan import Plan
+from ..protocol.weights import rates
+from .aggregate import HOST, embed, over_sites
+
+
+class Witness:
+    """A chunk's integers.
+
+    plan: its sizes. values: node to int64 (steps, ...), of all that training keeps. forms: (name, node) to the integers of its
+    forms. initial: int64 arrays of the committed initial weights (before the coarse shift). bounds: of the circuit. check: False
+    lets values outside their tables pass (a lying prover's, in tests).
+    """
+
+    def __init__(self, plan: Plan, values: dict, forms: dict, initial: tuple, bounds, check: bool = True):
+        self.plan, self.circuit, self.bounds, self.check = plan, plan.circuit, bounds, check
+        self._values = dict(values)
+        self.initial = initial
+        self.tensors: dict = {}
+        kept: dict = {}
+        for (name, i), array in forms.items():
+            kept.setdefault(i, {})[name] = array
+        for i in self.circuit.advice:
+            found = self.circuit.nodes[i].operation.witness(i, {"value": np.asarray(values[i]), **kept.get(i, {})}, self.circuit)
+            self.tensors |= {key: tensor.astype(np.uint32) for key, tensor in found.items()}
+        self.tensors |= self.multiplicities
+
+    # ---- lookups ----------------------------------------------------------------------------------------------
+    def columns(self, lookup: Lookup) -> list[np.ndarray]:
+        """The looked-up values, one non-negative array per column of the table."""
+        kind = lookup.key[0]
+        if kind == "input":
+            k = lookup.key[1]
+            return [self._input(k) + signed_bound(self.circuit.inputs[k].bits + 1)]
+        if kind == "initial":
+            return [self.initial[lookup.key[1]] + signed_bound(self.circuit.table_bits)]
+        if lookup.key in self.tensors and len(lookup.columns) == 1:  # of a virtual column the integers, not the form
+            return [self.tensors[lookup.key]]
+        return [self.tensors[key] for _, ((_, key),) in lookup.columns]
+
+    def _input(self, k: int) -> np.ndarray:
+        return next(self._values[i] for i in self.circuit.of(InputArray.name) if self.circuit.nodes[i].operation.index == k)
+
+    @cached_property
+    def multiplicities(self) -> dict:
+        """How often each row of each table is looked up; UnsatisfiedWitnessError for a value outside its table."""
+        counts = {table: np.zeros(1 << table.width, dtype=np.int64) for table in self.plan.sites.tables}
+        for lookup in self.plan.sites.lookups:
+            rows = self.columns(lookup)[0].reshape(-1)
+            if rows.size and (int(rows.min()) < 0 or int(rows.max()) >= 1 << lookup.table.width):
+                inside = (rows >= 0) & (rows < 1 << lookup.table.width)
+                if self.check:  # places, and no values: errors end up in logs
+                    places = np.flatnonzero(~inside)
+                    raise UnsatisfiedWitnessError(
+                        f"{lookup.key}: {len(places)} values leave the table of {lookup.table.width} bits, at entries "
+                        f"{', '.join(map(str, places[:10]))}{', ...' * (len(places) > 10)}"
+                    )
+                rows = rows[inside]
+            counts[lookup.table] += np.bincount(rows, minlength=1 << lookup.table.width)
+        return {table.key: count.reshape(table.shape).astype(np.uint32) for table, count in counts.items()}
+
+    def leaves(self, sites: Sites, randomness: Randomness):
+        """Numerators less 1 (F) and denominators (K) of the lookup tree's leaves, in tiles."""
+        excess, q = {}, {}
+        for i, table in enumerate(sites.tables):
+            excess["table", i] = (field.from_int(-1 - self.tensors[table.key].astype(np.int64)),)
+            q["table", i] = denominators(table.columns(), randomness.offset(i + 1), randomness.columns)
+
+        def look_up(part):
+            for i in part:
+                lookup = sites.lookups[i]
+                q["lookup", i] = denominators(self.columns(lookup), randomness.offset(sites.tag(lookup.table)), randomness.columns)
+
+        in_parallel(look_up, len(sites.lookups))
+        num_vars = sites.layout.num_vars
+        size = min(tile_size(num_vars - 1), 1 << num_vars)
+        return embed_tiles(sites.layout, excess, num_vars, size, (0,)), embed_tiles(sites.layout, q, num_vars, size, (1, 0))
+
+    # ---- contractions -----------------------------------------------------------------------------------------
+    def contraction(self, virtual: tuple[Term, ...], blocks: list[Block], layout: Layout):
+        """The value of linear terms on virtual tensors, and the left and right tables of the blocks."""
+        value = ZERO
+        for term in virtual:
+            node = self._param(term.key[1]) if term.key[0] == "param" else term.key[1]
+            folded = self.fold(node, list(zip(term.groups, term.vectors, strict=True)), ())
+            value = value + ext.dot(tuple(np.asarray(c) for c in folded), term.step) * term.scalar
+        sides = []
+        for side in ("left", "right"):
+            tables: dict = {}
+
+            def fold_operands(part, side=side, tables=tables):
+                for j in part:
+                    b = blocks[j]
+                    table = self._operand(getattr(b, side), b.shape)
+                    if side == "right":
+                        step = ext.mul(b.step, ext.stack([b.scalar]))
+                        table = ext.mul(table, tuple(c.reshape(-1, *(1,) * (len(b.shape) - 1)) for c in step))
+                    tables[j] = table
+
+            in_parallel(fold_operands, len(blocks))
+            sides.append(tuple(embed(layout, {j: t[c] for j, t in tables.items()}) for c in range(2)) if blocks else None)
+        return value, tuple(sides)
+
+    def _param(self, index: int) -> int:
+        return next(i for i in self.circuit.of(Param.name) if self.circuit.nodes[i].operation.index == index)
+
+    def _operand(self, operand, shape: tuple[int, ...]):
+        """An operand folded to the block's shape, K."""
+        lifted = [position for _, outer, _ in operand.groups for position in outer]
+        own = tuple(shape[p] for p in (0, *operand.positions))
+        tables = []
+        for index in np.ndindex(*(shape[p] for p in lifted)):
+            at = dict(zip(lifted, index, strict=True))
+            groups = []
+            for axes, outer, vector in operand.groups:
+                for position in outer:
+                    vector = tuple(c.reshape(shape[position], -1)[at[position]] for c in vector)
+                groups.append((axes, vector))
+            tables.append(self._fold_operand(operand, groups))
+        table = tuple(np.stack([np.asarray(t[c]) for t in tables], axis=-1).reshape(*own, *(shape[p] for p in lifted)) for c in range(2))
+        order = np.argsort([0, *operand.positions, *lifted])
+        return tuple(np.ascontiguousarray(c.transpose(order)) for c in table)
+
+    def _fold_operand(self, operand, groups):
+        """An operand folded to (steps, kept axes) by groups of its own axes."""
+        shape, kept = self.circuit.nodes[operand.node].shape, operand.kept
+        if any(set(axes) & set(kept) and not set(axes) <= set(kept) for axes, _ in groups):
+            return self._fold_general(operand.node, groups, kept)
+        table = self.fold(operand.node, [g for g in groups if not set(g[0]) & set(kept)], kept)
+        for axes, vector in groups:
+            if set(axes) & set(kept):
+                order = sorted(range(len(kept)), key=lambda j: kept[j])
+                spread = [shape[kept[j]] if kept[j] in axes else 1 for j in order]
+                back = np.argsort(order)
+                table = ext.mul(table, tuple(c.reshape(spread).transpose(back)[None] for c in vector))
+        return table
+
+    def fold(self, i: int, groups: list, kept: tuple[int, ...]):
+        """sum over all axes but ``kept`` of node i times the groups' vectors: K (steps, kept axes in the given order)."""
+        node = self.circuit.nodes[i]
+        return node.operation.fold(i, node, groups, kept, self)
+
+    def fold_values(self, i: int, groups: list, kept: tuple[int, ...]):
+        """The same from the values written out."""
+        return self._fold_array(self.values(i), groups, kept, self.bounds.nodes[i].bit_length())
+
+    def shape(self, i: int) -> tuple[int, ...]:
+        return self.circuit.nodes[i].shape
+
+    def _fold_array(self, values, groups, kept, bits):
+        """Fold an int64 array (leading axis: steps) by groups of axes that are all summed, the longest one first."""
+        groups = sorted(groups, key=lambda group: -len(group[1][0])) or [((), ext.stack([1]))]
+        (first, vector), others = groups[0], groups[1:]
+        rest = [d for group, _ in others for d in group]
+        folded = fold_axes(values, first, [*kept, *rest], vector, bits)
+        if others:
+            weights = ext.stack([1])
+            for _, v in others:
+                weights = tuple(c.reshape(-1) for c in ext.mul(tuple(c[:, None] for c in weights), tuple(c[None, :] for c in v)))
+            table = tuple(c.reshape(-1, len(weights[0])) for c in folded)
+            folded = _call(kernels.combine, table, tuple(np.broadcast_to(c, table[0].shape) for c in weights))
+        shape = len(values), *(values.shape[d + 1] for d in kept)
+        return tuple(c.reshape(shape) for c in folded)
+
+    def _fold_general(self, i, groups, kept):
+        """As ``fold``, for groups that mix kept and summed axes: entry by entry."""
+        shape = self.circuit.nodes[i].shape
+        table = ext.from_base(field.from_int(self.values(i)))
+        for axes, vector in groups:
+            spread = [shape[d] if d in axes else 1 for d in range(len(shape))]
+            table = ext.mul(table, tuple(c.reshape(1, *spread) for c in vector))
+        for d in sorted(set(range(len(shape))) - set(kept), reverse=True):
+            table = ext.sum(table, axis=d + 1)
+        order = [sorted(kept).index(d) + 1 for d in kept]
+        return tuple(np.ascontiguousarray(c.transpose(0, *order)) for c in table)
+
+    def fold_parameter(self, p: int, groups, kept):
+        """W_t = W_0 - sum over s < t of rate_s U_s, folded: the initial weights once, the updates step by step."""
+        current = self._fold_array(self.initial[p][None], groups, kept, (self.bounds.inside[p] >> self.plan.shifts[p]).bit_length())
+        current = tuple(c[0] for c in ext.mul_base(current, np.array([2 ** self.plan.shifts[p]], dtype=np.uint64)))
+        changes = None
+        for update in self.circuit.parameters[p].updates:
+            rate = rates(update, self.plan.first_step, self.plan.steps).reshape(-1, *(1,) * len(kept))
+            change = ext.mul_base(tuple(np.asarray(c) for c in self.fold(update.node, groups, kept)), rate)
+            changes = change if changes is None else ext.add(changes, change)
+        rows = []
+        for t in range(self.plan.steps):
+            rows.append(current)
+            if changes is not None:
+                current = tuple(field.sub(c[None], d[None, t])[0] for c, d in zip(current, changes, strict=True))
+        return tuple(np.stack([row[c] for row in rows]) for c in range(2))
+
+    def fold_product(self, node, groups, kept):
+        """Fold the operand without kept axes first, then the other by the result: no matrix of the product's size.
+
+        None where a group has axes of both operands, or axes of both are kept.
+        """
+        x, y = (self.circuit.nodes[j].shape for j in node.inputs)
+        contracted = node.operation.contract
+        free = [[d for d in range(len(s)) if d not in contracted[side]] for side, s in enumerate((x, y))]
+        owner = [(0, d) for d in free[0]] + [(1, d) for d in free[1]]
+        sides = ([], [])
+        for axes, vector in groups:
+            owners = {owner[d][0] for d in axes}
+            if len(owners) > 1:
+                return None
+            sides[owners.pop()].append((tuple(owner[d][1] for d in axes), vector))
+        kept_sides = {owner[d][0] for d in kept}
+        if len(kept_sides) > 1:
+            return None
+        big = kept_sides.pop() if kept_sides else (0 if not sides[0] else 1)
+        small = 1 - big
+        length = int(np.prod([(x, y)[small][d] for d in contracted[small]]))
+        vector = self.fold(node.inputs[small], sides[small], tuple(contracted[small]))
+        vector = tuple(np.asarray(c).reshape(self.plan.steps, length) for c in vector)
+        own_kept = tuple(owner[d][1] for d in kept)
+        if sides[big]:
+            table = self.fold(node.inputs[big], sides[big], own_kept + tuple(contracted[big]))
+            shape = table[0].shape[: 1 + len(kept)]
+            table = tuple(np.asarray(c).reshape(self.plan.steps, -1, length) for c in table)
+            folded = _call(kernels.combine, table, tuple(np.broadcast_to(c[:, None], table[0].shape) for c in vector))
+            return tuple(c.reshape(shape) for c in folded)
+        values = self.values(node.inputs[big])
+        shape = self.plan.steps, *(values.shape[d + 1] for d in own_kept)
+        folded = fold_axes(values, tuple(contracted[big]), list(own_kept), vector, self.bounds.nodes[node.inputs[big]].bit_length())
+        return tuple(c.reshape(shape) for c in folded)
+
+    def values(self, i: int) -> np.ndarray:
+        """Node i at every step, int64 (steps, ...). Only small or narrow tensors are asked for (see ``fold``)."""
+        if i in self._values:
+            return np.asarray(self._values[i])
+        node = self.circuit.nodes[i]
+        return node.operation.at_steps(i, node, self)
+
+    @property
+    def steps(self) -> int:
+        return self.plan.steps
+
+    def parameter(self, p: int) -> np.ndarray:
+        """A parameter at every step."""
+        current, rows = self.initial[p].astype(np.int64) << self.plan.shifts[p], []
+        changes = [(update, self.values(update.node)) for update in self.circuit.parameters[p].updates]
+        for t in range(self.steps):
+            rows.append(current)
+            for update, change in changes:
+                current = current - update.rate(self.plan.first_step + t) * change[t]
+        return np.stack(rows)
+
+    def evaluated(self, i: int) -> np.ndarray:
+        """Node i at every step, from its inputs' values."""
+        node = self.circuit.nodes[i]
+        shapes, below = [self.circuit.nodes[j].shape for j in node.inputs], [self.values(j) for j in node.inputs]
+        terms = node.operation.summed(shapes)
+        limbs = None if terms is None else exact.split(*(self.bounds.nodes[j] for j in node.inputs), terms)
+        return np.stack([node.operation.evaluate([x[t] for x in below], node, shapes, limbs) for t in range(self.steps)])
+
+    # ---- gates ------------------------------------------------------------------------------------------------
+    def gates(self, groups: Slots, layout: Layout):
+        """Tables of the sumcheck over gates: masks (F), and for each slot weights (K) and values (F)."""
+        num_vars = layout.num_vars
+        size = min(tile_size(num_vars), 1 << num_vars)
+        masks = embed_tiles(layout, {m: (self.tensors["sign", m],) for m in groups.blocks}, num_vars, size, (0,))
+        weights, values = [], []
+        for slot in groups.gates:
+            sites = [(gate, terms, groups.blocks[mask]) for mask, (gate, terms) in slot.items()]
+            found = in_parallel(lambda part, sites=sites: [self._gate(*sites[i]) for i in part], len(sites))
+            omega, narrow = ({mask: fill for mask in groups.blocks} for fill in ((0, 0), (0,)))
+            for mask, tables in zip(slot, (tables for part in found for tables in part), strict=True):
+                omega[mask], narrow[mask] = tables
+            weights.append(embed_tiles(layout, omega, num_vars, size, (0, 0)))
+            values.append(embed_tiles(layout, narrow, num_vars, size, (0,)))
+        return masks, weights, values
+
+    def _gate(self, gate: int, terms: list[Term], shape: tuple[int, ...]):
+        """Weights (K) and values (F) of one gate. By itself: a kernel that is vmapped over the sites takes twice the time."""
+        (omega,) = over_sites(kernels.low_rank, [factorised(vectors_of(terms), shape)], [prod(shape)])
+        value = field.from_int(np.asarray(self._values[self.circuit.nodes[gate].inputs[1]]))
+        return tuple(np.asarray(c).reshape(shape) for c in omega), (value,)
+
+
+def fold_axes(values, first: tuple[int, ...], kept: list[int], vector, bits: int):
+    """Fold the axes ``first`` of int64 (steps, axes) by one K vector over them, or one for each step: K (steps, kept axes), flat.
+
+    first and kept are all axes. Where they stand in memory such that no copy is needed, none is made.
+    """
+    steps, shape = len(values), values.shape[1:]
+    columns = len(first) == 1 and kept == sorted(kept) and max(kept, default=-1) > first[0]
+    before = prod(shape[: first[0]]) if columns else 1
+    columns = columns and (before == 1 or vector[0].ndim == 1)
+    length = vector[0].shape[-1]
+    if columns:
+        x = values.reshape(steps * before, length, -1)
+    else:
+        x = values.transpose(0, *(d + 1 for d in (*kept, *first))).reshape(steps, -1, length)
+    if len(x) == 1 and x.size >= HOST and kernels.is_wide(bits, length):
+        return tuple(np.asarray(c) for c in times_vector(x[0], tuple(c.reshape(-1) for c in vector), columns=columns))
+    return _call(kernels.fold, x, vector, bits=bits, columns=columns)
+
+
+def denominators(columns, offset: Ext, factors):
+    """offset - sum of factors[j] * columns[j], NumPy K; a component that all entries share is one integer. The first factor is 1."""
+    result = _call(kernels.denominators, columns, ext.stack([offset]), ext.stack(factors[1 : len(columns)]))
+    return result if len(result) == 2 else (*result, offset.c1)
+
+
+def _call(kernel, *arguments, **static):
+    """One site: host or compiled, by size. K results as NumPy arrays."""
+    (result,) = over_sites(kernel, [arguments], [arguments[0][0].size * len(arguments[0])], **static)
+    return tuple(np.asarray(c) for c in result)
+
+
+def vectors_of(terms: list[Term]) -> list:
+    """Each term's (axes, K vector), scalar included, as ``low_rank.factorised`` takes them; the step axis (if any) comes first."""
+    result = []
+    for term in terms:
+        first = 0 if term.step is None else 1
+        step = [((0,), Vector(ext.mul(term.step, ext.stack([term.scalar]))))] if first else [((), ext.stack([term.scalar]))]
+        result.append(step + [(tuple(d + first for d in axes), v) for axes, v in zip(term.groups, term.vectors, strict=True)])
+    return result

@@ -1,0 +1,1 @@
+"""From a user's loss and optimizer to a circuit."""

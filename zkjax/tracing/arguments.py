@@ -1,0 +1,234 @@
+"""Arguments: what a user hands over, as arrays that are known to be good, or an error that names the culprit and a cure.
+
+Also errors that libraries raise inside the user's own functions: they become errors of this package with the user's line.
+"""
+
+import inspect
+import math
+import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..errors import DataError, UnsupportedOperationError, ZkjaxError
+from . import places
+
+
+def as_array(x, name: str) -> np.ndarray:
+    """Real numbers as a NumPy array of the machine's own byte order; a float that NumPy alone knows as float64."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise DataError(
+            f"{name} is a masked array, whose mask would be lost; fill it, x.filled(0), or give the mask as an array of its own"
+        )
+    if isinstance(x, dict) or isinstance(x, tuple) and any(np.ndim(v) for v in x):
+        raise DataError(f"{name} is a {type(x).__name__}; give every array as an argument of its own, as in loss(params, x, y)")
+    try:
+        array = np.asarray(x)
+    except Exception as error:  # of any library; its text may quote values
+        raise DataError(
+            f"{name} ({type(x).__name__}) does not become a NumPy array ({type(error).__name__}): its rows may have unequal lengths, "
+            "or it has to be turned into one first"
+        ) from None
+    if array.dtype.kind not in "fiub" and not jnp.issubdtype(array.dtype, jnp.floating):
+        raise DataError(f"{name} has dtype {array.dtype}; give real numbers")
+    if array.dtype.kind in "fiu" and (array.dtype.itemsize > 8 or not array.dtype.isnative):
+        with np.errstate(all="ignore"):  # what float64 does not hold becomes infinite
+            result = array.astype(np.float64 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("="))
+            if not np.array_equal(np.isfinite(result), np.isfinite(array)):
+                raise DataError(f"{name} holds values beyond those of float64; scale them")
+        return result
+    return array
+
+
+def whole(name: str, value, least: int = 1, why: str = "") -> int:
+    """An integer argument of at least ``least``, and why it has to be."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise DataError(f"{name} is {value!r}; give an integer") from None
+    if isinstance(value, (bool, np.bool_)):
+        raise DataError(f"{name} is {value!r}; give an integer")
+    if number < least:
+        raise DataError(f"{name} is {value!r}; {why or f'it must be at least {least}'}")
+    return number
+
+
+# ---- parameters and batch --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Leaf:
+    """A parameter: its path, shape, and array (None where only the shape is known)."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    array: np.ndarray | None
+
+    @cached_property
+    def largest(self) -> float:
+        """Largest absolute value; 1 where the array is not known."""
+        return 1.0 if self.array is None else float(np.abs(self.array).max())
+
+
+def parameters(params) -> list[Leaf]:
+    """The parameters in the order of JAX's pytrees, each with a path of its own."""
+    if hasattr(params, "params") and hasattr(params, "apply_fn"):
+        raise DataError("params is a TrainState; give its params, and its tx as the optimizer")
+    leaves, places_of = [], {}
+    for keys, leaf in _paths(params):
+        name = jax.tree_util.keystr(keys, simple=True, separator="/") or "params"
+        full = jax.tree_util.keystr(keys)
+        if any(isinstance(k, jax.tree_util.GetAttrKey) and k.name == "value" for k in keys):
+            raise DataError(f"params{full}: an attribute named value is how boxes of Flax call their array; unbox it, or rename it")
+        if not name.isprintable():
+            raise DataError(f"the name of parameter {name!a} holds characters that cannot be printed; rename it")
+        if name in places_of:
+            raise DataError(f"two parameters have the path {name}: params{places_of[name]} and params{full}; rename one of them")
+        places_of[name] = full
+        leaves.append(_leaf(name, leaf))
+    if not leaves:
+        raise DataError("params holds no arrays")
+    return leaves
+
+
+def _paths(params):
+    """(path, leaf) of each array. An nnx.Variable wraps one, and its attribute is no part of the user's path."""
+    for path, node in jax.tree_util.tree_flatten_with_path(params, is_leaf=_is_variable)[0]:
+        if _is_variable(node):
+            inside = jax.tree_util.tree_flatten_with_path(node)[0]
+            yield from (((*path, *(rest if len(inside) > 1 else ())), leaf) for rest, leaf in inside)
+        else:
+            yield path, node
+
+
+def _is_variable(node) -> bool:
+    return any(c.__name__ == "Variable" and c.__module__.partition(".")[0] == "flax" for c in type(node).__mro__)
+
+
+def _leaf(name: str, leaf) -> Leaf:
+    known = not isinstance(leaf, jax.ShapeDtypeStruct)
+    if known and not hasattr(leaf, "dtype"):
+        leaf = as_array(leaf, f"parameter {name}").astype(np.float32)
+    if not jnp.issubdtype(leaf.dtype, jnp.floating):
+        raise UnsupportedOperationError(
+            f"parameter {name} has dtype {leaf.dtype}; only floating-point parameters can be trained. "
+            f"Keep counters and random keys out of params, for example with nnx.split(model, nnx.Param, ...)"
+        )
+    if np.dtype(leaf.dtype).itemsize < 4:
+        raise UnsupportedOperationError(
+            f"parameter {name} has dtype {leaf.dtype}, whose rounding has no exact counterpart; use float32 (param_dtype=jnp.float32)"
+        )
+    shape = _static_shape(leaf, f"parameter {name}")
+    if math.prod(shape) == 0:
+        raise DataError(f"parameter {name} of shape {shape} is empty")
+    array = as_array(leaf, f"parameter {name}") if known else None
+    if array is not None and not np.isfinite(array).all():
+        raise DataError(f"parameter {name} of shape {shape} holds values that are not finite")
+    return Leaf(name, shape, np.dtype(leaf.dtype if array is None else array.dtype), array)
+
+
+def _static_shape(x, name: str) -> tuple[int, ...]:
+    if not all(isinstance(n, (int, np.integer)) for n in x.shape):
+        raise DataError(f"{name} has the symbolic shape {tuple(x.shape)}; a circuit has fixed sizes: give integers")
+    return tuple(int(n) for n in x.shape)
+
+
+def batch_arrays(batch) -> tuple:
+    """The batch as arrays, or shapes where the data are not known."""
+    if not isinstance(batch, (tuple, list)) or not batch:
+        raise DataError(f"batch is {type(batch).__name__}; give a tuple of arrays, for example batch=(x[:64], y[:64])")
+    arrays: list[Any] = []
+    for i, x in enumerate(batch):
+        name = f"batch[{i}]"
+        if not isinstance(x, jax.ShapeDtypeStruct):
+            x = as_array(x, name)
+            _check_values(x, name)
+        elif not (jnp.issubdtype(x.dtype, jnp.floating) or np.dtype(x.dtype).kind in "fiub"):
+            raise DataError(f"{name} has dtype {x.dtype}; give real numbers")
+        shape = _static_shape(x, name)
+        if math.prod(shape) == 0 or not shape or shape[0] != (arrays or [x])[0].shape[0]:
+            raise DataError(f"{name} has shape {shape}; every array needs the same, non-empty first axis: the batch")
+        arrays.append(x)
+    return tuple(arrays)
+
+
+def _check_values(x, name: str):
+    """JAX computes in dtypes of its own, which have to hold the values."""
+    if x.dtype.kind not in "iub" and not np.isfinite(x.astype(np.float64)).all():
+        raise DataError(f"{name} holds values that are not finite")
+    dtype = jax.dtypes.canonicalize_dtype(x.dtype)
+    if dtype == x.dtype or not x.size:
+        return
+    limit = np.iinfo(dtype) if x.dtype.kind in "iu" else np.finfo(dtype)
+    if x.min() < limit.min or x.max() > limit.max:
+        worst = max(x.min(), x.max(), key=abs)
+        raise DataError(f"{name} holds {worst:g}, which {dtype.name}, in which JAX computes, does not hold; scale the data")
+
+
+# ---- the user's functions --------------------------------------------------------------------------------------------
+
+
+def check_loss(loss, params, batch) -> None:
+    """That the loss is a function of params and as many arrays as the batch has."""
+    if not callable(loss):
+        raise DataError(f"loss is {type(loss).__name__}, not a function; the order is trace(loss, optimizer, params, batch=...)")
+    try:
+        inspect.signature(loss).bind(params, *batch)
+    except ValueError:  # a callable without a signature
+        pass
+    except TypeError as error:
+        raise DataError(f"loss(params, *batch) does not take params and the {len(batch)} arrays of the batch: {error}") from None
+
+
+def input_names(loss, count: int) -> tuple[str, ...]:
+    """What the loss calls the arrays of the batch."""
+    try:
+        names = [p.name for p in inspect.signature(loss).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    except (TypeError, ValueError):
+        names = []
+    names = names[1 : count + 1]
+    return tuple(names) if len(names) == count else tuple(f"batch[{i}]" for i in range(count))
+
+
+BOOLEAN = "its value is not known while tracing; choose with jnp.where(x > 0, ...) in place of if, while, and, or"
+CURES = {
+    "TracerBoolConversionError": BOOLEAN,
+    "TracerArrayConversionError": "a function of NumPy cannot be traced; use the one of jax.numpy",
+    "TracerIntegerConversionError": "an index or a size must be a Python integer; use labels by jax.nn.one_hot(labels, classes)",
+    "NonConcreteBooleanIndexError": "the shape of x[mask] depends on data; use jnp.where(mask, x, 0)",
+    "UnexpectedTracerError": "a value of an earlier trace was kept; let the function keep no state between calls",
+    "ConcretizationTypeError": BOOLEAN,
+}
+
+
+@contextmanager
+def explained(what: str, function, otherwise: str | None = None) -> Iterator[None]:
+    """Errors that a library raises while it runs a function of the user's, with the user's line and a cure.
+
+    What the user's own lines raise is left alone. otherwise: the cure of errors that have none here; they are then
+    UnsupportedOperationErrors, and else, as of shapes that do not fit, DataErrors.
+    """
+    try:
+        yield
+    except ZkjaxError:
+        raise
+    except Exception as error:
+        place, by_library = places.of_error(error)
+        if not by_library:
+            raise
+        place = place or places.of_function(function)
+        cure = next((CURES[c.__name__] for c in type(error).__mro__ if c.__name__ in CURES), otherwise)
+        if cure is None:
+            raise DataError(f"{what} cannot be evaluated at {place}: {_first_line(error)} ({type(error).__name__})") from error
+        raise UnsupportedOperationError(f"{what} cannot be traced at {place}: {_first_line(error)}; {cure}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]

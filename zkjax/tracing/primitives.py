@@ -1,0 +1,496 @@
+"""Primitives: a jaxpr run on expressions and constants; the only module that knows what JAX's operations mean for data.
+
+What is exact: equations on constants (``folding.py``), floating-point arithmetic taken as that of real numbers, arithmetic on
+integers that cannot leave their dtype, comparisons and choices on the circuit's integers, all movements of entries. What is
+refused: whatever rounds, truncates or may wrap around while it depends on data or parameters, and every operation that is
+not known here. Equations that the results do not need are not looked at, at any depth: dead code costs and refuses nothing.
+"""
+
+from fractions import Fraction
+from functools import reduce
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+from ..errors import UnsupportedOperationError
+from . import places
+from .expressions import Graph, Known, Mask, Refusal, map_known
+from .folding import RANDOM, conversion, fold, kind, limits, narrow
+
+MAX_ITERATIONS = 2**16  # of a loop over constants
+
+FLOAT_FIRST = "convert to floating point first, x.astype(jnp.float32)"
+INDEX = "labels that are used as an index: use jax.nn.one_hot(labels, classes) and a product instead"
+
+
+# ---- arithmetic ------------------------------------------------------------------------------------------------------
+
+
+def _elementwise(function):
+    """A rule for a binary primitive on operands that broadcast."""
+
+    def rule(graph, eqn, x, y):
+        shape = eqn.outvars[0].aval.shape
+        return function(graph, graph.expand(x, shape), graph.expand(y, shape))
+
+    return rule
+
+
+def _sum_of(*coefficients):
+    """A rule for c1 * x1 + c2 * x2 + ..."""
+
+    def rule(graph, *terms):
+        return graph.linear([(c, x if isinstance(x, Known) else graph.tensor(x)) for c, x in zip(coefficients, terms, strict=True)])
+
+    return rule
+
+
+def _product(graph, x, y):
+    return graph.product(*(x if isinstance(x, Known) else graph.tensor(x) for x in (x, y)))
+
+
+def _div(graph, eqn, x, y):
+    if kind(eqn.outvars[0].aval.dtype) != "f":
+        raise Refusal(f"division of integers truncates; {FLOAT_FIRST}, which divides exactly")
+    if not isinstance(y, Known):
+        raise Refusal("division by a tensor has no exact counterpart; divide by constants only")
+    if any(v == 0 for v in y.values.reshape(-1)):
+        raise Refusal("division by zero")
+    shape = eqn.outvars[0].aval.shape
+    return _product(graph, graph.expand(x, shape), graph.expand(map_known(lambda v: 1 / v, y.shape, y), shape))
+
+
+def _power(graph, x, exponent: int):
+    if exponent < 1:
+        raise Refusal(f"the power {exponent} of a tensor has no exact counterpart; use positive powers")
+    return reduce(lambda a, b: graph.product(a, b), [graph.tensor(x)] * exponent)
+
+
+def _maximum(graph, eqn, x, y, inside_custom_jvp):
+    # The derivative of a maximum at a tie is one half; inside a custom_jvp the user's rule gives it (0 for jax.nn.relu).
+    if not inside_custom_jvp:
+        raise Refusal("the derivative of a maximum at a tie is not that of ReLU; use jax.nn.relu(x)")
+    shape = eqn.outvars[0].aval.shape
+    x, y = graph.expand(x, shape), graph.expand(y, shape)
+    return graph.select(graph.greater(x, y, shape), y, x)
+
+
+# ---- booleans and comparisons ----------------------------------------------------------------------------------------
+
+
+def _number(graph, x):
+    """A boolean as 0 or 1: a tensor, or a constant of rationals."""
+    return map_known(lambda v: Fraction(int(v)), x.shape, x) if isinstance(x, Known) else graph.tensor(x)
+
+
+def _logic(both: int):
+    """x + y - both * x * y of zeros and ones (or: 1, exclusive or: 2)."""
+
+    def rule(graph, eqn, x, y):
+        _only_booleans(eqn)
+        x, y = (_number(graph, graph.expand(v, eqn.outvars[0].aval.shape)) for v in (x, y))
+        return graph.linear([(1, x), (1, y), (-both, graph.product(x, y))])
+
+    return rule
+
+
+def _and(graph, eqn, x, y):
+    _only_booleans(eqn)
+    return graph.product(*(_number(graph, graph.expand(v, eqn.outvars[0].aval.shape)) for v in (x, y)))
+
+
+def _not(graph, eqn, x):
+    _only_booleans(eqn)
+    return _negated(x)
+
+
+def _only_booleans(eqn):
+    if kind(eqn.outvars[0].aval.dtype) != "b":
+        raise Refusal("an operation on the bits of integers that depend on data; give its result in the data")
+
+
+def _negated(x):
+    return Mask(x.expression, not x.positive) if isinstance(x, Mask) else map_known(lambda v: not v, x.shape, x)
+
+
+def _comparison(swap: bool, negate: bool):
+    """x > y of the circuit's integers: where x - y, rounded to the format if it is wide, is above 0."""
+
+    def rule(graph, eqn, x, y):
+        x, y = (_number(graph, v) if kind(eqn.invars[0].aval.dtype) == "b" else v for v in (x, y))
+        result = graph.greater(*((y, x) if swap else (x, y)), eqn.outvars[0].aval.shape)
+        return _negated(result) if negate else result
+
+    return rule
+
+
+def _unequal(graph, eqn, x, y):
+    """Of integers and booleans, which have no rounding: 1 where x > y or y > x."""
+    if kind(eqn.invars[0].aval.dtype) == "f":
+        raise Refusal("whether rounded values are equal depends on the rounding; compare with >, or give a boolean array in the data")
+    shape = eqn.outvars[0].aval.shape
+    x, y = (_number(graph, v) if kind(eqn.invars[0].aval.dtype) == "b" else v for v in (x, y))
+    above, below = graph.greater(x, y, shape), graph.greater(y, x, shape)
+    if kind(eqn.invars[0].aval.dtype) == "i":
+        (low, high), (least, most) = graph.range(x), graph.range(y)
+        above = Known.uniform(False, shape) if high <= least else above  # an unsigned number is never below 0
+        below = Known.uniform(False, shape) if most <= low else below
+    return graph.linear([(1, _number(graph, above)), (1, _number(graph, below))])
+
+
+def _select(graph, eqn, which, *cases):
+    boolean = kind(eqn.outvars[0].aval.dtype) == "b"
+    if isinstance(which, Known) and which.scalar is not None:
+        return graph.tag(cases[int(which.scalar)], which.tagged)
+    if kind(eqn.invars[0].aval.dtype) != "b":
+        raise Refusal("a choice by an integer that depends on data; choose with jnp.where(x > 0, ...)")
+    no, yes = (_number(graph, x) if boolean else x.finite() if isinstance(x, Known) else graph.tensor(x) for x in cases)
+    return graph.select(which if which.shape == no.shape else graph.broadcast(which, no.shape, ()), no, yes)
+
+
+# ---- conversions -----------------------------------------------------------------------------------------------------
+
+
+def _convert(graph, eqn, x):
+    old, new = eqn.invars[0].aval.dtype, eqn.params["new_dtype"]
+    before, after = kind(old), kind(new)
+    if before == "b":
+        return x if after == "b" else graph.tensor(x)
+    if before == "f":
+        if after != "f":
+            raise Refusal(f"conversion of a tensor to {new.name} rounds or truncates; keep it floating-point")
+        if narrow(new) and new != old:
+            raise Refusal(f"conversion of a tensor to {new.name} rounds it; {NARROW}")
+        return x
+    if after == "b":
+        zero = Known.uniform(0, x.shape)
+        sides = [graph.greater(*pair, x.shape) for pair, possible in (((x, zero), True), ((zero, x), graph.range(x)[0] < 0)) if possible]
+        return graph.linear([(1, _number(graph, side)) for side in sides])
+    if after == "f" and narrow(new):
+        raise Refusal(f"conversion of integers to {new.name} may round them; {NARROW}")
+    return x
+
+
+NARROW = "use float32 throughout (dtype=jnp.float32, param_dtype=jnp.float32); the circuit's own formats are set by Precision"
+
+
+def _reduce_precision(graph, eqn, x):
+    if eqn.params["exponent_bits"] < 8 or eqn.params["mantissa_bits"] < 23:
+        raise Refusal(f"rounding to fewer bits; {NARROW}")
+    return x
+
+
+# ---- indices ---------------------------------------------------------------------------------------------------------
+
+
+def _dynamic_slice(graph, eqn, x, *starts):
+    starts = _static(starts, x.shape, eqn.params["slice_sizes"])
+    return graph.slice(x, starts, [a + n for a, n in zip(starts, eqn.params["slice_sizes"], strict=True)], None)
+
+
+def _dynamic_update_slice(graph, eqn, x, part, *starts):
+    if not isinstance(x, Known) or x.scalar is None or x.scalar != 0:
+        raise Refusal("an update of a slice; build the array with concatenate")
+    starts = _static(starts, x.shape, part.shape)
+    padding = [(a, n - a - m, 0) for a, n, m in zip(starts, x.shape, part.shape, strict=True)]
+    return graph.pad(part, Known.uniform(Fraction(0), ()), padding)
+
+
+def _static(starts, shape, sizes) -> list[int]:
+    if not all(isinstance(s, Known) for s in starts):
+        raise Refusal(f"an index that depends on data or parameters; {INDEX}")
+    return [min(max(int(s.scalar), 0), n - m) for s, n, m in zip(starts, shape, sizes, strict=True)]
+
+
+def _gather(graph, eqn, x, *indices):
+    constant = all(isinstance(i, Known) for i in indices)
+    raise Refusal("index with Python integers or slices" if constant else f"an index that depends on data or parameters; {INDEX}")
+
+
+def _reshape(graph, eqn, x):
+    return graph.reshape(x, eqn.outvars[0].aval.shape)
+
+
+def _reverse(graph, eqn, x):
+    axes = tuple(int(d) for d in eqn.params["dimensions"])
+    return graph.structural("reverse", x, axes, x.shape, lambda a: np.flip(a, axes))
+
+
+def _dot_general(graph, eqn, x, y):
+    (contract, batch), shape = eqn.params["dimension_numbers"], eqn.outvars[0].aval.shape
+    contract, batch = (tuple(tuple(int(d) for d in side) for side in pair) for pair in (contract, batch))
+    x, y = (_number(graph, v) if kind(a.aval.dtype) == "b" else v for v, a in zip((x, y), eqn.invars, strict=True))
+    return graph.dot(x, y, contract, batch, shape)
+
+
+def _stack(graph, eqn, *xs):
+    axis = int(eqn.params["axis"])
+    shape = eqn.outvars[0].aval.shape
+    one = (*shape[:axis], 1, *shape[axis + 1 :])
+    return graph.concatenate([graph.reshape(x, one) for x in xs], axis)
+
+
+def _unstack(graph, eqn, x):
+    axis = int(eqn.params["axis"])
+    rest = (*x.shape[:axis], *x.shape[axis + 1 :])
+    rows = ([(i if d == axis else 0, i + 1 if d == axis else n) for d, n in enumerate(x.shape)] for i in range(x.shape[axis]))
+    return [graph.reshape(graph.slice(x, *zip(*row, strict=True), None), rest) for row in rows]
+
+
+def _split(graph, eqn, x):
+    axis, parts, position = eqn.params["axis"], [], 0
+    for size in eqn.params["sizes"]:
+        start, limit = [0] * len(x.shape), list(x.shape)
+        start[axis], limit[axis] = position, position + size
+        parts.append(graph.slice(x, start, limit, None))
+        position += size
+    return parts
+
+
+# Movements of entries, which are exact for numbers of every dtype, constants included.
+MOVES = {
+    "transpose": lambda graph, eqn, x: graph.transpose(x, eqn.params["permutation"]),
+    **dict.fromkeys(("reshape", "squeeze", "expand_dims"), _reshape),
+    "broadcast_in_dim": lambda graph, eqn, x: graph.broadcast(x, eqn.params["shape"], eqn.params["broadcast_dimensions"]),
+    "slice": lambda graph, eqn, x: graph.slice(x, eqn.params["start_indices"], eqn.params["limit_indices"], eqn.params["strides"]),
+    "dynamic_slice": _dynamic_slice,
+    "dynamic_update_slice": _dynamic_update_slice,
+    "pad": lambda graph, eqn, x, value: graph.pad(x, value, eqn.params["padding_config"]),
+    "concatenate": lambda graph, eqn, *xs: graph.concatenate(xs, int(eqn.params["dimension"])),
+    "stack": _stack,
+    "unstack": _unstack,
+    "split": _split,
+    "rev": _reverse,
+    **dict.fromkeys(("copy", "stop_gradient", "sharding_constraint"), lambda graph, eqn, x: x),
+    "optimization_barrier": lambda graph, eqn, *xs: list(xs),
+}
+
+# What depends on data or parameters.
+RULES = MOVES | {
+    "add": _elementwise(_sum_of(1, 1)),
+    "add_any": _elementwise(_sum_of(1, 1)),
+    "sub": _elementwise(_sum_of(1, -1)),
+    "mul": _elementwise(_product),
+    "div": _div,
+    "neg": lambda graph, eqn, x: _sum_of(-1)(graph, x),
+    "square": lambda graph, eqn, x: _power(graph, x, 2),
+    "integer_pow": lambda graph, eqn, x: _power(graph, x, eqn.params["y"]),
+    "gt": _comparison(swap=False, negate=False),
+    "lt": _comparison(swap=True, negate=False),
+    "le": _comparison(swap=False, negate=True),
+    "ge": _comparison(swap=True, negate=True),
+    "ne": _unequal,
+    "eq": lambda graph, eqn, x, y: _negated(graph.mask(_unequal(graph, eqn, x, y))),
+    "and": _and,
+    "or": _logic(1),
+    "xor": _logic(2),
+    "not": _not,
+    "select_n": _select,
+    "dot_general": _dot_general,
+    "reduce_sum": lambda graph, eqn, x: graph.sum(x, eqn.params["axes"]),
+    "convert_element_type": _convert,
+    "reduce_precision": _reduce_precision,
+    "gather": _gather,
+}
+
+BOOLEAN = ("gt", "lt", "le", "ge", "ne", "eq", "and", "or", "xor", "not", "select_n", "convert_element_type")  # may result in booleans
+CALLS = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
+KEYS = ("random_bits", "random_wrap", "random_unwrap", "random_seed", "random_split", "random_fold_in", "random_clone", "threefry2x32")
+
+CURES = {
+    "max": "use jax.nn.relu(x) for ReLU",
+    "conv_general_dilated": "write the convolution as slices and a matrix product",
+    "while": "write the loop in Python, so that it unrolls",
+    "scan": "write the loop in Python, so that it unrolls",
+    "cond": "choose with jnp.where(x > 0, ...), or in Python before tracing",
+    "scatter": "build the array with jnp.concatenate or jnp.pad",
+    "scatter-add": "index with Python integers or slices; give labels as one-hot vectors in the data",
+    **dict.fromkeys(("exp", "exp2", "log", "log1p", "logistic", "tanh", "erf", "pow", "sin", "cos"), "use ReLU and a quadratic loss"),
+    **dict.fromkeys(("sqrt", "rsqrt"), "leave normalisation by data-dependent values out"),
+    **dict.fromkeys(("abs", "sign", "reduce_max", "reduce_min", "argmax", "sort", "min"), "use ReLU, sums and products"),
+    **dict.fromkeys(("rem", "floor", "ceil", "round"), "it has steps, which products and ReLU cannot make; give its result in the data"),
+    **dict.fromkeys(KEYS, RANDOM),
+    "clamp": "leave clipping out; the formats of the circuit bound every value",
+    "io_callback": "a callback leaves the program that is proven; leave it out",
+    "pure_callback": "a callback leaves the program that is proven; leave it out",
+}
+
+
+# ---- interpretation --------------------------------------------------------------------------------------------------
+
+
+def interpret(graph: Graph, closed, arguments, place: str, wanted=None, inside_custom_jvp=False) -> list:
+    """Run a jaxpr on expressions and constants; nested jaxprs are flattened.
+
+    place: where, if no line of the user's is known. wanted: which results are needed (default: all); the others are None.
+    Raises UnsupportedOperationError, which names primitive, shapes and line.
+    """
+    jaxpr, constants = _opened(closed)
+    wanted = [True] * len(jaxpr.outvars) if wanted is None else wanted
+    equations, needed = _live(jaxpr, wanted)
+    environment = dict(zip(jaxpr.invars, arguments, strict=True))
+    for variable, value in zip(jaxpr.constvars, constants, strict=True):
+        if variable in needed:
+            environment[variable] = _located(lambda v=variable, x=value: _constant(x, v.aval.dtype), f"a captured value at {place}")
+
+    def read(atom):
+        return _constant(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else environment.get(atom)
+
+    for eqn, results in equations:
+        where = places.of_equation(eqn) or place
+        values = [read(x) for x in eqn.invars]
+        shapes = [tuple(x.aval.shape) for x in eqn.invars]
+        name = f"primitive '{eqn.primitive.name}' on shapes {shapes} at {where}"
+        found = _located(lambda e=eqn, v=values, r=results, w=where: _apply(graph, e, v, w, r, inside_custom_jvp), name)
+        environment |= zip(eqn.outvars, found, strict=True)
+    return [read(x) if use else None for x, use in zip(jaxpr.outvars, wanted, strict=True)]
+
+
+def _located(function, name: str):
+    """The value of a function, whose Refusals get the name of the operation and the line."""
+    try:
+        return function()
+    except Refusal as error:
+        raise UnsupportedOperationError(f"{name}: {error}") from None
+
+
+def _constant(value, dtype) -> Known:
+    kind(dtype)
+    if isinstance(value, jax.core.Tracer):
+        raise Refusal("a value of an earlier trace was kept; let the function keep no state between calls")
+    return Known.of(value, dtype)
+
+
+def _opened(closed):
+    return (closed.jaxpr, closed.consts) if isinstance(closed, ClosedJaxpr) else (closed, ())
+
+
+def _inner(eqn):
+    """The jaxpr that a call runs, or None if this is no call."""
+    if eqn.primitive.name not in CALLS:
+        return None
+    return next((p for p in eqn.params.values() if isinstance(p, (ClosedJaxpr, Jaxpr))), None)
+
+
+def _live(jaxpr, wanted) -> tuple[list, set]:
+    """The equations that the wanted results need, each with which of its results are needed; and all variables needed.
+
+    Printing is not needed; whatever else has an effect is, and will be refused if it cannot be traced.
+    """
+    needed = {v for v, use in zip(jaxpr.outvars, wanted, strict=True) if use and not isinstance(v, Literal)}
+    live = []
+    for eqn in reversed(jaxpr.eqns):
+        results = [v in needed for v in eqn.outvars]
+        inner, reads = _inner(eqn), eqn.invars
+        if inner is not None:
+            inside = _live(_opened(inner)[0], results)[1]
+            reads = [x for x, v in zip(eqn.invars, _opened(inner)[0].invars, strict=True) if v in inside]
+        effects = any("Debug" not in type(e).__name__ for e in eqn.effects)
+        if any(results) or effects:
+            live.append((eqn, results))
+            needed |= {x for x in reads if not isinstance(x, Literal)}
+    return live[::-1], needed
+
+
+def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
+    """The results of one equation."""
+    name, inner = eqn.primitive.name, _inner(eqn)
+    constant = all(isinstance(x, Known) or x is None for x in values)
+    if inner is not None:
+        return interpret(graph, inner, values, where, wanted, inside_custom_jvp or name == "custom_jvp_call")
+    if name == "cond" and isinstance(values[0], Known) and values[0].scalar is not None:
+        branches = eqn.params["branches"]
+        chosen = branches[min(max(int(values[0].scalar), 0), len(branches) - 1)]
+        results = interpret(graph, chosen, values[1:], where, wanted, inside_custom_jvp)
+        return [None if x is None else graph.tag(x, values[0].tagged) for x in results]
+    if eqn.outvars and all(0 in v.aval.shape for v in eqn.outvars) and not eqn.effects:  # no entries: any will do
+        return [map_known(conversion(v.aval.dtype), v.aval.shape, Known.uniform(0, v.aval.shape)) for v in eqn.outvars]
+    if constant and name in ("scan", "while"):
+        return (_scan if name == "scan" else _while)(graph, eqn, values, where)
+    if name in KEYS:
+        raise Refusal(RANDOM)
+    if constant:
+        results = fold(eqn, *values)
+        if results is None and name in MOVES:
+            results = MOVES[name](graph, eqn, *values)
+        if results is None:
+            raise Refusal(CURES.get(name, "this operation on constants is not known; compute it with NumPy outside of the loss"))
+        return results if isinstance(results, list) else [results]
+    return [_checked(graph, v.aval.dtype, x) for v, x in zip(eqn.outvars, _on_data(graph, eqn, values, inside_custom_jvp), strict=True)]
+
+
+def _on_data(graph, eqn, values, inside_custom_jvp) -> list:
+    name = eqn.primitive.name
+    for v in (*eqn.invars, *eqn.outvars):
+        kind(v.aval.dtype)
+    if name not in MOVES and name != "convert_element_type" and any(narrow(v.aval.dtype) for v in eqn.outvars):
+        raise Refusal(f"arithmetic in {eqn.outvars[0].aval.dtype.name} rounds its results; {NARROW}")
+    if name not in MOVES and name not in BOOLEAN and any(kind(v.aval.dtype) == "b" for v in eqn.outvars):
+        raise Refusal(f"an operation in booleans; {FLOAT_FIRST}")
+    for x in values if name != "select_n" else ():
+        if isinstance(x, Known):
+            x.finite()
+    if name == "max":
+        results = _maximum(graph, eqn, *values, inside_custom_jvp)
+    elif name in RULES:
+        results = RULES[name](graph, eqn, *values)
+    else:
+        raise Refusal(CURES.get(name, "it has no exact counterpart; use linear operations, products and ReLU"))
+    return results if isinstance(results, list) else [results]
+
+
+def _checked(graph, dtype, x):
+    """A result that depends on data, as its dtype has it: a boolean as a mask, an integer only if it cannot have wrapped around."""
+    if kind(dtype) == "b":
+        return graph.mask(x)
+    if kind(dtype) == "i" and not isinstance(x, Known):
+        (low, high), (least, most) = graph.range(x), limits(dtype)
+        if low < least or high > most:
+            raise Refusal(
+                f"{dtype.name} holds {least}..{most}, the result may be {low}..{high}, where JAX wraps around; {FLOAT_FIRST} ({INDEX})"
+            )
+    return map_known(conversion(dtype), x.shape, x) if isinstance(x, Known) else x
+
+
+# ---- loops over constants --------------------------------------------------------------------------------------------
+
+
+def _while(graph, eqn, values, where: str) -> list:
+    p = eqn.params
+    a, b = p["cond_nconsts"], p["body_nconsts"]
+    condition, body, state = values[:a], values[a : a + b], values[a + b :]
+    for _ in range(MAX_ITERATIONS):
+        (proceed,) = interpret(graph, p["cond_jaxpr"], [*condition, *state], where)
+        if not proceed.values.any():
+            tagged = any(x.tagged for x in (*values, proceed))  # so is the number of iterations
+            return [Known(x.values, x.shape, x.tagged or tagged) for x in state]
+        following = interpret(graph, p["body_jaxpr"], [*body, *state], where)
+        state = [_where(graph, proceed, *pair) for pair in zip(following, state, strict=True)]
+    raise Refusal(f"a loop of more than {MAX_ITERATIONS} iterations")
+
+
+def _where(graph, proceed: Known, new: Known, old: Known) -> Known:
+    """The next state of a loop. Under ``jax.vmap`` each row has a condition of its own, and stays as it is when it is done."""
+    proceed = graph.broadcast(proceed, new.shape, range(len(proceed.shape)))
+    return map_known(lambda go, a, b: a if go else b, new.shape, proceed, new, old)
+
+
+def _scan(graph, eqn, values, where: str) -> list:
+    p = eqn.params
+    a, b, length = p["num_consts"], p["num_consts"] + p["num_carry"], p["length"]
+    if length > MAX_ITERATIONS:
+        raise Refusal(f"a loop of more than {MAX_ITERATIONS} iterations")
+    state, rows = values[a:b], []
+    for i in reversed(range(length)) if p["reverse"] else range(length):
+        row = [x.reshaped(lambda v, i=i: v[i], x.shape[1:]) for x in values[b:]]
+        results = interpret(graph, p["jaxpr"], [*values[:a], *state, *row], where)
+        state = results[: b - a]
+        rows.append(results[b - a :])
+    rows = rows[::-1] if p["reverse"] else rows
+    outs = []
+    for k, v in enumerate(eqn.outvars[b - a :]):
+        column = [row[k].full() for row in rows]
+        tagged = any(row[k].tagged for row in rows)
+        outs.append(Known.spread(np.stack(column) if column else np.empty(v.aval.shape, object), v.aval.shape, tagged))
+    return [*state, *outs]

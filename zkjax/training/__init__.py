@@ -1,0 +1,1 @@
+"""Training in exact integers, and runs that are saved."""

@@ -1,0 +1,276 @@
+"""Saved runs: everything a trainer needs to prove a run or go on from it, in a private directory.
+
+    run.json        step, seed, bounds, losses, and the secret seeds of all commitments
+    weights-H.npz   integers of the first and last parameters; H is their hash under a secret key, for names end up in logs
+    data-H.npz      the dataset's integers; H as above
+    circuit-H.json  the circuit; H is the beginning of its digest
+    openings.json   how often each commitment was opened (``openings.py``)
+
+``run.json`` is replaced last and atomically, so that a kill at any moment leaves the old run or the new one: where they are of
+two chains, the counters of both are there until then. Whoever reads the directory knows weights and data: its files are
+readable by their owner only. A copied or restored directory can defeat the opening counters; never prove from two copies.
+"""
+
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from .. import files
+from ..circuit.circuit import Circuit
+from ..commitment.geometry import Geometry
+from ..commitment.keys import Chain, Key
+from ..commitment.openings import FILE as OPENINGS
+from ..commitment.openings import marks_of
+from ..errors import FormatError, ReplacedWarning, RunError
+from ..memory import available_memory
+from ..ops.operation import LIMIT
+from ..progress import size
+
+FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 3
+LONGEST = 2**28  # bytes of run.json
+WARNING = "PRIVATE: this directory holds weights, data and secret seeds of commitments. Do not publish, copy or restore it.\n"
+
+UNKNOWN = ""  # in the place of a chain's mark
+_saved: dict[Path, set[str]] = {}  # directories that this process has saved runs in, and the marks of their chains
+
+
+def save(run, directory, replace: bool = False) -> None:
+    """Write a run to a private directory, in the place of a run of its chain; from now on its opening counters live there too.
+
+    replace: delete another chain's run that is there. Its commitments can then be opened no more from this directory. Without it
+    that is refused, or, where this process itself has saved that run (a cell of a notebook that runs again), done with a warning.
+    """
+    directory, mark = Path(directory), run.chain.openings.mark
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.chmod(directory, 0o700)
+    saved = _saved.setdefault(directory.resolve(), set())
+    owner = _owner(directory)
+    foreign = owner not in (None, mark)
+    if foreign and not replace:
+        if owner not in saved:
+            raise RunError(
+                f"{directory}: a run of another chain is saved here, whose seeds and counters would be lost; give another directory, "
+                "or run.save(directory, replace=True)"
+            )
+        told = f"{directory}: another chain's run, which this process has saved here, is deleted (replace=True says that it may be)"
+        warnings.warn(told, ReplacedWarning, stacklevel=3)
+    saved.add(mark)
+    with run.chain.openings.bound(directory, beside=foreign):
+        _write_all(run, directory)
+        run.chain.openings.keep_alone(directory)
+
+
+def _owner(directory: Path) -> str | None:
+    """The mark of the chain whose run is saved there; where no run can be read, of the chain whose counters are; None for neither."""
+    try:
+        marks = marks_of(directory)
+    except FormatError:
+        return UNKNOWN
+    try:
+        owner = _chain(json.loads(files.read(directory / "run.json", LONGEST).decode())["chain"]).openings.mark
+    except FileNotFoundError:
+        return marks[0] if marks else None
+    except (FormatError, OSError, RecursionError, KeyError, TypeError, ValueError):
+        return marks[0] if marks else UNKNOWN
+    return owner if owner in marks else UNKNOWN
+
+
+def _write_all(run, directory: Path) -> None:
+    """The files, ``run.json`` after those that it names."""
+    files.write(directory / "PRIVATE.txt", WARNING.encode())
+    data = {f"data{k}": _smallest(x) for k, x in enumerate(run.data.arrays)}
+    ends = (("initial", run.initial), ("final", run.final))
+    weights = {f"{role}{p}": x for role, arrays in ends for p, x in enumerate(arrays)}
+    key = run.chain.data.seed
+    data_name, weights_name = f"data-{_hash(data, key)}.npz", f"weights-{_hash(weights, key)}.npz"
+    for name, arrays in ((data_name, data), (weights_name, weights)):  # named by content: no file of the old run is overwritten
+        if not (directory / name).exists():
+            _write_arrays(directory / name, arrays)
+    circuit_name = _circuit_name(run.circuit.digest().hex())
+    files.write(directory / circuit_name, json.dumps(run.circuit.to_json(), indent=1).encode())
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "circuit": run.circuit.digest().hex(),
+        "data": data_name,
+        "weights": weights_name,
+        "first_step": run.first_step,
+        "steps": run.steps,
+        "seed": run.seed,
+        "shard_size": run.shard_size,
+        "loss_integers": [list(row) for row in run.loss_integers],
+        "coarse_shifts": None if run.coarse_shifts is None else list(run.coarse_shifts),
+        "initial_bound": list(run.initial_bound),
+        "final_bound": list(run.final_bound),
+        "keys": [_key_json(key) for key in run.keys],
+        "chain": {
+            "data": _key_json(run.chain.data),
+            "budget": run.chain.budget,
+            "geometry": None if run.chain.geometry is None else run.chain.geometry.to_json(),
+        },
+    }
+    files.write(directory / "run.json", json.dumps(content, indent=1).encode())
+    for old in [*directory.glob("weights-*.npz"), *directory.glob("data-*.npz"), *directory.glob("circuit-*.json")]:
+        if old.name not in (data_name, weights_name, circuit_name):
+            old.unlink()
+
+
+def load(run_class, dataset_class, directory):
+    """Read a run. Raises RunError for a directory that is not a complete run, FormatError for malformed files."""
+    directory = Path(directory)
+    try:
+        content = json.loads(files.read(directory / "run.json", LONGEST).decode())
+    except FileNotFoundError:
+        raise RunError(f"{directory}: no run is saved here (run.json is missing); give the directory of run.save") from None
+    except OSError as error:
+        raise RunError(f"{directory}: no run can be read here ({error}); give the directory of run.save") from None
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{directory}/run.json: not a JSON file ({error})") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise FormatError(f"{directory}/run.json: not a saved run")
+    if content.get("version") != VERSION:
+        raise FormatError(f"{directory}/run.json: version {content.get('version')!r}, this zkjax reads version {VERSION}")
+    try:
+        return _restore(run_class, dataset_class, directory, content)
+    except OSError as error:
+        raise RunError(f"{directory}: the saved run is incomplete ({error})") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, EOFError, zipfile.BadZipFile) as error:
+        raise FormatError(f"{directory}: the saved run is malformed ({type(error).__name__}: {error})") from None
+
+
+def _restore(run_class, dataset_class, directory: Path, content: dict):
+    circuit = Circuit.load(directory / _circuit_name(content["circuit"]))
+    if circuit.digest().hex() != content["circuit"]:
+        raise RunError(f"{directory}: {_circuit_name(content['circuit'])} is not the circuit of this run")
+    for name in ("data", "weights"):
+        if not re.fullmatch(rf"{name}-[0-9a-f]+\.npz", content[name]):
+            raise ValueError(f"{name} is {content[name]!r}")
+    chain = _chain(content["chain"])
+    data = _read_arrays(directory / content["data"])
+    if content["data"] != f"data-{_hash(data, chain.data.seed)}.npz":
+        raise RunError(f"{directory}/{content['data']}: the data was altered")
+    weights = _read_arrays(directory / content["weights"])
+    if content["weights"] != f"weights-{_hash(weights, chain.data.seed)}.npz":
+        raise RunError(f"{directory}/{content['weights']}: the weights were altered")
+    ends = [tuple(weights[f"{role}{p}"] for p in range(len(circuit.parameters))) for role in ("initial", "final")]
+    shapes = [p.shape for p in circuit.parameters]
+    if any([x.shape for x in arrays] != shapes or any(x.dtype != np.int64 for x in arrays) for arrays in ends):
+        raise FormatError(f"{directory}/{content['weights']}: the weights have not the circuit's shapes")
+    steps, count = _integer(content, "steps", 1), len(circuit.parameters)
+    losses = tuple(_integers(row, "loss_integers", len(circuit.losses), -LIMIT) for row in content["loss_integers"])
+    if len(losses) != steps or len(content["keys"]) != 2:
+        raise ValueError("one row of losses for each step, and two keys")
+    shifts = content["coarse_shifts"]
+    run = run_class(
+        circuit=circuit,
+        data=dataset_class.of(circuit, dataset_class(tuple(data[f"data{k}"].astype(np.int64) for k in range(len(circuit.inputs))))),
+        first_step=_integer(content, "first_step"),
+        steps=steps,
+        seed=_integer(content, "seed"),
+        shard_size=None if content["shard_size"] is None else _integer(content, "shard_size", 1),
+        initial=ends[0],
+        final=ends[1],
+        loss_integers=losses,
+        coarse_shifts=None if shifts is None else _integers(shifts, "coarse_shifts", count),
+        initial_bound=_integers(content["initial_bound"], "initial_bound", count),
+        final_bound=_integers(content["final_bound"], "final_bound", count),
+        keys=tuple(_key(k) for k in content["keys"]),
+        chain=chain,
+    )
+    if not (directory / OPENINGS).exists():
+        raise RunError(f"{directory}: {OPENINGS} is missing; without its counters no commitment of this run may be opened")
+    run.chain.openings.bind(directory)
+    return run
+
+
+def _chain(content: dict) -> Chain:
+    geometry = None if content["geometry"] is None else Geometry.from_json(content["geometry"])
+    return Chain(_key(content["data"]), _integer(content, "budget", 1), geometry=geometry)
+
+
+def _integer(content: dict, name: str, low: int = 0) -> int:
+    return _integers([content[name]], name, 1, low)[0]
+
+
+def _integers(values, name: str, count: int, low: int = 0) -> tuple[int, ...]:
+    if not isinstance(values, list) or len(values) != count or any(type(v) is not int or not low <= v < LIMIT * 2 for v in values):
+        raise ValueError(f"{name} is not {count} integers from {low}")
+    return tuple(values)
+
+
+def _smallest(array: np.ndarray) -> np.ndarray:
+    """The same integers in the smallest signed type."""
+    for kind in (np.int8, np.int16, np.int32):
+        if array.size and np.iinfo(kind).min <= array.min() and array.max() <= np.iinfo(kind).max:
+            return array.astype(kind)
+    return array
+
+
+def _hash(arrays: dict, key: bytes) -> str:
+    state = hashlib.blake2s(key=key, digest_size=16)
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name], dtype="<i8")
+        state.update(f"{name} {array.shape} ".encode() + array.tobytes())
+    return state.hexdigest()
+
+
+def _circuit_name(digest: str) -> str:
+    return f"circuit-{digest[:32]}.json"
+
+
+def _key_json(key: Key) -> dict:
+    return {"seed": key.seed.hex(), "name": key.name}
+
+
+def _key(data: dict) -> Key:
+    seed = bytes.fromhex(data["seed"])
+    if len(seed) != 32 or not isinstance(data["name"], str):
+        raise ValueError("a key needs a seed of 32 bytes and a name")
+    return Key(seed, data["name"])
+
+
+def _write_arrays(path: Path, arrays: dict):
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    files.write(path, buffer.getbuffer())
+
+
+def _read_arrays(path: Path) -> dict:
+    """OSError if it is not there, FormatError if it cannot be decoded: a damaged archive raises errors of many libraries."""
+    try:
+        with files.opened(path) as (file, length):
+            if length > available_memory():
+                raise FormatError(f"{path}: {size(length)}, more than the memory that is available")
+            with zipfile.ZipFile(file) as archive:
+                entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
+                ends = [*(entry.header_offset for entry in entries[1:]), length]
+                if any(e.compress_type != zipfile.ZIP_STORED or e.file_size != e.compress_size for e in entries):
+                    raise FormatError(f"{path}: compressed arrays, which could take any amount of memory")
+                if any(e.header_offset + e.file_size > end for e, end in zip(entries, ends, strict=True)):
+                    raise FormatError(f"{path}: arrays that overlap, which could take any amount of memory")
+                return {entry.filename.removesuffix(".npy"): _array(path, archive.read(entry)) for entry in entries}
+    except (OSError, FormatError):
+        raise
+    except Exception as error:  # its text may quote the file
+        raise FormatError(f"{path}: not a file of arrays ({type(error).__name__})") from None
+
+
+def _array(path: Path, raw: bytes) -> np.ndarray:
+    """The array in the bytes of a .npy file; nothing is allocated by what its header claims."""
+    stream = io.BytesIO(raw)
+    version = np.lib.format.read_magic(stream)
+    shape, in_columns, kind = np.lib.format.read_array_header_1_0(stream)
+    if version != (1, 0) or kind.kind != "i":
+        raise FormatError(f"{path}: arrays of signed integers are expected")
+    if min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize != len(raw) - stream.tell():
+        raise ValueError("the shape is not that of the entries")
+    order = "F" if in_columns else "C"
+    return np.frombuffer(raw, dtype=kind, offset=stream.tell()).reshape(shape, order=order)
