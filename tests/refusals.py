@@ -561,6 +561,7 @@ def shapes():
         ("sum", [v], {"axes": (-1,)}, "axes"),
         ("reverse", [v], {"axes": (0, 1)}, v),
         ("reverse", [v], {"axes": (2,)}, "axes"),
+        ("reverse", [v], {"axes": (0, 0)}, "axes"),
         ("slice", [v], {"start": (0, 1), "limit": (2, 3), "stride": (1, 2)}, (2, 1)),
         ("slice", [v], {"start": (0, 1), "limit": (2, 4), "stride": (1, 1)}, "slice bounds"),
         ("slice", [v], {"start": (0, 1), "limit": (2, 1), "stride": (1, 1)}, "slice bounds"),

@@ -155,6 +155,13 @@ def test_repeated_sums_do_not_explode():
     assert len(terms) == 1
 
 
+def test_a_number_among_the_operations_is_a_constant_of_the_claim():
+    """<c, step> = c times the sum of the step's vector; a scalar has no other axis."""
+    nodes = (node("input", (), (3,), {"index": 0}), node("const", (), (), {"shape": (), "values": (-7,)}))
+    circuit = Circuit(nodes, (Input("x", (3,), 0, 8),), (), (), 0, 8)
+    assert pull(circuit, [Term(("node", 1), Ext(2), ones(STEPS), (), ())]) == ([], Ext(-7 * 2 * STEPS))
+
+
 def test_advice_ends_the_walk():
     nodes = [node("input", (), (3,), {"index": 0}), node("rescale", (0,), (3,), {"shift": 2, "bits": 5}), node("sign", (1,), (3,))]
     nodes.append(node("gate", (2, 1), (3,)))
