@@ -114,6 +114,17 @@ def test_rooms_stand_one_above_another():
     assert not {room for room in rooms if (ROOT / room).is_dir()} & set(zkjax.__all__)
 
 
+def test_nobody_but_the_tracer_compares_operations_by_name():
+    """What is known of an operation stands in its home. (The tracer's expressions have names of their own.)"""
+    found = []
+    for module, path in sources().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            sides = (node.left, *node.comparators) if isinstance(node, ast.Compare) else ()
+            if any(isinstance(x, ast.Attribute) and x.attr == "op" for x in sides):
+                found.append(module)
+    assert {module.partition(".")[0] for module in found} == {"tracing"}
+
+
 def test_the_package_imports_nothing():
     """``import zkjax`` loads its parts when they are asked for."""
     assert [name for name, _ in imports("") if name.split(".")[0] not in sys.stdlib_module_names] == []
