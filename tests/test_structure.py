@@ -33,7 +33,7 @@ kernels kernels.settings kernels.threads kernels.jit kernels.memory kernels.prod
 kernels.lookup kernels.sites kernels.ntt kernels.merkle kernels.opening kernels.integers
 ops.operation ops.tables ops.ranges ops.committed ops.leaves ops.moves ops.arithmetic ops.rescale ops.products ops
 memory
-circuit circuit.rounding circuit.summary circuit.descent circuit.circuit
+circuit.rounding circuit.summary circuit.descent circuit.circuit circuit
 protocol protocol.transcript protocol.hidden protocol.sumcheck protocol.lookup protocol.claims protocol.schedule
 protocol.membership protocol.contraction protocol.gate protocol.weights protocol.plan protocol.argument
 commitment.openings commitment.geometry commitment.merkle commitment.dataset commitment.commit commitment.recursion
@@ -42,7 +42,7 @@ proofs proofs.soundness proofs.statement proofs.estimate proofs.proof proofs.pub
 verifier
 tracing tracing.precision tracing.elementary tracing.expressions tracing.folding tracing.places tracing.arguments
 tracing.primitives tracing.rates tracing.formats tracing.lowering tracing.comparison tracing.program
-prover prover.aggregate prover.lanes prover.witness prover.rehearsal prover.prove
+prover.aggregate prover.lanes prover.witness prover.rehearsal prover.prove prover
 training training.saved training.train
 calibration
 __main__
