@@ -273,7 +273,7 @@ def test_a_unit_is_spent_before_it_is_used(tmp_path, monkeypatch):
 SPENDER = """
 import sys
 from zkjax.errors import BudgetError
-from zkjax.openings import Openings
+from zkjax.commitment.openings import Openings
 openings = Openings("chain")
 openings.bind(sys.argv[1])
 sys.stdin.readline()

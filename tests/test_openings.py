@@ -134,7 +134,7 @@ def test_private_permissions(tmp_path):
 SPENDING = """
 import sys
 from zkjax.errors import BudgetError
-from zkjax.openings import Openings
+from zkjax.commitment.openings import Openings
 openings, done = Openings("chain"), 0
 openings.bind(sys.argv[1])
 print("ready", flush=True)
@@ -149,7 +149,7 @@ print(done)
 """
 HOLDING = """
 import sys, time
-from zkjax.openings import Openings
+from zkjax.commitment.openings import Openings
 openings = Openings("chain")
 openings.bind(sys.argv[1])
 openings.spend({"a": 3})
@@ -160,7 +160,7 @@ with openings._shared():
 FORKING = """
 import os, sys
 from zkjax.errors import RunError
-from zkjax.openings import Openings
+from zkjax.commitment.openings import Openings
 openings, saved = Openings("chain"), Openings("chain")
 saved.bind(sys.argv[1])
 child = os.fork()
