@@ -136,6 +136,14 @@ def test_thousands_of_operations_are_no_trouble():
     Circuit.from_json(circuit(nodes))
 
 
+def test_very_many_signs_of_one_quotient():
+    """They are gathered once each: copied anew for every one of them, this would take minutes."""
+    nodes = (named("input", (), (1, 1), {"index": 0}), named("rescale", (0,), (1, 1), {"shift": 2, "bits": 3}))
+    many = (*nodes, *[named("sign", (1,), (1, 1))] * 300_000)
+    with pytest.raises(FormatError, match="a second sign"):
+        Circuit(many, (Input("x", (1, 1), 0, 3),), (Parameter("w", (1,)),), (), 0, 9).check()
+
+
 def test_a_loss_that_two_integers_could_stand_for():
     """Integers beyond p/2 share residues: a loss of that size could be revealed as another one."""
     nodes = [node("input", index=0), node("sum", [0], axes=[0, 1]), node("linear", [1], coefficients=[2**58 - 2**30])]

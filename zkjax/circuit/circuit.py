@@ -159,11 +159,11 @@ class Circuit(Shown):
 
     @cached_property
     def _riders(self) -> dict[int, tuple[int, ...]]:
-        found: dict[int, tuple[int, ...]] = {}
+        found: dict[int, list[int]] = {}  # a hostile circuit may have any number of one quotient
         for i, node in enumerate(self.nodes):
             if node.operation.rides:
-                found[node.inputs[0]] = (*found.get(node.inputs[0], ()), i)
-        return found
+                found.setdefault(node.inputs[0], []).append(i)
+        return {i: tuple(riders) for i, riders in found.items()}
 
     def riders(self, i: int) -> tuple[int, ...]:
         """The nodes whose tensors are further columns of the lookup of this one's."""
