@@ -49,9 +49,9 @@ def plan(circuit, bounds) -> tuple:
     Bounds grow from chunk to chunk, plans hardly ever do: kernels are compiled for a plan.
     """
     limbs = []
-    for node in circuit.nodes:
-        terms = node.operation.summed([circuit.nodes[i].shape for i in node.inputs])
-        limbs.append(None if terms is None else split(*(bounds[i] for i in node.inputs), terms))
+    for i, node in enumerate(circuit.nodes):
+        terms = node.operation.summed(circuit.shapes(i))
+        limbs.append(None if terms is None else split(*(bounds[j] for j in node.inputs), terms))
     return tuple(limbs)
 
 
@@ -164,7 +164,7 @@ def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None) -> lis
             value = operation.leaf(parameters, inputs)
         else:
             x = [values[j] if floating or operation.as_stored else integers(values[j]) for j in node.inputs]
-            value = operation.evaluate(x, node, [circuit.nodes[j].shape for j in node.inputs], None if floating else limbs[i])
+            value = operation.evaluate(x, node, circuit.shapes(i), None if floating else limbs[i])
         values.append(value)
     return values
 

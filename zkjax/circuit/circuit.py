@@ -169,6 +169,10 @@ class Circuit(Shown):
         """The nodes whose tensors are further columns of the lookup of this one's."""
         return self._riders.get(i, ())
 
+    def shapes(self, i: int) -> list[tuple[int, ...]]:
+        """Those of what node i reads."""
+        return [self.nodes[j].shape for j in self.nodes[i].inputs]
+
     def leaves(self, bounds: tuple[int, ...] | None = None) -> Leaves:
         """What the graph starts from; bounds: of the parameters."""
         return Leaves(self.inputs, self.parameters, bounds)
@@ -330,9 +334,8 @@ class Circuit(Shown):
         """Largest absolute value of each node, 2^128 if it is more; None where it depends on parameters whose bounds are not given."""
         bounds: list = []
         leaves = self.leaves(parameters)
-        for node in self.nodes:
-            shapes = [self.nodes[i].shape for i in node.inputs]
-            bound = node.operation.bound([bounds[i] for i in node.inputs], shapes, leaves)
+        for i, node in enumerate(self.nodes):
+            bound = node.operation.bound([bounds[j] for j in node.inputs], self.shapes(i), leaves)
             bounds.append(bound and min(bound, BEYOND))
         return bounds
 
@@ -405,7 +408,7 @@ class Circuit(Shown):
     def _check_node(self, i: int) -> None:
         node = self.nodes[i]
         try:
-            shape = result_shape(node.operation, [self.nodes[j].shape for j in node.inputs], self.leaves())
+            shape = result_shape(node.operation, self.shapes(i), self.leaves())
             require(shape == node.shape, "shape")
         except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
             raise FormatError(f"{self.describe(i)}: {error}") from None

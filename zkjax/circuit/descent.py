@@ -124,6 +124,6 @@ def _operations(circuit, nodes) -> int:
     total = 0
     for i in nodes:
         node = circuit.nodes[i]
-        terms = node.operation.summed([circuit.nodes[j].shape for j in node.inputs]) or 1
+        terms = node.operation.summed(circuit.shapes(i)) or 1
         total += 2 * math.prod(node.shape) * terms + len(node.inputs)
     return total

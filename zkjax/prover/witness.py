@@ -276,7 +276,7 @@ class Witness:
     def evaluated(self, i: int) -> np.ndarray:
         """Node i at every step, from its inputs' values."""
         node = self.circuit.nodes[i]
-        shapes, below = [self.circuit.nodes[j].shape for j in node.inputs], [self.values(j) for j in node.inputs]
+        shapes, below = self.circuit.shapes(i), [self.values(j) for j in node.inputs]
         terms = node.operation.summed(shapes)
         limbs = None if terms is None else exact.split(*(self.bounds.nodes[j] for j in node.inputs), terms)
         return np.stack([node.operation.evaluate([x[t] for x in below], node, shapes, limbs) for t in range(self.steps)])
