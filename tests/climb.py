@@ -30,7 +30,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 from nodes import LINEAR_OPS, inferred  # noqa: E402
 
 from zkjax import verifier  # noqa: E402
-from zkjax.circuit.circuit import Circuit, _tupled  # noqa: E402
+from zkjax.circuit.circuit import Circuit  # noqa: E402
+from zkjax.circuit.file import _tupled  # noqa: E402
 from zkjax.commitment.commit import Commitment  # noqa: E402
 from zkjax.commitment.dataset import dataset_root, shard_count  # noqa: E402
 from zkjax.commitment.geometry import Geometry  # noqa: E402

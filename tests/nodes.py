@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from zkjax.circuit.circuit import Parameter
+from zkjax.circuit.parts import Parameter
 from zkjax.ops import BY_NAME, ranges
 from zkjax.ops.operation import Leaves, Node, result_shape
 

@@ -15,6 +15,7 @@ import stat
 import struct
 import tempfile
 from collections.abc import Callable
+from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -30,8 +31,10 @@ from zkjax.algebra.extension import ONE, ZERO, Ext
 from zkjax.algebra.field import P, root_of_unity
 from zkjax.algebra.layout import Layout
 from zkjax.algebra.vectors import Vectors
-from zkjax.circuit import circuit as circuits
-from zkjax.circuit.circuit import Circuit, Update
+from zkjax.circuit import file as circuits
+from zkjax.circuit import parts
+from zkjax.circuit.bounds import Bounds, of_nodes
+from zkjax.circuit.circuit import Circuit
 from zkjax.commitment import geometry as geometries
 from zkjax.commitment import opening
 from zkjax.commitment.commit import Commitment, stack
@@ -439,7 +442,7 @@ def graphs():
     def updated(p, i, rates=(1,), circuit=circuit, others=None):
         """With another update of parameter p; others: those of all other parameters, None for what they are."""
         rest = [q if others is None else dataclasses.replace(q, updates=others) for q in circuit.parameters]
-        rest[p] = dataclasses.replace(rest[p], updates=(Update(i, rates),))
+        rest[p] = dataclasses.replace(rest[p], updates=(parts.Update(i, rates),))
         return dataclasses.replace(circuit, parameters=tuple(rest))
 
     # an update that depends on a weight: by itself, or through a product
@@ -640,9 +643,9 @@ def bounds():
             None,
             value=by_hand(circuit, start, steps),
         )
-    parameter = dataclasses.replace(circuit.parameters[0], updates=(Update(circuit.parameters[0].updates[0].node, (1, -5, 7, 2)),))
+    parameter = dataclasses.replace(circuit.parameters[0], updates=(parts.Update(circuit.parameters[0].updates[0].node, (1, -5, 7, 2)),))
     varied = dataclasses.replace(scheduled, parameters=(parameter, *circuit.parameters[1:]))
-    u = circuit._node_bounds(None)[parameter.updates[0].node]
+    u = circuit.node_bounds()[parameter.updates[0].node]
     yield Case("a schedule, inside", lambda: varied.bounds(start, 3, 1).inside[0], None, value=start[0] + 12 * u)
     yield Case("a schedule, at the end", lambda: varied.bounds(start, 3, 1).final[0], None, value=start[0] + 14 * u)
     for x, y, attributes, expected in (
@@ -700,16 +703,16 @@ def bounds():
 
 def by_hand(circuit, start, steps):
     """The bounds of a circuit whose rates are constant."""
-    u = circuit._node_bounds(None)
+    u = circuit.node_bounds()
     growth = [sum(u[x.node] * abs(x.rates[0]) for x in p.updates) for p in circuit.parameters]
     inside, final = (tuple(b + n * g for b, g in zip(start, growth)) for n in (steps - 1, steps))
-    return circuits.Bounds(tuple(circuit._node_bounds(inside)), inside, final)
+    return Bounds(tuple(of_nodes(circuit, inside)), inside, final)
 
 
 def _one(*nodes, losses=()):
     """A circuit of one input in [-1, 1) and one frozen parameter w."""
-    x = circuits.Input("x", (1,), 0, 0)
-    return Circuit((node("input", (), (1,), {"index": 0}), *nodes), (x,), (circuits.Parameter("w", (1,)),), losses, 0, 20)
+    x = parts.Input("x", (1,), 0, 0)
+    return Circuit((node("input", (), (1,), {"index": 0}), *nodes), (x,), (parts.Parameter("w", (1,)),), losses, 0, 20)
 
 
 def _one_rescale(x):
@@ -718,7 +721,7 @@ def _one_rescale(x):
 
 def _one_loss(x):
     total = (node("linear", (0,), (1,), {"coefficients": (x,)}), node("sum", (1,), (), {"axes": (0,)}))
-    return _one(*total, losses=(circuits.Loss(2, circuits.Fraction(1)),))
+    return _one(*total, losses=(parts.Loss(2, Fraction(1)),))
 
 
 def walks():
@@ -1273,12 +1276,12 @@ def ledgers():
 LIMITS = {  # as PROTOCOL.md has them
     "ops.leaves.MAX_CONSTANT": 4096,
     "ops.operation.MAX_RANK": 8,
-    "circuit.circuit.MAX_SIZE": 2**40,
-    "circuit.circuit.MAX_AXIS": 2**22,
+    "circuit.file.MAX_SIZE": 2**40,
+    "circuit.file.MAX_AXIS": 2**22,
     "circuit.circuit.MAX_AXES": 2**24,
     "circuit.circuit.MAX_JOINT_AXIS": 2**20,
     "ops.operation.LIMIT": 2**63,
-    "circuit.circuit.BEYOND": 2**128,
+    "circuit.bounds.BEYOND": 2**128,
     "protocol.claims.MAX_WORK": 2**26,
     "protocol.claims.TERM_WORK": 1024,
     "algebra.layout.MAX_BOXES": 64,
@@ -1289,7 +1292,7 @@ LIMITS = {  # as PROTOCOL.md has them
     "proofs.statement.LIMIT": 2**63,
     "proofs.statement.MAX_STEPS": 2**16,
     "verifier.MAX_SAMPLES": 2**22,
-    "circuit.circuit.MAX_FILE": 2**27,
+    "circuit.file.MAX_FILE": 2**27,
     "proofs.proof.MAX_FILE": 2**28,
     "work.MAX_WORK": 4 * 10**9,
     "work.MAX_MEMORY": 2**32,

@@ -15,7 +15,8 @@ from tiny import TINY
 import zkjax
 from zkjax import ops
 from zkjax.circuit import circuit as circuits
-from zkjax.circuit.circuit import Circuit, Input, Loss, Parameter
+from zkjax.circuit.circuit import Circuit
+from zkjax.circuit.parts import Input, Loss, Parameter
 from zkjax.tracing import primitives
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "adding_an_operation.md"

@@ -12,7 +12,8 @@ from zkjax.algebra import field
 from zkjax.algebra.extension import ONE, ZERO, Ext
 from zkjax.algebra.layout import Layout
 from zkjax.algebra.vectors import Vectors
-from zkjax.circuit.circuit import Circuit, Input
+from zkjax.circuit.circuit import Circuit
+from zkjax.circuit.parts import Input
 from zkjax.errors import UnsupportedOperationError
 from zkjax.protocol.claims import Claim, Term, kronecker, merge_claims, pull, weight_evaluation
 

@@ -10,8 +10,8 @@ import pytest
 from harness import mlp_loss
 
 import zkjax
-from zkjax.circuit.circuit import Loss
 from zkjax.circuit.descent import learning_rates
+from zkjax.circuit.parts import Loss
 
 PARAMS = [{"w": jax.ShapeDtypeStruct(s, jnp.float32), "b": jax.ShapeDtypeStruct(s[1:], jnp.float32)} for s in ((5, 4), (4, 4), (4, 3))]
 BATCH = (jax.ShapeDtypeStruct((6, 5), jnp.float32), jax.ShapeDtypeStruct((6, 3), jnp.float32))

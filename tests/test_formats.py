@@ -130,7 +130,7 @@ def test_learning_rates_cost_no_bits_of_the_chain(rate):
 def test_a_wide_value_is_narrow_before_its_constant():
     """A constant of 12 bits on a value that depends on parameters would cost 12 bits of every bound."""
     circuit = traced(0.1)
-    bounds = circuit._node_bounds(None)
+    bounds = circuit.node_bounds()
     assert any("before its constant" in node.label for node in circuit.nodes)
     for node in circuit.nodes:
         if node.op == "linear" and any(c.bit_length() > 1 and c & (c - 1) for c in map(abs, node.operation.coefficients)):

@@ -11,7 +11,8 @@ from nodes import node as named
 
 import zkjax
 from zkjax.algebra.layout import Layout
-from zkjax.circuit.circuit import Circuit, Input, Parameter
+from zkjax.circuit.circuit import Circuit
+from zkjax.circuit.parts import Input, Parameter
 from zkjax.commitment.commit import Commitment
 from zkjax.commitment.geometry import Geometry
 from zkjax.errors import FormatError, PrecisionError, UnsupportedOperationError, ZkjaxError

@@ -15,11 +15,13 @@ from nodes import equation, evaluated, inferred, node
 from refusals import frozen
 
 import zkjax
-import zkjax.circuit.circuit
-import zkjax.training.train
+import zkjax.circuit.bounds
+import zkjax.training.run
 from zkjax.algebra import exact, field
 from zkjax.algebra.field import P
-from zkjax.circuit.circuit import Circuit, Input, Loss, Parameter, Update
+from zkjax.circuit.bounds import reach
+from zkjax.circuit.circuit import Circuit
+from zkjax.circuit.parts import Input, Loss, Parameter, Update
 from zkjax.ops.operation import Leaves
 from zkjax.ops.ranges import farthest
 
@@ -69,7 +71,7 @@ def test_lookups_and_bounds_speak_of_the_same_equation():
         ranges |= {key: (0, 2 ** found[key].table.width - 1) for _, key in parts if key not in ranges}
         sides = [(coefficient, *ranges[key]) for coefficient, key in parts] + [(-1, 0, 2**virtual.table.width - 1)]
         bounds = [1000] * len(circuit.nodes)
-        assert farthest(constant, sides) == circuit.farthest(i, bounds) == equation(circuit, i).farthest(1000)
+        assert farthest(constant, sides) == reach(circuit, i, bounds) == equation(circuit, i).farthest(1000)
 
 
 OPERATIONS = {
@@ -133,14 +135,14 @@ def trained(circuit, x=1, start=0, steps=1):
 
 
 def without_bounds(monkeypatch):
-    monkeypatch.setattr(zkjax.circuit.circuit, "LIMIT", BEYOND)
+    monkeypatch.setattr(zkjax.circuit.bounds, "LIMIT", BEYOND)
 
 
 def presented(monkeypatch, run, values=None, forms=None, **changes):
     """The run with another witness, and other claims about it."""
     honest = run.witness()
-    witness = zkjax.training.train.Witness(honest.values | (values or {}), honest.forms | (forms or {}))
-    monkeypatch.setattr(zkjax.training.train.Run, "witness", lambda self: witness)
+    witness = zkjax.training.run.Witness(honest.values | (values or {}), honest.forms | (forms or {}))
+    monkeypatch.setattr(zkjax.training.run.Run, "witness", lambda self: witness)
     return dataclasses.replace(run, kept=None, **changes)
 
 
@@ -224,7 +226,7 @@ def test_a_loss_modulo_p_is_believed_without_the_bound(monkeypatch):
         with pytest.raises(zkjax.PrecisionError, match="the loss"):
             loss_of(beyond).bounds((0,), 1)
     with monkeypatch.context() as patched:
-        patched.setattr(zkjax.circuit.circuit, "residues_differ", lambda bound: 0)  # this bound alone
+        patched.setattr(zkjax.circuit.bounds, "residues_differ", lambda bound: 0)  # this bound alone
         circuit, run = trained(loss_of(value), x=-1)
         assert run.loss_integers == ((value,),)
         lie = presented(patched, run, loss_integers=((value - P,),))
@@ -242,7 +244,7 @@ def test_weights_modulo_p_are_believed_without_the_bound(monkeypatch):
         circuit.bounds((0,), 1)
     assert _circuit([], updates=(Update(0, (2**62 - 1,)),), bits=0).bounds((0,), 1).final == (2**62 - 1,)
     with monkeypatch.context() as patched:
-        patched.setattr(zkjax.circuit.circuit, "residues_differ", lambda bound: 0)
+        patched.setattr(zkjax.circuit.bounds, "residues_differ", lambda bound: 0)
         circuit, run = trained(circuit, x=-1)
         w = int(run.final[0][0])
         assert w == rate and abs(w - P) <= run.final_bound[0]

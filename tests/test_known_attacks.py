@@ -29,7 +29,7 @@ from zkjax.algebra.extension import ONE, ZERO, Ext
 from zkjax.algebra.field import P, root_of_unity
 from zkjax.algebra.layout import Layout
 from zkjax.algebra.poly import eq_vector
-from zkjax.circuit.circuit import Update
+from zkjax.circuit.parts import Update
 from zkjax.commitment.merkle import leaf, leaf_header, node, tree_tag
 from zkjax.errors import FormatError, VerificationError
 from zkjax.ops.tables import Table

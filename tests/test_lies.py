@@ -24,7 +24,7 @@ from zkjax.algebra.field import P
 from zkjax.algebra.hashing import hash_columns
 from zkjax.algebra.low_rank import factorised
 from zkjax.algebra.ntt import encode
-from zkjax.circuit.circuit import Update
+from zkjax.circuit.parts import Update
 from zkjax.commitment.merkle import Tree, leaf_headers
 from zkjax.kernels.sites import low_rank
 from zkjax.kernels.threads import scope

@@ -23,7 +23,7 @@ from zkjax.tracing.elementary import INFINITY, NAN, elementary, power
 from zkjax.tracing.expressions import Graph, Known
 from zkjax.tracing.primitives import interpret
 from zkjax.tracing.program import read, trace
-from zkjax.training.train import Dataset
+from zkjax.training.dataset import Dataset
 
 F, INT = jnp.float32, jnp.int32
 RNG = np.random.default_rng(0)

@@ -17,7 +17,7 @@ import zkjax
 import zkjax.commitment.keys
 import zkjax.prover.prove
 import zkjax.prover.witness
-import zkjax.training.train
+import zkjax.training.run
 import zkjax.verifier
 from zkjax.algebra import field
 from zkjax.protocol.transcript import Reader, Writer
@@ -523,7 +523,7 @@ def lying(monkeypatch, run, alter=lambda witness: None, witness=None, **changes)
             self.tensors = {key: x.astype(np.int64) for key, x in self.tensors.items()}
             alter(self)
 
-    monkeypatch.setattr(zkjax.training.train.Run, "witness", lambda self: computed)
+    monkeypatch.setattr(zkjax.training.run.Run, "witness", lambda self: computed)
     monkeypatch.setattr(zkjax.prover.witness, "Witness", Altered)
     return dataclasses.replace(run, **changes)
 

@@ -16,9 +16,9 @@ REPOSITORY = ROOT.parent
 JAX = ("jax", "jaxlib", "flax", "optax")
 # besides kernels.*: the only ones that import JAX when they are imported
 JAX_MODULES = {f"tracing.{name}" for name in ("arguments", "primitives", "rates", "program", "comparison")}
-JAX_MODULES |= {"training.train", "calibration", "prover.aggregate"}
+JAX_MODULES |= {"training.template", "training.steps", "training.run", "training.train", "calibration", "prover.aggregate"}
 # imported by prover functions and by the user only, never by the verifier
-KERNEL_USERS = {"prover.witness", "training.train", "prover.lanes"}
+KERNEL_USERS = {"prover.witness", "training.steps", "training.template", "prover.lanes"}
 
 # From the ground up, room by room: a module imports only from those before it, inside functions too. A new module gets a place here.
 ORDER = """
@@ -33,7 +33,7 @@ kernels kernels.settings kernels.threads kernels.jit kernels.memory kernels.prod
 kernels.lookup kernels.sites kernels.ntt kernels.merkle kernels.opening kernels.integers
 ops.operation ops.tables ops.ranges ops.committed ops.leaves ops.moves ops.arithmetic ops.rescale ops.products ops
 memory
-circuit.rounding circuit.summary circuit.descent circuit.circuit circuit
+circuit.parts circuit.bounds circuit.rounding circuit.summary circuit.descent circuit.sheet circuit.file circuit.circuit circuit
 protocol protocol.transcript protocol.hidden protocol.sumcheck protocol.lookup protocol.claims protocol.schedule
 protocol.membership protocol.contraction protocol.gate protocol.weights protocol.plan protocol.argument
 commitment.openings commitment.geometry commitment.merkle commitment.dataset commitment.commit commitment.recursion
@@ -43,7 +43,7 @@ verifier
 tracing tracing.precision tracing.elementary tracing.expressions tracing.folding tracing.places tracing.arguments
 tracing.primitives tracing.rates tracing.formats tracing.lowering tracing.comparison tracing.program
 prover.aggregate prover.lanes prover.witness prover.rehearsal prover.prove prover
-training training.saved training.train
+training training.dataset training.template training.saved training.steps training.run training.train
 calibration
 __main__
 """.split()

@@ -24,7 +24,7 @@ from zkjax import memory, progress
 from zkjax.errors import ConfigurationError, RunError, UnsatisfiedWitnessError
 from zkjax.kernels import settings, threads
 from zkjax.progress import Phases, Steps
-from zkjax.training import train as training
+from zkjax.training import steps as training
 
 HERE = Path(__file__).parent
 

@@ -17,8 +17,10 @@ from zkjax.errors import DataError, PrecisionError, RunError
 from zkjax.protocol.schedule import batch_indices
 from zkjax.tracing.precision import Precision
 from zkjax.tracing.program import trace
-from zkjax.training import train as training
-from zkjax.training.train import Dataset, chunks, train
+from zkjax.training import steps as training
+from zkjax.training import template
+from zkjax.training.dataset import Dataset
+from zkjax.training.train import chunks, train
 
 
 def mlp(dims, bias, seed=0):
@@ -287,7 +289,7 @@ def test_going_on_with_something_else_is_refused(small):
 )
 def test_nests_from_paths(paths, tree):
     """What a run that was loaded without a pytree has for params."""
-    assert training._nested({path: i for i, path in enumerate(paths)}) == tree
+    assert template.nested({path: i for i, path in enumerate(paths)}) == tree
 
 
 def test_run_without_a_template_has_nests(small):

@@ -21,8 +21,8 @@ from .proofs.statement import Statement as Statement
 from .prover.prove import prove as prove
 from .tracing.precision import Precision as Precision
 from .tracing.program import trace as trace
-from .training.train import Dataset as Dataset
-from .training.train import Run as Run
+from .training.dataset import Dataset as Dataset
+from .training.run import Run as Run
 from .training.train import chunks as chunks
 from .training.train import train as train
 from .verifier import ledger as ledger

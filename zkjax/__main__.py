@@ -17,7 +17,8 @@ from pathlib import Path
 from . import __version__
 
 try:
-    from .circuit.circuit import FORMAT_VERSION, Circuit
+    from .circuit import file as circuits
+    from .circuit.circuit import Circuit
     from .display import plain
     from .errors import FormatError, VerificationError, ZkjaxError
     from .files import read
@@ -63,7 +64,7 @@ def _steps(text: str) -> tuple[int, int]:
 def _parser() -> argparse.ArgumentParser:
     describe = "Verify proofs of training, and look into files."
     parser = _Parser(prog="python -m zkjax", description=describe, allow_abbrev=False)
-    versions = f"zkjax {__version__}, proof format {VERSION}, circuit format {FORMAT_VERSION}"
+    versions = f"zkjax {__version__}, proof format {VERSION}, circuit format {circuits.VERSION}"
     parser.add_argument("--version", action="version", version=versions)
     commands = parser.add_subparsers(dest="command", required=True)
     verify = commands.add_parser("verify", help="verify one proof or a chain of proofs", allow_abbrev=False)

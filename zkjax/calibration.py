@@ -20,7 +20,8 @@ from .tracing.arguments import as_array, whole
 from .tracing.formats import ACTIVATION_SCALE, Formats, default_formats, largest_values
 from .tracing.precision import Precision
 from .tracing.program import Source, fit, read
-from .training.train import Dataset, train
+from .training.dataset import Dataset
+from .training.train import train
 
 COARSEST, FINEST = 5, 14  # bits after the point of activations that are tried
 

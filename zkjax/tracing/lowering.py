@@ -12,7 +12,8 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ..circuit.circuit import Circuit, Input, Loss, Parameter, Update
+from ..circuit.circuit import Circuit
+from ..circuit.parts import Input, Loss, Parameter, Update
 from ..errors import PrecisionError, UnsupportedOperationError
 from ..ops import BY_NAME
 from ..ops.arithmetic import Linear, Scale, Sum

@@ -1,0 +1,186 @@
+"""How large integers become: bounds of every node and parameter in a chunk of steps, and how long a chain can be.
+
+A proof shows relations modulo p = 2^64 - 2^32 + 1. They are relations between integers where no side of them can reach 2^63;
+that is derived here, from the ranges that lookups show and from the sizes of the operations, and never measured.
+
+PROTOCOL.md, section 5.4.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..errors import PrecisionError, UnsupportedOperationError
+from ..ops.operation import LIMIT
+from ..ops.ranges import farthest, residues_differ
+
+BEYOND = 2**128  # in place of larger bounds, which would grow with every operation of a hostile circuit
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Largest absolute values: of every node, of every parameter inside the chunk, and after its last step."""
+
+    nodes: tuple[int, ...]
+    inside: tuple[int, ...]
+    final: tuple[int, ...]
+
+
+class Longest(NamedTuple):
+    """How many steps a chain can have (None: as many as anybody wants), what ends it, and what to change."""
+
+    steps: int | None
+    limit: str
+    cure: str
+
+
+def derive(circuit, initial: tuple[int, ...], steps: int, first_step: int = 0, cure: bool = True) -> Bounds:
+    """Derive every bound for a chunk whose parameters start within ``initial`` (absolute values, one per parameter).
+
+    Raises PrecisionError, naming the operation, where a relation or an integer could reach 2^63; with ``cure``, which takes
+    many times as long, it says what to change.
+    """
+    if circuit.max_steps is not None and first_step + steps > circuit.max_steps:
+        raise PrecisionError(
+            f"steps {first_step}..{first_step + steps - 1} go beyond the {circuit.max_steps} steps that the learning-rate schedule "
+            f"was traced for; give steps={first_step + steps} to zkjax.trace"
+        )
+    nodes, inside, final = _of_chunk(circuit, initial, steps, first_step)
+    problem = _beyond(circuit, nodes, final)
+    if problem is not None:
+        advice = f"; {_cure(circuit, initial, steps, first_step)}" if cure else ""
+        raise PrecisionError(f"{problem} in a chunk of {steps} steps{advice}")
+    return Bounds(nodes=tuple(nodes), inside=inside, final=final)
+
+
+def _of_chunk(circuit, initial: tuple[int, ...], steps: int, first_step: int):
+    """Of nodes, of parameters before the last update, and after it."""
+    narrow = of_nodes(circuit, None)
+    growth = []  # per parameter: largest total change before the last update, and after it
+    for parameter in circuit.parameters:
+        before = end = 0
+        for update in parameter.updates:
+            u = narrow[update.node]
+            if u is None:
+                raise UnsupportedOperationError(f"the update of parameter {parameter.path} depends on a parameter without rounding")
+            rates = [abs(update.rate(t)) for t in range(first_step, first_step + steps)] if len(update.rates) > 1 else None
+            end += u * (sum(rates) if rates is not None else abs(update.rates[0]) * steps)
+            before += u * (sum(rates[:-1]) if rates is not None else abs(update.rates[0]) * (steps - 1))
+        growth.append((before, end))
+    inside = tuple(b + g[0] for b, g in zip(initial, growth, strict=True))
+    final = tuple(b + g[1] for b, g in zip(initial, growth, strict=True))
+    return of_nodes(circuit, inside), inside, final
+
+
+def _beyond(circuit, nodes: list[int], final: tuple[int, ...]) -> str | None:
+    """What could leave the field, and how far it may reach."""
+    for i in range(len(circuit.nodes)):
+        if (worst := max(nodes[i], reach(circuit, i, nodes))) >= LIMIT:
+            return f"{circuit.describe(i)} may reach {_power(worst)}, beyond 2^63,"
+    for loss in circuit.losses:
+        if residues_differ(nodes[loss.node]) >= LIMIT:  # a revealed integer, and the one it stands for
+            return f"the loss, {circuit.describe(loss.node)}, may reach {_power(nodes[loss.node])}, beyond 2^62,"
+    for parameter, bound in zip(circuit.parameters, final, strict=True):
+        if residues_differ(bound) >= LIMIT:  # the committed weights, and those that the next chunk takes them for
+            return f"parameter {parameter.path} may reach {_power(bound)}, beyond 2^62,"
+    return None
+
+
+def reach(circuit, i: int, nodes: list[int] | tuple[int, ...]) -> int:
+    """How far a column of this node's lookups can be from a row of its table, in absolute value; nodes: bounds of all nodes.
+
+    Committed tensors lie in the tables in which they are looked up. Below p, what is looked up modulo p is an integer of the table.
+    """
+    found = ((c, (*((k, -nodes[j], nodes[j]) for k, j in read), *rest)) for c, read, rest in circuit.equations.get(i, ()))
+    return max((farthest(*form) for form in found), default=0)
+
+
+def equations(circuit) -> dict[int, list[tuple]]:
+    """Of each node, of the first column of each lookup less a row of its table: its constant, nodes that it reads, and the rest."""
+    largest = {}
+    for lookup in (x for found in circuit.lookups.values() for x in found):
+        constant, parts = lookup.columns[0]
+        if constant == 0 and parts == ((1, lookup.key),):
+            largest[lookup.key] = (1 << lookup.table.width) - 1
+    found: dict[int, list[tuple]] = {}
+    for i, lookups in circuit.lookups.items():
+        for lookup in lookups:
+            constant, parts = lookup.columns[0]
+            read = [(k, key[1]) for k, key in parts if key[0] == "node"]
+            rest = [(k, 0, largest[key]) for k, key in parts if key[0] != "node"]
+            found.setdefault(i, []).append((constant, read, [*rest, (-1, 0, (1 << lookup.table.width) - 1)]))
+    return found
+
+
+def _problem(circuit, initial: tuple[int, ...], steps: int, first_step: int) -> str | None:
+    """What could leave the field within so many steps."""
+    nodes, _, final = _of_chunk(circuit, initial, steps, first_step)
+    return _beyond(circuit, nodes, final)
+
+
+def longest_chain(circuit, initial: tuple[int, ...] | None = None, first_step: int = 0) -> Longest:
+    """How many steps a chain can have from here on, in chunks of any length: bounds grow by the same amount in every step.
+
+    initial: largest absolute values of the parameters before it; default: the least that a range check shows.
+    """
+    initial = (circuit.coarse_bound(0),) * len(circuit.parameters) if initial is None else initial
+    scheduled = None if circuit.max_steps is None else circuit.max_steps - first_step
+
+    def problem(steps: int) -> str | None:
+        return _problem(circuit, initial, steps, first_step)
+
+    most = LIMIT if scheduled is None else max(0, scheduled)
+    if most == 0 or problem(most) is None:
+        limit = f"the learning-rate schedule was traced for {circuit.max_steps} steps"
+        cure = "give more steps to zkjax.trace"
+        return Longest(None, "", "") if scheduled is None else Longest(most, limit, cure)
+    longest = _largest(lambda steps: problem(steps) is None, most)
+    cure = (
+        "give their number to zkjax.trace (steps=), whose default formats are then coarser, or coarser formats (Precision); or start a "
+        "new chain after so many (zkjax.train with parameters), whose range check bounds the weights anew"
+    )
+    return Longest(longest, f"{problem(longest + 1)} in step {first_step + longest}", cure)
+
+
+def _cure(circuit, initial: tuple[int, ...], steps: int, first_step: int) -> str:
+    """What to change: the length of the chunk, the first weights, or, where these do not help, formats and sizes."""
+
+    def fits(initial, steps: int) -> bool:
+        return _problem(circuit, initial, steps, first_step) is None
+
+    longest = _largest(lambda n: fits(initial, n), steps)
+    cures = [f"use chunks of at most {longest} steps"] if longest else []
+    least = (circuit.coarse_bound(0),) * len(initial)  # that a range check shows
+    again = "start a new chain from these weights (zkjax.train with parameters), whose range check bounds them anew"
+    if fits(least, steps):
+        cures.append(again if first_step else "use smaller initial parameters")
+    if not longest:
+        cures.append(
+            f"give fewer of the {circuit.weight_scale} bits after the point of parameters, which are those of activations, of gradients "
+            "and of the learning rate together (a smaller Precision.activation_scale or gradient_scale), or a learning rate that is "
+            "neither tiny nor huge"
+        )
+    return ", or ".join(cures)
+
+
+def of_nodes(circuit, parameters: tuple[int, ...] | None) -> list:
+    """Largest absolute value of each node, 2^128 if it is more; None where it depends on parameters whose bounds are not given."""
+    bounds: list = []
+    leaves = circuit.leaves(parameters)
+    for i, node in enumerate(circuit.nodes):
+        bound = node.operation.bound([bounds[j] for j in node.inputs], circuit.shapes(i), leaves)
+        bounds.append(bound and min(bound, BEYOND))
+    return bounds
+
+
+def _largest(holds, beyond: int) -> int:
+    """The largest n below ``beyond`` with ``holds(n)``, of a property that holds from 0 up to some number; 0 if there is none."""
+    low, high = 0, beyond
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+def _power(value: int) -> str:
+    return f"2^{math.log2(value):.2f}"

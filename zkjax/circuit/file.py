@@ -1,0 +1,203 @@
+"""A circuit's file: readable JSON, its digest, and a reader that takes nothing on trust.
+
+PROTOCOL.md, sections 5.1, 5.5.
+"""
+
+import hashlib
+import json
+import math
+from fractions import Fraction
+from os import PathLike
+from typing import Any
+
+from ..errors import FormatError
+from ..files import read
+from ..ops import BY_NAME
+from ..ops.operation import LIMIT, MAX_RANK, Leaves, Node, result_shape
+from .parts import Input, Loss, Parameter, Update
+
+VERSION = 1
+MAX_FILE = 2**27  # bytes: a schedule of 100,000 steps for 50 parameters takes half of it
+MAX_SIZE = 2**40  # entries of a tensor
+MAX_AXIS = 2**22  # entries of one axis of a circuit file
+
+
+def tree(circuit) -> dict[str, Any]:
+    """The documented normal form, which ``digest`` hashes (without its notes)."""
+    return {
+        "format": "zkjax circuit",
+        "version": VERSION,
+        "weight_scale": circuit.weight_scale,
+        "table_bits": circuit.table_bits,
+        "max_steps": circuit.max_steps,
+        "inputs": [{"name": x.name, "shape": list(x.shape), "scale": x.scale, "bits": x.bits} for x in circuit.inputs],
+        "parameters": [
+            {"path": p.path, "shape": list(p.shape), "updates": [{"node": u.node, "rates": list(u.rates)} for u in p.updates]}
+            for p in circuit.parameters
+        ],
+        "nodes": [
+            {"op": n.op, "inputs": list(n.inputs), "scale": n.scale, "label": n.label, **_listed(n.operation.attributes())}
+            for n in circuit.nodes
+        ],
+        "losses": [{"node": x.node, "factor": [x.factor.numerator, x.factor.denominator]} for x in circuit.losses],
+        "notes": list(circuit.notes),
+    }
+
+
+def digest(circuit) -> bytes:
+    """SHA-256 of the canonical JSON without its notes: sorted keys, no white space."""
+    content = tree(circuit)
+    del content["notes"]
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).digest()
+
+
+def load(path: str | PathLike[str]) -> Any:
+    """The JSON value in a file; FormatError where it is none."""
+    raw = read(path, MAX_FILE)
+    try:
+        return json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: not a JSON file ({error})") from None
+
+
+def fields(data: Any) -> dict[str, Any]:
+    """The fields of the circuit that a JSON value describes, each checked by itself; FormatError names what is wrong."""
+    lists = ("inputs", "parameters", "nodes", "losses", "notes")
+    _keys(data, "circuit", ("format", "version", "weight_scale", "table_bits", "max_steps", *lists))
+    if data["format"] != "zkjax circuit":
+        raise FormatError(f"circuit: format is {data['format']!r:.60}, expected 'zkjax circuit'")
+    if type(data["version"]) is not int or data["version"] != VERSION:
+        raise FormatError(f"circuit: version {data['version']!r:.60}, this zkjax reads version {VERSION}")
+    last = len(_list(data["nodes"], "nodes")) - 1
+    inputs = tuple(_input(x, f"inputs[{i}]") for i, x in enumerate(_list(data["inputs"], "inputs")))
+    parameters = tuple(_parameter(x, f"parameters[{i}]", last) for i, x in enumerate(_list(data["parameters"], "parameters")))
+    leaves = Leaves(inputs, parameters)
+    nodes: list[Node] = []
+    for item in data["nodes"]:
+        nodes.append(_node(item, nodes, leaves))
+    losses = tuple(_loss(x, f"losses[{i}]", last) for i, x in enumerate(_list(data["losses"], "losses")))
+    return {
+        "nodes": tuple(nodes),
+        "inputs": inputs,
+        "parameters": parameters,
+        "losses": losses,
+        "weight_scale": _int(data["weight_scale"], "weight_scale", 0, 62),
+        "table_bits": _int(data["table_bits"], "table_bits", 1, 20),
+        "max_steps": None if data["max_steps"] is None else _int(data["max_steps"], "max_steps", 1, 2**32),
+        "notes": tuple(_text(x, "notes") for x in _list(data["notes"], "notes")),
+    }
+
+
+def _input(item, where: str) -> Input:
+    _keys(item, where, ("name", "shape", "scale", "bits"))
+    return Input(
+        _text(item["name"], f"{where}.name"),
+        _shape(item["shape"], f"{where}.shape"),
+        _int(item["scale"], f"{where}.scale", 0, 60),
+        _int(item["bits"], f"{where}.bits", 0, 30),
+    )
+
+
+def _parameter(item, where: str, last: int) -> Parameter:
+    """last: index of the last node."""
+    _keys(item, where, ("path", "shape", "updates"))
+    updates = tuple(_update(x, f"{where}.updates[{i}]", last) for i, x in enumerate(_list(item["updates"], f"{where}.updates")))
+    shape = _shape(item["shape"], f"{where}.shape")
+    return Parameter(_text(item["path"], f"{where}.path"), shape, updates)
+
+
+def _update(item, where: str, last: int) -> Update:
+    _keys(item, where, ("node", "rates"))
+    return Update(_int(item["node"], f"{where}.node", 0, last), _ints(item["rates"], f"{where}.rates", -LIMIT, LIMIT))
+
+
+def _node(item, nodes: list[Node], leaves: Leaves) -> Node:
+    """The node after these."""
+    where = f"nodes[{len(nodes)}]"
+    _keys(item, where, ("op", "inputs", "scale", "label"), open_ended=True)
+    attributes = {k: _tupled(v, f"{where}.{k}") for k, v in item.items() if k not in ("op", "inputs", "scale", "label")}
+    if not isinstance(item["op"], str) or item["op"] not in BY_NAME:
+        raise FormatError(f"{where}: unknown operation {item['op']!r:.60}")
+    kind = BY_NAME[item["op"]]
+    if set(attributes) != set(kind.names()):
+        raise FormatError(f"{where}: attributes {sorted(attributes)!s:.200}, expected {sorted(kind.names())}")
+    operation = kind(**attributes)
+    reads = _ints(item["inputs"], f"{where}.inputs", 0, len(nodes) - 1)
+    label = _text(item["label"], f"{where}.label")
+    try:
+        shape = result_shape(operation, [nodes[j].shape for j in reads], leaves)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        raise FormatError(f"{where}: {item['op']} with malformed attributes ({error})") from None
+    _check_size(shape, where)
+    return Node(operation, reads, shape, _int(item["scale"], f"{where}.scale", -(2**16), 2**16), label)
+
+
+def _loss(item, where: str, last: int) -> Loss:
+    _keys(item, where, ("node", "factor"))
+    factor = _ints(item["factor"], f"{where}.factor", -(2**256), 2**256)
+    if len(factor) != 2 or factor[1] <= 0 or math.gcd(*factor) != 1:
+        raise FormatError(f"{where}.factor: not a reduced fraction")
+    return Loss(_int(item["node"], f"{where}.node", 0, last), Fraction(*factor))
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; ValueError if a key comes twice: two readers might take different ones."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key comes twice in one object")
+    return found
+
+
+def _listed(value):
+    if isinstance(value, dict):
+        return {k: _listed(v) for k, v in value.items()}
+    return [_listed(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _tupled(value, where: str, depth: int = 0):
+    """Nested lists of integers as tuples."""
+    if isinstance(value, list) and depth < 4:
+        return tuple(_tupled(v, where, depth + 1) for v in value)
+    return _int(value, where, -LIMIT, LIMIT)
+
+
+def _keys(item, where: str, keys: tuple[str, ...], open_ended: bool = False):
+    if not isinstance(item, dict):
+        raise FormatError(f"{where}: expected an object")
+    if not set(keys) <= set(item) or not (open_ended or set(item) == set(keys)):
+        raise FormatError(f"{where}: keys {sorted(item)!s:.200}, expected {sorted(keys)}")
+
+
+def _list(value, where: str) -> list:
+    if not isinstance(value, list):
+        raise FormatError(f"{where}: expected a list")
+    return value
+
+
+def _int(value, where: str, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise FormatError(f"{where}: expected an integer in {low}..{high}, got {value!r:.60}")
+    return value
+
+
+def _ints(value, where: str, low: int, high: int) -> tuple[int, ...]:
+    return tuple(_int(v, where, low, high) for v in _list(value, where))
+
+
+def _shape(value, where: str) -> tuple[int, ...]:
+    shape = _ints(value, where, 1, MAX_AXIS)
+    _check_size(shape, where)
+    return shape
+
+
+def _check_size(shape: tuple[int, ...], where: str) -> None:
+    if len(shape) > MAX_RANK or max(shape, default=1) > MAX_AXIS or math.prod(shape) > MAX_SIZE:
+        raise FormatError(f"{where}: shape {shape!s:.80} has too many axes or entries")
+
+
+def _text(value, where: str) -> str:
+    """A string that is safe to print: no control characters, no terminal escapes."""
+    if not isinstance(value, str) or not value.isprintable():
+        raise FormatError(f"{where}: expected a string of printable characters")
+    return value

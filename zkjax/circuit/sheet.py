@@ -1,0 +1,64 @@
+"""A circuit's printed form: what the digest covers, what it costs, how long a chain can be, and, set apart, its author's notes."""
+
+import math
+
+from ..display import Sheet, Table
+from .parts import Parameter
+from .summary import net, rates
+
+# What a circuit's sheet says of its own words.
+WORDS = (
+    "Learning rates are found from operations alone: update and loss are evaluated in floating point, without rounding, on random\n"
+    "values. Scales, names and labels are the author's words, under the digest like the operations."
+)
+NOTES = "notes, which are outside the digest: anyone can have written them"
+
+
+def sheet(circuit) -> Sheet:
+    """What the digest covers, what it costs (sizes are per step), and, set apart, the notes."""
+    counts, bounds = circuit.counts(1), circuit.node_bounds()
+    rows = []
+    for i, node in enumerate(circuit.nodes):
+        cells, lookups = (n * math.prod(node.shape) for n in circuit.cost(i))
+        largest = "" if bounds[i] is None else f"2^{math.log2(bounds[i]):.4g}" if bounds[i] else "0"
+        name = node.operation.describe()
+        reads, shape = " ".join(map(str, node.inputs)), "x".join(map(str, node.shape)) or "scalar"
+        rows.append((str(i), name, reads, shape, str(node.scale), largest, f"{cells:,}", f"{lookups:,}", node.label))
+    heading = ("#", "operation", "reads", "shape", "scale", "range", "cells", "lookups", "called by its author")
+    rates = circuit.learning_rates or (None,) * len(circuit.parameters)
+    updates = tuple(_described(circuit, *x) for x in zip(circuit.parameters, circuit.updated(), rates, strict=True))
+    notes = Table(tuple((str(i), note) for i, note in enumerate(circuit.notes, 1)), ("", NOTES), left=(1,), title=NOTES)
+    return Sheet(
+        f"Circuit {circuit.digest().hex()[:16]}: {len(circuit.nodes)} operations, batch {circuit.batch_size}, "
+        f"weight scale {circuit.weight_scale}, tables of up to {circuit.table_bits} bits",
+        (
+            net(circuit),
+            f"per step: {counts.cells:,} committed cells, {counts.lookups:,} lookups; "
+            f"{counts.table_entries:,} table entries per proof; {counts.parameters:,} parameters",
+            _length(circuit),
+            Table(tuple(rows), heading, left=(1, 2, 3, 8), title="operations"),
+            Table(updates, ("shape", "entries", "each step", "parameter"), left=(0, 2, 3), title="parameters"),
+            WORDS,
+            *([notes] if circuit.notes else []),
+            *(() if circuit.comparison is None else circuit.comparison.parts()),
+        ),
+    )
+
+
+def _described(circuit, parameter: Parameter, updated: bool, found: tuple[float, ...] | None) -> tuple[str, ...]:
+    shape = "x".join(map(str, parameter.shape)) or "scalar"
+    if not updated:
+        change = "nothing: frozen"
+    elif found is not None:
+        change = f"minus {rates(found)} times the gradient of the loss"
+    else:
+        uses = (f"{u.rates[0] if len(u.rates) == 1 else 'a schedule'} * #{u.node}" for u in parameter.updates)
+        why = "too large to be evaluated here" if circuit.learning_rates is None else "NO MULTIPLE OF THE LOSS'S GRADIENT"
+        change = f"minus {', '.join(uses)}: {why}"
+    return shape, f"{math.prod(parameter.shape):,}", change, parameter.path
+
+
+def _length(circuit) -> str:
+    """How long a chain can be."""
+    steps, limit, cure = circuit.longest_chain()
+    return "" if steps is None else f"a chain can have {steps:,} steps at most: {limit}; for more, {cure}"

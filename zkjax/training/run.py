@@ -1,0 +1,181 @@
+"""A chunk of exact training, and the witness that a prover needs of it."""
+
+import dataclasses
+import math
+import zlib
+from dataclasses import dataclass, field
+from fractions import Fraction
+from os import PathLike
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..circuit.circuit import Circuit
+from ..circuit.rounding import Roundings
+from ..commitment.keys import Chain, Key
+from ..display import Sheet, Shown, Table
+from ..errors import RunError
+from ..protocol.schedule import batch_indices
+from ..prover.prove import fix_geometry
+from . import saved
+from .dataset import Dataset
+from .steps import run_steps
+from .template import Template, nested
+
+# What a run's tensors follow from: a run that was altered has to recompute them.
+RECIPE = ("circuit", "data", "initial", "final", "loss_integers", "first_step", "steps", "seed", "shard_size")
+
+
+@dataclass(frozen=True, eq=False)
+class Run(Shown):
+    """One chunk of exact training. All integers are NumPy int64; the value of a parameter is integer * 2^-weight_scale.
+
+    Its printed form names what is public only; it is neither copied nor pickled (``openings.py``), but saved and loaded.
+
+    first_step, steps:  steps first_step .. first_step+steps-1 of the schedule (seed, shard_size; None: one shard).
+    initial, final:     the parameters before the first and after the last step, in the circuit's order.
+    loss_integers:      for each step the integer of each ``circuit.losses`` node.
+    coarse_shifts:      for the first run, s of each parameter: initial = 2^s * v, v of ``table_bits`` bits; None later.
+    initial_bound:      largest absolute value of each initial parameter that the chain relies on; final_bound: after the
+                        last step, the next run's initial_bound.
+    keys:               secret randomness of the commitments to ``initial`` and ``final``; never printed.
+    chain:              what all runs of a chain share: the dataset's key, opening counters, the geometry of commitments.
+    template:           the user's pytree, or None (``params`` is then made of dicts and lists).
+    roundings:          what rounding did to data, first parameters and, over all steps, to rescaled tensors; it follows from secrets,
+                        and () once loaded; ``print(run.roundings)`` shows a table.
+    kept:               the prover's tensors of all steps and what they follow from, where they took little memory.
+    """
+
+    circuit: Circuit
+    data: Dataset
+    first_step: int
+    steps: int
+    seed: int
+    shard_size: int | None
+    initial: tuple[np.ndarray, ...] = field(repr=False)
+    final: tuple[np.ndarray, ...] = field(repr=False)
+    loss_integers: tuple[tuple[int, ...], ...] = field(repr=False)
+    coarse_shifts: tuple[int, ...] | None
+    initial_bound: tuple[int, ...]
+    final_bound: tuple[int, ...]
+    keys: tuple[Key, Key] = field(repr=False)
+    chain: Chain = field(repr=False)
+    template: Template | None = field(default=None, repr=False)
+    roundings: Roundings = field(default=Roundings(), repr=False)
+    kept: tuple[tuple[Any, ...], dict[Any, np.ndarray]] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_fingerprint", self._weights_now())
+
+    def _weights_now(self) -> tuple[int, ...]:
+        """Checksums: accidents are looked for, and whoever holds a run holds its secrets."""
+        return tuple(zlib.crc32(np.ascontiguousarray(array)) for array in (*self.initial, *self.final))
+
+    def check(self) -> None:
+        """Raise RunError if the weights were changed in place: they are committed to, and the same randomness must not hide others."""
+        if self._weights_now() != self._fingerprint:
+            raise RunError("the run's weights were changed in place since it was trained; train it again, and work on copies of its arrays")
+
+    def __repr__(self) -> str:  # never a value: representations end up in logs and saved notebooks
+        return f"Run(steps {self.first_step}..{self.first_step + self.steps - 1} of {self.circuit!r}, seed {self.seed}, {self.data!r})"
+
+    def sheet(self) -> Sheet:
+        """Sizes alone. Data, weights and losses are secret until ``data``, ``params`` or ``losses`` is asked for."""
+        rows = (
+            ("circuit", self.circuit.digest().hex()[:16]),
+            ("steps", f"{self.first_step}..{self.first_step + self.steps - 1}, batches of {self.circuit.batch_size}"),
+            ("data", f"{self.data.samples:,} samples, batches picked by seed {self.seed}"),
+            ("first weights", "rounded to the circuit's integers" if self.coarse_shifts is not None else "those of the run before"),
+            ("rounding", "run.roundings: private, it follows from data and weights" if self.roundings else "measured while training only"),
+        )
+        parameters = tuple((p.path, "x".join(map(str, p.shape)) or "scalar", f"{math.prod(p.shape):,}") for p in self.circuit.parameters)
+        return Sheet(
+            f"Run of {self.steps} step{'s' * (self.steps > 1)} in exact integers: private",
+            (Table(rows, left=(0, 1)), Table(parameters, ("parameter", "shape", "entries"), left=(0, 1), title="parameters")),
+        )
+
+    @property
+    def params(self) -> Any:
+        """The last parameters in floating point, as the user's pytree.
+
+        For a run that was loaded without one: nests of dicts by the parts of the parameters' paths, and lists where the keys are
+        0, 1, 2, .. That is what a linen model takes; ``nnx.update(model, params)`` takes it for an nnx model.
+        """
+        values = [np.ldexp(x.astype(np.float64), -self.circuit.weight_scale) for x in self.final]
+        if self.template is not None:
+            return self.template.fill(values)
+        return nested({p.path: x.astype(np.float32) for p, x in zip(self.circuit.parameters, values, strict=True)})
+
+    @property
+    def losses(self) -> list[Fraction]:
+        """The exact loss of each step."""
+        return [self.circuit.exact_loss(row) for row in self.loss_integers]
+
+    @property
+    def float_losses(self) -> np.ndarray:
+        """The loss of each step as float64, for plots."""
+        return np.array([float(x) for x in self.losses])
+
+    @property
+    def indices(self) -> np.ndarray:
+        """The samples of each step, int64 (steps, batch)."""
+        return batch_indices(self.seed, self.data.samples, self.shard_size, self.circuit.batch_size, self.first_step, self.steps)
+
+    def save(self, directory: str | PathLike[str], *, replace: bool = False) -> None:
+        """Write the run to a private directory, from which ``Run.load`` reads it and training goes on. See ``saved.py``.
+
+        A run of the same chain that is there gives way; one of another chain only with replace=True, which deletes it.
+        Raises: RunError - a run of another chain is there.
+        """
+        self.check()
+        fix_geometry(self)  # else a chain that is saved before its first proof could choose twice
+        saved.save(self, directory, replace)
+
+    @staticmethod
+    def load(directory: str | PathLike[str], params: Any = None) -> "Run":
+        """Read a saved run. params: a pytree of the user's (arrays, or their shapes), so that ``run.params`` is one again.
+
+        Without it ``run.params`` is made of dicts and lists (see there), whatever the user's pytree was.
+        Raises: RunError - not a complete run, or params of another circuit; FormatError - malformed files.
+        """
+        run = saved.load(Run, Dataset, directory)
+        if params is None:
+            return run
+        leaves, structure = jax.tree.flatten(params)
+        if [np.shape(x) for x in leaves] != [p.shape for p in run.circuit.parameters]:
+            raise RunError(f"{directory}: params has not the shapes of the run's parameters")
+        return dataclasses.replace(run, template=Template.of(leaves, structure))
+
+    def witness(self) -> "Witness":
+        """What a proof of this run commits to, kept from training or recomputed.
+
+        Raises RunError if the recomputed steps do not end in ``final``.
+        """
+        if self.kept is not None and all(a is getattr(self, name) for a, name in zip(self.kept[0], RECIPE, strict=True)):
+            kept = self.kept[1]
+        else:
+            bounds = self.circuit.bounds(self.initial_bound, self.steps, self.first_step)
+            done = run_steps(self.circuit, bounds, self.initial, self.data, self.indices, self.first_step, True, lambda _: None)
+            kept = done.kept
+            if done.losses != self.loss_integers:
+                raise RunError("the recomputed steps have other losses than the run: it was altered or belongs to other data")
+            if not all(np.array_equal(x, y) for x, y in zip(done.final, self.final, strict=True)):
+                raise RunError("the recomputed steps do not end in the run's final parameters: it was altered or belongs to other data")
+        arrays = {key: array.astype(np.int64) for key, array in kept.items()}
+        values = {i: array for (name, i), array in arrays.items() if name == "value"}
+        for i, node in enumerate(self.circuit.nodes):
+            if node.operation.rebuilt:
+                values[i] = node.operation.evaluate([values[j] for j in node.inputs], node, [], None)
+        return Witness(values, {key: array for key, array in arrays.items() if key[0] != "value"})
+
+
+@dataclass(frozen=True, eq=False)
+class Witness:
+    """What operations keep for the proof. values: node to int64 (steps, *shape). forms: (name, node) to the integers of its forms."""
+
+    values: dict[int, np.ndarray] = field(repr=False)
+    forms: dict[tuple[str, int], np.ndarray] = field(repr=False)
+
+    def __repr__(self) -> str:  # never a value
+        return f"Witness({len(self.values)} tensors)"

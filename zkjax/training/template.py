@@ -1,0 +1,63 @@
+"""Weights as the user's pytree: its structure and dtypes, or nests of dicts and lists where nobody has it any more."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..kernels.settings import fixed
+
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    """How a run's integers become the user's params: pytree structure and dtypes."""
+
+    structure: Any
+    dtypes: tuple[str, ...]
+
+    @staticmethod
+    def of(leaves: Sequence[Any], structure: Any) -> "Template":
+        return Template(structure, tuple(_floating_type(x) for x in leaves))
+
+    def fill(self, arrays: Sequence[np.ndarray]) -> Any:
+        """The user's pytree of these values."""
+        with fixed(x64=jax.config.jax_enable_x64):
+            return jax.tree.unflatten(self.structure, [jnp.asarray(x.astype(d)) for x, d in zip(arrays, self.dtypes, strict=True)])
+
+
+def _floating_type(leaf: Any) -> str:
+    """The type in which JAX holds a parameter."""
+    kind = np.dtype(leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype).newbyteorder("=")
+    if not jnp.issubdtype(kind, jnp.floating):
+        kind = np.dtype(np.float32)
+    return str(jax.dtypes.canonicalize_dtype(np.float64 if kind == np.longdouble else kind))
+
+
+def nested(values: dict[str, np.ndarray]) -> Any:
+    """Nests of dicts from values by path, "a/b" becoming {"a": {"b": ..}}; a list where the keys are 0, 1, .. in some order.
+
+    Paths that contradict each other ("a" beside "a/b") stay as they are.
+    """
+    tree: dict = {}
+    for path, value in values.items():
+        *above, last = path.split("/")
+        node = tree
+        for key in above:
+            node = node.setdefault(key, {})
+            if not isinstance(node, dict):
+                return values
+        if last in node:
+            return values
+        node[last] = value
+
+    def listed(node):
+        if not isinstance(node, dict):
+            return node
+        inner = {key: listed(below) for key, below in node.items()}
+        numbers = [str(i) for i in range(len(inner))]
+        return [inner[i] for i in numbers] if set(inner) == set(numbers) else inner
+
+    return listed(tree)
