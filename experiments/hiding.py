@@ -21,6 +21,7 @@ from zkjax import verifier
 from zkjax.algebra.layout import Layout
 from zkjax.commitment.geometry import MASK_ROWS
 from zkjax.commitment.merkle import tree_tag
+from zkjax.proofs.checks import make_plan
 from zkjax.proofs.proof import Proof
 
 ALWAYS = ("salts", "triple values", "mu", "folded padding", "folded pads")  # messages that only zero knowledge needs
@@ -38,7 +39,7 @@ class Tree:
 def trace_trees(circuit, proof) -> list[Tree]:
     """The trees with mask rows that a proof opens: one, or one for each layer of the baseline without aggregation."""
     if isinstance(proof, Proof):
-        plan = verifier.make_plan(circuit, proof.statement)
+        plan = make_plan(circuit, proof.statement)
         layout = plan.trace_layout(verifier.dry_run(plan, proof.statement.losses).counts())
         return [_tree(0, layout, Layout(plan.advice), proof.statement.geometry.row)]
     step = proof.step(circuit)

@@ -45,12 +45,11 @@ from zkjax.protocol.contraction import contract
 from zkjax.protocol.gate import close_gates
 from zkjax.protocol.hidden import Hidden, make_masks
 from zkjax.protocol.membership import Sites, membership
-from zkjax.protocol.plan import Batches, Plan
+from zkjax.protocol.plan import Batches, Plan, opening_terms, row_count
 from zkjax.protocol.schedule import batch_indices
 from zkjax.protocol.transcript import Reader, Transcript, Writer
 from zkjax.protocol.weights import binding, unroll
 from zkjax.prover.lanes import row_lanes
-from zkjax.verifier import opening_terms, row_count
 
 LEVEL_BITS = 104  # of each query phase, as zkjax's default; log2 of the number of layers comes on top
 MAGIC = b"zkjaxseq"

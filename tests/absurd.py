@@ -20,8 +20,7 @@ from zkjax.commitment.dataset import dataset_root, root_from_path, shard_count
 from zkjax.proofs.proof import MAGIC, VERSION
 from zkjax.proofs.statement import Shard
 from zkjax.protocol import schedule
-from zkjax.protocol.plan import Batches, Plan
-from zkjax.verifier import row_count
+from zkjax.protocol.plan import Batches, Plan, row_count
 
 HANG = 600  # CPU seconds, where the longest takes a few: endless work ends as an error that no verifier raises
 LARGEST = 2**32 - 1

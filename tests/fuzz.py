@@ -60,7 +60,7 @@ from fuzz_inputs import (
 import zkjax  # noqa: E402
 from zkjax.algebra.field import P  # noqa: E402
 from zkjax.errors import FormatError, PrecisionWarning, VerificationError, ZkjaxError  # noqa: E402
-from zkjax.verifier import MAX_SAMPLES  # noqa: E402
+from zkjax.proofs.checks import MAX_SAMPLES  # noqa: E402
 
 HERE = Path(__file__).parent
 CORPUS = HERE / "fuzz_corpus.json"

@@ -24,10 +24,9 @@ import zkjax.verifier
 from zkjax.algebra.field import P
 from zkjax.commitment.dataset import dataset_root, shard_count
 from zkjax.proofs.proof import MAGIC, VERSION
-from zkjax.protocol.plan import Batches, Plan
+from zkjax.protocol.plan import Batches, Plan, row_count
 from zkjax.protocol.schedule import batch_indices
 from zkjax.protocol.transcript import Reader, Transcript
-from zkjax.verifier import row_count
 
 WORD = 8  # bytes of a field element
 SHARE = 2**32  # places in a file are shares of its length, in units of 2^-32

@@ -23,7 +23,7 @@ MODULES = """
 algebra.exact circuit.bounds circuit.circuit circuit.file commitment.commit commitment.dataset
 commitment.geometry commitment.merkle commitment.opening
 commitment.recursion files ops.arithmetic ops.committed ops.leaves ops.moves ops.operation ops.products ops.ranges
-ops.rescale ops.tables proofs.estimate proofs.proof proofs.published proofs.soundness proofs.statement protocol.argument
+ops.rescale ops.tables proofs.checks proofs.estimate proofs.proof proofs.published proofs.soundness proofs.statement protocol.argument
 protocol.claims protocol.contraction protocol.gate protocol.hidden protocol.lookup protocol.membership protocol.plan
 protocol.schedule protocol.sumcheck protocol.transcript protocol.weights verifier work
 """.split()

@@ -36,6 +36,7 @@ FILES = {  # by module, or by room
     "circuit": "test_integers.py test_circuit.py",
     "protocol.claims": "test_claims.py",
     "commitment": "commitment",
+    "proofs.checks": "test_proofs.py",
     "proofs.estimate": "test_work.py",
     "algebra.exact": "test_exact.py",
     "files": "test_work.py",

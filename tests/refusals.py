@@ -47,6 +47,7 @@ from zkjax.ops import ranges
 from zkjax.ops.leaves import MAX_CONSTANT
 from zkjax.ops.rescale import Rescale
 from zkjax.proofs import soundness, statement
+from zkjax.proofs.checks import check_commitments, make_plan
 from zkjax.proofs.proof import MAGIC, MAX_STATEMENT, VERSION, Proof
 from zkjax.proofs.published import Published
 from zkjax.proofs.statement import Statement
@@ -485,7 +486,7 @@ def graphs():
         ("an update that multiplies a parameter", updated(square, len(nodes), circuit=twice), "multiplies a parameter"),
     ):
         yield Case(name, refused.check, UnsupportedOperationError, match)
-    plan = verifier.make_plan(circuit, frozen()[1].statement)
+    plan = make_plan(circuit, frozen()[1].statement)
     for name, others in (("no other", ()), ("all others", None)):
         loose = updated(square, len(nodes), circuit=twice, others=others)
         alone = dataclasses.replace(plan, circuit=loose)
@@ -862,7 +863,7 @@ def statements():
     loss = circuit.bounds(s.initial_bound, s.steps).nodes[circuit.losses[0].node]
 
     def plan(**changes):
-        return verifier.make_plan(circuit, dataclasses.replace(s, **changes))
+        return make_plan(circuit, dataclasses.replace(s, **changes))
 
     def plan_of(**changes):
         return lambda: plan(**changes)
@@ -926,10 +927,10 @@ def statements():
     yield Case("hidden losses", lambda: plan(losses=None).steps, None, value=s.steps)
     broken = dataclasses.replace(circuit, inputs=(dataclasses.replace(circuit.inputs[0], bits=99), *circuit.inputs[1:]))
     unchecked = dataclasses.replace(s, circuit=broken.digest())
-    yield Case("a circuit that was not loaded", lambda: verifier.make_plan(broken, unchecked), FormatError, "do not fit a table")
+    yield Case("a circuit that was not loaded", lambda: make_plan(broken, unchecked), FormatError, "do not fit a table")
 
     def samples(limit):
-        with mock.patch("zkjax.verifier.MAX_SAMPLES", limit):
+        with mock.patch("zkjax.proofs.checks.MAX_SAMPLES", limit):
             return plan().steps
 
     read = s.steps * circuit.batch_size
@@ -940,10 +941,10 @@ def statements():
 def commitments():
     circuit, proof = frozen()
     s = proof.statement
-    plan = verifier.make_plan(circuit, s)
+    plan = make_plan(circuit, s)
 
     def check(**changes):
-        verifier.check_commitments(plan, dataclasses.replace(s, **changes))
+        check_commitments(plan, dataclasses.replace(s, **changes))
 
     def end(name, **changes):
         return lambda: check(**{name: dataclasses.replace(getattr(s, name), **changes)})
@@ -1147,7 +1148,7 @@ def bodies():
     circuit, proof = frozen()
     log = messages(circuit, proof)
     labels = {m.label: m for m in log}
-    s, plan = proof.statement, verifier.make_plan(circuit, proof.statement)
+    s, plan = proof.statement, make_plan(circuit, proof.statement)
     rows = sum(c.rows for c in s.commitments()) + verifier.row_count(Layout(plan.advice), s.geometry.row)
     least = 8 * rows * max(1, s.geometry.queries // 4)
 
@@ -1291,7 +1292,7 @@ LIMITS = {  # as PROTOCOL.md has them
     "protocol.schedule.MAX_SHARD": 2**20,
     "proofs.statement.LIMIT": 2**63,
     "proofs.statement.MAX_STEPS": 2**16,
-    "verifier.MAX_SAMPLES": 2**22,
+    "proofs.checks.MAX_SAMPLES": 2**22,
     "circuit.file.MAX_FILE": 2**27,
     "proofs.proof.MAX_FILE": 2**28,
     "work.MAX_WORK": 4 * 10**9,

@@ -17,7 +17,7 @@ from zkjax import ops
 from zkjax.circuit import circuit as circuits
 from zkjax.circuit.circuit import Circuit
 from zkjax.circuit.parts import Input, Loss, Parameter
-from zkjax.tracing import primitives
+from zkjax.tracing import rules
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "adding_an_operation.md"
 
@@ -38,7 +38,7 @@ def added(page, monkeypatch):
     monkeypatch.setattr(circuits, "OPERATIONS", (*ops.OPERATIONS, *new))
     for operation in new:
         monkeypatch.setitem(ops.BY_NAME, operation.name, operation)
-    monkeypatch.setitem(primitives.RULES, "cumsum", page["cumulative_sum"])
+    monkeypatch.setitem(rules.RULES, "cumsum", page["cumulative_sum"])
 
 
 def loss(params, x, y):

@@ -19,9 +19,10 @@ from jax.nn import relu
 from zkjax.algebra import exact
 from zkjax.errors import UnsupportedOperationError
 from zkjax.ops.moves import aligned
+from zkjax.tracing.constants import Known
 from zkjax.tracing.elementary import INFINITY, NAN, elementary, power
-from zkjax.tracing.expressions import Graph, Known
-from zkjax.tracing.primitives import interpret
+from zkjax.tracing.graph import Graph
+from zkjax.tracing.interpreter import interpret
 from zkjax.tracing.program import read, trace
 from zkjax.training.dataset import Dataset
 
@@ -35,32 +36,33 @@ P = {"a": RNG.normal(size=(6, 3)).astype(np.float32), "b": RNG.normal(size=3).as
 C = RNG.normal(size=(6, 3)).astype(np.float32)
 
 
-OPERATIONS = {  # of attributes, values of the inputs, and the result's shape
-    "const": lambda a, v, shape: np.array([float(c) for c in a]).reshape(shape),
-    "linear": lambda a, v, shape: sum(float(c) * x for c, x in zip(a, v, strict=True)),
-    "mask": lambda a, v, shape: (v[0] > 0).astype(float),
-    "gate": lambda a, v, shape: v[0] * v[1],
-    "scale": lambda a, v, shape: v[0] * aligned(v[1], a, v[0].ndim),
-    "dot": lambda a, v, shape: exact.dot(*v, *a),
-    "sum": lambda a, v, shape: v[0].sum(axis=a),
-    "transpose": lambda a, v, shape: v[0].transpose(a),
-    "reshape": lambda a, v, shape: v[0].reshape(a),
-    "broadcast": lambda a, v, shape: np.broadcast_to(aligned(v[0], a, len(shape)), shape),
-    "slice": lambda a, v, shape: v[0][tuple(map(slice, *a))],
-    "reverse": lambda a, v, shape: np.flip(v[0], a),
-    "concatenate": lambda a, v, shape: np.concatenate(v, axis=a[0]),
-    "pad": lambda a, v, shape: np.asarray(lax.pad(v[0].astype(np.float32), np.float32(0), list(zip(*a, strict=True)))).astype(float),
+OPERATIONS = {  # of the operation, values of the inputs, and the result's shape
+    "Numbers": lambda o, v, shape: np.array([float(c) for c in o.values]).reshape(shape),
+    "Combination": lambda o, v, shape: sum(float(c) * x for c, x in zip(o.coefficients, v, strict=True)),
+    "Above": lambda o, v, shape: (v[0] > 0).astype(float),
+    "Gate": lambda o, v, shape: v[0] * v[1],
+    "Scale": lambda o, v, shape: v[0] * aligned(v[1], o.axes, v[0].ndim),
+    "Dot": lambda o, v, shape: exact.dot(*v, o.contract, o.batch),
+    "Sum": lambda o, v, shape: v[0].sum(axis=o.axes),
+    "Transpose": lambda o, v, shape: v[0].transpose(o.permutation),
+    "Reshape": lambda o, v, shape: v[0].reshape(o.shape),
+    "Broadcast": lambda o, v, shape: np.broadcast_to(aligned(v[0], o.axes, len(shape)), shape),
+    "Slice": lambda o, v, shape: v[0][tuple(map(slice, o.start, o.limit, o.stride))],
+    "Reverse": lambda o, v, shape: np.flip(v[0], o.axes),
+    "Concatenate": lambda o, v, shape: np.concatenate(v, axis=o.axis),
+    "Pad": lambda o, v, shape: np.asarray(lax.pad(v[0].astype(np.float32), np.float32(0), [*zip(o.low, o.high, o.interior)])).astype(float),
 }
 
 
 def evaluate(program, params, batch):
     """The values of a program's loss and gradients in float64; every array of the batch as numbers."""
-    values, arrays = {}, {"param": params, "input": batch}
+    values, arrays = {}, {"Param": params, "InputArray": batch}
     for x in program.graph.expressions:
-        if x.op in arrays:
-            values[x] = arrays[x.op][x.attributes[0]].astype(float)
+        name = type(x.operation).__name__
+        if name in arrays:
+            values[x] = arrays[name][x.operation.index].astype(float)
         else:
-            values[x] = OPERATIONS[x.op](x.attributes, [values[y] for y in x.inputs], x.shape)
+            values[x] = OPERATIONS[name](x.operation, [values[y] for y in x.inputs], x.shape)
         assert values[x].shape == x.shape, x
     results = (program.loss, *program.gradients)
     return [np.array(x.full().tolist(), dtype=float).reshape(x.shape) if isinstance(x, Known) else values[x] for x in results]

@@ -63,10 +63,10 @@ from zkjax.algebra import field
 from zkjax.algebra.extension import DEGREE, Ext
 from zkjax.algebra.field import P, root_of_unity
 from zkjax.errors import VerificationError
+from zkjax.proofs.checks import make_plan
 from zkjax.protocol.argument import argument
 from zkjax.protocol.hidden import Hidden, Pad
 from zkjax.protocol.transcript import Reader
-from zkjax.verifier import make_plan
 
 C = "challenges"
 

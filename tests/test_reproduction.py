@@ -25,8 +25,8 @@ import zkjax
 import zkjax.prover.prove
 from zkjax.algebra.layout import Layout
 from zkjax.commitment.merkle import tree_tag
+from zkjax.proofs.checks import make_plan
 from zkjax.protocol.schedule import batch_indices
-from zkjax.verifier import make_plan
 
 PNG = b"\x89PNG"
 HERE = {"machine", "python", "versions", "commit", "sources"}

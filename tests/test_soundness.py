@@ -30,8 +30,8 @@ from zkjax.protocol import contraction, membership, sumcheck
 from zkjax.protocol.argument import argument
 from zkjax.protocol.hidden import Hidden
 from zkjax.protocol.lookup import fractional_sum
+from zkjax.protocol.plan import row_count
 from zkjax.prover.prove import make_plan
-from zkjax.verifier import row_count
 
 K = P**2  # elements of the extension field
 

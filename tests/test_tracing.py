@@ -17,9 +17,9 @@ from zkjax.algebra import exact
 from zkjax.circuit.circuit import Circuit
 from zkjax.errors import ConfigurationError, DataError, PrecisionError, UnsupportedOperationError
 from zkjax.tracing.elementary import between, simplest
-from zkjax.tracing.lowering import _dyadic, _rounded_rates, gradient_unit
 from zkjax.tracing.precision import Precision
 from zkjax.tracing.program import trace
+from zkjax.tracing.rationals import dyadic, gradient_unit, rounded_rates
 
 
 def normal(*shape, seed=0, scale=0.5):
@@ -419,12 +419,12 @@ def test_schedules_become_tables():
 
 def test_rates():
     tolerance = Fraction(1, 20)
-    assert _rounded_rates((Fraction(1, 64),), tolerance) == ((1,), 6)
-    assert _rounded_rates((Fraction(3, 64),), tolerance) == ((3,), 6)
-    assert _rounded_rates((Fraction(21, 1024),), tolerance) == ((21,), 10)
-    assert _rounded_rates((Fraction(1, 100),), tolerance) == ((5,), 9)
-    assert _rounded_rates((Fraction(3),), tolerance) == ((3,), 0)
-    n, b = _rounded_rates((Fraction(1, 100),), Fraction(0) + Fraction(1, 10**6))
+    assert rounded_rates((Fraction(1, 64),), tolerance) == ((1,), 6)
+    assert rounded_rates((Fraction(3, 64),), tolerance) == ((3,), 6)
+    assert rounded_rates((Fraction(21, 1024),), tolerance) == ((21,), 10)
+    assert rounded_rates((Fraction(1, 100),), tolerance) == ((5,), 9)
+    assert rounded_rates((Fraction(3),), tolerance) == ((3,), 0)
+    n, b = rounded_rates((Fraction(1, 100),), Fraction(0) + Fraction(1, 10**6))
     assert abs(Fraction(n[0], 2**b) * 100 - 1) <= Fraction(1, 10**6)
 
 
@@ -433,9 +433,9 @@ def test_constants():
     assert simplest(Fraction(float(np.float32(1 / 3)))) == Fraction(1, 3)
     assert simplest(Fraction(-3, 8)) == Fraction(-3, 8)
     assert between(Fraction(314, 100), Fraction(315, 100)) == Fraction(22, 7)
-    assert _dyadic(Fraction(-3, 8), 12) == (-3, 3)
-    assert _dyadic(Fraction(96), 12) == (3, -5)
-    n, s = _dyadic(Fraction(1, 3), 12)
+    assert dyadic(Fraction(-3, 8), 12) == (-3, 3)
+    assert dyadic(Fraction(96), 12) == (3, -5)
+    n, s = dyadic(Fraction(1, 3), 12)
     assert n % 2 == 1 and n.bit_length() <= 12 and abs(Fraction(n, 2**s) * 3 - 1) < 2**-11
 
 

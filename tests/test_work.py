@@ -161,7 +161,7 @@ def test_limits():
 def test_a_refusal_comes_before_anything_heavy():
     """No vector has been made, and no sample of the schedule worked out."""
     with (
-        mock.patch("zkjax.verifier.batch_indices", side_effect=AssertionError),
+        mock.patch("zkjax.proofs.checks.batch_indices", side_effect=AssertionError),
         mock.patch("zkjax.algebra.field.mul", side_effect=AssertionError),
     ):
         with pytest.raises(VerificationError, match="^work: "):

@@ -39,13 +39,15 @@ from zkjax.commitment.merkle import Tree, leaf, siblings_bytes, tree_tag
 from zkjax.commitment.opening import check_opening, open_claim
 from zkjax.commitment.recursion import roots, round_claim
 from zkjax.kernels.threads import scope
+from zkjax.proofs.checks import make_plan
 from zkjax.proofs.statement import Shard
 from zkjax.protocol.argument import argument
 from zkjax.protocol.hidden import Hidden, Pad, lagrange_vector, make_masks
+from zkjax.protocol.plan import opening_terms, row_count
 from zkjax.protocol.transcript import Transcript, Writer, base_bytes
 from zkjax.prover import prove as prover
 from zkjax.prover.lanes import row_lanes
-from zkjax.verifier import make_plan, opening_terms, row_count, verify_one
+from zkjax.verifier import verify_one
 
 TOY = Geometry(6, 2, 4, level_bits=1)  # rows of 64, 2 queries, one level of recursion below
 _commit = importlib.import_module("zkjax.commitment.commit")  # the package's attribute of this name is the function

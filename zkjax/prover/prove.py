@@ -20,14 +20,15 @@ from ..commitment.opening import open_claim
 from ..errors import ConfigurationError, RunError, UnsatisfiedWitnessError
 from ..memory import available_memory
 from ..progress import Phases, size
+from ..proofs.checks import MAX_SAMPLES
 from ..proofs.proof import Proof
 from ..proofs.soundness import TARGET, security
 from ..proofs.statement import MAX_STEPS, Shard, Statement
 from ..protocol.argument import argument
 from ..protocol.hidden import Hidden, make_masks
-from ..protocol.plan import Batches, Plan
+from ..protocol.plan import Batches, Plan, opening_terms, row_count
 from ..protocol.transcript import Writer
-from ..verifier import MAX_SAMPLES, dry_run, opening_terms, row_count, start_transcript, verify_one
+from ..verifier import dry_run, start_transcript, verify_one
 from .aggregate import embed
 from .lanes import row_lanes
 from .rehearsal import rehearse
@@ -240,7 +241,7 @@ def _budgets_told(run, shards) -> Iterator[tuple[str, str]]:
 
 
 def make_plan(run) -> Plan:
-    """The plan of a run: what ``verifier.make_plan`` derives from its statement."""
+    """The plan of a run: what ``proofs.checks.make_plan`` derives from its statement."""
     shard_size = run.shard_size or run.data.samples
     batches = Batches(run.indices, shard_size, run.data.samples)
     range_check = run.coarse_shifts is not None

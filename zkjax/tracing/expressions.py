@@ -1,157 +1,53 @@
 """Expressions: what a loss computes, as real-valued tensors with exact rational constants, before any rounding.
 
-The first stage of tracing runs a jaxpr on these: a ``Graph`` makes each expression once, folds constants, and knows what
-is linear, a product, a mask. The seed cotangent is a constant with a tag, so that whatever depends on it is known to be a
-gradient. Nothing here knows JAX or fixed point.
+Nothing here knows JAX or fixed point.
 """
 
-import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-import numpy as np
-
-from ..circuit.circuit import MAX_JOINT_AXIS
-from ..errors import UnsupportedOperationError
-from ..ops.leaves import MAX_CONSTANT
-from .elementary import simplest
-
-CONSTANT_BITS = 12  # significant bits of a constant that has to be rounded
-MAX_FOLDED = 2**18  # entries of an array of constants while tracing; of one that meets a tensor: MAX_CONSTANT
+from ..ops.operation import Operation
 
 
-class Refusal(UnsupportedOperationError):
-    """Raised by a rule, which does not know its place in the user's source; ``_interpret`` adds it."""
+@dataclass(frozen=True)
+class Numbers:
+    """Exact rational numbers, row-major."""
+
+    values: tuple
 
 
-# ---- exact constants -------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Combination:
+    """The sum of rational coefficient * x over inputs of one shape. Of one input: a scaling, which costs nothing."""
+
+    coefficients: tuple[Fraction, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Known:
-    """A constant: exact entries as an object array that broadcasts to ``shape``; one entry, without axes, if it is uniform.
-
-    An entry is a ``Fraction`` where JAX has a floating-point number (a Python float if that is infinite or not a number), an
-    ``int`` where JAX has an integer, a ``bool`` where it has a boolean. tagged: depends on the seed cotangent.
-    """
-
-    values: np.ndarray
-    shape: tuple[int, ...]
-    tagged: bool = False
-
-    @staticmethod
-    def uniform(value, shape, tagged=False) -> "Known":
-        return Known(_objects(value), tuple(shape), tagged)
-
-    @staticmethod
-    def of(array, dtype=None) -> "Known":
-        """From an array of any real dtype. dtype: JAX's, where it is another one."""
-        array = np.asarray(array)
-        if array.dtype == object:
-            raise Refusal("a mutable array (jax.new_ref, or JAX's own error state) has no fixed value; pass what it holds as data")
-        dtype = array.dtype if dtype is None else np.dtype(dtype)
-        if array.size and (array == array.flat[0]).all():
-            return Known.uniform(_exact(array.flat[0], dtype), array.shape)
-        if array.size > MAX_FOLDED:
-            raise Refusal(_too_large(array.shape))
-        return Known.spread(_objects(*(_exact(v, dtype) for v in array.reshape(-1))).reshape(array.shape), array.shape)
-
-    @staticmethod
-    def spread(values, shape, tagged=False) -> "Known":
-        """From entries that broadcast to ``shape``; axes along which a view repeats them are not stored."""
-        values = np.asarray(values, dtype=object)
-        if values.ndim and values.size:
-            values = values[tuple(slice(0, 1) if step == 0 else slice(None) for step in values.strides)]
-        return Known(values.reshape(()) if values.size == 1 else values, tuple(shape), tagged)
-
-    @property
-    def scalar(self):
-        """The value of all entries, or None if they differ."""
-        return self.values.reshape(-1)[0] if self.values.size == 1 else None
-
-    def full(self) -> np.ndarray:
-        return np.broadcast_to(self.values, self.shape)
-
-    def reshaped(self, function, shape) -> "Known":
-        """``function`` moves entries of the full array; it is not needed if they are all equal."""
-        if self.values.ndim == 0:
-            return Known(self.values, tuple(shape), self.tagged)
-        return Known.spread(function(self.full()), shape, self.tagged)
-
-    def compact(self) -> tuple[np.ndarray, tuple[int, ...]]:
-        """The entries over the axes along which they differ, and these axes."""
-        if self.scalar is not None:
-            return self.values.reshape(()), ()
-        found, axes = self.values, []
-        for axis in reversed(range(found.ndim)):
-            first = found.take([0], axis=axis)
-            if (found == first).all():
-                found = first.squeeze(axis)
-            else:
-                axes.insert(0, axis)
-        return found, tuple(axes)
-
-    def finite(self) -> "Known":
-        """Itself; Refusal where an entry is infinite or not a number."""
-        for value in self.values.reshape(-1):
-            if isinstance(value, float):
-                raise Refusal(f"the constant {value} is not finite; leave it out, or choose a large number for it")
-        return self
-
-
-def _objects(*values) -> np.ndarray:
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array if len(values) != 1 else array.reshape(())
-
-
-def _too_large(shape) -> str:
-    return f"a captured array of shape {tuple(shape)} has more than {MAX_CONSTANT} entries; pass it as a parameter or as data"
-
-
-def _exact(value, dtype):
-    """The number that the source means by a value of this dtype. One that is rounded to float32 here means the simplest that
-    float32 does not tell from it, so that the circuit does not depend on JAX's settings; a narrower float means itself."""
-    if dtype.kind == "b":
-        return bool(value)
-    if dtype.kind in "iu":
-        return int(value)
-    value = float(value)
-    if not math.isfinite(value):
-        return value
-    if dtype.itemsize < 4:
-        return Fraction(value)
-    with np.errstate(over="ignore", under="ignore"):
-        single = np.float32(value)
-    return simplest(Fraction(float(single) if np.isfinite(single) and abs(single) >= np.finfo(np.float32).tiny else value))
-
-
-def map_known(function, shape, *known: Known) -> Known:
-    """``function`` entry by entry on constants that broadcast to ``shape``."""
-    tagged = any(k.tagged for k in known)
-    if all(k.values.size == 1 for k in known):
-        return Known.uniform(function(*(k.scalar for k in known)), shape, tagged)
-    arrays = [k.values.reshape((1,) * (len(shape) - k.values.ndim) + k.values.shape) if k.values.ndim else k.values for k in known]
-    return Known.spread(np.frompyfunc(function, len(arrays), 1)(*arrays), shape, tagged)
-
-
-# ---- expressions -----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Above:
+    """1 where its input is above 0, else 0."""
 
 
 @dataclass(frozen=True, eq=False)
 class Expression:
-    """A real-valued tensor. The operations are those of the circuit, without rounding, with two differences:
+    """A real-valued tensor: an operation of the circuit where nothing is rounded, else ``Numbers``, ``Combination`` or ``Above``.
 
-    ``linear`` has rational coefficients (one input: a scaling, which costs nothing); ``mask`` is 1 where its input is
-    above 0. ``gate`` multiplies a mask and a tensor. index: creation order, inputs first. tagged: a gradient.
+    A ``Gate`` multiplies an Above and a tensor. index: creation order, inputs first. tagged: a gradient.
     """
 
-    op: str
+    operation: Operation | Numbers | Combination | Above
     inputs: tuple["Expression", ...]
-    attributes: tuple
     shape: tuple[int, ...]
     tagged: bool
     index: int
+
+    def does(self, *kinds: type) -> bool:
+        """Whether its operation is one of these."""
+        return isinstance(self.operation, kinds)
+
+    @property
+    def is_scaling(self) -> bool:
+        return isinstance(self.operation, Combination) and len(self.inputs) == 1
 
 
 @dataclass(frozen=True)
@@ -170,319 +66,6 @@ class Mask:
         return self.expression.tagged
 
 
-@dataclass
-class Program:
-    """A traced step: its loss, and the gradient of each parameter."""
-
-    graph: "Graph"
-    loss: object
-    gradients: list
-    input_names: tuple[str, ...]
-
-
-class Graph:
-    """Makes expressions; equal ones are made once, so that every reader of a tensor reads the same one."""
-
-    def __init__(self):
-        self.expressions: list[Expression] = []
-        self.labels: dict[Expression, str] = {}
-        self.ranges: dict[Expression, tuple[int, int]] = {}  # of tensors of integers; those of inputs are their dtypes'
-        self._made: dict = {}
-
-    def node(self, op, inputs, attributes, shape, tagged=False) -> Expression:
-        tagged = tagged or any(x.tagged for x in inputs)
-        key = op, tuple(x.index for x in inputs), attributes, tuple(shape), tagged
-        if key not in self._made:
-            self._made[key] = Expression(op, tuple(inputs), attributes, tuple(shape), tagged, len(self.expressions))
-            self.expressions.append(self._made[key])
-        return self._made[key]
-
-    # ---- constants and masks as tensors
-    def tensor(self, x) -> Expression:
-        """An expression for anything; a constant is stored over the axes along which it varies."""
-        if isinstance(x, Expression):
-            return x
-        if isinstance(x, Mask):
-            return x.expression if x.positive else self.linear([(1, Known.uniform(1, x.shape)), (-1, x.expression)])
-        values, axes = x.compact()
-        if values.size > MAX_CONSTANT:
-            raise Refusal(_too_large(values.shape))
-        constant = self.node("const", (), tuple(values.reshape(-1)), values.shape, x.tagged)
-        return self.broadcast(constant, x.shape, axes)
-
-    def mask(self, x) -> "Mask | Known":
-        """A tensor of zeros and ones as booleans."""
-        return map_known(bool, x.shape, x) if isinstance(x, Known) else x if isinstance(x, Mask) else Mask(x)
-
-    def range(self, x) -> tuple[int, int]:
-        """The least and the largest value that a tensor of integers can take, whatever its inputs are."""
-        if isinstance(x, Known):
-            return min(x.values.reshape(-1)), max(x.values.reshape(-1))
-        if isinstance(x, Mask):
-            return 0, 1
-        if x not in self.ranges:
-            self.ranges[x] = self._range(x)
-        return self.ranges[x]
-
-    def _range(self, x) -> tuple[int, int]:
-        if x.op == "mask":
-            return 0, 1
-        if x.op == "const":
-            return min(x.attributes), max(x.attributes)
-        ranges = [self.range(y) for y in x.inputs]
-        if x.op == "linear":
-            ends = [sorted((c * low, c * high)) for c, (low, high) in zip(x.attributes, ranges, strict=True)]
-            return sum(low for low, _ in ends), sum(high for _, high in ends)
-        if x.op in ("dot", "scale", "gate"):
-            products = [a * b for a in ranges[0] for b in ranges[1]]
-            terms = math.prod(x.inputs[0].shape[d] for d in x.attributes[0][0]) if x.op == "dot" else 1
-            return terms * min(products), terms * max(products)
-        if x.op == "sum":
-            terms = math.prod(x.inputs[0].shape[d] for d in x.attributes)
-            return terms * ranges[0][0], terms * ranges[0][1]
-        low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
-        return (min(low, 0), max(high, 0)) if x.op == "pad" else (low, high)
-
-    # ---- linear maps
-    def linear(self, terms, tagged=False):
-        """Sum of (rational, tensor or constant) terms of one shape."""
-        shape, merged = terms[0][1].shape, {}
-        for c, x in terms:
-            if isinstance(x, Known):
-                if x.scalar == 0:
-                    tagged = tagged or x.tagged
-                    continue
-                x = self.tensor(x)
-            if x.op == "linear" and len(x.inputs) == 1:
-                c, x, tagged = c * x.attributes[0], x.inputs[0], tagged or x.tagged
-            merged[x] = merged.get(x, 0) + Fraction(c)
-        merged = {x: c for x, c in merged.items() if c}
-        if not merged:
-            return Known.uniform(Fraction(0), shape, tagged)
-        tagged = tagged or any(x.tagged for x in merged)
-        if len(merged) == 1 and [*merged.values()] == [1] and [*merged][0].tagged == tagged:
-            return [*merged][0]
-        return self.node("linear", tuple(merged), tuple(merged.values()), shape, tagged)
-
-    def tag(self, x, tagged: bool):
-        """x, tagged also if ``tagged``."""
-        if not tagged or x.tagged:
-            return x
-        return Known(x.values, x.shape, True) if isinstance(x, Known) else self.linear([(1, x)], True)
-
-    def times(self, known: Known, x: Expression):
-        """A constant times a tensor, of one shape."""
-        if known.scalar is not None:
-            return self.linear([(known.scalar, x)], known.tagged)
-        values, axes = known.compact()
-        constant = self.tensor(Known(values, values.shape, known.tagged))
-        return self.node("scale", (x, constant), axes, x.shape)
-
-    def product(self, x, y):
-        """Entry by entry, of one shape."""
-        if isinstance(x, Known) and isinstance(y, Known):
-            return map_known(lambda a, b: a * b, x.shape, x, y)
-        if isinstance(x, Known) or isinstance(y, Known):
-            return self.times(x, self.tensor(y)) if isinstance(x, Known) else self.times(y, self.tensor(x))
-        if y.op == "mask":
-            x, y = y, x
-        if x.op == "mask":
-            if y.op == "linear" and len(y.inputs) == 1 and y.inputs[0] is x.inputs[0]:
-                return self.linear([(y.attributes[0], self.product(x, y.inputs[0]))], y.tagged)
-            return self.node("gate", (x, y), (), x.shape)
-        axes = tuple(range(len(x.shape)))
-        return self.node("dot", (x, y), (((), ()), (axes, axes)), x.shape)
-
-    def dot(self, x, y, contract, batch, shape):
-        """``lax.dot_general``; transposes of operands and of the result are absorbed where the axes allow it."""
-        if isinstance(x, Known) and x.scalar is not None:
-            x, y, contract, batch, swapped = y, x, contract[::-1], batch[::-1], True
-        else:
-            swapped = False
-        if isinstance(y, Known) and y.scalar is not None:
-            kept = [*batch[0], *(d for d in range(len(x.shape)) if d not in contract[0] + batch[0])]
-            order = {d: i for i, d in enumerate(sorted(kept))}
-            x = self.transpose(self.sum(x, contract[0]), tuple(order[d] for d in kept))
-            extra = len(shape) - len(x.shape)  # free axes of the constant, which repeat
-            b = len(batch[0])
-            axes = tuple(d if d < b or not swapped else d + extra for d in range(len(x.shape)))
-            return self.product(Known.uniform(y.scalar, shape, y.tagged), self.broadcast(x, shape, axes))
-        x, contract, batch = self._untransposed(self.tensor(x), contract, batch, 0)
-        y, contract, batch = self._untransposed(self.tensor(y), contract, batch, 1)
-        return self.node("dot", (x, y), (contract, batch), shape)
-
-    def _untransposed(self, x, contract, batch, side):
-        if x.op != "transpose":
-            return x, contract, batch
-        p = x.attributes
-        mine = contract[side], batch[side]
-        free = [p[d] for d in range(len(p)) if d not in mine[0] + mine[1]]
-        if free != sorted(free):
-            return x, contract, batch
-        mine = [tuple(p[d] for d in axes) for axes in mine]
-        pairs = ((m, other[1]) if side == 0 else (other[0], m) for m, other in zip(mine, (contract, batch), strict=True))
-        return (x.inputs[0], *pairs)
-
-    # ---- moving entries
-    def reshape(self, x, shape):
-        shape = tuple(shape)
-        if isinstance(x, Known):
-            return x.reshaped(lambda a: a.reshape(shape), shape)
-        if isinstance(x, Mask):
-            return Mask(self.reshape(x.expression, shape), x.positive)
-        if x.op == "reshape":
-            x = x.inputs[0]
-        if x.shape == shape:
-            return x
-        _check_joint(x.shape, shape)
-        return self.node("reshape", (x,), shape, shape)
-
-    def transpose(self, x, permutation):
-        permutation = tuple(permutation)
-        if isinstance(x, Known):
-            return x.reshaped(lambda a: a.transpose(permutation), [x.shape[d] for d in permutation])
-        if isinstance(x, Mask):
-            return Mask(self.transpose(x.expression, permutation), x.positive)
-        if x.op == "transpose":
-            x, permutation = x.inputs[0], tuple(x.attributes[d] for d in permutation)
-        if permutation == tuple(range(len(permutation))):
-            return x
-        shape = tuple(x.shape[d] for d in permutation)
-        if x.op == "dot" and not x.attributes[1][0]:
-            free = len(x.inputs[0].shape) - len(x.attributes[0][0])
-            if permutation == (*range(free, len(shape)), *range(free)):
-                (cx, cy), _ = x.attributes
-                return self.node("dot", x.inputs[::-1], ((cy, cx), ((), ())), shape)
-        return self.node("transpose", (x,), permutation, shape)
-
-    def broadcast(self, x, shape, axes):
-        """Axis i of x becomes axis axes[i]; a length of 1 may become longer, as in ``lax.broadcast_in_dim``."""
-        shape, axes = tuple(shape), tuple(int(d) for d in axes)
-        if isinstance(x, Known):
-
-            def place(a):
-                lengths = dict(zip(axes, a.shape, strict=True))
-                return np.broadcast_to(a.reshape([lengths.get(d, 1) for d in range(len(shape))]), shape)
-
-            return x.reshaped(place, shape)
-        if isinstance(x, Mask):
-            return Mask(self.broadcast(x.expression, shape, axes), x.positive)
-        if x.shape != shape:
-            kept = [i for i, d in enumerate(axes) if not (x.shape[i] == 1 and shape[d] != 1)]
-            x, axes = self.reshape(x, [x.shape[i] for i in kept]), tuple(axes[i] for i in kept)
-        if x.shape == shape and axes == tuple(range(len(shape))):
-            return x
-        if math.prod(x.shape) == math.prod(shape):
-            return self.reshape(x, shape)
-        return self.node("broadcast", (x,), axes, shape)
-
-    def expand(self, x, shape):
-        """Broadcasting of NumPy: scalars, and axes of length 1."""
-        return x if x.shape == tuple(shape) else self.broadcast(x, shape, range(len(shape) - len(x.shape), len(shape)))
-
-    def sum(self, x, axes):
-        axes = tuple(sorted(int(d) for d in axes))
-        shape = tuple(n for d, n in enumerate(x.shape) if d not in axes)
-        if isinstance(x, Known):
-            if x.scalar is not None:
-                return Known.uniform(x.scalar * math.prod(x.shape[d] for d in axes), shape, x.tagged)
-            return Known.spread(x.full().sum(axis=axes), shape, x.tagged)
-        if all(x.shape[d] == 1 for d in axes):
-            return self.reshape(x, shape)
-        return self.node("sum", (x,), axes, shape)
-
-    def structural(self, op, x, attributes, shape, function):
-        """Slices and flips, of constants by ``function``."""
-        if isinstance(x, Known):
-            return x.reshaped(function, shape)
-        if isinstance(x, Mask):
-            return Mask(self.structural(op, x.expression, attributes, shape, function), x.positive)
-        return self.node(op, (x,), attributes, shape)
-
-    def slice(self, x, start, limit, stride):
-        start, limit = tuple(map(int, start)), tuple(map(int, limit))
-        stride = (1,) * len(start) if stride is None else tuple(map(int, stride))
-        where = tuple(slice(*s) for s in zip(start, limit, stride, strict=True))
-        shape = tuple(-(-(b - a) // s) for a, b, s in zip(start, limit, stride, strict=True))
-        if 0 in shape:
-            return Known.uniform(Fraction(0), shape, x.tagged)
-        return x if shape == x.shape else self.structural("slice", x, (start, limit, stride), shape, lambda a: a[where])
-
-    def pad(self, x, value, configuration):
-        """Zeros (for constants any value) around and between entries; negative padding cuts entries off."""
-        if not isinstance(value, Known) or value.scalar is None or value.scalar != 0 and not isinstance(x, Known):
-            raise Refusal("padding with a value other than 0; pad with zeros and add the value where it belongs")
-        low, high, interior = (tuple(int(c[i]) for c in configuration) for i in range(3))
-        if min(low + high, default=0) < 0:
-            if any(interior):
-                raise Refusal("padding that is both negative and interior; slice first, then pad")
-            start = [max(0, -v) for v in low]
-            x = self.slice(x, start, [n - max(0, -v) for n, v in zip(x.shape, high, strict=True)], None)
-            low, high = (tuple(max(0, v) for v in side) for side in (low, high))
-        if not any(low + high + interior):
-            return x
-        shape = tuple(a + n + max(0, n - 1) * i + b for n, a, b, i in zip(x.shape, low, high, interior, strict=True))
-        if isinstance(x, Known):
-            values = np.full(shape, value.scalar, dtype=object)
-            if 0 not in x.shape:
-                within = (slice(a, a + (n - 1) * (i + 1) + 1, i + 1) for n, a, i in zip(x.shape, low, interior, strict=True))
-                values[tuple(within)] = x.full()
-            return Known.spread(values, shape, x.tagged)
-        return self.node("pad", (self.tensor(x),), (low, high, interior), shape)
-
-    def concatenate(self, xs, axis):
-        shape = list(xs[0].shape)
-        shape[axis] = sum(x.shape[axis] for x in xs)
-        xs = [x for x in xs if x.shape[axis]] or xs[:1]
-        if all(isinstance(x, Known) for x in xs):
-            return Known.spread(np.concatenate([x.full() for x in xs], axis=axis), shape, any(x.tagged for x in xs))
-        return self.node("concatenate", [self.tensor(x) for x in xs], (axis,), shape) if len(xs) > 1 else xs[0]
-
-    # ---- comparisons and choices
-    def greater(self, x, y, shape) -> "Mask | Known":
-        """x > y as a mask of the tensor x - y."""
-        x, y = self.expand(x, shape), self.expand(y, shape)
-        difference = self.linear([(1, x), (-1, y)])
-        if isinstance(difference, Known):
-            return map_known(lambda v: v > 0, shape, difference)
-        return Mask(self.node("mask", (difference,), (), shape))
-
-    def select(self, condition, no, yes):
-        """``yes`` where the condition holds, else ``no``."""
-        if isinstance(no, Mask) or isinstance(yes, Mask):
-            raise Refusal("a choice between two conditions; choose between numbers")
-        if isinstance(condition, Known):
-            if condition.scalar is not None:
-                return self.tag(yes if condition.scalar else no, condition.tagged)
-            ones = map_known(lambda c: Fraction(int(c)), condition.shape, condition)
-            zeros = map_known(lambda c: 1 - c, condition.shape, ones)
-            return self.linear([(1, self.product(ones, yes)), (1, self.product(zeros, no))])
-        if not condition.positive:
-            no, yes = yes, no
-        mask = condition.expression
-        (c, x), (d, y) = scaling(no), scaling(yes)
-        if x is y and not isinstance(x, Known):  # c x + mask (d - c) x: one gate where the user wrote two branches
-            return self.linear([(c, x), (d - c, self.product(mask, x))], no.tagged or yes.tagged)
-        return self.linear([(1, no), (-1, self.product(mask, no)), (1, self.product(mask, yes))])
-
-
 def scaling(x):
     """A tensor as (coefficient, base)."""
-    return (x.attributes[0], x.inputs[0]) if isinstance(x, Expression) and x.op == "linear" and len(x.inputs) == 1 else (Fraction(1), x)
-
-
-def _check_joint(before, after):
-    """A reshape joins the axes that it mixes into one; the verifier works in proportion to the joint length."""
-    i = j = 0
-    while i < len(before) and j < len(after):
-        a, b, i, j = before[i], after[j], i + 1, j + 1
-        mixed = a != b
-        while a != b:
-            if a < b:
-                a, i = a * before[i], i + 1
-            else:
-                b, j = b * after[j], j + 1
-        if mixed and a > MAX_JOINT_AXIS:
-            raise Refusal(
-                f"the reshape from {before} to {after} joins axes to a length of {a}, beyond {MAX_JOINT_AXIS}; reshape fewer axes at once"
-            )
+    return (x.operation.coefficients[0], x.inputs[0]) if isinstance(x, Expression) and x.is_scaling else (Fraction(1), x)

@@ -4,7 +4,7 @@ Integers are JAX's: they wrap around in their dtype, divide towards zero, and sh
 Floating-point numbers are exact rationals: + - * / and comparisons have no rounding, functions such as ``cos`` are those of
 ``elementary.py``, and infinities and not-a-numbers are carried along as IEEE does (0 has no sign). Only a conversion to a
 float of fewer than 32 bits rounds, and everything computed in one. So the same source gives the same constants on every
-machine and under all settings of JAX. Loops over constants are run by ``primitives.py``.
+machine and under all settings of JAX. Loops over constants are run by ``interpreter.py``.
 """
 
 import math
@@ -14,8 +14,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from .constants import MAX_FOLDED, Known, Refusal, map_known
 from .elementary import FUNCTIONS, INFINITY, NAN, elementary, power, shortened
-from .expressions import MAX_FOLDED, Known, Refusal, map_known
 
 
 @lru_cache(maxsize=64)

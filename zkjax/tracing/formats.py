@@ -13,6 +13,7 @@ import numpy as np
 from ..algebra import exact
 from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError
+from .expressions import Combination, Numbers
 from .precision import Precision
 
 HEADROOM = 4  # a default format is widened until it holds this many times the largest value seen
@@ -77,7 +78,7 @@ def coarser(formats: Formats, precision: Precision) -> Formats | None:
 
 
 def _seed_constants(x) -> tuple:
-    return x.attributes if x.op in ("linear", "const") else ()
+    return x.operation.coefficients if x.does(Combination) else x.operation.values if x.does(Numbers) else ()
 
 
 def _data_bits(x, scale: int) -> int:

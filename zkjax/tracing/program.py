@@ -5,7 +5,7 @@ with exact rational constants. The seed cotangent is the constant 1 with a tag, 
 be a gradient. (2) and (3) Operands of products are made narrow, and expressions become integer nodes (``lowering.py``), in
 formats that suit the given batch (``formats.py``).
 
-What is exact and what is refused: ``primitives.py`` says it for data and parameters, ``folding.py`` for constants.
+What is exact and what is refused: ``rules.py`` says it for data and parameters, ``folding.py`` for constants.
 """
 
 import math
@@ -23,18 +23,21 @@ from ..algebra import exact
 from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError, PrecisionWarning, UnsupportedOperationError
 from ..kernels.settings import fixed
-from ..ops.leaves import MAX_CONSTANT
+from ..ops.leaves import MAX_CONSTANT, InputArray, Param
 from . import places
 from .arguments import Leaf, batch_arrays, check_loss, explained, input_names, whole
 from .arguments import parameters as parameter_leaves
 from .comparison import compare
-from .expressions import Graph, Known, Mask, Program
+from .constants import Known
+from .expressions import Mask
 from .folding import kind, limits, narrow
 from .formats import Formats, coarser, default_formats, largest_values, widened, with_tables
+from .graph import Graph, Program
+from .interpreter import interpret
 from .lowering import UNMOVED, emit
 from .precision import Precision
-from .primitives import NARROW, interpret
 from .rates import learning_rates
+from .rules import NARROW
 
 
 def trace(
@@ -180,8 +183,8 @@ def _program(loss, params, leaves, batch) -> Program:
         _check_scalar(value)
         closed = jax.make_jaxpr(value_and_pullback)(shapes, jax.ShapeDtypeStruct((), value.dtype), *data)
     graph = Graph()
-    parameters = [graph.node("param", (), (i,), leaf.shape) for i, leaf in enumerate(leaves)]
-    inputs = [graph.node("input", (), (i,), x.shape) for i, x in enumerate(data)]
+    parameters = [graph.node(Param(i), (), leaf.shape) for i, leaf in enumerate(leaves)]
+    inputs = [graph.node(InputArray(i), (), x.shape) for i, x in enumerate(data)]
     seed = Known.uniform(Fraction(1), (), tagged=True)
     place = places.of_function(loss)
     value, *gradients = interpret(graph, closed, [*parameters, seed, *(_typed(graph, *x) for x in zip(inputs, data, strict=True))], place)
@@ -218,7 +221,7 @@ def _typed(graph: Graph, x, data):
     was committed; True and False are committed as 1 and 0. An integer takes the values of its dtype.
     """
     if kind(data.dtype) == "b":
-        return Mask(graph.node("mask", (x,), (), x.shape))
+        return Mask(graph.above(x))
     if kind(data.dtype) == "i":
         graph.ranges[x] = limits(data.dtype)
     return x

@@ -6,6 +6,7 @@ steps at once (``jax.vmap`` over the state). A later state is a function of the 
 starts with the first and which the update maps to itself, one step on, is the sequence that training goes through.
 """
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 import jax
@@ -13,17 +14,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..errors import UnsupportedOperationError
-from ..ops.leaves import MAX_CONSTANT
+from ..ops.arithmetic import Scale
+from ..ops.leaves import MAX_CONSTANT, Param
+from ..ops.moves import Broadcast
 from . import places
 from .arguments import explained
-from .expressions import Expression, Graph, Known
-from .primitives import interpret
+from .constants import Known
+from .expressions import Combination, Expression, Numbers
+from .graph import Graph
+from .interpreter import interpret
 
 MEMORY = "the optimizer's update depends on earlier gradients; use optax.sgd(schedule) without momentum"
 CURE = "give the learning rate as a number, such as 1 / 64, or as an optax schedule"
 BLOCK = MAX_CONSTANT  # steps that are interpreted at once
 ROUNDS = 8  # of guesses at the states
 MAX_SINGLE = 2**12  # steps that are interpreted one by one, where guesses fail
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Stands for the gradient of a parameter."""
+
+    index: int
 
 
 def learning_rates(optimizer, params, leaves, steps: int | None) -> list[tuple[Fraction, ...]]:
@@ -95,8 +107,8 @@ class _Update:
     def _run(self, closed, state, wanted=(True, True)) -> tuple[list, list]:
         """(updates, next state) as expressions of gradients."""
         graph = Graph()
-        self.gradients = [graph.node("gradient", (), (i,), x.shape) for i, x in enumerate(self.leaves)]
-        weights = [graph.node("param", (), (i,), x.shape) for i, x in enumerate(self.leaves)]
+        self.gradients = [graph.node(Gradient(i), (), x.shape) for i, x in enumerate(self.leaves)]
+        weights = [graph.node(Param(i), (), x.shape) for i, x in enumerate(self.leaves)]
         count = len(self.leaves)
         needed = [wanted[0]] * count + [wanted[1]] * len(self.state)
         try:
@@ -185,15 +197,16 @@ def _multiple(x, gradient: Expression, steps: int | None) -> list[Fraction] | No
         return [Fraction(0)] * count if x.scalar == 0 else None
     if x is gradient and steps is None:
         return [Fraction(1)]
-    if x.op == "broadcast" and steps is not None and x.inputs[0].shape == gradient.shape and x.attributes == tuple(range(1, len(x.shape))):
+    repeated = x.does(Broadcast) and x.operation.axes == tuple(range(1, len(x.shape)))
+    if repeated and steps is not None and x.inputs[0].shape == gradient.shape:
         inside = _multiple(x.inputs[0], gradient, None)
         return None if inside is None else inside * count
-    if x.op == "linear":
+    if x.does(Combination):
         parts = [_multiple(y, gradient, steps) for y in x.inputs]
         if any(part is None for part in parts):
             return None
-        return [sum((c * p for c, p in zip(x.attributes, row, strict=True)), Fraction(0)) for row in zip(*parts, strict=True)]
-    if x.op == "scale" and steps is not None and x.attributes == (0,) and x.inputs[1].op == "const":
+        return [sum((c * p for c, p in zip(x.operation.coefficients, row, strict=True)), Fraction(0)) for row in zip(*parts, strict=True)]
+    if x.does(Scale) and steps is not None and x.operation.axes == (0,) and x.inputs[1].does(Numbers):
         inside = _multiple(x.inputs[0], gradient, steps)
-        return None if inside is None else [a * b for a, b in zip(inside, x.inputs[1].attributes, strict=True)]
+        return None if inside is None else [a * b for a, b in zip(inside, x.inputs[1].operation.values, strict=True)]
     return None

@@ -1,0 +1,95 @@
+"""What must hold of a statement before its proof is looked at: it fits the circuit, and its bounds, sizes and commitments fit it.
+
+Nothing that the prover could choose decides how much is read or allocated: sizes are derived, and compared.
+
+PROTOCOL.md, sections 4.3, 9.3.
+"""
+
+from ..circuit.circuit import Circuit
+from ..commitment.dataset import root_from_path
+from ..errors import ConfigurationError, DataError, PrecisionError, VerificationError
+from ..protocol.plan import Batches, Plan, row_count
+from ..protocol.schedule import batch_indices, check_schedule
+from .statement import Statement
+
+MAX_SAMPLES = 2**22  # read in one chunk: what a statement may ask a verifier to work out
+
+
+def make_plan(circuit: Circuit, statement: Statement) -> Plan:
+    """The plan that a statement fixes, after checking everything in it that needs no proof."""
+    check_circuit(circuit, statement)
+    count = len(circuit.parameters)
+    if not len(statement.shifts) == len(statement.initial_bound) == len(statement.final_bound) == count:
+        raise VerificationError("statement", f"shifts and bounds are needed for {count} parameters")
+    if any(statement.shifts) and not statement.range_checked:
+        raise VerificationError("statement", "only weights that are range-checked here may be shifted")
+    if statement.range_checked and any(b < circuit.coarse_bound(s) for b, s in zip(statement.initial_bound, statement.shifts)):
+        raise VerificationError("bounds", "the initial bound is smaller than what the range check shows")
+    try:
+        bounds = circuit.bounds(statement.initial_bound, statement.steps, statement.first_step, cure=False)
+    except PrecisionError as error:
+        raise VerificationError("bounds", str(error)) from None
+    if bounds.final != statement.final_bound:
+        raise VerificationError("bounds", "the final bound is not what the circuit gives for the initial one")
+    if statement.losses is not None and (
+        len(statement.losses) != len(circuit.losses) or any(len(x) != statement.steps for x in statement.losses)
+    ):
+        raise VerificationError("losses", f"expected {len(circuit.losses)} losses of {statement.steps} steps")
+    for loss, integers in zip(circuit.losses, statement.losses or (), strict=False):
+        if any(abs(v) > bounds.nodes[loss.node] for v in integers):
+            raise VerificationError("losses", f"a loss leaves its bound of {bounds.nodes[loss.node]}")
+    check_sizes(circuit, statement)
+    batches = Batches(batch_indices(*schedule_of(circuit, statement)), statement.shard_size, statement.samples)
+    return Plan(circuit, statement.first_step, statement.steps, statement.shifts, statement.range_checked, batches)
+
+
+def check_circuit(circuit: Circuit, statement: Statement) -> None:
+    """The circuit is well formed, and the one that the statement is about."""
+    circuit.check()
+    if statement.circuit != circuit.digest():
+        raise VerificationError("circuit", f"the proof is about a circuit with digest {statement.circuit.hex()}, not this one")
+
+
+def check_sizes(circuit: Circuit, statement: Statement) -> None:
+    """The schedule exists and reads enough shards, and the geometry has its queries: before either is worked out."""
+    read = statement.steps * circuit.batch_size
+    if read > MAX_SAMPLES:
+        raise VerificationError("schedule", f"{statement.steps} steps of {circuit.batch_size} samples are more than {MAX_SAMPLES} samples")
+    if len(statement.shards) < min(read, statement.samples) // (4 * statement.shard_size):
+        raise VerificationError("shards", f"{len(statement.shards)} shards opened, which cannot be all that {read} samples are read from")
+    try:
+        check_schedule(*schedule_of(circuit, statement))
+    except DataError as error:
+        raise VerificationError("schedule", str(error)) from None
+    try:
+        statement.geometry.check()
+    except ConfigurationError as error:
+        raise VerificationError("geometry", str(error)) from None
+
+
+def schedule_of(circuit: Circuit, statement: Statement) -> tuple[int, ...]:
+    """The arguments of ``batch_indices``."""
+    s = statement
+    return s.seed, s.samples, s.shard_size, circuit.batch_size, s.first_step, s.steps
+
+
+def check_commitments(plan: Plan, statement: Statement) -> None:
+    """The commitments of the statement are of the plan's sizes and of this geometry, and shards belong to the dataset."""
+    geometry = statement.geometry
+    if len(statement.shards) != len(plan.batches.shards):
+        raise VerificationError("shards", f"{len(statement.shards)} shards opened, the schedule reads {len(plan.batches.shards)}")
+    ends = plan.first_step, plan.first_step + plan.steps  # a commitment to weights is named by its step, not by its role
+    expected = [("weights", step, plan.weights_layout(role)) for step, role in zip(ends, ("initial", "final"), strict=True)]
+    expected += [("shard", number, plan.shard_layout(number)) for number in plan.batches.shards]
+    for commitment, (kind, number, layout) in zip(statement.commitments(), expected, strict=True):
+        name = f"commitment to {kind} {number}"
+        if (commitment.kind, commitment.number, commitment.masked) != (kind, number, False):
+            raise VerificationError(name, f"it is of {commitment.kind} {commitment.number}")
+        if commitment.rows != row_count(layout, geometry.row):
+            raise VerificationError(name, f"{commitment.rows} rows, expected {row_count(layout, geometry.row)}")
+        if not 1 <= commitment.budget <= geometry.max_budget:
+            raise VerificationError(name, f"its opening budget {commitment.budget} is outside 1..{geometry.max_budget}")
+    for shard in statement.shards:
+        digest = shard.commitment.digest(geometry)
+        if root_from_path(digest, shard.commitment.number, list(shard.path), statement.samples, statement.shard_size) != statement.dataset:
+            raise VerificationError("dataset", f"shard {shard.commitment.number} does not belong to it")

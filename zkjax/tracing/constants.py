@@ -1,0 +1,127 @@
+"""Constants of a trace: exact rationals, integers and booleans, whatever JAX's floating point makes of them."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from ..errors import UnsupportedOperationError
+from ..ops.leaves import MAX_CONSTANT
+from .elementary import simplest
+
+CONSTANT_BITS = 12  # significant bits of a constant that has to be rounded
+MAX_FOLDED = 2**18  # entries of an array of constants while tracing; of one that meets a tensor: MAX_CONSTANT
+
+
+class Refusal(UnsupportedOperationError):
+    """Raised by a rule, which does not know its place in the user's source; ``_interpret`` adds it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A constant: exact entries as an object array that broadcasts to ``shape``; one entry, without axes, if it is uniform.
+
+    An entry is a ``Fraction`` where JAX has a floating-point number (a Python float if that is infinite or not a number), an
+    ``int`` where JAX has an integer, a ``bool`` where it has a boolean. tagged: depends on the seed cotangent.
+    """
+
+    values: np.ndarray
+    shape: tuple[int, ...]
+    tagged: bool = False
+
+    @staticmethod
+    def uniform(value, shape, tagged=False) -> "Known":
+        return Known(_objects(value), tuple(shape), tagged)
+
+    @staticmethod
+    def of(array, dtype=None) -> "Known":
+        """From an array of any real dtype. dtype: JAX's, where it is another one."""
+        array = np.asarray(array)
+        if array.dtype == object:
+            raise Refusal("a mutable array (jax.new_ref, or JAX's own error state) has no fixed value; pass what it holds as data")
+        dtype = array.dtype if dtype is None else np.dtype(dtype)
+        if array.size and (array == array.flat[0]).all():
+            return Known.uniform(_exact(array.flat[0], dtype), array.shape)
+        if array.size > MAX_FOLDED:
+            raise Refusal(too_large(array.shape))
+        return Known.spread(_objects(*(_exact(v, dtype) for v in array.reshape(-1))).reshape(array.shape), array.shape)
+
+    @staticmethod
+    def spread(values, shape, tagged=False) -> "Known":
+        """From entries that broadcast to ``shape``; axes along which a view repeats them are not stored."""
+        values = np.asarray(values, dtype=object)
+        if values.ndim and values.size:
+            values = values[tuple(slice(0, 1) if step == 0 else slice(None) for step in values.strides)]
+        return Known(values.reshape(()) if values.size == 1 else values, tuple(shape), tagged)
+
+    @property
+    def scalar(self):
+        """The value of all entries, or None if they differ."""
+        return self.values.reshape(-1)[0] if self.values.size == 1 else None
+
+    def full(self) -> np.ndarray:
+        return np.broadcast_to(self.values, self.shape)
+
+    def reshaped(self, function, shape) -> "Known":
+        """``function`` moves entries of the full array; it is not needed if they are all equal."""
+        if self.values.ndim == 0:
+            return Known(self.values, tuple(shape), self.tagged)
+        return Known.spread(function(self.full()), shape, self.tagged)
+
+    def compact(self) -> tuple[np.ndarray, tuple[int, ...]]:
+        """The entries over the axes along which they differ, and these axes."""
+        if self.scalar is not None:
+            return self.values.reshape(()), ()
+        found, axes = self.values, []
+        for axis in reversed(range(found.ndim)):
+            first = found.take([0], axis=axis)
+            if (found == first).all():
+                found = first.squeeze(axis)
+            else:
+                axes.insert(0, axis)
+        return found, tuple(axes)
+
+    def finite(self) -> "Known":
+        """Itself; Refusal where an entry is infinite or not a number."""
+        for value in self.values.reshape(-1):
+            if isinstance(value, float):
+                raise Refusal(f"the constant {value} is not finite; leave it out, or choose a large number for it")
+        return self
+
+
+def _objects(*values) -> np.ndarray:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array if len(values) != 1 else array.reshape(())
+
+
+def too_large(shape) -> str:
+    """Why an array of constants is refused."""
+    return f"a captured array of shape {tuple(shape)} has more than {MAX_CONSTANT} entries; pass it as a parameter or as data"
+
+
+def _exact(value, dtype):
+    """The number that the source means by a value of this dtype. One that is rounded to float32 here means the simplest that
+    float32 does not tell from it, so that the circuit does not depend on JAX's settings; a narrower float means itself."""
+    if dtype.kind == "b":
+        return bool(value)
+    if dtype.kind in "iu":
+        return int(value)
+    value = float(value)
+    if not math.isfinite(value):
+        return value
+    if dtype.itemsize < 4:
+        return Fraction(value)
+    with np.errstate(over="ignore", under="ignore"):
+        single = np.float32(value)
+    return simplest(Fraction(float(single) if np.isfinite(single) and abs(single) >= np.finfo(np.float32).tiny else value))
+
+
+def map_known(function, shape, *known: Known) -> Known:
+    """``function`` entry by entry on constants that broadcast to ``shape``."""
+    tagged = any(k.tagged for k in known)
+    if all(k.values.size == 1 for k in known):
+        return Known.uniform(function(*(k.scalar for k in known)), shape, tagged)
+    arrays = [k.values.reshape((1,) * (len(shape) - k.values.ndim) + k.values.shape) if k.values.ndim else k.values for k in known]
+    return Known.spread(np.frompyfunc(function, len(arrays), 1)(*arrays), shape, tagged)

@@ -1,0 +1,95 @@
+"""Which tensors have to be narrow: the operands of products, which are rescaled where they are not so already.
+
+A demand belongs to the tensor, so that every reader of a tensor reads the same narrow value.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ..ops.arithmetic import Sum
+from ..ops.leaves import InputArray, Param
+from ..ops.moves import Broadcast, Concatenate, Pad, Reshape, Reverse, Slice, Transpose
+from ..ops.products import Dot, Gate
+from .expressions import Above, Combination, Numbers, scaling
+from .graph import Program
+
+MOVES = (Transpose, Reshape, Broadcast, Slice, Pad, Concatenate, Reverse)
+
+
+@dataclass(frozen=True)
+class Demands:
+    """narrow: expressions that some product reads. quotients: those that must be a rescale themselves, for a sign or gate."""
+
+    narrow: frozenset
+    quotients: frozenset
+    needed: tuple
+    losses: tuple  # (coefficient, scalar leaf expression, gradient whose quadratic form stands for it or None)
+
+
+def demands(program: Program, trained) -> Demands:
+    """The least set of rescaled tensors with which every product reads narrow operands."""
+    narrow, quotients, seen = set(), set(), set()
+
+    def demand(x):
+        if x.does(*MOVES):
+            for y in x.inputs:
+                demand(y)
+        elif not x.does(InputArray, Param, Numbers, Above, Gate):
+            narrow.add(x)
+
+    def visit(x):
+        stack = [x]
+        while stack:
+            x = stack.pop()
+            if x in seen:
+                continue
+            seen.add(x)
+            if x.does(Dot):
+                for y in x.inputs:
+                    demand(y)
+            elif x.does(Above, Gate):
+                quotients.add(x.inputs[-1])
+            stack.extend(x.inputs)
+
+    for x in trained:
+        visit(x)
+    losses = []
+    scalings = {}  # residual r to its narrow gradient c * r
+    for x in sorted(narrow, key=lambda x: x.index):
+        c, base = scaling(x)
+        if base is not x and x.tagged and not base.tagged:
+            scalings.setdefault(base, x)
+    for c, leaf in _loss_leaves(program.graph, program.loss):
+        residual = _squared(leaf)
+        if residual is not None and residual not in narrow and residual in scalings:
+            losses.append((c, leaf, scalings[residual]))
+        else:
+            losses.append((c, leaf, None))
+            visit(leaf)
+    needed = tuple(sorted(seen, key=lambda x: x.index))
+    return Demands(frozenset(narrow), frozenset(quotients), needed, tuple(losses))
+
+
+def _loss_leaves(graph, loss) -> list:
+    """The loss as a sum of (rational, expression whose entries are summed)."""
+    leaves: dict = {}
+
+    def total(c, x):
+        if x.does(Combination):
+            for k, y in zip(x.operation.coefficients, x.inputs, strict=True):
+                total(c * k, y)
+        elif x.does(Sum, Reshape, Transpose, Reverse):
+            total(c, x.inputs[0])
+        else:
+            leaves[x] = leaves.get(x, 0) + c
+
+    total(Fraction(1), graph.tensor(loss))
+    return [(c, x) for x, c in leaves.items() if c]
+
+
+def _squared(x):
+    """r if the entries of x sum up to <r, r>, else None."""
+    if not x.does(Dot) or x.inputs[0] is not x.inputs[1]:
+        return None
+    (cx, cy), (bx, by) = x.operation.contract, x.operation.batch
+    return x.inputs[0] if (cx, bx) == (cy, by) and len(cx) + len(bx) == len(x.inputs[0].shape) else None

@@ -1,0 +1,339 @@
+"""The graph of expressions: it makes each once, folds constants, and knows what is linear, a product, a mask.
+
+The first stage of tracing runs a jaxpr on it. The seed cotangent is a constant with a tag, so that whatever depends on it is
+known to be a gradient.
+"""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from ..circuit.circuit import MAX_JOINT_AXIS
+from ..ops.arithmetic import Scale, Sum
+from ..ops.leaves import MAX_CONSTANT
+from ..ops.moves import Broadcast, Concatenate, Pad, Reshape, Reverse, Slice, Transpose
+from ..ops.products import Dot, Gate
+from .constants import Known, Refusal, map_known, too_large
+from .expressions import Above, Combination, Expression, Mask, Numbers, scaling
+
+
+class Graph:
+    """Makes expressions; equal ones are made once, so that every reader of a tensor reads the same one."""
+
+    def __init__(self):
+        self.expressions: list[Expression] = []
+        self.labels: dict[Expression, str] = {}
+        self.ranges: dict[Expression, tuple[int, int]] = {}  # of tensors of integers; those of inputs are their dtypes'
+        self._made: dict = {}
+
+    def node(self, operation, inputs, shape, tagged=False) -> Expression:
+        tagged = tagged or any(x.tagged for x in inputs)
+        key = operation, tuple(x.index for x in inputs), tuple(shape), tagged
+        if key not in self._made:
+            self._made[key] = Expression(operation, tuple(inputs), tuple(shape), tagged, len(self.expressions))
+            self.expressions.append(self._made[key])
+        return self._made[key]
+
+    # ---- constants and masks as tensors
+    def tensor(self, x) -> Expression:
+        """An expression for anything; a constant is stored over the axes along which it varies."""
+        if isinstance(x, Expression):
+            return x
+        if isinstance(x, Mask):
+            return x.expression if x.positive else self.linear([(1, Known.uniform(1, x.shape)), (-1, x.expression)])
+        values, axes = x.compact()
+        if values.size > MAX_CONSTANT:
+            raise Refusal(too_large(values.shape))
+        constant = self.node(Numbers(tuple(values.reshape(-1))), (), values.shape, x.tagged)
+        return self.broadcast(constant, x.shape, axes)
+
+    def mask(self, x) -> "Mask | Known":
+        """A tensor of zeros and ones as booleans."""
+        return map_known(bool, x.shape, x) if isinstance(x, Known) else x if isinstance(x, Mask) else Mask(x)
+
+    def range(self, x) -> tuple[int, int]:
+        """The least and the largest value that a tensor of integers can take, whatever its inputs are."""
+        if isinstance(x, Known):
+            return min(x.values.reshape(-1)), max(x.values.reshape(-1))
+        if isinstance(x, Mask):
+            return 0, 1
+        if x not in self.ranges:
+            self.ranges[x] = self._range(x)
+        return self.ranges[x]
+
+    def _range(self, x) -> tuple[int, int]:
+        if x.does(Above):
+            return 0, 1
+        if x.does(Numbers):
+            return min(x.operation.values), max(x.operation.values)
+        ranges = [self.range(y) for y in x.inputs]
+        if x.does(Combination):
+            ends = [sorted((c * low, c * high)) for c, (low, high) in zip(x.operation.coefficients, ranges, strict=True)]
+            return sum(low for low, _ in ends), sum(high for _, high in ends)
+        if x.does(Dot, Scale, Gate):
+            products = [a * b for a in ranges[0] for b in ranges[1]]
+            terms = x.operation.summed([y.shape for y in x.inputs]) if x.does(Dot) else 1
+            return terms * min(products), terms * max(products)
+        if x.does(Sum):
+            terms = math.prod(x.inputs[0].shape[d] for d in x.operation.axes)
+            return terms * ranges[0][0], terms * ranges[0][1]
+        low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
+        return (min(low, 0), max(high, 0)) if x.does(Pad) else (low, high)
+
+    # ---- linear maps
+    def linear(self, terms, tagged=False):
+        """Sum of (rational, tensor or constant) terms of one shape."""
+        shape, merged = terms[0][1].shape, {}
+        for c, x in terms:
+            if isinstance(x, Known):
+                if x.scalar == 0:
+                    tagged = tagged or x.tagged
+                    continue
+                x = self.tensor(x)
+            if x.is_scaling:
+                c, x, tagged = c * x.operation.coefficients[0], x.inputs[0], tagged or x.tagged
+            merged[x] = merged.get(x, 0) + Fraction(c)
+        merged = {x: c for x, c in merged.items() if c}
+        if not merged:
+            return Known.uniform(Fraction(0), shape, tagged)
+        tagged = tagged or any(x.tagged for x in merged)
+        if len(merged) == 1 and [*merged.values()] == [1] and [*merged][0].tagged == tagged:
+            return [*merged][0]
+        return self.node(Combination(tuple(merged.values())), tuple(merged), shape, tagged)
+
+    def tag(self, x, tagged: bool):
+        """x, tagged also if ``tagged``."""
+        if not tagged or x.tagged:
+            return x
+        return Known(x.values, x.shape, True) if isinstance(x, Known) else self.linear([(1, x)], True)
+
+    def times(self, known: Known, x: Expression):
+        """A constant times a tensor, of one shape."""
+        if known.scalar is not None:
+            return self.linear([(known.scalar, x)], known.tagged)
+        values, axes = known.compact()
+        constant = self.tensor(Known(values, values.shape, known.tagged))
+        return self.node(Scale(axes), (x, constant), x.shape)
+
+    def product(self, x, y):
+        """Entry by entry, of one shape."""
+        if isinstance(x, Known) and isinstance(y, Known):
+            return map_known(lambda a, b: a * b, x.shape, x, y)
+        if isinstance(x, Known) or isinstance(y, Known):
+            return self.times(x, self.tensor(y)) if isinstance(x, Known) else self.times(y, self.tensor(x))
+        if y.does(Above):
+            x, y = y, x
+        if x.does(Above):
+            if y.is_scaling and y.inputs[0] is x.inputs[0]:
+                return self.linear([(y.operation.coefficients[0], self.product(x, y.inputs[0]))], y.tagged)
+            return self.node(Gate(), (x, y), x.shape)
+        axes = tuple(range(len(x.shape)))
+        return self.node(Dot(contract=((), ()), batch=(axes, axes)), (x, y), x.shape)
+
+    def dot(self, x, y, contract, batch, shape):
+        """``lax.dot_general``; transposes of operands and of the result are absorbed where the axes allow it."""
+        if isinstance(x, Known) and x.scalar is not None:
+            x, y, contract, batch, swapped = y, x, contract[::-1], batch[::-1], True
+        else:
+            swapped = False
+        if isinstance(y, Known) and y.scalar is not None:
+            kept = [*batch[0], *(d for d in range(len(x.shape)) if d not in contract[0] + batch[0])]
+            order = {d: i for i, d in enumerate(sorted(kept))}
+            x = self.transpose(self.sum(x, contract[0]), tuple(order[d] for d in kept))
+            extra = len(shape) - len(x.shape)  # free axes of the constant, which repeat
+            b = len(batch[0])
+            axes = tuple(d if d < b or not swapped else d + extra for d in range(len(x.shape)))
+            return self.product(Known.uniform(y.scalar, shape, y.tagged), self.broadcast(x, shape, axes))
+        x, contract, batch = self._untransposed(self.tensor(x), contract, batch, 0)
+        y, contract, batch = self._untransposed(self.tensor(y), contract, batch, 1)
+        return self.node(Dot(contract, batch), (x, y), shape)
+
+    def _untransposed(self, x, contract, batch, side):
+        if not x.does(Transpose):
+            return x, contract, batch
+        p = x.operation.permutation
+        mine = contract[side], batch[side]
+        free = [p[d] for d in range(len(p)) if d not in mine[0] + mine[1]]
+        if free != sorted(free):
+            return x, contract, batch
+        mine = [tuple(p[d] for d in axes) for axes in mine]
+        pairs = ((m, other[1]) if side == 0 else (other[0], m) for m, other in zip(mine, (contract, batch), strict=True))
+        return (x.inputs[0], *pairs)
+
+    # ---- moving entries
+    def reshape(self, x, shape):
+        shape = tuple(shape)
+        if isinstance(x, Known):
+            return x.reshaped(lambda a: a.reshape(shape), shape)
+        if isinstance(x, Mask):
+            return Mask(self.reshape(x.expression, shape), x.positive)
+        if x.does(Reshape):
+            x = x.inputs[0]
+        if x.shape == shape:
+            return x
+        _check_joint(x.shape, shape)
+        return self.node(Reshape(shape), (x,), shape)
+
+    def transpose(self, x, permutation):
+        permutation = tuple(permutation)
+        if isinstance(x, Known):
+            return x.reshaped(lambda a: a.transpose(permutation), [x.shape[d] for d in permutation])
+        if isinstance(x, Mask):
+            return Mask(self.transpose(x.expression, permutation), x.positive)
+        if x.does(Transpose):
+            x, permutation = x.inputs[0], tuple(x.operation.permutation[d] for d in permutation)
+        if permutation == tuple(range(len(permutation))):
+            return x
+        shape = tuple(x.shape[d] for d in permutation)
+        if x.does(Dot) and not x.operation.batch[0]:
+            cx, cy = x.operation.contract
+            free = len(x.inputs[0].shape) - len(cx)
+            if permutation == (*range(free, len(shape)), *range(free)):
+                return self.node(Dot(contract=(cy, cx), batch=((), ())), x.inputs[::-1], shape)
+        return self.node(Transpose(permutation), (x,), shape)
+
+    def broadcast(self, x, shape, axes):
+        """Axis i of x becomes axis axes[i]; a length of 1 may become longer, as in ``lax.broadcast_in_dim``."""
+        shape, axes = tuple(shape), tuple(int(d) for d in axes)
+        if isinstance(x, Known):
+
+            def place(a):
+                lengths = dict(zip(axes, a.shape, strict=True))
+                return np.broadcast_to(a.reshape([lengths.get(d, 1) for d in range(len(shape))]), shape)
+
+            return x.reshaped(place, shape)
+        if isinstance(x, Mask):
+            return Mask(self.broadcast(x.expression, shape, axes), x.positive)
+        if x.shape != shape:
+            kept = [i for i, d in enumerate(axes) if not (x.shape[i] == 1 and shape[d] != 1)]
+            x, axes = self.reshape(x, [x.shape[i] for i in kept]), tuple(axes[i] for i in kept)
+        if x.shape == shape and axes == tuple(range(len(shape))):
+            return x
+        if math.prod(x.shape) == math.prod(shape):
+            return self.reshape(x, shape)
+        return self.node(Broadcast(shape, axes), (x,), shape)
+
+    def expand(self, x, shape):
+        """Broadcasting of NumPy: scalars, and axes of length 1."""
+        return x if x.shape == tuple(shape) else self.broadcast(x, shape, range(len(shape) - len(x.shape), len(shape)))
+
+    def sum(self, x, axes):
+        axes = tuple(sorted(int(d) for d in axes))
+        shape = tuple(n for d, n in enumerate(x.shape) if d not in axes)
+        if isinstance(x, Known):
+            if x.scalar is not None:
+                return Known.uniform(x.scalar * math.prod(x.shape[d] for d in axes), shape, x.tagged)
+            return Known.spread(x.full().sum(axis=axes), shape, x.tagged)
+        if all(x.shape[d] == 1 for d in axes):
+            return self.reshape(x, shape)
+        return self.node(Sum(axes), (x,), shape)
+
+    def structural(self, operation, x, shape, function):
+        """Slices and flips, of constants by ``function``."""
+        if isinstance(x, Known):
+            return x.reshaped(function, shape)
+        if isinstance(x, Mask):
+            return Mask(self.structural(operation, x.expression, shape, function), x.positive)
+        return self.node(operation, (x,), shape)
+
+    def reverse(self, x, axes):
+        return self.structural(Reverse(axes), x, x.shape, lambda a: np.flip(a, axes))
+
+    def slice(self, x, start, limit, stride):
+        start, limit = tuple(map(int, start)), tuple(map(int, limit))
+        stride = (1,) * len(start) if stride is None else tuple(map(int, stride))
+        where = tuple(slice(*s) for s in zip(start, limit, stride, strict=True))
+        shape = tuple(-(-(b - a) // s) for a, b, s in zip(start, limit, stride, strict=True))
+        if 0 in shape:
+            return Known.uniform(Fraction(0), shape, x.tagged)
+        return x if shape == x.shape else self.structural(Slice(start, limit, stride), x, shape, lambda a: a[where])
+
+    def pad(self, x, value, configuration):
+        """Zeros (for constants any value) around and between entries; negative padding cuts entries off."""
+        if not isinstance(value, Known) or value.scalar is None or value.scalar != 0 and not isinstance(x, Known):
+            raise Refusal("padding with a value other than 0; pad with zeros and add the value where it belongs")
+        low, high, interior = (tuple(int(c[i]) for c in configuration) for i in range(3))
+        if min(low + high, default=0) < 0:
+            if any(interior):
+                raise Refusal("padding that is both negative and interior; slice first, then pad")
+            start = [max(0, -v) for v in low]
+            x = self.slice(x, start, [n - max(0, -v) for n, v in zip(x.shape, high, strict=True)], None)
+            low, high = (tuple(max(0, v) for v in side) for side in (low, high))
+        if not any(low + high + interior):
+            return x
+        shape = tuple(a + n + max(0, n - 1) * i + b for n, a, b, i in zip(x.shape, low, high, interior, strict=True))
+        if isinstance(x, Known):
+            values = np.full(shape, value.scalar, dtype=object)
+            if 0 not in x.shape:
+                within = (slice(a, a + (n - 1) * (i + 1) + 1, i + 1) for n, a, i in zip(x.shape, low, interior, strict=True))
+                values[tuple(within)] = x.full()
+            return Known.spread(values, shape, x.tagged)
+        return self.node(Pad(low, high, interior), (self.tensor(x),), shape)
+
+    def concatenate(self, xs, axis):
+        shape = list(xs[0].shape)
+        shape[axis] = sum(x.shape[axis] for x in xs)
+        xs = [x for x in xs if x.shape[axis]] or xs[:1]
+        if all(isinstance(x, Known) for x in xs):
+            return Known.spread(np.concatenate([x.full() for x in xs], axis=axis), shape, any(x.tagged for x in xs))
+        return self.node(Concatenate(axis), [self.tensor(x) for x in xs], shape) if len(xs) > 1 else xs[0]
+
+    # ---- comparisons and choices
+    def above(self, x: Expression) -> Expression:
+        """Where x is above 0."""
+        return self.node(Above(), (x,), x.shape)
+
+    def greater(self, x, y, shape) -> "Mask | Known":
+        """x > y as a mask of the tensor x - y."""
+        x, y = self.expand(x, shape), self.expand(y, shape)
+        difference = self.linear([(1, x), (-1, y)])
+        if isinstance(difference, Known):
+            return map_known(lambda v: v > 0, shape, difference)
+        return Mask(self.above(difference))
+
+    def select(self, condition, no, yes):
+        """``yes`` where the condition holds, else ``no``."""
+        if isinstance(no, Mask) or isinstance(yes, Mask):
+            raise Refusal("a choice between two conditions; choose between numbers")
+        if isinstance(condition, Known):
+            if condition.scalar is not None:
+                return self.tag(yes if condition.scalar else no, condition.tagged)
+            ones = map_known(lambda c: Fraction(int(c)), condition.shape, condition)
+            zeros = map_known(lambda c: 1 - c, condition.shape, ones)
+            return self.linear([(1, self.product(ones, yes)), (1, self.product(zeros, no))])
+        if not condition.positive:
+            no, yes = yes, no
+        mask = condition.expression
+        (c, x), (d, y) = scaling(no), scaling(yes)
+        if x is y and not isinstance(x, Known):  # c x + mask (d - c) x: one gate where the user wrote two branches
+            return self.linear([(c, x), (d - c, self.product(mask, x))], no.tagged or yes.tagged)
+        return self.linear([(1, no), (-1, self.product(mask, no)), (1, self.product(mask, yes))])
+
+
+@dataclass
+class Program:
+    """A traced step: its loss, and the gradient of each parameter."""
+
+    graph: Graph
+    loss: object
+    gradients: list
+    input_names: tuple[str, ...]
+
+
+def _check_joint(before, after):
+    """A reshape joins the axes that it mixes into one; the verifier works in proportion to the joint length."""
+    i = j = 0
+    while i < len(before) and j < len(after):
+        a, b, i, j = before[i], after[j], i + 1, j + 1
+        mixed = a != b
+        while a != b:
+            if a < b:
+                a, i = a * before[i], i + 1
+            else:
+                b, j = b * after[j], j + 1
+        if mixed and a > MAX_JOINT_AXIS:
+            raise Refusal(
+                f"the reshape from {before} to {after} joins axes to a length of {a}, beyond {MAX_JOINT_AXIS}; reshape fewer axes at once"
+            )

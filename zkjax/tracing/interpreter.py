@@ -1,0 +1,195 @@
+"""A jaxpr run on expressions and constants; nested ones are flattened.
+
+Operations on constants are computed exactly (``folding.py``), those on data and parameters become expressions (``rules.py``).
+Equations that the results do not need are not looked at, at any depth: dead code costs and refuses nothing.
+"""
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+from ..errors import UnsupportedOperationError
+from . import places
+from .constants import Known, Refusal, map_known
+from .folding import RANDOM, conversion, fold, kind, limits, narrow
+from .graph import Graph
+from .rules import BOOLEAN, CURES, FLOAT_FIRST, INDEX, KEYS, MOVES, NARROW, RULES, maximum
+
+MAX_ITERATIONS = 2**16  # of a loop over constants
+CALLS = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
+
+
+def interpret(graph: Graph, closed, arguments, place: str, wanted=None, inside_custom_jvp=False) -> list:
+    """Run a jaxpr on expressions and constants; nested jaxprs are flattened.
+
+    place: where, if no line of the user's is known. wanted: which results are needed (default: all); the others are None.
+    Raises UnsupportedOperationError, which names primitive, shapes and line.
+    """
+    jaxpr, constants = _opened(closed)
+    wanted = [True] * len(jaxpr.outvars) if wanted is None else wanted
+    equations, needed = _live(jaxpr, wanted)
+    environment = dict(zip(jaxpr.invars, arguments, strict=True))
+    for variable, value in zip(jaxpr.constvars, constants, strict=True):
+        if variable in needed:
+            environment[variable] = _located(lambda v=variable, x=value: _constant(x, v.aval.dtype), f"a captured value at {place}")
+
+    def read(atom):
+        return _constant(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else environment.get(atom)
+
+    for eqn, results in equations:
+        where = places.of_equation(eqn) or place
+        values = [read(x) for x in eqn.invars]
+        shapes = [tuple(x.aval.shape) for x in eqn.invars]
+        name = f"primitive '{eqn.primitive.name}' on shapes {shapes} at {where}"
+        found = _located(lambda e=eqn, v=values, r=results, w=where: _apply(graph, e, v, w, r, inside_custom_jvp), name)
+        environment |= zip(eqn.outvars, found, strict=True)
+    return [read(x) if use else None for x, use in zip(jaxpr.outvars, wanted, strict=True)]
+
+
+def _located(function, name: str):
+    """The value of a function, whose Refusals get the name of the operation and the line."""
+    try:
+        return function()
+    except Refusal as error:
+        raise UnsupportedOperationError(f"{name}: {error}") from None
+
+
+def _constant(value, dtype) -> Known:
+    kind(dtype)
+    if isinstance(value, jax.core.Tracer):
+        raise Refusal("a value of an earlier trace was kept; let the function keep no state between calls")
+    return Known.of(value, dtype)
+
+
+def _opened(closed):
+    return (closed.jaxpr, closed.consts) if isinstance(closed, ClosedJaxpr) else (closed, ())
+
+
+def _inner(eqn):
+    """The jaxpr that a call runs, or None if this is no call."""
+    if eqn.primitive.name not in CALLS:
+        return None
+    return next((p for p in eqn.params.values() if isinstance(p, (ClosedJaxpr, Jaxpr))), None)
+
+
+def _live(jaxpr, wanted) -> tuple[list, set]:
+    """The equations that the wanted results need, each with which of its results are needed; and all variables needed.
+
+    Printing is not needed; whatever else has an effect is, and will be refused if it cannot be traced.
+    """
+    needed = {v for v, use in zip(jaxpr.outvars, wanted, strict=True) if use and not isinstance(v, Literal)}
+    live = []
+    for eqn in reversed(jaxpr.eqns):
+        results = [v in needed for v in eqn.outvars]
+        inner, reads = _inner(eqn), eqn.invars
+        if inner is not None:
+            inside = _live(_opened(inner)[0], results)[1]
+            reads = [x for x, v in zip(eqn.invars, _opened(inner)[0].invars, strict=True) if v in inside]
+        effects = any("Debug" not in type(e).__name__ for e in eqn.effects)
+        if any(results) or effects:
+            live.append((eqn, results))
+            needed |= {x for x in reads if not isinstance(x, Literal)}
+    return live[::-1], needed
+
+
+def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
+    """The results of one equation."""
+    name, inner = eqn.primitive.name, _inner(eqn)
+    constant = all(isinstance(x, Known) or x is None for x in values)
+    if inner is not None:
+        return interpret(graph, inner, values, where, wanted, inside_custom_jvp or name == "custom_jvp_call")
+    if name == "cond" and isinstance(values[0], Known) and values[0].scalar is not None:
+        branches = eqn.params["branches"]
+        chosen = branches[min(max(int(values[0].scalar), 0), len(branches) - 1)]
+        results = interpret(graph, chosen, values[1:], where, wanted, inside_custom_jvp)
+        return [None if x is None else graph.tag(x, values[0].tagged) for x in results]
+    if eqn.outvars and all(0 in v.aval.shape for v in eqn.outvars) and not eqn.effects:  # no entries: any will do
+        return [map_known(conversion(v.aval.dtype), v.aval.shape, Known.uniform(0, v.aval.shape)) for v in eqn.outvars]
+    if constant and name in ("scan", "while"):
+        return (_scan if name == "scan" else _while)(graph, eqn, values, where)
+    if name in KEYS:
+        raise Refusal(RANDOM)
+    if constant:
+        results = fold(eqn, *values)
+        if results is None and name in MOVES:
+            results = MOVES[name](graph, eqn, *values)
+        if results is None:
+            raise Refusal(CURES.get(name, "this operation on constants is not known; compute it with NumPy outside of the loss"))
+        return results if isinstance(results, list) else [results]
+    return [_checked(graph, v.aval.dtype, x) for v, x in zip(eqn.outvars, _on_data(graph, eqn, values, inside_custom_jvp), strict=True)]
+
+
+def _on_data(graph, eqn, values, inside_custom_jvp) -> list:
+    name = eqn.primitive.name
+    for v in (*eqn.invars, *eqn.outvars):
+        kind(v.aval.dtype)
+    if name not in MOVES and name != "convert_element_type" and any(narrow(v.aval.dtype) for v in eqn.outvars):
+        raise Refusal(f"arithmetic in {eqn.outvars[0].aval.dtype.name} rounds its results; {NARROW}")
+    if name not in MOVES and name not in BOOLEAN and any(kind(v.aval.dtype) == "b" for v in eqn.outvars):
+        raise Refusal(f"an operation in booleans; {FLOAT_FIRST}")
+    for x in values if name != "select_n" else ():
+        if isinstance(x, Known):
+            x.finite()
+    if name == "max":
+        results = maximum(graph, eqn, *values, inside_custom_jvp)
+    elif name in RULES:
+        results = RULES[name](graph, eqn, *values)
+    else:
+        raise Refusal(CURES.get(name, "it has no exact counterpart; use linear operations, products and ReLU"))
+    return results if isinstance(results, list) else [results]
+
+
+def _checked(graph, dtype, x):
+    """A result that depends on data, as its dtype has it: a boolean as a mask, an integer only if it cannot have wrapped around."""
+    if kind(dtype) == "b":
+        return graph.mask(x)
+    if kind(dtype) == "i" and not isinstance(x, Known):
+        (low, high), (least, most) = graph.range(x), limits(dtype)
+        if low < least or high > most:
+            raise Refusal(
+                f"{dtype.name} holds {least}..{most}, the result may be {low}..{high}, where JAX wraps around; {FLOAT_FIRST} ({INDEX})"
+            )
+    return map_known(conversion(dtype), x.shape, x) if isinstance(x, Known) else x
+
+
+# ---- loops over constants --------------------------------------------------------------------------------------------
+
+
+def _while(graph, eqn, values, where: str) -> list:
+    p = eqn.params
+    a, b = p["cond_nconsts"], p["body_nconsts"]
+    condition, body, state = values[:a], values[a : a + b], values[a + b :]
+    for _ in range(MAX_ITERATIONS):
+        (proceed,) = interpret(graph, p["cond_jaxpr"], [*condition, *state], where)
+        if not proceed.values.any():
+            tagged = any(x.tagged for x in (*values, proceed))  # so is the number of iterations
+            return [Known(x.values, x.shape, x.tagged or tagged) for x in state]
+        following = interpret(graph, p["body_jaxpr"], [*body, *state], where)
+        state = [_where(graph, proceed, *pair) for pair in zip(following, state, strict=True)]
+    raise Refusal(f"a loop of more than {MAX_ITERATIONS} iterations")
+
+
+def _where(graph, proceed: Known, new: Known, old: Known) -> Known:
+    """The next state of a loop. Under ``jax.vmap`` each row has a condition of its own, and stays as it is when it is done."""
+    proceed = graph.broadcast(proceed, new.shape, range(len(proceed.shape)))
+    return map_known(lambda go, a, b: a if go else b, new.shape, proceed, new, old)
+
+
+def _scan(graph, eqn, values, where: str) -> list:
+    p = eqn.params
+    a, b, length = p["num_consts"], p["num_consts"] + p["num_carry"], p["length"]
+    if length > MAX_ITERATIONS:
+        raise Refusal(f"a loop of more than {MAX_ITERATIONS} iterations")
+    state, rows = values[a:b], []
+    for i in reversed(range(length)) if p["reverse"] else range(length):
+        row = [x.reshaped(lambda v, i=i: v[i], x.shape[1:]) for x in values[b:]]
+        results = interpret(graph, p["jaxpr"], [*values[:a], *state, *row], where)
+        state = results[: b - a]
+        rows.append(results[b - a :])
+    rows = rows[::-1] if p["reverse"] else rows
+    outs = []
+    for k, v in enumerate(eqn.outvars[b - a :]):
+        column = [row[k].full() for row in rows]
+        tagged = any(row[k].tagged for row in rows)
+        outs.append(Known.spread(np.stack(column) if column else np.empty(v.aval.shape, object), v.aval.shape, tagged))
+    return [*state, *outs]
