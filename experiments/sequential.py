@@ -40,15 +40,14 @@ from zkjax.commitment import Commitment, Geometry, Mask, open_claim, stack, veri
 from zkjax.errors import ConfigurationError, FormatError, VerificationError, ZkjaxError
 from zkjax.ops.leaves import InputArray, Param
 from zkjax.proofs.soundness import TARGET, Security, security
-from zkjax.protocol.claims import Claim, merge_claims, weight_evaluation
-from zkjax.protocol.contraction import contract
-from zkjax.protocol.gate import close_gates
+from zkjax.protocol.argument import descend
+from zkjax.protocol.claims import weight_evaluation
 from zkjax.protocol.hidden import Hidden, make_masks
 from zkjax.protocol.membership import Sites, membership
 from zkjax.protocol.plan import Batches, Plan, opening_terms, row_count
 from zkjax.protocol.schedule import batch_indices
 from zkjax.protocol.transcript import Reader, Transcript, Writer
-from zkjax.protocol.weights import binding, unroll
+from zkjax.protocol.weights import binding
 from zkjax.prover.lanes import row_lanes
 
 LEVEL_BITS = 104  # of each query phase, as zkjax's default; log2 of the number of layers comes on top
@@ -129,33 +128,11 @@ def layer_argument(hidden: Hidden, plan: LayerPlan, prover=None) -> None:
     """Reduce "this layer's committed tensors are honest" to constraints in ``hidden``: ``argument.argument`` for one layer."""
     circuit, claims = plan.circuit, [membership(hidden, plan.circuit, plan.sites, prover)]
 
-    def take(kind: str) -> list[Claim]:
-        active = [c for c in claims if c.has(kind)]
-        claims[:] = [c for c in claims if not c.has(kind)]
-        return active
-
-    def merged(label: str, active: list[Claim]) -> Claim:
-        if len(active) == 1:
-            return active[0]
-        hidden.account("merging of claims", len(active) - 1)
-        return merge_claims(active, hidden.challenge(f"{label}: merge"))
-
-    if active := take("dot"):
-        claims += contract(hidden, "contractions", circuit, merged("contractions", active), prover)
-    active = take("param")
     if plan.layer.parameters:
         whole = binding(hidden, circuit, plan.first_step, 1, plan.shifts)
         own = tuple(t for t in whole.terms if t.key[0] not in ("initial", "final") or t.key[1] in plan.layer.parameters)
-        active.append(replace(whole, terms=own))
-    if active:
-        claim = unroll(hidden, circuit, merged("weights", active), plan.first_step, plan.shifts)
-        claims += contract(hidden, "weights", circuit, claim, prover)
-    if active := take("gate"):
-        close_gates(hidden, circuit, merged("gates", active), prover)
-    for claim in claims:
-        if claim.has("param", "dot"):
-            raise ConfigurationError("a claim on a product or a parameter is left after its phase")
-        hidden.require_zero("committed values", claim.value - claim.constant - hidden.functional(claim.terms))
+        claims.append(replace(whole, terms=own))
+    descend(hidden, plan, claims, prover)
 
 
 # ---- one step ---------------------------------------------------------------------------------------------------

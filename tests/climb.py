@@ -49,7 +49,7 @@ WORK = 2**28  # units of an input that is tried: some seconds
 FLOOR = 2**21, 2**26  # units and bytes: what every verification takes, whatever it is about
 SECONDS = 60  # of CPU time for one input, then it counts as so many
 KEPT = 12  # inputs that the search goes on from, for each of its two aims
-FROZEN = HERE / "vectors" / "format-1.circuit.json"
+FROZEN = HERE / "vectors" / "format-2.circuit.json"
 
 
 # ---- inputs -----------------------------------------------------------------------------------------------------

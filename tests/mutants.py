@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parent.parent / "zkjax"
 # What a verifier executes. Not here: field arithmetic, transforms, hashes and layouts, which decide nothing; a mistake in them
 # fails every honest proof, and they have tests against independent twins.
 MODULES = """
-algebra.exact circuit.bounds circuit.circuit circuit.file commitment.commit commitment.dataset
+algebra.exact circuit.bounds circuit.circuit circuit.file circuit.levels commitment.commit commitment.dataset
 commitment.geometry commitment.merkle commitment.opening
 commitment.recursion files ops.arithmetic ops.committed ops.leaves ops.moves ops.operation ops.products ops.ranges
 ops.rescale ops.tables proofs.checks proofs.estimate proofs.proof proofs.published proofs.soundness proofs.statement protocol.argument
@@ -31,6 +31,7 @@ protocol.schedule protocol.sumcheck protocol.transcript protocol.weights verifie
 # The prover's side of modules that both share, and what is printed for people.
 NOT_VERIFIED = {
     "circuit.bounds": ("longest_chain", "_cure", "_largest"),
+    "circuit.levels": ("_cycle",),
     "circuit.circuit": (
         *("Circuit.__repr__", "Circuit.sheet", "Circuit.describe", "Circuit.updated", "Circuit.longest_chain"),
         *("Circuit.learning_rates", "Circuit.save", "Circuit.counts", "Counts"),
@@ -60,7 +61,8 @@ VALIDATORS = {"_int", "_ints", "_integer", "_integers"}  # (value, where, low, h
 UNWRAPPED = VALIDATORS | {"_digest", "_text", "_shape", "_list", "_index", "_dims", "_tupled"}  # return their first argument, checked
 HASHES = {"sha256", "blake2s"}
 BOUNDS = {  # functions whose arithmetic is a bound
-    "circuit.bounds": ("derive", "_of_chunk", "of_nodes", "reach", "equations"),
+    "circuit.bounds": ("derive", "_of_chunk", "_growth", "_of_node", "reach", "equations"),
+    "circuit.levels": ("_level",),
     "circuit.circuit": ("Circuit.coarse_bound",),
     "ops.ranges": ("farthest", "residues_differ", "signed_bound"),
     "ops.operation": ("Operation.bound",),

@@ -35,6 +35,7 @@ from zkjax.circuit import file as circuits
 from zkjax.circuit import parts
 from zkjax.circuit.bounds import Bounds, of_nodes
 from zkjax.circuit.circuit import Circuit
+from zkjax.circuit.levels import MAX_DEPTH
 from zkjax.commitment import geometry as geometries
 from zkjax.commitment import opening
 from zkjax.commitment.commit import Commitment, stack
@@ -46,13 +47,13 @@ from zkjax.files import read
 from zkjax.ops import ranges
 from zkjax.ops.leaves import MAX_CONSTANT
 from zkjax.ops.rescale import Rescale
+from zkjax.ops.tables import Table
 from zkjax.proofs import soundness, statement
 from zkjax.proofs.checks import check_commitments, make_plan
 from zkjax.proofs.proof import MAGIC, MAX_STATEMENT, VERSION, Proof
 from zkjax.proofs.published import Published
 from zkjax.proofs.statement import Statement
 from zkjax.protocol import schedule
-from zkjax.protocol.argument import argument
 from zkjax.protocol.claims import Term, Walk
 from zkjax.protocol.hidden import Hidden
 from zkjax.protocol.lookup import fractional_sum
@@ -346,7 +347,8 @@ def circuit_files():
         ("one key less", missing(data, ("notes",)), "circuit: keys"),
         ("another format", data | {"format": "circuit"}, "format is"),
         ("a later version", data | {"version": data["version"] + 1}, "version"),
-        ("version 1.0", data | {"version": float(data["version"])}, "version 1.0"),
+        ("another version", data | {"version": 1}, "version 1, this"),
+        ("a version that is no integer", data | {"version": float(data["version"])}, "version 2.0"),
         ("version True", data | {"version": True}, "version True"),
         ("an input's key more", changed(data, ("inputs", 0, "more"), 0), r"inputs\[0\]: keys"),
         ("an input's key less", missing(data, ("inputs", 0, "name")), r"inputs\[0\]: keys"),
@@ -446,6 +448,10 @@ def graphs():
         rest[p] = dataclasses.replace(rest[p], updates=(parts.Update(i, rates),))
         return dataclasses.replace(circuit, parameters=tuple(rest))
 
+    def tower(height):
+        """Squares of squares."""
+        return added(*(("dot", (x, x), shape, elementwise) for x in (dot if i == 0 else len(nodes) + i - 1 for i in range(height - 2))))
+
     # an update that depends on a weight: by itself, or through a product
     square = next(p for p, parameter in enumerate(circuit.parameters) if len(set(parameter.shape)) == 1)
     weight = next(i for i in circuit.of("param") if nodes[i].operation.index == square)
@@ -460,6 +466,8 @@ def graphs():
         ("data that fill the table", other(inputs=fed(bits=bits - 1))),
         ("rates of every step", dataclasses.replace(updated(0, update.node, (1, 2)), max_steps=2)),
         ("a scale by a constant", scaled),
+        ("an operand that is not rounded", added(("dot", (dot, dot), shape, elementwise))),
+        ("as many products as are allowed", tower(MAX_DEPTH - 1)),
     ):  # fmt: skip
         yield Case(name, passed.check, None, value=passed)
     for name, refused, match in (
@@ -481,22 +489,19 @@ def graphs():
     ):
         yield Case(name, refused.check, FormatError, match)
     for name, refused, match in (
-        ("an operand that is not rounded", added(("dot", (dot, dot), shape, elementwise)), "wide value"),
-        ("an update that is a parameter", updated(square, weight), "depends on a parameter"),
-        ("an update that multiplies a parameter", updated(square, len(nodes), circuit=twice), "multiplies a parameter"),
+        ("an update that is a parameter", updated(square, weight), "depends on itself"),
+        ("an update that multiplies a parameter", updated(square, len(nodes), circuit=twice), "depends on itself"),
+        ("products above products", tower(MAX_DEPTH), f"more than {MAX_DEPTH}"),
     ):
         yield Case(name, refused.check, UnsupportedOperationError, match)
-    plan = make_plan(circuit, frozen()[1].statement)
     for name, others in (("no other", ()), ("all others", None)):
         loose = updated(square, len(nodes), circuit=twice, others=others)
-        alone = dataclasses.replace(plan, circuit=loose)
-        yield Case(f"its bounds, {name}", partial(loose.bounds, (1,) * 3, 1), UnsupportedOperationError, "without rounding")
-        yield Case(f"its argument, {name}", partial(argument, Hidden(), alone), UnsupportedOperationError, "left after its phase")
+        yield Case(f"its bounds, {name}", partial(loose.bounds, (1,) * 3, 1), UnsupportedOperationError, "would go up again")
     for i in circuit.of("rescale"):
         signs = [s for s in circuit.of("sign") if nodes[s].inputs == (i,)]
         yield Case(f"the signs of {i}", partial(circuit.riders, i), None, value=tuple(signs))
     doubling = _one(*(node("linear", (i, i), (1,), {"coefficients": (1, 1)}) for i in range(60)))
-    yield Case("a walk of 2^60 ways", lambda: doubling._first_below(lambda i: i)[60], None, value=0)
+    yield Case("a walk of 2^60 ways", lambda: doubling.levels.nodes[60], None, value=0)
 
     def axes(limit):
         with mock.patch("zkjax.circuit.circuit.MAX_AXES", limit):
@@ -666,6 +671,7 @@ def bounds():
     ):
         bound = node(x, (), (), attributes).operation.bound
         yield Case(f"bound of {x}", partial(bound, y, [(2, 4, 6)] * 2, circuit.leaves((5, 77))), None, value=expected)
+    yield Case("a table of another kind", lambda: Table("signs", 3), ValueError, "no table of kind")
     yield Case("the other end of an equation", lambda: ranges.farthest(-3, ((2, -1, 5), (-1, 0, 4))), None, value=9)
     yield Case("the far end of an equation", lambda: ranges.farthest(3, ((2, -1, 5), (-1, 0, 4))), None, value=13)
     yield Case("a revealed integer", lambda: ranges.residues_differ(7), None, value=14)
@@ -1280,6 +1286,7 @@ LIMITS = {  # as PROTOCOL.md has them
     "circuit.file.MAX_SIZE": 2**40,
     "circuit.file.MAX_AXIS": 2**22,
     "circuit.circuit.MAX_AXES": 2**24,
+    "circuit.levels.MAX_DEPTH": 32,
     "circuit.circuit.MAX_JOINT_AXIS": 2**20,
     "ops.operation.LIMIT": 2**63,
     "circuit.bounds.BEYOND": 2**128,

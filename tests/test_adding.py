@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from harness import SMALL, Liar, data_for, make_run, prove_small, verify_small
 from nodes import node
@@ -62,7 +63,7 @@ def test_a_linear_operation_is_traced_trained_proven(added):
     assert verify_small(circuit, zkjax.Proof.parse(bytes(proof))) == proof.statement
     liar = Liar(run)
     liar.final[0].reshape(-1)[0] += 1
-    assert liar.broken() == {"weights"}
+    assert liar.broken() == {"level 2"}
 
 
 def floors(shift=2, bits=4, values=(5, -3, 0, 8)) -> tuple:
@@ -112,3 +113,23 @@ def test_each_cell_is_bound(added):
             changed.reshape(-1)[cell] += 1
             liar.witness.tensors[key] = changed
             assert liar.broken(), (key, cell)
+
+
+def test_integers_that_a_new_operation_could_wrap_are_refused(added):
+    """What the tracer knows of the range of integers is the operation's own bound."""
+
+    def summed(params, x):
+        return jnp.sum(jax.lax.cumsum(x, axis=1).astype(jnp.float32) @ params["a"])
+
+    params, x = {"a": np.ones((4, 2), np.float32)}, np.full((3, 4), 100, np.uint8)
+    with pytest.raises(zkjax.UnsupportedOperationError, match="uint8 holds 0..255"):
+        zkjax.trace(summed, optax.sgd(1 / 32), params, batch=(x,))
+    wide = zkjax.trace(lambda p, x: summed(p, x.astype(jnp.int32)), optax.sgd(1 / 32), params, batch=(x,))
+    assert wide.comparison.loss[0] == pytest.approx(wide.comparison.loss[1])
+
+
+def test_a_quotient_beyond_the_table_is_refused(page, added):
+    nodes = (node("input", (), (1,), {"index": 0}), node("floor", (0,), (1,), {"shift": 1, "bits": 9}))
+    circuit = Circuit(nodes, (Input("x", (1,), 0, 0),), (Parameter("w", (1,)),), (), 0, 9)
+    with pytest.raises(zkjax.FormatError, match="do not fit a table"):
+        circuit.check()

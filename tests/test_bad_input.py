@@ -710,7 +710,7 @@ def test_proof_files(tmp_path):
         (raw[: header + length], "proof body has 0 bytes"),
         (raw[:-1], "proof ends inside 'level round'"),
         (raw + b"\0", "1 bytes after its last message"),
-        (raw[:8] + b"\x02\x00" + raw[10:], "format version 2, this zkjax reads version 1"),
+        (raw[:8] + b"\x01\x00" + raw[10:], "format version 1, this zkjax reads version 2"),
         (b"#!/bin/sh\nexit 0\n", "not a zkjax proof"),
         (b"{}", "not a zkjax proof"),
         (raw[1:], "not a zkjax proof"),

@@ -348,7 +348,7 @@ def test_a_crash_is_no_verdict(files, monkeypatch):
 
 def test_version():
     status, output, _ = command("--version")
-    assert status == VALID and output == f"zkjax {zkjax.__version__}, proof format 1, circuit format 1\n"
+    assert status == VALID and output == f"zkjax {zkjax.__version__}, proof format 2, circuit format 2\n"
 
 
 # ---- what terminals are shown ---------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from nodes import node as named
 import zkjax
 from zkjax.algebra.layout import Layout
 from zkjax.circuit.circuit import Circuit
-from zkjax.circuit.parts import Input, Parameter
+from zkjax.circuit.parts import Input, Parameter, Update
 from zkjax.commitment.commit import Commitment
 from zkjax.commitment.geometry import Geometry
 from zkjax.errors import FormatError, PrecisionError, UnsupportedOperationError, ZkjaxError
@@ -27,7 +27,7 @@ def node(op, inputs=(), **attributes):
 def circuit(nodes, *, shape=(2, 2), parameters=({"path": "w", "shape": [2], "updates": []},), losses=(), inputs=()):
     return {
         "format": "zkjax circuit",
-        "version": 1,
+        "version": 2,
         "weight_scale": 0,
         "table_bits": 15,
         "max_steps": None,
@@ -167,11 +167,11 @@ def test_a_graph_in_which_claims_go_up_is_refused_by_the_verifier_too():
         n("gate", (4, 3), (2, 3)),
         n("linear", (5, 2), (2, 3), coefficients=(1, 1)),
         n("dot", (6, 1), (2, 3), **product),
-        n("rescale", (7,), (2, 3), shift=8, bits=3),
+        n("dot", (0, 7), (3, 3), contract=((0,), (0,)), batch=((), ())),
     )
-    unchecked = Circuit(nodes, (Input("x", (2, 3), 0, 3),), (Parameter("w", (3, 3)),), (), 0, 8)
+    unchecked = Circuit(nodes, (Input("x", (2, 3), 0, 3),), (Parameter("w", (3, 3), (Update(8, (1,)),)),), (), 0, 8)
     _, run = mlp_run()
-    with pytest.raises(UnsupportedOperationError, match="wide"):
+    with pytest.raises(UnsupportedOperationError, match="would go up again"):
         zkjax.verify(unchecked, prove_small(run.circuit, run), minimum_bits=1)
 
 

@@ -188,7 +188,7 @@ def test_F04_an_operation_that_proves_nothing():
             return 1 - value if op == "sign" else value + 1 + (np.arange(value.size).reshape(value.shape) % 3)
 
         noticed[op] = retrained(run, alter=garbage).broken()
-    expected = {"sign": SUM, "gate": {"gates: last product"}} | dict.fromkeys(("rescale", "dot", "linear", "param"), {"contractions"})
+    expected = {"sign": SUM, "gate": {"gates: last product"}} | dict.fromkeys(("rescale", "dot", "linear", "param"), {"level 3"})
     assert {op: noticed[op] for op in expected} == expected
     assert all(noticed.values()) and len(noticed) > 7
 
@@ -200,7 +200,7 @@ def test_F05_members_that_are_not_counted():
     circuit, run = net()
     twice = run.indices.copy()
     twice[0, 1] = twice[0, 0]
-    assert retrained(run, batches=twice).broken() == {"contractions", "gates: last product"}
+    assert retrained(run, batches=twice).broken() == {"level 3", "gates: last product"}
     liar = Liar(run)
     key = next(key for key in liar.witness.tensors if key[0] == "multiplicity")
     counts = liar.witness.tensors[key].astype(np.int64).reshape(-1)
@@ -394,16 +394,16 @@ def test_F12_steps_that_do_not_join():
     """Proofs of training: weights of one step that are not those of the step before; batches in another order, or twice; labels that are
     not those of the samples. Within a chunk, between chunks, and in the data."""
     circuit, run = net()
-    assert retrained(run, skipped=(0,)).broken() == {"contractions", "weights"}
-    assert retrained(run, skipped=(1,)).broken() == {"weights"}
-    assert retrained(run, batches=run.indices[::-1]).broken() >= {"contractions"}
-    assert retrained(run, batches=run.indices[[0, 0]]).broken() >= {"contractions"}
+    assert retrained(run, skipped=(0,)).broken() == {"level 3", "level 2"}
+    assert retrained(run, skipped=(1,)).broken() == {"level 2"}
+    assert retrained(run, batches=run.indices[::-1]).broken() >= {"level 3"}
+    assert retrained(run, batches=run.indices[[0, 0]]).broken() >= {"level 3"}
     liar = Liar(run)
     first, second = run.indices.reshape(-1)[:2]
     liar.data[1][[first, second]] = liar.data[1][[second, first]]
-    assert liar.broken() == {"contractions"}
+    assert liar.broken() == {"level 3"}
     frozen_weights = tuple(dataclasses.replace(p, updates=tuple(Update(u.node, (0,)) for u in p.updates)) for p in circuit.parameters)
-    assert "weights" in claim(run, other_run(circuit, run, parameters=frozen_weights)).broken()
+    assert "level 2" in claim(run, other_run(circuit, run, parameters=frozen_weights)).broken()
     whole = chain()
     for proofs in ((0, 2), (1, 0), (0, 0)):
         rejected(lambda p=proofs: verify_small(whole.circuit, [whole.proofs[i] for i in p], assume_bound=True), "chain")

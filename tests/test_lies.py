@@ -80,19 +80,19 @@ def test_another_learning_rate(net):
     parameters = tuple(
         dataclasses.replace(p, updates=tuple(Update(u.node, tuple(2 * r for r in u.rates)) for u in p.updates)) for p in circuit.parameters
     )
-    assert claim(run, other_run(circuit, run, parameters=parameters)).broken() == {"contractions", "weights"}
+    assert claim(run, other_run(circuit, run, parameters=parameters)).broken() == {"level 3", "level 2"}
 
 
 def test_an_update_that_is_never_made(net):
     circuit, run = net
     for p in range(len(circuit.parameters)):
         frozen = tuple(dataclasses.replace(x, updates=()) if i == p else x for i, x in enumerate(circuit.parameters))
-        assert claim(run, other_run(circuit, run, parameters=frozen)).broken() == {"contractions", "weights"}
+        assert claim(run, other_run(circuit, run, parameters=frozen)).broken() == {"level 3", "level 2"}
 
 
 def test_other_batches(net):
     _, run = net
-    assert claim(run, dataclasses.replace(run, **_trained(run, seed=run.seed + 1))).broken() == {"contractions", "gates: last product"}
+    assert claim(run, dataclasses.replace(run, **_trained(run, seed=run.seed + 1))).broken() == {"level 3", "gates: last product"}
 
 
 def _trained(run, seed):
@@ -104,7 +104,7 @@ def test_swapped_labels_and_altered_samples(net):
     """The samples are read by the first product and its gradient, the labels by the error alone."""
     _, run = net
     used = run.indices.reshape(-1)
-    for k, expected in enumerate(({"contractions", "gates: last product"}, {"contractions"})):
+    for k, expected in enumerate(({"level 3", "gates: last product"}, {"level 3"})):
         liar = Liar(run)
         first, second = used[0], used[1]
         liar.data[k][[first, second]] = liar.data[k][[second, first]]
@@ -127,7 +127,7 @@ def test_weights_that_were_not_trained(net):
     circuit, run = net
     liar = Liar(run)
     liar.final = tuple(x.copy() for x in run.initial)
-    assert "weights" in liar.broken()
+    assert liar.broken() == {"level 2"}
 
 
 def test_antisymmetric_change_of_a_square_matrix():
@@ -136,7 +136,7 @@ def test_antisymmetric_change_of_a_square_matrix():
     liar = Liar(run)
     liar.final[square][0, 1] += 5
     liar.final[square][1, 0] -= 5
-    assert liar.broken() == {"weights"}
+    assert liar.broken() == {"level 2"}
 
 
 def test_another_start(net):
@@ -147,7 +147,7 @@ def test_another_start(net):
         changed = [x.copy() for x in liar.initial]
         changed[p].reshape(-1)[0] += 1
         witness.initial = liar.initial = tuple(changed)
-        assert liar.broken() == {"lookup layer", "contractions", "weights"}  # the first proof looks its weights up
+        assert liar.broken() == {"lookup layer", "level 3", "level 2"}  # the first proof looks its weights up
 
 
 # ---- advice -----------------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_rounding_off_by_one(net):
         liar = Liar(run)
         liar.values[i].reshape(-1)[0] += 1
         liar.forms["remainder", i].reshape(-1)[0] -= 1 << circuit.nodes[i].operation.shift
-        assert {"contractions"} <= liar.broken() <= {"contractions", "gates: last product", "weights"}
+        assert {"level 3"} <= liar.broken() <= {"level 3", "gates: last product", "level 2"}
 
 
 def test_a_mask_that_is_not_the_sign(net):
@@ -174,7 +174,7 @@ def test_a_mask_that_is_not_the_sign(net):
                 gates = [g for g in circuit.of("gate") if circuit.nodes[g].inputs[0] == i]
                 for g in gates:  # the rest of the witness is consistent with the lie at this gate
                     liar.values[g][index] = value * liar.values[circuit.nodes[g].inputs[1]][index]
-                assert {"lookup layer"} <= liar.broken() <= {"lookup layer", "contractions", "weights"}
+                assert {"lookup layer"} <= liar.broken() <= {"lookup layer", "level 3", "level 2"}
                 break
 
 
@@ -203,7 +203,7 @@ def test_a_value_from_another_tables_range(net):
     for key, cell, change in ((narrow.key, 0, outside - old), (narrow.table.key, old, -1), (widest.key, outside, 1)):
         tensors[key] = tensors[key].astype(np.int64)
         tensors[key].reshape(-1)[cell] += change
-    assert liar.broken() == {"lookup layer", "contractions"}
+    assert liar.broken() == {"lookup layer", "level 3"}
 
 
 # ---- losses -----------------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def test_another_loss(net):
     for t in range(run.steps):
         wrong = [list(x) for x in losses]
         wrong[0][t] += 1
-        assert Liar(run, tuple(map(tuple, wrong))).broken() == {"contractions"}
+        assert Liar(run, tuple(map(tuple, wrong))).broken() == {"level 2"}
 
 
 # ---- pads and triples -------------------------------------------------------------------------------------------
@@ -269,15 +269,15 @@ def test_every_committed_cell_off_by_one(monkeypatch):
     _, run = tiny_run((2, 2, 1), batch=2, steps=2, rate=1 / 4, samples=6, seed=6, precision=CELLS)
     rehearsed = dry_run(Liar(run).plan, None)
     monkeypatch.setattr(harness, "dry_run", lambda plan, revealed: rehearsed)  # the same for all, and a quarter of the time
-    equation, lookup, product = "contractions", "lookup layer", "gates: last product"
+    equation, lookup, product = "level 3", "lookup layer", "gates: last product"
     varying = {"sign": {lookup}, "data": {equation, lookup}}  # and more, as the other factor of the cell may be
     expected = {
         ("quotient", True): {equation, lookup, f"{product}: right factor"},
-        ("quotient", False): {equation, lookup, product, "weights"},
+        ("quotient", False): {equation, lookup, product, "level 2"},
         "remainder": {equation, lookup},
         "multiplicity": {lookup},
-        "initial": {equation, lookup, "weights"},
-        "final": {"weights"},
+        "initial": {equation, lookup, "level 2"},
+        "final": {"level 2"},
         "unread": set(),
     }
     found = set()
@@ -296,7 +296,7 @@ def test_optax_schedule_steps_are_bound():
     p = circuit.parameters[0]
     swapped = tuple(Update(u.node, u.rates[::-1]) for u in p.updates)
     parameters = (dataclasses.replace(p, updates=swapped), *circuit.parameters[1:])
-    assert claim(run, other_run(circuit, run, parameters=parameters)).broken() == {"contractions", "weights"}
+    assert claim(run, other_run(circuit, run, parameters=parameters)).broken() == {"level 3", "level 2"}
 
 
 def test_the_traced_loss_is_the_revealed_one(net):
@@ -427,23 +427,23 @@ def lived_lies(circuit, run):
     other = next(n for n in range(run.data.samples) if n not in indices[1])
     one_swapped = indices.copy()
     one_swapped[1, 0] = other
-    inputs = {"gates: last product", "contractions"}
-    yield "one sample swapped", {"batches": one_swapped}, inputs, {"lookup layer", "weights"}
-    yield "order within a batch", {"batches": exchanged(indices, (1, 0), (1, 1))}, inputs, {"lookup layer", "weights"}
-    yield "batches exchanged", {"batches": exchanged(indices, 0, 1)}, inputs, {"lookup layer", "weights"}
-    yield "one batch twice", {"batches": indices[[0, 1, 1]]}, inputs, {"lookup layer", "weights"}
+    inputs = {"gates: last product", "level 3"}
+    yield "one sample swapped", {"batches": one_swapped}, inputs, {"lookup layer", "level 2"}
+    yield "order within a batch", {"batches": exchanged(indices, (1, 0), (1, 1))}, inputs, {"lookup layer", "level 2"}
+    yield "batches exchanged", {"batches": exchanged(indices, 0, 1)}, inputs, {"lookup layer", "level 2"}
+    yield "one batch twice", {"batches": indices[[0, 1, 1]]}, inputs, {"lookup layer", "level 2"}
     for t in range(run.steps - 1):
-        yield f"step {t} skipped", {"skipped": (t,)}, {"contractions", "weights"}, {"lookup layer", "weights"}
-    yield "last step skipped", {"skipped": (run.steps - 1,)}, {"weights"}, {"weights"}
-    yield "no ReLU", {"alter": identity(circuit, False)}, {"gates: last product"}, {"lookup layer", "weights"}
+        yield f"step {t} skipped", {"skipped": (t,)}, {"level 3", "level 2"}, {"lookup layer", "level 2"}
+    yield "last step skipped", {"skipped": (run.steps - 1,)}, {"level 2"}, {"level 2"}
+    yield "no ReLU", {"alter": identity(circuit, False)}, {"gates: last product"}, {"lookup layer", "level 2"}
     yield "no ReLU, masks of ones", {"alter": identity(circuit, True)}, {"lookup layer"}, {"lookup layer"}
     for i in circuit.of("gate"):  # an activation or masked gradient, and all that follows
-        yield f"gate {i}", {"alter": nudged(i, 1)}, {"gates: last product"}, {"lookup layer", "weights"}
+        yield f"gate {i}", {"alter": nudged(i, 1)}, {"gates: last product"}, {"lookup layer", "level 2"}
     for i, by in zip(circuit.of("rescale"), itertools.cycle((1, -1))):
-        yield f"rescale {i} {by:+d}", {"alter": nudged(i, 1, by)}, {"contractions"}, {"lookup layer"}
+        yield f"rescale {i} {by:+d}", {"alter": nudged(i, 1, by)}, {"level 3"}, {"lookup layer"}
     for i in circuit.of("param"):
         if len(circuit.nodes[i].shape) == 1:
-            yield f"bias {i} ignored", {"alter": ignored(i)}, {"contractions"}, {"lookup layer"}
+            yield f"bias {i} ignored", {"alter": ignored(i)}, {"level 3"}, {"lookup layer"}
 
 
 def test_lies_that_are_lived_with(coarse):
@@ -499,16 +499,16 @@ def test_commitments_to_something_else(coarse, shard_size):
     circuit, run = coarse if shard_size is None else tiny_run((3, 4, 2), rate=3 / 64, samples=10, shard_size=shard_size)
     product = "gates: last product"
     expected = {
-        ("quotient", True): {"contractions", f"{product}: right factor"},
-        ("quotient", False): {"contractions", product, "weights"},  # the error's: it is no gate's input, but a gradient itself
-        ("quotient", None): {"contractions"},  # the error's before its constant: only that rescale reads it
-        "remainder": {"contractions"},
-        "sign": {"contractions", f"{product}: left factor"},
+        ("quotient", True): {"level 3", f"{product}: right factor"},
+        ("quotient", False): {"level 3", product, "level 2"},  # the error's: it is no gate's input, but a gradient itself
+        ("quotient", None): {"level 3"},  # the error's before its constant: only that rescale reads it
+        "remainder": {"level 3"},
+        "sign": {"level 3", f"{product}: left factor"},
         "multiplicity": {"lookup multiplicities"},
-        "initial": {"contractions", "weights"},
-        "final": {"weights"},
-        ("data", 0): {"contractions", product},
-        ("data", 1): {"contractions"},
+        "initial": {"level 3", "level 2"},
+        "final": {"level 2"},
+        ("data", 0): {"level 3", product},
+        ("data", 1): {"level 3"},
     }
     found, masks = cell_weights(run)
     liar = Liar(run)
@@ -533,12 +533,12 @@ def test_a_net_without_activations():
     assert Liar(run).broken() == set()
     (rescale,) = run.circuit.of("rescale")
     expected = {
-        ("quotient", rescale): {"contractions", "weights", "committed values"},
-        ("remainder", rescale, 1): {"contractions"},
-        ("data", 0, 0): {"contractions", "committed values"},
-        ("data", 0, 1): {"contractions"},
-        ("initial", 0): {"contractions", "weights"},
-        ("final", 1): {"weights"},
+        ("quotient", rescale): {"level 3", "level 2", "committed values"},
+        ("remainder", rescale, 1): {"level 3"},
+        ("data", 0, 0): {"level 3", "committed values"},
+        ("data", 0, 1): {"level 3"},
+        ("initial", 0): {"level 3", "level 2"},
+        ("final", 1): {"level 2"},
     }
     for key, broken in expected.items():
         liar = Liar(run)
@@ -548,13 +548,13 @@ def test_a_net_without_activations():
 
 
 def test_frozen_parameters_stay_what_they_are():
-    """No update at all, hence no product in the last phase."""
+    """No update at all: the claim that binds the last weights meets no product."""
     _, run = trained(_circuit(rescaled(3, 4)), start=5)
     assert Liar(run).broken() == set()
     for by in (1, -1):
         liar = Liar(run)
         liar.final = (liar.final[0] + by,)
-        assert liar.broken() == {"weights"}
+        assert liar.broken() == {"committed values"}
 
 
 # ---- messages ---------------------------------------------------------------------------------------------------
@@ -584,17 +584,17 @@ def test_every_hidden_message(monkeypatch):
 
     monkeypatch.setattr(harness, "Hidden", Noting)
     assert Liar(run, revealed).broken() == set()
-    product, both = {"gates: last product"}, {"contractions", "weights"}
+    product, both = {"gates: last product"}, {"level 3", "level 2"}
     expected = {  # of the first message with this label, and of the last one
         "lookup root": ({"lookup layer"},) * 2,
         "lookup round": ({"lookup layer"},) * 2,
-        "lookup values": ({"lookup layer"}, {"lookup layer", "contractions"}),  # the last ones are claims on what is looked up
-        "contractions: linear terms": (both,) * 2,
-        "contractions round": ({"contractions"},) * 2,
-        "contractions values": (product | {"contractions"},) * 2,
-        "weights: linear terms": (product | {"weights"},) * 2,
-        "weights round": ({"weights"},) * 2,
-        "weights values": (product | {"weights"},) * 2,
+        "lookup values": ({"lookup layer"}, {"lookup layer", "level 3"}),  # the last ones are claims on what is looked up
+        "level 3: linear terms": (both,) * 2,
+        "level 3 round": ({"level 3"},) * 2,
+        "level 3 values": (product | {"level 3"},) * 2,
+        "level 2: linear terms": (product | {"level 2"},) * 2,
+        "level 2 round": ({"level 2"},) * 2,
+        "level 2 values": (product | {"level 2"},) * 2,
         "gates round": (product,) * 2,
         "gates: last product": (product | {"gates: last product: left factor"},) * 2,
     }

@@ -1,7 +1,7 @@
 """Two verifiers, one protocol: ``reference/verifier.py``, written from PROTOCOL.md in plain Python, and the package's.
 
 They must accept the same proofs, with the same ledger, and refuse the same altered ones; and both must go on
-accepting the proof of format version 1 in ``vectors/``.
+accepting the proof of format version 2 in ``vectors/``.
 """
 
 import ast
@@ -42,8 +42,8 @@ VECTOR_BITS = 5.0  # of the frozen proof: its geometry is as small as geometries
 
 @cache
 def frozen() -> tuple[dict, bytes]:
-    """(circuit's JSON, proof file) of format version 1."""
-    return json.loads((VECTORS / "format-1.circuit.json").read_text("utf-8")), (VECTORS / "format-1.proof").read_bytes()
+    """(circuit's JSON, proof file) of format version 2."""
+    return json.loads((VECTORS / "format-2.circuit.json").read_text("utf-8")), (VECTORS / "format-2.proof").read_bytes()
 
 
 def both(circuit: dict, files, bits=BITS, assume_bound=False) -> list[float] | None:
@@ -68,7 +68,7 @@ def both(circuit: dict, files, bits=BITS, assume_bound=False) -> list[float] | N
 
 def file_of(statement: dict, body: bytes) -> bytes:
     text = reference.canonical(statement)
-    return b"zkjaxprf" + struct.pack("<HI", 1, len(text)) + text + body
+    return b"zkjaxprf" + struct.pack("<HI", 2, len(text)) + text + body
 
 
 def leaves(tree, path=()):

@@ -181,8 +181,8 @@ def exact_terms(w: Watched) -> dict[str, Fraction]:
         "lookup: combinations and merges": drawn["lookup combination"] + drawn["lookup merge"],
         "losses": 0 if w.revealed is None else sum(len(row) - 1 for row in w.revealed),
         "merging of claims": sum(count - 1 for count in w.merged),
-        "contractions: rounds": w.degrees("contractions"),
-        "weights: rounds": w.degrees("weights"),
+        "level 3: rounds": w.degrees("level 3"),
+        "level 2: rounds": w.degrees("level 2"),
         "gates: rounds": w.degrees("gates"),
         "weights: binding": sum(n for label, n in drawn.items() if label.startswith("weights: point of axis"))
         + len(w.plan.circuit.parameters)
@@ -331,12 +331,12 @@ ALL_FOLDS = {"opening: row folds", "opening: mask"}
 LEVEL = "opening: level 1 "
 PERTURBATIONS = {
     "a larger lookup tree": (lambda: one_more_variable(membership, "fractional_sum", 1), LOOKUP | {"constraints"}),
-    "contractions of degree 3": (lambda: altered_round("contractions", 3), {"contractions: rounds"}),
-    "weights of degree 3": (lambda: altered_round("weights", 3), {"weights: rounds"}),
+    "contractions of degree 3": (lambda: altered_round("level 3", 3), {"level 3: rounds"}),
+    "weights of degree 3": (lambda: altered_round("level 2", 3), {"level 2: rounds"}),
     "gates of degree 4": (lambda: altered_round("gates", 4), {"gates: rounds"}),
     "larger cubes of contractions": (
         lambda: one_more_variable(contraction, "product_sumcheck", 3),
-        {"contractions: rounds", "weights: rounds"},
+        {"level 3: rounds", "level 2: rounds"},
     ),
     "one more constraint": (more_constraints, {"constraints"}),
     "more triples": (more_triples, {"triples"}),
@@ -384,7 +384,7 @@ def test_terms_follow_the_plan():
     revealed = lambda plan, steps: ((0,) * steps,) * len(plan.circuit.losses)  # noqa: E731
     longer = plan_of(circuit_of(DEPTHS[2]), 32)
     found = moved(before, Watched(longer, revealed(longer, 32), BIG))
-    assert {"losses", "contractions: rounds", "weights: rounds", "gates: rounds", *LOOKUP} <= found
+    assert {"losses", "level 3: rounds", "level 2: rounds", "gates: rounds", *LOOKUP} <= found
     assert not {name for name in found if name.startswith("opening")} and "weights: binding" not in found
     hidden = moved(before, Watched(before.plan, None, BIG))
     assert {"losses", "merging of claims"} <= hidden

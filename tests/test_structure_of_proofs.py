@@ -109,14 +109,14 @@ def test_three_sumchecks_whatever_the_depth_and_length(depth, steps):
         calls, labels, constraints, _, _ = shape_of(depth, steps, revealed)
         assert [(kind, label) for kind, label, _ in calls] == [
             ("fractional_sum", "fractional_sum"),
-            ("product_sumcheck", "contractions"),
-            ("product_sumcheck", "weights"),
+            ("product_sumcheck", "level 3"),
+            ("product_sumcheck", "level 2"),
             ("gated_sumcheck", "gates"),
         ]
         assert {label for label in labels if label.endswith(" round")} == {
             "lookup round",
-            "contractions round",
-            "weights round",
+            "level 3 round",
+            "level 2 round",
             "gates round",
         }
         assert set(labels) == set(shape_of(2, 2)[1])
@@ -129,10 +129,8 @@ def test_scalars_outside_the_lookup_tree(depth, steps):
     calls, labels, _, counts, _ = shape_of(depth, steps)
     tree, contractions, weights, gates = (rounds for _, _, rounds in calls)
     assert labels["lookup root"] == 1 and labels["lookup round"] == tree * (tree - 1) and labels["lookup values"] == 4 * tree
-    assert (
-        labels["contractions round"] == 2 * contractions and labels["weights round"] == 2 * weights and labels["gates round"] == 3 * gates
-    )
-    ends = ("contractions: linear terms", "weights: linear terms", "contractions values", "weights values", "gates: last product")
+    assert labels["level 3 round"] == 2 * contractions and labels["level 2 round"] == 2 * weights and labels["gates round"] == 3 * gates
+    ends = ("level 3: linear terms", "level 2: linear terms", "level 3 values", "level 2 values", "gates: last product")
     assert [labels[name] for name in ends] == [1, 1, 2, 2, 2]
     assert counts.triples == 2 * tree + 3
     assert counts.pads == 1 + tree * (tree - 1) + 2 * contractions + 2 * weights + 3 * gates + 2
@@ -241,7 +239,7 @@ def test_headline_sumchecks_are_small():
     """The contractions and the weights of all layers and steps run over 2^19 and 2^15 entries."""
     plan = plan_of(headline(), 16, False, 50_000, 1000)
     hidden = recorded(plan)
-    assert hidden.errors["contractions: rounds"] == 2 * 19 and hidden.errors["weights: rounds"] == 2 * 15
+    assert hidden.errors["level 3: rounds"] == 2 * 19 and hidden.errors["level 2: rounds"] == 2 * 15
     assert hidden.errors["gates: rounds"] == 3 * 23 and hidden.errors["lookup: cleared numerator"] == 2**26 - 1
 
 

@@ -299,8 +299,8 @@ def test_header(honest):
     for length in (0, 2**24 + 1, 2**32 - 1):
         altered = MAGIC + struct.pack("<HI", VERSION, length) + raw[header:]
         assert outcome(circuit, altered) == (FormatError, None)
-    with pytest.raises(FormatError, match="version 2"):
-        zkjax.Proof.parse(MAGIC + struct.pack("<HI", 2, 0) + raw[header:])
+    with pytest.raises(FormatError, match=f"version {VERSION + 1}"):
+        zkjax.Proof.parse(MAGIC + struct.pack("<HI", VERSION + 1, 0) + raw[header:])
 
 
 # ---- the body ---------------------------------------------------------------------------------------------------
@@ -309,12 +309,12 @@ LABELS = (
     "lookup root",
     "lookup values",
     "lookup round",
-    "contractions: linear terms",
-    "contractions round",
-    "contractions values",
-    "weights: linear terms",
-    "weights round",
-    "weights values",
+    "level 3: linear terms",
+    "level 3 round",
+    "level 3 values",
+    "level 2: linear terms",
+    "level 2 round",
+    "level 2 values",
     "gates round",
     "gates: last product",
     "triple values",

@@ -169,7 +169,7 @@ def test_a_refusal_comes_before_anything_heavy():
 
 
 def test_the_command_line(capsys):
-    files = [str(climb.HERE / "vectors" / f"format-1{end}") for end in (".proof", ".circuit.json")]
+    files = [str(climb.HERE / "vectors" / f"format-2{end}") for end in (".proof", ".circuit.json")]
     work = estimate_work(FROZEN, [PROOF.statement], None, None)
     common = ["verify", files[0], "--circuit", files[1], "--minimum-bits", str(BITS)]
     assert main([*common, "--max-work", str(work.work), "--max-memory", str(work.memory)]) == 0
@@ -220,7 +220,7 @@ def test_many_updates_that_many_claims_meet():
     terms = [Term(("param", 0), ONE, only_length(1), ((0,), (1,)), (only_length(2), only_length(2))) for _ in range(200)]
     with mock.patch("zkjax.protocol.weights.Term", side_effect=AssertionError):
         with pytest.raises(VerificationError, match="205,004,800 of them for updates of parameters"):
-            unroll(Hidden(vectors=vectors), loaded, Claim(tuple(terms), ONE, None), 0, (0,))
+            unroll(Hidden(vectors=vectors), loaded, Claim(tuple(terms), ONE, None), 2, 0, (0,))
 
 
 def test_a_concatenation_of_many_parts():

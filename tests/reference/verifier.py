@@ -128,7 +128,7 @@ class Transcript:
     """Section 3."""
 
     def __init__(self):
-        self.state = sha256(b"zkjax transcript 1")
+        self.state = sha256(b"zkjax transcript 2")
 
     def absorb(self, label, data):
         self.state = sha256(self.state + b"absorb" + struct.pack("<HQ", len(label), len(data)) + label.encode() + data)
@@ -208,7 +208,7 @@ def read_file(raw):
     """Section 4.1: (statement, its canonical bytes, body)."""
     require(raw[:8] == b"zkjaxprf" and len(raw) >= 14, "not a proof")
     version, length = struct.unpack("<HI", raw[8:14])
-    require(version == 1, "another format version")
+    require(version == 2, "another format version")
     require(length <= 2**21 and 14 + length <= len(raw), "the statement does not fit")
     text = raw[14 : 14 + length]
     try:
@@ -370,7 +370,7 @@ def check_circuit_fields(data):
         require(isinstance(value, str) and value.isprintable(), "circuit: a text is not printable")
 
     fields(data, "format version weight_scale table_bits max_steps inputs parameters nodes losses notes", "circuit")
-    require(data["format"] == "zkjax circuit" and type(data["version"]) is int and data["version"] == 1, "circuit: format")
+    require(data["format"] == "zkjax circuit" and type(data["version"]) is int and data["version"] == 2, "circuit: format")
     integer(data["weight_scale"], 0, 62, "weight_scale")
     integer(data["table_bits"], 1, 20, "table_bits")
     require(data["max_steps"] is None or integer(data["max_steps"], 1, 2**32, "max_steps"), "max_steps")
@@ -495,30 +495,43 @@ def check_nodes(circuit):
         require(node["op"] != "scale" or kinds[1] == "const", "scale")
 
 
+def levels(circuit):
+    """Section 5.3: the levels of all nodes and of all parameters, and a parameter's place in the order of 5.4; cycles are refused."""
+    found, order, busy = {}, [], set()
+
+    def level(kind, i):
+        if (kind, i) in found:
+            return found[kind, i]
+        require((kind, i) not in busy, "circuit: a claim would go up")
+        busy.add((kind, i))
+        if kind == "param":
+            result = max([2, *(level("node", update["node"]) for update in circuit.parameters[i]["updates"])])
+            order.append(i)
+        else:
+            node, op = circuit.nodes[i], circuit.op(i)
+            below = [level("node", j) for j in node["inputs"]] if op in (*LINEAR, "dot") else []
+            result = max(below, default=0)
+            if op == "param":
+                result = level("param", node["index"])
+            elif op == "gate":
+                result = 1
+            elif op == "dot":
+                result = max(2, 1 + result)
+        found[kind, i] = result
+        return result
+
+    of_parameters = [level("param", p) for p in range(len(circuit.parameters))]
+    of_nodes = [level("node", i) for i in range(len(circuit.nodes))]
+    require(max(of_nodes + of_parameters) <= 32, "circuit: levels")
+    return of_nodes, of_parameters, order
+
+
 def check_levels(circuit):
     """Section 5.3."""
-
-    @cache
-    def reach(i):
-        node = circuit.nodes[i]
-        if node["op"] not in LINEAR:
-            return frozenset([i])
-        return frozenset().union(*(reach(j) for j in node["inputs"][: 1 if node["op"] == "scale" else None]))
-
-    def only(i, allowed):
-        require(all(circuit.op(j) in allowed.split() for j in reach(i)), f"circuit: levels at node {i}")
-
-    for i in range(len(circuit.nodes)):
-        reach(i)
-        for j in circuit.nodes[i]["inputs"] if circuit.op(i) == "dot" else ():
-            only(j, "rescale sign gate input const param")
+    levels(circuit)
     for parameter in circuit.parameters:
         for update in parameter["updates"]:
             require(circuit.shapes[update["node"]] == tuple(parameter["shape"]), "shape of an update")
-            only(update["node"], "rescale sign gate input const dot")
-            for i in reach(update["node"]):
-                for j in circuit.nodes[i]["inputs"] if circuit.op(i) == "dot" else ():
-                    only(j, "rescale sign gate input const")
     for loss in circuit.losses:
         require(circuit.shapes[loss["node"]] == (), "a loss is not a scalar")
 
@@ -529,7 +542,7 @@ def rate(update, step):
 
 
 def node_bounds(circuit, parameters):
-    """Section 5.4: b(i); None where it depends on parameters and they are not given."""
+    """Section 5.4: b(i); None where it depends on a parameter whose bound is None."""
     found = []
     for node in circuit.nodes:
         x, op = [found[i] for i in node["inputs"]], node["op"]
@@ -537,7 +550,7 @@ def node_bounds(circuit, parameters):
         if op == "input":
             b = 2 ** circuit.inputs[node["index"]]["bits"]
         elif op == "param":
-            b = None if parameters is None else parameters[node["index"]]
+            b = parameters[node["index"]]
         elif op == "const":
             b = max(map(abs, node["values"]))
         elif op == "rescale":
@@ -565,11 +578,12 @@ def node_bounds(circuit, parameters):
 def bounds(circuit, initial, steps, first_step):
     """Section 5.4: (b of every node, final bound of every parameter)."""
     require(circuit.max_steps is None or first_step + steps <= circuit.max_steps, "bounds: steps beyond the schedule")
-    narrow, inside, final = node_bounds(circuit, None), [], []
-    for beta, parameter in zip(initial, circuit.parameters):
-        changes = [sum(narrow[u["node"]] * abs(rate(u, t)) for u in parameter["updates"]) for t in range(first_step, first_step + steps)]
-        inside.append(beta + sum(changes[:-1]))
-        final.append(beta + sum(changes))
+    inside, final = [None] * len(initial), [None] * len(initial)
+    for p in levels(circuit)[2]:  # each after those that its updates read
+        b, updates = node_bounds(circuit, inside), circuit.parameters[p]["updates"]
+        changes = [sum(b[u["node"]] * abs(rate(u, t)) for u in updates) for t in range(first_step, first_step + steps)]
+        inside[p] = initial[p] + sum(changes[:-1])
+        final[p] = initial[p] + sum(changes)
     b = node_bounds(circuit, inside)
     require(all(x < 2**63 for x in b), "bounds: a node")
     for i in circuit.rescales:
@@ -641,7 +655,7 @@ def check_geometry_fields(geometry):
 
 
 def geometry_digest(geometry):
-    return sha256(b"zkjax geometry 1\0" + canonical(geometry))
+    return sha256(b"zkjax geometry 2\0" + canonical(geometry))
 
 
 def radius(row, code, padding):
@@ -942,6 +956,13 @@ class Chunk:
         self.sites, self.used_leaves = Layout(sites), sum(math.prod(shape) for _, shape in sites)
         self.committed_layouts = [weights_layout(circuit, role) for role in ("initial", "final")]
         self.committed_layouts += [self.shard_layout(j) for j in self.shards]
+        self.node_levels, self.parameter_levels, _ = levels(circuit)
+        self.depth = max(self.node_levels + self.parameter_levels)
+
+    def level(self, key):
+        """Section 13.3: of what a walk's term is on; 0 for what is committed and for batches."""
+        kind = key[0]
+        return self.parameter_levels[key[1]] if kind == "param" else self.node_levels[key[1]] if kind in ("dot", "gate") else 0
 
     def shard_size(self, j):
         size = self.statement["shard_size"]
@@ -1087,9 +1108,6 @@ class Claim:
     terms: list
     constant: K
     value: Form
-
-    def has(self, kind):
-        return any(term.key[0] == kind for term in self.terms)
 
 
 def simple_term(key, scalar, step, vectors):
@@ -1356,20 +1374,22 @@ def argument(chunk, hidden):
     """Section 13: the phases in order."""
     claims = [lookup_claim(chunk, hidden), *loss_claims(chunk, hidden)]
 
-    active, claims = split(claims, "dot")
-    if active:
-        claims += reduce_dots(chunk, hidden, "contractions", merged(hidden, "contractions", active))
-    active, claims = split(claims, "param")
-    active.append(binding_claim(chunk, hidden))
-    claims += reduce_dots(chunk, hidden, "weights", unroll(chunk, merged(hidden, "weights", active)))
-    active, claims = split(claims, "gate")
+    claims.append(binding_claim(chunk, hidden))
+    for level in range(chunk.depth, 1, -1):
+        active, claims = split(chunk, claims, level)
+        if active:
+            claim = unroll(chunk, merged(hidden, f"level {level}", active), level)
+            claims += reduce_dots(chunk, hidden, level, claim)
+    active, claims = split(chunk, claims, 1)
     if active:
         close_gates(chunk, hidden, merged(hidden, "gates", active))
     close_claims(hidden, claims)
 
 
-def split(claims, kind):
-    return [c for c in claims if c.has(kind)], [c for c in claims if not c.has(kind)]
+def split(chunk, claims, level):
+    """Those that have a term on this level, and the others."""
+    here = [any(chunk.level(term.key) == level for term in c.terms) for c in claims]
+    return [c for c, x in zip(claims, here) if x], [c for c, x in zip(claims, here) if not x]
 
 
 def merged(hidden, label, claims):
@@ -1469,7 +1489,7 @@ def interpolated(values, x):
 
 
 def rounds(hidden, label, claim, num_vars, degree):
-    """Sections 13.3 and 13.6: (point, last claim)."""
+    """Sections 13.5 and 13.6: (point, last claim)."""
     hidden.account(label + ": rounds", degree * num_vars)
     point = []
     for _ in range(num_vars):
@@ -1482,7 +1502,7 @@ def rounds(hidden, label, claim, num_vars, degree):
 
 @dataclass
 class Side:
-    """Section 13.3: one operand of a block. kept: (axis, its place in the block's shape); groups: (axes, lifted places, vector)."""
+    """Section 13.5: one operand of a block. kept: (axis, its place in the block's shape); groups: (axes, lifted places, vector)."""
 
     node: int
     kept: list
@@ -1491,7 +1511,7 @@ class Side:
 
 @dataclass
 class Block:
-    """Section 13.3: a term on a dot."""
+    """Section 13.5: a term on a dot."""
 
     term: Term
     shape: list
@@ -1499,7 +1519,7 @@ class Block:
 
 
 def block_of(circuit, term):
-    """Section 13.3."""
+    """Section 13.5."""
     node, result = circuit.nodes[term.key[1]], circuit.shapes[term.key[1]]
     contracted, batch, shapes = node["contract"], node["batch"], [circuit.shapes[i] for i in node["inputs"]]
     free = [[d for d in range(len(shapes[e])) if d not in contracted[e] + batch[e]] for e in (0, 1)]
@@ -1526,7 +1546,7 @@ def block_of(circuit, term):
 
 
 def operand_term(chunk, label, block, e, w):
-    """Section 13.3: the term on the left (e = 0) or right (e = 1) operand for one box."""
+    """Section 13.5: the term on the left (e = 0) or right (e = 1) operand for one box."""
     side, groups = block.sides[e], []
     dims = chunk.circuit.shapes[side.node]
     kept = {d: w.vectors[place] for d, place in side.kept}
@@ -1559,11 +1579,12 @@ def along(chunk, label, vector, dims, j, factor):
     return chunk.once(label, "along", vector, dims, j, factor, make=multiply)
 
 
-def reduce_dots(chunk, hidden, label, claim):
-    """Section 13.3, reduce(label, claim): the new claims, in the order of 13.4."""
-    virtual = [t for t in claim.terms if t.key[0] in ("param", "gate")]
-    dots = [t for t in claim.terms if t.key[0] == "dot"]
-    committed = [t for t in claim.terms if t.key[0] not in ("param", "gate", "dot")]
+def reduce_dots(chunk, hidden, level, claim):
+    """Section 13.5, reduce: the new claims, in order."""
+    label = f"level {level}"
+    virtual = [t for t in claim.terms if 0 < chunk.level(t.key) < level]
+    dots = [t for t in claim.terms if chunk.level(t.key) == level]
+    committed = [t for t in claim.terms if chunk.level(t.key) == 0]
     value, found = claim.value - claim.constant, []
     if committed:
         value = value - hidden.functional(committed)
@@ -1591,7 +1612,7 @@ def update_rates(chunk, update):
 
 
 def binding_claim(chunk, hidden):
-    """Section 13.5: the claim "binding"."""
+    """Section 13.3: the claim "binding"."""
     parameters, shifts = chunk.circuit.parameters, chunk.statement["shifts"]
     lengths = [x["shape"] for x in parameters]
     variables = [max(bits(s[d]) for s in lengths if len(s) > d) for d in range(max(map(len, lengths)))]
@@ -1610,26 +1631,28 @@ def binding_claim(chunk, hidden):
     return Claim(terms + below, constant, Form())
 
 
-def unroll(chunk, claim):
-    """Section 13.5: params become initial weights and updates."""
-    terms, updates = [], []
-    for term in claim.terms:
-        if term.key[0] != "param":
-            terms.append(term)
-            continue
-        p, omega = term.key[1], term.step.entries
-        shifted = term.scalar * term.step.total * 2 ** chunk.statement["shifts"][p]
-        terms.append(Term(("initial", p), shifted, None, term.groups))
-        for u, update in enumerate(chunk.circuit.parameters[p]["updates"]):
+def unroll(chunk, claim, level):
+    """Section 13.4: params of a level become initial weights and updates, until there are none."""
+    while any(t.key[0] == "param" and chunk.level(t.key) == level for t in claim.terms):
+        terms, updates = [], []
+        for term in claim.terms:
+            if term.key[0] != "param" or chunk.level(term.key) != level:
+                terms.append(term)
+                continue
+            p, omega = term.key[1], term.step.entries
+            shifted = term.scalar * term.step.total * 2 ** chunk.statement["shifts"][p]
+            terms.append(Term(("initial", p), shifted, None, term.groups))
+            for u, update in enumerate(chunk.circuit.parameters[p]["updates"]):
 
-            def suffixes(omega=omega, update=update):
-                later = [*itertools.accumulate(omega[:0:-1], initial=ZERO)][::-1]  # sums of omega[t'] over t' > t
-                return [x * n for x, n in zip(later, update_rates(chunk, update), strict=True)]
+                def suffixes(omega=omega, update=update):
+                    later = [*itertools.accumulate(omega[:0:-1], initial=ZERO)][::-1]  # sums of omega[t'] over t' > t
+                    return [x * n for x, n in zip(later, update_rates(chunk, update), strict=True)]
 
-            step = chunk.once("suffix", term.step, p, u, make=suffixes)
-            updates.append(Term(("node", update["node"]), -term.scalar, step, term.groups))
-    below, constant = walk(chunk, updates)
-    return Claim(terms + below, claim.constant + constant, claim.value)
+                step = chunk.once("suffix", term.step, p, u, make=suffixes)
+                updates.append(Term(("node", update["node"]), -term.scalar, step, term.groups))
+        below, constant = walk(chunk, updates)
+        claim = Claim(terms + below, claim.constant + constant, claim.value)
+    return claim
 
 
 def evaluate_term(term, w):
@@ -1676,7 +1699,6 @@ def close_gates(chunk, hidden, claim):
 def close_claims(hidden, claims):
     """Section 13.7."""
     for claim in claims:
-        require(not claim.has("param") and not claim.has("dot"), "circuit: a claim on a param or dot is left")
         hidden.require_zero(claim.value - claim.constant - hidden.functional(claim.terms))
 
 

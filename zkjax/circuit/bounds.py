@@ -7,10 +7,11 @@ PROTOCOL.md, section 5.4.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..errors import PrecisionError, UnsupportedOperationError
+from ..errors import PrecisionError
 from ..ops.operation import LIMIT
 from ..ops.ranges import farthest, residues_differ
 
@@ -55,21 +56,28 @@ def derive(circuit, initial: tuple[int, ...], steps: int, first_step: int = 0, c
 
 def _of_chunk(circuit, initial: tuple[int, ...], steps: int, first_step: int):
     """Of nodes, of parameters before the last update, and after it."""
-    narrow = of_nodes(circuit, None)
-    growth = []  # per parameter: largest total change before the last update, and after it
-    for parameter in circuit.parameters:
-        before = end = 0
-        for update in parameter.updates:
-            u = narrow[update.node]
-            if u is None:
-                raise UnsupportedOperationError(f"the update of parameter {parameter.path} depends on a parameter without rounding")
-            rates = [abs(update.rate(t)) for t in range(first_step, first_step + steps)] if len(update.rates) > 1 else None
-            end += u * (sum(rates) if rates is not None else abs(update.rates[0]) * steps)
-            before += u * (sum(rates[:-1]) if rates is not None else abs(update.rates[0]) * (steps - 1))
-        growth.append((before, end))
-    inside = tuple(b + g[0] for b, g in zip(initial, growth, strict=True))
-    final = tuple(b + g[1] for b, g in zip(initial, growth, strict=True))
-    return of_nodes(circuit, inside), inside, final
+    inside: list[int | None] = [None] * len(circuit.parameters)
+    final = list(initial)
+    nodes: list[int | None] = [None] * len(circuit.nodes)
+    leaves = circuit.leaves(inside)
+    for kind, i in circuit.levels.order:  # a parameter's bound follows from its updates', which may read other parameters
+        if kind == "node":
+            nodes[i] = _of_node(circuit, i, nodes, leaves)
+            continue
+        inside[i] = initial[i]
+        for update in circuit.parameters[i].updates:
+            before, end = _growth(update, steps, first_step)
+            inside[i] += before * nodes[update.node]
+            final[i] += end * nodes[update.node]
+    return of_nodes(circuit, inside), tuple(inside), tuple(final)
+
+
+def _growth(update, steps: int, first_step: int) -> tuple[int, int]:
+    """The sums of an update's rates, in absolute value, before a chunk's last step and with it."""
+    if len(update.rates) == 1:
+        return abs(update.rates[0]) * (steps - 1), abs(update.rates[0]) * steps
+    rates = [abs(update.rate(t)) for t in range(first_step, first_step + steps)]
+    return sum(rates[:-1]), sum(rates)
 
 
 def _beyond(circuit, nodes: list[int], final: tuple[int, ...]) -> str | None:
@@ -119,7 +127,7 @@ def _problem(circuit, initial: tuple[int, ...], steps: int, first_step: int) -> 
 
 
 def longest_chain(circuit, initial: tuple[int, ...] | None = None, first_step: int = 0) -> Longest:
-    """How many steps a chain can have from here on, in chunks of any length: bounds grow by the same amount in every step.
+    """How many steps a chain can have from here on, in chunks of any length: one chunk of all steps has the largest bounds.
 
     initial: largest absolute values of the parameters before it; default: the least that a range check shows.
     """
@@ -163,14 +171,20 @@ def _cure(circuit, initial: tuple[int, ...], steps: int, first_step: int) -> str
     return ", or ".join(cures)
 
 
-def of_nodes(circuit, parameters: tuple[int, ...] | None) -> list:
+def of_nodes(circuit, parameters: Sequence[int | None] | None) -> list:
     """Largest absolute value of each node, 2^128 if it is more; None where it depends on parameters whose bounds are not given."""
     bounds: list = []
     leaves = circuit.leaves(parameters)
-    for i, node in enumerate(circuit.nodes):
-        bound = node.operation.bound([bounds[j] for j in node.inputs], circuit.shapes(i), leaves)
-        bounds.append(bound and min(bound, BEYOND))
+    for i in range(len(circuit.nodes)):
+        bounds.append(_of_node(circuit, i, bounds, leaves))
     return bounds
+
+
+def _of_node(circuit, i: int, bounds: list, leaves) -> int | None:
+    """bounds: of what it reads."""
+    node = circuit.nodes[i]
+    bound = node.operation.bound([bounds[j] for j in node.inputs], circuit.shapes(i), leaves)
+    return bound and min(bound, BEYOND)
 
 
 def _largest(holds, beyond: int) -> int:

@@ -13,7 +13,7 @@ PROTOCOL.md, section 5.
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -29,6 +29,7 @@ from ..ops.tables import Table
 from . import bounds, file
 from .bounds import Bounds, Longest
 from .descent import learning_rates
+from .levels import Levels, levels
 from .parts import Input, Loss, Parameter, Update
 from .sheet import sheet
 
@@ -124,7 +125,7 @@ class Circuit(Shown):
         """Those of what node i reads."""
         return [self.nodes[j].shape for j in self.nodes[i].inputs]
 
-    def leaves(self, bounds: tuple[int, ...] | None = None) -> Leaves:
+    def leaves(self, bounds: Sequence[int | None] | None = None) -> Leaves:
         """What the graph starts from; bounds: of the parameters."""
         return Leaves(self.inputs, self.parameters, bounds)
 
@@ -140,19 +141,10 @@ class Circuit(Shown):
         found = ((i, self.nodes[i].operation.advice(i, self)) for i in self.in_order())
         return {i: shapes for i, shapes in found if shapes}
 
-    def _first_below(self, offence) -> list:
-        """For each node what ``offence`` says of an operation at which linear ones end that lead down from it, or None.
-
-        offence: a non-linear node's index to an index, or None where nothing is wrong with it.
-        """
-        found: list[int | None] = []
-        for i, node in enumerate(self.nodes):
-            if node.operation.ends is None:
-                below = (found[j] for j in node.operation.below(node.inputs))
-                found.append(next((j for j in below if j is not None), None))
-            else:
-                found.append(offence(i))
-        return found
+    @cached_property
+    def levels(self) -> Levels:
+        """In which order claims go down; UnsupportedOperationError where one would go up."""
+        return levels(self)
 
     # ---- bounds -----------------------------------------------------------------------------------------------
     def coarse_bound(self, shift: int) -> int:
@@ -172,7 +164,7 @@ class Circuit(Shown):
         return bounds.of_nodes(self, None)
 
     def longest_chain(self, initial: tuple[int, ...] | None = None, first_step: int = 0) -> Longest:
-        """How many steps a chain can have from here on, in chunks of any length: bounds grow by the same amount in every step.
+        """How many steps a chain can have from here on, in chunks of any length: one chunk of all steps has the largest bounds.
 
         initial: largest absolute values of the parameters before it; default: the least that a range check shows.
         """
@@ -232,21 +224,7 @@ class Circuit(Shown):
                 raise FormatError(f"a loss is not a scalar: {self.describe(loss.node)}")
         if sum(sum(x.shape) for x in (*self.nodes, *self.inputs, *self.parameters)) > MAX_AXES:
             raise UnsupportedOperationError(f"the axes of all tensors have more than {MAX_AXES} entries together")
-
-        def ending(*kinds: str) -> list:
-            return self._first_below(lambda i: i if self.nodes[i].operation.ends in kinds else None)
-
-        wide, trained, unrounded = ending("dot"), ending("dot", "param"), ending("param")
-        products = [i for i, node in enumerate(self.nodes) if node.operation.ends == "dot"]
-        factors = {i: next((trained[j] for j in self.nodes[i].inputs if trained[j] is not None), None) for i in products}
-        multiplied = self._first_below(factors.get)
-        for i in products:
-            for j in self.nodes[i].inputs:
-                self._refuse(wide[j], f"an operand of {self.describe(i)} is a wide value")
-        for parameter in self.parameters:
-            for update in parameter.updates:
-                self._refuse(unrounded[update.node], f"the update of {parameter.path} depends on a parameter without rounding")
-                self._refuse(multiplied[update.node], f"the update of {parameter.path} multiplies a parameter")
+        self.levels  # noqa: B018
         return self
 
     def _check_node(self, i: int) -> None:
@@ -257,10 +235,6 @@ class Circuit(Shown):
         except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
             raise FormatError(f"{self.describe(i)}: {error}") from None
         node.operation.check(i, self)
-
-    def _refuse(self, node: int | None, message: str):
-        if node is not None:
-            raise UnsupportedOperationError(f"{message} ({self.describe(node)}); a claim on it could not be reduced")
 
     def describe(self, i: int) -> str:
         """A node for people: index, operation, label, shape."""

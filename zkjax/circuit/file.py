@@ -16,7 +16,7 @@ from ..ops import BY_NAME
 from ..ops.operation import LIMIT, MAX_RANK, Leaves, Node, result_shape
 from .parts import Input, Loss, Parameter, Update
 
-VERSION = 1
+VERSION = 2
 MAX_FILE = 2**27  # bytes: a schedule of 100,000 steps for 50 parameters takes half of it
 MAX_SIZE = 2**40  # entries of a tensor
 MAX_AXIS = 2**22  # entries of one axis of a circuit file

@@ -6,6 +6,7 @@ PROTOCOL.md, section 10.1.
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from ..errors import FormatError
 from . import ranges
 from .operation import Operation
 from .ranges import integer_type, signed_bound
@@ -25,6 +26,10 @@ class Committed(Operation):
     def forms(self, i: int, node) -> list[tuple]:
         """(name, constant, parts, width) of every form that lies in [0, 2^width); parts: (coefficient, tensor key), .."""
         raise NotImplementedError
+
+    def check(self, i, circuit):
+        if self.bits + 1 > circuit.table_bits:
+            raise FormatError(f"{circuit.describe(i)}: {self.bits + 1} bits do not fit a table of {circuit.table_bits}")
 
     def bound(self, x, shapes, leaves):
         return signed_bound(self.bits + 1)

@@ -226,6 +226,9 @@ class Reverse(Operation):
         return x[0][tuple(slice(None, None, -1 if d in self.axes else 1) for d in range(x[0].ndim))]
 
 
+MOVES = (Transpose, Reshape, Broadcast, Slice, Pad, Concatenate, Reverse)
+
+
 def aligned(x, axes, rank: int):
     """x with axis i moved to axis axes[i] of ``rank`` axes; the others have length 1."""
     order = sorted(range(len(axes)), key=lambda i: axes[i])

@@ -12,6 +12,7 @@ A rule that needs more than that is handed it: the walk of claims, the prover's 
 PROTOCOL.md, section 5.2.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,11 +23,11 @@ MAX_RANK = 8  # axes of a tensor
 
 
 class Leaves(NamedTuple):
-    """What a graph's leaves refer to: declared inputs and parameters; bounds: of the parameters, or None where they are not known."""
+    """What a graph's leaves refer to: declared inputs and parameters; bounds: of the parameters, None where one is not known."""
 
     inputs: tuple
     parameters: tuple
-    bounds: tuple[int, ...] | None = None
+    bounds: Sequence[int | None] | None = None
 
 
 @dataclass(frozen=True)

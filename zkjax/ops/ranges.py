@@ -18,7 +18,8 @@ class Lookup:
     """The statement "each entry of this tensor is in this table".
 
     key: names the lookup. shape: of the tensor. columns: for each column of the table, an affine form (constant,
-    ((coefficient, tensor key), ...)); keys are committed tensors, ("input", k) or ("node", i).
+    ((coefficient, tensor key), ...)); keys are committed tensors, ("input", k) or ("node", i). Where there are several columns,
+    each is one committed tensor.
     """
 
     key: tuple

@@ -43,10 +43,6 @@ class Rescale(Committed):
         require(isinstance(self.bits, int) and 0 <= self.bits <= 40, "bits")
         return x[0]
 
-    def check(self, i, circuit):
-        if self.bits + 1 > circuit.table_bits:
-            raise FormatError(f"{circuit.describe(i)}: {self.bits + 1} bits do not fit a table of {circuit.table_bits}")
-
     def describe(self):
         return f"rescale {self.shift}"
 

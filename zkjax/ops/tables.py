@@ -28,6 +28,10 @@ class Table:
     kind: str
     width: int
 
+    def __post_init__(self) -> None:
+        if self.kind not in ("range", "sign"):
+            raise ValueError(f"there is no table of kind {self.kind!r}")
+
     @property
     def key(self) -> tuple:
         """The committed multiplicities of its rows."""

@@ -21,7 +21,7 @@ from .soundness import Security
 from .statement import Statement
 
 MAGIC = b"zkjaxprf"
-VERSION = 1
+VERSION = 2
 MAX_STATEMENT = 2**21  # bytes
 MAX_FILE = 2**28  # bytes: proofs of nets with millions of weights take tens of millions
 

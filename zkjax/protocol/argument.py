@@ -1,11 +1,13 @@
 """The argument about one chunk of training: the order of all reductions, written once for prover, verifier and pad counter.
 
-    lookups ▸ contractions ▸ weights ▸ gates
+    lookups ▸ highest level of products ▸ .. ▸ lowest level, with the updates ▸ gates
 
 Every rescale commits its quotient, so nothing has to be proven layer by layer: the lookups of all layers and steps end in
-one claim on all rescale inputs; all of its products in one claim on their operands; weights in between in one claim on the
-initial weights and the updates; activations in one claim on quotients and signs. Claims only go down (``Circuit.check``),
-and each merging challenge is drawn after everything it merges. What remains are affine constraints on committed tensors.
+one claim on all rescale inputs. Then level by level (``circuit.levels``): all products of a level, of all layers and steps, in
+one sumcheck that ends in claims on their operands; parameters become claims on the initial ones and on their updates where
+these have their level; activations, at the bottom, become one claim on quotients and signs. In a plain net the third level has
+the products of the forward and the backward pass, the second those of the updates. Each merging challenge is drawn after
+everything it merges. What remains are affine constraints on committed tensors.
 
 PROTOCOL.md, sections 13, 13.7, 17.
 """
@@ -13,7 +15,7 @@ PROTOCOL.md, sections 13, 13.7, 17.
 from ..algebra.extension import ONE, mul_base, powers, stack
 from ..algebra.field import from_python
 from ..algebra.vectors import total
-from ..errors import UnsupportedOperationError
+from ..circuit.levels import GATES
 from ..work import ONE_BY_ONE
 from .claims import Claim, Term, merge_claims, pull
 from .contraction import contract
@@ -34,19 +36,20 @@ def argument(hidden: Hidden, plan: Plan, revealed: tuple | None = None, prover=N
     claims = [membership(hidden, circuit, plan.sites, prover)]
     if revealed is not None:
         claims += loss_claims(hidden, plan, revealed)
+    claims.append(binding(hidden, circuit, plan.first_step, plan.steps, plan.shifts))
+    descend(hidden, plan, claims, prover)
 
-    active, claims = _split(claims, "dot")
-    if active:
-        claims += contract(hidden, "contractions", circuit, _merged(hidden, "contractions", active), prover)
 
-    active, claims = _split(claims, "param")
-    active.append(binding(hidden, circuit, plan.first_step, plan.steps, plan.shifts))
-    claim = unroll(hidden, circuit, _merged(hidden, "weights", active), plan.first_step, plan.shifts)
-    claims += contract(hidden, "weights", circuit, claim, prover)
-    if any(claim.has("param", "dot") for claim in claims):
-        raise UnsupportedOperationError("a claim on a product or a parameter is left after its phase")
+def descend(hidden: Hidden, plan: Plan, claims: list[Claim], prover=None) -> None:
+    """Take claims down level by level, to constraints on committed tensors."""
+    circuit = plan.circuit
+    for level in range(circuit.levels.depth, GATES, -1):
+        active, claims = _split(claims, circuit, level)
+        if active:
+            claim = unroll(hidden, circuit, _merged(hidden, f"level {level}", active), level, plan.first_step, plan.shifts)
+            claims += contract(hidden, level, circuit, claim, prover)
 
-    active, claims = _split(claims, "gate")
+    active, claims = _split(claims, circuit, GATES)
     if active:
         close_gates(hidden, circuit, _merged(hidden, "gates", active), prover)
 
@@ -67,8 +70,10 @@ def loss_claims(hidden: Hidden, plan: Plan, revealed: tuple) -> list[Claim]:
     return claims
 
 
-def _split(claims: list[Claim], kind: str) -> tuple[list[Claim], list[Claim]]:
-    return [c for c in claims if c.has(kind)], [c for c in claims if not c.has(kind)]
+def _split(claims: list[Claim], circuit, level: int) -> tuple[list[Claim], list[Claim]]:
+    """Those with a term on this level, and the others."""
+    here = [any(circuit.levels.of(term.key) == level for term in claim.terms) for claim in claims]
+    return [c for c, x in zip(claims, here, strict=True) if x], [c for c, x in zip(claims, here, strict=True) if not x]
 
 
 def _merged(hidden: Hidden, label: str, claims: list[Claim]) -> Claim:

@@ -16,7 +16,7 @@ A reshape after the product may have joined free axes of both operands into one 
 
 A liar who has another product, in any node and step, has a wrong sum, and must guess a round's challenge: 2 rounds / |K|.
 
-PROTOCOL.md, section 13.3.
+PROTOCOL.md, section 13.5.
 """
 
 from dataclasses import dataclass
@@ -33,8 +33,6 @@ from ..work import TERM
 from .claims import Claim, Term, pull
 from .hidden import Hidden
 from .sumcheck import product_sumcheck
-
-VIRTUAL = ("param", "gate")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,15 +103,17 @@ def _ordered(vectors: Vectors, vector, group, order, shape):
     )
 
 
-def contract(hidden: Hidden, label: str, circuit: Circuit, claim: Claim, prover=None) -> list[Claim]:
-    """Reduce a claim with terms on dots to claims on the operands.
+def contract(hidden: Hidden, level: int, circuit: Circuit, claim: Claim, prover=None) -> list[Claim]:
+    """Reduce a claim with terms on dots of a level to claims on the operands.
 
-    Terms of the claim on other virtual tensors become one hidden scalar, received before the first challenge: the first
-    claim returned. The others: on all left operands, on all right operands. prover: see ``witness.Witness``.
+    Its terms on lower levels become one hidden scalar, received before the first challenge: the first claim returned. The
+    others: on all left operands, on all right operands. prover: see ``witness.Witness``.
     """
-    virtual = tuple(term for term in claim.terms if term.key[0] in VIRTUAL)
-    dots = [term for term in claim.terms if term.key[0] == "dot"]
-    committed = [term for term in claim.terms if term.key[0] not in (*VIRTUAL, "dot")]
+    label = f"level {level}"
+    heights = [circuit.levels.of(term.key) for term in claim.terms]
+    dots = [term for term, height in zip(claim.terms, heights, strict=True) if height == level]
+    virtual = tuple(term for term, height in zip(claim.terms, heights, strict=True) if 0 < height < level)
+    committed = [term for term, height in zip(claim.terms, heights, strict=True) if not height]
     hidden.vectors.meter.charge("products of claims", 2 * TERM * len(dots))
     blocks = [block(hidden.vectors, circuit, term) for term in dots]
     layout = Layout({j: b.shape for j, b in enumerate(blocks)})

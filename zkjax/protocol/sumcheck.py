@@ -3,7 +3,7 @@
 Source: Lund, Fortnow, Karloff, Nisan; Thaler, Proofs, Arguments and Zero-Knowledge, section 4.1. All scalars are hidden
 (``hidden.py``). Of each round's polynomial t the value t(1) = claim - t(0) is not sent.
 
-PROTOCOL.md, section 13.3.
+PROTOCOL.md, section 13.5.
 """
 
 from ..algebra.extension import ZERO, Ext

@@ -16,7 +16,7 @@ from ..algebra.extension import Ext
 from ..algebra.field import P
 from ..errors import FormatError
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 class Transcript:

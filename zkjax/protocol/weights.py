@@ -11,7 +11,7 @@ eta is drawn after all roots, and *independently for each axis position*: with o
 matrix, W_T off by an antisymmetric matrix would pass. A liar who skips an update, keeps the old weights or uses another
 rate changes these sums. A parameter without uses (frozen) has W_T = W_0.
 
-PROTOCOL.md, section 13.5.
+PROTOCOL.md, sections 13.3, 13.4.
 """
 
 import numpy as np
@@ -27,18 +27,25 @@ from .claims import Claim, Term, pull
 from .hidden import Hidden
 
 
-def unroll(hidden: Hidden, circuit: Circuit, claim: Claim, first_step: int, shifts: tuple[int, ...]) -> Claim:
-    """Replace terms on ("param", p) by terms on the committed ("initial", p) and on the updates.
+def unroll(hidden: Hidden, circuit: Circuit, claim: Claim, level: int, first_step: int, shifts: tuple[int, ...]) -> Claim:
+    """Replace terms on ("param", p) of a level by terms on the committed ("initial", p) and on the updates, and so on.
 
     shifts: the initial weights are 2^shift times the committed integers.
     """
+    while any(term.key[0] == "param" and circuit.levels.of(term.key) == level for term in claim.terms):
+        claim = _unrolled(hidden, circuit, claim, level, first_step, shifts)
+    return claim
+
+
+def _unrolled(hidden: Hidden, circuit: Circuit, claim: Claim, level: int, first_step: int, shifts: tuple[int, ...]) -> Claim:
     vectors = hidden.vectors
-    uses = sum(1 + len(circuit.parameters[t.key[1]].updates) for t in claim.terms if t.key[0] == "param")
+    here = [term.key[0] == "param" and circuit.levels.of(term.key) == level for term in claim.terms]
+    uses = sum(1 + len(circuit.parameters[t.key[1]].updates) for t, x in zip(claim.terms, here, strict=True) if x)
     vectors.meter.charge("updates of parameters", TERM * uses, OBJECT * uses)
     memo: dict = {}
     terms, updates = [], []
-    for term in claim.terms:
-        if term.key[0] != "param":
+    for term, unrolls in zip(claim.terms, here, strict=True):
+        if not unrolls:
             terms.append(term)
             continue
         p = term.key[1]

@@ -8,12 +8,10 @@ from fractions import Fraction
 
 from ..ops.arithmetic import Sum
 from ..ops.leaves import InputArray, Param
-from ..ops.moves import Broadcast, Concatenate, Pad, Reshape, Reverse, Slice, Transpose
+from ..ops.moves import MOVES, Reshape, Reverse, Transpose
 from ..ops.products import Dot, Gate
 from .expressions import Above, Combination, Numbers, scaling
 from .graph import Program
-
-MOVES = (Transpose, Reshape, Broadcast, Slice, Pad, Concatenate, Reverse)
 
 
 @dataclass(frozen=True)

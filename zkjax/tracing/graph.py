@@ -13,7 +13,8 @@ import numpy as np
 from ..circuit.circuit import MAX_JOINT_AXIS
 from ..ops.arithmetic import Scale, Sum
 from ..ops.leaves import MAX_CONSTANT
-from ..ops.moves import Broadcast, Concatenate, Pad, Reshape, Reverse, Slice, Transpose
+from ..ops.moves import MOVES, Broadcast, Concatenate, Pad, Reshape, Reverse, Slice, Transpose
+from ..ops.operation import Leaves
 from ..ops.products import Dot, Gate
 from .constants import Known, Refusal, map_known, too_large
 from .expressions import Above, Combination, Expression, Mask, Numbers, scaling
@@ -79,8 +80,11 @@ class Graph:
         if x.does(Sum):
             terms = math.prod(x.inputs[0].shape[d] for d in x.operation.axes)
             return terms * ranges[0][0], terms * ranges[0][1]
-        low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
-        return (min(low, 0), max(high, 0)) if x.does(Pad) else (low, high)
+        if x.does(*MOVES):
+            low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
+            return (min(low, 0), max(high, 0)) if x.does(Pad) else (low, high)
+        largest = x.operation.bound([max(map(abs, r)) for r in ranges], [y.shape for y in x.inputs], Leaves((), ()))
+        return -largest, largest
 
     # ---- linear maps
     def linear(self, terms, tagged=False):

@@ -16,12 +16,12 @@ from ..circuit.parts import Input, Loss, Parameter, Update
 from ..errors import PrecisionError, UnsupportedOperationError
 from ..ops.arithmetic import Linear, Sum
 from ..ops.leaves import Const, InputArray, Param
-from ..ops.moves import Concatenate
+from ..ops.moves import MOVES, Concatenate
 from ..ops.operation import Leaves, Node, Operation
 from ..ops.products import Dot, Gate
 from ..ops.rescale import Rescale, Sign
 from .constants import CONSTANT_BITS, Known
-from .demands import MOVES, Demands, demands
+from .demands import Demands, demands
 from .expressions import Above, Combination, Expression, Numbers, scaling
 from .formats import Formats
 from .graph import Program

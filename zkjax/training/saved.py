@@ -34,7 +34,7 @@ from ..memory import available_memory
 from ..ops.operation import LIMIT
 from ..progress import size
 
-FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 3
+FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 4
 LONGEST = 2**28  # bytes of run.json
 WARNING = "PRIVATE: this directory holds weights, data and secret seeds of commitments. Do not publish, copy or restore it.\n"
 
