@@ -46,8 +46,8 @@ from zkjax.protocol.hidden import Hidden, make_masks
 from zkjax.protocol.membership import Sites, membership
 from zkjax.protocol.plan import Batches, Plan, opening_terms, row_count
 from zkjax.protocol.schedule import batch_indices
+from zkjax.protocol.states import binding
 from zkjax.protocol.transcript import Reader, Transcript, Writer
-from zkjax.protocol.weights import binding
 from zkjax.prover.lanes import row_lanes
 
 LEVEL_BITS = 104  # of each query phase, as zkjax's default; log2 of the number of layers comes on top
@@ -126,10 +126,10 @@ def layer_plan(circuit: Circuit, layer: Layer, first_step: int, shifts, range_ch
 
 def layer_argument(hidden: Hidden, plan: LayerPlan, prover=None) -> None:
     """Reduce "this layer's committed tensors are honest" to constraints in ``hidden``: ``argument.argument`` for one layer."""
-    circuit, claims = plan.circuit, [membership(hidden, plan.circuit, plan.sites, prover)]
+    claims = [membership(hidden, plan.circuit, plan.sites, prover)]
 
     if plan.layer.parameters:
-        whole = binding(hidden, circuit, plan.first_step, 1, plan.shifts)
+        whole = binding(hidden, plan)
         own = tuple(t for t in whole.terms if t.key[0] not in ("initial", "final") or t.key[1] in plan.layer.parameters)
         claims.append(replace(whole, terms=own))
     descend(hidden, plan, claims, prover)
@@ -296,7 +296,7 @@ class Sequential:
         computed = run.witness()
         coarse = tuple(w >> s for w, s in zip(run.initial, whole.shifts, strict=True))
         bounds = circuit.bounds(run.initial_bound, 1, run.first_step)
-        witness = Witness(step.plans[0], computed.values, computed.forms, coarse, bounds)
+        witness = Witness(step.plans[0], computed, coarse, run.final, bounds)
 
         watch("commitments", 1, 1)
         tensors = witness.tensors | {("initial", p): field.from_int(x) for p, x in enumerate(coarse)}

@@ -102,6 +102,7 @@ def forged(circuit: Circuit, recipe: Recipe) -> Statement:
         final=commitment("weights", r.first_step + r.steps, plan.weights_layout("final")),
         shifts=(0,) * count,
         range_checked=r.range_checked,
+        given=False,
         initial_bound=initial,
         final_bound=circuit.bounds(initial, r.steps, r.first_step).final,
         losses=((0,) * r.steps,) * len(circuit.losses) if r.revealed else None,

@@ -264,6 +264,7 @@ def make_sources(directory: Path) -> None:
     from unittest import mock
 
     from harness import make_run
+    from moving import moving, start
     from test_graphs import GRAPHS
     from tiny import TINY
     from zero_knowledge import NO_TARGET, TOY, tiny_circuit, tiny_data, tiny_params
@@ -278,6 +279,7 @@ def make_sources(directory: Path) -> None:
         for name in GRAPHS_PROVEN:
             loss, params, data = GRAPHS[name]
             chains[name] = make_run(loss, params, data, batch=3, steps=2, precision=TINY, shard_size=4)[1], ()
+        chains["states"] = zkjax.train(moving(), *start(), steps=5, openings=4), ("loss",)
         for first, _ in chains.values():
             first.chain.geometry = TOY
         chains["later"] = zkjax.train(run.circuit, run, None, steps=1), ()
@@ -425,7 +427,7 @@ def agree(circuit, tree):
         if max(steps, samples, shard_count(samples, size)) > SMALL:
             return tree
         batches = Batches(batch_indices(tree["seed"], samples, size, circuit.batch_size, first, steps), size, samples)
-        plan = Plan(circuit, first, steps, tuple(tree["shifts"]), tree["range_checked"], batches)
+        plan = Plan(circuit, first, steps, tuple(tree["shifts"]), tree["range_checked"], batches, given=tree["given"])
         for role, number in (("initial", first), ("final", first + steps)):
             tree[role] = {**tree[role], "number": number, "rows": row_count(plan.weights_layout(role), row)}
         some = zkjax.proofs.statement.Commitment.from_json(tree["shards"][0]["commitment"])

@@ -26,6 +26,7 @@ from zkjax.protocol.hidden import Functional, Hidden, Pad, make_masks
 from zkjax.protocol.transcript import Transcript, Writer
 from zkjax.prover.prove import make_plan
 from zkjax.prover.witness import Witness, vectors_of
+from zkjax.training import run as runs
 from zkjax.verifier import dry_run
 
 SMALL = Geometry(10, 2, 4, level_bits=20)  # far below the target, for speed
@@ -90,6 +91,7 @@ class Liar:
         computed = run.witness()
         self.values = {i: x.copy() for i, x in computed.values.items()}
         self.forms = {key: x.copy() for key, x in computed.forms.items()}
+        self.states = {key: x.copy() for key, x in computed.states.items()}
         self.initial = tuple((w >> s).copy() for w, s in zip(run.initial, self.plan.shifts, strict=True))
         self.final = tuple(x.copy() for x in run.final)
         self.data = tuple(x.copy() for x in run.data.arrays)
@@ -105,7 +107,8 @@ class Liar:
     def witness(self) -> Witness:
         """Built from what has been altered so far; may be altered itself."""
         if self._witness is None:
-            self._witness = Witness(self.plan, self.values, self.forms, self.initial, self.bounds, check=False)
+            computed = runs.Witness(self.values, self.forms, self.states)
+            self._witness = Witness(self.plan, computed, self.initial, self.final, self.bounds, check=False)
         return self._witness
 
     def broken(self) -> set[str]:

@@ -20,12 +20,12 @@ PACKAGE = Path(__file__).parent.parent / "zkjax"
 # What a verifier executes. Not here: field arithmetic, transforms, hashes and layouts, which decide nothing; a mistake in them
 # fails every honest proof, and they have tests against independent twins.
 MODULES = """
-algebra.exact circuit.bounds circuit.circuit circuit.file circuit.levels commitment.commit commitment.dataset
+algebra.exact circuit.bounds circuit.circuit circuit.file circuit.levels circuit.recurrence commitment.commit commitment.dataset
 commitment.geometry commitment.merkle commitment.opening
 commitment.recursion files ops.arithmetic ops.committed ops.leaves ops.moves ops.operation ops.products ops.ranges
 ops.rescale ops.tables proofs.checks proofs.estimate proofs.proof proofs.published proofs.soundness proofs.statement protocol.argument
-protocol.claims protocol.contraction protocol.gate protocol.hidden protocol.lookup protocol.membership protocol.plan
-protocol.schedule protocol.sumcheck protocol.transcript protocol.weights verifier work
+protocol.claims protocol.contraction protocol.gate protocol.hidden protocol.lookup protocol.membership protocol.motion protocol.plan
+protocol.schedule protocol.sumcheck protocol.transcript protocol.states verifier work
 """.split()
 
 # The prover's side of modules that both share, and what is printed for people.
@@ -61,8 +61,9 @@ VALIDATORS = {"_int", "_ints", "_integer", "_integers"}  # (value, where, low, h
 UNWRAPPED = VALIDATORS | {"_digest", "_text", "_shape", "_list", "_index", "_dims", "_tupled"}  # return their first argument, checked
 HASHES = {"sha256", "blake2s"}
 BOUNDS = {  # functions whose arithmetic is a bound
-    "circuit.bounds": ("derive", "_of_chunk", "_growth", "_of_node", "reach", "equations"),
+    "circuit.bounds": ("derive", "_of_chunk", "_moved", "_distinct", "_growth", "_of_node", "reach", "equations"),
     "circuit.levels": ("_level",),
+    "circuit.recurrence": ("_rounded",),
     "circuit.circuit": ("Circuit.coarse_bound",),
     "ops.ranges": ("farthest", "residues_differ", "signed_bound"),
     "ops.operation": ("Operation.bound",),

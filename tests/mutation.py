@@ -33,7 +33,7 @@ LIES = "test_lies.py::test_a_net_without_activations test_lies.py::test_frozen_p
 LIES += "test_known_attacks.py::test_F04_an_operation_that_proves_nothing test_lies.py::test_every_hidden_message"
 FILES = {  # by module, or by room
     "protocol.argument": LIES,
-    "circuit": "test_levels.py test_integers.py test_circuit.py",
+    "circuit": "test_states.py test_levels.py test_integers.py test_circuit.py",
     "protocol.claims": "test_claims.py",
     "commitment": "commitment",
     "proofs.checks": "test_proofs.py",
@@ -49,6 +49,8 @@ FILES = {  # by module, or by room
     "protocol.schedule": "test_schedule.py",
     "proofs.soundness": "test_proofs.py",
     "proofs.statement": "test_proofs.py",
+    "protocol.motion": "test_states.py",
+    "protocol.states": f"test_states.py {LIES}",
     "protocol.sumcheck": "test_sumcheck.py",
     "protocol.transcript": "test_transcript.py",
     "verifier": "test_proofs.py",

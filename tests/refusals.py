@@ -32,8 +32,10 @@ from zkjax.algebra.field import P, root_of_unity
 from zkjax.algebra.layout import Layout
 from zkjax.algebra.vectors import Vectors
 from zkjax.circuit import file as circuits
-from zkjax.circuit import parts
+from zkjax.circuit import parts, recurrence
 from zkjax.circuit.bounds import Bounds, of_nodes
+from zkjax.circuit.bounds import _distinct as distinct
+from zkjax.circuit.bounds import _moved as bounds_of
 from zkjax.circuit.circuit import Circuit
 from zkjax.circuit.levels import MAX_DEPTH
 from zkjax.commitment import geometry as geometries
@@ -86,8 +88,11 @@ class Case(NamedTuple):
 
 
 @cache
-def frozen() -> tuple[Circuit, Proof]:
-    return Circuit.load(VECTORS / f"format-{VERSION}.circuit.json"), Proof.load(VECTORS / f"format-{VERSION}.proof")
+def frozen(name: str = f"format-{VERSION}") -> tuple[Circuit, Proof]:
+    return Circuit.load(VECTORS / f"{name}.circuit.json"), Proof.load(VECTORS / f"{name}.proof")
+
+
+MOVING = f"format-{VERSION}-states"
 
 
 def canonical(data) -> bytes:
@@ -128,16 +133,16 @@ def passes(call, match):
         assert not re.search(match, str(error)), error
 
 
-# ---- the honest proof -------------------------------------------------------------------------------------------
-def honest():
-    circuit, proof = frozen()
-    expected = json.loads((VECTORS / f"format-{VERSION}.ledger.json").read_text("utf-8"))
+# ---- the honest proofs ------------------------------------------------------------------------------------------
+def honest(name=f"format-{VERSION}"):
+    circuit, proof = frozen(name)
+    expected = json.loads((VECTORS / f"{name}.ledger.json").read_text("utf-8"))
 
     def ledger():
         return [[name, round(bits, 9)] for name, bits in verifier.verify_one(circuit, proof, BITS).terms]
 
     yield Case("ledger", ledger, None, value=expected)
-    taken = json.loads((VECTORS / f"format-{VERSION}.work.json").read_text("utf-8"))
+    taken = json.loads((VECTORS / f"{name}.work.json").read_text("utf-8"))
 
     def work(count):
         meter = verifier.estimate_work(circuit, [proof.statement] * count, None, None)
@@ -145,7 +150,11 @@ def honest():
 
     yield Case("work", lambda: work(1), None, value=taken)
     yield Case("memory of two", lambda: work(2)["memory"], None, value=taken["memory"])
-    yield Case("file", lambda: bytes(proof), None, value=(VECTORS / f"format-{VERSION}.proof").read_bytes())
+    yield Case("file", lambda: bytes(proof), None, value=(VECTORS / f"{name}.proof").read_bytes())
+
+
+def honest_states():
+    yield from honest(MOVING)
 
 
 # ---- files ------------------------------------------------------------------------------------------------------
@@ -861,6 +870,209 @@ def schedules():
         yield Case(f"{change}", largest, None, value=2)
 
 
+# ---- states that a step multiplies -----------------------------------------------------------------------------
+def states():
+    """Files, graphs, bounds, statements and chains of a circuit with recurrences and given states: w exact, m, v, e rounded."""
+    circuit, proof = frozen(MOVING)
+    data, s = json.loads((VECTORS / f"{MOVING}.circuit.json").read_text("utf-8")), proof.statement
+    last, load = len(data["nodes"]) - 1, Circuit.from_json
+
+    def put(*path):
+        return lambda value: load(changed(data, path, value))
+
+    moment = "parameters", 1, "recurrence"
+    yield Case("itself", lambda: load(data), None, value=circuit)
+    for name, content, match in (
+        ("a recurrence's key more", changed(data, (*moment, "more"), 0), r"parameters\[1\].recurrence: keys"),
+        ("a recurrence as a list", changed(data, moment, []), r"recurrence: expected an object"),
+        ("a carry's key more", changed(data, (*moment, "carry", 0, "more"), 0), r"carry\[0\]: keys"),
+        ("carries as an object", changed(data, (*moment, "carry"), {}), "carry: expected a list"),
+        ("a feed's key less", missing(data, (*moment, "feeds", 0, "node")), r"feeds\[0\]: keys"),
+        ("given as a list", changed(data, ("parameters", 1, "given"), []), "given: expected an object"),
+        ("given with a key more", changed(data, ("parameters", 1, "given", "more"), 0), "given: keys"),
+        ("coefficients as an object", changed(data, (*moment, "carry", 0, "coefficients"), {}), "coefficients: expected a list"),
+    ):
+        yield Case(name, lambda content=content: load(content), FormatError, match)
+    for path, low, high in (
+        (("period",), 1, 64),
+        ((*moment, "bits"), 0, 60),
+        ((*moment, "inner"), 0, 62),
+        ((*moment, "end"), 0, 62),
+        ((*moment, "carry", 0, "parameter"), 0, 3),
+        ((*moment, "carry", 0, "coefficients", 0), -(2**96), 2**96),
+        ((*moment, "feeds", 0, "node"), 0, last),
+        ((*moment, "feeds", 0, "coefficients", 0), -(2**96), 2**96),
+        (("parameters", 1, "given", "integer"), -WHOLE, WHOLE),
+        (("parameters", 1, "given", "shift"), 0, 62),
+    ):
+        yield from ends(put(*path), path, low, high, f"expected an integer in {low}\\.\\.{high},")
+    for value in (-1, 4, True, "0"):
+        yield Case(
+            f"copied {value!r}", lambda value=value: put("parameters", 3, "given", "copied")(value), FormatError, "expected an integer"
+        )
+
+    def other(p, **changes):
+        parameters = list(circuit.parameters)
+        parameters[p] = dataclasses.replace(parameters[p], **changes)
+        return dataclasses.replace(circuit, parameters=tuple(parameters))
+
+    def moved(p, **changes):
+        return other(p, recurrence=dataclasses.replace(circuit.parameters[p].recurrence, **changes))
+
+    def after(p, feed):
+        return dataclasses.replace(circuit, nodes=(*circuit.nodes, node("next", (feed,), (3, 2), {"index": p})))
+
+    one = circuit.parameters[1].recurrence.carry[0][1]
+    (following,) = circuit.of("next")
+    row = tuple(parts.Parameter(f"p{i}", (3, 2), (), parts.Recurrence(((i, one), (i + 1, one)), (), 3, 0, 0)) for i in range(4, 11))
+    row += (parts.Parameter("p11", (3, 2), (), parts.Recurrence(((11, one),), (), 3, 0, 0)),)
+    longer = parts.Parameter("p12", (3, 2), (), parts.Recurrence(((4, one),), (), 3, 0, 0))
+    fed = ((8, one),)
+    for name, refused, match in (
+        ("updates beside a recurrence", other(1, updates=circuit.parameters[0].updates), "m has updates and a recurrence"),
+        ("a carry of an exact state", moved(1, carry=((0, one),)), "m carries w"),
+        ("a carry of another shape", other(3, shape=(1, 1)), "e carries v"),
+        ("a carry twice", moved(1, carry=((1, one), (1, one))), "carries a state twice"),
+        ("a feed of another shape", moved(2, feeds=((3, one),)), "the feed of v"),
+        ("two coefficients", moved(2, feeds=((8, one * 2),)), "the feed of v has 2"),
+        ("two coefficients of a carry", moved(1, carry=((1, one * 2),)), "the carry of m has 2"),
+        ("a copy of a given state", other(3, given=parts.Given(0, 1, 0)), "e begins as a copy of m"),
+        ("a copy of itself", other(3, given=parts.Given(0, 3, 0)), "e begins as a copy of e"),
+        ("a copy of another shape", other(3, shape=(1, 1), recurrence=None), "e begins as a copy of w"),
+        ("what is after a step without a recurrence", after(0, 8), "what feeds w"),
+        ("what is after a step from other feeds", after(1, 1), "what feeds m"),
+        ("after a step of no state", after(4, 8), "index"),
+        ("after a step of the last state", after(-1, 1), "index"),
+        ("a period without states", dataclasses.replace(frozen()[0], period=2), "no state is rounded"),
+    ):  # fmt: skip
+        yield Case(name, refused.check, FormatError, match)
+    for name, refused, match in (
+        ("more feeds than are allowed", moved(2, feeds=fed * 9), "fed by 9 operations, more than 8"),
+        ("more states in a group", dataclasses.replace(circuit, parameters=(*circuit.parameters, *row, longer)), "more than 8 states"),
+        ("a state that feeds itself", moved(2, feeds=((2, one),)), "v depends on itself"),
+        ("what is after a step feeds its state", moved(1, feeds=((following, one),)), "m depends on itself|what feeds m"),
+    ):
+        yield Case(name, refused.check, (FormatError if "what feeds" in match else UnsupportedOperationError), match)
+    for name, passed in (
+        ("as many feeds", moved(2, feeds=fed * 8)),
+        ("as many states in a group", dataclasses.replace(circuit, parameters=(*circuit.parameters, *row))),
+        ("a coefficient for each step", dataclasses.replace(moved(1, carry=((1, one * 2),)), max_steps=2)),
+    ):
+        yield Case(name, passed.check, None, value=passed)
+
+    def plan(**changes):
+        return make_plan(circuit, dataclasses.replace(s, **changes))
+
+    def first(p, by):
+        return tuple(b + by * (i == p) for i, b in enumerate(s.initial_bound))
+
+    yield Case("its plan", lambda: plan().given, None, value=True)
+    yield Case("what is committed at the start", lambda: plan().initial, None, value=(0, 2))
+    for name, call, match in (
+        ("a shift of a given state", lambda: plan(shifts=(s.shifts[0], 1, *s.shifts[2:])), "^bounds: the bound of m is not"),
+        ("a larger bound of a given state", lambda: plan(initial_bound=first(1, 1)), "^bounds: the bound of m is not that"),
+        ("a smaller bound of a copy", lambda: plan(initial_bound=first(3, -1)), "^bounds: the bound of e is not that"),
+        ("a bound below the range check's", lambda: plan(initial_bound=first(2, -1)), "^bounds: the initial bound is smaller"),
+        ("steps beyond a schedule", lambda: make_plan(*_scheduled(circuit, s, 4)), "^bounds: steps 0..4 go beyond the 4 steps"),
+        ("its work", lambda: _work(*_scheduled(circuit, s, 4)), "^bounds: step 4 lies beyond the 4 steps"),
+    ):  # fmt: skip
+        yield Case(name, call, VerificationError, match)
+    yield Case("the work of all steps", lambda: _work(*_scheduled(circuit, s, 5)) > 0, None, value=True)
+    yield Case("all steps of a schedule", lambda: make_plan(*_scheduled(circuit, s, 5)).steps, None, value=5)
+    plain, own = frozen()
+    stated = dataclasses.replace(own.statement, given=True)
+    yield Case("nothing to give", lambda: make_plan(plain, stated), VerificationError, "^statement: the circuit gives no states")
+    yield Case(
+        "given as a number", lambda: Statement.parse(canonical(s.to_json() | {"given": 1})), FormatError, "given is not a truth value"
+    )
+    for given in (parts.Given(-5), parts.Given(-5, 0, 3)):
+        bound = 5 + (s.initial_bound[0] << 3 if given.copied == 0 else 0)
+        yield Case(f"the bound of {given}", lambda given=given: other(1, given=given).given_bound(1, s.initial_bound), None, value=bound)
+
+    later = dataclasses.replace(
+        s,
+        first_step=s.first_step + s.steps,
+        initial=s.final,
+        final=dataclasses.replace(s.final, number=s.final.number + s.steps),
+        shifts=(0,) * 4,
+        range_checked=False,
+        given=False,
+        initial_bound=s.final_bound,
+    )
+    yield Case("two that join", lambda: verifier.check_chain(circuit, [s, later], False), None)
+    again = dataclasses.replace(later, given=True)
+    yield Case("given in between", lambda: verifier.check_chain(circuit, [s, again], False), VerificationError, "^chain: .*does not start")
+    ungiven = dataclasses.replace(later, range_checked=True)
+    yield Case("a chain from somewhere", lambda: verifier.check_chain(circuit, [ungiven], False), VerificationError, "^initial state")
+    yield Case("as an assumption", lambda: verifier.check_chain(circuit, [ungiven], True), None)
+
+    b = circuit.bounds(s.initial_bound, 5)
+    yield Case("bounds after the last step", lambda: b.final[1:], None, value=(2**12,) * 3)
+    held = [max(x, 2**12) for x in s.initial_bound]
+    periods = [recurrence.rows(circuit, 3, start, length) for start, length in ((0, 3), (3, 2))]
+    fed_by = {(2, 0): b.nodes[8], (3, 0): b.nodes[1]}
+
+    def largest(which):
+        return max(
+            sum(abs(rows.states[r][which][j]) * held[r] for r in rows.states)
+            + sum(sum(map(abs, found[which][j])) * fed_by[name] for name, found in rows.feeds.items())
+            for rows in periods
+            for j in range(len(rows.states[3][0]))
+        )
+
+    yield Case("bounds of an average", lambda: b.inside[3], None, value=largest(0))
+    few = circuit.bounds(s.initial_bound, 3).nodes
+    of_three = {(2, 0): few[8], (3, 0): few[1]}
+    sums = []
+    for rows in (recurrence.rows(circuit, 3, 0, 3), recurrence.rows(circuit, 3, 3, 2)):
+        total = sum(abs(rows.states[r][2]) * held[r] for r in rows.states)
+        sums.append(total + sum(sum(map(abs, found[2])) * fed_by[name] for name, found in rows.feeds.items()))
+    moved_bounds = partial(bounds_of, circuit, 3, s.initial_bound, list(b.nodes))
+    yield Case("what is rounded", lambda: moved_bounds(5, 0)[2], None, value=max(sums))
+    yield Case("of the shorter period", lambda: moved_bounds(2, 3)[2], None, value=sums[1])
+    for steps, at, expected in (
+        (10**9, 2, [(2, 1), (3, 3)]),
+        (10**9, 3, [(3, 3), ((10**9 + 3) // 3 * 3, 1)]),
+        (9, 1, [(1, 2), (3, 3), (9, 1)]),
+        (6, 1, [(1, 2), (3, 3), (6, 1)]),
+    ):
+        got = partial(distinct, circuit, at, steps)
+        yield Case(f"periods of {steps} steps from {at}", got, None, value=expected)
+    for bits in range(30, 50):
+        wide = moved(3, bits=12, end=bits)
+        ends_at = recurrence.rows(wide, 3, 0, 3)
+        total = sum(abs(ends_at.states[r][2]) * held[r] for r in ends_at.states)
+        total += sum(sum(map(abs, found[2])) * of_three[name] for name, found in ends_at.feeds.items())
+        fits = total + (1 << bits >> 1) + (1 << bits + 12) < WHOLE
+        yield Case(
+            f"an end of {bits} bits",
+            lambda wide=wide: len(wide.bounds(s.initial_bound, 3).final),
+            None if fits else PrecisionError,
+            "" if fits else "state e may reach",
+            value=4,
+        )
+    yield Case("periods", lambda: recurrence.periods(2, 6, 3), None, value=[(2, 1), (3, 3), (6, 2)])
+    for steps, at in ((100, 1), (7, 0), (10**9, 2)):
+        expected = _still(circuit, s, 9, at).inside
+        yield Case(f"{steps} steps from {at}", lambda n=steps, t=at: _still(circuit, s, n, t).inside, None, value=expected)
+
+
+def _still(circuit, s, steps, at):
+    """Bounds of a circuit whose exact state does not move, so that nothing grows with the steps."""
+    still = dataclasses.replace(circuit, parameters=(dataclasses.replace(circuit.parameters[0], updates=()), *circuit.parameters[1:]))
+    return still.bounds(s.initial_bound, steps, at)
+
+
+def _work(circuit, s):
+    return verifier.estimate_work(circuit, [s], None, None).work
+
+
+def _scheduled(circuit, s, steps):
+    """A circuit for so many steps, and the statement about it."""
+    found = dataclasses.replace(circuit, max_steps=steps)
+    return found, dataclasses.replace(s, circuit=found.digest())
+
+
 # ---- the statement against the circuit -------------------------------------------------------------------------
 def statements():
     circuit, proof = frozen()
@@ -1005,13 +1217,13 @@ def chains():
     )
 
     def joined(assume=False, **changes):
-        return lambda: verifier.check_chain([s, dataclasses.replace(later, **changes)], assume)
+        return lambda: verifier.check_chain(circuit, [s, dataclasses.replace(later, **changes)], assume)
 
     yield Case("two that join", joined(), None)
     yield Case("a looser bound", joined(initial_bound=tuple(b + 1 for b in s.final_bound)), None)
     yield Case("a fresh range check", joined(range_checked=True, initial_bound=(0, 0, 0)), None)
     for name, call, match in (
-        ("a later chunk alone", lambda: verifier.check_chain([later], False), "^initial bound"),
+        ("a later chunk alone", lambda: verifier.check_chain(circuit, [later], False), "^initial bound"),
         ("a smaller bound", joined(initial_bound=(s.final_bound[0] - 1, *s.final_bound[1:])), "^chain: .*smaller bound"),
         ("a gap", joined(first_step=s.steps + 1), "^chain: .*starts at step"),
         ("the same steps", joined(first_step=s.first_step), "^chain: .*starts at step"),
@@ -1025,7 +1237,7 @@ def chains():
         ("another geometry", joined(geometry=dataclasses.replace(s.geometry, level_bits=9)), "differ in geometry"),
     ):
         yield Case(name, call, VerificationError, match)
-    yield Case("a later chunk, its bound assumed", lambda: verifier.check_chain([later], True), None)
+    yield Case("a later chunk, its bound assumed", lambda: verifier.check_chain(circuit, [later], True), None)
 
     def verify(*arguments, **options):
         return lambda: zkjax.verify(*(arguments or (circuit, proof)), **{"minimum_bits": BITS, **options})
@@ -1287,6 +1499,11 @@ LIMITS = {  # as PROTOCOL.md has them
     "circuit.file.MAX_AXIS": 2**22,
     "circuit.circuit.MAX_AXES": 2**24,
     "circuit.levels.MAX_DEPTH": 32,
+    "circuit.circuit.MAX_FEEDS": 8,
+    "circuit.recurrence.MAX_GROUP": 8,
+    "circuit.recurrence.FRACTION": 64,
+    "circuit.file.MAX_PERIOD": 64,
+    "circuit.file.MAX_COEFFICIENT": 2**96,
     "circuit.circuit.MAX_JOINT_AXIS": 2**20,
     "ops.operation.LIMIT": 2**63,
     "circuit.bounds.BEYOND": 2**128,
@@ -1317,7 +1534,7 @@ def limits():
 
 
 GROUPS = (  # the dearest last
-    honest, meters, ordinary_files, shapes, layouts, bounds, limits, ledgers,
+    honest, honest_states, states, meters, ordinary_files, shapes, layouts, bounds, limits, ledgers,
     statements, commitments, schedules, commitment_files, geometry, graphs, walks,
     statement_files, circuit_files, proof_files, openings, challenges, chains, published, bodies,
 )  # fmt: skip

@@ -732,4 +732,4 @@ def test_errors_have_one_base():
     for name in dir(zkjax):
         if name.endswith("Error"):
             assert issubclass(getattr(zkjax, name), ZkjaxError)
-    assert issubclass(ZkjaxError, Exception) and state.VERSION == 3 and TINY.table_bits == 9
+    assert issubclass(ZkjaxError, Exception) and state.VERSION == 4 and TINY.table_bits == 9

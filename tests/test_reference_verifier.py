@@ -164,7 +164,7 @@ def test_more_graphs(name):
 def test_cut_axes():
     """A net with tensors that are large enough for their axes to be cut into pieces."""
     circuit, run = mlp_run((37, 21, 3), batch=5)
-    assert len(reference.weights_layout(reference.Circuit(circuit.to_json()), "final").boxes) > len(circuit.parameters)
+    assert len(reference.weights_layout(reference.Circuit(circuit.to_json()), "final", False).boxes) > len(circuit.parameters)
     assert both(circuit.to_json(), [bytes(prove_small(circuit, run, reveal=("loss",)))]) is not None
 
 

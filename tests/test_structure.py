@@ -33,10 +33,10 @@ kernels kernels.settings kernels.threads kernels.jit kernels.memory kernels.prod
 kernels.lookup kernels.sites kernels.ntt kernels.merkle kernels.opening kernels.integers
 ops.operation ops.tables ops.ranges ops.committed ops.leaves ops.moves ops.arithmetic ops.rescale ops.products ops
 memory
-circuit.parts circuit.levels circuit.bounds circuit.rounding circuit.summary circuit.descent circuit.sheet circuit.file circuit.circuit
-circuit
+circuit.parts circuit.recurrence circuit.levels circuit.bounds circuit.rounding circuit.summary circuit.descent circuit.sheet circuit.file
+circuit.circuit circuit
 protocol protocol.transcript protocol.hidden protocol.sumcheck protocol.lookup protocol.claims protocol.schedule
-protocol.membership protocol.contraction protocol.gate protocol.weights protocol.plan protocol.argument
+protocol.membership protocol.contraction protocol.gate protocol.motion protocol.states protocol.plan protocol.argument
 commitment.openings commitment.geometry commitment.merkle commitment.dataset commitment.commit commitment.recursion
 commitment.rows commitment.opening commitment.keys commitment
 proofs proofs.soundness proofs.statement proofs.checks proofs.estimate proofs.proof proofs.published
@@ -44,8 +44,8 @@ verifier
 tracing tracing.precision tracing.elementary tracing.constants tracing.expressions tracing.graph tracing.folding tracing.places
 tracing.arguments tracing.rules tracing.interpreter tracing.rates tracing.rationals tracing.demands tracing.formats tracing.lowering
 tracing.comparison tracing.program
-prover.aggregate prover.lanes prover.witness prover.rehearsal prover.prove prover
-training training.dataset training.template training.saved training.steps training.run training.train
+prover.aggregate prover.lanes prover.states prover.witness prover.rehearsal prover.prove prover
+training training.dataset training.template training.saved training.states training.steps training.run training.train
 calibration
 __main__
 """.split()

@@ -177,7 +177,7 @@ def test_cells_and_lookups_equal_the_formulas(dims, steps, table_bits, bias):
         parameters = sum(prod(p.shape) for p in circuit.parameters)
         assert counts.cells == committed_cells(plan) == cells
         assert counts.lookups == looked_up(plan) == lookups + range_check * parameters
-        assert counts.parameters == parameters == sum(prod(s) for s in plan.weight_shapes)
+        assert counts.parameters == parameters == sum(prod(x.shape) for x in plan.circuit.parameters)
         assert counts.table_entries == sum(prod(t.shape) for t in plan.sites.tables)
         assert all(prod(plan.advice[t.key]) == 1 << t.width for t in plan.sites.tables)
         leaves = sum(prod(shape) for shape in plan.sites.layout.shapes.values())
@@ -207,7 +207,7 @@ def test_commitments_of_wide_layers_do_not_grow_with_their_weights():
     for width in (16, 32):
         circuit = circuit_of((width,) * 4, 1)
         plan = plan_of(circuit, 8, False)
-        sizes[width] = committed_cells(plan), sum(prod(s) for s in plan.weight_shapes)
+        sizes[width] = committed_cells(plan), sum(prod(x.shape) for x in plan.circuit.parameters)
     assert sizes[32][0] == 2 * sizes[16][0] and sizes[32][1] > 3.8 * sizes[16][1]
     assert sizes[32][0] < 8 * sizes[32][1]  # less than one weight matrix of every step would take
 

@@ -165,6 +165,7 @@ EXPECTED = {  # which check refuses a leaf that is one more; None: it is not eve
     "steps": {"bounds"},
     "shifts": {"bounds"},
     "range_checked": {"initial bound"},
+    "given": {"statement"},
     "initial_bound": {"bounds"},
     "final_bound": {"bounds"},
     "losses": {OTHER_CHALLENGES},

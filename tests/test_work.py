@@ -32,7 +32,7 @@ from zkjax.protocol.argument import argument
 from zkjax.protocol.claims import Claim, Term
 from zkjax.protocol.hidden import Hidden
 from zkjax.protocol.plan import Batches, Plan
-from zkjax.protocol.weights import unroll
+from zkjax.protocol.states import unroll
 from zkjax.verifier import estimate_work
 from zkjax.work import BASE, Meter
 
@@ -218,9 +218,9 @@ def test_many_updates_that_many_claims_meet():
     parameters = [{"path": "w", "shape": [2, 2], "updates": [{"node": 2, "rates": [0]}] * 1000}]
     loaded, vectors = Circuit.from_json(circuit(nodes, parameters=parameters)), Vectors(Meter(10**8), lengths_only=True)
     terms = [Term(("param", 0), ONE, only_length(1), ((0,), (1,)), (only_length(2), only_length(2))) for _ in range(200)]
-    with mock.patch("zkjax.protocol.weights.Term", side_effect=AssertionError):
+    with mock.patch("zkjax.protocol.states.Term", side_effect=AssertionError):
         with pytest.raises(VerificationError, match="205,004,800 of them for updates of parameters"):
-            unroll(Hidden(vectors=vectors), loaded, Claim(tuple(terms), ONE, None), 2, 0, (0,))
+            unroll(Hidden(vectors=vectors), Plan(loaded, 0, 1, (0,), True, None), Claim(tuple(terms), ONE, None), 2)
 
 
 def test_a_concatenation_of_many_parts():

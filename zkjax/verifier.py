@@ -139,7 +139,7 @@ def verify_chain(
     _check_pins(statements, *digests, _seed(seed), _steps(steps))
     if statement is not None:
         statement.check(statements)
-    check_chain(statements, assume_bound)
+    check_chain(circuit, statements, assume_bound)
     estimate_work(circuit, statements, max_work, max_memory)
     ledgers = []
     for number, one in enumerate(chain):
@@ -236,7 +236,7 @@ def _check_pins(statements: list[Statement], dataset, initial, final, seed, step
         raise VerificationError("pinned steps", f"the proof covers steps {shown[0]}:{shown[1]}, not {steps[0]}:{steps[1]}")
 
 
-def check_chain(statements: list[Statement], assume_bound: bool) -> None:
+def check_chain(circuit: Circuit, statements: list[Statement], assume_bound: bool) -> None:
     """Each statement goes on where the one before ended, about the same circuit, data, seed and geometry."""
     first = statements[0]
     if first.assumed and not assume_bound:
@@ -244,6 +244,12 @@ def check_chain(statements: list[Statement], assume_bound: bool) -> None:
             "initial bound",
             "this proof does not range-check its initial weights; verify the chain from a proof that does, or accept the bound "
             "as an assumption (assume_bound=True, --assume-bound)",
+        )
+    if circuit.given and not first.given and not assume_bound:
+        raise VerificationError(
+            "initial state",
+            f"this proof does not start from the state that the circuit gives ({circuit.parameters[circuit.given[0]].path}, ..); verify "
+            "the chain from a proof that does, or accept that state as an assumption (assume_bound=True, --assume-bound)",
         )
     for number, (before, after) in enumerate(zip(statements, statements[1:], strict=False), start=1):
         for name in ("circuit", "geometry", "dataset", "samples", "shard_size", "seed"):
@@ -256,7 +262,7 @@ def check_chain(statements: list[Statement], assume_bound: bool) -> None:
                 f"proof {number} starts at step {after.first_step}, the one before ends before {end}; give all proofs, each once, in "
                 "the order of their steps",
             )
-        if after.initial != before.final or any(after.shifts):
+        if after.initial != before.final or any(after.shifts) or after.given:
             raise VerificationError("chain", f"proof {number} does not start from the weights that the one before ends with")
         if after.assumed and any(a < b for a, b in zip(after.initial_bound, before.final_bound, strict=False)):
             raise VerificationError("chain", f"proof {number} assumes a smaller bound on its initial weights than the one before shows")

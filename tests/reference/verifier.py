@@ -222,7 +222,9 @@ def read_file(raw):
 
 def check_fields(statement):
     """Section 4.2."""
-    names = "circuit geometry dataset samples shard_size shards seed first_step steps initial final shifts range_checked initial_bound"
+    names = (
+        "circuit geometry dataset samples shard_size shards seed first_step steps initial final shifts range_checked given initial_bound"
+    )
     fields(statement, names + " final_bound losses", "statement")
     for name in ("circuit", "dataset"):
         hexadecimal(statement[name], name)
@@ -233,7 +235,7 @@ def check_fields(statement):
     integers(statement["shifts"], 0, 62, "shifts")
     for name in ("initial_bound", "final_bound"):
         integers(statement[name], 0, 2**63, name)
-    require(type(statement["range_checked"]) is bool, "range_checked")
+    require(type(statement["range_checked"]) is bool and type(statement["given"]) is bool, "range_checked, given")
     require(statement["losses"] is None or isinstance(statement["losses"], list), "losses")
     for values in statement["losses"] or ():
         integers(values, -(2**63), 2**63, "losses")
@@ -266,9 +268,15 @@ def check_statement(circuit, statement):
     count = len(circuit.parameters)
     require(all(len(statement[name]) == count for name in ("shifts", "initial_bound", "final_bound")), "statement")
     require(statement["range_checked"] or not any(statement["shifts"]), "statement: shifts")
-    if statement["range_checked"]:
-        shown = [2 ** (shift + circuit.table_bits - 1) for shift in statement["shifts"]]
-        require(all(b >= s for b, s in zip(statement["initial_bound"], shown)), "bounds")
+    given = {p: x["given"] for p, x in enumerate(circuit.parameters) if x["given"] is not None and statement["given"]}
+    require(given or not statement["given"], "statement: given")
+    beta = statement["initial_bound"]
+    for p, b in enumerate(beta):
+        if p in given:
+            copied = 0 if given[p]["copied"] is None else beta[given[p]["copied"]] * 2 ** given[p]["shift"]
+            require(statement["shifts"][p] == 0 and b == abs(given[p]["integer"]) + copied, "bounds: a given state")
+        elif statement["range_checked"]:
+            require(b >= 2 ** (statement["shifts"][p] + circuit.table_bits - 1), "bounds")
     bound, final = bounds(circuit, statement["initial_bound"], statement["steps"], statement["first_step"])
     require(final == statement["final_bound"], "bounds")
     if statement["losses"] is not None:
@@ -293,20 +301,23 @@ def check_statement(circuit, statement):
     return chunk
 
 
-def check_chain(statements, assume_bound=False):
+def check_chain(circuit, statements, assume_bound=False):
     """Section 4.4, without pins."""
     require(statements[0]["range_checked"] or assume_bound, "initial bound")
+    gives = any(x["given"] is not None for x in circuit.parameters)
+    require(statements[0]["given"] or not gives or assume_bound, "initial state")
     for before, after in itertools.pairwise(statements):
         for name in ("circuit", "geometry", "dataset", "samples", "shard_size", "seed"):
             require(before[name] == after[name], f"chain: {name}")
         require(after["first_step"] == before["first_step"] + before["steps"], "chain: steps")
-        require(after["initial"] == before["final"] and not any(after["shifts"]), "chain: weights")
+        require(after["initial"] == before["final"] and not any(after["shifts"]) and not after["given"], "chain: weights")
         within = all(a >= b for a, b in zip(after["initial_bound"], before["final_bound"]))
         require(after["range_checked"] or within, "chain: bound")
 
 
 # ---- 5 circuit --------------------------------------------------------------------------------------------------------
 
+STATES = ("param", "next", "inner", "last")  # a parameter before a step, after it, before its roundings, before the last one
 LINEAR = "linear transpose reshape broadcast sum slice pad concatenate reverse scale".split()
 ATTRIBUTES = {
     "input": "index",
@@ -326,6 +337,7 @@ ATTRIBUTES = {
     "rescale": "shift bits",
     "sign": "",
     "gate": "",
+    "next": "index",
 }
 INTEGERS = ("index", "axis", "shift", "bits")  # attributes that are one integer; "contract", "batch" are two lists, the others one
 
@@ -335,7 +347,7 @@ class Circuit:
 
     def __init__(self, data):
         check_circuit_fields(data)
-        self.table_bits, self.max_steps = data["table_bits"], data["max_steps"]
+        self.table_bits, self.max_steps, self.period = data["table_bits"], data["max_steps"], data["period"]
         self.inputs, self.parameters, self.nodes, self.losses = data["inputs"], data["parameters"], data["nodes"], data["losses"]
         self.batch = self.inputs[0]["shape"][0]
         self.digest = circuit_digest(data)
@@ -369,11 +381,12 @@ def check_circuit_fields(data):
     def text(value):
         require(isinstance(value, str) and value.isprintable(), "circuit: a text is not printable")
 
-    fields(data, "format version weight_scale table_bits max_steps inputs parameters nodes losses notes", "circuit")
+    fields(data, "format version weight_scale table_bits max_steps period inputs parameters nodes losses notes", "circuit")
     require(data["format"] == "zkjax circuit" and type(data["version"]) is int and data["version"] == 2, "circuit: format")
     integer(data["weight_scale"], 0, 62, "weight_scale")
     integer(data["table_bits"], 1, 20, "table_bits")
     require(data["max_steps"] is None or integer(data["max_steps"], 1, 2**32, "max_steps"), "max_steps")
+    integer(data["period"], 1, 64, "period")
     require(all(isinstance(data[name], list) for name in ("inputs", "parameters", "nodes", "losses", "notes")), "circuit: not a list")
     require(data["inputs"] and data["parameters"], "circuit: no input or no parameter")
     last = len(data["nodes"]) - 1
@@ -387,7 +400,8 @@ def check_circuit_fields(data):
         integer(x["bits"], 0, data["table_bits"] - 1, "bits of an input")
         require(x["shape"] and x["shape"][0] == data["inputs"][0]["shape"][0], "circuit: first axes of the inputs")
     for x in data["parameters"]:
-        fields(x, "path shape updates", "parameter")
+        fields(x, "path shape updates recurrence given", "parameter")
+        check_recurrence_fields(x, len(data["parameters"]) - 1, last, data["max_steps"])
         text(x["path"])
         check_shape(x["shape"], "parameter")
         require(isinstance(x["updates"], list), "updates")
@@ -418,6 +432,26 @@ def check_circuit_fields(data):
         require(len(factor) == 2 and factor[1] > 0 and math.gcd(*factor) == 1, "factor")
 
 
+def check_recurrence_fields(x, others, last, max_steps):
+    """Section 5.1: recurrence and given of a parameter."""
+    if x["recurrence"] is not None:
+        fields(x["recurrence"], "carry feeds bits inner end", "recurrence")
+        require(x["updates"] == [], "updates and a recurrence")
+        for name, index, highest in (("carry", "parameter", others), ("feeds", "node", last)):
+            require(isinstance(x["recurrence"][name], list), name)
+            for term in x["recurrence"][name]:
+                fields(term, index + " coefficients", name)
+                integer(term[index], 0, highest, name)
+                require(len(integers(term["coefficients"], -(2**96), 2**96, name)) in (1, max_steps), "number of coefficients")
+        for name, highest in (("bits", 60), ("inner", 62), ("end", 62)):
+            integer(x["recurrence"][name], 0, highest, name)
+    if x["given"] is not None:
+        fields(x["given"], "integer copied shift", "given")
+        integer(x["given"]["integer"], -(2**63), 2**63, "integer")
+        require(x["given"]["copied"] is None or integer(x["given"]["copied"], 0, others, "copied") is not None, "copied")
+        integer(x["given"]["shift"], 0, 62, "shift")
+
+
 def infer_shape(circuit, node, shapes):
     """Section 5.2: the shape of a node's result. An IndexError or ValueError also refuses."""
 
@@ -427,9 +461,9 @@ def infer_shape(circuit, node, shapes):
 
     op = node["op"]
     arity = {"input": 0, "param": 0, "const": 0, "scale": 2, "dot": 2, "gate": 2}.get(op, 1)
-    require(len(shapes) == arity or (op in ("linear", "concatenate") and shapes), f"number of inputs of {op}")
+    require(len(shapes) == arity or (op in ("linear", "concatenate", "next") and shapes), f"number of inputs of {op}")
     x = shapes[0] if shapes else ()
-    if op in ("input", "param"):
+    if op in ("input", "param", "next"):
         items = circuit.inputs if op == "input" else circuit.parameters
         require(0 <= node["index"] < len(items), "index")
         return items[node["index"]]["shape"]
@@ -493,6 +527,75 @@ def check_nodes(circuit):
         require(node["op"] != "sign" or kinds == ["rescale"], "sign")
         require(node["op"] != "gate" or kinds == ["sign", "rescale"], "gate")
         require(node["op"] != "scale" or kinds[1] == "const", "scale")
+        if node["op"] == "next":
+            found = circuit.parameters[node["index"]]["recurrence"]
+            require(found and found["feeds"] and node["inputs"] == [feed["node"] for feed in found["feeds"]], "next")
+    for x in circuit.parameters:
+        shape, found = x["shape"], x["recurrence"]
+        if found is not None:
+            carried = [term["parameter"] for term in found["carry"]]
+            require(len(set(carried)) == len(carried) and len(found["feeds"]) <= 8, "carries and feeds")
+            require(all(circuit.parameters[r]["recurrence"] and circuit.parameters[r]["shape"] == shape for r in carried), "carries")
+            require(all(circuit.shapes[feed["node"]] == tuple(shape) for feed in found["feeds"]), "shape of a feed")
+        if x["given"] is not None and x["given"]["copied"] is not None:
+            copied = circuit.parameters[x["given"]["copied"]]
+            require(copied["given"] is None and copied["shape"] == shape, "copied")
+    for p, x in enumerate(circuit.parameters):
+        require(x["recurrence"] is None or len(group(circuit, p)) <= 8, "group")
+    require(circuit.period == 1 or any(x["recurrence"] for x in circuit.parameters), "period")
+
+
+# ---- 5.6 states that a step multiplies ------------------------------------------------------------------------------------
+
+
+def group(circuit, p):
+    """The parameter and all that it carries, and that these carry."""
+    found, stack = set(), [p]
+    while stack:
+        r = stack.pop()
+        if r not in found:
+            found.add(r)
+            stack += [term["parameter"] for term in circuit.parameters[r]["recurrence"]["carry"]]
+    return sorted(found)
+
+
+def periods(circuit, first_step, steps):
+    """(first step, length) of each period of a chunk."""
+    starts = [t for t in range(first_step, first_step + steps) if t == first_step or t % circuit.period == 0]
+    return [(a, b - a) for a, b in itertools.pairwise([*starts, first_step + steps])]
+
+
+def rows(circuit, p, start, length):
+    """(B, A, D) of a period: for each step j a dict from [r] and [q, f, i] to integers, and one at the end."""
+
+    def coefficient(term, j):
+        c = term["coefficients"]
+        return Fraction(c[0] if len(c) == 1 else c[start + j], 2**64)
+
+    def rounded(combination, bits):
+        return {symbol: math.floor(x * 2**bits + Fraction(1, 2)) for symbol, x in combination.items()}
+
+    members, found = group(circuit, p), circuit.parameters[p]["recurrence"]
+    now, before, after = {q: {(q,): Fraction(1)} for q in members}, [], []
+    for j in range(length):
+        before.append(rounded(now[p], found["inner"]))
+        following = {}
+        for q in members:
+            moves, total = circuit.parameters[q]["recurrence"], {}
+            for term in moves["carry"]:
+                for symbol, x in now[term["parameter"]].items():
+                    total[symbol] = total.get(symbol, 0) + coefficient(term, j) * x
+            for f, term in enumerate(moves["feeds"]):
+                total[q, f, j] = coefficient(term, j)
+            following[q] = total
+        now = following
+        after.append(rounded(now[p], found["inner"]))
+    return before, after, rounded(now[p], found["end"])
+
+
+def feeds(circuit, p):
+    """(q, f, node) of every feed of a parameter's group."""
+    return [(q, f, x["node"]) for q in group(circuit, p) for f, x in enumerate(circuit.parameters[q]["recurrence"]["feeds"])]
 
 
 def levels(circuit):
@@ -505,13 +608,15 @@ def levels(circuit):
         require((kind, i) not in busy, "circuit: a claim would go up")
         busy.add((kind, i))
         if kind == "param":
-            result = max([2, *(level("node", update["node"]) for update in circuit.parameters[i]["updates"])])
+            updates = [update["node"] for update in circuit.parameters[i]["updates"]]
+            updates += [j for _, _, j in feeds(circuit, i)] if circuit.parameters[i]["recurrence"] else []
+            result = max([2, *(level("node", j) for j in updates)])
             order.append(i)
         else:
             node, op = circuit.nodes[i], circuit.op(i)
             below = [level("node", j) for j in node["inputs"]] if op in (*LINEAR, "dot") else []
             result = max(below, default=0)
-            if op == "param":
+            if op in ("param", "next"):
                 result = level("param", node["index"])
             elif op == "gate":
                 result = 1
@@ -541,7 +646,7 @@ def rate(update, step):
     return update["rates"][0] if len(update["rates"]) == 1 else update["rates"][step]
 
 
-def node_bounds(circuit, parameters):
+def node_bounds(circuit, parameters, after):
     """Section 5.4: b(i); None where it depends on a parameter whose bound is None."""
     found = []
     for node in circuit.nodes:
@@ -551,6 +656,8 @@ def node_bounds(circuit, parameters):
             b = 2 ** circuit.inputs[node["index"]]["bits"]
         elif op == "param":
             b = parameters[node["index"]]
+        elif op == "next":
+            b = after[node["index"]]
         elif op == "const":
             b = max(map(abs, node["values"]))
         elif op == "rescale":
@@ -578,13 +685,31 @@ def node_bounds(circuit, parameters):
 def bounds(circuit, initial, steps, first_step):
     """Section 5.4: (b of every node, final bound of every parameter)."""
     require(circuit.max_steps is None or first_step + steps <= circuit.max_steps, "bounds: steps beyond the schedule")
-    inside, final = [None] * len(initial), [None] * len(initial)
+    inside, final, after = ([None] * len(initial) for _ in range(3))
     for p in levels(circuit)[2]:  # each after those that its updates read
-        b, updates = node_bounds(circuit, inside), circuit.parameters[p]["updates"]
+        b, found = node_bounds(circuit, inside, after), circuit.parameters[p]["recurrence"]
+        if found is not None:
+            largest = [0, 0, 0]
+            held = {(r,): max(initial[r], 2 ** circuit.parameters[r]["recurrence"]["bits"]) for r in group(circuit, p)}
+            of_feed = {(q, f): b[j] for q, f, j in feeds(circuit, p)}
+            for start, length in periods(circuit, first_step, steps):
+                before, later, end = rows(circuit, p, start, length)
+                for k, every in enumerate((before, later, [end])):
+                    for row in every:
+                        total = sum(abs(c) * (held[symbol] if len(symbol) == 1 else of_feed[symbol[:2]]) for symbol, c in row.items())
+                        largest[k] = max(largest[k], total)
+            inside[p], after[p], final[p] = largest[0], largest[1], 2 ** found["bits"]
+            width = 2 ** found["end"]
+            ends = [
+                width // 2 + x - width * h - r for x in (-largest[2], largest[2]) for h in (-final[p], final[p] - 1) for r in (0, width - 1)
+            ]
+            require(max(map(abs, ends)) < 2**63, "bounds: a state before it is rounded")
+            continue
+        updates = circuit.parameters[p]["updates"]
         changes = [sum(b[u["node"]] * abs(rate(u, t)) for u in updates) for t in range(first_step, first_step + steps)]
         inside[p] = initial[p] + sum(changes[:-1])
         final[p] = initial[p] + sum(changes)
-    b = node_bounds(circuit, inside)
+    b = node_bounds(circuit, inside, after)
     require(all(x < 2**63 for x in b), "bounds: a node")
     for i in circuit.rescales:
         node = circuit.nodes[i]
@@ -907,11 +1032,12 @@ class Lookup:
     shape: tuple
     table: tuple
     columns: list
+    stepped: bool = True
 
 
-def lookups(circuit, steps, range_checked):
+def lookups(circuit, statement):
     """Section 10.3."""
-    found = []
+    found, steps = [], statement["steps"]
     for i in circuit.rescales:
         node, shape = circuit.nodes[i], (steps, *circuit.shapes[i])
         shift, quotient, widths = node["shift"], ("quotient", i), limbs(node["shift"], circuit.table_bits)
@@ -928,10 +1054,36 @@ def lookups(circuit, steps, range_checked):
         found.append(Lookup(shape, ("range", widths[0]), [(constant, lowest)]))
     for k, x in enumerate(circuit.inputs):
         found.append(Lookup((steps, *x["shape"]), ("range", x["bits"] + 1), [(2 ** x["bits"], [(1, ("input", k))])]))
-    for p, x in enumerate(circuit.parameters if range_checked else ()):
-        column = (2 ** (circuit.table_bits - 1), [(1, ("initial", p))])
-        found.append(Lookup(tuple(x["shape"]), ("range", circuit.table_bits), [column]))
+    for p, x in enumerate(circuit.parameters if statement["range_checked"] else ()):
+        if x["given"] is None or not statement["given"]:
+            column = (2 ** (circuit.table_bits - 1), [(1, ("initial", p))])
+            found.append(Lookup(tuple(x["shape"]), ("range", circuit.table_bits), [column], False))
+    for kind, p, shape in roundings(circuit, statement):
+        for name, constant, parts, width in rounding_forms(circuit, kind, p):
+            widths, lowest, position = limbs(width, circuit.table_bits), list(parts), 0
+            for j, narrow in enumerate(widths[1:], start=1):
+                position += widths[j - 1]
+                found.append(Lookup(shape, ("range", narrow), [(0, [(1, (name, p, j))])], kind == "hat"))
+                lowest.append((-(2**position), (name, p, j)))
+            found.append(Lookup(shape, ("range", widths[0]), [(constant, lowest)], kind == "hat"))
     return found
+
+
+def roundings(circuit, statement):
+    """Section 10.3, 4: (hat or final, parameter, shape), in order."""
+    count = len(periods(circuit, statement["first_step"], statement["steps"]))
+    for p, x in enumerate(circuit.parameters):
+        if x["recurrence"] is not None:
+            yield from ([("hat", p, (count - 1, *x["shape"]))] if count > 1 else [])
+            yield "final", p, tuple(x["shape"])
+
+
+def rounding_forms(circuit, kind, p):
+    """The two forms of a rounding: (name of its limbs, constant, parts, width)."""
+    found = circuit.parameters[p]["recurrence"]
+    sum_of = ("inner" if kind == "hat" else "last", p)
+    yield f"{kind} remainder", 2 ** found["end"] // 2, [(1, sum_of), (-(2 ** found["end"]), (kind, p))], found["end"]
+    yield f"{kind} range", 2 ** found["bits"], [(1, (kind, p))], found["bits"] + 1
 
 
 @dataclass
@@ -949,12 +1101,12 @@ class Chunk:
         self.steps, self.first_step = statement["steps"], statement["first_step"]
         self.row, self.log_code = 2 ** geometry["log_row"], geometry["log_row"] + geometry["log_inverse_rate"]
         self.shards = sorted({sample // statement["shard_size"] for batch in self.batches for sample in batch})
-        self.lookups = lookups(circuit, self.steps, statement["range_checked"])
+        self.lookups = lookups(circuit, statement)
         self.tables = sorted({x.table for x in self.lookups})
         sites = [(("lookup", i), x.shape) for i, x in enumerate(self.lookups)]
         sites += [(("table", i), table_shape(t)) for i, t in enumerate(self.tables)]
         self.sites, self.used_leaves = Layout(sites), sum(math.prod(shape) for _, shape in sites)
-        self.committed_layouts = [weights_layout(circuit, role) for role in ("initial", "final")]
+        self.committed_layouts = [weights_layout(circuit, role, statement["given"]) for role in ("initial", "final")]
         self.committed_layouts += [self.shard_layout(j) for j in self.shards]
         self.node_levels, self.parameter_levels, _ = levels(circuit)
         self.depth = max(self.node_levels + self.parameter_levels)
@@ -962,7 +1114,7 @@ class Chunk:
     def level(self, key):
         """Section 13.3: of what a walk's term is on; 0 for what is committed and for batches."""
         kind = key[0]
-        return self.parameter_levels[key[1]] if kind == "param" else self.node_levels[key[1]] if kind in ("dot", "gate") else 0
+        return self.parameter_levels[key[1]] if kind in STATES else self.node_levels[key[1]] if kind in ("dot", "gate") else 0
 
     def shard_size(self, j):
         size = self.statement["shard_size"]
@@ -982,9 +1134,10 @@ class Chunk:
         return self.once("ones", length, make=lambda: [ONE] * length)
 
 
-def weights_layout(circuit, role):
+def weights_layout(circuit, role, given):
     """Section 10.4."""
-    return Layout([((role, p), tuple(x["shape"])) for p, x in enumerate(circuit.parameters)])
+    left_out = [p for p, x in enumerate(circuit.parameters) if role == "initial" and given and x["given"] is not None]
+    return Layout([((role, p), tuple(x["shape"])) for p, x in enumerate(circuit.parameters) if p not in left_out])
 
 
 def trace_layout(chunk, masks):
@@ -995,6 +1148,10 @@ def trace_layout(chunk, masks):
         keys = [("quotient", i), *(("limb", i, j) for j in range(1, count))]
         tensors += [(key, (chunk.steps, *circuit.shapes[i])) for key in keys]
     tensors += [(("sign", i), (chunk.steps, *circuit.shapes[i])) for i in circuit.signs]
+    for kind, p, shape in roundings(circuit, chunk.statement):
+        tensors += [((kind, p), shape)] if kind == "hat" else []
+        for name, _, _, width in rounding_forms(circuit, kind, p):
+            tensors += [((name, p, j), shape) for j in range(1, len(limbs(width, circuit.table_bits)))]
     tensors += [(("multiplicity", j), table_shape(table)) for j, table in enumerate(chunk.tables)]
     return Layout(tensors + [(("mask", name), (count, 2)) for name, count in masks.items()])
 
@@ -1203,7 +1360,7 @@ class Walk:
                 elif node["op"] == "rescale":
                     done.append(replace(term, key=("quotient", i)))
                     constant = constant - term.total * 2 ** node["bits"]
-                elif node["op"] in ("input", "param"):
+                elif node["op"] in ("input", "param", "next"):
                     done.append(replace(term, key=(node["op"], node["index"])))
                 elif node["op"] == "const":
                     constant = constant + self.const(i, node, term)
@@ -1457,7 +1614,7 @@ def lookup_claim(chunk, hidden):
         for factor, (offset, parts) in zip(factors, chunk.lookups[j].columns):
             constant = constant - factor * offset * w.total
             for coefficient, key in parts:
-                step, vectors = (None, w.vectors) if key[0] == "initial" else (w.vectors[0], w.vectors[1:])
+                step, vectors = (w.vectors[0], w.vectors[1:]) if chunk.lookups[j].stepped else (None, w.vectors)
                 terms.append(simple_term(key, factor * -coefficient * w.scalar, step, vectors))
     hidden.require_zero(p + hidden.functional(multiplicities))
     terms, below = walk(chunk, merge_terms(terms))
@@ -1613,35 +1770,93 @@ def update_rates(chunk, update):
 
 def binding_claim(chunk, hidden):
     """Section 13.3: the claim "binding"."""
-    parameters, shifts = chunk.circuit.parameters, chunk.statement["shifts"]
+    parameters = chunk.circuit.parameters
     lengths = [x["shape"] for x in parameters]
     variables = [max(bits(s[d]) for s in lengths if len(s) > d) for d in range(max(map(len, lengths)))]
     points = [hidden.draws(f"weights: point of axis {d}", v) if v else [] for d, v in enumerate(variables)]
     challenge, terms, updates = hidden.draw("weights: parameters"), [], []
     hidden.account("weights: binding", sum(variables) + len(parameters) - 1)
+    constant = ZERO
     for p, x in enumerate(parameters):
+        if x["recurrence"] is not None:
+            continue
         power, eta = challenge**p, []
         for d, m in enumerate(x["shape"]):
             eta.append(chunk.once("eta", d, m, make=lambda: eq_vector(points[d][len(points[d]) - bits(m) :], m)))  # noqa: B023
         terms.append(simple_term(("final", p), power, None, eta))
-        terms.append(simple_term(("initial", p), power * -(2 ** shifts[p]), None, eta))
+        start, number = at_start(chunk, p, -power, tuple(((d,), v) for d, v in enumerate(eta)))
+        terms, constant = terms + start, constant + number
         for update in x["updates"]:
             updates.append(simple_term(("node", update["node"]), power, Vector(map(K, update_rates(chunk, update))), eta))
-    below, constant = walk(chunk, updates)
-    return Claim(terms + below, constant, Form())
+    below, number = walk(chunk, updates)
+    return Claim(terms + below, constant + number, Form())
+
+
+def at_start(chunk, p, scalar, groups):
+    """Section 13.3: (terms, number) of scalar times the start of p."""
+    given, shifts = chunk.circuit.parameters[p]["given"], chunk.statement["shifts"]
+    if given is None or not chunk.statement["given"]:
+        return [Term(("initial", p), scalar * 2 ** shifts[p], None, groups)], ZERO
+    number = Term(None, scalar * given["integer"], None, groups).total
+    if given["copied"] is None:
+        return [], number
+    return [Term(("initial", given["copied"]), scalar * 2 ** (given["shift"] + shifts[given["copied"]]), None, groups)], number
+
+
+def moved(chunk, kind, p, step):
+    """Section 13.4: the weights of the group's starts, of its hats (None where there are none), and of its feeds."""
+    circuit, all_rows = chunk.circuit, []
+    spans = periods(circuit, chunk.first_step, chunk.steps)
+    weights = [[]] * len(spans)
+    for k, (start, length) in enumerate(spans):
+        before, after, end = rows(circuit, p, start, length)
+        all_rows.append({"param": before, "next": after}.get(kind, [end]))
+        if kind in ("param", "next"):
+            weights[k] = step.entries[start - chunk.first_step : start - chunk.first_step + length]
+        elif kind == "last":
+            weights[k] = [ONE if k == len(spans) - 1 else ZERO]
+        else:
+            weights[k] = [step.entries[k] if k < len(spans) - 1 else ZERO]
+
+    def against(k, symbol):
+        return sum((w * row.get(symbol, 0) for w, row in zip(weights[k], all_rows[k])), ZERO)
+
+    starts, hats = {}, {}
+    for r in group(circuit, p):
+        sums = [against(k, (r,)) for k in range(len(spans))]
+        starts[r] = sums[0]
+        hats[r] = Vector(sums[1:]) if len(spans) > 1 else None
+    fed = {
+        (q, f): Vector([against(k, (q, f, i)) for k, (_, length) in enumerate(spans) for i in range(length)])
+        for q, f, _ in feeds(circuit, p)
+    }
+    return starts, hats, fed
 
 
 def unroll(chunk, claim, level):
     """Section 13.4: params of a level become initial weights and updates, until there are none."""
-    while any(t.key[0] == "param" and chunk.level(t.key) == level for t in claim.terms):
-        terms, updates = [], []
+    while any(t.key[0] in STATES and chunk.level(t.key) == level for t in claim.terms):
+        terms, updates, constant, known = [], [], claim.constant, {}
         for term in claim.terms:
-            if term.key[0] != "param" or chunk.level(term.key) != level:
+            if term.key[0] not in STATES or chunk.level(term.key) != level:
                 terms.append(term)
                 continue
-            p, omega = term.key[1], term.step.entries
-            shifted = term.scalar * term.step.total * 2 ** chunk.statement["shifts"][p]
-            terms.append(Term(("initial", p), shifted, None, term.groups))
+            kind, p = term.key
+            if chunk.circuit.parameters[p]["recurrence"] is not None:
+                if (kind, p, term.step) not in known:
+                    known[kind, p, term.step] = moved(chunk, kind, p, term.step)
+                starts, hats, fed = known[kind, p, term.step]
+                for r, weight in starts.items():
+                    start, number = at_start(chunk, r, term.scalar * weight, term.groups)
+                    terms, constant = terms + start, constant + number
+                    if hats[r] is not None:
+                        terms.append(Term(("hat", r), term.scalar, hats[r], term.groups))
+                for q, f, node in feeds(chunk.circuit, p):
+                    updates.append(Term(("node", node), term.scalar, fed[q, f], term.groups))
+                continue
+            omega = term.step.entries
+            start, number = at_start(chunk, p, term.scalar * term.step.total, term.groups)
+            terms, constant = terms + start, constant + number
             for u, update in enumerate(chunk.circuit.parameters[p]["updates"]):
 
                 def suffixes(omega=omega, update=update):
@@ -1650,8 +1865,8 @@ def unroll(chunk, claim, level):
 
                 step = chunk.once("suffix", term.step, p, u, make=suffixes)
                 updates.append(Term(("node", update["node"]), -term.scalar, step, term.groups))
-        below, constant = walk(chunk, updates)
-        claim = Claim(terms + below, claim.constant + constant, claim.value)
+        below, number = walk(chunk, updates)
+        claim = Claim(terms + below, constant + number, claim.value)
     return claim
 
 
@@ -1938,6 +2153,6 @@ def verify(circuit, raw, *, minimum_bits=100.0, assume_bound=False):
 
 def verify_chain(circuit, files, *, minimum_bits=100.0, assume_bound=False):
     """Consecutive proof files. Returns the ledger of each."""
-    check_chain([read_file(raw)[0] for raw in files], assume_bound)
     checked = Circuit(circuit)
+    check_chain(checked, [read_file(raw)[0] for raw in files], assume_bound)
     return [verify_one(checked, raw, minimum_bits) for raw in files]

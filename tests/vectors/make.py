@@ -8,6 +8,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 import harness  # noqa: E402
+import moving  # noqa: E402
 import test_graphs  # noqa: E402
 import tiny  # noqa: E402
 from reference import verifier as reference  # noqa: E402
@@ -21,22 +22,29 @@ NAME = f"format-{VERSION}"
 
 
 def main() -> None:
-    """A proof with three shards, revealed losses, a range check of the initial weights, and one level of recursion."""
+    """Both proofs, each accepted by both verifiers."""
     loss, params, data = test_graphs.GRAPHS["reshape"]
     circuit, run = harness.make_run(loss, params, data, batch=3, steps=2, precision=tiny.TINY, shard_size=4)
+    freeze(NAME, circuit, run)
+    circuit = moving.moving()
+    freeze(f"{NAME}-states", circuit, zkjax.train(circuit, *moving.start(), steps=5, openings=4))
+
+
+def freeze(name: str, circuit, run) -> None:
+    """A proof in the smallest geometry, with revealed losses, its ledger, and what verifying it takes."""
     run.chain.geometry = Geometry(9, 2, 4, level_bits=8)
     proof = zkjax.prove(circuit, run, reveal=("loss",), progress=None, minimum_bits=5.0)
-    circuit.save(HERE / f"{NAME}.circuit.json")
-    proof.save(HERE / f"{NAME}.proof")
     reference.verify(circuit.to_json(), bytes(proof), minimum_bits=5.0)
-    write("ledger", [[name, round(bits, 9)] for name, bits in zkjax.ledger(circuit, proof).terms])
+    circuit.save(HERE / f"{name}.circuit.json")
+    proof.save(HERE / f"{name}.proof")
+    write(f"{name}.ledger", [[term, round(bits, 9)] for term, bits in zkjax.ledger(circuit, proof).terms])
     meter = estimate_work(circuit, [proof.statement], None, None)
-    write("work", {"work": meter.work, "memory": meter.memory, "shares": meter.shares})
+    write(f"{name}.work", {"work": meter.work, "memory": meter.memory, "shares": meter.shares})
 
 
 def write(name: str, value) -> None:
     """One JSON file."""
-    (HERE / f"{NAME}.{name}.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    (HERE / f"{name}.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

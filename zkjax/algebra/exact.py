@@ -148,8 +148,11 @@ def remainder(x, y, shift: int):
     return x + 2 ** (shift - 1) - (y << shift) if shift else x - y
 
 
-def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None) -> list:
+def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None, moving=None) -> list:
     """The arrays of all nodes of one step. With ``needed``, of these nodes; the others are those of ``known``, or None.
+
+    moving: for each state with a recurrence what ``Next`` adds the step's own feeds to, and their coefficients; by default in
+    floating point, of the first step.
 
     limbs: from ``plan``; None for floats. parameters, inputs: int64 (or float64) arrays of the circuit's shapes, NumPy or jax.numpy alike;
     float64 parameters beside int64 inputs hold integers.
@@ -164,7 +167,11 @@ def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None) -> lis
             value = operation.leaf(parameters, inputs)
         else:
             x = [values[j] if floating or operation.as_stored else integers(values[j]) for j in node.inputs]
-            value = operation.evaluate(x, node, circuit.shapes(i), None if floating else limbs[i])
+            if operation.moved:
+                cut = moved(circuit, operation.index, parameters) if moving is None else moving[operation.index]
+            else:
+                cut = None if floating else limbs[i]
+            value = operation.evaluate(x, node, circuit.shapes(i), cut)
         values.append(value)
     return values
 
@@ -173,12 +180,23 @@ def update(circuit, parameters, values, rates) -> tuple:
     """The parameters after a step, stored as they were. rates: the step's integer rates, one for each update in the circuit's order."""
     result, rates = [], iter(rates)
     for parameter, array in zip(circuit.parameters, parameters, strict=True):
+        if parameter.recurrence is not None:  # its caller moves it, period by period
+            result.append(array)
+            continue
         changes = [values[use.node] for use in parameter.updates]
         new = integers(array) if any(not is_float(x) for x in changes) else array
         for change in changes:
             new = new - next(rates) * change
         result.append(new.astype(array.dtype))
     return tuple(result)
+
+
+def moved(circuit, s: int, parameters):
+    """What a state with a recurrence is after the first step, in floating point, but for its feeds, and their coefficients."""
+    found, base = circuit.parameters[s].recurrence, 0.0
+    for r, coefficients in found.carry:
+        base = base + parameters[r] * (coefficients[0] * 2.0 ** (found.inner - circuit.parameters[r].recurrence.inner - 64))
+    return base, [coefficients[0] * 2.0 ** (found.inner - 64) for _, coefficients in found.feeds]
 
 
 def coarse_shift(largest: float, weight_scale: int, table_bits: int) -> int:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from ..errors import PrecisionError
 from ..ops.operation import LIMIT
-from ..ops.ranges import farthest, residues_differ
+from ..ops.ranges import farthest, residues_differ, signed_bound
+from . import recurrence
 
 BEYOND = 2**128  # in place of larger bounds, which would grow with every operation of a hostile circuit
 
@@ -46,8 +47,8 @@ def derive(circuit, initial: tuple[int, ...], steps: int, first_step: int = 0, c
             f"steps {first_step}..{first_step + steps - 1} go beyond the {circuit.max_steps} steps that the learning-rate schedule "
             f"was traced for; give steps={first_step + steps} to zkjax.trace"
         )
-    nodes, inside, final = _of_chunk(circuit, initial, steps, first_step)
-    problem = _beyond(circuit, nodes, final)
+    nodes, inside, final, ends = _of_chunk(circuit, initial, steps, first_step)
+    problem = _beyond(circuit, nodes, final, ends)
     if problem is not None:
         advice = f"; {_cure(circuit, initial, steps, first_step)}" if cure else ""
         raise PrecisionError(f"{problem} in a chunk of {steps} steps{advice}")
@@ -55,21 +56,54 @@ def derive(circuit, initial: tuple[int, ...], steps: int, first_step: int = 0, c
 
 
 def _of_chunk(circuit, initial: tuple[int, ...], steps: int, first_step: int):
-    """Of nodes, of parameters before the last update, and after it."""
+    """Of nodes, of parameters before the last update, and after it; and of the sums that the rounding of states reads."""
     inside: list[int | None] = [None] * len(circuit.parameters)
     final = list(initial)
     nodes: list[int | None] = [None] * len(circuit.nodes)
-    leaves = circuit.leaves(inside)
+    after: list[int | None] = [None] * len(circuit.parameters)
+    ends: dict[int, int] = {}
+    leaves = circuit.leaves(inside, after)
     for kind, i in circuit.levels.order:  # a parameter's bound follows from its updates', which may read other parameters
         if kind == "node":
             nodes[i] = _of_node(circuit, i, nodes, leaves)
+            continue
+        if circuit.parameters[i].recurrence is not None:
+            inside[i], after[i], ends[i] = _moved(circuit, i, initial, nodes, steps, first_step)
+            final[i] = signed_bound(circuit.parameters[i].recurrence.bits + 1)
             continue
         inside[i] = initial[i]
         for update in circuit.parameters[i].updates:
             before, end = _growth(update, steps, first_step)
             inside[i] += before * nodes[update.node]
             final[i] += end * nodes[update.node]
-    return of_nodes(circuit, inside), tuple(inside), tuple(final)
+    return of_nodes(circuit, inside, after), tuple(inside), tuple(final), ends
+
+
+def _moved(circuit, s: int, initial, nodes: list, steps: int, first_step: int) -> tuple[int, int, int]:
+    """Of a state with a recurrence: before a step, after it, and of the sum that its rounding reads. nodes: bounds of what feeds it."""
+    found = [0, 0, 0]
+    for start, length in _distinct(circuit, first_step, steps):
+        rows = recurrence.rows(circuit, s, start, length)
+        held = {r: max(initial[r], signed_bound(circuit.parameters[r].recurrence.bits + 1)) for r in rows.states}
+        fed = {(q, f): nodes[circuit.parameters[q].recurrence.feeds[f][0]] for q, f in rows.feeds}
+        for which in range(2):
+            for j in range(length):
+                total = sum(abs(rows.states[r][which][j]) * held[r] for r in rows.states)
+                total += sum(sum(map(abs, rows.feeds[name][which][j])) * fed[name] for name in rows.feeds)
+                found[which] = max(found[which], total)
+        total = sum(abs(rows.states[r][2]) * held[r] for r in rows.states)
+        found[2] = max(found[2], total + sum(sum(map(abs, rows.feeds[name][2])) * fed[name] for name in rows.feeds))
+    return tuple(min(x, BEYOND) for x in found)
+
+
+def _distinct(circuit, first_step: int, steps: int):
+    """The periods of a chunk, of those with equal coefficients one: all that are whole, where no coefficient depends on the step."""
+    if circuit.max_steps is not None or steps <= 2 * circuit.period:
+        return recurrence.periods(first_step, steps, circuit.period)
+    period, end = circuit.period, first_step + steps
+    start = -(-first_step // period) * period
+    first, last = (first_step, start - first_step), (end - end % period, end % period)
+    return [*recurrence.periods(*first, period), (start, period), *recurrence.periods(*last, period)]
 
 
 def _growth(update, steps: int, first_step: int) -> tuple[int, int]:
@@ -80,7 +114,7 @@ def _growth(update, steps: int, first_step: int) -> tuple[int, int]:
     return sum(rates[:-1]), sum(rates)
 
 
-def _beyond(circuit, nodes: list[int], final: tuple[int, ...]) -> str | None:
+def _beyond(circuit, nodes: list[int], final: tuple[int, ...], ends: dict[int, int]) -> str | None:
     """What could leave the field, and how far it may reach."""
     for i in range(len(circuit.nodes)):
         if (worst := max(nodes[i], reach(circuit, i, nodes))) >= LIMIT:
@@ -88,6 +122,12 @@ def _beyond(circuit, nodes: list[int], final: tuple[int, ...]) -> str | None:
     for loss in circuit.losses:
         if residues_differ(nodes[loss.node]) >= LIMIT:  # a revealed integer, and the one it stands for
             return f"the loss, {circuit.describe(loss.node)}, may reach {_power(nodes[loss.node])}, beyond 2^62,"
+    for s, bound in ends.items():  # 2^end h' and a remainder are that sum, modulo p
+        found = circuit.parameters[s].recurrence
+        h = signed_bound(found.bits + 1)
+        worst = farthest(1 << found.end >> 1, ((1, -bound, bound), (-(1 << found.end), -h, h - 1), (-1, 0, (1 << found.end) - 1)))
+        if worst >= LIMIT:
+            return f"state {circuit.parameters[s].path} may reach {_power(worst)} before it is rounded, beyond 2^63,"
     for parameter, bound in zip(circuit.parameters, final, strict=True):
         if residues_differ(bound) >= LIMIT:  # the committed weights, and those that the next chunk takes them for
             return f"parameter {parameter.path} may reach {_power(bound)}, beyond 2^62,"
@@ -122,8 +162,8 @@ def equations(circuit) -> dict[int, list[tuple]]:
 
 def _problem(circuit, initial: tuple[int, ...], steps: int, first_step: int) -> str | None:
     """What could leave the field within so many steps."""
-    nodes, _, final = _of_chunk(circuit, initial, steps, first_step)
-    return _beyond(circuit, nodes, final)
+    nodes, _, final, ends = _of_chunk(circuit, initial, steps, first_step)
+    return _beyond(circuit, nodes, final, ends)
 
 
 def longest_chain(circuit, initial: tuple[int, ...] | None = None, first_step: int = 0) -> Longest:
@@ -171,10 +211,10 @@ def _cure(circuit, initial: tuple[int, ...], steps: int, first_step: int) -> str
     return ", or ".join(cures)
 
 
-def of_nodes(circuit, parameters: Sequence[int | None] | None) -> list:
+def of_nodes(circuit, parameters: Sequence[int | None] | None, after: Sequence[int | None] | None = None) -> list:
     """Largest absolute value of each node, 2^128 if it is more; None where it depends on parameters whose bounds are not given."""
     bounds: list = []
-    leaves = circuit.leaves(parameters)
+    leaves = circuit.leaves(parameters, after)
     for i in range(len(circuit.nodes)):
         bounds.append(_of_node(circuit, i, bounds, leaves))
     return bounds

@@ -34,6 +34,7 @@ from .parts import Input, Loss, Parameter, Update
 from .sheet import sheet
 
 MAX_AXES = 2**24  # entries of all axes of all tensors: a verifier has vectors along them
+MAX_FEEDS = 8  # operations that feed a state with a recurrence
 MAX_JOINT_AXIS = 2**20  # entries of a vector over axes that a reshape has joined
 
 
@@ -64,7 +65,8 @@ class Circuit(Shown):
     ========== ======================================= ==========================================================
 
     weight_scale: bits after the point of every parameter. table_bits: width of the largest lookup table.
-    max_steps: number of steps that a schedule was traced for, or None. notes: what tracing rounded, for people.
+    max_steps: number of steps that a schedule was traced for, or None. period: steps after which states with a recurrence are
+    rounded. notes: what tracing rounded, for people.
     comparison: the first step beside the user's own (``rounding.Comparison``), where it was traced with arrays. It follows from
     the trainer's data: it is shown, and neither saved nor part of the digest.
     """
@@ -76,6 +78,7 @@ class Circuit(Shown):
     weight_scale: int
     table_bits: int
     max_steps: int | None = None
+    period: int = 1
     notes: tuple[str, ...] = ()
     comparison: Any = field(default=None, compare=False, repr=False)
 
@@ -125,9 +128,9 @@ class Circuit(Shown):
         """Those of what node i reads."""
         return [self.nodes[j].shape for j in self.nodes[i].inputs]
 
-    def leaves(self, bounds: Sequence[int | None] | None = None) -> Leaves:
-        """What the graph starts from; bounds: of the parameters."""
-        return Leaves(self.inputs, self.parameters, bounds)
+    def leaves(self, bounds: Sequence[int | None] | None = None, after: Sequence[int | None] | None = None) -> Leaves:
+        """What the graph starts from; bounds: of the parameters; after: of those with a recurrence, after a step."""
+        return Leaves(self.inputs, self.parameters, bounds, after)
 
     @cached_property
     def lookups(self) -> dict[int, list[Lookup]]:
@@ -142,6 +145,16 @@ class Circuit(Shown):
         return {i: shapes for i, shapes in found if shapes}
 
     @cached_property
+    def recurrent(self) -> tuple[int, ...]:
+        """The states that are rounded once in a period."""
+        return tuple(p for p, x in enumerate(self.parameters) if x.recurrence is not None)
+
+    @cached_property
+    def given(self) -> tuple[int, ...]:
+        """The states that are not committed where a chain begins."""
+        return tuple(p for p, x in enumerate(self.parameters) if x.given is not None)
+
+    @cached_property
     def levels(self) -> Levels:
         """In which order claims go down; UnsupportedOperationError where one would go up."""
         return levels(self)
@@ -150,6 +163,11 @@ class Circuit(Shown):
     def coarse_bound(self, shift: int) -> int:
         """What a range check of initial parameters shows: they are 2^shift times signed integers that fit the largest table."""
         return signed_bound(self.table_bits) << shift
+
+    def given_bound(self, p: int, initial: Sequence[int]) -> int:
+        """The bound of a state that the circuit gives where a chain begins; initial: bounds of all parameters there."""
+        given = self.parameters[p].given
+        return abs(given.integer) + (0 if given.copied is None else initial[given.copied] << given.shift)
 
     def bounds(self, initial: tuple[int, ...], steps: int, first_step: int = 0, cure: bool = True) -> Bounds:
         """Derive every bound for a chunk whose parameters start within ``initial`` (absolute values, one per parameter).
@@ -213,12 +231,10 @@ class Circuit(Shown):
                 raise FormatError(f"input {x.name} of shape {x.shape}: the first axis of every input is the batch")
             if x.bits + 1 > self.table_bits:
                 raise FormatError(f"input {x.name}: {x.bits + 1} bits do not fit a table of {self.table_bits}")
-        for parameter in self.parameters:
-            for update in parameter.updates:
-                if self.nodes[update.node].shape != parameter.shape:
-                    raise FormatError(f"the update of {parameter.path} of shape {parameter.shape} reads {self.describe(update.node)}")
-                if len(update.rates) != 1 and len(update.rates) != self.max_steps:
-                    raise FormatError(f"the update of {parameter.path} has {len(update.rates)} rates; expected 1 or {self.max_steps}")
+        for p in range(len(self.parameters)):
+            self._check_parameter(p)
+        if self.period != 1 and not self.recurrent:
+            raise FormatError(f"a period of {self.period} steps, and no state is rounded in it")
         for loss in self.losses:
             if self.nodes[loss.node].shape != ():
                 raise FormatError(f"a loss is not a scalar: {self.describe(loss.node)}")
@@ -226,6 +242,32 @@ class Circuit(Shown):
             raise UnsupportedOperationError(f"the axes of all tensors have more than {MAX_AXES} entries together")
         self.levels  # noqa: B018
         return self
+
+    def _check_parameter(self, p: int) -> None:
+        parameter = self.parameters[p]
+        found, given = parameter.recurrence, parameter.given
+        tables = [("update", u.node, u.rates) for u in parameter.updates]
+        if found is not None:
+            tables += [("feed", i, c) for i, c in found.feeds] + [("carry", None, c) for _, c in found.carry]
+            if parameter.updates:
+                raise FormatError(f"{parameter.path} has updates and a recurrence")
+            for r, _ in found.carry:
+                other = self.parameters[r]
+                if other.recurrence is None or other.shape != parameter.shape:
+                    raise FormatError(f"{parameter.path} carries {other.path}, which is another shape or has no recurrence")
+            if len(found.feeds) > MAX_FEEDS:
+                raise UnsupportedOperationError(f"{parameter.path} is fed by {len(found.feeds)} operations, more than {MAX_FEEDS}")
+            if len({r for r, _ in found.carry}) != len(found.carry):
+                raise FormatError(f"{parameter.path} carries a state twice")
+        for name, node, values in tables:
+            if node is not None and self.nodes[node].shape != parameter.shape:
+                raise FormatError(f"the {name} of {parameter.path} of shape {parameter.shape} reads {self.describe(node)}")
+            if len(values) != 1 and len(values) != self.max_steps:
+                raise FormatError(f"the {name} of {parameter.path} has {len(values)} rates; expected 1 or {self.max_steps}")
+        if given is not None and given.copied is not None:
+            other = self.parameters[given.copied]
+            if other.given is not None or other.shape != parameter.shape:
+                raise FormatError(f"{parameter.path} begins as a copy of {other.path}, which is another shape or no parameter")
 
     def _check_node(self, i: int) -> None:
         node = self.nodes[i]

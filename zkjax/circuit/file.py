@@ -14,12 +14,14 @@ from ..errors import FormatError
 from ..files import read
 from ..ops import BY_NAME
 from ..ops.operation import LIMIT, MAX_RANK, Leaves, Node, result_shape
-from .parts import Input, Loss, Parameter, Update
+from .parts import Given, Input, Loss, Parameter, Recurrence, Update
 
 VERSION = 2
 MAX_FILE = 2**27  # bytes: a schedule of 100,000 steps for 50 parameters takes half of it
 MAX_SIZE = 2**40  # entries of a tensor
 MAX_AXIS = 2**22  # entries of one axis of a circuit file
+MAX_PERIOD = 64  # steps; products of so many coefficients have 4,096 bits
+MAX_COEFFICIENT = 2**96  # of a recurrence, in units of 2^-64
 
 
 def tree(circuit) -> dict[str, Any]:
@@ -30,9 +32,16 @@ def tree(circuit) -> dict[str, Any]:
         "weight_scale": circuit.weight_scale,
         "table_bits": circuit.table_bits,
         "max_steps": circuit.max_steps,
+        "period": circuit.period,
         "inputs": [{"name": x.name, "shape": list(x.shape), "scale": x.scale, "bits": x.bits} for x in circuit.inputs],
         "parameters": [
-            {"path": p.path, "shape": list(p.shape), "updates": [{"node": u.node, "rates": list(u.rates)} for u in p.updates]}
+            {
+                "path": p.path,
+                "shape": list(p.shape),
+                "updates": [{"node": u.node, "rates": list(u.rates)} for u in p.updates],
+                "recurrence": p.recurrence and _recurrence_tree(p.recurrence),
+                "given": p.given and {"integer": p.given.integer, "copied": p.given.copied, "shift": p.given.shift},
+            }
             for p in circuit.parameters
         ],
         "nodes": [
@@ -52,6 +61,16 @@ def digest(circuit) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
+def _recurrence_tree(found: Recurrence) -> dict[str, Any]:
+    return {
+        "carry": [{"parameter": r, "coefficients": list(c)} for r, c in found.carry],
+        "feeds": [{"node": i, "coefficients": list(c)} for i, c in found.feeds],
+        "bits": found.bits,
+        "inner": found.inner,
+        "end": found.end,
+    }
+
+
 def load(path: str | PathLike[str]) -> Any:
     """The JSON value in a file; FormatError where it is none."""
     raw = read(path, MAX_FILE)
@@ -64,14 +83,15 @@ def load(path: str | PathLike[str]) -> Any:
 def fields(data: Any) -> dict[str, Any]:
     """The fields of the circuit that a JSON value describes, each checked by itself; FormatError names what is wrong."""
     lists = ("inputs", "parameters", "nodes", "losses", "notes")
-    _keys(data, "circuit", ("format", "version", "weight_scale", "table_bits", "max_steps", *lists))
+    _keys(data, "circuit", ("format", "version", "weight_scale", "table_bits", "max_steps", "period", *lists))
     if data["format"] != "zkjax circuit":
         raise FormatError(f"circuit: format is {data['format']!r:.60}, expected 'zkjax circuit'")
     if type(data["version"]) is not int or data["version"] != VERSION:
         raise FormatError(f"circuit: version {data['version']!r:.60}, this zkjax reads version {VERSION}")
     last = len(_list(data["nodes"], "nodes")) - 1
     inputs = tuple(_input(x, f"inputs[{i}]") for i, x in enumerate(_list(data["inputs"], "inputs")))
-    parameters = tuple(_parameter(x, f"parameters[{i}]", last) for i, x in enumerate(_list(data["parameters"], "parameters")))
+    others = len(_list(data["parameters"], "parameters")) - 1
+    parameters = tuple(_parameter(x, f"parameters[{i}]", last, others) for i, x in enumerate(data["parameters"]))
     leaves = Leaves(inputs, parameters)
     nodes: list[Node] = []
     for item in data["nodes"]:
@@ -85,6 +105,7 @@ def fields(data: Any) -> dict[str, Any]:
         "weight_scale": _int(data["weight_scale"], "weight_scale", 0, 62),
         "table_bits": _int(data["table_bits"], "table_bits", 1, 20),
         "max_steps": None if data["max_steps"] is None else _int(data["max_steps"], "max_steps", 1, 2**32),
+        "period": _int(data["period"], "period", 1, MAX_PERIOD),
         "notes": tuple(_text(x, "notes") for x in _list(data["notes"], "notes")),
     }
 
@@ -99,12 +120,41 @@ def _input(item, where: str) -> Input:
     )
 
 
-def _parameter(item, where: str, last: int) -> Parameter:
-    """last: index of the last node."""
-    _keys(item, where, ("path", "shape", "updates"))
+def _parameter(item, where: str, last: int, others: int) -> Parameter:
+    """last: index of the last node. others: of the last parameter."""
+    _keys(item, where, ("path", "shape", "updates", "recurrence", "given"))
     updates = tuple(_update(x, f"{where}.updates[{i}]", last) for i, x in enumerate(_list(item["updates"], f"{where}.updates")))
     shape = _shape(item["shape"], f"{where}.shape")
-    return Parameter(_text(item["path"], f"{where}.path"), shape, updates)
+    recurrence = None if item["recurrence"] is None else _recurrence(item["recurrence"], f"{where}.recurrence", last, others)
+    given = None if item["given"] is None else _given(item["given"], f"{where}.given", others)
+    return Parameter(_text(item["path"], f"{where}.path"), shape, updates, recurrence, given)
+
+
+def _recurrence(item, where: str, last: int, others: int) -> Recurrence:
+    _keys(item, where, ("carry", "feeds", "bits", "inner", "end"))
+
+    def terms(name: str, index: str, highest: int):
+        found = []
+        for i, term in enumerate(_list(item[name], f"{where}.{name}")):
+            at = f"{where}.{name}[{i}]"
+            _keys(term, at, (index, "coefficients"))
+            coefficients = _ints(term["coefficients"], f"{at}.coefficients", -MAX_COEFFICIENT, MAX_COEFFICIENT)
+            found.append((_int(term[index], f"{at}.{index}", 0, highest), coefficients))
+        return tuple(found)
+
+    return Recurrence(
+        terms("carry", "parameter", others),
+        terms("feeds", "node", last),
+        _int(item["bits"], f"{where}.bits", 0, 60),
+        _int(item["inner"], f"{where}.inner", 0, 62),
+        _int(item["end"], f"{where}.end", 0, 62),
+    )
+
+
+def _given(item, where: str, others: int) -> Given:
+    _keys(item, where, ("integer", "copied", "shift"))
+    copied = None if item["copied"] is None else _int(item["copied"], f"{where}.copied", 0, others)
+    return Given(_int(item["integer"], f"{where}.integer", -LIMIT, LIMIT), copied, _int(item["shift"], f"{where}.shift", 0, 62))
 
 
 def _update(item, where: str, last: int) -> Update:

@@ -15,9 +15,11 @@ PROTOCOL.md, section 5.3.
 from dataclasses import dataclass
 
 from ..errors import UnsupportedOperationError
+from .recurrence import group
 
 MAX_DEPTH = 32  # levels of a circuit
 GATES = 1
+STATES = ("param", "next", "inner", "last")  # kinds of terms on a parameter: before a step, after it, before it is rounded
 LOWEST = 2  # level of a product that is no gate, and of a parameter
 
 
@@ -36,7 +38,7 @@ class Levels:
     def of(self, key: tuple) -> int:
         """The level of what a term is on, at the end of its walk; 0 for what is committed."""
         kind = key[0]
-        return self.parameters[key[1]] if kind == "param" else self.nodes[key[1]] if kind in ("dot", "gate") else 0
+        return self.parameters[key[1]] if kind in STATES else self.nodes[key[1]] if kind in ("dot", "gate") else 0
 
 
 def levels(circuit) -> Levels:
@@ -70,11 +72,18 @@ def _below(circuit, key: tuple) -> tuple[tuple, ...]:
     """What the level of a node or a parameter follows from."""
     kind, i = key
     if kind == "param":
-        return tuple(("node", update.node) for update in circuit.parameters[i].updates)
+        return tuple(("node", j) for j in _feeds(circuit, i))
     node = circuit.nodes[i]
-    if node.operation.ends == "param":
+    if node.operation.ends in ("param", "next"):
         return (("param", node.operation.index),)
     return tuple(("node", j) for j in node.inputs) if node.operation.ends in (None, "dot", "gate") else ()
+
+
+def _feeds(circuit, p: int) -> list[int]:
+    """The nodes that a parameter in later steps follows from, those of states that it carries too."""
+    if circuit.parameters[p].recurrence is None:
+        return [update.node for update in circuit.parameters[p].updates]
+    return [j for r in group(circuit, p) for j, _ in circuit.parameters[r].recurrence.feeds]
 
 
 def _level(circuit, key: tuple, below: int) -> int:

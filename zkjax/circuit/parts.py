@@ -29,12 +29,48 @@ class Update:
 
 
 @dataclass(frozen=True)
+class Recurrence:
+    """How a step moves a state that it multiplies: s' = sum of carry * states + sum of feed * nodes, in units of s.
+
+    carry: (state, coefficients), rounded states only. feeds: (node, coefficients). A coefficient is an integer n for n * 2^-64;
+    one means a constant one, else there is one for each step. bits: of the state, -2^bits <= h < 2^bits, wherever it is rounded.
+    inner: bits after h's unit that it has within a period. end: bits of a period's sum that rounding drops. See ``recurrence``.
+    """
+
+    carry: tuple[tuple[int, tuple[int, ...]], ...]
+    feeds: tuple[tuple[int, tuple[int, ...]], ...]
+    bits: int
+    inner: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a state is at the beginning of a chain: integer + 2^shift * the parameter ``copied`` (None: the integer alone)."""
+
+    integer: int = 0
+    copied: int | None = None
+    shift: int = 0
+
+
+@dataclass(frozen=True)
 class Parameter:
-    """A parameter: path in the user's pytree, shape, and the uses that its update sums over (none: frozen)."""
+    """A state that goes from step to step: a parameter, or what an optimizer keeps.
+
+    path: in the user's pytree. updates: uses that are subtracted from it, exactly (none: frozen); or recurrence: what a step makes
+    of it, rounded once in a period. given: at the beginning of a chain it is not committed but this; None for parameters.
+    """
 
     path: str
     shape: tuple[int, ...]
     updates: tuple[Update, ...] = ()
+    recurrence: Recurrence | None = None
+    given: Given | None = None
+
+    def tables(self) -> list[tuple[int, ...]]:
+        """All its rates and coefficients."""
+        found = self.recurrence
+        return [u.rates for u in self.updates] + ([c for _, c in (*found.carry, *found.feeds)] if found else [])
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Their order is the protocol's: committed cells and lookups are laid out operatio
 """
 
 from .arithmetic import Linear, Scale, Sum
-from .leaves import Const, InputArray, Param
+from .leaves import Const, InputArray, Next, Param
 from .moves import Broadcast, Concatenate, Pad, Reshape, Reverse, Slice, Transpose
 from .operation import Operation
 from .products import Dot, Gate
@@ -16,5 +16,6 @@ OPERATIONS: tuple[type[Operation], ...] = (
     *(Linear, Sum, Scale),
     *(Transpose, Reshape, Broadcast, Slice, Pad, Concatenate, Reverse),
     *(Dot, Gate),
+    Next,
 )
 BY_NAME = {operation.name: operation for operation in OPERATIONS}

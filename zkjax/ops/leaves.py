@@ -1,9 +1,9 @@
-"""Input, parameter, constant: what a graph starts from.
+"""Input, parameter, state after the step, constant: what a graph starts from.
 
 Integers    an array of the batch, gathered from the committed dataset; a parameter at the start of the step; public integers.
 Bounds      an input's and a parameter's are declared, and range-checked by the plan.
-Claims      end on the gathered data, on the parameter, whose steps ``protocol.weights`` unrolls, or in a number.
-Liars       samples out of range have no row in their table; other weights break the update's constraint (``protocol.weights``).
+Claims      end on the gathered data, on the parameter, whose steps ``protocol.states`` unrolls, or in a number.
+Liars       samples out of range have no row in their table; other weights break the update's constraint (``protocol.states``).
 
 PROTOCOL.md, sections 5.2, 12.2.
 """
@@ -17,6 +17,7 @@ import numpy as np
 from ..algebra import extension as ext
 from ..algebra import field
 from ..algebra.vectors import total
+from ..errors import FormatError
 from ..work import ONE_BY_ONE
 from .operation import LIMIT, Operation, dims, require
 from .ranges import integer_type, signed_bound
@@ -72,10 +73,46 @@ class Param(Operation):
         return parameters[self.index]
 
     def at_steps(self, i, node, prover):
-        return prover.parameter(self.index)
+        return prover.state("param", self.index)
 
     def fold(self, i, node, groups, kept, prover):
-        return prover.fold_parameter(self.index, groups, kept)
+        return prover.fold_state("param", self.index, groups, kept)
+
+
+@dataclass(frozen=True)
+class Next(Operation):
+    """A state with a recurrence after the step, before it is rounded. It reads what feeds the state, in the recurrence's order."""
+
+    name: ClassVar[str] = "next"
+    arity: ClassVar[int | None] = None
+    ends: ClassVar[str | None] = "next"
+    moved: ClassVar[bool] = True
+    index: int
+
+    def infer_shape(self, x, leaves):
+        return tuple(leaves.parameters[_index(self.index, leaves.parameters)].shape)
+
+    def check(self, i, circuit):
+        parameter = circuit.parameters[self.index]
+        feeds = () if parameter.recurrence is None else tuple(j for j, _ in parameter.recurrence.feeds)
+        if circuit.nodes[i].inputs != feeds:
+            raise FormatError(f"{circuit.describe(i)} reads {circuit.nodes[i].inputs}; what feeds {parameter.path} is {feeds}")
+
+    def bound(self, x, shapes, leaves):
+        return None if leaves.after is None else leaves.after[self.index]
+
+    def pull(self, i, node, term, walk):
+        return [replace(term, key=("next", self.index))]
+
+    def evaluate(self, x, node, shapes, limbs):
+        base, coefficients = limbs
+        return sum((c * y for c, y in zip(coefficients, x, strict=True)), start=base)
+
+    def at_steps(self, i, node, prover):
+        return prover.state("next", self.index)
+
+    def fold(self, i, node, groups, kept, prover):
+        return prover.fold_state("next", self.index, groups, kept)
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,13 @@ MAX_RANK = 8  # axes of a tensor
 
 
 class Leaves(NamedTuple):
-    """What a graph's leaves refer to: declared inputs and parameters; bounds: of the parameters, None where one is not known."""
+    """What a graph's leaves refer to: declared inputs and parameters; bounds: of the parameters, None where one is not known; after: those
+    with a recurrence after a step."""
 
     inputs: tuple
     parameters: tuple
     bounds: Sequence[int | None] | None = None
+    after: Sequence[int | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,13 @@ class Operation:
     """Base of all operations. Its defaults are those of one that commits nothing and looks nothing up.
 
     name:      in the circuit file. arity: how many operations it reads; None: any number but zero.
-    ends:      the kind of tensor on which a claim on it ends ("quotient", "sign", "input", "param", "dot", "gate"), "" for a
+    ends:      the kind of tensor on which a claim on it ends ("quotient", "sign", "input", "param", "next", "dot", "gate"), "" for a
                constant, and None where a claim goes through it: a linear operation.
     as_stored: ``evaluate`` takes parameters that are stored as float64; else all arrays are int64.
     rides:     its tensor is a further column of the lookup of the committed tensor that it reads.
     rebuilt:   a training step does not keep its value, and the proof makes it again from its inputs', which are kept.
     checked:   lookups of an entry that its declaration takes, besides those of ``lookups``.
+    moved:     its value follows from a state's recurrence: the trainer hands ``evaluate`` (base, coefficients of the inputs) as limbs.
     """
 
     name: ClassVar[str]
@@ -50,6 +53,7 @@ class Operation:
     rides: ClassVar[bool] = False
     rebuilt: ClassVar[bool] = False
     checked: ClassVar[int] = 0
+    moved: ClassVar[bool] = False
 
     # ---- everyone ---------------------------------------------------------------------------------------------
     def infer_shape(self, x: list, leaves: Leaves) -> tuple[int, ...]:

@@ -19,13 +19,14 @@ class Lookup:
 
     key: names the lookup. shape: of the tensor. columns: for each column of the table, an affine form (constant,
     ((coefficient, tensor key), ...)); keys are committed tensors, ("input", k) or ("node", i). Where there are several columns,
-    each is one committed tensor.
+    each is one committed tensor. stepped: the first axis, which an operation's shapes leave out, runs over steps or periods.
     """
 
     key: tuple
     table: Table
     shape: tuple[int, ...]
     columns: tuple
+    stepped: bool = True
 
 
 def signed_bound(width: int) -> int:
@@ -68,14 +69,14 @@ def cells(name: tuple, width: int, shape: tuple[int, ...], table_bits: int) -> d
     return {(*name, j): shape for j in range(1, len(limbs(width, table_bits)))}
 
 
-def lookups(name: tuple, constant: int, parts, width: int, shape: tuple[int, ...], table_bits: int) -> list[Lookup]:
+def lookups(name: tuple, constant: int, parts, width: int, shape: tuple[int, ...], table_bits: int, stepped: bool = True) -> list[Lookup]:
     """What shows that constant + sum of coefficient * tensor is in [0, 2^width): the committed limbs', then the virtual one's."""
     (_, lowest), *upper = limbs(width, table_bits)
     found, form = [], list(parts)
     for j, (weight, narrow) in enumerate(upper, start=1):
-        found.append(Lookup((*name, j), Table("range", narrow), shape, ((0, ((1, (*name, j)),)),)))
+        found.append(Lookup((*name, j), Table("range", narrow), shape, ((0, ((1, (*name, j)),)),), stepped))
         form.append((-weight, (*name, j)))
-    return [*found, Lookup((*name, 0), Table("range", lowest), shape, ((constant, tuple(form)),))]
+    return [*found, Lookup((*name, 0), Table("range", lowest), shape, ((constant, tuple(form)),), stepped)]
 
 
 def cut(name: tuple, values: np.ndarray, width: int, table_bits: int) -> dict:

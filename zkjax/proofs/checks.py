@@ -23,8 +23,14 @@ def make_plan(circuit: Circuit, statement: Statement) -> Plan:
         raise VerificationError("statement", f"shifts and bounds are needed for {count} parameters")
     if any(statement.shifts) and not statement.range_checked:
         raise VerificationError("statement", "only weights that are range-checked here may be shifted")
-    if statement.range_checked and any(b < circuit.coarse_bound(s) for b, s in zip(statement.initial_bound, statement.shifts)):
+    committed = [p for p in range(count) if not (statement.given and p in circuit.given)]
+    if statement.range_checked and any(statement.initial_bound[p] < circuit.coarse_bound(statement.shifts[p]) for p in committed):
         raise VerificationError("bounds", "the initial bound is smaller than what the range check shows")
+    if statement.given and not circuit.given:
+        raise VerificationError("statement", "the circuit gives no states")
+    for p in circuit.given if statement.given else ():
+        if statement.shifts[p] or statement.initial_bound[p] != circuit.given_bound(p, statement.initial_bound):
+            raise VerificationError("bounds", f"the bound of {circuit.parameters[p].path} is not that of the state that the circuit gives")
     try:
         bounds = circuit.bounds(statement.initial_bound, statement.steps, statement.first_step, cure=False)
     except PrecisionError as error:
@@ -40,7 +46,7 @@ def make_plan(circuit: Circuit, statement: Statement) -> Plan:
             raise VerificationError("losses", f"a loss leaves its bound of {bounds.nodes[loss.node]}")
     check_sizes(circuit, statement)
     batches = Batches(batch_indices(*schedule_of(circuit, statement)), statement.shard_size, statement.samples)
-    return Plan(circuit, statement.first_step, statement.steps, statement.shifts, statement.range_checked, batches)
+    return Plan(circuit, statement.first_step, statement.steps, statement.shifts, statement.range_checked, batches, given=statement.given)
 
 
 def check_circuit(circuit: Circuit, statement: Statement) -> None:
@@ -52,6 +58,9 @@ def check_circuit(circuit: Circuit, statement: Statement) -> None:
 
 def check_sizes(circuit: Circuit, statement: Statement) -> None:
     """The schedule exists and reads enough shards, and the geometry has its queries: before either is worked out."""
+    end = statement.first_step + statement.steps
+    if circuit.max_steps is not None and end > circuit.max_steps:
+        raise VerificationError("bounds", f"step {end - 1} lies beyond the {circuit.max_steps} steps that the circuit was traced for")
     read = statement.steps * circuit.batch_size
     if read > MAX_SAMPLES:
         raise VerificationError("schedule", f"{statement.steps} steps of {circuit.batch_size} samples are more than {MAX_SAMPLES} samples")

@@ -14,6 +14,7 @@ import numpy as np
 from ..algebra.extension import ONE
 from ..algebra.vectors import Vectors
 from ..circuit.circuit import Circuit
+from ..circuit.recurrence import MAX_GROUP
 from ..commitment.commit import stack
 from ..commitment.dataset import shard_count
 from ..commitment.opening import opening_work
@@ -49,7 +50,8 @@ def estimate(circuit: Circuit, statement: Statement, meter: Meter) -> None:
     unread = np.broadcast_to(np.int64(0), (statement.steps, batch))
     opened = sum(count * min(shard_size, samples - number * shard_size) for number, count in numbers.items())
     batches = Claimed(unread, shard_size, samples, tuple(numbers), opened)
-    plan = Plan(circuit, 0, statement.steps, (0,) * len(circuit.parameters), statement.range_checked, batches)
+    shifts = (0,) * len(circuit.parameters)
+    plan = Plan(circuit, statement.first_step, statement.steps, shifts, statement.range_checked, batches, given=statement.given)
 
     vectors = Vectors(meter, lengths_only=True)
     hidden = Hidden(vectors=vectors)
@@ -87,21 +89,24 @@ def argument_work(circuit: Circuit, steps: int) -> Meter:
 
 def charge_file(circuit: Circuit, meter: Meter) -> None:
     """Charge what a circuit's digest takes, once for all proofs."""
-    rates = sum(len(update.rates) for parameter in circuit.parameters for update in parameter.updates)
+    rates = sum(len(values) for parameter in circuit.parameters for values in parameter.tables())
     meter.charge("the circuit's file", HASH * _tensors(circuit) + ONE_BY_ONE * (_entries(circuit) + rates))
 
 
 def _charge_circuit(circuit: Circuit, steps: int, meter: Meter) -> None:
     """Its check, its bounds, and the list of its lookups."""
-    tensors, varied = _tensors(circuit), sum(len(u.rates) > 1 for parameter in circuit.parameters for u in parameter.updates)
+    tensors, varied = _tensors(circuit), sum(len(values) > 1 for parameter in circuit.parameters for values in parameter.tables())
     work = 2 * TERM * tensors + ONE_BY_ONE * (2 * _entries(circuit) + 4 * steps * varied)
     meter.charge(f"a circuit of {tensors:,} tensors", work, OBJECT * tensors)
+    moves = (circuit.parameters[s].recurrence for s in circuit.recurrent)
+    moved = sum(len(x.carry) + len(x.feeds) for x in moves) * MAX_GROUP * (steps + circuit.period)
+    meter.charge("coefficients of states", ONE_BY_ONE * moved * circuit.period * (1 + circuit.period // 8))
     lookups = len(circuit.inputs) + len(circuit.parameters) + sum(1 + len(found) for found in circuit.lookups.values())
     meter.charge(f"{lookups:,} kinds of lookups", CALL * lookups, 2 * OBJECT * lookups)
 
 
 def _tensors(circuit: Circuit) -> int:
-    return len(circuit.nodes) + len(circuit.inputs) + sum(1 + len(parameter.updates) for parameter in circuit.parameters)
+    return len(circuit.nodes) + len(circuit.inputs) + sum(1 + len(parameter.tables()) for parameter in circuit.parameters)
 
 
 def _entries(circuit: Circuit) -> int:

@@ -40,6 +40,7 @@ class Statement(Shown):
     initial, final: commitments to the weights before and after
     shifts:         the initial weights are 2^shift times the committed integers, for each parameter
     range_checked:  whether this proof shows that those integers are in the circuit's largest table (signed)
+    given:          whether a chain begins here, with the states that the circuit gives: these are not in ``initial``
     initial_bound, final_bound: bounds on the absolute integers of each parameter, before and after
     losses:         for each loss of the circuit its integers, one per step; None if not revealed. ``Circuit.exact_loss``
                     makes one number of a step's
@@ -58,6 +59,7 @@ class Statement(Shown):
     final: Commitment
     shifts: tuple[int, ...]
     range_checked: bool
+    given: bool
     initial_bound: tuple[int, ...]
     final_bound: tuple[int, ...]
     losses: tuple[tuple[int, ...], ...] | None = None
@@ -102,6 +104,7 @@ class Statement(Shown):
             "final": self.final.to_json(),
             "shifts": list(self.shifts),
             "range_checked": self.range_checked,
+            "given": self.given,
             "initial_bound": list(self.initial_bound),
             "final_bound": list(self.final_bound),
             "losses": None if self.losses is None else [list(x) for x in self.losses],
@@ -121,8 +124,9 @@ class Statement(Shown):
         names = set(Statement.__dataclass_fields__)
         if not isinstance(data, dict) or set(data) != names:
             raise FormatError(f"statement: expected the fields {sorted(names)}")
-        if type(data["range_checked"]) is not bool:
-            raise FormatError("statement: range_checked is not a truth value")
+        for name in ("range_checked", "given"):
+            if type(data[name]) is not bool:
+                raise FormatError(f"statement: {name} is not a truth value")
         shards = []
         for i, item in enumerate(_list(data["shards"], "shards")):
             if not isinstance(item, dict) or set(item) != {"commitment", "path"}:
@@ -146,6 +150,7 @@ class Statement(Shown):
             final=Commitment.from_json(data["final"]),
             shifts=_integers(data["shifts"], "shifts", 0, 62),
             range_checked=data["range_checked"],
+            given=data["given"],
             initial_bound=_integers(data["initial_bound"], "initial_bound", 0, LIMIT),
             final_bound=_integers(data["final_bound"], "final_bound", 0, LIMIT),
             losses=losses,

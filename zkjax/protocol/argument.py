@@ -23,7 +23,7 @@ from .gate import close_gates
 from .hidden import Hidden
 from .membership import membership
 from .plan import Plan
-from .weights import binding, unroll
+from .states import binding, unroll
 
 
 def argument(hidden: Hidden, plan: Plan, revealed: tuple | None = None, prover=None) -> None:
@@ -36,7 +36,7 @@ def argument(hidden: Hidden, plan: Plan, revealed: tuple | None = None, prover=N
     claims = [membership(hidden, circuit, plan.sites, prover)]
     if revealed is not None:
         claims += loss_claims(hidden, plan, revealed)
-    claims.append(binding(hidden, circuit, plan.first_step, plan.steps, plan.shifts))
+    claims.append(binding(hidden, plan))
     descend(hidden, plan, claims, prover)
 
 
@@ -46,7 +46,7 @@ def descend(hidden: Hidden, plan: Plan, claims: list[Claim], prover=None) -> Non
     for level in range(circuit.levels.depth, GATES, -1):
         active, claims = _split(claims, circuit, level)
         if active:
-            claim = unroll(hidden, circuit, _merged(hidden, f"level {level}", active), level, plan.first_step, plan.shifts)
+            claim = unroll(hidden, plan, _merged(hidden, f"level {level}", active), level)
             claims += contract(hidden, level, circuit, claim, prover)
 
     active, claims = _split(claims, circuit, GATES)

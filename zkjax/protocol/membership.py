@@ -87,8 +87,7 @@ def membership(hidden: Hidden, circuit: Circuit, sites: Sites, prover=None) -> C
         for factor, (offset, parts) in zip(randomness.columns, lookup.columns, strict=False):
             constant = constant - factor * offset * weight
             for coefficient, key in parts:
-                has_step = key[0] != "initial"
-                terms.append(separable(key, -factor * coefficient * w.scalar, w.vectors, has_step))
+                terms.append(separable(key, -factor * coefficient * w.scalar, w.vectors, lookup.stepped))
     hidden.require_zero("lookup multiplicities", p - (ONE - in_tables) - hidden.functional(multiplicities))
     terms, below = pull(circuit, merge_terms(terms), vectors)
     return Claim(tuple(terms), constant + ONE - valid + below, q)

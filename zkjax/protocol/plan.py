@@ -5,6 +5,7 @@ Both sides build the same plan; nothing in it is read from a proof.
 PROTOCOL.md, sections 10.3, 10.4.
 """
 
+import dataclasses
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,6 +20,7 @@ from ..circuit.circuit import Circuit
 from ..ops.ranges import Lookup, signed_bound
 from ..ops.tables import Table
 from ..work import PASSING, SPREAD
+from . import motion
 from .claims import Term, merge_terms
 from .hidden import mask_component_vector
 from .membership import Sites
@@ -62,7 +64,11 @@ class Batches:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A chunk's sizes. shifts: the initial weights are 2^shift times the committed integers; range_check: of those integers."""
+    """A chunk's sizes.
+
+    shifts: the initial weights are 2^shift times the committed integers; range_check: of those integers. given: a chain begins here,
+    and states that the circuit gives are not among the initial commitment.
+    """
 
     circuit: Circuit
     first_step: int
@@ -70,6 +76,7 @@ class Plan:
     shifts: tuple[int, ...]
     range_check: bool
     batches: Batches
+    given: bool = dataclasses.field(default=False, kw_only=True)
 
     @cached_property
     def sites(self) -> Sites:
@@ -80,28 +87,38 @@ class Plan:
             column = (signed_bound(x.bits + 1), ((1, ("input", k)),))
             found.append(Lookup(("input", k), Table("range", x.bits + 1), (self.steps, *x.shape), (column,)))
         if self.range_check:
-            for p, parameter in enumerate(circuit.parameters):
+            for p in self.initial:
                 column = (signed_bound(circuit.table_bits), ((1, ("initial", p)),))
-                found.append(Lookup(("initial", p), Table("range", circuit.table_bits), parameter.shape, (column,)))
-        return Sites.of(found)
+                shape = circuit.parameters[p].shape
+                found.append(Lookup(("initial", p), Table("range", circuit.table_bits), shape, (column,), stepped=False))
+        return Sites.of([*found, *motion.lookups(circuit, self.first_step, self.steps)])
+
+    @cached_property
+    def initial(self) -> tuple[int, ...]:
+        """The states that are committed at the chunk's beginning."""
+        given = self.circuit.given if self.given else ()
+        return tuple(p for p in range(len(self.circuit.parameters)) if p not in given)
+
+    @cached_property
+    def motions(self) -> dict[int, motion.Motion]:
+        """The coefficients of states with a recurrence, for the steps of the chunk."""
+        return {s: motion.Motion.of(self.circuit, s, self.first_step, self.steps) for s in self.circuit.recurrent}
 
     @cached_property
     def advice(self) -> dict:
         """Shapes of the committed advice and multiplicities."""
         shapes = {key: (self.steps, *shape) for found in self.circuit.advice.values() for key, shape in found.items()}
+        shapes |= motion.advice(self.circuit, self.first_step, self.steps)
         return shapes | {table.key: table.shape for table in self.sites.tables}
 
     def trace_layout(self, counts) -> Layout:
         """The trace commitment: advice, multiplicities, and the masks that the argument needs (``hidden.Counts``)."""
         return Layout(self.advice | {("mask", name): shape for name, shape in counts.shapes().items()})
 
-    @cached_property
-    def weight_shapes(self) -> list[tuple[int, ...]]:
-        return [p.shape for p in self.circuit.parameters]
-
     def weights_layout(self, role: str) -> Layout:
         """A weights commitment; role: "initial" or "final"."""
-        return Layout({(role, p): shape for p, shape in enumerate(self.weight_shapes)})
+        held = self.initial if role == "initial" else range(len(self.circuit.parameters))
+        return Layout({(role, p): self.circuit.parameters[p].shape for p in held})
 
     def shard_layout(self, shard: int) -> Layout:
         """A shard of the dataset: one block per input array, samples first."""

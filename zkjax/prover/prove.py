@@ -155,7 +155,7 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
     computed = run.witness()
     coarse = tuple(w >> s if s else w for w, s in zip(run.initial, plan.shifts, strict=True))
     bounds = circuit.bounds(run.initial_bound, run.steps, run.first_step)
-    witness = Witness(plan, computed.values, computed.forms, coarse, bounds, check)
+    witness = Witness(plan, computed, coarse, run.final, bounds, check)
 
     row = geometry.row
     layouts = [plan.weights_layout("initial"), plan.weights_layout("final"), *(plan.shard_layout(n) for n in data_shards), trace_layout]
@@ -206,6 +206,7 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
         final=final.commitment,
         shifts=plan.shifts,
         range_checked=plan.range_check,
+        given=plan.given,
         initial_bound=tuple(run.initial_bound),
         final_bound=bounds.final,
         losses=revealed,
@@ -246,7 +247,8 @@ def make_plan(run) -> Plan:
     batches = Batches(run.indices, shard_size, run.data.samples)
     range_check = run.coarse_shifts is not None
     shifts = tuple(run.coarse_shifts) if range_check else (0,) * len(run.circuit.parameters)
-    return Plan(run.circuit, run.first_step, run.steps, shifts, range_check, batches)
+    given = range_check and bool(run.circuit.given)
+    return Plan(run.circuit, run.first_step, run.steps, shifts, range_check, batches, given=given)
 
 
 def fix_geometry(run) -> None:

@@ -15,41 +15,45 @@ from ..algebra.extension import ZERO, Ext
 from ..algebra.layout import Layout
 from ..algebra.low_rank import factorised
 from ..algebra.vectors import Vector
+from ..circuit.levels import STATES
 from ..errors import UnsatisfiedWitnessError
 from ..kernels import sites as kernels
 from ..kernels.products import times_vector
 from ..kernels.threads import in_parallel
 from ..kernels.tiles import embed_tiles, tile_size
-from ..ops.leaves import InputArray, Param
+from ..ops.leaves import InputArray
 from ..ops.ranges import Lookup, signed_bound
 from ..protocol.claims import Term
 from ..protocol.contraction import Block
 from ..protocol.gate import Slots
 from ..protocol.membership import Randomness, Sites
 from ..protocol.plan import Plan
-from ..protocol.weights import rates
+from . import states
 from .aggregate import HOST, embed, over_sites
 
 
 class Witness:
     """A chunk's integers.
 
-    plan: its sizes. values: node to int64 (steps, ...), of all that training keeps. forms: (name, node) to the integers of its
-    forms. initial: int64 arrays of the committed initial weights (before the coarse shift). bounds: of the circuit. check: False
-    lets values outside their tables pass (a lying prover's, in tests).
+    plan: its sizes. computed: what the run keeps for the proof (``Run.witness``). initial, final: int64 arrays of the first states (before
+    the coarse shift) and the last ones. bounds: of the circuit. check: False lets values outside their tables pass (a lying prover's,
+    in tests).
     """
 
-    def __init__(self, plan: Plan, values: dict, forms: dict, initial: tuple, bounds, check: bool = True):
+    def __init__(self, plan: Plan, computed, initial: tuple, final: tuple, bounds, check: bool = True):
         self.plan, self.circuit, self.bounds, self.check = plan, plan.circuit, bounds, check
-        self._values = dict(values)
+        self._values = dict(computed.values)
         self.initial = initial
         self.tensors: dict = {}
         kept: dict = {}
-        for (name, i), array in forms.items():
+        for (name, i), array in computed.forms.items():
             kept.setdefault(i, {})[name] = array
         for i in self.circuit.advice:
-            found = self.circuit.nodes[i].operation.witness(i, {"value": np.asarray(values[i]), **kept.get(i, {})}, self.circuit)
+            value = np.asarray(self._values[i])
+            found = self.circuit.nodes[i].operation.witness(i, {"value": value, **kept.get(i, {})}, self.circuit)
             self.tensors |= {key: tensor.astype(np.uint32) for key, tensor in found.items()}
+        self.hats = {s: computed.states["hat", s] for s in self.circuit.recurrent if ("hat", s) in computed.states}
+        self.tensors |= states.tensors(self.circuit, self.hats, computed.states, final)
         self.tensors |= self.multiplicities
 
     # ---- lookups ----------------------------------------------------------------------------------------------
@@ -108,9 +112,11 @@ class Witness:
         """The value of linear terms on virtual tensors, and the left and right tables of the blocks."""
         value = ZERO
         for term in virtual:
-            node = self._param(term.key[1]) if term.key[0] == "param" else term.key[1]
-            folded = self.fold(node, list(zip(term.groups, term.vectors, strict=True)), ())
-            value = value + ext.dot(tuple(np.asarray(c) for c in folded), term.step) * term.scalar
+            kind, i = term.key
+            groups = list(zip(term.groups, term.vectors, strict=True))
+            folded = self.fold_state(kind, i, groups, ()) if kind in STATES else self.fold(i, groups, ())
+            step = ext.stack([1]) if term.step is None else term.step
+            value = value + ext.dot(tuple(np.asarray(c) for c in folded), step) * term.scalar
         sides = []
         for side in ("left", "right"):
             tables: dict = {}
@@ -127,9 +133,6 @@ class Witness:
             in_parallel(fold_operands, len(blocks))
             sides.append(tuple(embed(layout, {j: t[c] for j, t in tables.items()}) for c in range(2)) if blocks else None)
         return value, tuple(sides)
-
-    def _param(self, index: int) -> int:
-        return next(i for i in self.circuit.of(Param.name) if self.circuit.nodes[i].operation.index == index)
 
     def _operand(self, operand, shape: tuple[int, ...]):
         """An operand folded to the block's shape, K."""
@@ -169,12 +172,12 @@ class Witness:
 
     def fold_values(self, i: int, groups: list, kept: tuple[int, ...]):
         """The same from the values written out."""
-        return self._fold_array(self.values(i), groups, kept, self.bounds.nodes[i].bit_length())
+        return self.fold_array(self.values(i), groups, kept, self.bounds.nodes[i].bit_length())
 
     def shape(self, i: int) -> tuple[int, ...]:
         return self.circuit.nodes[i].shape
 
-    def _fold_array(self, values, groups, kept, bits):
+    def fold_array(self, values, groups, kept, bits):
         """Fold an int64 array (leading axis: steps) by groups of axes that are all summed, the longest one first."""
         groups = sorted(groups, key=lambda group: -len(group[1][0])) or [((), ext.stack([1]))]
         (first, vector), others = groups[0], groups[1:]
@@ -201,21 +204,9 @@ class Witness:
         order = [sorted(kept).index(d) + 1 for d in kept]
         return tuple(np.ascontiguousarray(c.transpose(0, *order)) for c in table)
 
-    def fold_parameter(self, p: int, groups, kept):
-        """W_t = W_0 - sum over s < t of rate_s U_s, folded: the initial weights once, the updates step by step."""
-        current = self._fold_array(self.initial[p][None], groups, kept, (self.bounds.inside[p] >> self.plan.shifts[p]).bit_length())
-        current = tuple(c[0] for c in ext.mul_base(current, np.array([2 ** self.plan.shifts[p]], dtype=np.uint64)))
-        changes = None
-        for update in self.circuit.parameters[p].updates:
-            rate = rates(update, self.plan.first_step, self.plan.steps).reshape(-1, *(1,) * len(kept))
-            change = ext.mul_base(tuple(np.asarray(c) for c in self.fold(update.node, groups, kept)), rate)
-            changes = change if changes is None else ext.add(changes, change)
-        rows = []
-        for t in range(self.plan.steps):
-            rows.append(current)
-            if changes is not None:
-                current = tuple(field.sub(c[None], d[None, t])[0] for c, d in zip(current, changes, strict=True))
-        return tuple(np.stack([row[c] for row in rows]) for c in range(2))
+    def fold_state(self, kind: str, p: int, groups: list, kept: tuple[int, ...]):
+        """Rows of a state (a kind of ``levels.STATES``), folded: K (rows, kept axes in the given order)."""
+        return states.fold(self, kind, p, groups, kept)
 
     def fold_product(self, node, groups, kept):
         """Fold the operand without kept axes first, then the other by the result: no matrix of the product's size.
@@ -263,15 +254,9 @@ class Witness:
     def steps(self) -> int:
         return self.plan.steps
 
-    def parameter(self, p: int) -> np.ndarray:
-        """A parameter at every step."""
-        current, rows = self.initial[p].astype(np.int64) << self.plan.shifts[p], []
-        changes = [(update, self.values(update.node)) for update in self.circuit.parameters[p].updates]
-        for t in range(self.steps):
-            rows.append(current)
-            for update, change in changes:
-                current = current - update.rate(self.plan.first_step + t) * change[t]
-        return np.stack(rows)
+    def state(self, kind: str, p: int) -> np.ndarray:
+        """A state before ("param") or after ("next") each step, int64 (steps, ...)."""
+        return states.values(self, kind, p)
 
     def evaluated(self, i: int) -> np.ndarray:
         """Node i at every step, from its inputs' values."""

@@ -164,18 +164,23 @@ class Run(Shown):
                 raise RunError("the recomputed steps do not end in the run's final parameters: it was altered or belongs to other data")
         arrays = {key: array.astype(np.int64) for key, array in kept.items()}
         values = {i: array for (name, i), array in arrays.items() if name == "value"}
+        states = {key: arrays.pop(key) for key in [*arrays] if key[0] in ("hat", "moved")}
         for i, node in enumerate(self.circuit.nodes):
             if node.operation.rebuilt:
                 values[i] = node.operation.evaluate([values[j] for j in node.inputs], node, [], None)
-        return Witness(values, {key: array for key, array in arrays.items() if key[0] != "value"})
+        return Witness(values, {key: array for key, array in arrays.items() if key[0] != "value"}, states)
 
 
 @dataclass(frozen=True, eq=False)
 class Witness:
-    """What operations keep for the proof. values: node to int64 (steps, *shape). forms: (name, node) to the integers of its forms."""
+    """What operations keep for the proof. values: node to int64 (steps, *shape). forms: (name, node) to the integers of its forms.
+
+    states: ("hat", s), a state with a recurrence between periods, and ("moved", s), the remainders of its roundings.
+    """
 
     values: dict[int, np.ndarray] = field(repr=False)
     forms: dict[tuple[str, int], np.ndarray] = field(repr=False)
+    states: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:  # never a value
         return f"Witness({len(self.values)} tensors)"

@@ -16,6 +16,7 @@ from ..kernels import integers
 from ..kernels.threads import scope
 from ..ops.products import Gate
 from .dataset import Dataset
+from .states import Moving
 
 UNCOMPILED = 2**25  # work of a run, tenths of a second, for which nothing is compiled: that takes longer
 
@@ -44,9 +45,12 @@ def run_steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices,
     losses, extremes, sums, columns = [], [], [], {}  # of each step; columns: the kept tensors of all of them
     with scope(), np.errstate(all="ignore"):  # what leaves its range may wrap, and is refused below
         parameters = tuple(xp.asarray(x.astype(kind)) for x, kind in zip(initial, types, strict=True))
+        moving = Moving(circuit, initial, first_step, len(indices), xp)
         arrays = [xp.asarray(x) for x in data.arrays]
         for t, batch in enumerate(indices):
-            parameters, loss, extreme, rounded, kept = step(parameters, arrays, batch, _rates(circuit, first_step + t))
+            parameters = tuple(moving.values(s) if s in moving.held else x for s, x in enumerate(parameters))
+            parameters, loss, extreme, rounded, kept, fed = step(parameters, moving.bases(), arrays, batch, _rates(circuit, first_step + t))
+            moving.feed(fed)
             losses.append(loss)
             extremes.append(extreme)
             sums.append(rounded)
@@ -56,7 +60,9 @@ def run_steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices,
                 columns[key][t] = array
             jax.block_until_ready(extreme)  # a step is done when it is done, and an interrupt waits for one step
             done(t + 1)
-        final = tuple(np.asarray(x).astype(np.int64) for x in parameters)
+        final = tuple(np.asarray(moving.held.get(s, x)).astype(np.int64) for s, x in enumerate(parameters))
+        if keep:
+            columns |= moving.kept()
         stacked = np.stack([np.asarray(x) for x in extremes])
         integers_of_losses = tuple(tuple(int(v) for v in np.asarray(x)) for x in losses)
         summed = np.sum([np.asarray(x) for x in sums], axis=0)

@@ -83,7 +83,7 @@ def _start(circuit: Circuit, params, data, seed: int | None, shard_size: int | N
         "shard_size": shard_size,
         "initial": initial,
         "coarse_shifts": shifts,
-        "initial_bound": tuple(circuit.coarse_bound(s) for s in shifts),
+        "initial_bound": _initial_bound(circuit, shifts),
         "keys": (Key.fresh(), Key.fresh()),
         "chain": Chain.fresh(openings),
         "template": Template.of(leaves, structure),
@@ -94,7 +94,8 @@ def _start(circuit: Circuit, params, data, seed: int | None, shard_size: int | N
 
 def _parameter_roundings(circuit: Circuit, leaves, initial) -> list[Rounding]:
     """What rounding did to the first parameters."""
-    named = zip(circuit.parameters, leaves, initial, strict=True)
+    own = [p for p in range(len(circuit.parameters)) if p not in circuit.given]
+    named = zip((circuit.parameters[p] for p in own), leaves, (initial[p] for p in own), strict=True)
     return [Rounding.of(f"parameter {p.path}", np.ldexp(np.asarray(x, np.float64), circuit.weight_scale), y) for p, x, y in named]
 
 
@@ -189,13 +190,14 @@ def _coarse(circuit: Circuit, leaves) -> tuple[tuple[int, ...], tuple[np.ndarray
 
     One lookup per parameter then proves the bound that every later step relies on.
     """
-    if len(leaves) != len(circuit.parameters):
+    if len(leaves) != len(circuit.parameters) - len(circuit.given):
         raise DataError(
-            f"params holds {len(leaves)} arrays, the circuit has {len(circuit.parameters)} parameters; give the pytree that was traced, "
-            "and after it the data"
+            f"params holds {len(leaves)} arrays, the circuit has {len(circuit.parameters) - len(circuit.given)} parameters; give the "
+            "pytree that was traced, and after it the data"
         )
     shifts, arrays = [], []
-    for parameter, leaf in zip(circuit.parameters, leaves, strict=True):
+    own = [p for p in range(len(circuit.parameters)) if p not in circuit.given]
+    for parameter, leaf in zip((circuit.parameters[p] for p in own), leaves, strict=True):
         values = as_array(leaf, f"parameter {parameter.path}")
         if values.shape != parameter.shape:
             raise DataError(f"parameter {parameter.path} has shape {values.shape}, the circuit expects {parameter.shape}")
@@ -206,4 +208,15 @@ def _coarse(circuit: Circuit, leaves) -> tuple[tuple[int, ...], tuple[np.ndarray
         s, rounded = exact.coarse(values, circuit.weight_scale, circuit.table_bits)
         shifts.append(s)
         arrays.append(rounded)
-    return tuple(shifts), tuple(arrays)
+    found = dict(zip(own, zip(shifts, arrays, strict=True), strict=True))
+    for p in circuit.given:
+        given, parameter = circuit.parameters[p].given, circuit.parameters[p]
+        start = 0 if given.copied is None else found[given.copied][1] << given.shift
+        found[p] = 0, np.full(parameter.shape, given.integer, dtype=np.int64) + start
+    return tuple(found[p][0] for p in range(len(found))), tuple(found[p][1] for p in range(len(found)))
+
+
+def _initial_bound(circuit: Circuit, shifts: tuple[int, ...]) -> tuple[int, ...]:
+    """What the first proof of a chain shows of each state."""
+    found = [circuit.coarse_bound(s) for s in shifts]
+    return tuple(circuit.given_bound(p, found) if p in circuit.given else bound for p, bound in enumerate(found))
