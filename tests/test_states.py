@@ -364,3 +364,13 @@ def test_a_state_that_leaves_its_range_is_named():
     circuit = changed(moving(), DECAYED, recurrence={"bits": 4})
     with pytest.raises(zkjax.PrecisionError, match=r"after step 2: state v holds -?\d+, outside \[-16, 16\)"):
         trained(circuit, 3)
+
+
+def test_what_an_auditor_reads():
+    printed = " ".join(str(moving()).split())
+    assert 'becomes 0.9 * "m" + 1 * #8, rounded every 3 steps within 2^12; at first 0' in printed
+    assert 'becomes 0.98 * "v" + -0.25 * #8, rounded every 3 steps within 2^12' in printed
+    assert 'becomes 0.75 * "e" + 0.125 * "v" + 0.125 * #1, rounded every 3 steps within 2^12; at first 2^0 * "w"' in printed
+    assert 'minus 1 * #9: what "m" is after the step' in printed
+    assert "24 parameters in 4 tensors; all are updated" in printed and f"{moving().levels.depth} levels of products" in printed
+    assert moving().learning_rates == (None,) * 4

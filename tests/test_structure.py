@@ -127,6 +127,11 @@ def test_nobody_compares_operations_by_name():
     assert found == []
 
 
+def test_modules_are_short():
+    """One concept each: about 400 lines at most."""
+    assert not [name for name, path in sources().items() if len(path.read_text(encoding="utf-8").splitlines()) > 400]
+
+
 def test_the_package_imports_nothing():
     """``import zkjax`` loads its parts when they are asked for."""
     assert [name for name, _ in imports("") if name.split(".")[0] not in sys.stdlib_module_names] == []

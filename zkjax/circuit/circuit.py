@@ -285,12 +285,12 @@ class Circuit(Shown):
         return f"operation {i} {node.op}{label} of shape {node.shape}"
 
     def updated(self, first_step: int = 0, steps: int | None = None) -> tuple[bool, ...]:
-        """Of each parameter whether some of its rates is not 0 in these steps (None: all)."""
+        """Of each parameter whether it has a recurrence, or some of its rates is not 0 in these steps (None: all)."""
 
         def rates(update: Update) -> tuple[int, ...]:
             return update.rates if len(update.rates) == 1 or steps is None else update.rates[first_step : first_step + steps]
 
-        return tuple(any(any(rates(u)) for u in p.updates) for p in self.parameters)
+        return tuple(p.recurrence is not None or any(any(rates(u)) for u in p.updates) for p in self.parameters)
 
     def __repr__(self) -> str:
         return f"Circuit({self.digest().hex()[:16]}: {len(self.nodes)} operations, {len(self.parameters)} parameters)"

@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from ..algebra import exact
-from ..ops.leaves import Param
+from ..ops.leaves import Next, Param
 
 MAX_OPERATIONS = 2**36  # floating-point operations of all evaluations; larger circuits are not tried
 MAX_LOOKS = 2**24  # of all nodes, for each parameter that is trained
@@ -26,11 +26,12 @@ AGREEMENT = 2e-3  # of the trials; constants are rounded to 12 bits
 def learning_rates(circuit) -> tuple[tuple[float, ...] | None, ...] | None:
     """For each parameter the rate of every step (one if it is constant), or None where its update is no multiple of the gradient.
 
-    None for a circuit that is too large to try.
+    None for a circuit that is too large to try. What follows from a state with a recurrence, such as a momentum, is no multiple.
     """
     read = _read(circuit, [loss.node for loss in circuit.losses])
     updates = _read(circuit, [u.node for p in circuit.parameters for u in p.updates])
-    trained = [i for i, updated in enumerate(circuit.updated()) if updated]
+    kept = [p.recurrence is not None or _follows_states(circuit, p) for p in circuit.parameters]
+    trained = [i for i, updated in enumerate(circuit.updated()) if updated and not kept[i]]
     if len(trained) * len(circuit.nodes) > MAX_LOOKS:
         return None
     moved = {i: _moved(circuit, i) & read for i in trained}
@@ -43,12 +44,17 @@ def learning_rates(circuit) -> tuple[tuple[float, ...] | None, ...] | None:
     found: list[tuple[float, ...] | None] = []
     for i, parameter in enumerate(circuit.parameters):
         if i not in trained:
-            found.append((0.0,))
+            found.append(None if kept[i] else (0.0,))
             continue
         rates = [trial[i] for trial in tried]
         agreed = all(math.isfinite(r) and abs(r - rates[0]) <= AGREEMENT * abs(rates[0]) for r in rates)
         found.append(_of_all_steps(parameter, rates[0]) if agreed else None)
     return tuple(found)
+
+
+def _follows_states(circuit, parameter) -> bool:
+    """Whether an update reads a state after the step."""
+    return any(isinstance(circuit.nodes[i].operation, Next) for i in _read(circuit, [u.node for u in parameter.updates]))
 
 
 def _of_all_steps(parameter, rate: float) -> tuple[float, ...] | None:

@@ -3,8 +3,10 @@
 import math
 
 from ..display import Sheet, Table
+from ..ops.leaves import Next
 from .parts import Parameter
-from .summary import net, rates
+from .recurrence import FRACTION
+from .summary import net, quoted, rates
 
 # What a circuit's sheet says of its own words.
 WORDS = (
@@ -34,7 +36,8 @@ def sheet(circuit) -> Sheet:
         (
             net(circuit),
             f"per step: {counts.cells:,} committed cells, {counts.lookups:,} lookups; "
-            f"{counts.table_entries:,} table entries per proof; {counts.parameters:,} parameters",
+            f"{counts.table_entries:,} table entries per proof; {counts.parameters:,} parameters; "
+            f"{circuit.levels.depth} levels of products",
             _length(circuit),
             Table(tuple(rows), heading, left=(1, 2, 3, 8), title="operations"),
             Table(updates, ("shape", "entries", "each step", "parameter"), left=(0, 2, 3), title="parameters"),
@@ -47,15 +50,46 @@ def sheet(circuit) -> Sheet:
 
 def _described(circuit, parameter: Parameter, updated: bool, found: tuple[float, ...] | None) -> tuple[str, ...]:
     shape = "x".join(map(str, parameter.shape)) or "scalar"
-    if not updated:
+    if parameter.recurrence is not None:
+        change = _recurrence(circuit, parameter)
+    elif not updated:
         change = "nothing: frozen"
     elif found is not None:
         change = f"minus {rates(found)} times the gradient of the loss"
     else:
         uses = (f"{u.rates[0] if len(u.rates) == 1 else 'a schedule'} * #{u.node}" for u in parameter.updates)
+        states = [x.path for i, x in enumerate(circuit.parameters) if any(_is_after(circuit, u.node, i) for u in parameter.updates)]
         why = "too large to be evaluated here" if circuit.learning_rates is None else "NO MULTIPLE OF THE LOSS'S GRADIENT"
+        why = f"what {', '.join(map(quoted, states))} is after the step" if states else why
         change = f"minus {', '.join(uses)}: {why}"
-    return shape, f"{math.prod(parameter.shape):,}", change, parameter.path
+    return shape, f"{math.prod(parameter.shape):,}", change + _start(circuit, parameter), parameter.path
+
+
+def _is_after(circuit, i: int, state: int) -> bool:
+    """Whether a node is a state after the step."""
+    return circuit.nodes[i].operation == Next(state)
+
+
+def _recurrence(circuit, parameter: Parameter) -> str:
+    """What a step makes of a state that it multiplies."""
+    found = parameter.recurrence
+
+    def times(coefficients) -> str:
+        return f"{coefficients[0] / 2**FRACTION:.6g}" if len(coefficients) == 1 else "a schedule"
+
+    terms = [f"{times(c)} * {quoted(circuit.parameters[r].path)}" for r, c in found.carry]
+    terms += [f"{times(c)} * #{i}" for i, c in found.feeds]
+    rounded = "each step" if circuit.period == 1 else f"every {circuit.period} steps"
+    return f"becomes {' + '.join(terms) or '0'}, rounded {rounded} within 2^{found.bits}"
+
+
+def _start(circuit, parameter: Parameter) -> str:
+    """What a state is where a chain begins, if the circuit says so."""
+    given = parameter.given
+    if given is None:
+        return ""
+    copied = "" if given.copied is None else f"2^{given.shift} * {quoted(circuit.parameters[given.copied].path)}"
+    return f"; at first {' + '.join(x for x in (copied, str(given.integer) if given.integer or not copied else '') if x)}"
 
 
 def _length(circuit) -> str:
