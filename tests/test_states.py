@@ -18,6 +18,7 @@ from zkjax.circuit import recurrence
 from zkjax.circuit.circuit import Circuit
 from zkjax.circuit.parts import Given, Update
 from zkjax.protocol import motion
+from zkjax.prover.prove import make_plan
 from zkjax.training import steps as steps_of_training
 
 
@@ -374,3 +375,14 @@ def test_what_an_auditor_reads():
     assert 'minus 1 * #9: what "m" is after the step' in printed
     assert "24 parameters in 4 tensors; all are updated" in printed and f"{moving().levels.depth} levels of products" in printed
     assert moving().learning_rates == (None,) * 4
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5, 7])
+def test_sizes_are_those_of_the_plan(steps):
+    circuit = moving()
+    run = trained(circuit, steps)
+    plan, counts = make_plan(run), circuit.counts(steps, range_check=True)
+    multiplicities = {table.key for table in plan.sites.tables}
+    assert counts.cells == sum(math.prod(shape) for key, shape in plan.advice.items() if key not in multiplicities)
+    assert counts.lookups == sum(math.prod(x.shape) for x in plan.sites.lookups)
+    assert counts.table_entries == sum(2**table.width for table in plan.sites.tables)

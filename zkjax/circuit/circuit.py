@@ -24,7 +24,7 @@ from ..display import Sheet, Shown, plain
 from ..errors import FormatError, UnsupportedOperationError
 from ..ops import OPERATIONS
 from ..ops.operation import Leaves, Node, require, result_shape
-from ..ops.ranges import Lookup, signed_bound
+from ..ops.ranges import Lookup, limbs, signed_bound
 from ..ops.tables import Table
 from . import bounds, file
 from .bounds import Bounds, Longest
@@ -195,20 +195,34 @@ class Circuit(Shown):
 
     # ---- sizes ------------------------------------------------------------------------------------------------
     def counts(self, steps: int, range_check: bool = False) -> "Counts":
-        """Sizes of a chunk of ``steps`` steps; with ``range_check``, the coarse initial parameters are looked up too."""
+        """Sizes of a chunk of ``steps`` steps that begins on the grid of periods; with ``range_check``, of the first one of a chain, where
+        the coarse initial parameters are looked up too."""
         cells = sum(math.prod(shape) for found in self.advice.values() for shape in found.values())
         found = [x for lookups in self.lookups.values() for x in lookups]
         lookups = sum(math.prod(x.shape) for x in (*found, *self.inputs))
         tables = {x.table for x in found} | {Table("range", x.bits + 1) for x in self.inputs}
         weights = sum(math.prod(p.shape) for p in self.parameters)
+        checked = weights - sum(math.prod(self.parameters[p].shape) for p in self.given)
+        ends, (between, upper, looked_up) = -(-steps // self.period), self.rounding()
+        tables |= {Table("range", width) for s in self.recurrent for width in self.rounding_widths(s)}
         if range_check:
             tables.add(Table("range", self.table_bits))
         return Counts(
-            cells=steps * cells,
-            lookups=steps * lookups + (weights if range_check else 0),
+            cells=steps * cells + (ends - 1) * between + ends * upper,
+            lookups=steps * lookups + ends * looked_up + (checked if range_check else 0),
             table_entries=sum(2**table.width for table in tables),
             parameters=weights,
         )
+
+    def rounding_widths(self, s: int) -> list[int]:
+        """Of the tables in which the limbs of a state's rounding are looked up: those of the remainder, then those of the state."""
+        found = self.parameters[s].recurrence
+        return [width for form in (found.end, found.bits + 1) for _, width in limbs(form, self.table_bits)]
+
+    def rounding(self) -> tuple[int, int, int]:
+        """What the end of a period takes: cells of the states if steps follow, cells of limbs, and lookups."""
+        entries = [(math.prod(self.parameters[s].shape), len(self.rounding_widths(s))) for s in self.recurrent]
+        return sum(n for n, _ in entries), sum(n * (count - 2) for n, count in entries), sum(n * count for n, count in entries)
 
     def cost(self, i: int) -> tuple[int, int]:
         """Committed cells and lookups per entry and step of a node."""

@@ -18,7 +18,8 @@ NOTES = "notes, which are outside the digest: anyone can have written them"
 
 def sheet(circuit) -> Sheet:
     """What the digest covers, what it costs (sizes are per step), and, set apart, the notes."""
-    counts, bounds = circuit.counts(1), circuit.node_bounds()
+    counts, bounds, (between, limbs, looked_up) = circuit.counts(1), circuit.node_bounds(), circuit.rounding()
+    states = f"; {between + limbs:,} cells and {looked_up:,} lookups more where states are rounded" if circuit.recurrent else ""
     rows = []
     for i, node in enumerate(circuit.nodes):
         cells, lookups = (n * math.prod(node.shape) for n in circuit.cost(i))
@@ -35,7 +36,7 @@ def sheet(circuit) -> Sheet:
         f"weight scale {circuit.weight_scale}, tables of up to {circuit.table_bits} bits",
         (
             net(circuit),
-            f"per step: {counts.cells:,} committed cells, {counts.lookups:,} lookups; "
+            f"per step: {counts.cells - limbs:,} committed cells, {counts.lookups - looked_up:,} lookups{states}; "
             f"{counts.table_entries:,} table entries per proof; {counts.parameters:,} parameters; "
             f"{circuit.levels.depth} levels of products",
             _length(circuit),
