@@ -1,5 +1,6 @@
 """What is handed to ``trace`` and ``calibrate``: an error of the package names the culprit, the user's line, and a cure."""
 
+import functools
 import re
 
 import flax.linen
@@ -192,6 +193,29 @@ def test_errors_of_libraries_name_the_users_line(name):
         line = r"\d+ \(__call__\)" if name == "flax" else f"{function.__code__.co_firstlineno} "
         assert re.search(rf"test_arguments\.py:{line}", str(caught.value))
     assert "site-packages" not in str(caught.value)
+
+
+def with_prediction(p, x, y):
+    return loss(p, x, y), {"prediction": jnp.tanh(x @ p), "accuracy": jnp.argmax(y)}
+
+
+def test_auxiliary_outputs_are_not_looked_at():
+    """The circuit is the scalar's, whatever stands beside it; names, lines and errors are those of the user's function."""
+    plain, beside = (trace(f, SGD, P, batch=(X, Y), has_aux=aux) for f, aux in ((loss, False), (with_prediction, True)))
+    assert beside == plain and beside.comparison.loss == plain.comparison.loss
+    assert trace(functools.partial(with_prediction), SGD, P, batch=(X, Y), has_aux=True) == plain
+    with pytest.raises(DataError, match="has_aux is true, and the loss returns"):
+        trace(loss, SGD, P, batch=(X, Y), has_aux=True)
+    with pytest.raises(DataError, match="loss is str, not a function"):
+        trace("loss", SGD, P, batch=(X, Y), has_aux=True)
+    with pytest.raises(UnsupportedOperationError, match=rf"test_arguments\.py:{wrong.__code__.co_firstlineno + 1}"):
+        trace(wrong, SGD, P, batch=(X, Y), has_aux=True)
+    found = calibrate(with_prediction, SGD, P, (X, Y), batch_size=len(X), steps=2, has_aux=True)
+    assert found.circuit.inputs[0].name == "x"
+
+
+def wrong(p, x, y):
+    return jnp.sum(jnp.exp(x @ p)), x
 
 
 def test_errors_of_the_users_own_lines_are_left_alone():

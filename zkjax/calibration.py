@@ -16,7 +16,7 @@ from .circuit.circuit import Circuit
 from .display import Sheet, Shown, Table
 from .errors import DataError, PrecisionError
 from .protocol.schedule import batch_indices
-from .tracing.arguments import as_array, whole
+from .tracing.arguments import as_array, whole, without_auxiliary
 from .tracing.formats import ACTIVATION_SCALE, Formats, default_formats, largest_values
 from .tracing.precision import Precision
 from .tracing.program import Source, fit, read
@@ -92,6 +92,7 @@ def calibrate(
     data: Sequence[Any],
     *,
     batch_size: int,
+    has_aux: bool = False,
     steps: int = 8,
     chunk: int = 16,
     seed: int = 0,
@@ -100,7 +101,7 @@ def calibrate(
 ) -> Calibration:
     """Propose a Precision: train ``steps`` steps in float32 and in integers of several formats, and compare.
 
-    loss, optimizer, params: as for ``zkjax.trace``. data: tuple of arrays, samples first, as for ``zkjax.train``.
+    loss, optimizer, params, has_aux: as for ``zkjax.trace``. data: tuple of arrays, samples first, as for ``zkjax.train``.
     batch_size, seed:        of the public schedule, whose batches both trainings read.
     chunk:                   steps of a proof, in which bounds have to hold.
     tolerance:               proposed is the coarsest candidate whose weights are that close to the float training's, as a
@@ -111,6 +112,7 @@ def calibrate(
     Raises: DataError, UnsupportedOperationError as ``trace``, or DataError - the float training diverges; PrecisionError - no
     candidate can be traced and trained.
     """
+    loss = without_auxiliary(loss) if has_aux else loss
     steps, chunk, batch_size = (whole(*x) for x in (("steps", steps), ("chunk", chunk), ("batch_size", batch_size)))
     seed = whole("seed", seed, 0)
     if not isinstance(data, (tuple, list)) or not data:

@@ -3,6 +3,7 @@
 Also errors that libraries raise inside the user's own functions: they become errors of this package with the user's line.
 """
 
+import functools
 import inspect
 import math
 import operator
@@ -185,6 +186,21 @@ def check_loss(loss, params, batch) -> None:
         pass
     except TypeError as error:
         raise DataError(f"loss(params, *batch) does not take params and the {len(batch)} arrays of the batch: {error}") from None
+
+
+def without_auxiliary(loss):
+    """Of a loss that returns (scalar, auxiliary output), as for ``jax.value_and_grad(.., has_aux=True)``, the scalar's function."""
+    if not callable(loss):
+        return loss  # ``check_loss`` names it
+
+    @functools.wraps(loss)
+    def scalar(*arguments):
+        result = loss(*arguments)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise DataError(f"has_aux is true, and the loss returns a {type(result).__name__}; return (scalar, auxiliary output)")
+        return result[0]
+
+    return scalar
 
 
 def input_names(loss, count: int) -> tuple[str, ...]:

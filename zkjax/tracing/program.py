@@ -25,7 +25,7 @@ from ..errors import DataError, PrecisionError, PrecisionWarning, UnsupportedOpe
 from ..kernels.settings import fixed
 from ..ops.leaves import MAX_CONSTANT, InputArray, Param
 from . import places
-from .arguments import Leaf, batch_arrays, check_loss, explained, input_names, whole
+from .arguments import Leaf, batch_arrays, check_loss, explained, input_names, whole, without_auxiliary
 from .arguments import parameters as parameter_leaves
 from .comparison import compare
 from .constants import Known
@@ -46,6 +46,7 @@ def trace(
     params: Any,
     *,
     batch: Sequence[Any],
+    has_aux: bool = False,
     precision: Precision | None = None,
     steps: int | None = None,
     chunk: int = 16,
@@ -59,6 +60,7 @@ def trace(
                largest rate is met within 2^-12, the others of a schedule within ``Precision.rate_tolerance``; notes say how.
     params:    pytree of floating-point arrays (``nnx.State``, a linen dict, ...) or of ``jax.ShapeDtypeStruct``.
     batch:     tuple of arrays (or ShapeDtypeStructs), batch axis first; default formats are chosen to hold it.
+    has_aux:   the loss returns (scalar, auxiliary output), as for ``jax.grad``; the latter is not looked at, and nothing is proven of it.
     steps:     the number of steps of a chain: a learning-rate schedule is tabulated for so many, and default formats are chosen
                that last so long, where there are any. Not needed for a constant rate.
     chunk:     the number of steps that one proof is planned to hold: bounds must hold for it, and table sizes suit it.
@@ -73,6 +75,7 @@ def trace(
             PrecisionError - a bound could reach 2^63 within ``chunk`` steps. DataError - malformed params or batch.
     """
     precision = Precision() if precision is None else precision
+    loss = without_auxiliary(loss) if has_aux else loss
     chunk, steps = whole("chunk", chunk), None if steps is None else whole("steps", steps)
     source = read(loss, optimizer, params, batch, steps)
     circuit = _bounded(source, precision, min(chunk, steps or chunk), steps or chunk)
@@ -207,7 +210,9 @@ def _program(loss, params, leaves, batch) -> Program:
 
 def _check_scalar(value):
     if isinstance(value, (tuple, list, dict)):
-        raise DataError(f"the loss returns a {type(value).__name__}; return the scalar alone, without auxiliary outputs (has_aux) or state")
+        raise DataError(
+            f"the loss returns a {type(value).__name__}; return the scalar alone, or (scalar, auxiliary output) with has_aux=True"
+        )
     if not hasattr(value, "shape") or value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
         raise DataError(f"the loss returns {value}; it must return one floating-point scalar, as for jax.grad")
     if narrow(value.dtype):
