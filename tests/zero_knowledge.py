@@ -9,7 +9,6 @@ split in two: messages of the *argument*, each a true scalar minus a pad, and th
 
 import dataclasses
 import hashlib
-import hmac
 import importlib
 import json
 import secrets
@@ -186,7 +185,7 @@ def prove_with(run, challenges=None, chosen=None, name=None, reveal=()) -> Trial
     kept, seen, chosen = {}, SimpleNamespace(), chosen or {}
     roles = {run.keys[0].seed: "initial", run.keys[1].seed: "final"}
     for n in range(-(-run.data.samples // run.shard_size)):
-        roles[hmac.digest(run.chain.data.seed, b"shard %d" % n, hashlib.sha256)] = "shard", n
+        roles[run.chain.secret(f"shard {n}")] = "shard", n
     secret = iter(("trace", "masks"))
 
     def token_bytes(count):
@@ -202,6 +201,11 @@ def prove_with(run, challenges=None, chosen=None, name=None, reveal=()) -> Trial
         assert len(values) == count
         kept[at] = values
         return values
+
+    def tree_seed(seed, *sizes):
+        found = own_tree_seed(seed, *sizes)
+        roles[found] = roles[seed]
+        return found
 
     def masks_of(*arguments):
         seen.masks = make_masks(*arguments)
@@ -221,7 +225,7 @@ def prove_with(run, challenges=None, chosen=None, name=None, reveal=()) -> Trial
         seen.start = len(stream.messages)
         open_claim(stream, geometry, committed, lanes, value)
 
-    make_masks = prover.make_masks
+    make_masks, own_tree_seed = prover.make_masks, _commit.tree_seed
     patches = {
         "secrets": SimpleNamespace(token_bytes=token_bytes),
         "field_stream": stream,
@@ -230,7 +234,7 @@ def prove_with(run, challenges=None, chosen=None, name=None, reveal=()) -> Trial
         "Writer": writer_of,
         "open_claim": opening_of,
     }
-    with mock.patch.multiple(prover, **patches), mock.patch.object(_commit, "field_stream", stream):
+    with mock.patch.multiple(prover, **patches), mock.patch.multiple(_commit, field_stream=stream, tree_seed=tree_seed):
         proof = zkjax.prove(run.circuit, run, progress=None, minimum_bits=NO_TARGET, reveal=reveal, verify=False)
     messages = seen.stream.messages
     return Trial(proof, kept, messages[: seen.start], messages[seen.start :], seen.masks, seen.hidden, seen.claim)

@@ -27,6 +27,7 @@ class Case:
     committed: list
     weights: list
     value: Ext
+    seeds: list
 
     @property
     def commitments(self):
@@ -45,22 +46,24 @@ def make_case(geometry, row_counts, budgets=None, masked=0, seed=0) -> Case:
     rng = np.random.default_rng(seed)
     budgets = budgets or [1] * len(row_counts)
     mask = Mask.of(geometry, row_counts, budgets)
-    committed, weights, value = [], [], ZERO
+    committed, weights, value, seeds = [], [], ZERO, []
     for i, (count, budget) in enumerate(zip(row_counts, budgets, strict=True)):
+        rows = random_base(rng, count, geometry.row)
+        seeds.append(rng.bytes(32))
         committed.append(
             commit(
-                random_base(rng, count, geometry.row),
+                rows,
                 kind="trace" if i == masked else "weights",
                 number=i,
                 budget=budget,
                 geometry=geometry,
-                seed=rng.bytes(32),
+                seed=seeds[-1],
                 mask=mask if i == masked else None,
             )
         )
         weights.append((random_base(rng, count, geometry.row), random_base(rng, count, geometry.row)))
         value = value + inner(committed[-1].rows, weights[-1])
-    return Case(geometry, committed, weights, value)
+    return Case(geometry, committed, weights, value, seeds)
 
 
 def inner(rows, weights) -> Ext:

@@ -9,6 +9,7 @@ from commitment_cases import SMALL, TINY, random_base
 
 from zkjax.algebra.field import P, root_of_unity
 from zkjax.commitment import Commitment, Geometry, Mask, commit, stack
+from zkjax.commitment.commit import tree_seed
 from zkjax.commitment.merkle import leaf, root_of, tree_tag
 from zkjax.errors import ConfigurationError, FormatError
 
@@ -66,6 +67,25 @@ def test_same_rows_and_seed_give_the_same_root():
     others = [small_commit(seed=bytes(32)), small_commit(kind="trace"), small_commit(number=3), small_commit(budget=1)]
     others.append(small_commit(rows=first.rows ^ np.uint64(1)))
     assert len({c.commitment.root for c in [first, *others]}) == 6
+
+
+def test_one_seed_under_other_sizes_repeats_nothing():
+    """The same seed, by mistake, for another budget, geometry, number or height: other coefficients and salts from the first on."""
+    first = small_commit()
+    wider = dataclasses.replace(TINY, level_bits=TINY.level_bits + 1)
+    rows = np.concatenate([first.rows, first.rows[:1]])
+    others = [
+        small_commit(budget=3),
+        small_commit(number=3),
+        small_commit(kind="shard"),
+        small_commit(geometry=wider),
+        small_commit(rows=rows),
+    ]
+    known, salts = set(first.padding.reshape(-1).tolist()), {first.salts([i]) for i in range(8)}
+    for other in others:
+        assert not known & set(other.padding.reshape(-1).tolist())
+        assert not salts & {other.salts([i]) for i in range(8)}
+    assert len({tree_seed(SEED, TINY, "weights", *numbers) for numbers in ((1, 23, 4), (12, 3, 4), (1, 2, 34))}) == 3
 
 
 def test_jax_rows():

@@ -94,10 +94,10 @@ def test_recreated_from_the_seed(case):
             number=c.commitment.number,
             budget=c.commitment.budget,
             geometry=SMALL,
-            seed=c.seed,
+            seed=seed,
             mask=check_mask(case) if c.mask else None,
         )
-        for c in case.committed
+        for c, seed in zip(case.committed, case.seeds, strict=True)
     ]
     assert prove(dataclasses.replace(case, committed=again)) == prove(case)
 

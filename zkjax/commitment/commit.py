@@ -22,6 +22,7 @@ from .merkle import Tree, leaf_headers, tree_tag
 
 KINDS = ("weights", "shard", "trace")
 SEED = 32  # bytes
+TREE_SEED = b"zkjxtsed"  # personalisation: no other use of the hash can stand for it
 KEPT_CODE = 2**28  # bytes of codewords that are kept until they are opened
 
 
@@ -163,6 +164,7 @@ class Committed:
     padding:   (R, budget * q) uint64, the random coefficients R_ij
     mask:      coefficients of G, S and S', arrays (2, length); None without mask rows
     tree:      all digests
+    seed:      of its streams (``tree_seed``)
     codewords: in pairs, of a matrix with mask rows, which is opened once and soon, and of small ones; others are encoded again
     """
 
@@ -206,11 +208,20 @@ class Committed:
         return b"".join(block[at : at + SALT] for block, at in halves)
 
 
+def tree_seed(seed: bytes, geometry: Geometry, kind: str, number: int, rows: int, budget: int) -> bytes:
+    """The seed of a tree's random coefficients and salts: its own for each geometry, kind, number, height and budget.
+
+    One stream under two budgets or geometries would give two trees the same coefficients: opened both, they would leave fewer of
+    them unknown than columns are seen.
+    """
+    return hashlib.blake2s(geometry.digest() + f"{kind} {number} {rows} {budget}".encode(), key=seed, person=TREE_SEED).digest()
+
+
 def commit(rows, *, kind: str, number: int, budget: int, geometry: Geometry, seed: bytes, mask: Mask | None = None) -> Committed:
     """Commit to the rows of a matrix over F.
 
     rows:   (R, k) uint64 below p, NumPy or jax.numpy; the array is kept, not copied, where NumPy allows it
-    seed:   32 secret bytes, used for this tree only; the same rows and seed give the same commitment
+    seed:   32 secret bytes; the same rows, seed and sizes give the same commitment, and other sizes other random coefficients
     mask:   for a trace tree, which is opened once: sizes of the mask rows
     Recompiles for: k + random coefficients, n.
     Raises: ConfigurationError - geometry, budget or mask are out of range.
@@ -229,12 +240,13 @@ def commit(rows, *, kind: str, number: int, budget: int, geometry: Geometry, see
     if geometry.code >= CHUNK:
         from ..kernels.merkle import compress as fast
     count, q, n = len(rows), geometry.queries, geometry.code
-    padding = field_stream(seed, "padding", count * geometry.padding(budget), fast).reshape(count, -1)
+    stream = tree_seed(seed, geometry, kind, number, count, budget)
+    padding = field_stream(stream, "padding", count * geometry.padding(budget), fast).reshape(count, -1)
     lengths = {"mask g": geometry.row + mask.padding, "mask s": 2 * mask.log_rows + q, "mask s'": 2 * mask.log_rows + q} if mask else {}
-    masks = tuple(field_stream(seed, name, DEGREE * length, fast).reshape(DEGREE, -1) for name, length in lengths.items())
+    masks = tuple(field_stream(stream, name, DEGREE * length, fast).reshape(DEGREE, -1) for name, length in lengths.items())
     commitment = Commitment(kind, number, count, budget, b"", bool(mask))
-    bare = Committed(commitment, geometry, rows, padding, masks or None, seed)
-    halves = np.asarray(stream_blocks(seed, "salt", 0, n // 2, fast))
+    bare = Committed(commitment, geometry, rows, padding, masks or None, stream)
+    halves = np.asarray(stream_blocks(stream, "salt", 0, n // 2, fast))
     salts = np.stack([halves[:4], halves[4:]], axis=2).reshape(4, n)
     tag, keep = tree_tag(kind, number), mask is not None or 8 * n * commitment.entries <= KEPT_CODE
     tree, codewords = encode_tree(bare.polynomials, commitment.entries, geometry.log_code, tag, salts, keep)

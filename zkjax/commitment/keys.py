@@ -36,8 +36,8 @@ class Key:
 class Chain:
     """What all runs of a chain share, and threads that prove them at once. Its geometry is fixed at the first proof.
 
-    data:     key of the dataset's commitments. budget: how often each of its shards may be opened.
-    openings: the counters.
+    data:     key from which those of the dataset's shards follow, and others that are never published (``secret``). budget: how
+              often each shard may be opened. openings: the counters.
     """
 
     data: Key
@@ -48,7 +48,11 @@ class Chain:
     _lock: Any = field(default_factory=threading.RLock, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.openings = Openings(hmac.digest(self.data.seed, b"chain", "sha256").hex())
+        self.openings = Openings(self.secret("chain").hex())
+
+    def secret(self, name: str) -> bytes:
+        """32 bytes for one use; who knows some of them knows nothing of the others."""
+        return hmac.digest(self.data.seed, name.encode(), "sha256")
 
     @staticmethod
     def fresh(budget: int) -> "Chain":

@@ -1,7 +1,5 @@
 """Prove a run: commit, argue, open. The order of messages is in ``argument.py`` and ``commitment/opening.py``."""
 
-import hashlib
-import hmac
 import secrets
 from collections.abc import Callable, Iterator
 
@@ -282,7 +280,7 @@ def _dataset(run, plan: Plan, geometry: Geometry) -> tuple[list[Committed], tupl
         part = slice(number * size, (number + 1) * size)
         tensors = {("data", number, k): x[part] for k, x in enumerate(run.data.arrays)}
         rows = _rows(plan.shard_layout(number), tensors, geometry.row)
-        seed = hmac.digest(chain.data.seed, b"shard %d" % number, hashlib.sha256)
+        seed = chain.secret(f"shard {number}")
         return commit(rows, kind="shard", number=number, budget=chain.budget, geometry=geometry, seed=seed)
 
     def all_digests() -> list[bytes]:

@@ -36,6 +36,7 @@ from ..progress import size
 
 FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 4
 LONGEST = 2**28  # bytes of run.json
+FILES = "names of files"  # whose key is no commitment's: with one that is published, guesses of weights could be tried on them
 WARNING = "PRIVATE: this directory holds weights, data and secret seeds of commitments. Do not publish, copy or restore it.\n"
 
 UNKNOWN = ""  # in the place of a chain's mark
@@ -89,7 +90,7 @@ def _write_all(run, directory: Path) -> None:
     data = {f"data{k}": _smallest(x) for k, x in enumerate(run.data.arrays)}
     ends = (("initial", run.initial), ("final", run.final))
     weights = {f"{role}{p}": x for role, arrays in ends for p, x in enumerate(arrays)}
-    key = run.chain.data.seed
+    key = run.chain.secret(FILES)
     data_name, weights_name = f"data-{_hash(data, key)}.npz", f"weights-{_hash(weights, key)}.npz"
     for name, arrays in ((data_name, data), (weights_name, weights)):  # named by content: no file of the old run is overwritten
         if not (directory / name).exists():
@@ -155,10 +156,10 @@ def _restore(run_class, dataset_class, directory: Path, content: dict):
             raise ValueError(f"{name} is {content[name]!r}")
     chain = _chain(content["chain"])
     data = _read_arrays(directory / content["data"])
-    if content["data"] != f"data-{_hash(data, chain.data.seed)}.npz":
+    if content["data"] != f"data-{_hash(data, chain.secret(FILES))}.npz":
         raise RunError(f"{directory}/{content['data']}: the data was altered")
     weights = _read_arrays(directory / content["weights"])
-    if content["weights"] != f"weights-{_hash(weights, chain.data.seed)}.npz":
+    if content["weights"] != f"weights-{_hash(weights, chain.secret(FILES))}.npz":
         raise RunError(f"{directory}/{content['weights']}: the weights were altered")
     ends = [tuple(weights[f"{role}{p}"] for p in range(len(circuit.parameters))) for role in ("initial", "final")]
     shapes = [p.shape for p in circuit.parameters]
