@@ -75,7 +75,7 @@ def test_one_seed_under_other_sizes_repeats_nothing():
     wider = dataclasses.replace(TINY, level_bits=TINY.level_bits + 1)
     rows = np.concatenate([first.rows, first.rows[:1]])
     others = [
-        small_commit(budget=3),
+        small_commit(budget=1),
         small_commit(number=3),
         small_commit(kind="shard"),
         small_commit(geometry=wider),
