@@ -947,6 +947,7 @@ def states():
     ):  # fmt: skip
         yield Case(name, refused.check, FormatError, match)
     for name, refused, match in (
+        ("more parameters", dataclasses.replace(circuit, parameters=circuit.parameters * 2049), "8196 parameters, more than 8192"),
         ("more feeds than are allowed", moved(2, feeds=fed * 9), "fed by 9 operations, more than 8"),
         ("more states in a group", dataclasses.replace(circuit, parameters=(*circuit.parameters, *row, longer)), "more than 8 states"),
         ("a state that feeds itself", moved(2, feeds=((2, one),)), "v depends on itself"),
@@ -954,6 +955,7 @@ def states():
     ):
         yield Case(name, refused.check, (FormatError if "what feeds" in match else UnsupportedOperationError), match)
     for name, passed in (
+        ("as many parameters", dataclasses.replace(circuit, parameters=circuit.parameters * 2048)),
         ("as many feeds", moved(2, feeds=fed * 8)),
         ("as many states in a group", dataclasses.replace(circuit, parameters=(*circuit.parameters, *row))),
         ("a coefficient for each step", dataclasses.replace(moved(1, carry=((1, one * 2),)), max_steps=2)),
@@ -989,6 +991,12 @@ def states():
         bound = 5 + (s.initial_bound[0] << 3 if given.copied == 0 else 0)
         yield Case(f"the bound of {given}", lambda given=given: other(1, given=given).given_bound(1, s.initial_bound), None, value=bound)
 
+    own, beside = s.initial.digest(s.geometry), b"zkjax weights beside given states 1"
+    unshifted = dataclasses.replace(s, shifts=(0,) * 4)
+    for each in (s, unshifted):
+        written = hashlib.sha256(beside + own + bytes(each.shifts)).digest()
+        yield Case(f"its digest, {each.shifts}", lambda each=each: each.initial_weights, None, value=written)
+    yield Case("and where nothing is given", lambda: dataclasses.replace(unshifted, given=False).initial_weights, None, value=own)
     later = dataclasses.replace(
         s,
         first_step=s.first_step + s.steps,
@@ -1499,7 +1507,9 @@ LIMITS = {  # as PROTOCOL.md has them
     "circuit.file.MAX_AXIS": 2**22,
     "circuit.circuit.MAX_AXES": 2**24,
     "circuit.levels.MAX_DEPTH": 32,
+    "circuit.circuit.MAX_PARAMETERS": 2**13,
     "circuit.circuit.MAX_FEEDS": 8,
+    "circuit.recurrence.CACHED": 16,
     "circuit.recurrence.MAX_GROUP": 8,
     "circuit.recurrence.FRACTION": 64,
     "circuit.file.MAX_PERIOD": 64,

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from fractions import Fraction
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from zkjax import verifier
 from zkjax.algebra import field
 from zkjax.circuit import recurrence
 from zkjax.circuit.circuit import Circuit
-from zkjax.circuit.parts import Given, Update
+from zkjax.circuit.parts import Given, Recurrence, Update
 from zkjax.protocol import motion
 from zkjax.prover.prove import make_plan
 from zkjax.training import steps as steps_of_training
@@ -386,3 +387,33 @@ def test_sizes_are_those_of_the_plan(steps):
     assert counts.cells == sum(math.prod(shape) for key, shape in plan.advice.items() if key not in multiplicities)
     assert counts.lookups == sum(math.prod(x.shape) for x in plan.sites.lookups)
     assert counts.table_entries == sum(2**table.width for table in plan.sites.tables)
+
+
+def test_the_same_cells_beside_given_states_are_other_weights():
+    """A chunk ends in (w, m, v, e). Read as a beginning, its cells are (w, v): another state under the same root, and no pin takes it."""
+    circuit = moving()
+    first = trained(circuit, 3)
+    ended = prove_small(circuit, first)
+    begun = dataclasses.replace(ended.statement, initial=ended.statement.final, given=True, shifts=(0,) * 4)
+    assert begun.initial.digest(begun.geometry) == ended.statement.final_weights != begun.initial_weights
+    assert "other states that the circuit gives" in str(begun)
+
+
+def test_hostile_recurrences_are_refused_before_they_are_worked_out():
+    """Groups of eight states with eight feeds each, periods of 64 steps, long chunks: the estimate alone says no."""
+    circuit = dataclasses.replace(moving(), period=64)
+    run = trained(moving(), 3)
+    statement = prove_small(moving(), run).statement
+    feeds, carries = ((8, fixed(0.5)),) * 8, tuple((4 + j, fixed(0.5)) for j in range(7))
+    own = circuit.parameters[MOMENT]
+    heavy = [dataclasses.replace(own, path=f"h{i}", recurrence=Recurrence(carries, feeds, 12, 3, 5)) for i in range(7)]
+    light = [dataclasses.replace(own, path=f"l{i}", recurrence=Recurrence(carries[:1], (), 12, 3, 5)) for i in range(900)]
+    for extra, steps in ((heavy, 2**12), ([*heavy, *light], 64)):
+        big = dataclasses.replace(circuit, parameters=(*circuit.parameters, *extra))
+        count = len(big.parameters)
+        claimed = dataclasses.replace(
+            statement, circuit=big.digest(), steps=steps, shifts=(0,) * count, initial_bound=(0,) * count, final_bound=(0,) * count
+        )
+        with mock.patch.object(recurrence, "_rows", side_effect=AssertionError), pytest.raises(zkjax.VerificationError) as caught:
+            verifier.estimate_work(big, [claimed], 10**9, 2**30)
+        assert caught.value.check == "work" and "coefficients of states" in str(caught.value)

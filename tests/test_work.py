@@ -219,7 +219,7 @@ def test_many_updates_that_many_claims_meet():
     loaded, vectors = Circuit.from_json(circuit(nodes, parameters=parameters)), Vectors(Meter(10**8), lengths_only=True)
     terms = [Term(("param", 0), ONE, only_length(1), ((0,), (1,)), (only_length(2), only_length(2))) for _ in range(200)]
     with mock.patch("zkjax.protocol.states.Term", side_effect=AssertionError):
-        with pytest.raises(VerificationError, match="205,004,800 of them for updates of parameters"):
+        with pytest.raises(VerificationError, match="205,011,200 of them for updates of parameters"):
             unroll(Hidden(vectors=vectors), Plan(loaded, 0, 1, (0,), True, None), Claim(tuple(terms), ONE, None), 2)
 
 

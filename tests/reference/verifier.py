@@ -389,6 +389,7 @@ def check_circuit_fields(data):
     integer(data["period"], 1, 64, "period")
     require(all(isinstance(data[name], list) for name in ("inputs", "parameters", "nodes", "losses", "notes")), "circuit: not a list")
     require(data["inputs"] and data["parameters"], "circuit: no input or no parameter")
+    require(len(data["parameters"]) <= 2**13, "circuit: parameters")
     last = len(data["nodes"]) - 1
     for note in data["notes"]:
         text(note)

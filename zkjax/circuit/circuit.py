@@ -34,6 +34,7 @@ from .parts import Input, Loss, Parameter, Update
 from .sheet import sheet
 
 MAX_AXES = 2**24  # entries of all axes of all tensors: a verifier has vectors along them
+MAX_PARAMETERS = 2**13
 MAX_FEEDS = 8  # operations that feed a state with a recurrence
 MAX_JOINT_AXIS = 2**20  # entries of a vector over axes that a reshape has joined
 
@@ -240,6 +241,8 @@ class Circuit(Shown):
             self._check_node(i)
         if not self.inputs or not self.parameters:
             raise FormatError("a circuit needs an input and a parameter")
+        if len(self.parameters) > MAX_PARAMETERS:
+            raise UnsupportedOperationError(f"{len(self.parameters)} parameters, more than {MAX_PARAMETERS}")
         for x in self.inputs:
             if x.shape[:1] != self.inputs[0].shape[:1] or not x.shape:
                 raise FormatError(f"input {x.name} of shape {x.shape}: the first axis of every input is the batch")

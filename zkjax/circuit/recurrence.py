@@ -24,6 +24,7 @@ from ..errors import UnsupportedOperationError
 
 FRACTION = 64  # bits of a coefficient after the point
 MAX_GROUP = 8  # states that follow from one another
+CACHED = 16  # states and periods whose coefficients are kept
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def rows(circuit, s: int, start: int, length: int) -> Rows:
     return Rows({members[k]: v for k, v in states.items()}, {(members[k], f): v for (k, f), v in feeds.items()})
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=CACHED)
 def _rows(moves: tuple, target: int, length: int, inner: int, end: int) -> tuple[dict, dict]:
     """As ``rows``, of states by their places; most states of a circuit have the coefficients of others."""
     now = [{("state", k): 1} for k in range(len(moves))]  # numerators over 2^(64 * steps so far)

@@ -14,7 +14,7 @@ import numpy as np
 from ..algebra.extension import ONE
 from ..algebra.vectors import Vectors
 from ..circuit.circuit import Circuit
-from ..circuit.recurrence import MAX_GROUP
+from ..circuit.recurrence import CACHED, group
 from ..commitment.commit import stack
 from ..commitment.dataset import shard_count
 from ..commitment.opening import opening_work
@@ -23,7 +23,7 @@ from ..protocol.claims import weight_evaluation
 from ..protocol.hidden import Hidden
 from ..protocol.plan import Batches, Plan, opening_terms, row_count
 from ..protocol.schedule import schedule_work
-from ..work import CALL, HASH, OBJECT, ONE_BY_ONE, SCALAR, TERM, Meter
+from ..work import CALL, ENTRY, HASH, OBJECT, ONE_BY_ONE, SCALAR, TERM, Meter
 from .statement import Statement
 
 
@@ -98,11 +98,26 @@ def _charge_circuit(circuit: Circuit, steps: int, meter: Meter) -> None:
     tensors, varied = _tensors(circuit), sum(len(values) > 1 for parameter in circuit.parameters for values in parameter.tables())
     work = 2 * TERM * tensors + ONE_BY_ONE * (2 * _entries(circuit) + 4 * steps * varied)
     meter.charge(f"a circuit of {tensors:,} tensors", work, OBJECT * tensors)
-    moves = (circuit.parameters[s].recurrence for s in circuit.recurrent)
-    moved = sum(len(x.carry) + len(x.feeds) for x in moves) * MAX_GROUP * (steps + circuit.period)
-    meter.charge("coefficients of states", ONE_BY_ONE * moved * circuit.period * (1 + circuit.period // 8))
+    for s in circuit.recurrent:
+        _charge_recurrence(circuit, s, steps, meter)
     lookups = len(circuit.inputs) + len(circuit.parameters) + sum(1 + len(found) for found in circuit.lookups.values())
+    lookups += sum((2 if steps > circuit.period else 1) * len(circuit.rounding_widths(s)) for s in circuit.recurrent) * 2  # cells, lookups
     meter.charge(f"{lookups:,} kinds of lookups", CALL * lookups, 2 * OBJECT * lookups)
+
+
+def _charge_recurrence(circuit: Circuit, s: int, steps: int, meter: Meter) -> None:
+    """The coefficients of a state: exact products of long integers, for its bounds and for its claims, and what is kept of them.
+
+    Where no coefficient depends on the step, periods of one length have the same ones.
+    """
+    found = [circuit.parameters[r].recurrence for r in group(circuit, s)]
+    carries, feeds = sum(len(x.carry) for x in found), sum(len(x.feeds) for x in found)
+    length, count = min(steps, circuit.period), 1 + -(-steps // circuit.period)
+    distinct = count if circuit.max_steps is not None else min(count, 3)
+    products = (carries + 1) * (len(found) + feeds * length) * length
+    meter.charge("coefficients of states", 2 * distinct * (TERM + products * (ONE_BY_ONE + length)))
+    kept = 2 * ENTRY * (len(found) + feeds * length) * length
+    meter.charge("coefficients of states", ONE_BY_ONE * count * (len(found) + feeds * length) * length, kept * (count + CACHED))
 
 
 def _tensors(circuit: Circuit) -> int:

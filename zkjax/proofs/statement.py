@@ -18,6 +18,7 @@ from ..errors import FormatError
 LIMIT = 2**63
 MAX_STEPS = 2**16  # of a chunk
 SHIFTED = b"zkjax shifted weights 1"
+BESIDE_GIVEN = b"zkjax weights beside given states 1"
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,12 @@ class Statement(Shown):
     def initial_weights(self) -> bytes:
         """Digest of the first weights, their commitment and the shifts: what ``verify(initial=...)`` is compared with.
 
-        Without shifts, as in every later chunk, it is the commitment's own: the ``final_weights`` of the chunk before.
+        Without shifts, as in every later chunk, it is the commitment's own: the ``final_weights`` of the chunk before. Where states are
+        given it is another one, for the same cells then stand for other states.
         """
         digest = self.initial.digest(self.geometry)
+        if self.given:
+            return hashlib.sha256(BESIDE_GIVEN + digest + bytes(self.shifts)).digest()
         return hashlib.sha256(SHIFTED + digest + bytes(self.shifts)).digest() if any(self.shifts) else digest
 
     @property
@@ -192,7 +196,8 @@ class Statement(Shown):
         return Sheet("Statement: these steps of the circuit lead from the initial to the final weights", (Table(tuple(rows), left=(0, 1)),))
 
     def _bound(self) -> str:
-        return "within their range (proven here)" if self.range_checked else "within a range that an earlier proof has to show"
+        bound = "within their range (proven here)" if self.range_checked else "within a range that an earlier proof has to show"
+        return f"{bound}, and from the other states that the circuit gives" if self.given else bound
 
     def _losses(self) -> str:
         return "; ".join(" ".join(str(v) for v in x) for x in self.losses or ())

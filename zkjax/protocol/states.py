@@ -31,7 +31,7 @@ from ..algebra.extension import ZERO, Ext, powers
 from ..algebra.poly import num_bits
 from ..algebra.vectors import Vectors
 from ..circuit.levels import STATES
-from ..work import OBJECT, ONE_BY_ONE, TERM
+from ..work import OBJECT, ONE_BY_ONE, SCALAR, TERM
 from .claims import Claim, Term, pull
 from .hidden import Hidden
 
@@ -46,6 +46,7 @@ def unroll(hidden: Hidden, plan, claim: Claim, level: int) -> Claim:
 
 def _unrolled(hidden: Hidden, plan, claim: Claim, level: int) -> Claim:
     circuit, vectors = plan.circuit, hidden.vectors
+    vectors.meter.charge("updates of parameters", SCALAR * len(claim.terms))
     here = [term.key[0] in STATES and circuit.levels.of(term.key) == level for term in claim.terms]
     uses = sum(1 + _uses(plan, t.key[1]) for t, x in zip(claim.terms, here, strict=True) if x)
     vectors.meter.charge("updates of parameters", TERM * uses, OBJECT * uses)
