@@ -21,6 +21,7 @@ from zkjax.circuit.parts import Given, Recurrence, Update
 from zkjax.protocol import motion
 from zkjax.prover.prove import make_plan
 from zkjax.training import steps as steps_of_training
+from zkjax.training.train import _ends
 
 
 def trained(circuit, steps, run=None, seed=0):
@@ -107,6 +108,22 @@ def test_chains_that_are_cut_on_the_grid_are_one():
     states, _ = by_hand(circuit, dataclasses.replace(whole, kept=None), cuts=(4,))
     assert [x.reshape(-1).tolist() for x in second.final] == states
     assert not all(np.array_equal(a, b) for a, b in zip(whole.final, second.final, strict=True))  # it is rounded once more
+
+
+@pytest.mark.parametrize(
+    "steps, chunk, before, expected",
+    [(9, 4, 0, [3, 6, 9]), (9, 4, 2, [4, 7, 9]), (9, 2, 0, [2, 3, 5, 6, 8, 9]), (8, 16, 1, [8]), (10, 6, 0, [6, 10]), (10, 7, 1, [5, 10])],
+)
+def test_chunks_are_cut_on_the_grid(steps, chunk, before, expected):
+    """Where a chunk can hold a period; else where it must, and at every point of the grid on the way."""
+    assert _ends(moving(), before, steps, chunk) == expected
+
+
+def test_chunks_make_one_training():
+    circuit = moving()
+    *_, last = zkjax.chunks(circuit, *start(), steps=9, chunk=5)
+    assert last.first_step == 6
+    assert all(np.array_equal(a, b) for a, b in zip(last.final, trained(circuit, 9).final, strict=True))
 
 
 def test_coefficients_are_exact_products_rounded_once():

@@ -131,12 +131,16 @@ def chunks(
 ) -> Iterator[Run]:
     """Train ``steps`` steps as runs of at most ``chunk`` steps and nearly equal length: 90 by 16 is 6 runs of 15.
 
+    States that are rounded in periods are rounded once more where a run ends within one: where there are any, runs end at the last
+    period that fits, as far as ``chunk`` allows it.
+
     Each run starts where the one before it ended. Arguments and errors as for ``train``; openings is by default one for each run
     and two more, and ``progress(done, steps)`` counts the steps of all runs. Whether bounds hold for all steps is checked here, at
     once; the runs are trained as they are asked for.
     """
-    count = -(-whole("steps", steps) // whole("chunk", chunk))
-    openings = count + SPARE_OPENINGS if openings is None else openings
+    before = params.first_step + params.steps if isinstance(params, Run) else 0
+    ends = _ends(circuit, before, whole("steps", steps), whole("chunk", chunk))
+    openings = len(ends) + SPARE_OPENINGS if openings is None else openings
     steps, seed, shard_size, openings = _checked(circuit, steps, seed, shard_size, openings)
     start = _start(circuit, params, data, seed, shard_size, openings)
     longest = circuit.longest_chain(start["initial_bound"], start["first_step"])
@@ -148,13 +152,25 @@ def chunks(
 
     def runs():
         run = None
-        for i in range(count):
-            first, end = steps * i // count, steps * (i + 1) // count
+        for first, end in zip((0, *ends), ends, strict=False):
             shown = (lambda done, _, first=first: progress(first + done, steps)) if callable(progress) else progress
             run = _train(circuit, start if run is None else _continued(circuit, run, None, None, None), end - first, shown)
             yield run
 
     return runs()
+
+
+def _ends(circuit, before: int, steps: int, chunk: int) -> list[int]:
+    """After how many of the steps each run ends. before: steps that the chain has had."""
+    count, period = -(-steps // chunk), getattr(circuit, "period", 1)
+    if period == 1:
+        return [steps * (i + 1) // count for i in range(count)]
+    ends = [0]
+    while ends[-1] < steps:
+        furthest = min(ends[-1] + chunk, steps)
+        on_grid = (before + furthest) // period * period - before
+        ends.append(furthest if furthest == steps or on_grid <= ends[-1] else on_grid)
+    return ends[1:]
 
 
 def _continued(circuit, run: Run, data, seed, shard_size) -> dict:
