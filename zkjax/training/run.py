@@ -97,15 +97,16 @@ class Run(Shown):
 
     @property
     def params(self) -> Any:
-        """The last parameters in floating point, as the user's pytree.
+        """The last parameters in floating point, as the user's pytree; without the states that the circuit gives.
 
         For a run that was loaded without one: nests of dicts by the parts of the parameters' paths, and lists where the keys are
         0, 1, 2, .. That is what a linen model takes; ``nnx.update(model, params)`` takes it for an nnx model.
         """
-        values = [np.ldexp(x.astype(np.float64), -self.circuit.weight_scale) for x in self.final]
+        own = [p for p in range(len(self.final)) if p not in self.circuit.given]
+        values = [np.ldexp(self.final[p].astype(np.float64), -self.circuit.weight_scale) for p in own]
         if self.template is not None:
             return self.template.fill(values)
-        return nested({p.path: x.astype(np.float32) for p, x in zip(self.circuit.parameters, values, strict=True)})
+        return nested({self.circuit.parameters[p].path: x.astype(np.float32) for p, x in zip(own, values, strict=True)})
 
     @property
     def losses(self) -> list[Fraction]:
@@ -143,7 +144,7 @@ class Run(Shown):
         if params is None:
             return run
         leaves, structure = jax.tree.flatten(params)
-        if [np.shape(x) for x in leaves] != [p.shape for p in run.circuit.parameters]:
+        if [np.shape(x) for x in leaves] != [p.shape for p in run.circuit.parameters if p.given is None]:
             raise RunError(f"{directory}: params has not the shapes of the run's parameters")
         return dataclasses.replace(run, template=Template.of(leaves, structure))
 
