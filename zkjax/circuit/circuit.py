@@ -5,8 +5,7 @@ statement is about the integers). The graph describes one step; in a proof every
 lists the operations.
 
 Linear operations and ``dot``, ``gate`` and parameters after the first step are *virtual*: never committed. Claims on
-them go down in levels: rescale inputs and losses ▸ dots ▸ parameters ▸ dots of the updates ▸ gates ▸ advice. ``check``
-refuses a graph in which a claim could go up.
+them go down level by level (``levels``). ``check`` refuses a graph in which a claim could go up.
 
 PROTOCOL.md, section 5.
 """
@@ -63,6 +62,7 @@ class Circuit(Shown):
     rescale    x, shift, bits                          (x + 2^(shift-1)) >> shift, in [-2^bits, 2^bits); advice
     sign       y (a rescale)                           1 where y > 0, else 0; advice
     gate       m (a sign), y (a rescale)               m * y
+    next       x1.. xn (a state's feeds), index        a state with a recurrence after the step, before it is rounded
     ========== ======================================= ==========================================================
 
     weight_scale: bits after the point of every parameter. table_bits: width of the largest lookup table.

@@ -38,6 +38,18 @@ class Rows:
     states: dict[int, tuple[tuple[int, ...], tuple[int, ...], int]]
     feeds: dict[tuple[int, int], tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...], tuple[int, ...]]]
 
+    def value(self, which: int, j: int, held, fed, steps: int):
+        """The state before (0) or after (1) step j, or what is rounded at the end (2), of the first ``steps`` feeds.
+
+        held: r to the rounded state at the period's beginning. fed: (q, number) to the feeds of its steps.
+        """
+        total = sum((c[2] if which == 2 else c[which][j]) * held[r] for r, c in self.states.items())
+        for name, c in self.feeds.items():
+            row = c[2] if which == 2 else c[which][j]
+            for i in range(steps):
+                total = total + row[i] * fed[name][i]
+        return total
+
 
 def periods(first_step: int, steps: int, period: int) -> list[tuple[int, int]]:
     """(first step, number of steps) of every period of a chunk."""

@@ -46,12 +46,9 @@ def values(prover, kind: str, p: int) -> np.ndarray:
     stacked, which = [], ("param", "next").index(kind)
     for k, (start, length) in enumerate(periods(prover.plan.first_step, prover.steps, prover.circuit.period)):
         found, a = rows(prover.circuit, p, start, length), start - prover.plan.first_step
-        for j in range(length):
-            total = sum(c[which][j] * _held(prover, r, k) for r, c in found.states.items())
-            for (q, f), c in found.feeds.items():
-                node = prover.circuit.parameters[q].recurrence.feeds[f][0]
-                total = total + sum(x * y for x, y in zip(c[which][j], prover.values(node)[a : a + length], strict=True))
-            stacked.append(total)
+        held = {r: _held(prover, r, k) for r in found.states}
+        fed = {(q, f): prover.values(prover.circuit.parameters[q].recurrence.feeds[f][0])[a : a + length] for q, f in found.feeds}
+        stacked += [found.value(which, j, held, fed, length) for j in range(length)]
     return np.stack(stacked)
 
 

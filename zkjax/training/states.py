@@ -17,7 +17,7 @@ class Moving:
     """
 
     def __init__(self, circuit: Circuit, initial, first_step: int, steps: int, xp):
-        self.circuit, self.first_step = circuit, first_step
+        self.circuit = circuit
         self.periods = recurrence.periods(first_step, steps, circuit.period) if circuit.recurrent else []
         self.held = {s: xp.asarray(initial[s]) for s in circuit.recurrent}
         self.fed: dict[tuple[int, int], list] = {}
@@ -37,12 +37,7 @@ class Moving:
 
     def _sum(self, s: int, which: int, steps: int):
         """Of state s the part that the rounded states and the first ``steps`` feeds of the period make."""
-        rows = self.rows[s]
-        total = sum(rows.states[r][which][self.step] * self.held[r] for r in rows.states)
-        for name, found in rows.feeds.items():
-            for i in range(steps):
-                total = total + found[which][self.step][i] * self.fed[name][i]
-        return total
+        return self.rows[s].value(which, self.step, self.held, self.fed, steps)
 
     def values(self, s: int):
         """State s before the present step; where no operation reads it, the rounded one."""
@@ -70,11 +65,8 @@ class Moving:
         start, length = self.periods[self.at]
         following = {}
         for s in self.circuit.recurrent:
-            parameter, rows = self.circuit.parameters[s], self.rows[s]
-            found = parameter.recurrence
-            total = sum(rows.states[r][2] * self.held[r] for r in rows.states)
-            for name, (_, _, end) in rows.feeds.items():
-                total = total + sum(c * x for c, x in zip(end, self.fed[name], strict=True))
+            parameter = self.circuit.parameters[s]
+            found, total = parameter.recurrence, self._sum(s, 2, length)
             following[s] = exact.rescale(total, found.end)
             bound = signed_bound(found.bits + 1)
             low, high = (int(x) for x in (following[s].min(), following[s].max()))
