@@ -10,6 +10,7 @@ from zkjax.circuit.parts import Given, Input, Loss, Parameter, Recurrence, Updat
 
 BATCH, PERIOD = 2, 3
 UNIT = 2**64
+ONE = Fraction(1, 256)  # the value of 1 of every state
 
 
 def fixed(*values) -> tuple[int, ...]:
@@ -37,9 +38,9 @@ def moving(period=PERIOD, max_steps=None, decay=(0.98,), rate=(1,)) -> Circuit:
     )
     parameters = (
         Parameter("w", (3, 2), (Update(9, rate),)),
-        Parameter("m", (3, 2), (), Recurrence(((1, fixed(0.9)),), ((8, fixed(1)),), 12, 3, 5), Given()),
-        Parameter("v", (3, 2), (), Recurrence(((2, fixed(*decay)),), ((8, fixed(-0.25)),), 12, 3, 10)),
-        Parameter("e", (3, 2), (), Recurrence(((3, fixed(0.75)), (2, fixed(0.125))), ((1, fixed(0.125)),), 12, 2, 4), Given(0, 0, 0)),
+        Parameter("m", (3, 2), (), Recurrence(((1, fixed(0.9)),), ((8, fixed(1)),), 12, 3, 5, ONE), Given()),
+        Parameter("v", (3, 2), (), Recurrence(((2, fixed(*decay)),), ((8, fixed(-0.25)),), 12, 3, 10, ONE)),
+        Parameter("e", (3, 2), (), Recurrence(((3, fixed(0.75)), (2, fixed(0.125))), ((1, fixed(0.125)),), 12, 2, 4, ONE), Given(0, 0, 0)),
     )
     inputs = (Input("x", (BATCH, 3), 3, 4),)
     return Circuit(nodes, inputs, parameters, (Loss(10, Fraction(1)),), 8, 9, max_steps=max_steps, period=period).check()

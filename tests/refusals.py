@@ -898,6 +898,7 @@ def states():
         ((*moment, "bits"), 0, 60),
         ((*moment, "inner"), 0, 62),
         ((*moment, "end"), 0, 62),
+        ((*moment, "unit", 0), 1, 2**256),
         ((*moment, "carry", 0, "parameter"), 0, 3),
         ((*moment, "carry", 0, "coefficients", 0), -(2**96), 2**96),
         ((*moment, "feeds", 0, "node"), 0, last),

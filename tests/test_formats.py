@@ -124,7 +124,7 @@ def test_learning_rates_cost_no_bits_of_the_chain(rate):
     circuit = traced(rate)
     assert circuit.weight_scale <= dyadic.weight_scale
     assert all(u.rates in ((1,), (256,)) for p in circuit.parameters for u in p.updates)
-    assert f"learning rate: {Fraction(str(rate))}" in circuit.notes
+    assert f"rate of updates: {Fraction(str(rate))}" in circuit.notes
 
 
 def test_a_wide_value_is_narrow_before_its_constant():
@@ -150,7 +150,7 @@ def test_formats_that_were_chosen_stay():
     params, arrays = shapes((6, 4, 2), 4)
     program = read(mlp_loss, optax.sgd(0.1), params, arrays, None).program
     for given in ({"activation_scale": 8}, {"gradient_bits": 13}, {"gradient_scale": 10}, {"activation_scale": 8, "gradient_scale": 10}):
-        precision, formats = Precision(**given), default_formats(program, arrays, Precision(**given))
+        precision, formats = Precision(**given), default_formats(program, arrays, Precision(**given), 16)
         while (less := coarser(formats, precision)) is not None:
             assert less != formats
             formats = less

@@ -15,7 +15,7 @@ ROOT = Path(zkjax.__file__).parent
 REPOSITORY = ROOT.parent
 JAX = ("jax", "jaxlib", "flax", "optax")
 # besides kernels.*: the only ones that import JAX when they are imported
-JAX_MODULES = {f"tracing.{name}" for name in ("arguments", "interpreter", "rates", "program", "comparison")}
+JAX_MODULES = {f"tracing.{name}" for name in ("arguments", "interpreter", "step", "starts", "program", "comparison")}
 JAX_MODULES |= {"training.template", "training.steps", "training.run", "training.train", "calibration", "prover.aggregate"}
 # imported by prover functions and by the user only, never by the verifier
 KERNEL_USERS = {"prover.witness", "training.steps", "training.template", "prover.lanes"}
@@ -41,9 +41,9 @@ commitment.openings commitment.geometry commitment.merkle commitment.dataset com
 commitment.rows commitment.opening commitment.keys commitment
 proofs proofs.soundness proofs.statement proofs.checks proofs.estimate proofs.proof proofs.published
 verifier
-tracing tracing.precision tracing.elementary tracing.constants tracing.expressions tracing.graph tracing.folding tracing.places
-tracing.arguments tracing.rules tracing.interpreter tracing.rates tracing.rationals tracing.demands tracing.formats tracing.lowering
-tracing.comparison tracing.program
+tracing tracing.precision tracing.elementary tracing.series tracing.constants tracing.expressions tracing.graph tracing.folding
+tracing.places tracing.arguments tracing.rules tracing.interpreter tracing.step tracing.starts tracing.motions tracing.rationals
+tracing.demands tracing.formats tracing.states tracing.lowering tracing.comparison tracing.program
 prover.aggregate prover.lanes prover.states prover.witness prover.rehearsal prover.prove prover
 training training.dataset training.template training.saved training.states training.steps training.run training.train
 calibration

@@ -265,8 +265,6 @@ REFUSED = {
     "inverse power": (lambda p, x, y: jnp.sum((x @ p) ** -2), "'integer_pow'.*positive"),
     "big constant": (lambda p, x, y: jnp.sum((x @ p @ jnp.asarray(normal(3, 4000)))[:, :3] - y), "more than 4096"),
     "rounding": (lambda p, x, y: jnp.sum((x @ p).astype(jnp.int32).astype(jnp.float32)), "'convert_element_type'"),
-    "weight penalty": (lambda p, x, y: half_mean_square(x @ p, y) + 0.125 * jnp.sum(p**2), "depends on a parameter without rounding"),
-    "product of parameters": (lambda p, x, y: half_mean_square(x @ (p * p), y), "parameter"),
 }
 
 
@@ -288,7 +286,7 @@ def test_a_large_constant_gradient_is_refused_at_the_loss():
         return half_mean_square(x @ p["w"], y) + total(p["large"])
 
     total.defvjp(lambda p: (jnp.sum(p), None), lambda _, g: (g * matrix,))
-    with pytest.raises(UnsupportedOperationError, match=r"gradient of parameter large .*test_tracing\.py:\d+.*more than 4096"):
+    with pytest.raises(UnsupportedOperationError, match=r"test_tracing\.py:\d+.*more than 4096 entries"):
         trace(loss, optax.sgd(1 / 8), {"w": P, "large": np.ones((90, 60), np.float32)}, batch=(X, Y))
 
 
@@ -305,11 +303,11 @@ def test_location_is_the_users_line():
 @pytest.mark.parametrize(
     "optimizer, message",
     [
-        (optax.sgd(0.1, momentum=0.9), "momentum"),
-        (optax.adam(1e-3), "momentum, Adam"),
-        (optax.chain(optax.add_decayed_weights(1e-2), optax.sgd(0.1)), "weight decay"),
-        (optax.chain(optax.clip(1.0), optax.sgd(0.1)), "update is not -rate .* gradient.*'max'"),
-        (optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1)), "update is not"),
+        (optax.adam(1e-3), "depends on the step .*count"),
+        (optax.rmsprop(1e-3), "update is no sum of gradients.*'sqrt'|'rsqrt'"),
+        (optax.chain(optax.clip(1.0), optax.sgd(0.1)), "update is no sum of gradients.*'max'"),
+        (optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1)), "update is no sum"),
+        (optax.noisy_sgd(0.1, key=0), "random key"),
         (optax.sgd(optax.linear_schedule(0.1, 0.0, 10)), "steps="),
         (optax.sgd(Fraction(1, 3)), "'Fraction'.*give the learning rate as a number, such as 1 / 64"),
         (lambda g: g, "optax optimizer"),
@@ -318,11 +316,6 @@ def test_location_is_the_users_line():
 def test_refused_optimizers(optimizer, message):
     with pytest.raises(UnsupportedOperationError, match=message):
         trace(GRAPHS["one layer"][0], optimizer, P, batch=(X, Y))
-
-
-def test_momentum_of_a_scalar_is_refused_too():
-    with pytest.raises(UnsupportedOperationError, match="earlier gradients|steps="):
-        trace(lambda p, x: jnp.mean((p * x) ** 2), optax.sgd(0.1, momentum=0.5), np.float32(1), batch=(X,), steps=5)
 
 
 def test_bad_arguments():
@@ -415,7 +408,7 @@ def test_schedules_become_tables():
     with pytest.raises(PrecisionError, match="schedule"):
         circuit.bounds(tuple(2**20 for _ in circuit.parameters), 21)
     constant = trace(loss, optax.sgd(optax.constant_schedule(1 / 8)), params, batch=(X, Y), steps=20)
-    assert constant.max_steps is None and "learning rate: 1/8" in constant.notes
+    assert constant.max_steps is None and "rate of updates: 1/8" in constant.notes
 
 
 def test_rates():

@@ -122,8 +122,8 @@ def calibrate(
         raise DataError(f"data has arrays of shapes {[x.shape for x in data]}; the first axis of each is that of the samples")
     indices = batch_indices(seed, len(data[0]), None, batch_size, 0, steps)
     source = read(loss, optimizer, params, tuple(x[:batch_size] for x in data), max(steps, chunk))  # as far as a schedule is looked at
-    floating = _float_training(loss, optimizer, params, data, indices)
-    samples = [(leaves, tuple(x[rows] for x in data)) for leaves, rows in zip(floating.states, indices)]
+    floating = _float_training(source, data, indices)
+    samples = [(states, tuple(x[rows] for x in data)) for states, rows in zip(floating.states, indices)]
     base = replace(precision or Precision())
     base = replace(base, rate_tolerance=min(base.rate_tolerance, tolerance / 2))
     trials, best, closest = [], None, None
@@ -137,39 +137,34 @@ def calibrate(
     if closest is None or best is None:
         raise PrecisionError(f"none of the formats that were tried can be used; the last one: {trials[-1].problem}")
     return Calibration(
-        closest.precision, best, tuple(trials), closest.distance <= tolerance, _in_values(best, largest_values(best, samples))
+        closest.precision, best, tuple(trials), closest.distance <= tolerance, _in_values(best, largest_values(best, samples, best.rounded))
     )
 
 
 @dataclass(frozen=True, eq=False)
 class _Floating:
-    """A float training: the parameters before each step and after the last one, lists of arrays; the losses."""
+    """A float training: the circuit's states before each step and after the last one, lists of arrays; the losses."""
 
     states: list[list[np.ndarray]]
     losses: np.ndarray
 
 
-def _float_training(loss, optimizer, params, data, indices) -> _Floating:
+def _float_training(source: Source, data, indices) -> _Floating:
     """The same steps as the user would train them."""
+    step, state = jax.jit(source.step), source.state()
 
-    @jax.jit
-    def step(params, state, batch):
-        value, gradient = jax.value_and_grad(loss)(params, *batch)
-        updates, state = optimizer.update(gradient, state, params)
-        return jax.tree.map(lambda p, u: p + u, params, updates), state, value
+    def secret() -> list[np.ndarray]:
+        leaves = jax.tree.leaves(state)
+        return [np.asarray(leaves[x.index]) for x in source.program.states]
 
-    state, states, losses = optimizer.init(params), [_arrays(params)], []
+    states, losses = [secret()], []
     for rows in indices:
-        params, state, value = step(params, state, tuple(x[rows] for x in data))
-        states.append(_arrays(params))
-        losses.append(float(value))
+        state, outputs = step(state, *(x[rows] for x in data))
+        states.append(secret())
+        losses.append(float(outputs["loss"]))
         if not all(np.isfinite(x).all() for x in states[-1]):
             raise DataError(f"the float training diverges at step {len(losses) - 1}; use a smaller learning rate, or scale the data down")
     return _Floating(states, np.array(losses))
-
-
-def _arrays(params) -> list[np.ndarray]:
-    return [np.asarray(x) for x in jax.tree.leaves(params)]
 
 
 def _trial(source: Source, base: Precision, scale: int, params, data, samples, floating: _Floating, seed, steps, chunk):
@@ -177,7 +172,7 @@ def _trial(source: Source, base: Precision, scale: int, params, data, samples, f
     precision = replace(base, activation_scale=scale)
     finer = scale - ACTIVATION_SCALE  # gradients keep pace
     try:
-        formats = default_formats(source.program, data, precision)
+        formats = default_formats(source.program, data, precision, chunk)
         bits = formats.gradient_bits + (finer if base.gradient_bits is None else 0)
         gradient_scale = formats.gradient_scale + (bits - formats.gradient_bits if base.gradient_scale is None else 0)
         formats = replace(formats, gradient_bits=bits, gradient_scale=max(0, gradient_scale))
@@ -187,12 +182,17 @@ def _trial(source: Source, base: Precision, scale: int, params, data, samples, f
         run = train(circuit, params, Dataset.of(circuit, data), steps=steps, seed=seed, progress=None)
     except PrecisionError as error:
         return Trial(precision, problem=str(error)), None
-    first, last = floating.states[0], floating.states[-1]
-    moved = np.sqrt(sum(float(((b.astype(float) - a) ** 2).sum()) for a, b in zip(first, last, strict=True)))
-    apart = np.sqrt(sum(float(((b.astype(float) - a) ** 2).sum()) for a, b in zip(_arrays(run.params), last, strict=True)))
+    own = [p for p, state in enumerate(source.program.states) if state.start is None]
+    first, last = ([floating.states[at][p].astype(float) for p in own] for at in (0, -1))
+    moved = _size([b - a for a, b in zip(first, last, strict=True)])
+    apart = _size([b - np.asarray(a, float) for a, b in zip(jax.tree.leaves(run.params), last, strict=True)])
     distance = float(apart / moved) if moved else float(apart > 0)
     loss_distance = float(np.abs(run.float_losses - floating.losses).max())
     return Trial(precision, circuit.counts(chunk).cost, distance, loss_distance), circuit
+
+
+def _size(arrays) -> float:
+    return float(np.sqrt(sum(float((x**2).sum()) for x in arrays)))
 
 
 def _explicit(formats: Formats, circuit: Circuit, base: Precision) -> Precision:
@@ -205,6 +205,8 @@ def _explicit(formats: Formats, circuit: Circuit, base: Precision) -> Precision:
         gradient_bits=formats.gradient_bits,
         data_bits=formats.data_bits,
         table_bits=circuit.table_bits,
+        states=formats.states,
+        period=formats.period,
     )
 
 

@@ -429,14 +429,19 @@ def check_circuit_fields(data):
     for loss in data["losses"]:
         fields(loss, "node factor", "loss")
         integer(loss["node"], 0, last, "node of a loss")
-        factor = integers(loss["factor"], -(2**256), 2**256, "factor")
-        require(len(factor) == 2 and factor[1] > 0 and math.gcd(*factor) == 1, "factor")
+        reduced_fraction(loss["factor"], -(2**256), "factor")
+
+
+def reduced_fraction(x, least, what):
+    factor = integers(x, least, 2**256, what)
+    require(len(factor) == 2 and factor[1] > 0 and math.gcd(*factor) == 1, what)
 
 
 def check_recurrence_fields(x, others, last, max_steps):
     """Section 5.1: recurrence and given of a parameter."""
     if x["recurrence"] is not None:
-        fields(x["recurrence"], "carry feeds bits inner end", "recurrence")
+        fields(x["recurrence"], "carry feeds bits inner end unit", "recurrence")
+        reduced_fraction(x["recurrence"]["unit"], 1, "unit")
         require(x["updates"] == [], "updates and a recurrence")
         for name, index, highest in (("carry", "parameter", others), ("feeds", "node", last)):
             require(isinstance(x["recurrence"][name], list), name)

@@ -199,11 +199,11 @@ def moved(circuit, s: int, parameters):
     return base, [coefficients[0] * 2.0 ** (found.inner - 64) for _, coefficients in found.feeds]
 
 
-def coarse_shift(largest: float, weight_scale: int, table_bits: int) -> int:
-    """The least s for which values up to ``largest`` become 2^s * v, v a signed integer of ``table_bits`` bits, at ``weight_scale``."""
+def coarse_shift(largest: float, scale: int, table_bits: int) -> int:
+    """The least s for which values up to ``largest`` become 2^s * v, v a signed integer of ``table_bits`` bits, at a scale."""
     limit = 2 ** (table_bits - 1) - 1
     s = 0
-    while math.floor(math.ldexp(largest, weight_scale - s) + 0.5) > limit:
+    while math.floor(math.ldexp(largest, scale - s) + 0.5) > limit:
         s += 1
     return s
 
@@ -213,7 +213,7 @@ def nearest(values, scale: int):
     return np.floor(np.ldexp(np.asarray(values, dtype=np.float64), scale) + 0.5)
 
 
-def coarse(values, weight_scale: int, table_bits: int):
+def coarse(values, scale: int, table_bits: int):
     """First parameters as 2^s * v: the least s with which all v fit one table of signed integers, and the integers, int64."""
-    s = coarse_shift(float(np.abs(values).max()), weight_scale, table_bits)
-    return s, nearest(values, weight_scale - s).astype(np.int64) << s
+    s = coarse_shift(float(np.abs(values).max()), scale, table_bits)
+    return s, nearest(values, scale - s).astype(np.int64) << s

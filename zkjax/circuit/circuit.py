@@ -65,7 +65,7 @@ class Circuit(Shown):
     next       x1.. xn (a state's feeds), index        a state with a recurrence after the step, before it is rounded
     ========== ======================================= ==========================================================
 
-    weight_scale: bits after the point of every parameter. table_bits: width of the largest lookup table.
+    weight_scale: bits after the point of every parameter without a recurrence. table_bits: width of the largest lookup table.
     max_steps: number of steps that a schedule was traced for, or None. period: steps after which states with a recurrence are
     rounded. notes: what tracing rounded, for people.
     comparison: the first step beside the user's own (``rounding.Comparison``), where it was traced with arrays. It follows from
@@ -159,6 +159,21 @@ class Circuit(Shown):
     def levels(self) -> Levels:
         """In which order claims go down; UnsupportedOperationError where one would go up."""
         return levels(self)
+
+    def unit(self, p: int) -> Fraction:
+        """The value of an integer 1 of a parameter; of one with a recurrence, where it is rounded."""
+        found = self.parameters[p].recurrence
+        return Fraction(1, 2**self.weight_scale) if found is None else found.unit
+
+    def inside(self, p: int) -> float:
+        """The value of an integer 1 of a parameter where a step reads it."""
+        found = self.parameters[p].recurrence
+        return float(self.unit(p)) * (1.0 if found is None else 2.0**-found.inner)
+
+    def scale(self, p: int) -> tuple[float, int]:
+        """``unit`` as (u, s): u * 2^-s, u in [1, 2)."""
+        mantissa, exponent = math.frexp(self.unit(p))
+        return 2 * mantissa, 1 - exponent
 
     # ---- bounds -----------------------------------------------------------------------------------------------
     def coarse_bound(self, shift: int) -> int:

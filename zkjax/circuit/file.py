@@ -68,6 +68,7 @@ def _recurrence_tree(found: Recurrence) -> dict[str, Any]:
         "bits": found.bits,
         "inner": found.inner,
         "end": found.end,
+        "unit": [found.unit.numerator, found.unit.denominator],
     }
 
 
@@ -131,7 +132,7 @@ def _parameter(item, where: str, last: int, others: int) -> Parameter:
 
 
 def _recurrence(item, where: str, last: int, others: int) -> Recurrence:
-    _keys(item, where, ("carry", "feeds", "bits", "inner", "end"))
+    _keys(item, where, ("carry", "feeds", "bits", "inner", "end", "unit"))
 
     def terms(name: str, index: str, highest: int):
         found = []
@@ -148,6 +149,7 @@ def _recurrence(item, where: str, last: int, others: int) -> Recurrence:
         _int(item["bits"], f"{where}.bits", 0, 60),
         _int(item["inner"], f"{where}.inner", 0, 62),
         _int(item["end"], f"{where}.end", 0, 62),
+        _fraction(item["unit"], f"{where}.unit", 1),
     )
 
 
@@ -185,10 +187,15 @@ def _node(item, nodes: list[Node], leaves: Leaves) -> Node:
 
 def _loss(item, where: str, last: int) -> Loss:
     _keys(item, where, ("node", "factor"))
-    factor = _ints(item["factor"], f"{where}.factor", -(2**256), 2**256)
-    if len(factor) != 2 or factor[1] <= 0 or math.gcd(*factor) != 1:
-        raise FormatError(f"{where}.factor: not a reduced fraction")
-    return Loss(_int(item["node"], f"{where}.node", 0, last), Fraction(*factor))
+    return Loss(_int(item["node"], f"{where}.node", 0, last), _fraction(item["factor"], f"{where}.factor", -(2**256)))
+
+
+def _fraction(value, where: str, least: int) -> Fraction:
+    """A rational number whose numerator is at least that."""
+    found = _ints(value, where, least, 2**256)
+    if len(found) != 2 or found[1] <= 0 or math.gcd(*found) != 1:
+        raise FormatError(f"{where}: not a reduced fraction")
+    return Fraction(*found)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Recurrence:
     carry: (state, coefficients), rounded states only. feeds: (node, coefficients). A coefficient is an integer n for n * 2^-64;
     one means a constant one, else there is one for each step. bits: of the state, -2^bits <= h < 2^bits, wherever it is rounded.
     inner: bits after h's unit that it has within a period. end: bits of a period's sum that rounding drops. See ``recurrence``.
+    unit: the value of h = 1, for people.
     """
 
     carry: tuple[tuple[int, tuple[int, ...]], ...]
@@ -42,6 +43,7 @@ class Recurrence:
     bits: int
     inner: int
     end: int
+    unit: Fraction = Fraction(1)
 
 
 @dataclass(frozen=True)

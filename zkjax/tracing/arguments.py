@@ -72,6 +72,11 @@ class Leaf:
     dtype: np.dtype
     array: np.ndarray | None
 
+    @property
+    def floats(self) -> bool:
+        """Whether it holds floating-point numbers."""
+        return bool(jnp.issubdtype(self.dtype, jnp.floating))
+
     @cached_property
     def largest(self) -> float:
         """Largest absolute value; 1 where the array is not known."""

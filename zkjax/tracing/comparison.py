@@ -4,53 +4,94 @@ import jax
 import numpy as np
 
 from ..algebra import exact
+from ..circuit import recurrence
 from ..circuit.circuit import Circuit
 from ..circuit.rounding import Comparison, Rounding, distance
 from ..kernels.settings import fixed
 
+SINGLE = 2.0**-23  # relative distance of numbers in float32
 
-def compare(circuit: Circuit, loss, optimizer, params, batch, initial: tuple[int, ...]) -> Comparison:
+
+def compare(circuit: Circuit, source) -> Comparison:
     """One step by the user's own code, by the circuit without rounding (in float64), and by the circuit in integers.
 
-    params: the user's pytree of arrays. batch: tuple of arrays. initial: bounds of the parameters, as for ``Circuit.bounds``.
-    The integers are not held against their formats: ``train`` does that.
+    source: ``program.Source``, with arrays. The integers are not held against their formats: ``train`` does that.
     """
+    states = source.program.states
     with fixed(x64=False):  # the step as it was traced
-        own_loss, changes = _own_step(loss, optimizer, params, batch)
-    leaves = [np.asarray(x, dtype=np.float64) for x in jax.tree.leaves(params)]
-    inputs = [np.asarray(x, dtype=np.float64) for x in batch]
-    weights = [x * 2.0**circuit.weight_scale for x in leaves]
+        before, outputs, after = _own_step(source)
+    own = [after[s.index] - before[s.index] for s in states]
+    first = [x.astype(np.float64) for x in source.first()]
+    inputs = [np.asarray(x, dtype=np.float64) for x in source.batch]
+    weights = [x / float(circuit.unit(p)) for p, x in enumerate(first)]
     data = [x * 2.0**y.scale for x, y in zip(inputs, circuit.inputs, strict=True)]
-    rounded_weights = [exact.coarse(x, circuit.weight_scale, circuit.table_bits)[1] for x in leaves]
+    rounded_weights = _rounded(circuit, first)
     rounded_data = [exact.nearest(x, y.scale).astype(np.int64) for x, y in zip(inputs, circuit.inputs, strict=True)]
-    floating = exact.evaluate(circuit, None, weights, data)
-    integers = exact.evaluate(circuit, exact.plan(circuit, circuit.bounds(initial, 1).nodes), rounded_weights, rounded_data)
-    pairs = [(f"parameter {p.path}", x, y) for p, x, y in zip(circuit.parameters, weights, rounded_weights, strict=True)]
+    limbs = exact.plan(circuit, circuit.bounds(source.initial_bounds(circuit), 1).nodes)
+    floating, changes = _step(circuit, None, weights, data)
+    integers, integer_changes = _step(circuit, limbs, rounded_weights, rounded_data)
+    committed = [p for p in range(len(states)) if p not in circuit.given]
+    pairs = [(f"parameter {circuit.parameters[p].path}", weights[p], rounded_weights[p]) for p in committed]
     pairs += [(f"data '{x.name}'", a, b) for x, a, b in zip(circuit.inputs, data, rounded_data, strict=True)]
     pairs += [(f"[{circuit.nodes[i].label}]", floating[i], integers[i]) for i in circuit.rounded]
-    updates = []
-    for p, own in zip(circuit.parameters, changes, strict=True):
-        by_circuit = (_change(circuit, p, values) for values in (floating, integers))
-        updates.append((p.path, *(distance(x, own) for x in by_circuit)))
+    found = zip(circuit.parameters, own, changes, integer_changes, strict=True)
+    updates = tuple((p.path, _apart(x, change, w), _apart(y, change, w)) for w, (p, change, x, y) in zip(first, found, strict=True))
     losses = (float(circuit.exact_loss(float(values[x.node]) for x in circuit.losses)) for values in (floating, integers))
-    return Comparison((own_loss, *losses), tuple(updates), tuple(Rounding.of(*pair) for pair in pairs))
+    return Comparison((float(outputs["loss"]), *losses), updates, tuple(Rounding.of(*pair) for pair in pairs))
 
 
-def _own_step(loss, optimizer, params, batch) -> tuple[float, list[np.ndarray]]:
-    """The loss, and what the optimizer adds to each parameter."""
-
-    @jax.jit
-    def step(params, batch):
-        value, gradient = jax.value_and_grad(loss)(params, *batch)
-        return value, optimizer.update(gradient, optimizer.init(params), params)[0]
-
-    value, updates = step(params, batch)
-    return float(value), [np.asarray(x, dtype=np.float64) for x in jax.tree.leaves(updates)]
+def _apart(x, own, state) -> float:
+    """The relative distance of an update from the user's own, less what float32 loses of the latter when it is added to the state."""
+    size = np.linalg.norm(own)
+    lost = SINGLE * np.linalg.norm(state) / size if size else 0.0
+    return max(0.0, distance(x, own) - float(lost))
 
 
-def _change(circuit: Circuit, parameter, values) -> np.ndarray:
-    """What the first step adds to a parameter."""
-    total = np.zeros(parameter.shape)
-    for use in parameter.updates:
-        total -= use.rate(0) * np.asarray(values[use.node], dtype=np.float64)
-    return total * 2.0**-circuit.weight_scale
+def _own_step(source) -> tuple[list[np.ndarray], dict, list[np.ndarray]]:
+    """The leaves of the user's state before a step, what the step returns besides, and the leaves after it."""
+    state = source.state()
+    after, outputs = jax.jit(source.step)(state, *source.batch)
+    return _arrays(state), outputs, _arrays(after)
+
+
+def _arrays(tree) -> list[np.ndarray]:
+    return [np.asarray(x, dtype=np.float64) for x in jax.tree.leaves(tree)]
+
+
+def _rounded(circuit: Circuit, first) -> list[np.ndarray]:
+    """The states where a chain begins, in integers."""
+    found = []
+    for p, x in enumerate(first):
+        odd, scale = circuit.scale(p)
+        found.append(exact.coarse(x / odd, scale, circuit.table_bits)[1])
+    for p in circuit.given:
+        given = circuit.parameters[p].given
+        copied = 0 if given.copied is None else found[given.copied] << given.shift
+        found[p] = np.full(circuit.parameters[p].shape, given.integer, dtype=np.int64) + copied
+    return found
+
+
+def _step(circuit: Circuit, limbs, states, inputs) -> tuple[list, list[np.ndarray]]:
+    """The values of all nodes in a first step, and what it adds to each state; without limbs in floating point.
+
+    states: in units of where they are rounded.
+    """
+    rows = {s: recurrence.rows(circuit, s, 0, 1) for s in circuit.recurrent}
+    inside = [x * 2 ** circuit.parameters[s].recurrence.inner if s in rows else x for s, x in enumerate(states)]
+    fed = {(q, f): [0] for q in circuit.recurrent for f in range(len(circuit.parameters[q].recurrence.feeds))}
+    moving = {}
+    for s, found in rows.items():
+        own = [found.feeds[s, f][1][0][0] for f in range(len(circuit.parameters[s].recurrence.feeds))]
+        moving[s] = found.value(1, 0, states, fed, 0), own
+    values = exact.evaluate(circuit, limbs, inside, inputs, moving=None if limbs is None else moving)
+    fed = {(q, f): [values[circuit.parameters[q].recurrence.feeds[f][0]]] for q, f in fed}
+    changes = []
+    for s, parameter in enumerate(circuit.parameters):
+        if s in rows:
+            total = np.asarray(rows[s].value(2, 0, states, fed, 1), dtype=np.float64)
+            change = total * 2.0**-parameter.recurrence.end - states[s]
+        else:
+            added = (use.rate(0) * np.asarray(values[use.node], dtype=np.float64) for use in parameter.updates)
+            change = -sum(added, start=np.zeros(parameter.shape))
+        changes.append(change * float(circuit.unit(s)))
+    return values, changes

@@ -6,16 +6,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from ..errors import UnsupportedOperationError
 from ..ops.leaves import MAX_CONSTANT
 from .elementary import simplest
+from .series import Refusal, Series, at, lifted
+from .series import values as values_of
 
 CONSTANT_BITS = 12  # significant bits of a constant that has to be rounded
 MAX_FOLDED = 2**18  # entries of an array of constants while tracing; of one that meets a tensor: MAX_CONSTANT
-
-
-class Refusal(UnsupportedOperationError):
-    """Raised by a rule, which does not know its place in the user's source; ``_interpret`` adds it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +20,8 @@ class Known:
     """A constant: exact entries as an object array that broadcasts to ``shape``; one entry, without axes, if it is uniform.
 
     An entry is a ``Fraction`` where JAX has a floating-point number (a Python float if that is infinite or not a number), an
-    ``int`` where JAX has an integer, a ``bool`` where it has a boolean. tagged: depends on the seed cotangent.
+    ``int`` where JAX has an integer, a ``bool`` where it has a boolean; a ``Series`` of them where it depends on the step.
+    tagged: depends on the seed cotangent.
     """
 
     values: np.ndarray
@@ -60,6 +58,11 @@ class Known:
         """The value of all entries, or None if they differ."""
         return self.values.reshape(-1)[0] if self.values.size == 1 else None
 
+    @property
+    def moving(self) -> bool:
+        """Whether it depends on the step."""
+        return any(isinstance(v, Series) for v in self.values.reshape(-1))
+
     def full(self) -> np.ndarray:
         return np.broadcast_to(self.values, self.shape)
 
@@ -82,11 +85,19 @@ class Known:
                 axes.insert(0, axis)
         return found, tuple(axes)
 
+    def in_step(self, step: int) -> "Known":
+        """Its numbers in a step."""
+        found = np.empty(self.values.size, dtype=object)
+        found[:] = [at(v, step) for v in self.values.reshape(-1)]
+        return Known(found.reshape(self.values.shape), self.shape, self.tagged)
+
     def finite(self) -> "Known":
         """Itself; Refusal where an entry is infinite or not a number."""
-        for value in self.values.reshape(-1):
-            if isinstance(value, float):
-                raise Refusal(f"the constant {value} is not finite; leave it out, or choose a large number for it")
+        for entry in self.values.reshape(-1):
+            for step, value in enumerate(found := values_of(entry)):
+                if isinstance(value, float):
+                    where = f"in step {step}, " if len(found) > 1 else ""
+                    raise Refusal(f"{where}the constant {value} is not finite; leave it out, or choose a large number for it")
         return self
 
 
@@ -118,8 +129,35 @@ def _exact(value, dtype):
     return simplest(Fraction(float(single) if np.isfinite(single) and abs(single) >= np.finfo(np.float32).tiny else value))
 
 
+def factored(x: Known) -> tuple[Series, Known]:
+    """An array that depends on the step, as a number of the step times constants; Refusal where it is no such product."""
+    entries = x.values.reshape(-1)
+    steps = next(len(v.values) for v in entries if isinstance(v, Series))
+    table = [[at(v, t) for v in entries] for t in range(steps)]
+    base = next((row for row in table if any(row)), table[0])
+    place = next((i for i, v in enumerate(base) if v), 0)
+    shares = [Fraction(row[place]) / base[place] if base[place] else Fraction(0) for row in table]
+    if any(v != share * b for row, share in zip(table, shares, strict=True) for v, b in zip(row, base, strict=True)):
+        raise Refusal("an array whose entries depend on the step in different ways; let one number depend on it, and multiply")
+    return Series(tuple(shares)), Known.spread(_objects(*base).reshape(x.values.shape), x.shape, x.tagged)
+
+
 def map_known(function, shape, *known: Known) -> Known:
-    """``function`` entry by entry on constants that broadcast to ``shape``."""
+    """``function`` entry by entry on constants that broadcast to ``shape``, and step by step."""
+    return by_entry(lifted(function), shape, *known)
+
+
+def every_step(function, known) -> list[Known] | None:
+    """The results of a function of constants, or None, in every step that they depend on."""
+    steps = next(len(v.values) for k in known for v in k.values.reshape(-1) if isinstance(v, Series))
+    results = [function(*(k.in_step(t) for k in known)) for t in range(steps)]
+    if results[0] is None:
+        return None
+    return [by_entry(lambda *values: Series(values), found[0].shape, *found) for found in zip(*results, strict=True)]
+
+
+def by_entry(function, shape, *known: Known) -> Known:
+    """``function`` of entries as they are, those that depend on the step as ``Series``."""
     tagged = any(k.tagged for k in known)
     if all(k.values.size == 1 for k in known):
         return Known.uniform(function(*(k.scalar for k in known)), shape, tagged)

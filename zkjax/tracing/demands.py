@@ -10,8 +10,8 @@ from ..ops.arithmetic import Sum
 from ..ops.leaves import InputArray, Param
 from ..ops.moves import MOVES, Reshape, Reverse, Transpose
 from ..ops.products import Dot, Gate
-from .expressions import Above, Combination, Numbers, scaling
-from .graph import Program
+from .expressions import Above, Combination, Numbers, are_weights, scaling
+from .step import Program
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ def demands(program: Program, trained) -> Demands:
             if x.does(Dot):
                 for y in x.inputs:
                     demand(y)
+                if are_weights(x.inputs[0]) and are_weights(x.inputs[1]):
+                    quotients.add(x.inputs[1])
             elif x.does(Above, Gate):
                 quotients.add(x.inputs[-1])
             stack.extend(x.inputs)

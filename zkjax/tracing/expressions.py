@@ -6,6 +6,8 @@ Nothing here knows JAX or fixed point.
 from dataclasses import dataclass
 from fractions import Fraction
 
+from ..ops.leaves import Param
+from ..ops.moves import MOVES
 from ..ops.operation import Operation
 
 
@@ -64,6 +66,11 @@ class Mask:
     @property
     def tagged(self):
         return self.expression.tagged
+
+
+def are_weights(x) -> bool:
+    """Whether a tensor is a sum of parameters, moved or not, which products read as it is."""
+    return x.does(Param) or x.does(Combination, *MOVES) and all(are_weights(y) for y in x.inputs)
 
 
 def scaling(x):

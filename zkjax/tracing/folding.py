@@ -14,8 +14,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from .constants import MAX_FOLDED, Known, Refusal, map_known
+from .constants import MAX_FOLDED, Known, every_step, map_known
 from .elementary import FUNCTIONS, INFINITY, NAN, elementary, power, shortened
+from .series import Refusal, values
 
 
 @lru_cache(maxsize=64)
@@ -296,6 +297,9 @@ def fold(eqn, *known: Known) -> list[Known] | None:
         _check_size(math.prod(np.broadcast_shapes(*(k.values.shape for k in known))))
         convert = conversion(out.dtype)
         return [map_known(lambda *values: convert(_carried(function, values)), out.shape, *known)]
+    if any(k.moving for k in known):
+        _check_size(max(len(values(v)) for k in known for v in k.values.reshape(-1)) * max(k.values.size for k in known))
+        return every_step(lambda *known: fold(eqn, *known), known)
     if name == "iota":
         function = _iota
     elif name in REDUCTIONS:

@@ -5,7 +5,8 @@ the cheapest table width follows from them.
 """
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..algebra import exact
 from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError
 from .expressions import Combination, Numbers
-from .precision import Precision
+from .precision import Precision, StateFormat
 
 HEADROOM = 4  # a default format is widened until it holds this many times the largest value seen
 MAX_FORMAT_BITS = 15  # a default format is widened by bits up to here, then by a coarser scale
@@ -24,7 +25,10 @@ COARSEST_SCALE, COARSEST_GRADIENT = 4, 9  # what defaults become at the least, w
 
 @dataclass(frozen=True)
 class Formats:
-    """Integers of the two formats: scale and bits; data_bits of each input."""
+    """Integers of the two formats: scale and bits; data_bits of each input.
+
+    states: of those that are multiplied, by path. rounded: weights are multiplied states where they read one, although they need not be.
+    """
 
     activation_scale: int
     activation_bits: int
@@ -32,13 +36,19 @@ class Formats:
     gradient_bits: int
     data_bits: tuple[int, ...]
     rate_tolerance: Fraction
+    states: Mapping[str, StateFormat] = field(default_factory=dict)
+    rounded: bool = False
+    period: int = 1
     notes: tuple[str, ...] = ()
 
     def of(self, tagged: bool) -> tuple[int, int]:
         return (self.gradient_scale, self.gradient_bits) if tagged else (self.activation_scale, self.activation_bits)
 
 
-def default_formats(program, batch, precision: Precision) -> Formats:
+LONGEST_PERIOD = 16  # steps after which multiplied states are rounded, where nothing is said
+
+
+def default_formats(program, batch, precision: Precision, chunk: int) -> Formats:
     """The user's formats, and defaults for what is None; ``batch`` holds NumPy arrays, or shapes where the data are not known."""
     a = ACTIVATION_SCALE if precision.activation_scale is None else precision.activation_scale
     bits = a + 3 if precision.activation_bits is None else precision.activation_bits
@@ -54,7 +64,9 @@ def default_formats(program, batch, precision: Precision) -> Formats:
         data_bits = tuple(_data_bits(x, a) if isinstance(x, np.ndarray) else bits for x in batch)
     if len(data_bits) != len(batch):
         raise DataError(f"Precision.data_bits has {len(data_bits)} entries for {len(batch)} arrays in the batch")
-    return Formats(a, bits, gradient_scale, gradient_bits, tuple(data_bits), Fraction(precision.rate_tolerance))
+    period = min(chunk, LONGEST_PERIOD) if precision.period is None else precision.period
+    tolerance, states = Fraction(precision.rate_tolerance), precision.states or {}
+    return Formats(a, bits, gradient_scale, gradient_bits, tuple(data_bits), tolerance, states, period=period)
 
 
 def coarser(formats: Formats, precision: Precision) -> Formats | None:
@@ -87,11 +99,14 @@ def _data_bits(x, scale: int) -> int:
     return max(1, largest.bit_length()) + 1
 
 
-def largest_values(circuit: Circuit, samples) -> dict[int, float]:
-    """The largest quotient of each rescale on any sample, in floating point. samples: pairs of parameters and batch, lists of arrays."""
-    seen = dict.fromkeys(circuit.rounded, 0.0)
+def largest_values(circuit: Circuit, samples, nodes: Collection[int]) -> dict[int, float]:
+    """The largest absolute value of each of these nodes on any sample, in floating point.
+
+    samples: pairs of states and batch, lists of arrays.
+    """
+    seen = dict.fromkeys(nodes, 0.0)
     for parameters, batch in samples:
-        parameters = [x.astype(np.float64) * 2.0**circuit.weight_scale for x in parameters]
+        parameters = [x.astype(np.float64) / circuit.inside(p) for p, x in enumerate(parameters)]
         inputs = [x.astype(np.float64) * 2.0**y.scale for x, y in zip(batch, circuit.inputs, strict=True)]
         values = exact.evaluate(circuit, None, parameters, inputs)
         seen = {i: max(largest, float(np.abs(values[i]).max())) for i, largest in seen.items()}

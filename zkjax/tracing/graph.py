@@ -5,7 +5,6 @@ known to be a gradient.
 """
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -16,8 +15,9 @@ from ..ops.leaves import MAX_CONSTANT
 from ..ops.moves import MOVES, Broadcast, Concatenate, Pad, Reshape, Reverse, Slice, Transpose
 from ..ops.operation import Leaves
 from ..ops.products import Dot, Gate
-from .constants import Known, Refusal, map_known, too_large
-from .expressions import Above, Combination, Expression, Mask, Numbers, scaling
+from .constants import Known, factored, map_known, too_large
+from .expressions import Above, Combination, Expression, Mask, Numbers, are_weights, scaling
+from .series import Refusal, Series, values
 
 
 class Graph:
@@ -44,6 +44,8 @@ class Graph:
             return x
         if isinstance(x, Mask):
             return x.expression if x.positive else self.linear([(1, Known.uniform(1, x.shape)), (-1, x.expression)])
+        if x.moving:
+            return self.tensor(self.linear([(1, x)], x.tagged))
         values, axes = x.compact()
         if values.size > MAX_CONSTANT:
             raise Refusal(too_large(values.shape))
@@ -57,7 +59,8 @@ class Graph:
     def range(self, x) -> tuple[int, int]:
         """The least and the largest value that a tensor of integers can take, whatever its inputs are."""
         if isinstance(x, Known):
-            return min(x.values.reshape(-1)), max(x.values.reshape(-1))
+            found = [v for entry in x.values.reshape(-1) for v in values(entry)]
+            return min(found), max(found)
         if isinstance(x, Mask):
             return 0, 1
         if x not in self.ranges:
@@ -92,14 +95,17 @@ class Graph:
         shape, merged = terms[0][1].shape, {}
         for c, x in terms:
             if isinstance(x, Known):
+                if x.moving:
+                    share, x = factored(x)
+                    c = share * c
                 if x.scalar == 0:
                     tagged = tagged or x.tagged
                     continue
                 x = self.tensor(x)
             if x.is_scaling:
                 c, x, tagged = c * x.operation.coefficients[0], x.inputs[0], tagged or x.tagged
-            merged[x] = merged.get(x, 0) + Fraction(c)
-        merged = {x: c for x, c in merged.items() if c}
+            merged[x] = merged.get(x, 0) + (c if isinstance(c, Series) else Fraction(c))
+        merged = {x: c for x, c in merged.items() if isinstance(c, Series) or c}
         if not merged:
             return Known.uniform(Fraction(0), shape, tagged)
         tagged = tagged or any(x.tagged for x in merged)
@@ -134,7 +140,11 @@ class Graph:
                 return self.linear([(y.operation.coefficients[0], self.product(x, y.inputs[0]))], y.tagged)
             return self.node(Gate(), (x, y), x.shape)
         axes = tuple(range(len(x.shape)))
-        return self.node(Dot(contract=((), ()), batch=(axes, axes)), (x, y), x.shape)
+        return self.node(Dot(contract=((), ()), batch=(axes, axes)), (x, self._beside(x, y)), x.shape)
+
+    def _beside(self, x, y) -> Expression:
+        """y as an operand of a product with x: of weights times weights, which are wide, one is a copy, to be rounded (``demands``)."""
+        return self.node(Combination((Fraction(1),)), (y,), y.shape) if are_weights(x) and are_weights(y) else y
 
     def dot(self, x, y, contract, batch, shape):
         """``lax.dot_general``; transposes of operands and of the result are absorbed where the axes allow it."""
@@ -152,7 +162,7 @@ class Graph:
             return self.product(Known.uniform(y.scalar, shape, y.tagged), self.broadcast(x, shape, axes))
         x, contract, batch = self._untransposed(self.tensor(x), contract, batch, 0)
         y, contract, batch = self._untransposed(self.tensor(y), contract, batch, 1)
-        return self.node(Dot(contract, batch), (x, y), shape)
+        return self.node(Dot(contract, batch), (x, self._beside(x, y)), shape)
 
     def _untransposed(self, x, contract, batch, side):
         if not x.does(Transpose):
@@ -297,13 +307,26 @@ class Graph:
             return map_known(lambda v: v > 0, shape, difference)
         return Mask(self.above(difference))
 
+    def choose(self, which, cases, tagged: bool):
+        """The case that a public number says, in every step."""
+        if not isinstance(which, Series):
+            return self.tag(cases[min(max(int(which), 0), len(cases) - 1)], tagged)
+        if all(isinstance(x, Known) for x in cases):
+            number = Known.uniform(which, cases[0].shape, tagged)
+            return map_known(lambda n, *entries: entries[min(max(int(n), 0), len(entries) - 1)], cases[0].shape, number, *cases)
+        if any(isinstance(x, Mask) for x in cases):
+            raise Refusal("a choice by the step between conditions on data; choose between numbers")
+        chosen = [min(max(int(n), 0), len(cases) - 1) for n in which.values]
+        shares = (Series(tuple(Fraction(int(n == i)) for n in chosen)) for i in range(len(cases)))
+        return self.linear([(share, x) for share, x in zip(shares, cases, strict=True)], tagged)
+
     def select(self, condition, no, yes):
         """``yes`` where the condition holds, else ``no``."""
         if isinstance(no, Mask) or isinstance(yes, Mask):
             raise Refusal("a choice between two conditions; choose between numbers")
         if isinstance(condition, Known):
             if condition.scalar is not None:
-                return self.tag(yes if condition.scalar else no, condition.tagged)
+                return self.choose(condition.scalar, [no, yes], condition.tagged)
             ones = map_known(lambda c: Fraction(int(c)), condition.shape, condition)
             zeros = map_known(lambda c: 1 - c, condition.shape, ones)
             return self.linear([(1, self.product(ones, yes)), (1, self.product(zeros, no))])
@@ -314,16 +337,6 @@ class Graph:
         if x is y and not isinstance(x, Known):  # c x + mask (d - c) x: one gate where the user wrote two branches
             return self.linear([(c, x), (d - c, self.product(mask, x))], no.tagged or yes.tagged)
         return self.linear([(1, no), (-1, self.product(mask, no)), (1, self.product(mask, yes))])
-
-
-@dataclass
-class Program:
-    """A traced step: its loss, and the gradient of each parameter."""
-
-    graph: Graph
-    loss: object
-    gradients: list
-    input_names: tuple[str, ...]
 
 
 def _check_joint(before, after):

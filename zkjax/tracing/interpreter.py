@@ -10,11 +10,17 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from ..errors import UnsupportedOperationError
 from . import places
-from .constants import Known, Refusal, map_known
+from .constants import Known, every_step, map_known
 from .folding import RANDOM, conversion, fold, kind, limits, narrow
 from .graph import Graph
 from .rules import BOOLEAN, CURES, FLOAT_FIRST, INDEX, KEYS, MOVES, NARROW, RULES, maximum
+from .series import Refusal, Series
 
+OPTIMIZER = "zkjax optimizer"  # scope of an optimizer's update
+NONLINEAR = (
+    "the optimizer's update is no sum of gradients, parameters and its own state, with finite coefficients that follow from the step (as "
+    "those of optax.sgd with momentum, of weight decay, averages, schedules and MultiSteps are)"
+)
 MAX_ITERATIONS = 2**16  # of a loop over constants
 CALLS = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 
@@ -41,7 +47,12 @@ def interpret(graph: Graph, closed, arguments, place: str, wanted=None, inside_c
         values = [read(x) for x in eqn.invars]
         shapes = [tuple(x.aval.shape) for x in eqn.invars]
         name = f"primitive '{eqn.primitive.name}' on shapes {shapes} at {where}"
-        found = _located(lambda e=eqn, v=values, r=results, w=where: _apply(graph, e, v, w, r, inside_custom_jvp), name)
+        try:
+            found = _located(lambda e=eqn, v=values, r=results, w=where: _apply(graph, e, v, w, r, inside_custom_jvp), name)
+        except UnsupportedOperationError as error:
+            if OPTIMIZER in str(eqn.source_info.name_stack):
+                raise UnsupportedOperationError(f"{NONLINEAR}: {error}") from None
+            raise
         environment |= zip(eqn.outvars, found, strict=True)
     return [read(x) if use else None for x, use in zip(jaxpr.outvars, wanted, strict=True)]
 
@@ -95,9 +106,15 @@ def _live(jaxpr, wanted) -> tuple[list, set]:
 def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
     """The results of one equation."""
     name, inner = eqn.primitive.name, _inner(eqn)
+    if "transpose" in str(eqn.source_info.name_stack) and not any(x.tagged for x in values if x is not None):
+        values = [Known(x.values, x.shape, True) if isinstance(x, Known) else x for x in values]  # the seed of a gradient is one of them
     constant = all(isinstance(x, Known) or x is None for x in values)
     if inner is not None:
         return interpret(graph, inner, values, where, wanted, inside_custom_jvp or name == "custom_jvp_call")
+    if name == "cond" and isinstance(values[0], Known) and isinstance(values[0].scalar, Series):
+        cases = [interpret(graph, b, values[1:], where, wanted, inside_custom_jvp) for b in eqn.params["branches"]]
+        chosen = zip(zip(*cases, strict=True), wanted, strict=True)
+        return [graph.choose(values[0].scalar, list(case), values[0].tagged) if use else None for case, use in chosen]
     if name == "cond" and isinstance(values[0], Known) and values[0].scalar is not None:
         branches = eqn.params["branches"]
         chosen = branches[min(max(int(values[0].scalar), 0), len(branches) - 1)]
@@ -106,7 +123,10 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
     if eqn.outvars and all(0 in v.aval.shape for v in eqn.outvars) and not eqn.effects:  # no entries: any will do
         return [map_known(conversion(v.aval.dtype), v.aval.shape, Known.uniform(0, v.aval.shape)) for v in eqn.outvars]
     if constant and name in ("scan", "while"):
-        return (_scan if name == "scan" else _while)(graph, eqn, values, where)
+        run = _scan if name == "scan" else _while
+        if any(x.moving for x in values):
+            return every_step(lambda *values: run(graph, eqn, values, where), values)
+        return run(graph, eqn, values, where)
     if name in KEYS:
         raise Refusal(RANDOM)
     if constant:

@@ -9,23 +9,28 @@ in which the largest learning rate is a power of two, and parameters need no bit
 """
 
 import math
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..circuit.circuit import Circuit
-from ..circuit.parts import Input, Loss, Parameter, Update
-from ..errors import PrecisionError, UnsupportedOperationError
+from ..circuit.parts import Input, Loss
+from ..errors import PrecisionError
 from ..ops.arithmetic import Linear, Sum
-from ..ops.leaves import Const, InputArray, Param
+from ..ops.leaves import Const, InputArray, Next, Param
 from ..ops.moves import MOVES, Concatenate
 from ..ops.operation import Leaves, Node, Operation
 from ..ops.products import Dot, Gate
 from ..ops.rescale import Rescale, Sign
-from .constants import CONSTANT_BITS, Known
+from .constants import CONSTANT_BITS
 from .demands import Demands, demands
 from .expressions import Above, Combination, Expression, Numbers, scaling
 from .formats import Formats
-from .graph import Program
-from .rationals import common, dyadic, gradient_unit, odd, rounded_rates, valuation
+from .motions import Row, Uses, cycles, rows, uses
+from .motions import exact as exact_states
+from .precision import StateFormat
+from .rationals import common, dyadic, gradient_unit, odd, valuation
+from .states import Lowered, Moved, odd_parts, rate_tables
+from .step import Program
 
 ALIGNED_BITS = 16  # significant bits of a coefficient in a sum
 MAX_WEIGHT_SCALE = MAX_SHIFT = 62
@@ -52,31 +57,66 @@ class _Builder:
         return self._made[key]
 
 
-def emit(program: Program, rates, leaves, formats: Formats, steps) -> tuple[Circuit, dict[int, bool]]:
-    """Stages two and three. Returns the circuit (of the widest table) and, for each rescale, whether it is a gradient.
+@dataclass(frozen=True, eq=False)
+class Emission:
+    """A circuit, of the widest table, and what its formats follow from.
+
+    kinds: for each rescale whether it is a gradient. moved: the states that are multiplied, by number. units: of all states.
+    """
+
+    circuit: Circuit
+    kinds: dict[int, bool]
+    moved: dict[int, Moved]
+    units: dict[int, Fraction]
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What is rounded: demands, and of each exact state what is added to it."""
+
+    rows: list[Row]
+    demands: Demands
+    uses: dict[int, Uses]
+
+
+def emit(program: Program, formats: Formats, steps) -> Emission:
+    """Stages two and three.
 
     The weight scale is what the updates need; their nodes do not depend on it, except through the alignment of sums, so
     one repetition settles it.
     """
     weight_scale = formats.activation_scale + formats.gradient_scale
+    plan = _planned(program, formats)
+    rates = rate_tables(plan.uses)
     for _ in range(4):
         if weight_scale > MAX_WEIGHT_SCALE:
-            least = min(abs(r) for table in rates for r in table if r)
+            least = min((abs(r) for table in rates for r in table if r), default=Fraction(0))
             raise PrecisionError(
                 f"a learning rate of {float(least):.6g} needs parameters with {weight_scale} bits after the point, beyond "
                 f"{MAX_WEIGHT_SCALE}; use a larger rate, or a smaller Precision.activation_scale or gradient_scale"
             )
-        emitter = _Emitter(program, leaves, formats, weight_scale, gradient_unit(rates))
-        circuit, needed = emitter.circuit(rates, steps)
+        emission, needed = _Emitter(program, plan, formats, weight_scale, gradient_unit(rates)).emission(steps)
         if needed == weight_scale:
-            return circuit, emitter.kinds
+            return emission
         weight_scale = needed
     raise PrecisionError(f"no weight scale fits all updates (the last two tried: {weight_scale}, {needed}); use dyadic learning rates")
 
 
+def _planned(program: Program, formats: Formats) -> _Plan:
+    found = rows(program)
+    needed = demands(program, [x for p, row in enumerate(found) if not row.frozen(p) for x in row.feeds])
+    around, through = cycles(found, needed.narrow)
+    kept = exact_states(found, around)
+    for p in sorted(kept):
+        named = program.states[p].leaf.path in formats.states
+        if not found[p].frozen(p) and (named or formats.rounded and set(found[p].carry) - kept):
+            kept -= {p}
+    return _Plan(found, replace(needed, narrow=needed.narrow | through), {p: uses(found, p, kept) for p in sorted(kept)})
+
+
 class _Emitter:
-    def __init__(self, program, leaves, formats, weight_scale, unit):
-        self.program, self.leaves, self.formats, self.weight_scale, self.unit = program, leaves, formats, weight_scale, unit
+    def __init__(self, program, plan, formats, weight_scale, unit):
+        self.program, self.plan, self.formats, self.weight_scale, self.unit = program, plan, formats, weight_scale, unit
         inputs = [x for x in program.graph.expressions if x.does(InputArray)]
         self.inputs = tuple(
             Input(name, x.shape, formats.activation_scale, bits)
@@ -86,26 +126,27 @@ class _Emitter:
         self.values: dict[Expression, tuple[Fraction, int]] = {}
         self.labels = dict(program.graph.labels)
         self.kinds: dict[int, bool] = {}
-        self.units: dict[Expression, Fraction] = {}  # value of one unit of a quotient, before its constant was rounded
+        self.quotient_units: dict[Expression, Fraction] = {}  # value of one unit of a quotient, before its constant was rounded
         self.notes: list[str] = []
+        self.odd = dict.fromkeys(range(len(program.states)), Fraction(1)) | odd_parts(plan.uses)
+        self.units = {p: Fraction(1, 2**weight_scale) if p in plan.uses else self._unit(p) for p in range(len(program.states))}
+        self.lowered = Lowered(self, plan.rows, plan.uses)
 
-    def circuit(self, rates, steps) -> tuple[Circuit, int]:
-        graph = self.program.graph
-        trained = [
-            None if rate == (0,) or isinstance(g, Known) and g.scalar == 0 else graph.tensor(g)
-            for g, rate in zip(self.program.gradients, rates, strict=True)
-        ]
-        found = demands(self.program, [g for g in trained if g is not None])
-        for g, leaf in zip(trained, self.leaves, strict=True):
-            for _, x in _terms(g) if g is not None else ():
-                self.labels.setdefault(x, f"{leaf.path} gradient")
-        leaves = [x for x in graph.expressions if x.does(InputArray, Param)]  # also those that nothing reads: they are committed
-        for x in dict.fromkeys((*leaves, *found.needed)):
+    def emission(self, steps) -> tuple[Emission, int]:
+        """The circuit and what it follows from, and the weight scale that its updates need."""
+        graph, found = self.program.graph, self.plan.demands
+        for state, row in zip(self.program.states, self.plan.rows, strict=True):
+            for x in row.feeds:
+                self.labels.setdefault(x, f"{state.leaf.path} gradient")
+        committed = {p for p, state in enumerate(self.program.states) if state.start is None}
+        leaves = [x for x in graph.expressions if x.does(InputArray) or x.does(Param) and x.operation.index in committed]
+        for x in dict.fromkeys((*leaves, *found.needed)):  # leaves: also those that nothing reads, for they are committed
             self.values[x] = self._narrowed(x, self._emit(x), found)
-        parameters, needed = self._updates(trained, rates)
-        if not any(p.updates for p in parameters):
+        parameters, needed = self.lowered.parameters()
+        if not any(p.updates or p.recurrence for p in parameters):
             self.notes.append(UNMOVED)
         losses = tuple(self._loss(*loss) for loss in found.losses)
+        moved = {p: self.lowered.moved(p) for p in range(len(parameters)) if p not in self.plan.uses}
         circuit = Circuit(
             nodes=tuple(self.builder.nodes),
             inputs=self.inputs,
@@ -113,10 +154,32 @@ class _Emitter:
             losses=losses,
             weight_scale=self.weight_scale,
             table_bits=20,
-            max_steps=steps if any(len(u.rates) > 1 for p in parameters for u in p.updates) else None,
+            max_steps=steps if any(len(table) > 1 for p in parameters for table in p.tables()) else None,
+            period=self.formats.period if moved else 1,
             notes=tuple(dict.fromkeys((*self.formats.notes, *self.notes))),
         )
-        return circuit, needed
+        return Emission(circuit, self.kinds, moved, self.units), needed
+
+    # ---- states
+    def format(self, p: int) -> StateFormat:
+        """Of a state that is multiplied; before anything is known of it, a wide one."""
+        default = StateFormat(self.formats.activation_scale + self.formats.gradient_scale, 40, 0, 20)
+        return self.formats.states.get(self.program.states[p].leaf.path, default)
+
+    def _unit(self, p: int) -> Fraction:
+        return self.odd[p] * Fraction(2) ** -self.format(p).scale
+
+    def state(self, operation: Param | Next) -> tuple[Fraction, int]:
+        """The value of its integer 1, and the node, of a state before (``Param``) or after (``Next``) the step."""
+        p = operation.index
+        leaf = self.program.states[p].leaf
+        factor = self.units[p] if p in self.plan.uses else self.units[p] * Fraction(1, 2 ** self.format(p).inner)
+        reads = [node for node, _, _ in self.lowered.moved(p).feeds] if isinstance(operation, Next) else []
+        return factor, self._add(operation, reads, leaf.shape, factor, leaf.path + (" after the step" if reads else ""))
+
+    def reads(self, p: int) -> bool:
+        """Whether state p is read within a period."""
+        return any(node.operation in (Param(p), Next(p)) for node in self.builder.nodes)
 
     def _label(self, x) -> str:
         if x not in self.labels:
@@ -142,8 +205,7 @@ class _Emitter:
         return factor, self._add(x.operation, nodes, x.shape, factor, label)
 
     def _parameter(self, x, factors, nodes, label):
-        factor = Fraction(1, 2**self.weight_scale)
-        return factor, self._add(x.operation, nodes, x.shape, factor, label)
+        return self.state(x.operation)
 
     def _numbers(self, x, factors, nodes, label):
         factor, integers = self._integers(x.operation.values, "constants", CONSTANT_BITS)
@@ -219,7 +281,7 @@ class _Emitter:
         if abs(odd(factor / unit)) != 1:
             return False
         reach, bound = self.builder.reach[node], self.builder.bounds[node]
-        return "dot" not in reach and ("param" in reach or bound <= 2**bits)
+        return "dot" not in reach and (reach & {"param", "next"} or bound <= 2**bits)
 
     def _rescaled(self, x, factor: Fraction, node: int) -> tuple[Fraction, int]:
         """``factor * node`` in the format of x: node * n >> shift, where n * 2^-shift is the factor in units of the format.
@@ -234,7 +296,7 @@ class _Emitter:
             shift, n, unit = 0, 1 if factor > 0 else -1, abs(factor)
         elif (error := abs(Fraction(n, 2**shift) * unit / factor - 1)) > 0:
             self.notes.append(f"{label}: constant rounded to {CONSTANT_BITS} bits (relative error {float(error):.1e})")
-        self.units[x] = factor * Fraction(2**shift, n)
+        self.quotient_units[x] = factor * Fraction(2**shift, n)
         bound, last = self.builder.bounds[node], n.bit_length()
         if abs(n) > 1 and shift > last and (bound is None or (bound * abs(n)).bit_length() > PLAIN_BITS):
             node = self._quotient(x, node, shift - last, bits, unit * Fraction(2**last, n), f"{label} before its constant")
@@ -250,65 +312,11 @@ class _Emitter:
         self.kinds[quotient] = x.tagged
         return quotient
 
-    def _updates(self, trained, rates) -> tuple[tuple[Parameter, ...], int]:
-        """The parameters with their integer rates, and the weight scale that these need."""
-        uses, needed = [], 0
-        for g, rate, leaf in zip(trained, rates, self.leaves, strict=True):
-            uses.append([])
-            for c, x in _terms(g) if g is not None else ():
-                factor, node = self.values[x]
-                self._check_update(leaf, node)
-                whole = c * factor
-                s = valuation(whole)
-                wanted = tuple(r * whole * Fraction(2) ** s for r in rate)
-                n, b = rounded_rates(wanted, self.formats.rate_tolerance)
-                if not any(n):
-                    continue
-                uses[-1].append((node, n, b + s))
-                needed = max(needed, b + s)
-                self._note_rates(rate, [v * Fraction(2) ** -(b + s) / whole for v in n])
-        needed = needed or self.weight_scale
-
-        def update(node, n, b):
-            return Update(node, tuple(v * 2 ** max(0, self.weight_scale - b) for v in n))
-
-        parameters = (
-            Parameter(leaf.path, leaf.shape, tuple(update(*use) for use in using)) for leaf, using in zip(self.leaves, uses, strict=True)
-        )
-        return tuple(parameters), needed
-
-    def _check_update(self, leaf, node: int):
-        """A parameter stays an exact integer only while its update reads no parameter."""
-        nodes, reach, stack = self.builder.nodes, self.builder.reach, [node]
-        while stack:
-            i = stack.pop()
-            operation, inputs = nodes[i].operation, nodes[i].inputs
-            if "param" in reach[i] or operation.ends == "dot" and any("param" in reach[j] for j in inputs):
-                raise UnsupportedOperationError(
-                    f"the update of parameter {leaf.path} depends on a parameter without rounding in between; penalties on weights and "
-                    f"products of parameters would have to round a parameter at every step. Leave them out"
-                )
-            if operation.ends is None:
-                stack.extend(operation.below(inputs))
-
-    def _note_rates(self, rates, rounded):
-        """rounded: the rates that the integers stand for."""
-        errors = [(abs(v / r - 1) if r else Fraction(0), t) for t, (v, r) in enumerate(zip(rounded, rates, strict=True))]
-        error, t = max(errors)
-        off = f" (largest relative error {float(error):.1e}, at step {t})" if error else " (exact)"
-        if len(rates) > 1:
-            low, high = (float(f(rounded)) for f in (min, max))
-            self.notes.append(f"learning rate: schedule of {len(rates)} steps, {low:.6g} to {high:.6g}{off}")
-        elif error:
-            self.notes.append(f"learning rate: {float(rates[0]):.6g} as {float(rounded[0]):.6g} (relative error {float(error):.1e})")
-        else:
-            self.notes.append(f"learning rate: {rates[0]}")
-
     def _loss(self, c: Fraction, leaf, gradient) -> Loss:
         """One summand of the loss, exact: the traced one, or the quadratic form of the narrow output gradient."""
         if gradient is not None:
             factor, node = self.values[gradient]
-            unit, (k, _) = self.units.get(gradient, factor), scaling(gradient)
+            unit, (k, _) = self.quotient_units.get(gradient, factor), scaling(gradient)
             axes = tuple(range(len(gradient.shape)))
             form = self._add(Dot(contract=(axes, axes), batch=((), ())), [node, node], (), factor * factor, "loss")
             return Loss(form, c * (unit / k) ** 2)
@@ -322,11 +330,6 @@ class _Emitter:
         if leaf.shape:
             node = self._add(Sum(tuple(range(len(leaf.shape)))), [node], (), factor, "loss")
         return Loss(node, c * factor)
-
-
-def _terms(x) -> list[tuple[Fraction, Expression]]:
-    """The uses of a parameter whose gradient is x."""
-    return list(zip(x.operation.coefficients, x.inputs, strict=True)) if x.does(Combination) else [(Fraction(1), x)]
 
 
 def _owner(x):

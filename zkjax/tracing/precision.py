@@ -1,8 +1,23 @@
 """What a user may set: the fixed-point formats of a circuit and the security parameters of a proof."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from ..circuit.file import MAX_PERIOD
 from ..errors import ConfigurationError
+
+
+class StateFormat(NamedTuple):
+    """Of a state that a step multiplies: integers h in [-2^bits, 2^bits), h * u * 2^-scale its value (u in [1, 2), from the optimizer).
+
+    inner: bits after h's unit that it has within a period of steps. end: bits of a period's sum that rounding drops.
+    """
+
+    scale: int
+    bits: int
+    inner: int
+    end: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +34,9 @@ class Precision:
     rate_tolerance:   relative error allowed in rounding the rates of a schedule, below 1, to multiples of a power of two times the
                       largest rate, which is kept within 2^-12. Rates below a sixteenth of the largest may be off by this share
                       of that sixteenth, and become 0. Short binary fractions stay exact.
+    states:           formats by path of states that a step multiplies: moments, averages, weights that decay. A weight that need not be
+                      rounded is, if it is named here. Default: from the changes that the batch makes, resolved with 14 bits.
+    period:           the number of steps after which such states are rounded, 1 to 64; default: the planned chunk, at most 16.
     table_bits:       width of the largest lookup table, 4 to 20; default: the cheapest for the planned chunk.
     """
 
@@ -29,6 +47,8 @@ class Precision:
     data_bits: tuple[int, ...] | None = None
     rate_tolerance: float = 0.05
     table_bits: int | None = None
+    states: Mapping[str, StateFormat] | None = None
+    period: int | None = None
 
     def __post_init__(self) -> None:
         ranges = (("activation_scale", 1, 24), ("activation_bits", 1, 19), ("gradient_scale", 0, 40), ("gradient_bits", 1, 19))
@@ -42,5 +62,21 @@ class Precision:
                 raise ConfigurationError(f"data_bits is {self.data_bits}; choose 1 to 19 bits for each array of the batch")
         if not 0 <= self.rate_tolerance < 1:
             raise ConfigurationError(f"rate_tolerance is {self.rate_tolerance}; choose at least 0 and less than 1")
+        if self.states is not None:
+            self._check_states(self.states)
+        if self.period is not None and not 1 <= self.period <= MAX_PERIOD:
+            raise ConfigurationError(f"period is {self.period}; choose 1 to {MAX_PERIOD}")
         if self.table_bits is not None and not 4 <= self.table_bits <= 20:
             raise ConfigurationError(f"table_bits is {self.table_bits}; choose 4 to 20")
+
+    def _check_states(self, states) -> None:
+        try:
+            found = {str(path): StateFormat(*map(int, x)) for path, x in dict(states).items()}
+        except (TypeError, ValueError):
+            raise ConfigurationError("states: give {path: (scale, bits, inner, end)}, four integers for each path") from None
+        for path, x in found.items():
+            if not (-64 <= x.scale <= 62 and 1 <= x.bits <= 60 and 0 <= x.inner <= 62 and 0 <= x.end <= 62):
+                raise ConfigurationError(
+                    f"the format of state {path} is {tuple(x)}; choose a scale of -64 to 62, 1 to 60 bits, inner and end of 0 to 62"
+                )
+        object.__setattr__(self, "states", found)

@@ -12,32 +12,35 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from ..algebra import exact
 from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError, PrecisionWarning, UnsupportedOperationError
 from ..kernels.settings import fixed
-from ..ops.leaves import MAX_CONSTANT, InputArray, Param
 from . import places
-from .arguments import Leaf, batch_arrays, check_loss, explained, input_names, whole, without_auxiliary
+from .arguments import batch_arrays, check_loss, explained, input_names, whole, without_auxiliary
 from .arguments import parameters as parameter_leaves
 from .comparison import compare
 from .constants import Known
-from .expressions import Mask
-from .folding import kind, limits, narrow
+from .folding import narrow
 from .formats import Formats, coarser, default_formats, largest_values, widened, with_tables
-from .graph import Graph, Program
-from .interpreter import interpret
-from .lowering import UNMOVED, emit
+from .interpreter import OPTIMIZER
+from .lowering import UNMOVED, Emission, emit
+from .motions import rows
 from .precision import Precision
-from .rates import learning_rates
 from .rules import NARROW
+from .series import values
+from .starts import CURE, first_state
+from .states import state_formats
+from .step import Program, Start, read_step
+
+MAX_ROUNDS = 4  # of formats and circuits that follow from one another
 
 
 def trace(
@@ -75,36 +78,47 @@ def trace(
             PrecisionError - a bound could reach 2^63 within ``chunk`` steps. DataError - malformed params or batch.
     """
     precision = Precision() if precision is None else precision
-    loss = without_auxiliary(loss) if has_aux else loss
     chunk, steps = whole("chunk", chunk), None if steps is None else whole("steps", steps)
-    source = read(loss, optimizer, params, batch, steps)
-    circuit = _bounded(source, precision, min(chunk, steps or chunk), steps or chunk)
+    source = read(without_auxiliary(loss) if has_aux else loss, optimizer, params, batch, steps)
+    return _traced(source, precision, min(chunk, steps or chunk), steps or chunk)
+
+
+def _traced(source: "Source", precision: Precision, chunk: int, steps: int) -> Circuit:
+    """The circuit of a step that was read, beside the user's own; warnings are of the line that called the caller's caller."""
+    circuit = _bounded(source, precision, chunk, steps)
     if UNMOVED in circuit.notes:
-        warnings.warn(UNMOVED, PrecisionWarning, stacklevel=2)
-    if source.samples():
-        comparison = compare(circuit, loss, optimizer, source.parameters(params), source.batch, source.initial_bounds(circuit))
+        warnings.warn(UNMOVED, PrecisionWarning, stacklevel=3)
+    if source.known:
+        comparison = compare(circuit, source)
         for message in comparison.warnings(source.rate_tolerance(precision)):
-            warnings.warn(message, PrecisionWarning, stacklevel=2)
+            warnings.warn(message, PrecisionWarning, stacklevel=3)
         circuit = replace(circuit, comparison=comparison)
     return circuit
 
 
 def _bounded(source: "Source", precision: Precision, chunk: int, steps: int) -> Circuit:
-    """The circuit in the finest default formats in which bounds hold for all steps, or where there are none, for a chunk."""
-    formats, coarsened = default_formats(source.program, source.batch, precision), 0
+    """The circuit in the finest default formats in which bounds hold for all steps, or where there are none, for a chunk.
+
+    Weights that read states which are multiplied stay exact, or, where bounds do not hold so, are rounded with them.
+    """
+    formats, coarsened = default_formats(source.program, source.batch, precision, chunk), 0
     held = refusal = None
     while formats is not None:
-        try:
-            circuit, _ = fit(source, formats, precision, chunk, source.samples())
-            if coarsened:
-                circuit = replace(circuit, notes=(*circuit.notes, f"formats {coarsened} bits coarser than by default, so that bounds hold"))
-            initial = source.initial_bounds(circuit)
-            circuit.bounds(initial, chunk)
-            held = held or circuit
-            circuit.bounds(initial, steps)
-            return circuit
-        except PrecisionError as error:
-            refusal = refusal or error
+        for rounded in (False, True):
+            try:
+                circuit, _ = fit(source, replace(formats, rounded=rounded), precision, chunk, source.samples())
+                if coarsened:
+                    note = f"formats {coarsened} bits coarser than by default, so that bounds hold"
+                    circuit = replace(circuit, notes=(*circuit.notes, note))
+                initial = source.initial_bounds(circuit)
+                circuit.bounds(initial, chunk)
+                held = held or circuit
+                circuit.bounds(initial, steps)
+                return circuit
+            except PrecisionError as error:
+                refusal = refusal or error
+            if not source.multiplied:
+                break
         formats, coarsened = coarser(formats, precision), coarsened + 1
     if held is None:
         raise refusal
@@ -113,33 +127,64 @@ def _bounded(source: "Source", precision: Precision, chunk: int, steps: int) -> 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What tracing has read of the user's program: the step as expressions, rates and parameters; no formats yet."""
+    """What tracing has read of the user's program: the step as it is and as expressions, and arrays; no formats yet.
+
+    step, state: the user's function, and a function that makes its state, a pytree of arrays.
+    """
 
     program: Program
-    rates: list[tuple[Fraction, ...]]
-    leaves: list[Leaf]
+    step: Callable[..., Any]
+    state: Callable[[], Any]
     batch: tuple[Any, ...]
     steps: int | None
 
-    def samples(self) -> list[tuple[list[Any], tuple[Any, ...]]]:
-        """Parameters and batch as one sample of the values that occur; none where only shapes are known."""
-        parameters = [leaf.array for leaf in self.leaves]
-        return [(parameters, self.batch)] if all(isinstance(x, np.ndarray) for x in (*parameters, *self.batch)) else []
+    @property
+    def known(self) -> bool:
+        """Whether arrays were given, not only shapes."""
+        return all(isinstance(x, np.ndarray) for x in (*(s.leaf.array for s in self.program.states if s.start is None), *self.batch))
 
-    def parameters(self, params) -> Any:
-        """The user's pytree of the arrays that were read."""
-        return jax.tree.unflatten(jax.tree.structure(params), [leaf.array for leaf in self.leaves])
+    @property
+    def multiplied(self) -> bool:
+        """Whether some state is multiplied, so that weights may have to be rounded with it."""
+        return any(row.carry.get(p) != 1 for p, row in enumerate(rows(self.program)))
+
+    def samples(self) -> list[tuple[list[np.ndarray], tuple[Any, ...]]]:
+        """States and batch as one sample of the values that occur; none where only shapes are known."""
+        return [(self.first(), self.batch)] if self.known else []
+
+    def first(self) -> list[np.ndarray]:
+        """All states where a chain begins."""
+        found: list[Any] = [s.leaf.array for s in self.program.states]
+        for p, state in enumerate(self.program.states):
+            if isinstance(state.start, Known):
+                found[p] = state.start.full().astype(np.float64)
+            elif state.start is not None:
+                found[p] = found[state.start]
+        return found
+
+    def sizes(self) -> dict[int, float]:
+        """The largest absolute value of each state where a chain begins; 1 where it is not known."""
+        found: dict[int, float] = {}
+        for p, state in enumerate(self.program.states):
+            if isinstance(state.start, Known):
+                found[p] = max(abs(float(v)) for v in state.start.values.reshape(-1))
+            else:
+                found[p] = self.program.states[p if state.start is None else state.start].leaf.largest
+        return found
 
     def rate_tolerance(self, precision: Precision) -> float:
         """How far the first step's rates may be off; a schedule that begins with small ones may lose them."""
-        largest = max(abs(r) for table in self.rates for r in table)
-        small = any(len(table) > 1 and 16 * abs(table[0]) < largest for table in self.rates)
-        return math.inf if small else precision.rate_tolerance
+        tables = [values(c) for row in rows(self.program) for c in (*row.carry.values(), *row.feeds.values())]
+        largest = max((abs(v) for table in tables for v in table), default=1)
+        return math.inf if any(len(table) > 1 and 16 * abs(table[0]) < largest for table in tables) else precision.rate_tolerance
 
     def initial_bounds(self, circuit: Circuit) -> tuple[int, ...]:
-        """What the range check of the given parameters will show of each."""
-        shifts = (exact.coarse_shift(leaf.largest, circuit.weight_scale, circuit.table_bits) for leaf in self.leaves)
-        return tuple(circuit.coarse_bound(s) for s in shifts)
+        """What the first proof of a chain will show of each state."""
+        found = []
+        for p, state in enumerate(self.program.states):
+            odd, scale = circuit.scale(p)
+            found.append(circuit.coarse_bound(exact.coarse_shift(state.leaf.largest / odd, scale, circuit.table_bits)))
+        return tuple(circuit.given_bound(p, found) if p in circuit.given else bound for p, bound in enumerate(found))
 
 
 def read(loss, optimizer, params, batch, steps: int | None) -> Source:
@@ -147,65 +192,81 @@ def read(loss, optimizer, params, batch, steps: int | None) -> Source:
     steps = None if steps is None else max(steps, 2)  # a table of one rate would be a constant rate
     with fixed(x64=False):  # the same source gives the same circuit, whatever the process has set
         leaves, batch = parameter_leaves(params), batch_arrays(batch)
-        program = _program(loss, params, leaves, batch)
-        return Source(program, learning_rates(optimizer, params, leaves, steps), leaves, batch, steps)
+        check_loss(loss, params, batch)
+        data = [jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype)) for x in batch]
+        tree = jax.tree.structure(params)
+        shapes = tree.unflatten([jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype)) for x in leaves])
+        applied = _applied(loss)
+        with explained("the loss", loss):
+            _check_scalar(jax.eval_shape(applied, shapes, *data))
+        kept, kept_shapes = first_state(optimizer, shapes, leaves)
+        step = _standard_step(applied, optimizer)
+        start = [*(Start(x, None) for x in leaves), *kept]
+        structure = jax.tree.structure((shapes, kept_shapes))
+        names, place = input_names(loss, len(batch)), places.of_function(loss)
+        with explained("the loss", loss):
+            program = read_step(step, structure, start, data, names, steps, place)
+
+    def state():
+        params = tree.unflatten([x.array for x in leaves])
+        return params, optimizer.init(params)
+
+    return Source(program, step, state, batch, steps)
+
+
+def _applied(loss):
+    """The loss, whose errors are explained here: JAX takes its own frames off what leaves it."""
+
+    def applied(params, *batch):
+        with explained("the loss", loss):
+            return loss(params, *batch)
+
+    return applied
+
+
+def _standard_step(applied, optimizer):
+    """What optax's users write: the gradient, the optimizer's update of it, and its sum with the parameters."""
+
+    def step(state, *batch):
+        params, kept = state
+        value, gradient = jax.value_and_grad(applied)(params, *batch)
+        with explained("the optimizer's update", optimizer.update, CURE), jax.named_scope(OPTIMIZER):
+            updates, kept = optimizer.update(gradient, kept, params)
+            params = optax.apply_updates(params, updates)
+        return (params, kept), {"loss": value}
+
+    return step
 
 
 def fit(source: Source, formats: Formats, precision: Precision, chunk: int, samples) -> tuple[Circuit, Formats]:
     """The circuit in these formats, which are widened, where ``precision`` leaves that open, until they hold all samples.
 
-    samples: pairs of parameters and batch, as lists of arrays. Bounds are not checked.
+    samples: pairs of states and batch, as lists of arrays. Bounds are not checked.
     """
-    circuit, kinds = emit(source.program, source.rates, source.leaves, formats, source.steps)
-    wide = widened(formats, circuit, kinds, largest_values(circuit, samples), precision)
+    emission, formats = _emitted(source, formats, precision, samples)
+    seen = largest_values(emission.circuit, samples, emission.circuit.rounded)
+    wide = widened(formats, emission.circuit, emission.kinds, seen, precision)
     if wide != formats:
-        circuit, _ = emit(source.program, source.rates, source.leaves, wide, source.steps)
-    return with_tables(circuit, precision, chunk).check(), wide
+        emission, wide = _emitted(source, wide, precision, samples)
+    return with_tables(emission.circuit, precision, chunk).check(), wide
+
+
+def _emitted(source: Source, formats: Formats, precision: Precision, samples) -> tuple[Emission, Formats]:
+    """With formats of the states that are multiplied, which follow from the circuit, and it from them."""
+    formats = replace(formats, states=precision.states or {})
+    for _ in range(MAX_ROUNDS):
+        emission = emit(source.program, formats, source.steps)
+        feeds = {node for x in emission.moved.values() for node, _, _ in x.feeds}
+        seen = largest_values(emission.circuit, samples, feeds)
+        found = state_formats(emission.moved, emission.units, source.sizes(), seen)
+        paths = {source.program.states[p].leaf.path: x for p, x in found.items()} | dict(precision.states or {})
+        if paths == formats.states:
+            break
+        formats = replace(formats, states=paths)
+    return emission, formats
 
 
 # ---- the first stage --------------------------------------------------------------------------------------------------
-
-
-def _program(loss, params, leaves, batch) -> Program:
-    """Stage one: the loss and the gradients as expressions."""
-    check_loss(loss, params, batch)
-    structure = jax.tree.structure(params)
-    shapes = [jax.ShapeDtypeStruct(leaf.shape, jax.dtypes.canonicalize_dtype(leaf.dtype)) for leaf in leaves]
-    data = [jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype)) for x in batch]
-
-    def applied(leaves, *batch):
-        with explained("the loss", loss):  # here: JAX takes its own frames off what leaves it
-            return loss(jax.tree.unflatten(structure, leaves), *batch)
-
-    def value_and_pullback(leaves, seed, *batch):
-        value, pullback = jax.vjp(lambda p: applied(p, *batch), leaves)
-        return value, pullback(seed)[0]
-
-    with explained("the loss", loss):
-        value = jax.eval_shape(applied, shapes, *data)
-        _check_scalar(value)
-        closed = jax.make_jaxpr(value_and_pullback)(shapes, jax.ShapeDtypeStruct((), value.dtype), *data)
-    graph = Graph()
-    parameters = [graph.node(Param(i), (), leaf.shape) for i, leaf in enumerate(leaves)]
-    inputs = [graph.node(InputArray(i), (), x.shape) for i, x in enumerate(data)]
-    seed = Known.uniform(Fraction(1), (), tagged=True)
-    place = places.of_function(loss)
-    value, *gradients = interpret(graph, closed, [*parameters, seed, *(_typed(graph, *x) for x in zip(inputs, data, strict=True))], place)
-    for result in (value, *gradients):
-        if isinstance(result, Known) and any(isinstance(v, float) for v in result.values.reshape(-1)):
-            raise UnsupportedOperationError(f"the loss or its gradient is not finite, whatever the data are, at {place}")
-    for leaf, gradient in zip(leaves, gradients, strict=True):
-        if isinstance(gradient, Known) and gradient.compact()[0].size > MAX_CONSTANT:
-            raise UnsupportedOperationError(
-                f"the gradient of parameter {leaf.path} does not depend on the data at {place}, and has more than {MAX_CONSTANT} entries; "
-                "pass what it is made of as data"
-            )
-    for expression, leaf in zip(parameters, leaves, strict=True):
-        graph.labels[expression] = leaf.path
-    names = input_names(loss, len(batch))
-    for expression, name in zip(inputs, names, strict=True):
-        graph.labels[expression] = name
-    return Program(graph, value, gradients, names)
 
 
 def _check_scalar(value):
@@ -217,16 +278,3 @@ def _check_scalar(value):
         raise DataError(f"the loss returns {value}; it must return one floating-point scalar, as for jax.grad")
     if narrow(value.dtype):
         raise UnsupportedOperationError(f"the loss is computed in {value.dtype}, whose rounding has no exact counterpart; {NARROW}")
-
-
-def _typed(graph: Graph, x, data):
-    """An array of the batch as its dtype has it.
-
-    A boolean is where the committed value is above 0, a sign that the proof shows, so that it is 0 or 1 in the loss whatever
-    was committed; True and False are committed as 1 and 0. An integer takes the values of its dtype.
-    """
-    if kind(data.dtype) == "b":
-        return Mask(graph.above(x))
-    if kind(data.dtype) == "i":
-        graph.ranges[x] = limits(data.dtype)
-    return x

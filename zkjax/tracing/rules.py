@@ -8,9 +8,10 @@ may wrap around while it depends on data or parameters, and every operation that
 from fractions import Fraction
 from functools import reduce
 
-from .constants import Known, Refusal, map_known
+from .constants import Known, map_known
 from .expressions import Mask
 from .folding import RANDOM, kind, narrow
+from .series import Refusal, values
 
 FLOAT_FIRST = "convert to floating point first, x.astype(jnp.float32)"
 INDEX = "labels that are used as an index: use jax.nn.one_hot(labels, classes) and a product instead"
@@ -47,7 +48,7 @@ def _div(graph, eqn, x, y):
         raise Refusal(f"division of integers truncates; {FLOAT_FIRST}, which divides exactly")
     if not isinstance(y, Known):
         raise Refusal("division by a tensor has no exact counterpart; divide by constants only")
-    if any(v == 0 for v in y.values.reshape(-1)):
+    if any(v == 0 for entry in y.values.reshape(-1) for v in values(entry)):
         raise Refusal("division by zero")
     shape = eqn.outvars[0].aval.shape
     return _product(graph, graph.expand(x, shape), graph.expand(map_known(lambda v: 1 / v, y.shape, y), shape))
@@ -135,7 +136,7 @@ def _unequal(graph, eqn, x, y):
 def _select(graph, eqn, which, *cases):
     boolean = kind(eqn.outvars[0].aval.dtype) == "b"
     if isinstance(which, Known) and which.scalar is not None:
-        return graph.tag(cases[int(which.scalar)], which.tagged)
+        return graph.choose(which.scalar, cases, which.tagged)
     if kind(eqn.invars[0].aval.dtype) != "b":
         raise Refusal("a choice by an integer that depends on data; choose with jnp.where(x > 0, ...)")
     no, yes = (_number(graph, x) if boolean else x.finite() if isinstance(x, Known) else graph.tensor(x) for x in cases)

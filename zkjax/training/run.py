@@ -29,7 +29,7 @@ RECIPE = ("circuit", "data", "initial", "final", "loss_integers", "first_step", 
 
 @dataclass(frozen=True, eq=False)
 class Run(Shown):
-    """One chunk of exact training. All integers are NumPy int64; the value of a parameter is integer * 2^-weight_scale.
+    """One chunk of exact training. All integers are NumPy int64; the value of parameter p is integer * circuit.unit(p).
 
     Its printed form names what is public only; it is neither copied nor pickled (``openings.py``), but saved and loaded.
 
@@ -103,7 +103,7 @@ class Run(Shown):
         0, 1, 2, .. That is what a linen model takes; ``nnx.update(model, params)`` takes it for an nnx model.
         """
         own = [p for p in range(len(self.final)) if p not in self.circuit.given]
-        values = [np.ldexp(self.final[p].astype(np.float64), -self.circuit.weight_scale) for p in own]
+        values = [self.final[p] * float(self.circuit.unit(p)) for p in own]
         if self.template is not None:
             return self.template.fill(values)
         return nested({self.circuit.parameters[p].path: x.astype(np.float32) for p, x in zip(own, values, strict=True)})

@@ -95,8 +95,11 @@ def _start(circuit: Circuit, params, data, seed: int | None, shard_size: int | N
 def _parameter_roundings(circuit: Circuit, leaves, initial) -> list[Rounding]:
     """What rounding did to the first parameters."""
     own = [p for p in range(len(circuit.parameters)) if p not in circuit.given]
-    named = zip((circuit.parameters[p] for p in own), leaves, (initial[p] for p in own), strict=True)
-    return [Rounding.of(f"parameter {p.path}", np.ldexp(np.asarray(x, np.float64), circuit.weight_scale), y) for p, x, y in named]
+    named = zip(own, leaves, strict=True)
+    return [
+        Rounding.of(f"parameter {circuit.parameters[p].path}", np.asarray(x, np.float64) / float(circuit.unit(p)), initial[p])
+        for p, x in named
+    ]
 
 
 def _train(circuit: Circuit, start: dict, steps: int, progress) -> Run:
@@ -213,7 +216,8 @@ def _coarse(circuit: Circuit, leaves) -> tuple[tuple[int, ...], tuple[np.ndarray
         )
     shifts, arrays = [], []
     own = [p for p in range(len(circuit.parameters)) if p not in circuit.given]
-    for parameter, leaf in zip((circuit.parameters[p] for p in own), leaves, strict=True):
+    for p, leaf in zip(own, leaves, strict=True):
+        parameter, (odd, scale) = circuit.parameters[p], circuit.scale(p)
         values = as_array(leaf, f"parameter {parameter.path}")
         if values.shape != parameter.shape:
             raise DataError(f"parameter {parameter.path} has shape {values.shape}, the circuit expects {parameter.shape}")
@@ -221,7 +225,7 @@ def _coarse(circuit: Circuit, leaves) -> tuple[tuple[int, ...], tuple[np.ndarray
             values = values.astype(np.float64)
         if not np.isfinite(values).all():
             raise DataError(f"parameter {parameter.path} of shape {parameter.shape} holds values that are not finite")
-        s, rounded = exact.coarse(values, circuit.weight_scale, circuit.table_bits)
+        s, rounded = exact.coarse(values / odd, scale, circuit.table_bits)
         shifts.append(s)
         arrays.append(rounded)
     found = dict(zip(own, zip(shifts, arrays, strict=True), strict=True))

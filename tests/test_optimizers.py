@@ -1,0 +1,175 @@
+"""Optimizers whose updates are linear in gradients, weights and their own state: traced, trained beside optax, proven, lied about."""
+
+from dataclasses import replace
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from harness import BITS, prove_small, verify_small
+from reference import verifier as reference
+
+import zkjax
+from zkjax.circuit.circuit import Circuit
+from zkjax.errors import PrecisionError, UnsupportedOperationError
+
+generator = np.random.default_rng(0)
+X = generator.standard_normal((48, 6)).astype(np.float32)
+Y = (0.5 * np.tanh(X @ generator.standard_normal((6, 2)))).astype(np.float32)
+PARAMS = {
+    "in": {"w": (0.4 * generator.standard_normal((6, 8))).astype(np.float32), "b": np.zeros(8, np.float32)},
+    "out": {"w": (0.4 * generator.standard_normal((8, 2))).astype(np.float32), "b": np.zeros(2, np.float32)},
+}
+BATCH, STEPS = 12, 12
+KERNELS = {layer: {"w": True, "b": False} for layer in PARAMS}
+warm = optax.warmup_cosine_decay_schedule(0.0, 0.05, 4, STEPS)
+
+LINEAR = {
+    "momentum": optax.sgd(0.05, momentum=0.9),
+    "nesterov": optax.sgd(0.05, momentum=0.9, nesterov=True),
+    "momentum, warm-up and cosine": optax.sgd(warm, momentum=0.9),
+    "decoupled decay": optax.chain(optax.trace(0.9), optax.add_decayed_weights(1e-2), optax.scale(-0.05)),
+    "coupled decay": optax.chain(optax.add_decayed_weights(1e-2), optax.sgd(0.05, momentum=0.9)),
+    "decay of kernels": optax.chain(optax.add_decayed_weights(1e-2, mask=KERNELS), optax.sgd(0.05, momentum=0.9)),
+    "decay alone": optax.chain(optax.add_decayed_weights(1e-2), optax.sgd(0.05)),
+    "average of gradients": optax.chain(optax.ema(0.8), optax.sgd(0.05)),
+    "accumulated": optax.MultiSteps(optax.sgd(0.05), 3),
+    "accumulated, with momentum": optax.MultiSteps(optax.sgd(0.05, momentum=0.9), 3),
+    "injected": optax.inject_hyperparams(optax.sgd)(learning_rate=optax.linear_schedule(0.05, 0.01, STEPS), momentum=0.9),
+    "partly frozen": optax.multi_transform({"a": optax.sgd(0.05, momentum=0.9), "b": optax.set_to_zero()}, {"in": "b", "out": "a"}),
+    "two rates": optax.multi_transform({"a": optax.sgd(0.05, momentum=0.9), "b": optax.sgd(0.01)}, {"in": "b", "out": "a"}),
+    "optimistic": optax.optimistic_gradient_descent(0.05),
+}
+
+
+def loss(params, x, y):
+    h = jax.nn.relu(x @ params["in"]["w"] + params["in"]["b"])
+    return optax.squared_error(h @ params["out"]["w"] + params["out"]["b"], y).sum(-1).mean()
+
+
+def trained_by_optax(optimizer, run):
+    params, state = PARAMS, optimizer.init(PARAMS)
+
+    @jax.jit
+    def step(params, state, x, y):
+        updates, state = optimizer.update(jax.grad(loss)(params, x, y), state, params)
+        return optax.apply_updates(params, updates), state
+
+    for rows in run.indices:
+        params, state = step(params, state, X[rows], Y[rows])
+    return params
+
+
+@cache
+def default(name: str) -> Circuit:
+    return traced(name)
+
+
+def traced(name: str, **options) -> Circuit:
+    options = {"precision": zkjax.Precision(activation_scale=10, period=4), "steps": STEPS, "chunk": 8} | options
+    return zkjax.trace(loss, LINEAR[name], PARAMS, batch=(X[:BATCH], Y[:BATCH]), **options)
+
+
+def distance(a, b) -> float:
+    """Of how far two trainings moved the weights."""
+    first, a, b = (np.concatenate([np.ravel(np.asarray(x, float)) for x in jax.tree.leaves(tree)]) for tree in (PARAMS, a, b))
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b - first))
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_it_trains_as_optax_does(name):
+    run = zkjax.train(default(name), PARAMS, (X, Y), steps=STEPS)
+    assert distance(run.params, trained_by_optax(LINEAR[name], run)) < 0.03  # a ReLU that flips for one sample is a hundredth
+
+
+@pytest.mark.parametrize("name", ["momentum", "coupled decay", "accumulated", "momentum, warm-up and cosine"])
+def test_a_chain_is_proven(name):
+    """In two chunks, the second one of a loaded run, by both verifiers."""
+    circuit = default(name)
+    first, second = zkjax.chunks(circuit, PARAMS, (X, Y), steps=STEPS, chunk=8, openings=4)
+    for run in (first, second):
+        proof = prove_small(circuit, run, reveal=("loss",))
+        verify_small(circuit, proof, assume_bound=run is second)
+        reference.verify(circuit.to_json(), bytes(proof), minimum_bits=BITS, assume_bound=run is second)
+    assert Circuit.from_json(circuit.to_json()).digest() == circuit.digest()
+
+
+def test_any_cut_on_the_grid_is_the_same():
+    for name in ("momentum", "coupled decay"):
+        whole = zkjax.train(default(name), PARAMS, (X, Y), steps=STEPS)
+        *_, last = zkjax.chunks(default(name), PARAMS, (X, Y), steps=STEPS, chunk=4)
+        assert all(np.array_equal(a, b) for a, b in zip(whole.final, last.final, strict=True))
+
+
+def test_weights_stay_exact_where_their_bounds_allow_it():
+    """Under momentum they are read after the step and subtracted; where that would leave the field, they are rounded as well."""
+    circuit = default("momentum")
+    weights, moments = circuit.parameters[:4], circuit.parameters[4:]
+    assert all(p.recurrence is None and circuit.nodes[p.updates[0].node].op == "next" and p.given is None for p in weights)
+    assert all(p.recurrence is not None and p.given.integer == 0 and p.given.copied is None for p in moments)
+    longer = traced("momentum", chunk=16, steps=2**20)
+    assert all(p.recurrence is not None for p in longer.parameters) and longer.longest_chain().steps is None
+
+
+def test_an_auditor_gets_the_digest_from_shapes():
+    """With the formats that calibration proposes, the recipe's source and shapes suffice."""
+    found = zkjax.calibrate(loss, LINEAR["momentum"], PARAMS, (X, Y), batch_size=BATCH, steps=6, chunk=8)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (PARAMS, (X[:BATCH], Y[:BATCH])))
+    again = zkjax.trace(loss, LINEAR["momentum"], shapes[0], batch=shapes[1], precision=found.precision, chunk=8)
+    assert found.within and again.digest() == found.circuit.digest()
+    assert set(found.precision.states) == {p.path for p in again.parameters if p.recurrence is not None}
+
+
+def test_formats_of_states_are_the_users():
+    chosen = {"optimizer/0/trace/in/w": (10, 20, 12, 20)}
+    circuit = traced("momentum", precision=zkjax.Precision(states=chosen))
+    found = {p.path: p.recurrence for p in circuit.parameters if p.recurrence}["optimizer/0/trace/in/w"]
+    assert (found.bits, found.inner, found.end) == (20, 12, 20) and 2.0**-10 <= found.unit < 2.0**-9
+    with pytest.raises(PrecisionError, match="state optimizer/0/trace/in/w: a coefficient of .* is lost"):
+        traced("momentum", precision=zkjax.Precision(states={"optimizer/0/trace/in/w": (-60, 20, 0, 0)}))
+
+
+def test_penalties_and_products_of_weights():
+    def penalised(params, x, y):
+        return loss(params, x, y) + 0.01 * sum(jnp.sum(layer["w"] ** 2) for layer in params.values())
+
+    optimizer = optax.sgd(0.05, momentum=0.9)
+    circuit = zkjax.trace(penalised, optimizer, PARAMS, batch=(X[:BATCH], Y[:BATCH]), precision=zkjax.Precision(activation_scale=10))
+    run = zkjax.train(circuit, PARAMS, (X, Y), steps=8)
+    params, state = PARAMS, optimizer.init(PARAMS)
+    for rows in run.indices:
+        updates, state = optimizer.update(jax.grad(penalised)(params, X[rows], Y[rows]), state, params)
+        params = optax.apply_updates(params, updates)
+    assert distance(run.params, params) < 0.02
+
+
+@pytest.mark.parametrize(
+    "optimizer, message",
+    [
+        (optax.apply_if_finite(optax.sgd(0.1), 3), "depends on data or parameters|no sum of gradients"),
+        (optax.chain(optax.trace(0.9, accumulator_dtype=jnp.bfloat16), optax.scale(-0.1)), "dtype bfloat16"),
+        (optax.scale_by_adam(), "no sum of gradients.*sqrt"),
+    ],
+)
+def test_what_is_no_sum_is_refused(optimizer, message):
+    with pytest.raises(UnsupportedOperationError, match=message):
+        zkjax.trace(loss, optimizer, PARAMS, batch=(X[:BATCH], Y[:BATCH]), steps=4)
+
+
+@pytest.mark.parametrize("change", ["carry", "rate", "given"])
+def test_another_optimizer_is_another_circuit(change):
+    """A proof under momentum is none under another coefficient, another rate, or a moment that begins elsewhere."""
+    circuit = default("momentum")
+    proof = prove_small(circuit, zkjax.train(circuit, PARAMS, (X, Y), steps=4, openings=4))
+    *others, moment = circuit.parameters
+    recurrence = moment.recurrence
+    if change == "carry":
+        moment = replace(moment, recurrence=replace(recurrence, carry=((recurrence.carry[0][0], (2**63,)),)))
+    elif change == "given":
+        moment = replace(moment, given=replace(moment.given, integer=5))
+    else:
+        others[3] = replace(others[3], updates=(replace(others[3].updates[0], rates=(2,)),))
+    with pytest.raises(zkjax.VerificationError, match="circuit"):
+        verify_small(replace(circuit, parameters=(*others, moment)), proof)

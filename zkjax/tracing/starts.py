@@ -1,0 +1,55 @@
+"""Where a chain begins: what an optimizer's ``init`` makes of parameters, as constants and copies of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..errors import DataError, UnsupportedOperationError
+from ..ops.leaves import Param
+from . import places
+from .arguments import Leaf, explained
+from .constants import Known
+from .folding import narrow
+from .graph import Graph
+from .interpreter import interpret
+from .rules import NARROW
+from .step import Start
+
+CURE = "give the learning rate as a number, such as 1 / 64, or as an optax schedule"
+PREFIX = "optimizer"  # of the paths of what an optimizer keeps
+
+
+def first_state(optimizer, shapes, leaves: list[Leaf]) -> tuple[list[Start], object]:
+    """The leaves of ``optimizer.init(params)``, and its pytree of shapes.
+
+    shapes: the pytree of the parameters' shapes. leaves: the parameters. Raises UnsupportedOperationError, DataError.
+    """
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise UnsupportedOperationError(f"the optimizer is {type(optimizer).__name__}; give an optax optimizer such as optax.sgd(1 / 64)")
+    with explained("the optimizer", optimizer.init, CURE):
+        state = jax.eval_shape(optimizer.init, shapes)
+        closed = jax.make_jaxpr(lambda params: jax.tree.leaves(optimizer.init(params)))(shapes)
+    found = [_leaf(keys, x) for keys, x in jax.tree_util.tree_flatten_with_path(state)[0]]
+    if taken := {x.path for x in found} & {x.path for x in leaves}:
+        raise DataError(f"the parameter {min(taken)} has the path of what the optimizer keeps; rename it")
+    graph = Graph()
+    parameters = [graph.node(Param(i), (), x.shape) for i, x in enumerate(leaves)]
+    values = interpret(graph, closed, parameters, places.of_function(optimizer.init))
+    return [Start(leaf, _start(leaf, x)) for leaf, x in zip(found, values, strict=True)], state
+
+
+def _leaf(keys, x) -> Leaf:
+    path = "/".join(part for part in (PREFIX, jax.tree_util.keystr(keys, simple=True, separator="/")) if part)
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        raise UnsupportedOperationError("the optimizer keeps a random key; noise on gradients has no exact counterpart")
+    if jnp.issubdtype(x.dtype, jnp.floating) and narrow(np.dtype(x.dtype)):
+        raise UnsupportedOperationError(f"{path} has dtype {x.dtype}, which rounds what an optimizer keeps; {NARROW}")
+    return Leaf(path, tuple(x.shape), np.dtype(x.dtype), None)
+
+
+def _start(leaf: Leaf, x) -> Known | int:
+    if isinstance(x, Known):
+        return x
+    if x.does(Param) and leaf.floats:
+        return x.operation.index
+    raise UnsupportedOperationError(f"{leaf.path} begins as a function of the parameters; only copies of them and constants may it be")

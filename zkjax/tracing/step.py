@@ -1,0 +1,204 @@
+"""Reading: a training step ``step(state, *batch) -> (state, outputs)`` as expressions of its state and its batch.
+
+The state is any pytree. What of it follows from constants and counters alone is *public*: it is interpreted as constants, for all
+steps at once (``series.py``). All its other floating-point arrays are secret, and the states of a circuit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from ..errors import UnsupportedOperationError
+from ..ops.leaves import MAX_CONSTANT, InputArray, Param
+from .arguments import Leaf
+from .constants import Known, by_entry
+from .expressions import Expression, Mask
+from .folding import kind, limits
+from .graph import Graph
+from .interpreter import interpret
+from .series import Series, values
+
+ROUNDS = 8  # of guesses at the public values of all steps
+MAX_SINGLE = 2**12  # steps that are interpreted one by one, where guesses fail
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A secret array, leaf ``index`` of the state. start: where a chain begins, a constant, or the state that it copies; None: committed.
+
+    following: what a step makes of it.
+    """
+
+    index: int
+    leaf: Leaf
+    start: Known | int | None
+    following: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A step that was read: its states and its loss, in one graph. public: paths of the other arrays, and what they are before a step."""
+
+    graph: Graph
+    loss: Any
+    states: tuple[State, ...]
+    public: dict[str, Known]
+    input_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A leaf of the state, and what it is where a chain begins: a constant, the number of the leaf that it copies, or None: committed."""
+
+    leaf: Leaf
+    value: Known | int | None
+
+
+def read_step(step, structure, state: Sequence[Start], data, names: tuple[str, ...], steps: int | None, place: str) -> Program:
+    """Read ``step(state, *batch) -> (state, {"loss": scalar})``.
+
+    structure, state: its pytree and its leaves. data: a ShapeDtypeStruct for each array of the batch, called ``names``. steps: for
+    which what depends on the step is tabulated. place: of the step, where no line is known.
+    Raises UnsupportedOperationError, which names what has no exact counterpart.
+    """
+    return _Reader(step, structure, state, data, steps, place).program(names)
+
+
+class _Reader:
+    """A step's equations, and its interpretation with some leaves as constants."""
+
+    def __init__(self, step, structure, state, data, steps, place):
+        def flat(leaves, *batch):
+            after, outputs = step(jax.tree.unflatten(structure, leaves), *batch)
+            return [*jax.tree.leaves(after), outputs["loss"]]
+
+        self.state, self.data, self.steps, self.place = state, data, steps, place
+        self.closed = jax.make_jaxpr(flat)([jax.ShapeDtypeStruct(x.leaf.shape, x.leaf.dtype) for x in state], *data)
+
+    def program(self, names) -> Program:
+        public = self._public()
+        graph, own, (*following, loss) = self._interpret(public)
+        place_of = {leaf: p for p, leaf in enumerate(own)}
+        states = []
+        for i, expression in own.items():
+            found = self.state[i]
+            start = place_of[found.value] if isinstance(found.value, int) else found.value
+            states.append(State(i, found.leaf, start, self._checked(found.leaf, following[i])))
+            graph.labels[expression] = found.leaf.path
+        for name, x in zip(names, (x for x in graph.expressions if x.does(InputArray)), strict=True):
+            graph.labels[x] = name
+        if isinstance(loss, Known) and not _finite(loss):
+            raise UnsupportedOperationError(f"the loss is not finite, whatever the data are, at {self.place}")
+        return Program(graph, loss, tuple(states), {self.state[i].leaf.path: x for i, x in public.items()}, names)
+
+    def _interpret(self, public: dict[int, Known], wanted=None) -> tuple[Graph, dict[int, Expression], list]:
+        """With these leaves as constants: the graph, the expressions of the others, and the results, None where they are not wanted."""
+        graph, own = Graph(), {}
+        for i, x in enumerate(self.state):
+            if i not in public:
+                own[i] = graph.node(Param(len(own)), (), x.leaf.shape)
+        inputs = [_typed(graph, graph.node(InputArray(i), (), x.shape), x) for i, x in enumerate(self.data)]
+        arguments = [public.get(i, own.get(i)) for i in range(len(self.state))]
+        return graph, own, interpret(graph, self.closed, [*arguments, *inputs], self.place, wanted)
+
+    def _checked(self, leaf: Leaf, x):
+        if not isinstance(x, Known):
+            return x
+        if not _finite(x):
+            raise UnsupportedOperationError(f"the loss's gradient is not finite, whatever the data are, at {self.place}")
+        if x.compact()[0].size > MAX_CONSTANT:
+            raise UnsupportedOperationError(f"{leaf.path} becomes a constant of more than {MAX_CONSTANT} entries at {self.place}")
+        return x
+
+    # ---- what follows from the step alone
+    def _public(self) -> dict[int, Known]:
+        """The leaves that no data and no secret reach, with their values: one, or a ``Series`` where the step changes them."""
+        public = {i: x.value for i, x in enumerate(self.state) if isinstance(x.value, Known) and (not x.leaf.floats or not x.leaf.shape)}
+        while public:
+            following = self._next(public)
+            secret = [i for i in public if not isinstance(following[i], Known)]
+            for i in secret:
+                if not self.state[i].leaf.floats:
+                    raise UnsupportedOperationError(
+                        f"{self.state[i].leaf.path} of dtype {self.state[i].leaf.dtype} depends on data or parameters; only floating-point "
+                        f"arrays of the state may, at {self.place}"
+                    )
+                del public[i]
+            if not secret:
+                break
+        for i, x in enumerate(self.state):
+            if not x.leaf.floats and i not in public:
+                raise UnsupportedOperationError(f"{x.leaf.path} has dtype {x.leaf.dtype}, and its first value is not known")
+        moving: set[int] = set()  # each of them follows from itself or from another one that moves
+        while public:
+            trial = {i: by_entry(lambda v: Series((v, v)), x.shape, x) if i in moving else x for i, x in public.items()}
+            following = self._next(trial)
+            found = {i for i in public if i not in moving and not _same(following[i], public[i])}
+            moving |= found
+            if not found:
+                break
+        return self._tables(public, moving) if moving else public
+
+    def _next(self, public: dict[int, Known]) -> dict[int, Any]:
+        """What the step makes of these leaves."""
+        wanted = [i in public for i in range(len(self.state))] + [False]
+        return dict(zip(range(len(self.state)), self._interpret(public, wanted)[2], strict=False))
+
+    def _tables(self, first: dict[int, Known], moving: set[int]) -> dict[int, Known]:
+        """The values in all steps of those that move. A guess that the step maps to itself, one step on, is what training goes through.
+
+        The first guess: integers count on as they began, other numbers stay; then what the step makes of the guess.
+        """
+        if self.steps is None:
+            names = ", ".join(self.state[i].leaf.path for i in sorted(moving))
+            raise UnsupportedOperationError(
+                f"what a step does depends on the step ({names}); give trace(..., steps=...) the number of steps to tabulate: a learning "
+                "rate, say, of each"
+            )
+        steps, second = self.steps, self._next(first)
+
+        def later(start, following) -> Series:
+            return Series((start, *(following.values[:-1] if isinstance(following, Series) else (following,) * (steps - 1))))
+
+        guess = {i: by_entry(lambda a, b: _counted(a, b, steps), x.shape, x, second[i]) if i in moving else x for i, x in first.items()}
+        for _ in range(ROUNDS):
+            following = self._next(guess)
+            shifted = {i: by_entry(later, x.shape, x, following[i]) if i in moving else x for i, x in first.items()}
+            if all(_same(guess[i], shifted[i]) for i in moving):
+                return guess
+            guess = shifted
+        if steps > MAX_SINGLE:
+            raise UnsupportedOperationError("the state does not follow from the step's number alone; use a schedule")
+        columns = [first]
+        for _ in range(steps - 1):
+            following = self._next(columns[-1])
+            columns.append({i: following[i] if i in moving else x for i, x in first.items()})
+        return {i: by_entry(lambda *v: Series(v), x.shape, *(c[i] for c in columns)) if i in moving else x for i, x in first.items()}
+
+
+def _counted(first, second, steps: int) -> Series:
+    step = second - first if type(first) is int else 0
+    return Series(tuple(first + t * step for t in range(steps)) if step else (first,) * steps)
+
+
+def _same(x: Known, y: Known) -> bool:
+    return x.shape == y.shape and bool((x.full() == y.full()).all())
+
+
+def _finite(x: Known) -> bool:
+    return not any(isinstance(v, float) for entry in x.values.reshape(-1) for v in values(entry))
+
+
+def _typed(graph: Graph, x, data):
+    """An array of the batch as its dtype has it.
+
+    A boolean is where the committed value is above 0, a sign that the proof shows, so that it is 0 or 1 in the loss whatever
+    was committed; True and False are committed as 1 and 0. An integer takes the values of its dtype.
+    """
+    if kind(data.dtype) == "b":
+        return Mask(graph.above(x))
+    if kind(data.dtype) == "i":
+        graph.ranges[x] = limits(data.dtype)
+    return x
