@@ -257,7 +257,7 @@ def grown(rng: random.Random, tree: dict) -> None:
             for parameter in fitting:
                 parameter["updates"] += [{"node": last, "rates": [0] * rates}] * rng.choice([1, 16])
         elif shapes[last] == ():
-            tree["losses"] += [{"node": last, "factor": [1, 1]}] * rng.choice([1, 16])
+            tree["losses"] += [{"node": last, "factor": [1, 1], "output": "loss"}] * rng.choice([1, 16])
 
 
 def changed(rng: random.Random, recipe: Recipe) -> Recipe:

@@ -16,8 +16,9 @@ from zkjax import calibrate
 from zkjax.errors import DataError, UnsupportedOperationError, ZkjaxError
 from zkjax.tracing.arguments import parameters
 from zkjax.tracing.motions import rows
-from zkjax.tracing.program import read, trace
+from zkjax.tracing.program import trace
 from zkjax.tracing.series import values
+from zkjax.tracing.source import read
 
 X, Y = np.ones((4, 3), np.float32), np.ones((4, 2), np.float32)
 P = np.ones((3, 2), np.float32)

@@ -18,7 +18,8 @@ from zkjax.circuit.rounding import Comparison, Rounding, distance
 from zkjax.errors import PrecisionError, PrecisionWarning
 from zkjax.tracing.formats import coarser, default_formats
 from zkjax.tracing.precision import Precision
-from zkjax.tracing.program import _bounded, read
+from zkjax.tracing.program import _bounded
+from zkjax.tracing.source import read
 
 HIDDEN, FEATURES = 8, 6
 MEAN = {"textbook": lambda p, x, y: jnp.mean((net(p, x) - y) ** 2), "half": mlp_loss}

@@ -111,7 +111,7 @@ def test_bounds_that_grow_with_every_operation():
     nodes = [X, node("param", index=0)]
     for _ in range(3000):
         nodes.append(node("linear", [len(nodes) - 1], coefficients=[2**62]))
-    loaded = Circuit.from_json(circuit(nodes, losses=[{"node": len(nodes) - 1, "factor": [1, 1]}], parameters=[SCALAR]))
+    loaded = Circuit.from_json(circuit(nodes, losses=[{"node": len(nodes) - 1, "factor": [1, 1], "output": "loss"}], parameters=[SCALAR]))
     with pytest.raises(PrecisionError, match=r"operation 2 linear .* may reach 2\^\d+\.\d+, beyond 2\^63, in a chunk of 2 steps"):
         loaded.bounds((2**10,), 2)
 
@@ -149,7 +149,7 @@ def test_very_many_signs_of_one_quotient():
 def test_a_loss_that_two_integers_could_stand_for():
     """Integers beyond p/2 share residues: a loss of that size could be revealed as another one."""
     nodes = [node("input", index=0), node("sum", [0], axes=[0, 1]), node("linear", [1], coefficients=[2**58 - 2**30])]
-    loaded = Circuit.from_json(circuit(nodes, losses=[{"node": 2, "factor": [1, 1]}]))
+    loaded = Circuit.from_json(circuit(nodes, losses=[{"node": 2, "factor": [1, 1], "output": "loss"}]))
     with pytest.raises(PrecisionError, match="loss"):
         loaded.bounds((8,), 1)
 

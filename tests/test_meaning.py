@@ -23,7 +23,8 @@ from zkjax.tracing.constants import Known
 from zkjax.tracing.elementary import INFINITY, NAN, elementary, power
 from zkjax.tracing.graph import Graph
 from zkjax.tracing.interpreter import interpret
-from zkjax.tracing.program import read, trace
+from zkjax.tracing.program import trace
+from zkjax.tracing.source import read
 from zkjax.training.dataset import Dataset
 
 F, INT = jnp.float32, jnp.int32
@@ -64,7 +65,7 @@ def evaluate(program, params, batch):
         else:
             values[x] = OPERATIONS[name](x.operation, [values[y] for y in x.inputs], x.shape)
         assert values[x].shape == x.shape, x
-    results = (program.loss, *(state.following for state in program.states))
+    results = (program.outputs["loss"], *(state.following for state in program.states))
     loss, *following = (np.array(x.full().tolist(), dtype=float).reshape(x.shape) if isinstance(x, Known) else values[x] for x in results)
     return [loss, *((before - after) * 8 for before, after in zip(params, following, strict=True))]
 

@@ -15,7 +15,7 @@ ROOT = Path(zkjax.__file__).parent
 REPOSITORY = ROOT.parent
 JAX = ("jax", "jaxlib", "flax", "optax")
 # besides kernels.*: the only ones that import JAX when they are imported
-JAX_MODULES = {f"tracing.{name}" for name in ("arguments", "interpreter", "step", "starts", "program", "comparison")}
+JAX_MODULES = {f"tracing.{name}" for name in ("arguments", "interpreter", "step", "starts", "source", "program", "comparison")}
 JAX_MODULES |= {"training.template", "training.steps", "training.run", "training.train", "calibration", "prover.aggregate"}
 # imported by prover functions and by the user only, never by the verifier
 KERNEL_USERS = {"prover.witness", "training.steps", "training.template", "prover.lanes"}
@@ -43,7 +43,7 @@ proofs proofs.soundness proofs.statement proofs.checks proofs.estimate proofs.pr
 verifier
 tracing tracing.precision tracing.elementary tracing.series tracing.constants tracing.expressions tracing.graph tracing.folding
 tracing.places tracing.arguments tracing.rules tracing.interpreter tracing.step tracing.starts tracing.motions tracing.rationals
-tracing.demands tracing.formats tracing.states tracing.lowering tracing.comparison tracing.program
+tracing.demands tracing.formats tracing.source tracing.states tracing.lowering tracing.comparison tracing.program
 prover.aggregate prover.lanes prover.states prover.witness prover.rehearsal prover.prove prover
 training training.dataset training.template training.saved training.states training.steps training.run training.train
 calibration

@@ -8,6 +8,7 @@ import importlib
 
 _PUBLIC = {
     "trace": "tracing.program",
+    "trace_step": "tracing.program",
     "calibrate": "calibration",
     "Calibration": "calibration",
     "train": "training.train",

@@ -231,12 +231,20 @@ def _told(arguments, circuit: Circuit, statements: list[Statement], ledgers: lis
     lines += [f"  {name:16} {value}  {option}" for name, (value, option) in facts[False].items()] or ["  nothing"]
     if first.assumed:
         lines.append("  ASSUMED          that the initial weights are within the first statement's bounds: no proof here shows it")
-    if all(s.losses is not None for s in statements):
-        losses = [circuit.exact_loss(row) for s in statements for row in zip(*s.losses, strict=True)]
-        lines += ["Proven of these:", "  losses           " + " ".join(map(_number, losses))]
+    proven = [f"  {name:16} {' '.join(map(_number, values))}" for name, values in _outputs(circuit, statements)]
+    lines += ["Proven of these:", *proven] if proven else []
     for path, security in zip(paths, ledgers) if arguments.ledger else ():
         lines.append(f"\n{plain(path)}\n{security}")
     return "\n".join(lines)
+
+
+def _outputs(circuit, statements):
+    """(name, value in every step) of the outputs that all statements reveal."""
+    for name in circuit.outputs:
+        own = [i for i, x in enumerate(circuit.losses) if x.output == name]
+        if all(s.losses is not None and all(s.losses[i] is not None for i in own) for s in statements):
+            rows = [[x and x[t] for x in s.losses] for s in statements for t in range(s.steps)]
+            yield "losses" if name == "loss" else name, [circuit.exact_loss(row, name) for row in rows]
 
 
 def _number(value) -> str:

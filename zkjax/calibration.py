@@ -19,7 +19,8 @@ from .protocol.schedule import batch_indices
 from .tracing.arguments import as_array, whole, without_auxiliary
 from .tracing.formats import ACTIVATION_SCALE, Formats, default_formats, largest_values
 from .tracing.precision import Precision
-from .tracing.program import Source, fit, read
+from .tracing.program import fit
+from .tracing.source import Source, read
 from .training.dataset import Dataset
 from .training.train import train
 

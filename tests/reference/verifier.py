@@ -238,7 +238,7 @@ def check_fields(statement):
     require(type(statement["range_checked"]) is bool and type(statement["given"]) is bool, "range_checked, given")
     require(statement["losses"] is None or isinstance(statement["losses"], list), "losses")
     for values in statement["losses"] or ():
-        integers(values, -(2**63), 2**63, "losses")
+        require(values is None or integers(values, -(2**63), 2**63, "losses") is not None, "losses")
     check_geometry_fields(statement["geometry"])
     require(isinstance(statement["shards"], list), "shards")
     depth = bits(-(-statement["samples"] // statement["shard_size"]))
@@ -281,7 +281,9 @@ def check_statement(circuit, statement):
     require(final == statement["final_bound"], "bounds")
     if statement["losses"] is not None:
         require(len(statement["losses"]) == len(circuit.losses), "losses")
-        for loss, values in zip(circuit.losses, statement["losses"]):
+        revealed = [(loss, values) for loss, values in zip(circuit.losses, statement["losses"]) if values is not None]
+        require(revealed != [], "losses")
+        for loss, values in revealed:
             require(len(values) == statement["steps"] and all(abs(v) <= bound[loss["node"]] for v in values), "losses")
     read = min(statement["steps"] * circuit.batch, statement["samples"])
     require(len(statement["shards"]) >= read // (4 * statement["shard_size"]), "shards")
@@ -381,13 +383,15 @@ def check_circuit_fields(data):
     def text(value):
         require(isinstance(value, str) and value.isprintable(), "circuit: a text is not printable")
 
-    fields(data, "format version weight_scale table_bits max_steps period inputs parameters nodes losses notes", "circuit")
+    fields(data, "format version weight_scale table_bits max_steps period inputs parameters public nodes losses notes", "circuit")
     require(data["format"] == "zkjax circuit" and type(data["version"]) is int and data["version"] == 2, "circuit: format")
     integer(data["weight_scale"], 0, 62, "weight_scale")
     integer(data["table_bits"], 1, 20, "table_bits")
     require(data["max_steps"] is None or integer(data["max_steps"], 1, 2**32, "max_steps"), "max_steps")
     integer(data["period"], 1, 64, "period")
-    require(all(isinstance(data[name], list) for name in ("inputs", "parameters", "nodes", "losses", "notes")), "circuit: not a list")
+    require(
+        all(isinstance(data[name], list) for name in ("inputs", "parameters", "public", "nodes", "losses", "notes")), "circuit: not a list"
+    )
     require(data["inputs"] and data["parameters"], "circuit: no input or no parameter")
     require(len(data["parameters"]) <= 2**13, "circuit: parameters")
     last = len(data["nodes"]) - 1
@@ -427,7 +431,18 @@ def check_circuit_fields(data):
             else:
                 integers(node[name], -(2**63), 2**63, name)
     for loss in data["losses"]:
-        fields(loss, "node factor", "loss")
+        fields(loss, "node factor output", "loss")
+        text(loss["output"])
+    for x in data["public"]:
+        fields(x, "path shape kind values change settled", "public")
+        text(x["path"])
+        require(x["kind"] in ("b", "i", "f"), "kind")
+        require(type(x["settled"]) is bool, "settled")
+        size = math.prod(integers(x["shape"], 1, 2**22, "shape of a public array"))
+        require(isinstance(x["values"], list) and len(x["values"]) > 0 and len(x["values"]) % size == 0, "values")
+        for value in x["values"]:
+            reduced_fraction(value, -(2**256), "values")
+        require(integer(x["change"], -(2**64), 2**64, "change") == 0 or len(x["values"]) == size, "change")
         integer(loss["node"], 0, last, "node of a loss")
         reduced_fraction(loss["factor"], -(2**256), "factor")
 
@@ -1633,9 +1648,10 @@ def loss_claims(chunk, hidden):
     if losses is None:
         return []
     challenge, claims = hidden.draw("losses"), []
-    hidden.account("losses", len(losses) * (chunk.steps - 1))
+    revealed = [(loss, values) for loss, values in zip(chunk.circuit.losses, losses) if values is not None]
+    hidden.account("losses", len(revealed) * (chunk.steps - 1))
     powers = [challenge**t for t in range(chunk.steps)]
-    for loss, values in zip(chunk.circuit.losses, losses):
+    for loss, values in revealed:
         terms, constant = walk(chunk, [Term(("node", loss["node"]), ONE, Vector(powers), ())])
         claims.append(Claim(terms, constant, Form(sum((x * v for x, v in zip(powers, values)), ZERO))))
     return claims

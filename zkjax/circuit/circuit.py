@@ -29,7 +29,7 @@ from . import bounds, file
 from .bounds import Bounds, Longest
 from .descent import learning_rates
 from .levels import Levels, levels
-from .parts import Input, Loss, Parameter, Update
+from .parts import Input, Loss, Parameter, Public, Update
 from .sheet import sheet
 
 MAX_AXES = 2**24  # entries of all axes of all tensors: a verifier has vectors along them
@@ -67,7 +67,7 @@ class Circuit(Shown):
 
     weight_scale: bits after the point of every parameter without a recurrence. table_bits: width of the largest lookup table.
     max_steps: number of steps that a schedule was traced for, or None. period: steps after which states with a recurrence are
-    rounded. notes: what tracing rounded, for people.
+    rounded. public: what else the step hands on, and follows from its number alone. notes: what tracing rounded, for people.
     comparison: the first step beside the user's own (``rounding.Comparison``), where it was traced with arrays. It follows from
     the trainer's data: it is shown, and neither saved nor part of the digest.
     """
@@ -80,6 +80,7 @@ class Circuit(Shown):
     table_bits: int
     max_steps: int | None = None
     period: int = 1
+    public: tuple[Public, ...] = ()
     notes: tuple[str, ...] = ()
     comparison: Any = field(default=None, compare=False, repr=False)
 
@@ -88,9 +89,14 @@ class Circuit(Shown):
     def batch_size(self) -> int:
         return self.inputs[0].shape[0]
 
-    def exact_loss(self, integers: Iterable[int]) -> Fraction:
-        """The loss of one step from the integers of its summands, such as ``[x[t] for x in statement.losses]``."""
-        return sum((x.factor * v for x, v in zip(self.losses, integers, strict=True)), Fraction(0))
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What a proof may reveal of every step: the loss, and what else tracing was asked for."""
+        return tuple(dict.fromkeys(x.output for x in self.losses))
+
+    def exact_loss(self, integers: Iterable[int | None], output: str = "loss") -> Fraction:
+        """The loss, or another output, of one step from the integers of all summands: ``[x and x[t] for x in statement.losses]``."""
+        return sum((x.factor * v for x, v in zip(self.losses, integers, strict=True) if x.output == output), Fraction(0))
 
     def of(self, op: str) -> list[int]:
         """Indices of the nodes with this operation."""

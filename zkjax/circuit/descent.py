@@ -28,7 +28,7 @@ def learning_rates(circuit) -> tuple[tuple[float, ...] | None, ...] | None:
 
     None for a circuit that is too large to try. What follows from a state with a recurrence, such as a momentum, is no multiple.
     """
-    read = _read(circuit, [loss.node for loss in circuit.losses])
+    read = _read(circuit, [loss.node for loss in circuit.losses if loss.output == "loss"])
     updates = _read(circuit, [u.node for p in circuit.parameters for u in p.updates])
     kept = [p.recurrence is not None or _follows_states(circuit, p) for p in circuit.parameters]
     trained = [i for i, updated in enumerate(circuit.updated()) if updated and not kept[i]]
@@ -90,7 +90,7 @@ def _tried(circuit, draw, moved: dict[int, set[int]], needed: set[int]) -> dict[
         return draw(parameter.shape) / math.sqrt(parameter.shape[0] if parameter.shape else 1)
 
     def loss(values) -> float:
-        return sum(float(x.factor) * float(values[x.node]) for x in circuit.losses)
+        return sum(float(x.factor) * float(values[x.node]) for x in circuit.losses if x.output == "loss")
 
     weights = [direction(p) * unit for p in circuit.parameters]
     values = exact.evaluate(circuit, None, weights, inputs, needed)

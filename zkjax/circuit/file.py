@@ -14,7 +14,7 @@ from ..errors import FormatError
 from ..files import read
 from ..ops import BY_NAME
 from ..ops.operation import LIMIT, MAX_RANK, Leaves, Node, result_shape
-from .parts import Given, Input, Loss, Parameter, Recurrence, Update
+from .parts import Given, Input, Loss, Parameter, Public, Recurrence, Update
 
 VERSION = 2
 MAX_FILE = 2**27  # bytes: a schedule of 100,000 steps for 50 parameters takes half of it
@@ -44,11 +44,12 @@ def tree(circuit) -> dict[str, Any]:
             }
             for p in circuit.parameters
         ],
+        "public": [_public_tree(x) for x in circuit.public],
         "nodes": [
             {"op": n.op, "inputs": list(n.inputs), "scale": n.scale, "label": n.label, **_listed(n.operation.attributes())}
             for n in circuit.nodes
         ],
-        "losses": [{"node": x.node, "factor": [x.factor.numerator, x.factor.denominator]} for x in circuit.losses],
+        "losses": [{"node": x.node, "factor": _pair(x.factor), "output": x.output} for x in circuit.losses],
         "notes": list(circuit.notes),
     }
 
@@ -61,6 +62,17 @@ def digest(circuit) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
+def _public_tree(x: Public) -> dict[str, Any]:
+    return {
+        "path": x.path,
+        "shape": list(x.shape),
+        "kind": x.kind,
+        "values": [_pair(v) for v in x.values],
+        "change": x.change,
+        "settled": x.settled,
+    }
+
+
 def _recurrence_tree(found: Recurrence) -> dict[str, Any]:
     return {
         "carry": [{"parameter": r, "coefficients": list(c)} for r, c in found.carry],
@@ -68,8 +80,12 @@ def _recurrence_tree(found: Recurrence) -> dict[str, Any]:
         "bits": found.bits,
         "inner": found.inner,
         "end": found.end,
-        "unit": [found.unit.numerator, found.unit.denominator],
+        "unit": _pair(found.unit),
     }
+
+
+def _pair(x: Fraction) -> list[int]:
+    return [x.numerator, x.denominator]
 
 
 def load(path: str | PathLike[str]) -> Any:
@@ -83,7 +99,7 @@ def load(path: str | PathLike[str]) -> Any:
 
 def fields(data: Any) -> dict[str, Any]:
     """The fields of the circuit that a JSON value describes, each checked by itself; FormatError names what is wrong."""
-    lists = ("inputs", "parameters", "nodes", "losses", "notes")
+    lists = ("inputs", "parameters", "public", "nodes", "losses", "notes")
     _keys(data, "circuit", ("format", "version", "weight_scale", "table_bits", "max_steps", "period", *lists))
     if data["format"] != "zkjax circuit":
         raise FormatError(f"circuit: format is {data['format']!r:.60}, expected 'zkjax circuit'")
@@ -102,6 +118,7 @@ def fields(data: Any) -> dict[str, Any]:
         "nodes": tuple(nodes),
         "inputs": inputs,
         "parameters": parameters,
+        "public": tuple(_public(x, f"public[{i}]") for i, x in enumerate(_list(data["public"], "public"))),
         "losses": losses,
         "weight_scale": _int(data["weight_scale"], "weight_scale", 0, 62),
         "table_bits": _int(data["table_bits"], "table_bits", 1, 20),
@@ -185,9 +202,25 @@ def _node(item, nodes: list[Node], leaves: Leaves) -> Node:
     return Node(operation, reads, shape, _int(item["scale"], f"{where}.scale", -(2**16), 2**16), label)
 
 
+def _public(item, where: str) -> Public:
+    _keys(item, where, ("path", "shape", "kind", "values", "change", "settled"))
+    if item["kind"] not in ("b", "i", "f"):
+        raise FormatError(f"{where}.kind: expected b, i or f, got {item['kind']!r:.60}")
+    shape = _shape(item["shape"], f"{where}.shape")
+    values = tuple(_fraction(v, f"{where}.values", -(2**256)) for v in _list(item["values"], f"{where}.values"))
+    change = _int(item["change"], f"{where}.change", -(2**64), 2**64)
+    rest = len(values) % math.prod(shape)
+    if rest or not values or change and len(values) != math.prod(shape):
+        raise FormatError(f"{where}.values: {len(values)} numbers for the shape {shape}")
+    if type(item["settled"]) is not bool:
+        raise FormatError(f"{where}.settled: not a truth value")
+    return Public(_text(item["path"], f"{where}.path"), shape, item["kind"], values, change, item["settled"])
+
+
 def _loss(item, where: str, last: int) -> Loss:
-    _keys(item, where, ("node", "factor"))
-    return Loss(_int(item["node"], f"{where}.node", 0, last), _fraction(item["factor"], f"{where}.factor", -(2**256)))
+    _keys(item, where, ("node", "factor", "output"))
+    factor = _fraction(item["factor"], f"{where}.factor", -(2**256))
+    return Loss(_int(item["node"], f"{where}.node", 0, last), factor, _text(item["output"], f"{where}.output"))
 
 
 def _fraction(value, where: str, least: int) -> Fraction:

@@ -3,8 +3,11 @@
 PROTOCOL.md, section 5.
 """
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
+
+from ..errors import RunError
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,34 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Public:
+    """An array of the state that follows from the step alone: a counter, a rate. Of no use to a verifier, but for the end of a run.
+
+    kind: "b", "i" or "f", of booleans, integers, real numbers. values: its entries before the first step, row-major, and so on for as many
+    steps as were traced. change: of integers of which nothing else is said, what a step adds. settled: the last values stay.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    kind: str
+    values: tuple[Fraction, ...]
+    change: int = 0
+    settled: bool = True
+
+    def at(self, step: int) -> tuple[Fraction, ...]:
+        """Its entries before a step; RunError beyond the steps that were traced."""
+        size = math.prod(self.shape)
+        last = len(self.values) // size - 1
+        if step > last and not self.settled:
+            raise RunError(f"{self.path} was traced for {last} steps, and is not known after {step}; trace with more steps")
+        row = self.values[min(step, last) * size :][:size]
+        return tuple(v + step * self.change for v in row)
+
+
+@dataclass(frozen=True)
 class Loss:
-    """A summand of the loss: ``factor`` times the integer of a scalar node."""
+    """A summand of the loss, or of another output of the step: ``factor`` times the integer of a scalar node."""
 
     node: int
     factor: Fraction
+    output: str = "loss"

@@ -79,22 +79,21 @@ def _ratio(x, y) -> float:
 class Comparison:
     """A circuit's first step on the given batch beside the user's own. Distances are relative to the user's.
 
-    loss:      the user's, the circuit's without rounding, and in integers.
+    loss:      the user's, the circuit's without rounding, and in integers; None where no loss is an output.
     updates:   for each parameter its path, and the distance of the circuit's update without rounding and in integers.
     roundings: of parameters, inputs and rescaled tensors.
     """
 
-    loss: tuple[float, float, float]
+    loss: tuple[float, float, float] | None
     updates: tuple[tuple[str, float, float], ...]
     roundings: tuple[Rounding, ...]
 
     def parts(self) -> tuple:
         """Paragraphs and tables for people."""
-        own, floating, integers = self.loss
+        loss = "" if self.loss is None else ": loss {:.6g} by your own code, {:.6g} by the circuit without rounding, {:.6g} in integers"
         updates = tuple((path, f"{a:.1e}", f"{b:.1e}") for path, a, b in self.updates)
         return (
-            "the first step on the given batch (private, and not in the circuit's file): "
-            f"loss {own:.6g} by your own code, {floating:.6g} by the circuit without rounding, {integers:.6g} in integers",
+            "the first step on the given batch (private, and not in the circuit's file)" + loss.format(*self.loss or ()),
             Table(updates, ("update of", "off without rounding", "in integers"), left=(0,), title="updates beside your own step's"),
             Roundings(self.roundings).table(),
         )

@@ -54,7 +54,7 @@ class _Forward:
 
     def __init__(self, circuit):
         self.circuit, self.nodes = circuit, circuit.nodes
-        self.losses = {loss.node for loss in circuit.losses}
+        self.losses = {loss.node for loss in circuit.losses if loss.output == "loss"}
         read = [i in self.losses for i in range(len(self.nodes))]
         for i in reversed(range(len(self.nodes))):
             for j in self.nodes[i].inputs if read[i] else ():

@@ -37,12 +37,13 @@ def make_plan(circuit: Circuit, statement: Statement) -> Plan:
         raise VerificationError("bounds", str(error)) from None
     if bounds.final != statement.final_bound:
         raise VerificationError("bounds", "the final bound is not what the circuit gives for the initial one")
+    revealed = () if statement.losses is None else [x for x in statement.losses if x is not None]
     if statement.losses is not None and (
-        len(statement.losses) != len(circuit.losses) or any(len(x) != statement.steps for x in statement.losses)
+        len(statement.losses) != len(circuit.losses) or not revealed or any(len(x) != statement.steps for x in revealed)
     ):
         raise VerificationError("losses", f"expected {len(circuit.losses)} losses of {statement.steps} steps")
     for loss, integers in zip(circuit.losses, statement.losses or (), strict=False):
-        if any(abs(v) > bounds.nodes[loss.node] for v in integers):
+        if integers is not None and any(abs(v) > bounds.nodes[loss.node] for v in integers):
             raise VerificationError("losses", f"a loss leaves its bound of {bounds.nodes[loss.node]}")
     check_sizes(circuit, statement)
     batches = Batches(batch_indices(*schedule_of(circuit, statement)), statement.shard_size, statement.samples)

@@ -55,7 +55,9 @@ def estimate(circuit: Circuit, statement: Statement, meter: Meter) -> None:
 
     vectors = Vectors(meter, lengths_only=True)
     hidden = Hidden(vectors=vectors)
-    argument(hidden, plan, None if statement.losses is None else ((),) * len(circuit.losses))
+    told = () if statement.losses is None else statement.losses
+    revealed = tuple(None if i < len(told) and told[i] is None else () for i in range(len(circuit.losses)))
+    argument(hidden, plan, None if statement.losses is None else revealed)
     weights, terms, _ = hidden.finish()
 
     layouts = [(plan.weights_layout(role), 1) for role in ("initial", "final")]

@@ -43,8 +43,8 @@ class Statement(Shown):
     range_checked:  whether this proof shows that those integers are in the circuit's largest table (signed)
     given:          whether a chain begins here, with the states that the circuit gives: these are not in ``initial``
     initial_bound, final_bound: bounds on the absolute integers of each parameter, before and after
-    losses:         for each loss of the circuit its integers, one per step; None if not revealed. ``Circuit.exact_loss``
-                    makes one number of a step's
+    losses:         for each loss of the circuit its integers, one per step, or None if they are hidden; None if all are.
+                    ``Circuit.exact_loss`` makes one number of a step's
     """
 
     circuit: bytes
@@ -63,7 +63,7 @@ class Statement(Shown):
     given: bool
     initial_bound: tuple[int, ...]
     final_bound: tuple[int, ...]
-    losses: tuple[tuple[int, ...], ...] | None = None
+    losses: tuple[tuple[int, ...] | None, ...] | None = None
 
     @property
     def initial_weights(self) -> bytes:
@@ -111,7 +111,7 @@ class Statement(Shown):
             "given": self.given,
             "initial_bound": list(self.initial_bound),
             "final_bound": list(self.final_bound),
-            "losses": None if self.losses is None else [list(x) for x in self.losses],
+            "losses": None if self.losses is None else [x and list(x) for x in self.losses],
         }
 
     def canonical(self) -> bytes:
@@ -139,7 +139,7 @@ class Statement(Shown):
             shards.append(Shard(Commitment.from_json(item["commitment"]), path))
         losses = data["losses"]
         if losses is not None:
-            losses = tuple(_integers(x, "losses", -LIMIT, LIMIT) for x in _list(losses, "losses"))
+            losses = tuple(None if x is None else _integers(x, "losses", -LIMIT, LIMIT) for x in _list(losses, "losses"))
         statement = Statement(
             circuit=_digest(data["circuit"], "circuit"),
             geometry=Geometry.from_json(data["geometry"]),
@@ -179,7 +179,7 @@ class Statement(Shown):
             f"to the weights committed to by {self.final_weights.hex()}.",
         ]
         if self.losses is not None:
-            lines.append(f"The integers of these steps' losses are public: {self._losses()}.")
+            lines.append(f"The integers of these steps' losses and outputs are public: {self._losses()}.")
         return "\n".join(lines)
 
     def sheet(self) -> Sheet:
@@ -191,7 +191,7 @@ class Statement(Shown):
             ("steps", f"{self.first_step}..{self.first_step + self.steps - 1}"),
             ("initial weights", f"{self.initial_weights.hex()}, {self._bound()}"),
             ("final weights", self.final_weights.hex()),
-            ("integers of the losses", "hidden" if self.losses is None else self._losses()),
+            ("integers of losses and outputs", "hidden" if self.losses is None else self._losses()),
         ]
         return Sheet("Statement: these steps of the circuit lead from the initial to the final weights", (Table(tuple(rows), left=(0, 1)),))
 
@@ -200,7 +200,7 @@ class Statement(Shown):
         return f"{bound}, and from the other states that the circuit gives" if self.given else bound
 
     def _losses(self) -> str:
-        return "; ".join(" ".join(str(v) for v in x) for x in self.losses or ())
+        return "; ".join("hidden" if x is None else " ".join(str(v) for v in x) for x in self.losses or ())
 
 
 def _list(value, where: str) -> list:

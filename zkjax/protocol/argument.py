@@ -29,7 +29,7 @@ from .states import binding, unroll
 def argument(hidden: Hidden, plan: Plan, revealed: tuple | None = None, prover=None) -> None:
     """Reduce "the committed tensors are an honest run of the plan's chunk" to constraints in ``hidden``.
 
-    revealed: for each loss of the circuit its public integers, one per step, or None. prover: ``witness.Witness``, in the
+    revealed: for each loss of the circuit its public integers, one per step, or None; None: all hidden. prover: ``witness.Witness``, in the
     prover's role only.
     """
     circuit = plan.circuit
@@ -60,9 +60,10 @@ def descend(hidden: Hidden, plan: Plan, claims: list[Claim], prover=None) -> Non
 def loss_claims(hidden: Hidden, plan: Plan, revealed: tuple) -> list[Claim]:
     """One claim per revealed loss: its integers of all steps, combined by powers of a challenge."""
     vectors, tau = hidden.vectors, hidden.challenge("losses")
-    hidden.account("losses", len(revealed) * (plan.steps - 1))
+    found = [(loss, x) for loss, x in zip(plan.circuit.losses, revealed, strict=True) if x is not None]
+    hidden.account("losses", len(found) * (plan.steps - 1))
     claims = []
-    for loss, integers in zip(plan.circuit.losses, revealed, strict=True):
+    for loss, integers in found:
         step = vectors.make(plan.steps, lambda: stack(powers(tau, plan.steps)), ONE_BY_ONE * plan.steps)
         terms, constant = pull(plan.circuit, [Term(("node", loss.node), ONE, step, (), ())], vectors)
         value = vectors.number(plan.steps, lambda step=step, row=integers: total(mul_base(step, from_python(row))))

@@ -31,8 +31,6 @@ from .aggregate import embed
 from .lanes import row_lanes
 from .rehearsal import rehearse
 
-REVEALABLE = ("loss",)
-
 
 def prove(
     circuit: Circuit,
@@ -49,7 +47,7 @@ def prove(
 
     circuit:      that the run was trained in.
     run:          a Run, of ``train`` or ``chunks``, or loaded.
-    reveal:       ("loss",) makes the loss of every step a public, proven output.
+    reveal:       names of outputs, such as ("loss",), that become public, and proven, for every step: ``circuit.outputs`` has them.
     progress:     "auto" shows a bar on a terminal, None nothing; or a function (phase, number, of how many).
     minimum_bits: refuse to make a proof with less proven security. Errors of a chain's proofs add up.
     reuse_memory: let this process keep freed memory for its next arrays instead of returning it to the system (glibc only,
@@ -73,15 +71,15 @@ def prove(
     if circuit.digest() != run.circuit.digest():
         raise RunError("the run belongs to another circuit; prove it with run.circuit")
     run.check()
-    unknown = [name for name in reveal if name not in REVEALABLE]
+    unknown = [name for name in reveal if name not in circuit.outputs]
     if isinstance(reveal, str) or unknown:
-        raise ConfigurationError(f"reveal is {reveal!r}; it is a tuple of names from {REVEALABLE}")
+        raise ConfigurationError(f"reveal is {reveal!r}; it is a tuple of names from {circuit.outputs}")
     if reuse_memory:
         keep_freed_memory()
     verify = verify and check
     with Phases(progress, 7 + verify) as phases:
         with scope():
-            proof = _prove(circuit, run, "loss" in reveal, phases, minimum_bits, check)
+            proof = _prove(circuit, run, reveal, phases, minimum_bits, check)
         if verify:
             phases.next("verification")
             problem = _problem(circuit, proof, minimum_bits)
@@ -126,7 +124,7 @@ def check_memory(circuit: Circuit, steps: int, range_check: bool) -> int:
     return needed
 
 
-def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: float, check: bool) -> Proof:
+def _prove(circuit: Circuit, run, reveal: tuple[str, ...], phases: Phases, minimum_bits: float, check: bool) -> Proof:
     chain: Chain = run.chain
     if run.steps > MAX_STEPS or run.steps * circuit.batch_size > MAX_SAMPLES:
         raise ConfigurationError(
@@ -142,7 +140,8 @@ def _prove(circuit: Circuit, run, reveal: bool, phases: Phases, minimum_bits: fl
     told = dict(zip(budgets, _budgets_told(run, data_shards), strict=True))
     chain.openings.require(budgets, told)  # before anything is worked out for nothing
     memory = check_memory(circuit, run.steps, run.coarse_shifts is not None)
-    revealed = tuple(zip(*run.loss_integers, strict=True)) if reveal else None
+    summands = zip(circuit.losses, zip(*run.loss_integers, strict=True), strict=True)
+    revealed = tuple(integers if loss.output in reveal else None for loss, integers in summands) if reveal else None
     dry = dry_run(plan, revealed)
     counts = dry.counts()
     trace_layout = plan.trace_layout(counts)

@@ -86,22 +86,44 @@ class Leaf:
 def parameters(params) -> list[Leaf]:
     """The parameters in the order of JAX's pytrees, each with a path of its own."""
     if hasattr(params, "params") and hasattr(params, "apply_fn"):
-        raise DataError("params is a TrainState; give its params, and its tx as the optimizer")
-    leaves, places_of = [], {}
-    for keys, leaf in _paths(params):
-        name = jax.tree_util.keystr(keys, simple=True, separator="/") or "params"
-        full = jax.tree_util.keystr(keys)
-        if any(isinstance(k, jax.tree_util.GetAttrKey) and k.name == "value" for k in keys):
-            raise DataError(f"params{full}: an attribute named value is how boxes of Flax call their array; unbox it, or rename it")
-        if not name.isprintable():
-            raise DataError(f"the name of parameter {name!a} holds characters that cannot be printed; rename it")
-        if name in places_of:
-            raise DataError(f"two parameters have the path {name}: params{places_of[name]} and params{full}; rename one of them")
-        places_of[name] = full
-        leaves.append(_leaf(name, leaf))
+        raise DataError("params is a TrainState; give its params, and its tx as the optimizer, or the whole of it to zkjax.trace_step")
+    leaves = [_leaf(name, leaf) for name, leaf in named_leaves(params, "params").items()]
     if not leaves:
         raise DataError("params holds no arrays")
     return leaves
+
+
+def state_leaves(state, what: str = "state", prefix: str = "") -> list[Leaf]:
+    """The leaves of any state in the order of JAX's pytrees, each with a path of its own; counters and booleans among them."""
+    leaves = []
+    for name, leaf in named_leaves(state, what, prefix).items():
+        if isinstance(leaf, jax.ShapeDtypeStruct):
+            dtype, shape, array = leaf.dtype, _static_shape(leaf, name), None
+        else:
+            leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+            dtype, shape = jax.dtypes.canonicalize_dtype(leaf.dtype), tuple(leaf.shape)
+            array = None if jnp.issubdtype(dtype, jax.dtypes.extended) else as_array(leaf, name)
+        if jnp.issubdtype(dtype, jnp.floating):
+            leaves.append(_leaf(name, leaf))
+        else:
+            leaves.append(Leaf(name, shape, dtype, array))
+    return leaves
+
+
+def named_leaves(tree, what: str, prefix: str = "") -> dict[str, Any]:
+    """Path, the parts of which are joined by "/", to leaf, in the order of JAX's pytrees."""
+    found, places_of = {}, {}
+    for keys, leaf in _paths(tree):
+        name = prefix + jax.tree_util.keystr(keys, simple=True, separator="/") or what
+        full = jax.tree_util.keystr(keys)
+        if any(isinstance(k, jax.tree_util.GetAttrKey) and k.name == "value" for k in keys):
+            raise DataError(f"{what}{full}: an attribute named value is how boxes of Flax call their array; unbox it, or rename it")
+        if not name.isprintable():
+            raise DataError(f"the name of parameter {name!a} holds characters that cannot be printed; rename it")
+        if name in places_of:
+            raise DataError(f"two parameters have the path {name}: {what}{places_of[name]} and {what}{full}; rename one of them")
+        places_of[name], found[name] = full, leaf
+    return found
 
 
 def _paths(params):
@@ -181,20 +203,25 @@ def _check_values(x, name: str):
 # ---- the user's functions --------------------------------------------------------------------------------------------
 
 
-def check_loss(loss, params, batch) -> None:
-    """That the loss is a function of params and as many arrays as the batch has."""
+def check_loss(loss, params, batch, what: str = "loss(params, *batch)") -> None:
+    """That the loss is a function of params and as many arrays as the batch has; what: it, or a step of state and batch."""
     if not callable(loss):
-        raise DataError(f"loss is {type(loss).__name__}, not a function; the order is trace(loss, optimizer, params, batch=...)")
+        order = "trace(loss, optimizer, params, batch=...)" if what.startswith("loss") else "trace_step(train_step, state, batch)"
+        raise DataError(f"{what.partition('(')[0]} is {type(loss).__name__}, not a function; the order is {order}")
     try:
         inspect.signature(loss).bind(params, *batch)
     except ValueError:  # a callable without a signature
         pass
     except TypeError as error:
-        raise DataError(f"loss(params, *batch) does not take params and the {len(batch)} arrays of the batch: {error}") from None
+        first = what.partition("(")[2].partition(",")[0]
+        raise DataError(f"{what} does not take {first} and the {len(batch)} arrays of the batch: {error}") from None
 
 
-def without_auxiliary(loss):
-    """Of a loss that returns (scalar, auxiliary output), as for ``jax.value_and_grad(.., has_aux=True)``, the scalar's function."""
+def without_auxiliary(loss, with_state: bool = False):
+    """Of a loss that returns (scalar, auxiliary output), as for ``jax.value_and_grad(.., has_aux=True)``, the scalar's function.
+
+    with_state: it returns (scalar, (new state, auxiliary output)), and its function without the latter (scalar, new state).
+    """
     if not callable(loss):
         return loss  # ``check_loss`` names it
 
@@ -203,18 +230,22 @@ def without_auxiliary(loss):
         result = loss(*arguments)
         if not isinstance(result, tuple) or len(result) != 2:
             raise DataError(f"has_aux is true, and the loss returns a {type(result).__name__}; return (scalar, auxiliary output)")
-        return result[0]
+        if not with_state:
+            return result[0]
+        if not isinstance(result[1], tuple) or len(result[1]) != 2:
+            raise DataError(f"the loss returns (scalar, {type(result[1]).__name__}); return (scalar, (new state, auxiliary output))")
+        return result[0], result[1][0]
 
     return scalar
 
 
-def input_names(loss, count: int) -> tuple[str, ...]:
-    """What the loss calls the arrays of the batch."""
+def input_names(loss, count: int, before: int = 1) -> tuple[str, ...]:
+    """What the loss calls the arrays of the batch, which come after so many arguments."""
     try:
         names = [p.name for p in inspect.signature(loss).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     except (TypeError, ValueError):
         names = []
-    names = names[1 : count + 1]
+    names = names[before : count + before]
     return tuple(names) if len(names) == count else tuple(f"batch[{i}]" for i in range(count))
 
 

@@ -37,7 +37,8 @@ def compare(circuit: Circuit, source) -> Comparison:
     found = zip(circuit.parameters, own, changes, integer_changes, strict=True)
     updates = tuple((p.path, _apart(x, change, w), _apart(y, change, w)) for w, (p, change, x, y) in zip(first, found, strict=True))
     losses = (float(circuit.exact_loss(float(values[x.node]) for x in circuit.losses)) for values in (floating, integers))
-    return Comparison((float(outputs["loss"]), *losses), updates, tuple(Rounding.of(*pair) for pair in pairs))
+    loss = (float(outputs["loss"]), *losses) if "loss" in circuit.outputs else None
+    return Comparison(loss, updates, tuple(Rounding.of(*pair) for pair in pairs))
 
 
 def _apart(x, own, state) -> float:

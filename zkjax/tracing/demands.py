@@ -21,7 +21,7 @@ class Demands:
     narrow: frozenset
     quotients: frozenset
     needed: tuple
-    losses: tuple  # (coefficient, scalar leaf expression, gradient whose quadratic form stands for it or None)
+    losses: tuple  # (output, coefficient, scalar leaf expression, gradient whose quadratic form stands for it or None)
 
 
 def demands(program: Program, trained) -> Demands:
@@ -59,13 +59,14 @@ def demands(program: Program, trained) -> Demands:
         c, base = scaling(x)
         if base is not x and x.tagged and not base.tagged:
             scalings.setdefault(base, x)
-    for c, leaf in _loss_leaves(program.graph, program.loss):
-        residual = _squared(leaf)
-        if residual is not None and residual not in narrow and residual in scalings:
-            losses.append((c, leaf, scalings[residual]))
-        else:
-            losses.append((c, leaf, None))
-            visit(leaf)
+    for name, output in program.outputs.items():
+        for c, leaf in _loss_leaves(program.graph, output):
+            residual = _squared(leaf)
+            if residual is not None and residual not in narrow and residual in scalings:
+                losses.append((name, c, leaf, scalings[residual]))
+            else:
+                losses.append((name, c, leaf, None))
+                visit(leaf)
     needed = tuple(sorted(seen, key=lambda x: x.index))
     return Demands(frozenset(narrow), frozenset(quotients), needed, tuple(losses))
 

@@ -23,7 +23,7 @@ from ..ops.products import Dot, Gate
 from ..ops.rescale import Rescale, Sign
 from .constants import CONSTANT_BITS
 from .demands import Demands, demands
-from .expressions import Above, Combination, Expression, Numbers, scaling
+from .expressions import Above, Combination, Expression, Numbers, are_weights, scaling
 from .formats import Formats
 from .motions import Row, Uses, cycles, rows, uses
 from .motions import exact as exact_states
@@ -156,6 +156,7 @@ class _Emitter:
             table_bits=20,
             max_steps=steps if any(len(table) > 1 for p in parameters for table in p.tables()) else None,
             period=self.formats.period if moved else 1,
+            public=self.program.public,
             notes=tuple(dict.fromkeys((*self.formats.notes, *self.notes))),
         )
         return Emission(circuit, self.kinds, moved, self.units), needed
@@ -273,7 +274,7 @@ class _Emitter:
         return (self.unit if x.tagged else Fraction(1)) / 2**scale, bits
 
     def _is_operand(self, x, factor: Fraction, node: int) -> bool:
-        """Whether a node may be read by a product as it is: committed tensors or parameters, within the format.
+        """Whether a node may be read by a product as it is: committed tensors within the format, or weights.
 
         A constant such as 1/3 is better absorbed by a rescale than carried on into the rounding of a learning rate.
         """
@@ -281,7 +282,7 @@ class _Emitter:
         if abs(odd(factor / unit)) != 1:
             return False
         reach, bound = self.builder.reach[node], self.builder.bounds[node]
-        return "dot" not in reach and (reach & {"param", "next"} or bound <= 2**bits)
+        return are_weights(x) or "dot" not in reach and bound is not None and bound <= 2**bits
 
     def _rescaled(self, x, factor: Fraction, node: int) -> tuple[Fraction, int]:
         """``factor * node`` in the format of x: node * n >> shift, where n * 2^-shift is the factor in units of the format.
@@ -312,24 +313,24 @@ class _Emitter:
         self.kinds[quotient] = x.tagged
         return quotient
 
-    def _loss(self, c: Fraction, leaf, gradient) -> Loss:
-        """One summand of the loss, exact: the traced one, or the quadratic form of the narrow output gradient."""
+    def _loss(self, output: str, c: Fraction, leaf, gradient) -> Loss:
+        """One summand of an output, exact: the traced one, or the quadratic form of the narrow output gradient."""
         if gradient is not None:
             factor, node = self.values[gradient]
             unit, (k, _) = self.quotient_units.get(gradient, factor), scaling(gradient)
             axes = tuple(range(len(gradient.shape)))
-            form = self._add(Dot(contract=(axes, axes), batch=((), ())), [node, node], (), factor * factor, "loss")
-            return Loss(form, c * (unit / k) ** 2)
+            form = self._add(Dot(contract=(axes, axes), batch=((), ())), [node, node], (), factor * factor, output)
+            return Loss(form, c * (unit / k) ** 2, output)
         factor, node = self.values[leaf]
         if leaf.does(Dot) and leaf.operation.batch[0]:  # entry by entry: contract instead of summing afterwards
             values = [self.values[y][1] for y in leaf.inputs]
             axes = tuple(a + b for a, b in zip(leaf.operation.contract, leaf.operation.batch, strict=True))
             free = [len(y.shape) - len(a) for y, a in zip(leaf.inputs, axes, strict=True)]
             if not any(free):
-                return Loss(self._add(Dot(contract=axes, batch=((), ())), values, (), factor, "loss"), c * factor)
+                return Loss(self._add(Dot(contract=axes, batch=((), ())), values, (), factor, output), c * factor, output)
         if leaf.shape:
-            node = self._add(Sum(tuple(range(len(leaf.shape)))), [node], (), factor, "loss")
-        return Loss(node, c * factor)
+            node = self._add(Sum(tuple(range(len(leaf.shape)))), [node], (), factor, output)
+        return Loss(node, c * factor, output)
 
 
 def _owner(x):

@@ -8,11 +8,10 @@ import operator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ..ops.leaves import InputArray, Param
-from ..ops.moves import MOVES
+from ..ops.leaves import Param
 from ..ops.products import Gate
 from .constants import Known
-from .expressions import Above, Combination, Expression, Numbers
+from .expressions import Above, Combination, Expression, are_weights
 from .series import Series, lifted, values
 from .step import Program
 
@@ -107,14 +106,9 @@ def _read(x: Expression, narrow: frozenset) -> set[int]:
         seen.add(x)
         if x.does(Param):
             found.add(x.operation.index)
-        elif x not in narrow or _linear(x):
+        elif x not in narrow or are_weights(x):
             stack += x.inputs
     return found
-
-
-def _linear(x: Expression) -> bool:
-    """Whether a tensor is a sum of parameters, inputs and constants, which products read as it is."""
-    return x.does(Param, InputArray, Numbers) or x.does(Combination, *MOVES) and all(_linear(y) for y in x.inputs)
 
 
 def exact(rows: list[Row], around: frozenset[int]) -> frozenset[int]:

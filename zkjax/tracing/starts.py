@@ -1,5 +1,7 @@
 """Where a chain begins: what an optimizer's ``init`` makes of parameters, as constants and copies of them."""
 
+from fractions import Fraction
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from ..ops.leaves import Param
 from . import places
 from .arguments import Leaf, explained
 from .constants import Known
-from .folding import narrow
+from .folding import kind, narrow
 from .graph import Graph
 from .interpreter import interpret
 from .rules import NARROW
@@ -36,6 +38,34 @@ def first_state(optimizer, shapes, leaves: list[Leaf]) -> tuple[list[Start], obj
     parameters = [graph.node(Param(i), (), x.shape) for i, x in enumerate(leaves)]
     values = interpret(graph, closed, parameters, places.of_function(optimizer.init))
     return [Start(leaf, _start(leaf, x)) for leaf, x in zip(found, values, strict=True)], state
+
+
+def start_of(leaf: Leaf, kept: bool) -> Start:
+    """A leaf of a state of the user's own. kept: by an optimizer: where its numbers are equal, the circuit gives them.
+
+    Counters and booleans are public. Where only shapes are known, what an optimizer keeps, and counters, begin at 0.
+    """
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        raise UnsupportedOperationError(f"{leaf.path} is a random key, which a state does not hold; leave randomness out")
+    if leaf.floats and not kept:
+        return Start(leaf, None)
+    if leaf.array is None:
+        return Start(leaf, Known.uniform({"f": Fraction(0), "i": 0, "b": False}[kind(leaf.dtype)], leaf.shape))
+    value = Known.of(leaf.array)
+    return Start(leaf, None if leaf.floats and value.scalar is None else value)
+
+
+def kept_by_optimizers(state) -> list[bool]:
+    """For each leaf of a state whether it lies in a state of optax, or in what is called ``opt_state``."""
+    found = []
+    for keys, node in jax.tree_util.tree_flatten_with_path(state, is_leaf=_is_optax)[0]:
+        inside = _is_optax(node) or any("opt_state" in str(k) for k in keys)
+        found += [inside] * len(jax.tree.leaves(node))
+    return found
+
+
+def _is_optax(node) -> bool:
+    return type(node).__module__.partition(".")[0] == "optax"
 
 
 def _leaf(keys, x) -> Leaf:

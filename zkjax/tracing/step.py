@@ -6,20 +6,23 @@ steps at once (``series.py``). All its other floating-point arrays are secret, a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import jax
 
+from ..circuit.parts import Public
 from ..errors import UnsupportedOperationError
 from ..ops.leaves import MAX_CONSTANT, InputArray, Param
 from .arguments import Leaf
 from .constants import Known, by_entry
-from .expressions import Expression, Mask
+from .expressions import Combination, Expression, Mask
 from .folding import kind, limits
 from .graph import Graph
 from .interpreter import interpret
 from .series import Series, values
 
+FEWEST = 2  # steps that are interpreted where nothing is tabulated: enough to see what depends on the step
 ROUNDS = 8  # of guesses at the public values of all steps
 MAX_SINGLE = 2**12  # steps that are interpreted one by one, where guesses fail
 
@@ -39,12 +42,12 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A step that was read: its states and its loss, in one graph. public: paths of the other arrays, and what they are before a step."""
+    """A step that was read: its states and the outputs that a proof may reveal, in one graph; and what follows from the step alone."""
 
     graph: Graph
-    loss: Any
+    outputs: dict[str, Any]
     states: tuple[State, ...]
-    public: dict[str, Known]
+    public: tuple[Public, ...]
     input_names: tuple[str, ...]
 
 
@@ -56,30 +59,38 @@ class Start:
     value: Known | int | None
 
 
-def read_step(step, structure, state: Sequence[Start], data, names: tuple[str, ...], steps: int | None, place: str) -> Program:
-    """Read ``step(state, *batch) -> (state, {"loss": scalar})``.
+def read_step(step, structure, state: Sequence[Start], data, names, outputs: tuple[str, ...], steps: int | None, place: str) -> Program:
+    """Read ``step(state, *batch) -> (state, outputs)``.
 
-    structure, state: its pytree and its leaves. data: a ShapeDtypeStruct for each array of the batch, called ``names``. steps: for
-    which what depends on the step is tabulated. place: of the step, where no line is known.
+    structure, state: its pytree and its leaves. data: a ShapeDtypeStruct for each array of the batch, called ``names``. outputs: keys of
+    the scalars among the step's that a proof may reveal. steps: for which what depends on the step is tabulated. place: of the step,
+    where no line is known.
     Raises UnsupportedOperationError, which names what has no exact counterpart.
     """
-    return _Reader(step, structure, state, data, steps, place).program(names)
+    return _Reader(step, structure, state, data, outputs, steps, place).program(names)
 
 
 class _Reader:
     """A step's equations, and its interpretation with some leaves as constants."""
 
-    def __init__(self, step, structure, state, data, steps, place):
+    def __init__(self, step, structure, state, data, outputs, steps, place):
         def flat(leaves, *batch):
-            after, outputs = step(jax.tree.unflatten(structure, leaves), *batch)
-            return [*jax.tree.leaves(after), outputs["loss"]]
+            after, found = step(jax.tree.unflatten(structure, leaves), *batch)
+            return [*jax.tree.leaves(after), *(found[name] for name in outputs)]
 
-        self.state, self.data, self.steps, self.place = state, data, steps, place
+        self.state, self.data, self.outputs, self.place = state, data, outputs, place
+        self.steps, self.tabulated = steps or FEWEST, steps is not None
         self.closed = jax.make_jaxpr(flat)([jax.ShapeDtypeStruct(x.leaf.shape, x.leaf.dtype) for x in state], *data)
 
     def program(self, names) -> Program:
         public = self._public()
-        graph, own, (*following, loss) = self._interpret(public)
+        graph, own, results = self._interpret(public)
+        following, outputs = results[: len(self.state)], dict(zip(self.outputs, results[len(self.state) :], strict=True))
+        if not self.tabulated and any(_moving(x) for x in results if not isinstance(x, Known)):
+            names = ", ".join(self.state[i].leaf.path for i, x in public.items() if x.moving)
+            raise UnsupportedOperationError(
+                f"what a step does depends on the step, by {names}; give trace(..., steps=...) the number of steps to tabulate"
+            )
         place_of = {leaf: p for p, leaf in enumerate(own)}
         states = []
         for i, expression in own.items():
@@ -89,9 +100,11 @@ class _Reader:
             graph.labels[expression] = found.leaf.path
         for name, x in zip(names, (x for x in graph.expressions if x.does(InputArray)), strict=True):
             graph.labels[x] = name
-        if isinstance(loss, Known) and not _finite(loss):
-            raise UnsupportedOperationError(f"the loss is not finite, whatever the data are, at {self.place}")
-        return Program(graph, loss, tuple(states), {self.state[i].leaf.path: x for i, x in public.items()}, names)
+        for name, x in outputs.items():
+            if isinstance(x, Known) and not _finite(x):
+                raise UnsupportedOperationError(f"the {name} is not finite, whatever the data are, at {self.place}")
+        counters = tuple(_tabulated(self.state[i], following[i]) for i in public)
+        return Program(graph, outputs, tuple(states), counters, names)
 
     def _interpret(self, public: dict[int, Known], wanted=None) -> tuple[Graph, dict[int, Expression], list]:
         """With these leaves as constants: the graph, the expressions of the others, and the results, None where they are not wanted."""
@@ -143,7 +156,7 @@ class _Reader:
 
     def _next(self, public: dict[int, Known]) -> dict[int, Any]:
         """What the step makes of these leaves."""
-        wanted = [i in public for i in range(len(self.state))] + [False]
+        wanted = [i in public for i in range(len(self.state))] + [False] * len(self.outputs)
         return dict(zip(range(len(self.state)), self._interpret(public, wanted)[2], strict=False))
 
     def _tables(self, first: dict[int, Known], moving: set[int]) -> dict[int, Known]:
@@ -151,12 +164,6 @@ class _Reader:
 
         The first guess: integers count on as they began, other numbers stay; then what the step makes of the guess.
         """
-        if self.steps is None:
-            names = ", ".join(self.state[i].leaf.path for i in sorted(moving))
-            raise UnsupportedOperationError(
-                f"what a step does depends on the step ({names}); give trace(..., steps=...) the number of steps to tabulate: a learning "
-                "rate, say, of each"
-            )
         steps, second = self.steps, self._next(first)
 
         def later(start, following) -> Series:
@@ -181,6 +188,37 @@ class _Reader:
 def _counted(first, second, steps: int) -> Series:
     step = second - first if type(first) is int else 0
     return Series(tuple(first + t * step for t in range(steps)) if step else (first,) * steps)
+
+
+def _tabulated(start: Start, following: Known) -> Public:
+    """What a leaf is before every step, and after the last one."""
+    leaf, first = start.leaf, [*start.value.full().reshape(-1)]
+    later = [values(v) for v in following.full().reshape(-1)]
+    steps = max(map(len, later), default=1)
+    settled = steps == 1  # what follows is the same in every step
+    table = [first, *([column[min(t, len(column) - 1)] for column in later] for t in range(steps))]
+    changes = {b - a for row, after in zip(table, table[1:], strict=False) for a, b in zip(row, after, strict=True)}
+    letter = kind(leaf.dtype)
+    if len(changes) <= 1 and letter != "b":
+        change = changes.pop() if changes else 0
+        if letter == "i" or not change:
+            return Public(leaf.path, leaf.shape, letter, tuple(Fraction(v) for v in first), int(change))
+    entries = first if all(row == first for row in table) else [v for row in table for v in row]
+    return Public(leaf.path, leaf.shape, letter, tuple(Fraction(v) for v in entries), settled=settled)
+
+
+def _moving(x: Expression) -> bool:
+    """Whether a tensor depends on the step."""
+    stack, seen = [x], set()
+    while stack:
+        x = stack.pop()
+        if x in seen:
+            continue
+        seen.add(x)
+        if x.does(Combination) and any(isinstance(c, Series) for c in x.operation.coefficients):
+            return True
+        stack += x.inputs
+    return False
 
 
 def _same(x: Known, y: Known) -> bool:

@@ -21,7 +21,7 @@ from ..prover.prove import fix_geometry
 from . import saved
 from .dataset import Dataset
 from .steps import run_steps
-from .template import Template, nested
+from .template import Template, nested, template_of
 
 # What a run's tensors follow from: a run that was altered has to recompute them.
 RECIPE = ("circuit", "data", "initial", "final", "loss_integers", "first_step", "steps", "seed", "shard_size")
@@ -102,16 +102,40 @@ class Run(Shown):
         For a run that was loaded without one: nests of dicts by the parts of the parameters' paths, and lists where the keys are
         0, 1, 2, .. That is what a linen model takes; ``nnx.update(model, params)`` takes it for an nnx model.
         """
-        own = [p for p in range(len(self.final)) if p not in self.circuit.given]
-        values = [self.final[p] * float(self.circuit.unit(p)) for p in own]
+        values = self._values()
         if self.template is not None:
             return self.template.fill(values)
-        return nested({self.circuit.parameters[p].path: x.astype(np.float32) for p, x in zip(own, values, strict=True)})
+        own = (x.path for p, x in enumerate(self.circuit.parameters) if p not in self.circuit.given)
+        return nested({path: values[path].astype(np.float32) for path in own})
+
+    @property
+    def state(self) -> Any:
+        """The state of ``zkjax.trace_step`` after the last step, as the pytree that was given to ``train``.
+
+        For a run that was loaded without one: nests of dicts, as of ``params``, of all that goes from step to step.
+        """
+        values = self._values()
+        return nested(values) if self.template is None else self.template.fill(values)
+
+    def _values(self) -> dict[str, np.ndarray]:
+        """All that goes from step to step after the last one, by path."""
+        found = {x.path: array * float(self.circuit.unit(p)) for p, (x, array) in enumerate(zip(self.circuit.parameters, self.final))}
+        for x in self.circuit.public:
+            values = x.at(self.first_step + self.steps)
+            kind = {"f": np.float64, "i": np.int64, "b": bool}[x.kind]
+            found[x.path] = np.array([float(v) if x.kind == "f" else int(v) for v in values], dtype=kind).reshape(x.shape)
+        return found
 
     @property
     def losses(self) -> list[Fraction]:
         """The exact loss of each step."""
         return [self.circuit.exact_loss(row) for row in self.loss_integers]
+
+    @property
+    def outputs(self) -> dict[str, np.ndarray]:
+        """Every output that a proof may reveal, by name: float64, one for each step."""
+        rows = self.loss_integers
+        return {name: np.array([float(self.circuit.exact_loss(row, name)) for row in rows]) for name in self.circuit.outputs}
 
     @property
     def float_losses(self) -> np.ndarray:
@@ -146,7 +170,7 @@ class Run(Shown):
         leaves, structure = jax.tree.flatten(params)
         if [np.shape(x) for x in leaves] != [p.shape for p in run.circuit.parameters if p.given is None]:
             raise RunError(f"{directory}: params has not the shapes of the run's parameters")
-        return dataclasses.replace(run, template=Template.of(leaves, structure))
+        return dataclasses.replace(run, template=template_of(run.circuit, leaves, structure))
 
     def witness(self) -> "Witness":
         """What a proof of this run commits to, kept from training or recomputed.

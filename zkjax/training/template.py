@@ -1,6 +1,6 @@
 """Weights as the user's pytree: its structure and dtypes, or nests of dicts and lists where nobody has it any more."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,25 +13,36 @@ from ..kernels.settings import fixed
 
 @dataclass(frozen=True, eq=False)
 class Template:
-    """How a run's integers become the user's params: pytree structure and dtypes."""
+    """How a run's integers become the user's params, or another state of theirs: pytree structure and dtypes.
+
+    places: of each leaf the path in the circuit.
+    """
 
     structure: Any
     dtypes: tuple[str, ...]
+    places: tuple[str, ...]
 
     @staticmethod
-    def of(leaves: Sequence[Any], structure: Any) -> "Template":
-        return Template(structure, tuple(_floating_type(x) for x in leaves))
+    def of(leaves: Sequence[Any], structure: Any, places: Sequence[str], public: Collection[str] = ()) -> "Template":
+        """places: the leaves' paths in the circuit. public: paths of those that may be no floating-point arrays."""
+        return Template(structure, tuple(_type(x, path in public) for x, path in zip(leaves, places, strict=True)), tuple(places))
 
-    def fill(self, arrays: Sequence[np.ndarray]) -> Any:
-        """The user's pytree of these values."""
+    def fill(self, values: Mapping[str, np.ndarray]) -> Any:
+        """The user's pytree of these values, by path."""
         with fixed(x64=jax.config.jax_enable_x64):
-            return jax.tree.unflatten(self.structure, [jnp.asarray(x.astype(d)) for x, d in zip(arrays, self.dtypes, strict=True)])
+            leaves = [jnp.asarray(values[path].astype(d)) for path, d in zip(self.places, self.dtypes, strict=True)]
+            return jax.tree.unflatten(self.structure, leaves)
 
 
-def _floating_type(leaf: Any) -> str:
-    """The type in which JAX holds a parameter."""
+def template_of(circuit, leaves: Sequence[Any], structure: Any) -> Template:
+    """Of the parameters alone, in the circuit's order."""
+    return Template.of(leaves, structure, [x.path for x in circuit.parameters if x.given is None])
+
+
+def _type(leaf: Any, public: bool) -> str:
+    """The type in which JAX holds a leaf."""
     kind = np.dtype(leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype).newbyteorder("=")
-    if not jnp.issubdtype(kind, jnp.floating):
+    if not public and not jnp.issubdtype(kind, jnp.floating):
         kind = np.dtype(np.float32)
     return str(jax.dtypes.canonicalize_dtype(np.float64 if kind == np.longdouble else kind))
 

@@ -18,11 +18,11 @@ from ..commitment.keys import Chain, Key
 from ..errors import DataError, PrecisionError, PrecisionWarning, RunError
 from ..progress import Steps
 from ..protocol.schedule import batch_indices
-from ..tracing.arguments import as_array, whole
+from ..tracing.arguments import as_array, named_leaves, whole
 from .dataset import Dataset
 from .run import RECIPE, Run
 from .steps import check_quotients, kept_bytes, run_steps
-from .template import Template
+from .template import Template, template_of
 
 KEEP = 2**30  # bytes of tensors that a run keeps for its proof; larger ones are computed again
 SPARE_OPENINGS = 2  # for proofs that are made again after an error
@@ -73,7 +73,7 @@ def _start(circuit: Circuit, params, data, seed: int | None, shard_size: int | N
     """Where a run starts: what of its fields its first step follows from."""
     if isinstance(params, Run):
         return _continued(circuit, params, data, seed, shard_size)
-    leaves, structure = jax.tree.flatten(params)
+    leaves, template = _matched(circuit, params)
     shifts, initial = _coarse(circuit, leaves)
     dataset = Dataset.of(circuit, data)
     return {
@@ -86,16 +86,47 @@ def _start(circuit: Circuit, params, data, seed: int | None, shard_size: int | N
         "initial_bound": _initial_bound(circuit, shifts),
         "keys": (Key.fresh(), Key.fresh()),
         "chain": Chain.fresh(openings),
-        "template": Template.of(leaves, structure),
+        "template": template,
         "roundings": (*_parameter_roundings(circuit, leaves, initial), *dataset.roundings),
         "told": False,
     }
 
 
+def _matched(circuit: Circuit, params) -> tuple[dict[int, Any], Template]:
+    """The arrays of the committed states, by number, in what the user gives: those alone, in the circuit's order, or a state by paths."""
+    leaves, structure = jax.tree.flatten(params)
+    own = [p for p in range(len(circuit.parameters)) if p not in circuit.given]
+    if len(leaves) == len(own):
+        return dict(zip(own, leaves, strict=True)), template_of(circuit, leaves, structure)
+    named = named_leaves(params, "params")
+    numbers = {parameter.path: p for p, parameter in enumerate(circuit.parameters)}
+    public = {x.path: x for x in circuit.public}
+    if len(named) != len(leaves) or not set(named) <= {*numbers, *public} or not {circuit.parameters[p].path for p in own} <= set(named):
+        raise DataError(
+            f"params holds {len(leaves)} arrays, the circuit has {len(own)} parameters; give the pytree that was traced, and after it the "
+            "data"
+        )
+    for path, leaf in named.items():
+        if path in public:
+            _begins(path, leaf, [float(v) for v in public[path].at(0)], public[path].shape)
+        elif numbers[path] in circuit.given and circuit.parameters[numbers[path]].given.copied is None:
+            given, shape = circuit.parameters[numbers[path]].given, circuit.parameters[numbers[path]].shape
+            _begins(path, leaf, [given.integer * float(circuit.unit(numbers[path]))], shape)
+    return {numbers[path]: leaf for path, leaf in named.items() if path in numbers}, Template.of(leaves, structure, list(named), public)
+
+
+def _begins(path: str, leaf, values: list, shape) -> None:
+    """What the circuit gives where a chain begins is not the user's choice."""
+    found = as_array(leaf, path)
+    if found.shape != tuple(shape) or not np.allclose(np.asarray(found, np.float64).reshape(-1), values, rtol=1e-6, atol=0):
+        raise DataError(
+            f"{path} is not what the circuit gives where a chain begins; trace with this state, or go on with the run of before"
+        )
+
+
 def _parameter_roundings(circuit: Circuit, leaves, initial) -> list[Rounding]:
     """What rounding did to the first parameters."""
-    own = [p for p in range(len(circuit.parameters)) if p not in circuit.given]
-    named = zip(own, leaves, strict=True)
+    named = [(p, leaves[p]) for p in range(len(circuit.parameters)) if p not in circuit.given]
     return [
         Rounding.of(f"parameter {circuit.parameters[p].path}", np.asarray(x, np.float64) / float(circuit.unit(p)), initial[p])
         for p, x in named
@@ -209,15 +240,9 @@ def _coarse(circuit: Circuit, leaves) -> tuple[tuple[int, ...], tuple[np.ndarray
 
     One lookup per parameter then proves the bound that every later step relies on.
     """
-    if len(leaves) != len(circuit.parameters) - len(circuit.given):
-        raise DataError(
-            f"params holds {len(leaves)} arrays, the circuit has {len(circuit.parameters) - len(circuit.given)} parameters; give the "
-            "pytree that was traced, and after it the data"
-        )
-    shifts, arrays = [], []
-    own = [p for p in range(len(circuit.parameters)) if p not in circuit.given]
-    for p, leaf in zip(own, leaves, strict=True):
-        parameter, (odd, scale) = circuit.parameters[p], circuit.scale(p)
+    found = {}
+    for p in (p for p in range(len(circuit.parameters)) if p not in circuit.given):
+        leaf, parameter, (odd, scale) = leaves[p], circuit.parameters[p], circuit.scale(p)
         values = as_array(leaf, f"parameter {parameter.path}")
         if values.shape != parameter.shape:
             raise DataError(f"parameter {parameter.path} has shape {values.shape}, the circuit expects {parameter.shape}")
@@ -225,10 +250,7 @@ def _coarse(circuit: Circuit, leaves) -> tuple[tuple[int, ...], tuple[np.ndarray
             values = values.astype(np.float64)
         if not np.isfinite(values).all():
             raise DataError(f"parameter {parameter.path} of shape {parameter.shape} holds values that are not finite")
-        s, rounded = exact.coarse(values / odd, scale, circuit.table_bits)
-        shifts.append(s)
-        arrays.append(rounded)
-    found = dict(zip(own, zip(shifts, arrays, strict=True), strict=True))
+        found[p] = exact.coarse(values / odd, scale, circuit.table_bits)
     for p in circuit.given:
         given, parameter = circuit.parameters[p].given, circuit.parameters[p]
         start = 0 if given.copied is None else found[given.copied][1] << given.shift

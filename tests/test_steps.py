@@ -1,0 +1,210 @@
+"""Training steps of the user's own: states of any kind, outputs, counters; traced, trained, continued, proven."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax.training.train_state import TrainState
+from harness import BITS, prove_small, verify_small
+from reference import verifier as reference
+from test_optimizers import BATCH, KERNELS, PARAMS, X, Y, distance, loss
+
+import zkjax
+from zkjax.errors import DataError, RunError, UnsupportedOperationError
+
+STEPS = 10
+FINE = zkjax.Precision(activation_scale=10, period=4)
+
+
+def forward(params, x):
+    h = jax.nn.relu(x @ params["in"]["w"] + params["in"]["b"])
+    return h @ params["out"]["w"] + params["out"]["b"]
+
+
+def with_train_state(optimizer):
+    def step(state, x, y):
+        def own_loss(params):
+            out = state.apply_fn(params, x)
+            return optax.squared_error(out, y).sum(-1).mean(), out
+
+        (value, out), gradients = jax.value_and_grad(own_loss, has_aux=True)(state.params)
+        return state.apply_gradients(grads=gradients), {"loss": value, "mean": out.mean(), "text": out}
+
+    return jax.jit(step), TrainState.create(apply_fn=forward, params=PARAMS, tx=optimizer)
+
+
+def with_averages(optimizer):
+    """(parameters, optimizer state, average of the weights, a counter that switches the average on)."""
+
+    def step(state, x, y):
+        params, kept, average, count = state
+        value, gradients = jax.value_and_grad(loss)(params, x, y)
+        updates, kept = optimizer.update(gradients, kept, params)
+        params = optax.apply_updates(params, updates)
+        decay = jnp.where(count < 3, 0.0, 0.75)
+        average = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, average, params)
+        return (params, kept, average, count + 1), {"loss": value}
+
+    return step, (PARAMS, optimizer.init(PARAMS), PARAMS, jnp.int32(0))
+
+
+def with_target(optimizer):
+    """A target network that is copied every third step, by a condition on a counter; its outputs are what is learnt."""
+
+    def step(state, x, y):
+        params, target, kept, count = state
+        value, gradients = jax.value_and_grad(lambda p: jnp.mean((forward(p, x) - 0.5 * forward(target, x) - y) ** 2))(params)
+        updates, kept = optimizer.update(gradients, kept, params)
+        params = optax.apply_updates(params, updates)
+        target = jax.lax.cond(count % 3 == 2, lambda: params, lambda: target)
+        return (params, target, kept, count + 1), {"loss": value}
+
+    return step, (PARAMS, PARAMS, optimizer.init(PARAMS), jnp.int32(0))
+
+
+def two_optimizers(_):
+    """Kernels and biases with optimizers of their own, two updates in a step."""
+    first, second = optax.masked(optax.sgd(0.05, momentum=0.9), KERNELS), optax.sgd(0.02)
+
+    def step(state, x, y):
+        params, kept = state["params"], state["opt_state"]
+        value, gradients = jax.value_and_grad(loss)(params, x, y)
+        gradients, one = first.update(gradients, kept[0], params)
+        updates, two = second.update(gradients, kept[1], params)
+        return {"params": optax.apply_updates(params, updates), "opt_state": (one, two)}, {"loss": value}
+
+    return step, {"params": PARAMS, "opt_state": (first.init(PARAMS), second.init(PARAMS))}
+
+
+MOMENTUM = optax.sgd(0.05, momentum=0.9)
+STEPS_OF_USERS = {
+    "TrainState": (with_train_state, MOMENTUM),
+    "TrainState, schedule": (with_train_state, optax.sgd(optax.linear_schedule(0.05, 0.01, STEPS), momentum=0.9)),
+    "averages": (with_averages, MOMENTUM),
+    "target": (with_target, optax.sgd(0.05)),
+    "two optimizers": (two_optimizers, None),
+}
+
+
+def traced(name, **options):
+    make, optimizer = STEPS_OF_USERS[name]
+    step, state = make(optimizer)
+    return zkjax.trace_step(step, state, (X[:BATCH], Y[:BATCH]), **({"steps": STEPS, "chunk": 8, "precision": FINE} | options)), step, state
+
+
+def by_jax(step, state, rows_of_steps):
+    outputs = []
+    for rows in rows_of_steps:
+        state, found = step(state, X[rows], Y[rows])
+        outputs.append(float(found["loss"]))
+    return state, outputs
+
+
+def floats(state):
+    return [np.asarray(x, float) for x in jax.tree.leaves(state) if jnp.issubdtype(jnp.asarray(x).dtype, jnp.floating)]
+
+
+@pytest.mark.parametrize("name", STEPS_OF_USERS)
+def test_it_trains_as_jax_does(name):
+    circuit, step, state = traced(name, outputs=("loss",))
+    run = zkjax.train(circuit, state, (X, Y), steps=STEPS)
+    after, losses = by_jax(step, state, run.indices)
+    assert jax.tree.structure(run.state) == jax.tree.structure(after)
+    assert [x.dtype for x in jax.tree.leaves(run.state)] == [jnp.asarray(x).dtype for x in jax.tree.leaves(after)]
+    np.testing.assert_allclose(run.outputs["loss"], losses, rtol=0.05)
+    for found, wanted, first in zip(floats(run.state), floats(after), floats(state), strict=True):
+        assert np.linalg.norm(found - wanted) <= 0.05 * np.linalg.norm(wanted - first) + 2e-3
+    for found, wanted in zip(jax.tree.leaves(run.state), jax.tree.leaves(after), strict=True):
+        if not jnp.issubdtype(found.dtype, jnp.floating):
+            assert (found == wanted).all()
+
+
+def test_a_chain_with_outputs_is_proven(tmp_path):
+    circuit, step, state = traced("TrainState, schedule", outputs=("mean", "loss"))
+    assert circuit.outputs == ("mean", "loss")
+    first, second = zkjax.chunks(circuit, state, (X, Y), steps=8, chunk=4, openings=4)
+    first.save(tmp_path / "run")
+    proofs = [prove_small(circuit, first, reveal=("loss",)), prove_small(circuit, second, reveal=("mean",))]
+    verify_small(circuit, proofs)
+    reference.verify_chain(circuit.to_json(), [bytes(p) for p in proofs], minimum_bits=BITS)
+    revealed = proofs[1].statement.losses
+    found = [circuit.exact_loss([x and x[t] for x in revealed], "mean") for t in range(4)]
+    np.testing.assert_allclose([float(v) for v in found], second.outputs["mean"])
+    assert any(x is None for x in revealed) and int(second.state.step) == 8
+    loaded = zkjax.Run.load(tmp_path / "run")
+    assert int(loaded.state["step"]) == 4 and set(loaded.state) == {"step", "params", "opt_state"}
+    with pytest.raises(zkjax.ConfigurationError, match=r"reveal is \('accuracy',\); it is a tuple of names from \('mean', 'loss'\)"):
+        zkjax.prove(circuit, first, reveal=("accuracy",))
+
+
+def test_a_state_given_by_the_circuit_is_not_the_users_choice():
+    circuit, _, state = traced("TrainState")
+    assert [x.path for x in circuit.public] == ["step"]
+    other = state.replace(opt_state=jax.tree.map(lambda x: x + 1, state.opt_state))
+    with pytest.raises(DataError, match="opt_state/0/trace/in/b is not what the circuit gives where a chain begins"):
+        zkjax.train(circuit, other, (X, Y), steps=1)
+    with pytest.raises(DataError, match="step is not what the circuit gives"):
+        zkjax.train(circuit, state.replace(step=7), (X, Y), steps=1)
+    with pytest.raises(DataError, match="params holds 4 arrays, the circuit has 8 parameters|give the pytree that was traced"):
+        zkjax.train(circuit, (*PARAMS.values(), np.float32(1)), (X, Y), steps=1)
+
+
+def test_counters_beyond_the_traced_steps():
+    def step(state, x, y):
+        params, count, doubled = state
+        return (jax.tree.map(lambda p, g: p - 0.05 * g, params, jax.grad(loss)(params, x, y)), count + 1, doubled * 2), {}
+
+    circuit = zkjax.trace_step(step, (PARAMS, jnp.int32(0), jnp.int32(1)), (X[:BATCH], Y[:BATCH]), steps=3)
+    run = zkjax.train(circuit, (PARAMS, 0, 1), (X, Y), steps=3)
+    assert [int(v) for v in run.state[1:]] == [3, 8]
+    with pytest.raises(RunError, match="traced for 3 steps, and is not known after 4"):
+        zkjax.train(circuit, (PARAMS, 0, 1), (X, Y), steps=4).state  # noqa: B018
+
+
+def test_a_model_with_a_state():
+    """The loss takes and returns what the model keeps: a running mean of the inputs, and how often it was updated."""
+
+    def centred(params, state, x, y):
+        mean = 0.9 * state["mean"] + 0.1 * x.mean(0)
+        return loss(params, x - state["mean"], y), ({"mean": mean, "count": state["count"] + 1}, x.sum())
+
+    state = {"mean": np.zeros(6, np.float32), "count": np.int32(0)}
+    circuit = zkjax.trace(centred, MOMENTUM, PARAMS, batch=(X[:BATCH], Y[:BATCH]), has_aux=True, state=state, precision=FINE)
+    mean = next(p for p in circuit.parameters if p.path == "state/mean")
+    assert mean.recurrence is not None and mean.given.integer == 0 and [x.path for x in circuit.public] == ["state/count"]
+    run = zkjax.train(circuit, PARAMS, (X, Y), steps=6)
+    params, kept, carried = PARAMS, MOMENTUM.init(PARAMS), state
+    for rows in run.indices:
+        (_, (carried, _)), gradients = jax.value_and_grad(centred, has_aux=True)(params, carried, X[rows], Y[rows])
+        updates, kept = MOMENTUM.update(gradients, kept, params)
+        params = optax.apply_updates(params, updates)
+    assert distance(run.params, params) < 0.03
+    verify_small(circuit, prove_small(circuit, zkjax.train(circuit, PARAMS, (X, Y), steps=2, openings=4)))
+
+
+def counts_positives(state, x, y):
+    return {**state, "n": (x.sum() > 0).astype(jnp.int32)}, {"loss": x.sum()}
+
+
+def chooses_by_data(state, x, y):
+    return jax.lax.cond((x > 0).any(), lambda: state, lambda: {**state, "n": state["n"] + 1}), {"loss": x.sum()}
+
+
+@pytest.mark.parametrize(
+    "step, error, message",
+    [
+        (lambda state, x, y: state["params"], DataError, "returns another state than it takes"),
+        (lambda state, x, y: ({**state, "n": state["n"] + 0.5}, {}), DataError, "an array of int32 .* becomes one of float32"),
+        (counts_positives, UnsupportedOperationError, "n of dtype int32 depends on data or parameters"),
+        (chooses_by_data, UnsupportedOperationError, "choose with jnp.where|reduce_or"),
+        (lambda state, x: state, DataError, "does not take state and the 2 arrays"),
+        (lambda state, x, y: (state, {"other": x.sum()}), DataError, "outputs names 'loss', which is not among .*other"),
+        (lambda state, x, y: (state, {"loss": x}), DataError, "output 'loss' returns .*one floating-point scalar"),
+        (3, DataError, r"train_step is int, not a function; the order is trace_step\(train_step, state, batch\)"),
+    ],
+)
+def test_steps_that_are_refused(step, error, message):
+    state = {"params": PARAMS, "n": jnp.int32(0)}
+    with pytest.raises(error, match=message):
+        zkjax.trace_step(step, state, (X[:BATCH], Y[:BATCH]), outputs=("loss",))

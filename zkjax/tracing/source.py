@@ -1,0 +1,221 @@
+"""What tracing reads of a user's program: a loss and an optimizer, or a training step of the user's own."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ..algebra import exact
+from ..circuit.circuit import Circuit
+from ..errors import DataError, UnsupportedOperationError
+from ..kernels.settings import fixed
+from . import places
+from .arguments import batch_arrays, check_loss, explained, input_names, state_leaves
+from .arguments import parameters as parameter_leaves
+from .constants import Known
+from .folding import narrow
+from .interpreter import OPTIMIZER
+from .motions import rows
+from .precision import Precision
+from .rules import NARROW
+from .series import values
+from .starts import CURE, first_state, kept_by_optimizers, start_of
+from .step import Program, Start, read_step
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What tracing has read of the user's program: the step as it is and as expressions, and arrays; no formats yet.
+
+    step, state: the user's function, and a function that makes its state, a pytree of arrays.
+    """
+
+    program: Program
+    step: Callable[..., Any]
+    state: Callable[[], Any]
+    batch: tuple[Any, ...]
+    steps: int | None
+
+    @property
+    def known(self) -> bool:
+        """Whether arrays were given, not only shapes."""
+        return all(isinstance(x, np.ndarray) for x in (*(s.leaf.array for s in self.program.states if s.start is None), *self.batch))
+
+    @property
+    def multiplied(self) -> bool:
+        """Whether some state is multiplied, so that weights may have to be rounded with it."""
+        return any(row.carry.get(p) != 1 for p, row in enumerate(rows(self.program)))
+
+    def samples(self) -> list[tuple[list[np.ndarray], tuple[Any, ...]]]:
+        """States and batch as one sample of the values that occur; none where only shapes are known."""
+        return [(self.first(), self.batch)] if self.known else []
+
+    def first(self) -> list[np.ndarray]:
+        """All states where a chain begins."""
+        found: list[Any] = [s.leaf.array for s in self.program.states]
+        for p, state in enumerate(self.program.states):
+            if isinstance(state.start, Known):
+                found[p] = state.start.full().astype(np.float64)
+            elif state.start is not None:
+                found[p] = found[state.start]
+        return found
+
+    def sizes(self) -> dict[int, float]:
+        """The largest absolute value of each state where a chain begins; 1 where it is not known."""
+        found: dict[int, float] = {}
+        for p, state in enumerate(self.program.states):
+            if isinstance(state.start, Known):
+                found[p] = max(abs(float(v)) for v in state.start.values.reshape(-1))
+            else:
+                found[p] = self.program.states[p if state.start is None else state.start].leaf.largest
+        return found
+
+    def rate_tolerance(self, precision: Precision) -> float:
+        """How far the first step's rates may be off; a schedule that begins with small ones may lose them."""
+        tables = [values(c) for row in rows(self.program) for c in (*row.carry.values(), *row.feeds.values())]
+        largest = max((abs(v) for table in tables for v in table), default=1)
+        return math.inf if any(len(table) > 1 and 16 * abs(table[0]) < largest for table in tables) else precision.rate_tolerance
+
+    def initial_bounds(self, circuit: Circuit) -> tuple[int, ...]:
+        """What the first proof of a chain will show of each state."""
+        found = []
+        for p, state in enumerate(self.program.states):
+            odd, scale = circuit.scale(p)
+            found.append(circuit.coarse_bound(exact.coarse_shift(state.leaf.largest / odd, scale, circuit.table_bits)))
+        return tuple(circuit.given_bound(p, found) if p in circuit.given else bound for p, bound in enumerate(found))
+
+
+def read(loss, optimizer, params, batch, steps: int | None, state=None) -> Source:
+    """What ``zkjax.trace`` reads: the loss is ``loss(params, *batch) -> scalar``.
+
+    state: of a model; the loss is then ``loss(params, state, *batch) -> (scalar, new state)``.
+    """
+    with fixed(x64=False):  # the same source gives the same circuit, whatever the process has set
+        leaves, batch = parameter_leaves(params), batch_arrays(batch)
+        others = () if state is None else (state,)
+        check_loss(loss, params, (*others, *batch))
+        data, tree, applied = _shapes(batch), jax.tree.structure(params), _applied(loss)
+        shapes = tree.unflatten(_shapes(leaves))
+        carried = [start_of(x, True) for x in state_leaves(state, "state", "state/")] if others else []
+        carried_shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), jax.dtypes.canonicalize_dtype(x.dtype)), others)
+        with explained("the loss", loss):
+            value = jax.eval_shape(applied, shapes, *carried_shapes, *data)
+        _check_value(value, bool(others))
+        kept, kept_shapes = first_state(optimizer, shapes, leaves)
+        step = _standard_step(applied, optimizer, bool(others))
+        structure = jax.tree.structure((shapes, *carried_shapes, kept_shapes))
+        names, place = input_names(loss, len(batch), 1 + len(others)), places.of_function(loss)
+        with explained("the loss", loss):
+            start = [*(Start(x, None) for x in leaves), *carried, *kept]
+            program = read_step(step, structure, start, data, names, ("loss",), _tabulated(steps), place)
+
+    def first():
+        params = tree.unflatten([x.array for x in leaves])
+        return params, *others, optimizer.init(params)
+
+    return Source(program, step, first, batch, _tabulated(steps))
+
+
+def read_own(step, state, batch, outputs: tuple[str, ...], steps: int | None) -> Source:
+    """What ``zkjax.trace_step`` reads: ``step(state, *batch) -> state``, or ``(state, outputs)``."""
+    with fixed(x64=False):
+        leaves, batch = state_leaves(state), batch_arrays(batch)
+        check_loss(step, state, batch, "train_step(state, *batch)")
+        data, structure = _shapes(batch), jax.tree.structure(state)
+        start = [start_of(x, kept) for x, kept in zip(leaves, kept_by_optimizers(state), strict=True)]
+        if all(x.value is not None for x in start):
+            raise DataError("the state holds no floating-point arrays beside what an optimizer keeps")
+        with explained("the step", step):
+            result = jax.eval_shape(step, structure.unflatten(_shapes(leaves)), *data)
+        own = _with_outputs(step, structure, [(x.shape, x.dtype) for x in _shapes(leaves)], result, outputs)
+        with explained("the step", step):
+            names, place = input_names(step, len(batch)), places.of_function(step)
+            program = read_step(own, structure, start, data, names, outputs, _tabulated(steps), place)
+    return Source(program, own, lambda: state, batch, _tabulated(steps))
+
+
+def _tabulated(steps: int | None) -> int | None:
+    """A table of one number would be a constant."""
+    return None if steps is None else max(steps, 2)
+
+
+def _shapes(arrays) -> list[jax.ShapeDtypeStruct]:
+    return [jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype)) for x in arrays]
+
+
+def _with_outputs(step, structure, leaves, result, outputs: tuple[str, ...]):
+    """A step that always returns (state, outputs), from what the user's returns. leaves: shapes and dtypes of the state."""
+
+    def is_state(x) -> bool:
+        return jax.tree.structure(x) == structure and [(y.shape, y.dtype) for y in jax.tree.leaves(x)] == leaves
+
+    plain = is_state(result)
+    if not plain and not (isinstance(result, tuple) and len(result) == 2 and is_state(result[0])):
+        after = result[0] if isinstance(result, tuple) and len(result) == 2 else result
+        pairs = zip(leaves, ((y.shape, y.dtype) for y in jax.tree.leaves(after)), strict=False)
+        differs = next((f": an array of {a[1]} {a[0]} becomes one of {b[1]} {b[0]}" for a, b in pairs if a != b), "")
+        raise DataError(f"train_step returns another state than it takes{differs}; return the new state, or (new state, outputs)")
+    found = {} if plain else result[1]
+    for name in outputs:
+        if not isinstance(found, dict) or name not in found:
+            names = ", ".join(map(str, found)) if isinstance(found, dict) else type(found).__name__
+            raise DataError(
+                f"outputs names {name!r}, which is not among the step's outputs ({names or 'none'}); return a dictionary of scalars"
+            )
+        _check_scalar(found[name], f"output {name!r}")
+
+    def own(state, *batch):
+        with explained("the step", step):
+            return (step(state, *batch), {}) if plain else step(state, *batch)
+
+    return own
+
+
+def _applied(loss):
+    """The loss, whose errors are explained here: JAX takes its own frames off what leaves it."""
+
+    def applied(params, *batch):
+        with explained("the loss", loss):
+            return loss(params, *batch)
+
+    return applied
+
+
+def _standard_step(applied, optimizer, with_state: bool):
+    """What optax's users write: the gradient, the optimizer's update of it, and its sum with the parameters."""
+
+    def step(state, *batch):
+        params, *others, kept = state
+        value, gradient = jax.value_and_grad(applied, has_aux=with_state)(params, *others, *batch)
+        if with_state:
+            value, *others = value
+        with explained("the optimizer's update", optimizer.update, CURE), jax.named_scope(OPTIMIZER):
+            updates, kept = optimizer.update(gradient, kept, params)
+            params = optax.apply_updates(params, updates)
+        return (params, *others, kept), {"loss": value}
+
+    return step
+
+
+def _check_value(value, with_state: bool) -> None:
+    """value: shapes of what the loss returns."""
+    if with_state and (not isinstance(value, tuple) or len(value) != 2):
+        raise DataError("with a state, the loss returns (scalar, new state), or (scalar, (new state, auxiliary output)) with has_aux=True")
+    value = value[0] if with_state else value
+    if isinstance(value, (tuple, list, dict)):
+        raise DataError(
+            f"the loss returns a {type(value).__name__}; return the scalar alone, or (scalar, auxiliary output) with has_aux=True"
+        )
+    _check_scalar(value, "the loss")
+
+
+def _check_scalar(value, what: str) -> None:
+    if not hasattr(value, "shape") or value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
+        raise DataError(f"{what} returns {value}; it must return one floating-point scalar, as for jax.grad")
+    if narrow(value.dtype):
+        raise UnsupportedOperationError(f"{what} is computed in {value.dtype}, whose rounding has no exact counterpart; {NARROW}")
