@@ -168,7 +168,7 @@ def float_step(loss, optimizer, **options):
 
     def step(params, state, x, y):
         value, gradient = jax.value_and_grad(loss)(params, x, y)
-        updates, state = optimizer.update(gradient, state)
+        updates, state = optimizer.update(gradient, state, params)
         return optax.apply_updates(params, updates), state, value
 
     return jax.jit(step, **options)

@@ -105,7 +105,7 @@ def forged(circuit: Circuit, recipe: Recipe) -> Statement:
         given=False,
         initial_bound=initial,
         final_bound=circuit.bounds(initial, r.steps, r.first_step).final,
-        losses=((0,) * r.steps,) * len(circuit.losses) if r.revealed else None,
+        losses=((0,) * r.steps,) * len(circuit.losses) or None if r.revealed else None,
     )
 
 

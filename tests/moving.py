@@ -6,7 +6,7 @@ import numpy as np
 from nodes import node
 
 from zkjax.circuit.circuit import Circuit
-from zkjax.circuit.parts import Given, Input, Loss, Parameter, Recurrence, Update
+from zkjax.circuit.parts import Given, Input, Loss, Parameter, Public, Recurrence, Update
 
 BATCH, PERIOD = 2, 3
 UNIT = 2**64
@@ -35,6 +35,7 @@ def moving(period=PERIOD, max_steps=None, decay=(0.98,), rate=(1,)) -> Circuit:
         node("dot", (0, 7), (3, 2), {"contract": ((0,), (0,)), "batch": ((), ())}),  # 8: u
         node("next", (8,), (3, 2), {"index": 1}),  # 9: m'
         node("dot", (7, 7), (), {"contract": ((0, 1), (0, 1)), "batch": ((), ())}),  # 10
+        node("sum", (4,), (), {"axes": (0, 1)}),  # 11
     )
     parameters = (
         Parameter("w", (3, 2), (Update(9, rate),)),
@@ -43,7 +44,8 @@ def moving(period=PERIOD, max_steps=None, decay=(0.98,), rate=(1,)) -> Circuit:
         Parameter("e", (3, 2), (), Recurrence(((3, fixed(0.75)), (2, fixed(0.125))), ((1, fixed(0.125)),), 12, 2, 4, ONE), Given(0, 0, 0)),
     )
     inputs = (Input("x", (BATCH, 3), 3, 4),)
-    return Circuit(nodes, inputs, parameters, (Loss(10, Fraction(1)),), 8, 9, max_steps=max_steps, period=period).check()
+    losses, public = (Loss(10, Fraction(1)), Loss(11, Fraction(-1, 2), "size")), (Public("count", (), "i", (Fraction(3),), 1),)
+    return Circuit(nodes, inputs, parameters, losses, 8, 9, max_steps=max_steps, period=period, public=public).check()
 
 
 def start(seed=0):

@@ -891,6 +891,19 @@ def states():
         ("given as a list", changed(data, ("parameters", 1, "given"), []), "given: expected an object"),
         ("given with a key more", changed(data, ("parameters", 1, "given", "more"), 0), "given: keys"),
         ("coefficients as an object", changed(data, (*moment, "carry", 0, "coefficients"), {}), "coefficients: expected a list"),
+        ("a unit not reduced", changed(data, (*moment, "unit"), [2, 4]), "unit: not a reduced fraction"),
+        ("public as an object", changed(data, ("public",), {}), "public: expected a list"),
+        ("a public key more", changed(data, ("public", 0, "more"), 0), r"public\[0\]: keys"),
+        ("a public path that cannot be printed", changed(data, ("public", 0, "path"), "\x1b[2J"), "expected a string of printable"),
+        ("a public shape as an object", changed(data, ("public", 0, "shape"), {}), "shape: expected a list"),
+        ("a public kind", changed(data, ("public", 0, "kind"), "u"), "kind: expected b, i or f"),
+        ("public values as an object", changed(data, ("public", 0, "values"), {}), "values: expected a list"),
+        ("a public value not reduced", changed(data, ("public", 0, "values", 0), [2, 4]), "values: not a reduced fraction"),
+        ("no public values", changed(data, ("public", 0, "values"), []), "0 numbers for the shape"),
+        ("a change of a table", changed(data, ("public", 0, "values"), [[1, 1], [2, 1]]), "2 numbers for the shape"),
+        ("public values of another shape", changed(data, ("public", 0, "shape"), [2]), "1 numbers for the shape"),
+        ("settled as a number", changed(data, ("public", 0, "settled"), 1), "settled: not a truth value"),
+        ("an output that cannot be printed", changed(data, ("losses", 1, "output"), "\n"), "expected a string of printable"),
     ):
         yield Case(name, lambda content=content: load(content), FormatError, match)
     for path, low, high in (
@@ -899,6 +912,8 @@ def states():
         ((*moment, "inner"), 0, 62),
         ((*moment, "end"), 0, 62),
         ((*moment, "unit", 0), 1, 2**256),
+        (("public", 0, "change"), -(2**64), 2**64),
+        (("public", 0, "values", 0, 0), -(2**256), 2**256),
         ((*moment, "carry", 0, "parameter"), 0, 3),
         ((*moment, "carry", 0, "coefficients", 0), -(2**96), 2**96),
         ((*moment, "feeds", 0, "node"), 0, last),

@@ -34,6 +34,7 @@ def circuit(nodes, *, shape=(2, 2), parameters=({"path": "w", "shape": [2], "upd
         "period": 1,
         "inputs": [{"name": "x", "shape": list(shape), "scale": 0, "bits": 3}, *inputs],
         "parameters": [{"recurrence": None, "given": None} | p for p in parameters],
+        "public": [],
         "nodes": nodes,
         "losses": list(losses),
         "notes": [],

@@ -90,7 +90,7 @@ def test_training_is_the_definition(chunk):
     states, losses = by_hand(circuit, run)
     for found, expected in zip(run.final, states, strict=True):
         assert found.reshape(-1).tolist() == expected
-    assert [x for (x,) in run.loss_integers] == losses
+    assert [x for x, _ in run.loss_integers] == losses
     assert all(np.abs(x).max() <= bound for x, bound in zip(run.final, run.final_bound, strict=True))
     assert all(np.abs(x).max() > 0 for x in run.final)
 
@@ -438,3 +438,19 @@ def test_hostile_recurrences_are_refused_before_they_are_worked_out():
         with mock.patch.object(recurrence, "_rows", side_effect=AssertionError), pytest.raises(zkjax.VerificationError) as caught:
             verifier.estimate_work(big, [claimed], 10**9, 2**30)
         assert caught.value.check == "work" and "coefficients of states" in str(caught.value)
+
+
+def test_outputs_are_revealed_one_by_one(chunk):
+    circuit, run = chunk
+    assert circuit.outputs == ("loss", "size")
+    proof = prove_small(circuit, run, reveal=("size",))
+    verify_small(circuit, proof)
+    reference.verify(circuit.to_json(), bytes(proof), minimum_bits=BITS)
+    hidden, size = proof.statement.losses
+    assert hidden is None and size == tuple(x for _, x in run.loss_integers)
+    for losses in ((size, None), (None, tuple(x + 1 for x in size)), (None, None), (None,)):
+        changed = dataclasses.replace(proof, statement=dataclasses.replace(proof.statement, losses=losses))
+        with pytest.raises(zkjax.VerificationError):
+            verify_small(circuit, changed)
+        with pytest.raises(reference.Rejected):
+            reference.verify(circuit.to_json(), bytes(changed), minimum_bits=BITS)

@@ -462,6 +462,7 @@ CIRCUIT_BY_HASHING_ALONE = {  # text and units for people; more than is used
     ("inputs.scale", "minus one"),
     ("losses.factor", "minus one"),
     ("losses.factor", "reversed"),
+    ("losses.output", "plus one"),
     ("max_steps", "type"),  # a limit where there was none
     ("nodes", "added"),  # an operation that nothing reads
     ("nodes.label", "plus one"),

@@ -21,6 +21,7 @@ from .proofs.statement import Statement as Statement
 from .prover.prove import prove as prove
 from .tracing.precision import Precision as Precision
 from .tracing.program import trace as trace
+from .tracing.program import trace_step as trace_step
 from .training.dataset import Dataset as Dataset
 from .training.run import Run as Run
 from .training.train import chunks as chunks

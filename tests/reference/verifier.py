@@ -433,6 +433,8 @@ def check_circuit_fields(data):
     for loss in data["losses"]:
         fields(loss, "node factor output", "loss")
         text(loss["output"])
+        integer(loss["node"], 0, last, "node of a loss")
+        reduced_fraction(loss["factor"], -(2**256), "factor")
     for x in data["public"]:
         fields(x, "path shape kind values change settled", "public")
         text(x["path"])
@@ -443,8 +445,6 @@ def check_circuit_fields(data):
         for value in x["values"]:
             reduced_fraction(value, -(2**256), "values")
         require(integer(x["change"], -(2**64), 2**64, "change") == 0 or len(x["values"]) == size, "change")
-        integer(loss["node"], 0, last, "node of a loss")
-        reduced_fraction(loss["factor"], -(2**256), "factor")
 
 
 def reduced_fraction(x, least, what):

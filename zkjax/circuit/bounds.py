@@ -76,7 +76,7 @@ def _of_chunk(circuit, initial: tuple[int, ...], steps: int, first_step: int):
             before, end = _growth(update, steps, first_step)
             inside[i] += before * nodes[update.node]
             final[i] += end * nodes[update.node]
-    return of_nodes(circuit, inside, after), tuple(inside), tuple(final), ends
+    return nodes, tuple(inside), tuple(final), ends
 
 
 def _moved(circuit, s: int, initial, nodes: list, steps: int, first_step: int) -> tuple[int, int, int]:
@@ -229,7 +229,11 @@ def _of_node(circuit, i: int, bounds: list, leaves) -> int | None:
 
 def _largest(holds, beyond: int) -> int:
     """The largest n below ``beyond`` with ``holds(n)``, of a property that holds from 0 up to some number; 0 if there is none."""
-    low, high = 0, beyond
+    below, above = -1, (beyond - 1).bit_length() if beyond > 1 else 0
+    while above - below > 1:  # its power of two first: most are small
+        middle = (below + above) // 2
+        below, above = (middle, above) if 2**middle < beyond and holds(2**middle) else (below, middle)
+    low, high = 2**below if below >= 0 else 0, min(2**above, beyond)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if holds(middle) else (low, middle)

@@ -8,6 +8,7 @@ from .parts import Parameter
 from .recurrence import FRACTION
 from .summary import net, quoted, rates
 
+MAX_NODES = 2**13  # operations of a circuit whose longest chain is printed: it takes some dozens of looks at all of them
 # What a circuit's sheet says of its own words.
 WORDS = (
     "Learning rates are found from operations alone: update and loss are evaluated in floating point, without rounding, on random\n"
@@ -95,5 +96,7 @@ def _start(circuit, parameter: Parameter) -> str:
 
 def _length(circuit) -> str:
     """How long a chain can be."""
+    if len(circuit.nodes) > MAX_NODES:
+        return "how long a chain can be is not worked out for so many operations; circuit.longest_chain() does it"
     steps, limit, cure = circuit.longest_chain()
     return "" if steps is None else f"a chain can have {steps:,} steps at most: {limit}; for more, {cure}"
