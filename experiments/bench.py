@@ -40,7 +40,8 @@ COMMITTING = ("compiling", "commitments")  # phases: what needs no fresh randomn
 class Config:
     """What is measured. widths: of the layers, input and output included; steps: of one proof.
 
-    range_check: measure the chain's first chunk too, whose proof range-checks the weights.
+    range_check: measure the chain's first chunk too, whose proof range-checks the weights. optimizer: a name among OPTIMIZERS;
+    with "adapters" all weights are frozen, and beside each matrix one of rank ``RANK`` is trained.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Config:
     batch: int
     steps: int
     range_check: bool = True
+    optimizer: str = "sgd"
 
     @property
     def samples(self) -> int:
@@ -65,6 +67,25 @@ CONFIGS = {
 }
 
 
+OPTIMIZERS = ("sgd", "momentum", "momentum-decay", "adapters")
+RANK = 8
+
+
+def optimizer_of(config: Config):
+    """The optimizer that a configuration names."""
+    import optax
+
+    if config.optimizer == "sgd":
+        return optax.sgd(RATE)
+    if config.optimizer == "momentum-decay":  # decoupled
+        return optax.chain(optax.trace(0.9), optax.add_decayed_weights(1e-2), optax.scale(-RATE))
+    momentum = optax.sgd(RATE, momentum=0.9)
+    if config.optimizer == "momentum":
+        return momentum
+    labels = [{"w": "frozen", "b": "frozen", "up": "trained", "down": "trained"}] * (len(config.widths) - 1)
+    return optax.multi_transform({"trained": momentum, "frozen": optax.set_to_zero()}, labels)
+
+
 def parse_widths(text: str) -> tuple[int, ...]:
     """ "3072,1024x8,10" is 3072, eight times 1024, and 10."""
     widths: list[int] = []
@@ -79,13 +100,22 @@ def parse_widths(text: str) -> tuple[int, ...]:
 # ---- the net ----------------------------------------------------------------------------------------------------
 
 
-def initial_params(widths: tuple[int, ...], seed: int = 0):
-    """He-like initial weights, zero biases; the same at every call."""
+def initial_params(widths: tuple[int, ...], seed: int = 0, rank: int = 0):
+    """He-like initial weights, zero biases; the same at every call. rank: of adapters beside the matrices, 0 for none."""
     rng = np.random.default_rng(seed)
-    return [
+    params = [
         {"w": rng.standard_normal((a, b), dtype=np.float32) * np.float32(a**-0.5), "b": np.zeros(b, dtype=np.float32)}
         for a, b in zip(widths, widths[1:])
     ]
+    for layer in params if rank else ():
+        down = rng.standard_normal((len(layer["w"]), rank), dtype=np.float32) * np.float32(len(layer["w"]) ** -0.5)
+        layer |= {"down": down, "up": np.zeros((rank, layer["w"].shape[1]), dtype=np.float32)}
+    return params
+
+
+def params_of(config: Config):
+    """The first parameters of a configuration."""
+    return initial_params(config.widths, rank=RANK if config.optimizer == "adapters" else 0)
 
 
 def draw_data(config: Config):
@@ -100,7 +130,8 @@ def loss(params, x, y):
     import jax.numpy as jnp
 
     for i, layer in enumerate(params):
-        x = x @ layer["w"] + layer["b"]
+        beside = (x @ layer["down"]) @ layer["up"] if "down" in layer else 0
+        x = x @ layer["w"] + layer["b"] + beside
         x = jax.nn.relu(x) if i < len(params) - 1 else x
     return 0.5 * jnp.mean(jnp.sum((x - y) ** 2, axis=-1))
 
@@ -109,10 +140,9 @@ def native_steps(config: Config) -> list[float]:
     """Seconds of each of several warm steps in float32: jitted, with the parameters' buffers reused."""
     import jax
     import jax.numpy as jnp
-    import optax
 
-    optimizer = optax.sgd(RATE)
-    params = jax.tree.map(jnp.asarray, initial_params(config.widths))
+    optimizer = optimizer_of(config)
+    params = jax.tree.map(jnp.asarray, params_of(config))
     state, step = optimizer.init(params), float_step(loss, optimizer, donate_argnums=0)
     x, y = (jnp.asarray(a[: config.batch]) for a in draw_data(config))
     seconds, started = [], time.perf_counter()
@@ -339,7 +369,6 @@ def measure(
     """
     import hiding
     import jax
-    import optax
 
     import zkjax
 
@@ -353,12 +382,13 @@ def measure(
     reset_peak_memory()
     batch = tuple(x[: config.batch] for x in draw_data(config))
     started = time.perf_counter()
-    circuit = zkjax.trace(loss, optax.sgd(RATE), initial_params(config.widths), batch=batch, chunk=config.steps)
+    circuit = zkjax.trace(loss, optimizer_of(config), params_of(config), batch=batch, chunk=config.steps)
     data = zkjax.Dataset.of(circuit, draw_data(config))
     steps = system.steps(config)
     counts = circuit.counts(steps, range_check=config.range_check)
     say(
-        f"{config.name}: {'-'.join(map(str, config.widths))}, batch {config.batch}, {steps} step{'s' * (steps > 1)} in a proof; "
+        f"{config.name}: {'-'.join(map(str, config.widths))}, {config.optimizer}, batch {config.batch}, "
+        f"{steps} step{'s' * (steps > 1)} in a proof; "
         f"{counts.parameters:,} parameters, {counts.cells:,} committed cells, {counts.lookups:,} lookups; "
         f"traced in {time.perf_counter() - started:.1f} s"
     )
@@ -369,7 +399,7 @@ def measure(
 
     def begin():
         options = {"seed": 0, "shard_size": steps * config.batch, "openings": max(OPENINGS, 2 * repeat + 2)}
-        return zkjax.train(circuit, initial_params(config.widths), data, steps=steps, **options)
+        return zkjax.train(circuit, params_of(config), data, steps=steps, **options)
 
     def go_on(before: list):
         """The chunk after ``before``, a list of one run, which is then given up: it is not in memory while this one is proven."""
@@ -467,6 +497,7 @@ def summary(config: Config, steps: int, parameters: int, native: dict | None, ch
     return {
         "config": config.name,
         "widths": list(config.widths),
+        "optimizer": config.optimizer,
         "batch": config.batch,
         "parameters": parameters,
         "steps": steps,
@@ -589,7 +620,9 @@ def comparison(before: dict, after: dict) -> str:
 def described(result: dict) -> str:
     """What a result is about."""
     kind = "" if result["aggregated"] else ", without aggregation"
-    return f"{result['config']} {result['widths']}, batch {result['batch']}, {result['steps']} steps in a proof{kind}"
+    return (
+        f"{result['config']} {result['widths']}, {result['optimizer']}, batch {result['batch']}, {result['steps']} steps in a proof{kind}"
+    )
 
 
 def parse(arguments: list[str] | None):
@@ -599,6 +632,7 @@ def parse(arguments: list[str] | None):
     parser.add_argument("--widths", help="layer widths such as 3072,1024x8,10")
     parser.add_argument("--batch", type=int, help="samples of a step")
     parser.add_argument("--steps", type=int, help="training steps in one proof")
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, help="how it is trained (default: sgd)")
     parser.add_argument("--no-range-check", action="store_true", help="train the first chunk without proving it: later chunks only")
     parser.add_argument("--repeat", type=int, default=3, help="warm proofs of each kind (default %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
@@ -618,7 +652,7 @@ def parse(arguments: list[str] | None):
             config = replace(config, name=parsed.config or "free", widths=parse_widths(parsed.widths), batch=64, steps=16, range_check=True)
         except ValueError as error:
             parser.error(str(error))
-    changes = {name: value for name in ("batch", "steps") if (value := getattr(parsed, name)) is not None}
+    changes = {name: value for name in ("batch", "steps", "optimizer") if (value := getattr(parsed, name)) is not None}
     config = replace(config, **changes, range_check=config.range_check and not parsed.no_range_check)
     if parsed.compare and not parsed.compare.is_file():
         parser.error(f"--compare: there is no file {parsed.compare}")

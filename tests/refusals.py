@@ -880,8 +880,12 @@ def states():
     def put(*path):
         return lambda value: load(changed(data, path, value))
 
-    moment = "parameters", 1, "recurrence"
+    moment, unchanging = ("parameters", 1, "recurrence"), changed(data, ("public", 0, "change"), 0)
     yield Case("itself", lambda: load(data), None, value=circuit)
+    table = changed(unchanging, ("public", 0, "values"), [[1, 1], [2, 1], [5, 1]])
+    yield Case(
+        "a table of a public array", lambda: [int(x.at(t)[0]) for x in load(table).public for t in range(4)], None, value=[1, 2, 5, 5]
+    )
     for name, content, match in (
         ("a recurrence's key more", changed(data, (*moment, "more"), 0), r"parameters\[1\].recurrence: keys"),
         ("a recurrence as a list", changed(data, moment, []), r"recurrence: expected an object"),
@@ -899,9 +903,9 @@ def states():
         ("a public kind", changed(data, ("public", 0, "kind"), "u"), "kind: expected b, i or f"),
         ("public values as an object", changed(data, ("public", 0, "values"), {}), "values: expected a list"),
         ("a public value not reduced", changed(data, ("public", 0, "values", 0), [2, 4]), "values: not a reduced fraction"),
-        ("no public values", changed(data, ("public", 0, "values"), []), "0 numbers for the shape"),
+        ("no public values", changed(unchanging, ("public", 0, "values"), []), "0 numbers for the shape"),
         ("a change of a table", changed(data, ("public", 0, "values"), [[1, 1], [2, 1]]), "2 numbers for the shape"),
-        ("public values of another shape", changed(data, ("public", 0, "shape"), [2]), "1 numbers for the shape"),
+        ("public values of another shape", changed(unchanging, ("public", 0, "shape"), [2]), "1 numbers for the shape"),
         ("settled as a number", changed(data, ("public", 0, "settled"), 1), "settled: not a truth value"),
         ("an output that cannot be printed", changed(data, ("losses", 1, "output"), "\n"), "expected a string of printable"),
     ):
@@ -1129,6 +1133,7 @@ def statements():
         ("another final bound", lambda: plan(final_bound=(s.final_bound[0] + 1, *s.final_bound[1:])), "^bounds: the final bound"),
         ("no list of losses", lambda: plan(losses=()), "^losses: expected 1"),
         ("two lists of losses", lambda: plan(losses=losses * 2), "^losses: expected 1"),
+        ("no loss that is revealed", lambda: plan(losses=(None,)), "^losses: expected 1"),
         ("losses of fewer steps", lambda: plan(losses=(losses[0][1:],)), "^losses: expected 1"),
         ("a loss beyond its bound", lambda: plan(losses=((loss + 1, 0),)), "^losses: a loss leaves"),
         ("a loss below its bound", lambda: plan(losses=((0, -loss - 1),)), "^losses: a loss leaves"),

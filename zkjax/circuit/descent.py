@@ -34,7 +34,8 @@ def learning_rates(circuit) -> tuple[tuple[float, ...] | None, ...] | None:
     trained = [i for i, updated in enumerate(circuit.updated()) if updated and not kept[i]]
     if len(trained) * len(circuit.nodes) > MAX_LOOKS:
         return None
-    moved = {i: _moved(circuit, i) & read for i in trained}
+    named = {node.operation.index for node in circuit.nodes if isinstance(node.operation, Param)}
+    moved = {i: _moved(circuit, i) & read if i in named else set() for i in trained}
     operations = TRIALS * (_operations(circuit, read | updates) + sum(_operations(circuit, moved[i]) for i in trained))
     entries = sum(math.prod(x.shape) for x in (*circuit.nodes, *circuit.inputs, *circuit.parameters))
     if entries > MAX_ENTRIES or operations > MAX_OPERATIONS:
@@ -96,6 +97,9 @@ def _tried(circuit, draw, moved: dict[int, set[int]], needed: set[int]) -> dict[
     values = exact.evaluate(circuit, None, weights, inputs, needed)
     here, found = loss(values), {}
     for i, nodes in moved.items():
+        if not nodes:
+            found[i] = math.inf
+            continue
         parameter, along = circuit.parameters[i], direction(circuit.parameters[i])
         t = _largest(parameter)
         change = sum(u.rate(t) * float((values[u.node] * along).sum()) for u in parameter.updates) / unit

@@ -60,16 +60,12 @@ def _described(circuit, parameter: Parameter, updated: bool, found: tuple[float,
         change = f"minus {rates(found)} times the gradient of the loss"
     else:
         uses = (f"{u.rates[0] if len(u.rates) == 1 else 'a schedule'} * #{u.node}" for u in parameter.updates)
-        states = [x.path for i, x in enumerate(circuit.parameters) if any(_is_after(circuit, u.node, i) for u in parameter.updates)]
+        read = (circuit.nodes[u.node].operation for u in parameter.updates)
+        states = [circuit.parameters[x.index].path for x in read if isinstance(x, Next)]
         why = "too large to be evaluated here" if circuit.learning_rates is None else "NO MULTIPLE OF THE LOSS'S GRADIENT"
         why = f"what {', '.join(map(quoted, states))} is after the step" if states else why
         change = f"minus {', '.join(uses)}: {why}"
     return shape, f"{math.prod(parameter.shape):,}", change + _start(circuit, parameter), parameter.path
-
-
-def _is_after(circuit, i: int, state: int) -> bool:
-    """Whether a node is a state after the step."""
-    return circuit.nodes[i].operation == Next(state)
 
 
 def _recurrence(circuit, parameter: Parameter) -> str:
