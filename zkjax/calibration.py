@@ -17,7 +17,7 @@ from .display import Sheet, Shown, Table
 from .errors import DataError, PrecisionError
 from .protocol.schedule import batch_indices
 from .tracing.arguments import as_array, whole, without_auxiliary
-from .tracing.formats import ACTIVATION_SCALE, Formats, default_formats, largest_values
+from .tracing.formats import ACTIVATION_SCALE, Formats, Magnitudes, default_formats, largest_values
 from .tracing.precision import Precision
 from .tracing.program import fit
 from .tracing.source import Source, read
@@ -127,9 +127,9 @@ def calibrate(
     samples = [(states, tuple(x[rows] for x in data)) for states, rows in zip(floating.states, indices)]
     base = replace(precision or Precision())
     base = replace(base, rate_tolerance=min(base.rate_tolerance, tolerance / 2))
-    trials, best, closest = [], None, None
+    trials, best, closest, magnitudes = [], None, None, Magnitudes(samples)
     for scale in range(COARSEST, FINEST + 1):
-        trial, circuit = _trial(source, base, scale, params, data, samples, floating, seed, steps, chunk)
+        trial, circuit = _trial(source, base, scale, params, data, magnitudes, floating, seed, steps, chunk)
         trials.append(trial)
         if circuit is not None and (closest is None or trial.distance < closest.distance):
             closest, best = trial, circuit
@@ -168,7 +168,7 @@ def _float_training(source: Source, data, indices) -> _Floating:
     return _Floating(states, np.array(losses))
 
 
-def _trial(source: Source, base: Precision, scale: int, params, data, samples, floating: _Floating, seed, steps, chunk):
+def _trial(source: Source, base: Precision, scale: int, params, data, magnitudes, floating: _Floating, seed, steps, chunk):
     """(Trial, circuit or None): the formats with ``scale`` bits after the point of activations."""
     precision = replace(base, activation_scale=scale)
     finer = scale - ACTIVATION_SCALE  # gradients keep pace
@@ -177,7 +177,7 @@ def _trial(source: Source, base: Precision, scale: int, params, data, samples, f
         bits = formats.gradient_bits + (finer if base.gradient_bits is None else 0)
         gradient_scale = formats.gradient_scale + (bits - formats.gradient_bits if base.gradient_scale is None else 0)
         formats = replace(formats, gradient_bits=bits, gradient_scale=max(0, gradient_scale))
-        circuit, formats = fit(source, formats, precision, chunk, samples)
+        circuit, formats = fit(source, formats, precision, chunk, magnitudes)
         circuit.bounds(source.initial_bounds(circuit), chunk)
         precision = _explicit(formats, circuit, base)
         run = train(circuit, params, Dataset.of(circuit, data), steps=steps, seed=seed, progress=None)

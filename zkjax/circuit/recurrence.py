@@ -43,12 +43,15 @@ class Rows:
 
         held: r to the rounded state at the period's beginning. fed: (q, number) to the feeds of its steps.
         """
-        total = sum((c[2] if which == 2 else c[which][j]) * held[r] for r, c in self.states.items())
+        return sum(c * x for c, x in self.terms(which, j, held, fed, steps))
+
+    def terms(self, which: int, j: int, held, fed, steps: int) -> list[tuple[int, object]]:
+        """Its summands: coefficients, and what they multiply."""
+        found = [(c[2] if which == 2 else c[which][j], held[r]) for r, c in self.states.items()]
         for name, c in self.feeds.items():
             row = c[2] if which == 2 else c[which][j]
-            for i in range(steps):
-                total = total + row[i] * fed[name][i]
-        return total
+            found += [(row[i], fed[name][i]) for i in range(steps)]
+        return found
 
 
 def periods(first_step: int, steps: int, period: int) -> list[tuple[int, int]]:

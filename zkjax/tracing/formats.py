@@ -113,6 +113,25 @@ def largest_values(circuit: Circuit, samples, nodes: Collection[int]) -> dict[in
     return seen
 
 
+class Magnitudes:
+    """The largest absolute values of tensors on samples, in floating point. Circuits of one source share them: formats do not matter.
+
+    samples: pairs of states and batch, lists of arrays; none where only shapes are known.
+    """
+
+    def __init__(self, samples):
+        self.samples = samples
+        self._found: dict = {}  # by what a node stands for
+
+    def of(self, circuit: Circuit, stands_for: Mapping[int, tuple]) -> dict[int, float]:
+        """The largest integers of nodes, each given with what it stands for, and the value of its integer 1."""
+        missing = [i for i, (name, _) in stands_for.items() if name not in self._found]
+        for i, largest in largest_values(circuit, self.samples, missing).items() if missing else ():
+            name, factor = stands_for[i]
+            self._found[name] = largest * abs(float(factor))
+        return {i: self._found[name] / abs(float(factor)) for i, (name, factor) in stands_for.items()}
+
+
 def widened(formats: Formats, circuit: Circuit, kinds, seen, precision: Precision) -> Formats:
     """Formats in which every value seen has two bits of headroom, where the user has not chosen them."""
     changes: dict = {}

@@ -62,12 +62,14 @@ class Emission:
     """A circuit, of the widest table, and what its formats follow from.
 
     kinds: for each rescale whether it is a gradient. moved: the states that are multiplied, by number. units: of all states.
+    stands_for: of rescales and of what feeds states, the tensor, and the value of the node's integer 1.
     """
 
     circuit: Circuit
     kinds: dict[int, bool]
     moved: dict[int, Moved]
     units: dict[int, Fraction]
+    stands_for: dict[int, tuple]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +128,7 @@ class _Emitter:
         self.values: dict[Expression, tuple[Fraction, int]] = {}
         self.labels = dict(program.graph.labels)
         self.kinds: dict[int, bool] = {}
+        self.stands_for: dict[int, tuple] = {}
         self.quotient_units: dict[Expression, Fraction] = {}  # value of one unit of a quotient, before its constant was rounded
         self.notes: list[str] = []
         self.odd = dict.fromkeys(range(len(program.states)), Fraction(1)) | odd_parts(plan.uses)
@@ -159,7 +162,11 @@ class _Emitter:
             public=self.program.public,
             notes=tuple(dict.fromkeys((*self.formats.notes, *self.notes))),
         )
-        return Emission(circuit, self.kinds, moved, self.units), needed
+        feeds = {node for x in moved.values() for node, _, _ in x.feeds}
+        fed = {node: (x, factor) for x, (factor, node) in self.values.items() if node in feeds}
+        fed |= {self.state(Param(p))[1]: (p, self.units[p]) for p in self.plan.uses if any(p in row.carry for row in self.plan.rows)}
+        stands_for = self.stands_for | {node: name for node, name in fed.items() if node in feeds}
+        return Emission(circuit, self.kinds, moved, self.units, stands_for), needed
 
     # ---- states
     def format(self, p: int) -> StateFormat:
@@ -311,6 +318,7 @@ class _Emitter:
             )
         quotient = self._add(Rescale(shift=shift, bits=bits), [node], x.shape, unit, label)
         self.kinds[quotient] = x.tagged
+        self.stands_for[quotient] = x, unit
         return quotient
 
     def _loss(self, output: str, c: Fraction, leaf, gradient) -> Loss:

@@ -17,7 +17,7 @@ from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError, PrecisionWarning
 from .arguments import whole, without_auxiliary
 from .comparison import compare
-from .formats import Formats, coarser, default_formats, largest_values, widened, with_tables
+from .formats import Formats, Magnitudes, coarser, default_formats, widened, with_tables
 from .lowering import UNMOVED, Emission, emit
 from .precision import Precision
 from .source import Source, read, read_own
@@ -116,10 +116,11 @@ def _bounded(source: Source, precision: Precision, chunk: int, steps: int) -> Ci
     """
     formats, coarsened = default_formats(source.program, source.batch, precision, chunk), 0
     held = refusal = None
+    magnitudes = Magnitudes(source.samples())
     while formats is not None:
         for rounded in (False, True):
             try:
-                circuit, _ = fit(source, replace(formats, rounded=rounded), precision, chunk, source.samples())
+                circuit, _ = fit(source, replace(formats, rounded=rounded), precision, chunk, magnitudes)
                 if coarsened:
                     note = f"formats {coarsened} bits coarser than by default, so that bounds hold"
                     circuit = replace(circuit, notes=(*circuit.notes, note))
@@ -138,26 +139,24 @@ def _bounded(source: Source, precision: Precision, chunk: int, steps: int) -> Ci
     return held
 
 
-def fit(source: Source, formats: Formats, precision: Precision, chunk: int, samples) -> tuple[Circuit, Formats]:
+def fit(source: Source, formats: Formats, precision: Precision, chunk: int, magnitudes: Magnitudes) -> tuple[Circuit, Formats]:
     """The circuit in these formats, which are widened, where ``precision`` leaves that open, until they hold all samples.
 
-    samples: pairs of states and batch, as lists of arrays. Bounds are not checked.
+    magnitudes: of the samples. Bounds are not checked.
     """
-    emission, formats = _emitted(source, formats, precision, samples)
-    seen = largest_values(emission.circuit, samples, emission.circuit.rounded)
-    wide = widened(formats, emission.circuit, emission.kinds, seen, precision)
+    emission, formats = _emitted(source, formats, precision, magnitudes)
+    wide = widened(formats, emission.circuit, emission.kinds, magnitudes.of(emission.circuit, emission.stands_for), precision)
     if wide != formats:
-        emission, wide = _emitted(source, wide, precision, samples)
+        emission, wide = _emitted(source, wide, precision, magnitudes)
     return with_tables(emission.circuit, precision, chunk).check(), wide
 
 
-def _emitted(source: Source, formats: Formats, precision: Precision, samples) -> tuple[Emission, Formats]:
+def _emitted(source: Source, formats: Formats, precision: Precision, magnitudes: Magnitudes) -> tuple[Emission, Formats]:
     """With formats of the states that are multiplied, which follow from the circuit, and it from them."""
     formats = replace(formats, states=precision.states or {})
     for _ in range(MAX_ROUNDS):
         emission = emit(source.program, formats, source.steps)
-        feeds = {node for x in emission.moved.values() for node, _, _ in x.feeds}
-        seen = largest_values(emission.circuit, samples, feeds)
+        seen = magnitudes.of(emission.circuit, emission.stands_for)
         found = state_formats(emission.moved, emission.units, source.sizes(), seen)
         paths = {source.program.states[p].leaf.path: x for p, x in found.items()} | dict(precision.states or {})
         if paths == formats.states:

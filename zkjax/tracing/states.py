@@ -12,14 +12,15 @@ from ..circuit.parts import Given, Parameter, Recurrence, Update
 from ..circuit.recurrence import FRACTION
 from ..errors import PrecisionError, UnsupportedOperationError
 from ..ops.leaves import Next, Param
+from .constants import Known
 from .motions import Row, Uses
 from .precision import StateFormat
 from .rationals import gradient_unit, log2, rounded_rates, valuation
 from .series import values
 from .step import State
 
-RESOLVED = 14  # bits that the largest change of a state in a step has, where it is rounded
-USEFUL = 6  # bits that a coefficient has within a period, at least; a period's end corrects what they are off
+RESOLVED = 12  # bits that the largest change of a state in a step has, where it is rounded
+USEFUL = 4  # bits that a coefficient has within a period, at least; a period's end corrects what they are off
 LASTING = 8  # bits that a coefficient has at a period's end, at least
 HEADROOM = 4  # a state's range is this many times the largest value that is expected
 EXPECTED = 64  # steps that are looked ahead for that
@@ -168,15 +169,15 @@ def state_formats(
     feeds: the largest integer that each node which feeds one has taken.
 
     Where it is rounded, the largest change of a step has ``RESOLVED`` bits. The range is ``HEADROOM`` times what so many steps could
-    make of it.
+    make of it; a moment's is not far below that of others, for the gradient of an adapter that begins with zeros grows.
     """
     feeds = {node: feeds[node] * abs(float(factor)) for x in moved.values() for node, factor, _ in x.feeds}
     top = max(feeds.values(), default=0.0) or 1.0  # what is 0 on a batch need not stay so
     feeds = {node: max(x, top / 64) for node, x in feeds.items()}
-    now, expected = dict(sizes), dict(sizes)
-    for step in range(EXPECTED):
-        now |= {p: sum(_size(c, step) * now[r] for r, c in x.carry.items()) + _fed(x, feeds, step) for p, x in moved.items()}
-        expected = {p: max(x, now[p]) for p, x in expected.items()}
+    expected = _expected(moved, sizes, feeds)
+    ranges = expected | {
+        p: x for p, x in _expected(moved, sizes, {n: max(x, top / 4) for n, x in feeds.items()}).items() if _moment(moved, p)
+    }
     found: dict[int, StateFormat] = {}
     scales: dict[int, int] = {}
     for p, x in moved.items():
@@ -189,7 +190,7 @@ def state_formats(
             scales[p] = max(scales[p], scales[own] if own in scales else valuation(units[own]))
     unit = units | {p: moved[p].odd * Fraction(2) ** -scales[p] for p in moved}
     for p, x in moved.items():
-        bits = max(8, math.ceil(math.log2(max(HEADROOM * expected[p] / float(unit[p]), 1.0))))
+        bits = max(8, math.ceil(math.log2(max(HEADROOM * ranges[p] / float(unit[p]), 1.0))))
         others = [float(v * unit[r] / unit[p]) for r, c in x.carry.items() if r != p for v in [_largest(c)] if v]
         others += [float(v * factor / unit[p]) for _, factor, c in x.feeds for v in [_largest(c)] if v]
         least = math.floor(math.log2(min(others, default=1.0)))
@@ -199,6 +200,20 @@ def state_formats(
         end = max(inner, LASTING - least, USEFUL - log2(decay), 0)
         found[p] = StateFormat(scales[p], bits, min(inner, 62), min(end, max(LARGEST_END, inner), 61 - bits))
     return found
+
+
+def _expected(moved: dict[int, Moved], sizes: dict[int, float], feeds: dict[int, float]) -> dict[int, float]:
+    """The largest value of each state in some steps of what feeds them now, all of one sign."""
+    now, found = dict(sizes), dict(sizes)
+    for step in range(EXPECTED):
+        now |= {p: sum(_size(c, step) * now[r] for r, c in x.carry.items()) + _fed(x, feeds, step) for p, x in moved.items()}
+        found = {p: max(x, now[p]) for p, x in found.items()}
+    return found
+
+
+def _moment(x: Moved) -> bool:
+    """Whether a state begins with a constant."""
+    return isinstance(x.state.start, Known)
 
 
 def _size(c, step: int) -> float:

@@ -6,8 +6,29 @@ from ..algebra import exact
 from ..circuit import recurrence
 from ..circuit.circuit import Circuit
 from ..errors import PrecisionError
+from ..kernels.threads import in_parallel
 from ..ops.leaves import Next, Param
 from ..ops.ranges import signed_bound
+
+BLOCK = 2**15  # entries that are added up at once: they stay in a core's cache
+
+
+def combination(terms: list[tuple[int, np.ndarray]], shape: tuple[int, ...]) -> np.ndarray:
+    """The sum of integer * array, int64; in one pass over each array."""
+    result, flat = np.zeros(shape, dtype=np.int64), [(c, x.reshape(-1)) for c, x in terms]
+    out = result.reshape(-1)
+
+    def add(blocks):
+        product = np.empty(min(BLOCK, out.size), dtype=np.int64)
+        for i in blocks:
+            part = slice(i * BLOCK, (i + 1) * BLOCK)
+            for c, x in flat:
+                here = product[: out[part].size]
+                np.multiply(x[part], c, out=here)
+                out[part] += here
+
+    in_parallel(add, -(-out.size // BLOCK))
+    return result
 
 
 class Moving:
@@ -37,7 +58,8 @@ class Moving:
 
     def _sum(self, s: int, which: int, steps: int):
         """Of state s the part that the rounded states and the first ``steps`` feeds of the period make."""
-        return self.rows[s].value(which, self.step, self.held, self.fed, steps)
+        terms = self.rows[s].terms(which, self.step, self.held, self.fed, steps)
+        return combination([(c, np.asarray(x)) for c, x in terms if c], self.circuit.parameters[s].shape)
 
     def values(self, s: int):
         """State s before the present step; where no operation reads it, the rounded one."""
