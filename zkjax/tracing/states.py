@@ -175,9 +175,8 @@ def state_formats(
     top = max(feeds.values(), default=0.0) or 1.0  # what is 0 on a batch need not stay so
     feeds = {node: max(x, top / 64) for node, x in feeds.items()}
     expected = _expected(moved, sizes, feeds)
-    ranges = expected | {
-        p: x for p, x in _expected(moved, sizes, {n: max(x, top / 4) for n, x in feeds.items()}).items() if _moment(moved, p)
-    }
+    larger = _expected(moved, sizes, {node: max(x, top / 4) for node, x in feeds.items()})
+    ranges = expected | {p: larger[p] for p in moved if _moment(moved[p])}
     found: dict[int, StateFormat] = {}
     scales: dict[int, int] = {}
     for p, x in moved.items():
