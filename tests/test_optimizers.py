@@ -109,8 +109,9 @@ def test_weights_stay_exact_where_their_bounds_allow_it():
     weights, moments = circuit.parameters[:4], circuit.parameters[4:]
     assert all(p.recurrence is None and circuit.nodes[p.updates[0].node].op == "next" and p.given is None for p in weights)
     assert all(p.recurrence is not None and p.given.integer == 0 and p.given.copied is None for p in moments)
-    longer = traced("momentum", chunk=16, steps=2**20)
-    assert all(p.recurrence is not None for p in longer.parameters) and longer.longest_chain().steps is None
+    for steps in (2**20, None):
+        longer = traced("momentum", chunk=16, steps=steps)
+        assert all(p.recurrence is not None for p in longer.parameters) and longer.longest_chain().steps is None
 
 
 def test_an_auditor_gets_the_digest_from_shapes():

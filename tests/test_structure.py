@@ -15,10 +15,10 @@ ROOT = Path(zkjax.__file__).parent
 REPOSITORY = ROOT.parent
 JAX = ("jax", "jaxlib", "flax", "optax")
 # besides kernels.*: the only ones that import JAX when they are imported
-JAX_MODULES = {f"tracing.{name}" for name in ("arguments", "interpreter", "step", "starts", "source", "program", "comparison")}
+JAX_MODULES = {f"tracing.{name}" for name in ("arguments", "interpreter", "starts", "step", "source", "program", "comparison")}
 JAX_MODULES |= {"training.template", "training.steps", "training.run", "training.train", "calibration", "prover.aggregate"}
 # imported by prover functions and by the user only, never by the verifier
-KERNEL_USERS = {"prover.witness", "training.steps", "training.template", "prover.lanes"}
+KERNEL_USERS = {"prover.witness", "training.states", "training.steps", "training.template", "prover.lanes"}
 
 # From the ground up, room by room: a module imports only from those before it, inside functions too. A new module gets a place here.
 ORDER = """

@@ -307,7 +307,7 @@ class _Emitter:
         self.quotient_units[x] = factor * Fraction(2**shift, n)
         bound, last = self.builder.bounds[node], n.bit_length()
         if abs(n) > 1 and shift > last and (bound is None or (bound * abs(n)).bit_length() > PLAIN_BITS):
-            node = self._quotient(x, node, shift - last, bits, unit * Fraction(2**last, n), f"{label} before its constant")
+            node = self._quotient(x, node, shift - last, bits, unit * Fraction(n, 2**last), f"{label} before its constant")
             shift = last
         return unit, self._quotient(x, self._times(n, node, unit / 2**shift, label), shift, bits, unit, label)
 

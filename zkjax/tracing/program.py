@@ -23,6 +23,7 @@ from .precision import Precision
 from .source import Source, read, read_own
 from .states import state_formats
 
+LASTING = 16  # chunks: weights beside multiplied states are rounded too, if their bounds do not last so long
 MAX_ROUNDS = 4  # of formats and circuits that follow from one another
 
 
@@ -65,7 +66,7 @@ def trace(
     chunk, steps = whole("chunk", chunk), None if steps is None else whole("steps", steps)
     loss = without_auxiliary(loss, state is not None) if has_aux else loss
     source = read(loss, optimizer, params, batch, steps, state)
-    return _traced(source, precision, min(chunk, steps or chunk), steps or chunk)
+    return _traced(source, precision, min(chunk, steps or chunk), steps)
 
 
 def trace_step(
@@ -93,12 +94,12 @@ def trace_step(
     if isinstance(outputs, str) or not all(isinstance(name, str) for name in outputs):
         raise DataError(f"outputs is {outputs!r}; give a tuple of names, such as ('loss',)")
     source = read_own(train_step, state, batch, tuple(dict.fromkeys(outputs)), steps)
-    return _traced(source, precision, min(chunk, steps or chunk), steps or chunk)
+    return _traced(source, precision, min(chunk, steps or chunk), steps)
 
 
-def _traced(source: Source, precision: Precision, chunk: int, steps: int) -> Circuit:
+def _traced(source: Source, precision: Precision, chunk: int, steps: int | None) -> Circuit:
     """The circuit of a step that was read, beside the user's own; warnings are of the line that called the caller's caller."""
-    circuit = _bounded(source, precision, chunk, steps)
+    circuit = _bounded(source, precision, chunk, steps or (LASTING * chunk if source.multiplied else chunk))
     if UNMOVED in circuit.notes:
         warnings.warn(UNMOVED, PrecisionWarning, stacklevel=3)
     if source.known:
