@@ -6,6 +6,7 @@ of the same constraints, behind pads; ``tests/test_proofs.py`` does that for who
 """
 
 import random
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -77,6 +78,30 @@ def prove_small(circuit, run, **options):
 
 def verify_small(circuit, proof, **options):
     return zkjax.verify(circuit, proof, minimum_bits=BITS, **options)
+
+
+def recorded(transcript: type, draw: str, verify) -> list[list]:
+    """Every message that ``verify()`` absorbs, and every draw: its label, its size in bytes, and the transcript's state after it.
+
+    transcript: the class of a verifier's. draw: the name of its method (label, bytes) that draws.
+    """
+    found, originals = [], {name: getattr(transcript, name) for name in ("absorb", draw)}
+
+    def absorb(self, label, data):
+        originals["absorb"](self, label, data)
+        found.append(["absorb", label, len(data), state(self)])
+
+    def drawn(self, label, size):
+        value = originals[draw](self, label, size)
+        found.append(["draw", label, size, value[:32].hex()])
+        return value
+
+    def state(self) -> str:
+        return (self._state if hasattr(self, "_state") else self.state).hex()
+
+    with mock.patch.object(transcript, "absorb", absorb), mock.patch.object(transcript, draw, drawn):
+        verify()
+    return found
 
 
 class Liar:

@@ -20,8 +20,8 @@ PACKAGE = Path(__file__).parent.parent / "zkjax"
 # What a verifier executes. Not here: field arithmetic, transforms, hashes and layouts, which decide nothing; a mistake in them
 # fails every honest proof, and they have tests against independent twins.
 MODULES = """
-algebra.exact circuit.bounds circuit.circuit circuit.file circuit.levels circuit.recurrence commitment.commit commitment.dataset
-commitment.geometry commitment.merkle commitment.opening
+algebra.exact circuit.anchors circuit.bounds circuit.circuit circuit.file circuit.levels circuit.recurrence commitment.commit
+commitment.dataset commitment.geometry commitment.merkle commitment.opening
 commitment.recursion files ops.arithmetic ops.committed ops.leaves ops.moves ops.operation ops.products ops.ranges
 ops.rescale ops.tables proofs.checks proofs.estimate proofs.proof proofs.published proofs.soundness proofs.statement protocol.argument
 protocol.claims protocol.contraction protocol.gate protocol.hidden protocol.lookup protocol.membership protocol.motion protocol.plan

@@ -870,6 +870,53 @@ def schedules():
         yield Case(f"{change}", largest, None, value=2)
 
 
+# ---- what no lookup anchors ------------------------------------------------------------------------------------
+def anchors():
+    """Circuits of an operation whose committed quotient is looked up in another way than a rescale's."""
+    shape = (2,)
+    nodes = (node("input", (), shape, {"index": 0}), *(node("rescale", (0,), shape, {"shift": s, "bits": 4}) for s in (2, 3)))
+    own = Rescale.lookups
+
+    def checked(columns, count=2):
+        """columns(i): those of the lookup of the quotient i."""
+
+        def lookups(self, i, circuit):
+            alone, *rest = own(self, i, circuit)
+            found = columns(i)
+            return rest if found is None else [dataclasses.replace(alone, columns=found), *rest]
+
+        with mock.patch.object(Rescale, "lookups", lookups):
+            x = parts.Input("x", shape, 0, 5)
+            return len(Circuit(nodes[: count + 1], (x,), (parts.Parameter("w", (1,)),), (), 0, 9).check().nodes)
+
+    def column(*terms):
+        return ((0, tuple((c, ("quotient", i)) for c, i in terms)),)
+
+    refused = r"operation \d rescale .*no lookup shows a range of its committed tensor quotient"
+    for name, columns in (
+        ("no lookup", lambda i: None),
+        ("no lookup of the second", lambda i: column((1, 1)) if i == 1 else None),
+        ("twice the quotient", lambda i: column((2, i))),
+        ("-4 times the quotient", lambda i: column((-4, i))),
+        ("the sum of two", lambda i: column((1, 1), (1, 2))),
+        ("a sum of another's value", lambda i: ((0, ((1, ("node", 2)),)),) if i == 1 else column((1, 1))),
+        ("a quotient and the value of another without a range", lambda i: ((0, ((1, ("quotient", i)), (1, ("node", 3 - i)))),)),
+    ):
+        yield Case(name, lambda columns=columns: checked(columns), FormatError, refused)
+    for name, columns in (
+        ("each its own", lambda i: column((1, i))),
+        ("times -1", lambda i: column((-1, i))),
+        ("a sum with one that is anchored", lambda i: column((1, 1)) if i == 1 else column((1, 1), (1, 2))),
+        ("a sum with one that is anchored later", lambda i: column((1, 2)) if i == 2 else column((3, 2), (1, 1))),
+        (
+            "a sum with the value of one that is anchored",
+            lambda i: column((1, 1)) if i == 1 else ((0, ((1, ("quotient", 2)), (5, ("node", 1)))),),
+        ),
+        ("a further column", lambda i: (*column((2, i)), *column((1, i)))),
+    ):
+        yield Case(name, lambda columns=columns: checked(columns), None, value=3)
+
+
 # ---- states that a step multiplies -----------------------------------------------------------------------------
 def states():
     """Files, graphs, bounds, statements and chains of a circuit with recurrences and given states: w exact, m, v, e rounded."""
@@ -1566,6 +1613,6 @@ def limits():
 
 GROUPS = (  # the dearest last
     honest, honest_states, states, meters, ordinary_files, shapes, layouts, bounds, limits, ledgers,
-    statements, commitments, schedules, commitment_files, geometry, graphs, walks,
+    statements, commitments, schedules, commitment_files, geometry, graphs, anchors, walks,
     statement_files, circuit_files, proof_files, openings, challenges, chains, published, bodies,
 )  # fmt: skip

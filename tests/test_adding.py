@@ -1,5 +1,6 @@
 """``docs/adding_an_operation.md``: its examples, run as they stand there: traced, trained, proven, verified, and lied about."""
 
+import dataclasses
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,7 @@ from zkjax import ops
 from zkjax.circuit import circuit as circuits
 from zkjax.circuit.circuit import Circuit
 from zkjax.circuit.parts import Input, Loss, Parameter
+from zkjax.ops.committed import Committed
 from zkjax.tracing import rules
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "adding_an_operation.md"
@@ -133,3 +135,35 @@ def test_a_quotient_beyond_the_table_is_refused(page, added):
     circuit = Circuit(nodes, (Input("x", (1,), 0, 0),), (Parameter("w", (1,)),), (), 0, 9)
     with pytest.raises(zkjax.FormatError, match="do not fit a table"):
         circuit.check()
+
+
+# ---- what no lookup anchors ----------------------------------------------------------------------------------------
+
+
+def test_a_quotient_without_a_range_is_refused(page, added, monkeypatch):
+    """Without the quotient's own lookup any multiple of 2^-shift modulo p would have a remainder in range."""
+    floor = page["Floor"]
+    monkeypatch.setattr(floor, "lookups", Committed.lookups)
+    with pytest.raises(zkjax.FormatError, match=r"operation 1 floor .*no lookup shows a range of its committed tensor quotient"):
+        floors()
+
+
+def test_a_sum_of_two_tensors_anchors_neither(page, added, monkeypatch):
+    """Two quotients whose sum is looked up may be x and -x for any x; one of them alone anchors the other."""
+    floor, own = page["Floor"], page["Floor"].lookups
+
+    def beside(self, i, circuit):
+        alone, *rest = own(self, i, circuit)
+        others = [j for j in circuit.of("floor") if j != i]
+        together = (0, ((1, ("quotient", i)), (1, ("quotient", others[0]))))
+        return [dataclasses.replace(alone, columns=(together,)) if self.shift == 2 or both else alone, *rest]
+
+    monkeypatch.setattr(floor, "lookups", beside)
+    nodes = [node("input", shape=(4,), attributes={"index": 0})]
+    nodes += [node("floor", (0,), (4,), {"shift": shift, "bits": 4}) for shift in (2, 3)]
+    circuit = Circuit(tuple(nodes), (Input("x", (4,), 0, 5),), (Parameter("w", (1,)),), (), 0, 9)
+    both = True
+    with pytest.raises(zkjax.FormatError, match="operation 1 floor .*no lookup shows a range"):
+        circuit.check()
+    both = False
+    assert dataclasses.replace(circuit).check()

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from harness import BITS, make_run, mlp_run, prove_small
+from harness import BITS, make_run, mlp_run, prove_small, recorded
 from reference import verifier as reference
 from reference.verifier import Rejected
 from test_graphs import GRAPHS, X, Y, matrix, mean_square
@@ -230,6 +230,17 @@ def test_a_commitment_of_another_root():
         changed[name]["root"] = changed[name]["root"][::-1]
         assert both(circuit.to_json(), [file_of(changed, proofs[1].body)], assume_bound=True) is None
     assert both(circuit.to_json(), [file_of(statement, proofs[2].body)], assume_bound=True) is None
+
+
+@pytest.mark.parametrize("name", ["format-2", "format-2-states"])
+def test_every_message_and_every_draw(name):
+    """The frozen proofs' transcripts: every message in its order, and what is drawn after it, by both verifiers."""
+    circuit, raw = json.loads((VECTORS / f"{name}.circuit.json").read_text("utf-8")), (VECTORS / f"{name}.proof").read_bytes()
+    expected = json.loads((VECTORS / f"{name}.transcript.json").read_text("utf-8"))
+    ours = recorded(Transcript, "_draw", lambda: zkjax.verify(zkjax.Circuit.from_json(circuit), zkjax.Proof.parse(raw), minimum_bits=5.0))
+    theirs = recorded(reference.Transcript, "draw", lambda: reference.verify(circuit, raw, minimum_bits=5.0))
+    assert ours == expected == theirs and len(expected) > 100
+    assert {label.split()[0] for _, label, _, _ in expected} >= {"lookup", "level", "trace", "statement"}
 
 
 def test_altered_circuits():

@@ -454,3 +454,17 @@ def test_outputs_are_revealed_one_by_one(chunk):
             verify_small(circuit, changed)
         with pytest.raises(reference.Rejected):
             reference.verify(circuit.to_json(), bytes(changed), minimum_bits=BITS)
+
+
+def test_every_committed_tensor_of_a_state_is_anchored(chunk):
+    """As ``circuit.anchors`` has it for operations: what is committed stands alone, times +-1, in a lookup of its own."""
+    plan = make_plan(chunk[1])
+    committed = {key for key in plan.advice if key[0] != "multiplicity"}  # counts, of which a challenge asks nothing but a sum
+    found: set = set()
+    for _ in range(3):
+        for lookup in plan.sites.lookups:
+            for _, parts in lookup.columns:
+                unknown = [(c, key) for c, key in parts if key in committed and key not in found]
+                if len(unknown) == 1 and abs(unknown[0][0]) == 1:
+                    found.add(unknown[0][1])
+    assert found == committed and {"hat", "quotient"} <= {key[0] for key in found}

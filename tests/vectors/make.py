@@ -16,6 +16,7 @@ from reference import verifier as reference  # noqa: E402
 import zkjax  # noqa: E402
 from zkjax.circuit.file import VERSION  # noqa: E402
 from zkjax.commitment.geometry import Geometry  # noqa: E402
+from zkjax.protocol.transcript import Transcript  # noqa: E402
 from zkjax.verifier import estimate_work  # noqa: E402
 
 NAME = f"format-{VERSION}"
@@ -39,12 +40,15 @@ def freeze(name: str, circuit, run) -> None:
     proof.save(HERE / f"{name}.proof")
     write(f"{name}.ledger", [[term, round(bits, 9)] for term, bits in zkjax.ledger(circuit, proof).terms])
     meter = estimate_work(circuit, [proof.statement], None, None)
+    told = harness.recorded(Transcript, "_draw", lambda: zkjax.verify(circuit, proof, minimum_bits=5.0))
+    write(f"{name}.transcript", told)
     write(f"{name}.work", {"work": meter.work, "memory": meter.memory, "shares": meter.shares})
 
 
 def write(name: str, value) -> None:
     """One JSON file."""
-    (HERE / f"{name}.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(value, indent=1) if isinstance(value, dict) else "[\n" + ",\n".join(f" {json.dumps(x)}" for x in value) + "\n]"
+    (HERE / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from ..ops import OPERATIONS
 from ..ops.operation import Leaves, Node, require, result_shape
 from ..ops.ranges import Lookup, limbs, signed_bound
 from ..ops.tables import Table
-from . import bounds, file
+from . import anchors, bounds, file
 from .bounds import Bounds, Longest
 from .descent import learning_rates
 from .levels import Levels, levels
@@ -279,6 +279,7 @@ class Circuit(Shown):
         if sum(sum(x.shape) for x in (*self.nodes, *self.inputs, *self.parameters)) > MAX_AXES:
             raise UnsupportedOperationError(f"the axes of all tensors have more than {MAX_AXES} entries together")
         self.levels  # noqa: B018
+        anchors.check(self)
         return self
 
     def _check_parameter(self, p: int) -> None:
