@@ -63,6 +63,19 @@ def with_target(optimizer):
     return step, (PARAMS, PARAMS, optimizer.init(PARAMS), jnp.int32(0))
 
 
+def with_lookahead(optimizer):
+    lookahead = optax.lookahead(optimizer, sync_period=3, slow_step_size=0.5)
+    params = optax.LookaheadParams.init_synced(PARAMS)
+
+    def step(state, x, y):
+        params, kept = state
+        value, gradients = jax.value_and_grad(loss)(params.fast, x, y)
+        updates, kept = lookahead.update(gradients, kept, params)
+        return (optax.apply_updates(params, updates), kept), {"loss": value}
+
+    return step, (params, lookahead.init(params))
+
+
 def two_optimizers(_):
     """Kernels and biases with optimizers of their own, two updates in a step."""
     first, second = optax.masked(optax.sgd(0.05, momentum=0.9), KERNELS), optax.sgd(0.02)
@@ -82,6 +95,7 @@ STEPS_OF_USERS = {
     "TrainState": (with_train_state, MOMENTUM),
     "TrainState, schedule": (with_train_state, optax.sgd(optax.linear_schedule(0.05, 0.01, STEPS), momentum=0.9)),
     "averages": (with_averages, MOMENTUM),
+    "lookahead": (with_lookahead, MOMENTUM),
     "target": (with_target, optax.sgd(0.05)),
     "two optimizers": (two_optimizers, None),
 }
@@ -208,3 +222,26 @@ def test_steps_that_are_refused(step, error, message):
     state = {"params": PARAMS, "n": jnp.int32(0)}
     with pytest.raises(error, match=message):
         zkjax.trace_step(step, state, (X[:BATCH], Y[:BATCH]), outputs=("loss",))
+
+
+def test_a_program_without_data():
+    """A loss of parameters alone, and a step of its own: the data are constants that they capture."""
+    matrix, wanted = X[:6], Y[:6]
+
+    def fit(w):
+        return jnp.mean((matrix @ w - wanted) ** 2)
+
+    def step(w):
+        value, gradient = jax.value_and_grad(fit)(w)
+        return w - 0.1 * gradient, {"loss": value}
+
+    first, w = np.zeros((6, 2), np.float32), np.zeros((6, 2), np.float32)
+    for _ in range(5):
+        w = step(w)[0]
+    for circuit in (
+        zkjax.trace(fit, optax.sgd(0.1), first, batch=(), precision=FINE),
+        zkjax.trace_step(step, first, (), outputs=("loss",), precision=FINE),
+    ):
+        run = zkjax.train(circuit, first, (), steps=5, openings=4)
+        np.testing.assert_allclose(run.params, w, atol=2e-3)
+        verify_small(circuit, prove_small(circuit, run, reveal=("loss",)))

@@ -168,10 +168,13 @@ def _static_shape(x, name: str) -> tuple[int, ...]:
     return tuple(int(n) for n in x.shape)
 
 
+NOTHING = "(nothing)"  # the array of a program without data: one sample of one zero, which no operation reads
+
+
 def batch_arrays(batch) -> tuple:
     """The batch as arrays, or shapes where the data are not known."""
-    if not isinstance(batch, (tuple, list)) or not batch:
-        raise DataError(f"batch is {type(batch).__name__}; give a tuple of arrays, for example batch=(x[:64], y[:64])")
+    if not isinstance(batch, (tuple, list)):
+        raise DataError(f"batch is {type(batch).__name__}; give a tuple of arrays, for example batch=(x[:64], y[:64]), or () for no data")
     arrays: list[Any] = []
     for i, x in enumerate(batch):
         name = f"batch[{i}]"

@@ -1,9 +1,10 @@
-"""Tracing: a JAX loss and an optax optimizer to a ``Circuit`` of exact integer operations.
+"""Tracing: a training step, of a JAX loss and an optax optimizer or the user's own, to a ``Circuit`` of exact integer operations.
 
-Three stages. (1) The jaxpr of ``jax.vjp(loss)`` is interpreted over *expressions* (``expressions.py``): real-valued tensors
-with exact rational constants. The seed cotangent is the constant 1 with a tag, so that whatever depends on it is known to
-be a gradient. (2) and (3) Operands of products are made narrow, and expressions become integer nodes (``lowering.py``), in
-formats that suit the given batch (``formats.py``).
+Three stages. (1) The step's jaxpr is interpreted over *expressions* (``step.py``, ``expressions.py``): real-valued tensors with exact
+rational constants. Where JAX transposes, the constant that a pullback begins with gets a tag, so that whatever depends on it is
+known to be a gradient. What follows from the step's number alone is a number of every step (``series.py``). (2) What the step makes of
+each state is a row of coefficients (``motions.py``): states stay exact, or are rounded once in a period. (3) Operands of products are
+made narrow, and expressions become integer nodes (``lowering.py``, ``states.py``), in formats that suit the given batch (``formats.py``).
 
 What is exact and what is refused: ``rules.py`` says it for data and parameters, ``folding.py`` for constants.
 """
@@ -39,15 +40,19 @@ def trace(
     steps: int | None = None,
     chunk: int = 16,
 ) -> Circuit:
-    """Trace one training step ``params - rate * gradient(loss)`` to a circuit.
+    """Trace one training step, of a loss and an optimizer, to a circuit.
 
     loss:      ``loss(params, *batch)`` as for ``jax.grad``: a scalar, from linear operations, products and ReLU.
                Arrays that it captures are public constants of at most 4,096 entries. Floating-point arithmetic is taken as that of
                real numbers; what computes with constants alone is exact; integers and booleans of the batch are JAX's, or refused.
-    optimizer: an optax optimizer whose updates are ``-rate * gradient``: ``optax.sgd``, with a constant rate or a schedule. The
-               largest rate is met within 2^-12, the others of a schedule within ``Precision.rate_tolerance``; notes say how.
+    optimizer: an optax optimizer whose updates are sums of gradients, parameters and its own state, with coefficients that follow from
+               the step: ``optax.sgd`` with momentum, weight decay, ``ema``, ``MultiSteps``, ``masked``, ``multi_transform``, schedules.
+               What a step multiplies is rounded once in a period of steps; weights stay exact where their bounds allow it. The largest
+               rate of exact weights is met within 2^-12, others of a schedule within ``Precision.rate_tolerance``; notes say how.
     params:    pytree of floating-point arrays (``nnx.State``, a linen dict, ...) or of ``jax.ShapeDtypeStruct``.
-    batch:     tuple of arrays (or ShapeDtypeStructs), batch axis first; default formats are chosen to hold it.
+    batch:     tuple of arrays (or ShapeDtypeStructs), batch axis first; default formats are chosen to hold it. () for a program without
+               data: ``loss(params)``.
+    state:     of a model, any pytree; the loss is then ``loss(params, state, *batch) -> (scalar, new state)``.
     has_aux:   the loss returns (scalar, auxiliary output), as for ``jax.grad``; the latter is not looked at, and nothing is proven of it.
     steps:     the number of steps of a chain: a learning-rate schedule is tabulated for so many, and default formats are chosen
                that last so long, where there are any. Not needed for a constant rate.
@@ -85,7 +90,7 @@ def trace_step(
     state:      any pytree of arrays: a ``TrainState``, ``(params, opt_state)``, with averages, statistics, counters. What depends on
                 counters alone is public. What lies in a state of optax (or in something called ``opt_state``) and holds equal numbers is
                 given by the circuit where a chain begins; all other floating-point arrays are committed.
-    batch:      tuple of arrays, or of ``jax.ShapeDtypeStruct``, batch axis first.
+    batch:      tuple of arrays, or of ``jax.ShapeDtypeStruct``, batch axis first; () for a program without data.
     outputs:    names of scalars in the dictionary ``outputs`` which a proof may reveal; they are part of the circuit.
     Else as for ``trace``, whose notes hold here too.
     """

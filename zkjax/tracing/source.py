@@ -15,7 +15,7 @@ from ..circuit.circuit import Circuit
 from ..errors import DataError, UnsupportedOperationError
 from ..kernels.settings import fixed
 from . import places
-from .arguments import batch_arrays, check_loss, explained, input_names, state_leaves
+from .arguments import NOTHING, batch_arrays, check_loss, explained, input_names, state_leaves
 from .arguments import parameters as parameter_leaves
 from .constants import Known
 from .folding import narrow
@@ -110,9 +110,10 @@ def read(loss, optimizer, params, batch, steps: int | None, state=None) -> Sourc
         step = _standard_step(applied, optimizer, bool(others))
         structure = jax.tree.structure((shapes, *carried_shapes, kept_shapes))
         names, place = input_names(loss, len(batch), 1 + len(others)), places.of_function(loss)
+        step, batch, names = _with_data(step, batch, names)
         with explained("the loss", loss):
             start = [*(Start(x, None) for x in leaves), *carried, *kept]
-            program = read_step(step, structure, start, data, names, ("loss",), _tabulated(steps), place)
+            program = read_step(step, structure, start, _shapes(batch), names, ("loss",), _tabulated(steps), place)
 
     def first():
         params = tree.unflatten([x.array for x in leaves])
@@ -135,8 +136,16 @@ def read_own(step, state, batch, outputs: tuple[str, ...], steps: int | None) ->
         own = _with_outputs(step, structure, [(x.shape, x.dtype) for x in _shapes(leaves)], result, outputs)
         with explained("the step", step):
             names, place = input_names(step, len(batch)), places.of_function(step)
-            program = read_step(own, structure, start, data, names, outputs, _tabulated(steps), place)
+            own, batch, names = _with_data(own, batch, names)
+            program = read_step(own, structure, start, _shapes(batch), names, outputs, _tabulated(steps), place)
     return Source(program, own, lambda: state, batch, _tabulated(steps))
+
+
+def _with_data(step, batch, names):
+    """Step, batch and names; of a program without data with an array that it does not read."""
+    if batch:
+        return step, batch, names
+    return (lambda state, _: step(state)), (np.zeros((1, 1), np.float32),), (NOTHING,)
 
 
 def _tabulated(steps: int | None) -> int | None:

@@ -12,7 +12,7 @@ from ..circuit.rounding import Rounding
 from ..errors import DataError
 from ..ops.ranges import signed_bound
 from ..protocol.schedule import steps_per_epoch
-from ..tracing.arguments import as_array
+from ..tracing.arguments import NOTHING, as_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +40,13 @@ class Dataset:
     def of(circuit: Circuit, data: "Sequence[Any] | Dataset | None") -> "Dataset":
         """Round data to the circuit's integers: floor(x * 2^scale + 1/2), in float64. A Dataset is checked and returned.
 
-        data: a tuple of arrays in the order of the loss function's arguments, samples first.
+        data: a tuple of arrays in the order of the loss function's arguments, samples first; () for a program without data.
         Raises: DataError - number of arrays, shape, dtype, a value that is not finite or out of range (names the sample).
         """
         integral = isinstance(data, Dataset)
         arrays = data.arrays if isinstance(data, Dataset) else data
+        if isinstance(arrays, (tuple, list)) and not arrays and [x.name for x in circuit.inputs] == [NOTHING]:
+            arrays = (np.zeros(circuit.inputs[0].shape),)
         if not isinstance(arrays, (tuple, list)) or len(arrays) != len(circuit.inputs):
             names = ", ".join(x.name for x in circuit.inputs)
             given = f"{len(arrays)} arrays" if isinstance(arrays, (tuple, list)) else f"a {type(arrays).__name__}"
