@@ -13,7 +13,7 @@ from reference import verifier as reference
 
 import zkjax
 from zkjax.circuit.circuit import Circuit
-from zkjax.errors import PrecisionError, UnsupportedOperationError
+from zkjax.errors import ConfigurationError, FormatError, PrecisionError, UnsupportedOperationError
 
 generator = np.random.default_rng(0)
 X = generator.standard_normal((48, 6)).astype(np.float32)
@@ -121,6 +121,28 @@ def test_an_auditor_gets_the_digest_from_shapes():
     again = zkjax.trace(loss, LINEAR["momentum"], shapes[0], batch=shapes[1], precision=found.precision, chunk=8)
     assert found.within and again.digest() == found.circuit.digest()
     assert set(found.precision.states) == {p.path for p in again.parameters if p.recurrence is not None}
+
+
+def test_a_precision_is_a_file_of_the_recipe(tmp_path):
+    found = traced("momentum")
+    chosen = {p.path: (10, p.recurrence.bits, p.recurrence.inner, p.recurrence.end) for p in found.parameters if p.recurrence}
+    precision = zkjax.Precision(activation_scale=9, data_bits=(10, 11), rate_tolerance=0.01, states=chosen, period=4)
+    precision.save(tmp_path / "precision.json")
+    assert zkjax.Precision.load(tmp_path / "precision.json") == precision
+    zkjax.Precision().save(tmp_path / "precision.json")
+    assert zkjax.Precision.load(tmp_path / "precision.json") == zkjax.Precision()
+    for text, error, message in (
+        ("[]", FormatError, "not a precision file .*no object"),
+        ("{", FormatError, "not a precision file"),
+        ('{"bits": 3}', FormatError, "keys .*bits"),
+        ('{"states": {"a": {"scale": 3}}}', FormatError, "not a precision file .*bits"),
+        ('{"states": 7}', FormatError, "not a precision file"),
+        ('{"period": 65}', ConfigurationError, "period is 65"),
+        ('{"states": {"a": {"scale": 3, "bits": 61, "inner": 0, "end": 0}}}', ConfigurationError, "format of state a"),
+    ):
+        (tmp_path / "precision.json").write_text(text)
+        with pytest.raises(error, match=message):
+            zkjax.Precision.load(tmp_path / "precision.json")
 
 
 def test_formats_of_states_are_the_users():

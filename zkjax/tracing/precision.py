@@ -1,11 +1,17 @@
 """What a user may set: the fixed-point formats of a circuit and the security parameters of a proof."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, fields
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from .. import files
 from ..circuit.file import MAX_PERIOD
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, FormatError
+
+MAX_FILE = 2**24  # bytes of a precision file
 
 
 class StateFormat(NamedTuple):
@@ -80,3 +86,25 @@ class Precision:
                     f"the format of state {path} is {tuple(x)}; choose a scale of -64 to 62, 1 to 60 bits, inner and end of 0 to 62"
                 )
         object.__setattr__(self, "states", found)
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented form of a precision file: one key for each field, null for what is left open."""
+        return asdict(self) | {"states": self.states and {path: x._asdict() for path, x in self.states.items()}}
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write it as readable JSON: with the source and the shapes, it lets an auditor make the same circuit."""
+        Path(path).write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def load(path: str | PathLike[str]) -> "Precision":
+        """Read a file of ``save``; FormatError, ConfigurationError name what is wrong with it."""
+        try:
+            found = json.loads(files.read(path, MAX_FILE))
+            if not isinstance(found, dict) or not set(found) <= {x.name for x in fields(Precision)}:
+                raise ValueError(f"keys {sorted(found)!s:.200}" if isinstance(found, dict) else "no object")
+            states = found.get("states")
+            if states is not None:
+                found["states"] = {name: [x[field] for field in StateFormat._fields] for name, x in states.items()}
+            return Precision(**found)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise FormatError(f"{path}: not a precision file ({type(error).__name__}: {error})") from None
