@@ -245,3 +245,97 @@ def test_a_program_without_data():
         run = zkjax.train(circuit, first, (), steps=5, openings=4)
         np.testing.assert_allclose(run.params, w, atol=2e-3)
         verify_small(circuit, prove_small(circuit, run, reveal=("loss",)))
+
+
+def test_counters_that_go_round():
+    """Every fourth step another one: not the step's number alone, but known for as many steps as anybody wants, and soon."""
+    optimizer = optax.MultiSteps(optax.sgd(optax.cosine_decay_schedule(0.05, 1000), momentum=0.9), 4)
+    circuit = zkjax.trace(loss, optimizer, PARAMS, batch=(X[:BATCH], Y[:BATCH]), steps=600, precision=FINE)
+    found = {x.path.split("/")[-1]: x for x in circuit.public}
+    assert [[int(v) for v in found[name].at(599)] for name in ("mini_step", "gradient_step")] == [[3], [149]]
+    assert circuit.max_steps == 600
+
+
+# ---- what a reviewer found -------------------------------------------------------------------------------------------
+
+
+def least_squares(p, x, y):
+    return jnp.mean((x @ p - y) ** 2)
+
+
+def gradient_of(p, x, y):
+    return jax.grad(least_squares)(p, x, y)
+
+
+W = PARAMS["in"]["w"][:, :2]
+LINEAR_STEPS = {
+    "two states that change places": (lambda s, x, y: (s[1], s[0] - 0.05 * gradient_of(s[0], x, y)), (W, W)),
+    "the weights before, under decay": (lambda s, x, y: (0.999 * s[0] - 0.05 * gradient_of(s[0], x, y), s[0]), (W, W)),
+    "the weights before, from zero": (lambda s, x, y: (s[0] - 0.05 * gradient_of(s[0], x, y), s[0]), (0 * W, 0 * W)),
+    "a heavy ball of two points": (lambda s, x, y: (s[0] - 0.05 * gradient_of(s[0], x, y) + 0.5 * (s[0] - s[1]), s[0]), (W, W)),
+    "a penalty that grows": (
+        lambda s, x, y: (s[0] - 0.05 * jax.grad(lambda p: least_squares(p, x, y) + 0.01 * s[1] * jnp.sum(p**2))(s[0]), s[1] + 1),
+        (W, np.int32(0)),
+    ),
+    "a sum of weights": (lambda s, x, y: (s[0] - 0.05 * gradient_of(s[0], x, y), s[1] + 0.1 * s[0]), (W, 0 * W)),
+}
+
+
+@pytest.mark.parametrize("name", LINEAR_STEPS)
+def test_states_that_follow_from_states(name):
+    """Each reaches another only through a third one, or with signs that cancel: its coefficients are not lost, and its range holds."""
+    step, first = LINEAR_STEPS[name]
+    circuit = zkjax.trace_step(step, first, (X[:BATCH], Y[:BATCH]), steps=12)
+    run = zkjax.train(circuit, first, (X, Y), steps=12)
+    state = first
+    for rows in run.indices:
+        state = step(state, X[rows], Y[rows])
+    for found, wanted, before in zip(run.state, state, first, strict=True):
+        assert np.linalg.norm(found - wanted) < 0.02 * np.linalg.norm(wanted - before)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [optax.contrib.schedule_free_sgd(0.05), optax.chain(optax.add_decayed_weights(1.0), optax.sgd(0.1, momentum=0.9))]
+)
+def test_optimizers_whose_coefficients_vary_or_cancel(optimizer):
+    circuit = zkjax.trace(loss, optimizer, PARAMS, batch=(X[:BATCH], Y[:BATCH]), steps=12, precision=zkjax.Precision(activation_scale=10))
+    run = zkjax.train(circuit, PARAMS, (X, Y), steps=12)
+    params, kept = PARAMS, optimizer.init(PARAMS)
+    for rows in run.indices:
+        updates, kept = optimizer.update(jax.grad(loss)(params, X[rows], Y[rows]), kept, params)
+        params = optax.apply_updates(params, updates)
+    assert distance(run.params, params) < 0.04
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda p, t, x, y: least_squares(p, x, y) * (1 + t / 10), "what feeds state 0 depends on a number of the step"),
+        (lambda p, t, x, y: least_squares(p, 0.1 * t * x, y), "what feeds state 0 depends on a number of the step"),
+        (lambda p, t, x, y: least_squares(p, x, jnp.where(t % 2 == 0, y, -y)), "depends on a number of the step"),
+    ],
+)
+def test_numbers_of_the_step_before_anything_else(change, message):
+    def step(state, x, y):
+        value, gradient = jax.value_and_grad(lambda p: change(p, state[1], x, y))(state[0])
+        return (state[0] - 0.05 * gradient, state[1] + 1), {"loss": value}
+
+    with pytest.raises(UnsupportedOperationError, match=message):
+        zkjax.trace_step(step, (W, 0), (X[:BATCH], Y[:BATCH]), steps=6)
+
+
+def test_other_states_that_are_refused():
+    def plain(state, x, y):
+        return (state[0] - 0.05 * gradient_of(state[0], x, y), state[1]), {"rate": 0.1 * state[1]} if jnp.ndim(state[1]) == 0 else {}
+
+    def counted(state, x, y):
+        return (plain(state, x, y)[0][0], state[1] + 1), {"rate": jnp.float32(0.1) * state[1]}
+
+    for step, other, outputs, message in (
+        (counted, 0, ("rate",), "output 'rate' depends on a number of the step"),
+        (plain, np.arange(300_000), (), r"1 of shape \(300000,\) and dtype int32 has too many different entries"),
+    ):
+        with pytest.raises(UnsupportedOperationError, match=message):
+            zkjax.trace_step(step, (W, other), (X[:BATCH], Y[:BATCH]), outputs=outputs, steps=4)
+    with pytest.raises(UnsupportedOperationError, match="1 is a random key"):
+        zkjax.trace_step(lambda s, x, y: (plain((s[0], 0), x, y)[0][0], s[1]), (W, jax.random.key(0)), (X[:BATCH], Y[:BATCH]))

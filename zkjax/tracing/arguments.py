@@ -101,8 +101,9 @@ def state_leaves(state, what: str = "state", prefix: str = "") -> list[Leaf]:
             dtype, shape, array = leaf.dtype, _static_shape(leaf, name), None
         else:
             leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
-            dtype, shape = jax.dtypes.canonicalize_dtype(leaf.dtype), tuple(leaf.shape)
-            array = None if jnp.issubdtype(dtype, jax.dtypes.extended) else as_array(leaf, name)
+            extended = jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
+            dtype, shape = leaf.dtype if extended else jax.dtypes.canonicalize_dtype(leaf.dtype), tuple(leaf.shape)
+            array = None if extended else as_array(leaf, name)
         if jnp.issubdtype(dtype, jnp.floating):
             leaves.append(_leaf(name, leaf))
         else:

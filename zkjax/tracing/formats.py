@@ -16,6 +16,7 @@ from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError
 from .expressions import Combination, Numbers
 from .precision import Precision, StateFormat
+from .series import values
 
 HEADROOM = 4  # a default format is widened until it holds this many times the largest value seen
 MAX_FORMAT_BITS = 15  # a default format is widened by bits up to here, then by a coarser scale
@@ -28,6 +29,7 @@ class Formats:
     """Integers of the two formats: scale and bits; data_bits of each input.
 
     states: of those that are multiplied, by path. rounded: weights are multiplied states where they read one, although they need not be.
+    useful: bits below the change of a step that errors of coefficients are within a period.
     """
 
     activation_scale: int
@@ -38,6 +40,7 @@ class Formats:
     rate_tolerance: Fraction
     states: Mapping[str, StateFormat] = field(default_factory=dict)
     rounded: bool = False
+    useful: int = 8
     period: int = 1
     notes: tuple[str, ...] = ()
 
@@ -90,7 +93,8 @@ def coarser(formats: Formats, precision: Precision) -> Formats | None:
 
 
 def _seed_constants(x) -> tuple:
-    return x.operation.coefficients if x.does(Combination) else x.operation.values if x.does(Numbers) else ()
+    found = x.operation.coefficients if x.does(Combination) else x.operation.values if x.does(Numbers) else ()
+    return tuple(v for c in found for v in values(c))
 
 
 def _data_bits(x, scale: int) -> int:

@@ -4,6 +4,8 @@ Operations on constants are computed exactly (``folding.py``), those on data and
 Equations that the results do not need are not looked at, at any depth: dead code costs and refuses nothing.
 """
 
+import re
+
 import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
@@ -51,7 +53,9 @@ def interpret(graph: Graph, closed, arguments, place: str, wanted=None, inside_c
             found = _located(lambda e=eqn, v=values, r=results, w=where: _apply(graph, e, v, w, r, inside_custom_jvp), name)
         except UnsupportedOperationError as error:
             if OPTIMIZER in str(eqn.source_info.name_stack):
-                raise UnsupportedOperationError(f"{NONLINEAR}: {error}") from None
+                found = re.search(r"primitive '\w+'.*?(?= at )", str(error))  # cures of operations are for losses
+                told = str(error) if "finite" in str(error) or "entries" in str(error) or not found else f"{found[0]}, at {place}"
+                raise UnsupportedOperationError(f"{NONLINEAR}: {told}") from None
             raise
         environment |= zip(eqn.outvars, found, strict=True)
     return [read(x) if use else None for x, use in zip(jaxpr.outvars, wanted, strict=True)]
@@ -129,6 +133,8 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
         return run(graph, eqn, values, where)
     if name in KEYS:
         raise Refusal(RANDOM)
+    if name in ("empty", "empty2"):  # what JAX puts in the place of the residuals of a branch that was not taken
+        return [map_known(conversion(v.aval.dtype), v.aval.shape, Known.uniform(0, v.aval.shape)) for v in eqn.outvars]
     if constant:
         results = fold(eqn, *values)
         if results is None and name in MOVES:

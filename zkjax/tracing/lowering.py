@@ -29,6 +29,7 @@ from .motions import Row, Uses, cycles, rows, uses
 from .motions import exact as exact_states
 from .precision import StateFormat
 from .rationals import common, dyadic, gradient_unit, odd, valuation
+from .series import values
 from .states import Lowered, Moved, odd_parts, rate_tables
 from .step import Program
 
@@ -62,14 +63,17 @@ class Emission:
     """A circuit, of the widest table, and what its formats follow from.
 
     kinds: for each rescale whether it is a gradient. moved: the states that are multiplied, by number. units: of all states.
-    stands_for: of rescales and of what feeds states, the tensor, and the value of the node's integer 1.
+    stands_for: of rescales and of what feeds states, the tensor, and the value of the node's integer 1. feeds: of each tensor that feeds
+    a state the node, and that value.
     """
 
     circuit: Circuit
+    rows: list[Row]
     kinds: dict[int, bool]
     moved: dict[int, Moved]
     units: dict[int, Fraction]
     stands_for: dict[int, tuple]
+    feeds: dict[Expression, tuple]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +104,13 @@ def emit(program: Program, formats: Formats, steps) -> Emission:
         emission, needed = _Emitter(program, plan, formats, weight_scale, gradient_unit(rates)).emission(steps)
         if needed == weight_scale:
             return emission
-        weight_scale = needed
-    raise PrecisionError(f"no weight scale fits all updates (the last two tried: {weight_scale}, {needed}); use dyadic learning rates")
+        tried, weight_scale = weight_scale, needed
+    raise PrecisionError(f"no weight scale fits all updates (the last two tried: {tried}, {needed}); use dyadic learning rates")
+
+
+def _whole(c) -> bool:
+    """Whether a coefficient is an integer in every step: then an exact state may be added to another of the same scale."""
+    return all(Fraction(v).denominator == 1 for v in values(c))
 
 
 def _planned(program: Program, formats: Formats) -> _Plan:
@@ -109,6 +118,7 @@ def _planned(program: Program, formats: Formats) -> _Plan:
     needed = demands(program, [x for p, row in enumerate(found) if not row.frozen(p) for x in row.feeds])
     around, through = cycles(found, needed.narrow)
     kept = exact_states(found, around)
+    kept -= {p for p in kept if any(r in kept and r != p and not _whole(c) for r, c in found[p].carry.items())}
     for p in sorted(kept):
         named = program.states[p].leaf.path in formats.states
         if not found[p].frozen(p) and (named or formats.rounded and set(found[p].carry) - kept):
@@ -162,11 +172,10 @@ class _Emitter:
             public=self.program.public,
             notes=tuple(dict.fromkeys((*self.formats.notes, *self.notes))),
         )
-        feeds = {node for x in moved.values() for node, _, _ in x.feeds}
-        fed = {node: (x, factor) for x, (factor, node) in self.values.items() if node in feeds}
-        fed |= {self.state(Param(p))[1]: (p, self.units[p]) for p in self.plan.uses if any(p in row.carry for row in self.plan.rows)}
-        stands_for = self.stands_for | {node: name for node, name in fed.items() if node in feeds}
-        return Emission(circuit, self.kinds, moved, self.units, stands_for), needed
+        fed = {x: self.values[x] for row in self.plan.rows for x in row.feeds if x in self.values}
+        feeds = {x: (node, factor) for x, (factor, node) in fed.items()}
+        stands_for = self.stands_for | {node: (x, factor) for x, (node, factor) in feeds.items()}
+        return Emission(circuit, self.plan.rows, self.kinds, moved, self.units, stands_for, feeds), needed
 
     # ---- states
     def format(self, p: int) -> StateFormat:

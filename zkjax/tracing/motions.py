@@ -8,12 +8,13 @@ import operator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from ..errors import UnsupportedOperationError
 from ..ops.leaves import Param
 from ..ops.products import Gate
 from .constants import Known
 from .expressions import Above, Combination, Expression, are_weights
 from .series import Series, lifted, values
-from .step import Program
+from .step import Program, depends_on_step
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,17 @@ def nonzero(x) -> bool:
 def rows(program: Program) -> list[Row]:
     """Those of all states."""
     return [_row(program.graph, state.following) for state in program.states]
+
+
+def check(program: Program) -> None:
+    """UnsupportedOperationError where a number of the step stands elsewhere than before gradients and states."""
+    told = [(f"what feeds state {s.leaf.path}", x) for s, row in zip(program.states, rows(program), strict=True) for x in row.feeds]
+    for name, x in (*told, *((f"output {name!r}", x) for name, x in program.outputs.items())):
+        if x.moving if isinstance(x, Known) else depends_on_step(x):
+            raise UnsupportedOperationError(
+                f"{name} depends on a number of the step ({program.place}), such as a schedule, which may multiply gradients and states "
+                "only; give such numbers in the batch"
+            )
 
 
 def _row(graph, x) -> Row:

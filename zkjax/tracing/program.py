@@ -25,6 +25,8 @@ from .source import Source, read, read_own
 from .states import state_formats
 
 LASTING = 16  # chunks: weights beside multiplied states are rounded too, if their bounds do not last so long
+# Bits that coefficients have within a period, and whether weights beside multiplied states are rounded too; tried until bounds hold.
+ATTEMPTS = ((8, False), (6, False), (8, True), (6, True), (4, False), (4, True))
 MAX_ROUNDS = 4  # of formats and circuits that follow from one another
 
 
@@ -124,9 +126,9 @@ def _bounded(source: Source, precision: Precision, chunk: int, steps: int) -> Ci
     held = refusal = None
     magnitudes = Magnitudes(source.samples())
     while formats is not None:
-        for rounded in (False, True):
+        for useful, rounded in ATTEMPTS if source.multiplied and precision.states is None else ATTEMPTS[:1]:
             try:
-                circuit, _ = fit(source, replace(formats, rounded=rounded), precision, chunk, magnitudes)
+                circuit, _ = fit(source, replace(formats, useful=useful, rounded=rounded), precision, chunk, magnitudes)
                 if coarsened:
                     note = f"formats {coarsened} bits coarser than by default, so that bounds hold"
                     circuit = replace(circuit, notes=(*circuit.notes, note))
@@ -137,8 +139,6 @@ def _bounded(source: Source, precision: Precision, chunk: int, steps: int) -> Ci
                 return circuit
             except PrecisionError as error:
                 refusal = refusal or error
-            if not source.multiplied:
-                break
         formats, coarsened = coarser(formats, precision), coarsened + 1
     if held is None:
         raise refusal
@@ -163,7 +163,8 @@ def _emitted(source: Source, formats: Formats, precision: Precision, magnitudes:
     for _ in range(MAX_ROUNDS):
         emission = emit(source.program, formats, source.steps)
         seen = magnitudes.of(emission.circuit, emission.stands_for)
-        found = state_formats(emission.moved, emission.units, source.sizes(), seen)
+        feeds = {x: seen[node] * abs(float(factor)) for x, (node, factor) in emission.feeds.items()}
+        found = state_formats(emission.rows, emission.moved, emission.units, source.sizes(), feeds, formats.useful)
         paths = {source.program.states[p].leaf.path: x for p, x in found.items()} | dict(precision.states or {})
         if paths == formats.states:
             break

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 
 from ..errors import PrecisionError
 
@@ -41,6 +42,7 @@ def common(rationals) -> Fraction:
     return Fraction(math.gcd(*(int(r * denominator) for r in rationals)) or denominator, denominator)
 
 
+@lru_cache(maxsize=64)
 def rounded_rates(rates: tuple[Fraction, ...], tolerance: Fraction) -> tuple[tuple[int, ...], int]:
     """Integers n and the least b >= 0 with n_t * 2^-b within ``tolerance`` of every rate. Short dyadic rates stay exact.
 

@@ -20,7 +20,7 @@ from .arguments import parameters as parameter_leaves
 from .constants import Known
 from .folding import narrow
 from .interpreter import OPTIMIZER
-from .motions import rows
+from .motions import check, rows
 from .precision import Precision
 from .rules import NARROW
 from .series import values
@@ -65,14 +65,17 @@ class Source:
                 found[p] = found[state.start]
         return found
 
-    def sizes(self) -> dict[int, float]:
-        """The largest absolute value of each state where a chain begins; 1 where it is not known."""
-        found: dict[int, float] = {}
+    def sizes(self) -> dict[int, tuple]:
+        """Of each state the first one that it is equal to where a chain begins, and the largest absolute value; 1 if it is not known."""
+        found: dict[int, tuple] = {}
         for p, state in enumerate(self.program.states):
             if isinstance(state.start, Known):
-                found[p] = max(abs(float(v)) for v in state.start.values.reshape(-1))
+                found[p] = p, max(abs(float(v)) for v in state.start.values.reshape(-1))
+            elif state.start is not None:
+                found[p] = found[state.start] if state.start in found else (state.start, self.program.states[state.start].leaf.largest)
             else:
-                found[p] = self.program.states[p if state.start is None else state.start].leaf.largest
+                same = (q for q in range(p) if self.program.states[q].start is None and _equal(self.program.states[q].leaf, state.leaf))
+                found[p] = next((found[q] for q in same), (p, state.leaf.largest))
         return found
 
     def rate_tolerance(self, precision: Precision) -> float:
@@ -88,6 +91,11 @@ class Source:
             odd, scale = circuit.scale(p)
             found.append(circuit.coarse_bound(exact.coarse_shift(state.leaf.largest / odd, scale, circuit.table_bits)))
         return tuple(circuit.given_bound(p, found) if p in circuit.given else bound for p, bound in enumerate(found))
+
+
+def _equal(a, b) -> bool:
+    """Whether two leaves hold the same numbers."""
+    return a.array is not None and b.array is not None and a.shape == b.shape and np.array_equal(a.array, b.array)
 
 
 def read(loss, optimizer, params, batch, steps: int | None, state=None) -> Source:
@@ -119,6 +127,7 @@ def read(loss, optimizer, params, batch, steps: int | None, state=None) -> Sourc
         params = tree.unflatten([x.array for x in leaves])
         return params, *others, optimizer.init(params)
 
+    check(program)
     return Source(program, step, first, batch, _tabulated(steps))
 
 
@@ -138,6 +147,7 @@ def read_own(step, state, batch, outputs: tuple[str, ...], steps: int | None) ->
             names, place = input_names(step, len(batch)), places.of_function(step)
             own, batch, names = _with_data(own, batch, names)
             program = read_step(own, structure, start, _shapes(batch), names, outputs, _tabulated(steps), place)
+    check(program)
     return Source(program, own, lambda: state, batch, _tabulated(steps))
 
 

@@ -15,9 +15,13 @@ from .folding import kind, narrow
 from .graph import Graph
 from .interpreter import interpret
 from .rules import NARROW
+from .series import Refusal
 from .step import Start
 
-CURE = "give the learning rate as a number, such as 1 / 64, or as an optax schedule"
+CURE = (
+    "give the learning rate as a number, such as 1 / 64, or as an optax schedule; an optimizer that is called in another way than "
+    "update(gradients, state, params) goes to zkjax.trace_step, in a step of your own"
+)
 PREFIX = "optimizer"  # of the paths of what an optimizer keeps
 
 
@@ -51,7 +55,13 @@ def start_of(leaf: Leaf, kept: bool) -> Start:
         return Start(leaf, None)
     if leaf.array is None:
         return Start(leaf, Known.uniform({"f": Fraction(0), "i": 0, "b": False}[kind(leaf.dtype)], leaf.shape))
-    value = Known.of(leaf.array)
+    try:
+        value = Known.of(leaf.array)
+    except Refusal:
+        raise UnsupportedOperationError(
+            f"{leaf.path} of shape {leaf.shape} and dtype {leaf.dtype} has too many different entries for what a circuit says of a state; "
+            "give it in the batch"
+        ) from None
     return Start(leaf, None if leaf.floats and value.scalar is None else value)
 
 

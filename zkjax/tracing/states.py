@@ -7,6 +7,7 @@ coefficients are rounded to multiples of 2^-64 here, and the coefficients of a p
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from ..circuit.parts import Given, Parameter, Recurrence, Update
 from ..circuit.recurrence import FRACTION
@@ -16,12 +17,11 @@ from .constants import Known
 from .motions import Row, Uses
 from .precision import StateFormat
 from .rationals import gradient_unit, log2, rounded_rates, valuation
-from .series import values
+from .series import Series, values
 from .step import State
 
 RESOLVED = 12  # bits that the largest change of a state in a step has, where it is rounded
-USEFUL = 4  # bits that a coefficient has within a period, at least; a period's end corrects what they are off
-LASTING = 8  # bits that a coefficient has at a period's end, at least
+LASTING = 8  # bits below the change of a step that errors of coefficients are at a period's end
 HEADROOM = 4  # a state's range is this many times the largest value that is expected
 EXPECTED = 64  # steps that are looked ahead for that
 LARGEST_END = 40  # bits that a period's end drops, at most, where nothing is said
@@ -33,7 +33,7 @@ class Moved:
     """A state that is multiplied, as its format follows from it.
 
     odd: of its unit what no power of two is. carry: coefficients of states. feeds: (node, the value of its integer 1, coefficient).
-    read: whether the step reads it within a period.
+    read: whether the step reads it within a period. fed: of each node that feeds it the tensor, or the number of an exact state.
     """
 
     state: State
@@ -41,6 +41,13 @@ class Moved:
     carry: dict
     feeds: list
     read: bool
+    fed: dict
+
+    def largest(self, node: int, feeds: dict, ranges: dict[int, float], top: float) -> float:
+        """The largest integer of a node that feeds it, from the largest values of tensors and of states."""
+        name = self.fed[node]
+        value = ranges[name] if isinstance(name, int) else max(feeds[name], top / 64)
+        return value / next(abs(float(factor)) for i, factor, _ in self.feeds if i == node)
 
 
 def odd_parts(found: dict[int, Uses]) -> dict[int, Fraction]:
@@ -103,11 +110,12 @@ class Lowered:
         """State p, which is multiplied, as its format follows from it."""
         e, row = self.emitter, self.rows[p]
         feeds = [(node, factor, c) for (factor, node), c in ((e.values[x], c) for x, c in row.feeds.items())]
-        carry = dict(row.carry)
+        carry, fed = dict(row.carry), {e.values[x][1]: x for x in row.feeds}
         for r in sorted(set(carry) & set(self.found)):  # an exact state feeds it
             factor, node = e.state(Param(r))
             feeds.append((node, factor, carry.pop(r)))
-        return Moved(e.program.states[p], e.odd[p], carry, feeds, e.reads(p))
+            fed[node] = r
+        return Moved(e.program.states[p], e.odd[p], carry, feeds, e.reads(p), fed)
 
     def _recurrence(self, p: int) -> Recurrence:
         e, moved = self.emitter, self.moved(p)
@@ -123,10 +131,7 @@ class Lowered:
 
     def _coefficients(self, p: int, c) -> tuple[int, ...]:
         """As integers in units of 2^-64. What would be lost in them, or at a period's end, is refused."""
-        wanted = values(c)
-        found = tuple(math.floor(v * 2**FRACTION + Fraction(1, 2)) for v in wanted)
-        largest = max(map(abs, wanted))
-        lost = any(abs(n - v * 2**FRACTION) > FINEST * max(abs(v), largest / 16) * 2**FRACTION for n, v in zip(found, wanted, strict=True))
+        found, largest, lost = _fixed_point(c)
         if lost or largest * 2 ** self.emitter.format(p).end < 2:
             path = self.emitter.program.states[p].leaf.path
             raise PrecisionError(f"state {path}: a coefficient of {float(largest):.3g} in its units is lost; give it a larger scale or end")
@@ -142,6 +147,16 @@ class Lowered:
         if state.start.scalar is None:
             raise UnsupportedOperationError(f"state {state.leaf.path} begins with different numbers, which are not those of a parameter")
         return Given(math.floor(Fraction(state.start.scalar) / unit + Fraction(1, 2)))
+
+
+@lru_cache(maxsize=256)
+def _fixed_point(c) -> tuple[tuple[int, ...], Fraction, bool]:
+    """A coefficient in units of 2^-64; the largest of its values, and whether one is lost."""
+    wanted = values(c)
+    found = tuple(math.floor(v * 2**FRACTION + Fraction(1, 2)) for v in wanted)
+    largest = max(map(abs, wanted))
+    lost = any(abs(n - v * 2**FRACTION) > FINEST * max(abs(v), largest / 16) * 2**FRACTION for n, v in zip(found, wanted, strict=True))
+    return found, largest, lost
 
 
 def _note(rates, rounded) -> str:
@@ -161,68 +176,88 @@ def _note(rates, rounded) -> str:
 
 
 def state_formats(
-    moved: dict[int, Moved], units: dict[int, Fraction], sizes: dict[int, float], feeds: dict[int, float]
+    rows: list[Row], moved: dict[int, Moved], units: dict[int, Fraction], sizes: dict, feeds: dict, useful: int
 ) -> dict[int, StateFormat]:
     """Formats of the states that are multiplied, where the user has given none.
 
-    units: of all states; those of the ones that are multiplied do not matter. sizes: the largest value of each state at the beginning.
-    feeds: the largest integer that each node which feeds one has taken.
+    units: of all states; those of the ones that are multiplied do not matter. sizes: of each state what it is equal to where a chain
+    begins, and its largest value. feeds: the largest value of each tensor that feeds a state.
 
-    Where it is rounded, the largest change of a step has ``RESOLVED`` bits. The range is ``HEADROOM`` times what so many steps could
-    make of it; a moment's is not far below that of others, for the gradient of an adapter that begins with zeros grows.
+    Where it is rounded, the change of a step has ``RESOLVED`` bits. The range is ``HEADROOM`` times what some steps could make of it; a
+    moment's is not far below that of others, for the gradient of an adapter that begins with zeros grows. Within a period and at its
+    end, coefficients are off by so little that it is ``useful``, or ``LASTING``, bits below the change of a step.
     """
-    feeds = {node: feeds[node] * abs(float(factor)) for x in moved.values() for node, factor, _ in x.feeds}
     top = max(feeds.values(), default=0.0) or 1.0  # what is 0 on a batch need not stay so
-    feeds = {node: max(x, top / 64) for node, x in feeds.items()}
-    expected = _expected(moved, sizes, feeds)
-    larger = _expected(moved, sizes, {node: max(x, top / 4) for node, x in feeds.items()})
-    ranges = expected | {p: larger[p] for p in moved if _moment(moved[p])}
-    found: dict[int, StateFormat] = {}
-    scales: dict[int, int] = {}
-    for p, x in moved.items():
-        change = max(_largest(c) * expected[r] for r, c in x.carry.items() if r != p) if set(x.carry) - {p} else 0.0
-        change += sum(_largest(c) * feeds[node] for node, _, c in x.feeds)
-        scales[p] = RESOLVED - math.floor(math.log2(change or 1.0))
+    ranges, changes = _looked_ahead(rows, sizes, {x: max(v, top / 64) for x, v in feeds.items()})
+    larger, _ = _looked_ahead(rows, sizes, {x: max(v, top / 4) for x, v in feeds.items()})
+    ranges |= {p: larger[p] for p in moved if isinstance(moved[p].state.start, Known)}
+    scales = {p: RESOLVED - math.floor(math.log2(changes[p])) for p in moved}
     for p, x in moved.items():
         if isinstance(x.state.start, int):  # a copy is not coarser than what it copies
             own = x.state.start
             scales[p] = max(scales[p], scales[own] if own in scales else valuation(units[own]))
-    unit = units | {p: moved[p].odd * Fraction(2) ** -scales[p] for p in moved}
+    unit = {p: float(v) for p, v in (units | {p: moved[p].odd * Fraction(2) ** -scales[p] for p in moved}).items()}
+    found: dict[int, StateFormat] = {}
     for p, x in moved.items():
-        bits = max(8, math.ceil(math.log2(max(HEADROOM * ranges[p] / float(unit[p]), 1.0))))
-        others = [float(v * unit[r] / unit[p]) for r, c in x.carry.items() if r != p for v in [_largest(c)] if v]
-        others += [float(v * factor / unit[p]) for _, factor, c in x.feeds for v in [_largest(c)] if v]
-        least = math.floor(math.log2(min(others, default=1.0)))
-        own = x.carry.get(p, Fraction(0))
-        decay = min((abs(1 - v) for v in values(own) if v not in (0, 1)), default=Fraction(1))
-        inner = max(0, USEFUL - least) if x.read else 0
-        end = max(inner, LASTING - least, USEFUL - log2(decay), 0)
+        bits = max(8, math.ceil(math.log2(max(HEADROOM * ranges[p] / unit[p], 1.0))))
+        read = [ranges[r] / unit[r] for r in _follows(moved, p) if r != p]  # integers that coefficients multiply, as they may be
+        read += [x.largest(node, feeds, ranges, top) for q in _follows(moved, p) for x in (moved[q],) for node, _, _ in x.feeds]
+        own = values(x.carry.get(p, Fraction(0)))
+        kept = [] if all(v in (0, 1) for v in own) else [ranges[p] / unit[p]]
+        inner = max(0, _bits(unit[p] * max(read, default=1.0) / changes[p]) + useful) if x.read else 0
+        end = max(inner, _bits(unit[p] * max(read + kept, default=1.0) / changes[p]) + LASTING, 0)
         found[p] = StateFormat(scales[p], bits, min(inner, 62), min(end, max(LARGEST_END, inner), 61 - bits))
     return found
 
 
-def _expected(moved: dict[int, Moved], sizes: dict[int, float], feeds: dict[int, float]) -> dict[int, float]:
-    """The largest value of each state in some steps of what feeds them now, all of one sign."""
-    now, found = dict(sizes), dict(sizes)
-    for step in range(EXPECTED):
-        now |= {p: sum(_size(c, step) * now[r] for r, c in x.carry.items()) + _fed(x, feeds, step) for p, x in moved.items()}
-        found = {p: max(x, now[p]) for p, x in found.items()}
+def _bits(x: float) -> int:
+    return math.ceil(math.log2(x))
+
+
+def _follows(moved: dict[int, Moved], p: int) -> set[int]:
+    """The states that are multiplied and that state p follows from, itself included."""
+    found, stack = set(), [p]
+    while stack:
+        p = stack.pop()
+        if p not in found:
+            found.add(p)
+            stack += moved[p].carry
     return found
 
 
-def _moment(x: Moved) -> bool:
-    """Whether a state begins with a constant."""
-    return isinstance(x.state.start, Known)
+def _looked_ahead(rows: list[Row], sizes: dict, feeds: dict) -> tuple[dict[int, float], dict[int, float]]:
+    """The largest value of each state in some steps, and the largest change of a step; of one whose coefficients depend on the step the
+    least, but no less than a sixteenth of the largest.
+
+    The responses to what a chain begins with, and to each tensor that feeds it and stays as it is, are followed with their signs, and
+    added up without. The steps are spread over those that are tabulated.
+    """
+    now: list[dict] = [{sizes[p][0]: sizes[p][1]} for p in range(len(rows))]
+    tabulated = max((len(values(c)) for row in rows for c in (*row.carry.values(), *row.feeds.values())), default=1)
+    largest = {p: sum(map(abs, x.values())) for p, x in enumerate(now)}
+    changes: dict[int, list[float]] = {p: [] for p in range(len(rows))}
+    for k in range(EXPECTED):
+        step, after = k if tabulated <= EXPECTED else k * (tabulated - 1) // (EXPECTED - 1), []
+        for row in rows:
+            new: dict = {}
+            for r, c in row.carry.items():
+                for source, v in now[r].items():
+                    new[source] = new.get(source, 0.0) + _in_step(c, step) * v
+            for x, c in row.feeds.items():
+                new[x] = new.get(x, 0.0) + _in_step(c, step) * feeds[x]
+            after.append(new)
+        for p, (before, new) in enumerate(zip(now, after, strict=True)):
+            largest[p] = max(largest[p], sum(map(abs, new.values())))
+            changes[p].append(sum(abs(v - before.get(source, 0.0)) for source, v in new.items()))
+        now = after
+    found = {}
+    for p, x in changes.items():
+        most, moving = max(x), any(isinstance(c, Series) for c in (*rows[p].carry.values(), *rows[p].feeds.values()))
+        least = min((v for v in x if v > most * 2.0**-20), default=most) if moving else most
+        found[p] = max(least, most / 16) or largest[p] or 1.0
+    return largest, found
 
 
-def _size(c, step: int) -> float:
+def _in_step(c, step: int) -> float:
     found = values(c)
-    return abs(float(found[min(step, len(found) - 1)]))
-
-
-def _largest(c) -> float:
-    return max(abs(float(v)) for v in values(c))
-
-
-def _fed(x: Moved, feeds: dict[int, float], step: int) -> float:
-    return sum(_size(c, step) * feeds[node] for node, _, c in x.feeds)
+    return float(found[min(step, len(found) - 1)])

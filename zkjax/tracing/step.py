@@ -24,6 +24,7 @@ from .series import Series, values
 
 FEWEST = 2  # steps that are interpreted where nothing is tabulated: enough to see what depends on the step
 ROUNDS = 8  # of guesses at the public values of all steps
+PREFIX = 64  # steps in which a period is looked for
 MAX_SINGLE = 2**12  # steps that are interpreted one by one, where guesses fail
 
 
@@ -49,6 +50,7 @@ class Program:
     states: tuple[State, ...]
     public: tuple[Public, ...]
     input_names: tuple[str, ...]
+    place: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,7 @@ class _Reader:
         public = self._public()
         graph, own, results = self._interpret(public)
         following, outputs = results[: len(self.state)], dict(zip(self.outputs, results[len(self.state) :], strict=True))
-        if not self.tabulated and any(_moving(x) for x in results if not isinstance(x, Known)):
+        if not self.tabulated and any(depends_on_step(x) for x in results if not isinstance(x, Known)):
             names = ", ".join(self.state[i].leaf.path for i, x in public.items() if x.moving)
             raise UnsupportedOperationError(
                 f"what a step does depends on the step, by {names}; give trace(..., steps=...) the number of steps to tabulate"
@@ -104,7 +106,7 @@ class _Reader:
             if isinstance(x, Known) and not _finite(x):
                 raise UnsupportedOperationError(f"the {name} is not finite, whatever the data are, at {self.place}")
         counters = tuple(_tabulated(self.state[i], following[i]) for i in public)
-        return Program(graph, outputs, tuple(states), counters, names)
+        return Program(graph, outputs, tuple(states), counters, names, self.place)
 
     def _interpret(self, public: dict[int, Known], wanted=None) -> tuple[Graph, dict[int, Expression], list]:
         """With these leaves as constants: the graph, the expressions of the others, and the results, None where they are not wanted."""
@@ -162,32 +164,57 @@ class _Reader:
     def _tables(self, first: dict[int, Known], moving: set[int]) -> dict[int, Known]:
         """The values in all steps of those that move. A guess that the step maps to itself, one step on, is what training goes through.
 
-        The first guess: integers count on as they began, other numbers stay; then what the step makes of the guess.
+        The first guess: integers count on as they began, other numbers stay; then what the step makes of the guess. The second one: what
+        the first steps do comes again, period by period, as where every fourth step is another one.
         """
-        steps, second = self.steps, self._next(first)
+        second = self._next(first)
+        guess = {i: by_entry(lambda *v: _continued(v, self.steps), x.shape, x, second[i]) if i in moving else x for i, x in first.items()}
+        columns = [first]
+        found = self._confirmed(first, moving, guess) or self._single(columns, moving, min(self.steps, PREFIX))
+        if found is None:
+            column = {i: [c[i] for c in columns] for i in moving}
+            guess = {i: by_entry(lambda *v: _continued(v, self.steps), x.shape, *column[i]) if i in moving else x for i, x in first.items()}
+            found = self._confirmed(first, moving, guess)
+        if found is None and self.steps > MAX_SINGLE:
+            names = ", ".join(self.state[i].leaf.path for i in sorted(moving))
+            raise UnsupportedOperationError(
+                f"what {names} are after {self.steps} steps was not found; trace fewer than {MAX_SINGLE} steps, or use an optax schedule"
+            )
+        return found or self._single(columns, moving, self.steps)
+
+    def _confirmed(self, first: dict[int, Known], moving: set[int], guess: dict[int, Known]) -> dict[int, Known] | None:
+        """The guess, or what the step has made of it, where the step maps it to itself; None where it does not in some rounds."""
 
         def later(start, following) -> Series:
-            return Series((start, *(following.values[:-1] if isinstance(following, Series) else (following,) * (steps - 1))))
+            return Series((start, *(following.values[:-1] if isinstance(following, Series) else (following,) * (self.steps - 1))))
 
-        guess = {i: by_entry(lambda a, b: _counted(a, b, steps), x.shape, x, second[i]) if i in moving else x for i, x in first.items()}
         for _ in range(ROUNDS):
             following = self._next(guess)
             shifted = {i: by_entry(later, x.shape, x, following[i]) if i in moving else x for i, x in first.items()}
             if all(_same(guess[i], shifted[i]) for i in moving):
                 return guess
             guess = shifted
-        if steps > MAX_SINGLE:
-            raise UnsupportedOperationError("the state does not follow from the step's number alone; use a schedule")
-        columns = [first]
-        for _ in range(steps - 1):
+        return None
+
+    def _single(self, columns: list[dict[int, Known]], moving: set[int], steps: int) -> dict[int, Known] | None:
+        """Step by step, as far as ``columns`` have not gone; None if these are not all steps."""
+        while len(columns) < steps:
             following = self._next(columns[-1])
-            columns.append({i: following[i] if i in moving else x for i, x in first.items()})
-        return {i: by_entry(lambda *v: Series(v), x.shape, *(c[i] for c in columns)) if i in moving else x for i, x in first.items()}
+            columns.append({i: following[i] if i in moving else x for i, x in columns[0].items()})
+        if steps < self.steps:
+            return None
+        return {i: by_entry(lambda *v: Series(v), x.shape, *(c[i] for c in columns)) if i in moving else x for i, x in columns[0].items()}
 
 
-def _counted(first, second, steps: int) -> Series:
-    step = second - first if type(first) is int else 0
-    return Series(tuple(first + t * step for t in range(steps)) if step else (first,) * steps)
+def _continued(begun: tuple, steps: int) -> Series:
+    """Numbers that go on as they have begun: integers with equal increments from period to period, others as in the last period."""
+    whole = type(begun[0]) is int
+    for period in range(1, max(2, len(begun) // 2)):
+        changes = {b - a if whole else a == b for a, b in zip(begun, begun[period:], strict=False)}
+        if len(changes) == 1 and (whole or changes == {True}):
+            change = changes.pop() if whole else 0
+            return Series(tuple(begun[t % period] + t // period * change if whole else begun[t % period] for t in range(steps)))
+    return Series((*begun, *(begun[-1],) * (steps - len(begun)))[:steps])
 
 
 def _tabulated(start: Start, following: Known) -> Public:
@@ -207,7 +234,7 @@ def _tabulated(start: Start, following: Known) -> Public:
     return Public(leaf.path, leaf.shape, letter, tuple(Fraction(v) for v in entries), settled=settled)
 
 
-def _moving(x: Expression) -> bool:
+def depends_on_step(x: Expression) -> bool:
     """Whether a tensor depends on the step."""
     stack, seen = [x], set()
     while stack:
