@@ -339,3 +339,14 @@ def test_other_states_that_are_refused():
             zkjax.trace_step(step, (W, other), (X[:BATCH], Y[:BATCH]), outputs=outputs, steps=4)
     with pytest.raises(UnsupportedOperationError, match="1 is a random key"):
         zkjax.trace_step(lambda s, x, y: (plain((s[0], 0), x, y)[0][0], s[1]), (W, jax.random.key(0)), (X[:BATCH], Y[:BATCH]))
+
+
+def test_a_copy_that_is_coarser_than_what_it_copies_is_refused():
+    """Where a chain begins the circuit gives a copy of the weights, and there are no integers for it on a coarser grid."""
+    optimizer = optax.contrib.schedule_free_sgd(0.05)
+    circuit = zkjax.trace(loss, optimizer, PARAMS, batch=(X[:BATCH], Y[:BATCH]), steps=8)
+    copies = [p for p in circuit.parameters if p.given is not None and p.given.copied is not None]
+    assert copies and all(circuit.unit(p.given.copied) >= circuit.unit(circuit.parameters.index(p)) for p in copies)
+    coarse = zkjax.Precision(states={copies[0].path: (2, 20, 0, 20)})
+    with pytest.raises(zkjax.PrecisionError, match=f"{copies[0].path} begins as a copy of finer numbers"):
+        zkjax.trace(loss, optimizer, PARAMS, batch=(X[:BATCH], Y[:BATCH]), steps=8, precision=coarse)

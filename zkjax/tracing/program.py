@@ -169,4 +169,9 @@ def _emitted(source: Source, formats: Formats, precision: Precision, magnitudes:
         if paths == formats.states:
             break
         formats = replace(formats, states=paths)
+    for p, state in enumerate(source.program.states):
+        if isinstance(state.start, int) and emission.units[p] > emission.units[state.start]:
+            raise PrecisionError(
+                f"state {state.leaf.path} begins as a copy of finer numbers; give it the scale of what it copies (Precision.states)"
+            )
     return emission, formats

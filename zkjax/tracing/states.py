@@ -143,7 +143,7 @@ class Lowered:
             return None
         if isinstance(state.start, int):
             shift = log2(self.emitter.units[state.start] / unit)
-            return Given(0, state.start, max(0, shift))
+            return Given(0, state.start, max(0, shift))  # of what is coarser than what it copies the tracer makes no circuit
         if state.start.scalar is None:
             raise UnsupportedOperationError(f"state {state.leaf.path} begins with different numbers, which are not those of a parameter")
         return Given(math.floor(Fraction(state.start.scalar) / unit + Fraction(1, 2)))
