@@ -43,10 +43,10 @@ class Moved:
     read: bool
     fed: dict
 
-    def largest(self, node: int, feeds: dict, ranges: dict[int, float], top: float) -> float:
+    def largest(self, node: int, feeds: dict, expected: dict[int, float], top: float) -> float:
         """The largest integer of a node that feeds it, from the largest values of tensors and of states."""
         name = self.fed[node]
-        value = ranges[name] if isinstance(name, int) else max(feeds[name], top / 64)
+        value = expected[name] if isinstance(name, int) else max(feeds[name], top / 64)
         return value / next(abs(float(factor)) for i, factor, _ in self.feeds if i == node)
 
 
@@ -188,9 +188,9 @@ def state_formats(
     end, coefficients are off by so little that it is ``useful``, or ``LASTING``, bits below the change of a step.
     """
     top = max(feeds.values(), default=0.0) or 1.0  # what is 0 on a batch need not stay so
-    ranges, changes = _looked_ahead(rows, sizes, {x: max(v, top / 64) for x, v in feeds.items()})
+    expected, changes = _looked_ahead(rows, sizes, {x: max(v, top / 64) for x, v in feeds.items()})
     larger, _ = _looked_ahead(rows, sizes, {x: max(v, top / 4) for x, v in feeds.items()})
-    ranges |= {p: larger[p] for p in moved if isinstance(moved[p].state.start, Known)}
+    ranges = expected | {p: larger[p] for p in moved if isinstance(moved[p].state.start, Known)}
     scales = {p: RESOLVED - math.floor(math.log2(changes[p])) for p in moved}
     for p, x in moved.items():
         if isinstance(x.state.start, int):  # a copy is not coarser than what it copies
@@ -200,10 +200,10 @@ def state_formats(
     found: dict[int, StateFormat] = {}
     for p, x in moved.items():
         bits = max(8, math.ceil(math.log2(max(HEADROOM * ranges[p] / unit[p], 1.0))))
-        read = [ranges[r] / unit[r] for r in _follows(moved, p) if r != p]  # integers that coefficients multiply, as they may be
-        read += [x.largest(node, feeds, ranges, top) for q in _follows(moved, p) for x in (moved[q],) for node, _, _ in x.feeds]
+        read = [expected[r] / unit[r] for r in _follows(moved, p) if r != p]  # integers that coefficients multiply
+        read += [x.largest(node, feeds, expected, top) for q in _follows(moved, p) for x in (moved[q],) for node, _, _ in x.feeds]
         own = values(x.carry.get(p, Fraction(0)))
-        kept = [] if all(v in (0, 1) for v in own) else [ranges[p] / unit[p]]
+        kept = [] if all(v in (0, 1) for v in own) else [expected[p] / unit[p]]
         inner = max(0, _bits(unit[p] * max(read, default=1.0) / changes[p]) + useful) if x.read else 0
         end = max(inner, _bits(unit[p] * max(read + kept, default=1.0) / changes[p]) + LASTING, 0)
         found[p] = StateFormat(scales[p], bits, min(inner, 62), min(end, max(LARGEST_END, inner), 61 - bits))
