@@ -15,7 +15,6 @@ from flax.training.train_state import TrainState
 from zkjax import calibrate
 from zkjax.errors import DataError, UnsupportedOperationError, ZkjaxError
 from zkjax.tracing.arguments import parameters
-from zkjax.tracing.motions import rows
 from zkjax.tracing.program import trace
 from zkjax.tracing.series import values
 from zkjax.tracing.source import read
@@ -267,7 +266,7 @@ def rates(optimizer, params=P, steps=12):
     def product(params, *batch):
         return sum(jnp.sum(p * x[0]) for p, x in zip(jax.tree.leaves(params), batch, strict=True))
 
-    found = rows(read(product, optimizer, params, batch, steps).program)[: len(batch)]
+    found = read(product, optimizer, params, batch, steps).rows[: len(batch)]
     return [[-float(v) for c in row.feeds.values() for v in values(c)] or [0.0] for row in found]
 
 

@@ -49,7 +49,7 @@ def loss(params, x, y):
     return optax.squared_error(h @ params["out"]["w"] + params["out"]["b"], y).sum(-1).mean()
 
 
-def trained_by_optax(optimizer, run):
+def trained_by_optax(optimizer, run, loss=loss):
     params, state = PARAMS, optimizer.init(PARAMS)
 
     @jax.jit
@@ -161,11 +161,7 @@ def test_penalties_and_products_of_weights():
     optimizer = optax.sgd(0.05, momentum=0.9)
     circuit = zkjax.trace(penalised, optimizer, PARAMS, batch=(X[:BATCH], Y[:BATCH]), precision=zkjax.Precision(activation_scale=10))
     run = zkjax.train(circuit, PARAMS, (X, Y), steps=8)
-    params, state = PARAMS, optimizer.init(PARAMS)
-    for rows in run.indices:
-        updates, state = optimizer.update(jax.grad(penalised)(params, X[rows], Y[rows]), state, params)
-        params = optax.apply_updates(params, updates)
-    assert distance(run.params, params) < 0.02
+    assert distance(run.params, trained_by_optax(optimizer, run, penalised)) < 0.02
 
 
 @pytest.mark.parametrize(

@@ -85,14 +85,9 @@ def _moved(circuit, s: int, initial, nodes: list, steps: int, first_step: int) -
     for start, length in _distinct(circuit, first_step, steps):
         rows = recurrence.rows(circuit, s, start, length)
         held = {r: max(initial[r], signed_bound(circuit.parameters[r].recurrence.bits + 1)) for r in rows.states}
-        fed = {(q, f): nodes[circuit.parameters[q].recurrence.feeds[f][0]] for q, f in rows.feeds}
-        for which in range(2):
-            for j in range(length):
-                total = sum(abs(rows.states[r][which][j]) * held[r] for r in rows.states)
-                total += sum(sum(map(abs, rows.feeds[name][which][j])) * fed[name] for name in rows.feeds)
-                found[which] = max(found[which], total)
-        total = sum(abs(rows.states[r][2]) * held[r] for r in rows.states)
-        found[2] = max(found[2], total + sum(sum(map(abs, rows.feeds[name][2])) * fed[name] for name in rows.feeds))
+        fed = {(q, f): [nodes[circuit.parameters[q].recurrence.feeds[f][0]]] * length for q, f in rows.feeds}
+        for which, j in (*((w, j) for w in range(2) for j in range(length)), (2, 0)):
+            found[which] = max(found[which], sum(abs(c) * bound for c, bound in rows.terms(which, j, held, fed, length)))
     return tuple(min(x, BEYOND) for x in found)
 
 

@@ -97,17 +97,14 @@ def state_leaves(state, what: str = "state", prefix: str = "") -> list[Leaf]:
     """The leaves of any state in the order of JAX's pytrees, each with a path of its own; counters and booleans among them."""
     leaves = []
     for name, leaf in named_leaves(state, what, prefix).items():
-        if isinstance(leaf, jax.ShapeDtypeStruct):
-            dtype, shape, array = leaf.dtype, _static_shape(leaf, name), None
-        else:
-            leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
-            extended = jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
-            dtype, shape = leaf.dtype if extended else jax.dtypes.canonicalize_dtype(leaf.dtype), tuple(leaf.shape)
-            array = None if extended else as_array(leaf, name)
-        if jnp.issubdtype(dtype, jnp.floating):
+        leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
             leaves.append(_leaf(name, leaf))
-        else:
-            leaves.append(Leaf(name, shape, dtype, array))
+            continue
+        key = jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
+        array = None if key or isinstance(leaf, jax.ShapeDtypeStruct) else as_array(leaf, name)
+        dtype = leaf.dtype if key else jax.dtypes.canonicalize_dtype(leaf.dtype)
+        leaves.append(Leaf(name, _static_shape(leaf, name), dtype, array))
     return leaves
 
 

@@ -15,7 +15,7 @@ SINGLE = 2.0**-23  # relative distance of numbers in float32
 def compare(circuit: Circuit, source) -> Comparison:
     """One step by the user's own code, by the circuit without rounding (in float64), and by the circuit in integers.
 
-    source: ``program.Source``, with arrays. The integers are not held against their formats: ``train`` does that.
+    source: ``source.Source``, with arrays. The integers are not held against their formats: ``train`` does that.
     """
     states = source.program.states
     with fixed(x64=False):  # the step as it was traced
@@ -25,7 +25,7 @@ def compare(circuit: Circuit, source) -> Comparison:
     inputs = [np.asarray(x, dtype=np.float64) for x in source.batch]
     weights = [x / float(circuit.unit(p)) for p, x in enumerate(first)]
     data = [x * 2.0**y.scale for x, y in zip(inputs, circuit.inputs, strict=True)]
-    rounded_weights = _rounded(circuit, first)
+    _, rounded_weights = exact.first_integers(circuit, first)
     rounded_data = [exact.nearest(x, y.scale).astype(np.int64) for x, y in zip(inputs, circuit.inputs, strict=True)]
     limbs = exact.plan(circuit, circuit.bounds(source.initial_bounds(circuit), 1).nodes)
     floating, changes = _step(circuit, None, weights, data)
@@ -57,19 +57,6 @@ def _own_step(source) -> tuple[list[np.ndarray], dict, list[np.ndarray]]:
 
 def _arrays(tree) -> list[np.ndarray]:
     return [np.asarray(x, dtype=np.float64) for x in jax.tree.leaves(tree)]
-
-
-def _rounded(circuit: Circuit, first) -> list[np.ndarray]:
-    """The states where a chain begins, in integers."""
-    found = []
-    for p, x in enumerate(first):
-        odd, scale = circuit.scale(p)
-        found.append(exact.coarse(x / odd, scale, circuit.table_bits)[1])
-    for p in circuit.given:
-        given = circuit.parameters[p].given
-        copied = 0 if given.copied is None else found[given.copied] << given.shift
-        found[p] = np.full(circuit.parameters[p].shape, given.integer, dtype=np.int64) + copied
-    return found
 
 
 def _step(circuit: Circuit, limbs, states, inputs) -> tuple[list, list[np.ndarray]]:

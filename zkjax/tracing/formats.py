@@ -68,8 +68,7 @@ def default_formats(program, batch, precision: Precision, chunk: int) -> Formats
     if len(data_bits) != len(batch):
         raise DataError(f"Precision.data_bits has {len(data_bits)} entries for {len(batch)} arrays in the batch")
     period = min(chunk, LONGEST_PERIOD) if precision.period is None else precision.period
-    tolerance, states = Fraction(precision.rate_tolerance), precision.states or {}
-    return Formats(a, bits, gradient_scale, gradient_bits, tuple(data_bits), tolerance, states, period=period)
+    return Formats(a, bits, gradient_scale, gradient_bits, tuple(data_bits), Fraction(precision.rate_tolerance), period=period)
 
 
 def coarser(formats: Formats, precision: Precision) -> Formats | None:

@@ -25,7 +25,7 @@ from .constants import CONSTANT_BITS
 from .demands import Demands, demands
 from .expressions import Above, Combination, Expression, Numbers, are_weights, scaling
 from .formats import Formats
-from .motions import Row, Uses, cycles, rows, uses
+from .motions import Row, Uses, cycles, uses
 from .motions import exact as exact_states
 from .precision import StateFormat
 from .rationals import common, dyadic, gradient_unit, odd, valuation
@@ -62,7 +62,8 @@ class _Builder:
 class Emission:
     """A circuit, of the widest table, and what its formats follow from.
 
-    kinds: for each rescale whether it is a gradient. moved: the states that are multiplied, by number. units: of all states.
+    kinds: for each rescale whether it is a gradient. moved: the states that are multiplied, by number. read: those
+    that the step reads within a period. units: of all states.
     stands_for: of rescales and of what feeds states, the tensor, and the value of the node's integer 1. feeds: of each tensor that feeds
     a state the node, and that value.
     """
@@ -71,6 +72,7 @@ class Emission:
     rows: list[Row]
     kinds: dict[int, bool]
     moved: dict[int, Moved]
+    read: set[int]
     units: dict[int, Fraction]
     stands_for: dict[int, tuple]
     feeds: dict[Expression, tuple]
@@ -85,14 +87,14 @@ class _Plan:
     uses: dict[int, Uses]
 
 
-def emit(program: Program, formats: Formats, steps) -> Emission:
-    """Stages two and three.
+def emit(program: Program, rows: list[Row], formats: Formats, steps) -> Emission:
+    """Stages two and three. rows: of the program's states.
 
     The weight scale is what the updates need; their nodes do not depend on it, except through the alignment of sums, so
     one repetition settles it.
     """
     weight_scale = formats.activation_scale + formats.gradient_scale
-    plan = _planned(program, formats)
+    plan = _planned(program, rows, formats)
     rates = rate_tables(plan.uses)
     for _ in range(4):
         if weight_scale > MAX_WEIGHT_SCALE:
@@ -113,8 +115,8 @@ def _whole(c) -> bool:
     return all(Fraction(v).denominator == 1 for v in values(c))
 
 
-def _planned(program: Program, formats: Formats) -> _Plan:
-    found = rows(program)
+def _planned(program: Program, found: list[Row], formats: Formats) -> _Plan:
+    """found: the rows of all states."""
     needed = demands(program, [x for p, row in enumerate(found) if not row.frozen(p) for x in row.feeds])
     around, through = cycles(found, needed.narrow)
     kept = exact_states(found, around)
@@ -175,7 +177,8 @@ class _Emitter:
         fed = {x: self.values[x] for row in self.plan.rows for x in row.feeds if x in self.values}
         feeds = {x: (node, factor) for x, (factor, node) in fed.items()}
         stands_for = self.stands_for | {node: (x, factor) for x, (node, factor) in feeds.items()}
-        return Emission(circuit, self.plan.rows, self.kinds, moved, self.units, stands_for, feeds), needed
+        read = {node.operation.index for node in circuit.nodes if isinstance(node.operation, Param | Next)}
+        return Emission(circuit, self.plan.rows, self.kinds, moved, read, self.units, stands_for, feeds), needed
 
     # ---- states
     def format(self, p: int) -> StateFormat:
@@ -191,12 +194,8 @@ class _Emitter:
         p = operation.index
         leaf = self.program.states[p].leaf
         factor = self.units[p] if p in self.plan.uses else self.units[p] * Fraction(1, 2 ** self.format(p).inner)
-        reads = [node for node, _, _ in self.lowered.moved(p).feeds] if isinstance(operation, Next) else []
+        reads = [node for node, *_ in self.lowered.moved(p).feeds] if isinstance(operation, Next) else []
         return factor, self._add(operation, reads, leaf.shape, factor, leaf.path + (" after the step" if reads else ""))
-
-    def reads(self, p: int) -> bool:
-        """Whether state p is read within a period."""
-        return any(node.operation in (Param(p), Next(p)) for node in self.builder.nodes)
 
     def _label(self, x) -> str:
         if x not in self.labels:

@@ -42,20 +42,17 @@ def nonzero(x) -> bool:
     return any(v != 0 for v in values(x))
 
 
-def rows(program: Program) -> list[Row]:
-    """Those of all states."""
-    return [_row(program.graph, state.following) for state in program.states]
-
-
-def check(program: Program) -> None:
-    """UnsupportedOperationError where a number of the step stands elsewhere than before gradients and states."""
-    told = [(f"what feeds state {s.leaf.path}", x) for s, row in zip(program.states, rows(program), strict=True) for x in row.feeds]
+def rows_of(program: Program) -> list[Row]:
+    """Those of all states; UnsupportedOperationError where a number of the step stands elsewhere than before gradients and states."""
+    result = [_row(program.graph, state.following) for state in program.states]
+    told = [(f"what feeds state {s.leaf.path}", x) for s, row in zip(program.states, result, strict=True) for x in row.feeds]
     for name, x in (*told, *((f"output {name!r}", x) for name, x in program.outputs.items())):
         if x.moving if isinstance(x, Known) else depends_on_step(x):
             raise UnsupportedOperationError(
                 f"{name} depends on a number of the step ({program.place}), such as a schedule, which may multiply gradients and states "
                 "only; give such numbers in the batch"
             )
+    return result
 
 
 def _row(graph, x) -> Row:

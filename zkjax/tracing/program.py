@@ -161,10 +161,10 @@ def _emitted(source: Source, formats: Formats, precision: Precision, magnitudes:
     """With formats of the states that are multiplied, which follow from the circuit, and it from them."""
     formats = replace(formats, states=precision.states or {})
     for _ in range(MAX_ROUNDS):
-        emission = emit(source.program, formats, source.steps)
+        emission = emit(source.program, source.rows, formats, source.steps)
         seen = magnitudes.of(emission.circuit, emission.stands_for)
         feeds = {x: seen[node] * abs(float(factor)) for x, (node, factor) in emission.feeds.items()}
-        found = state_formats(emission.rows, emission.moved, emission.units, source.sizes(), feeds, formats.useful)
+        found = state_formats(emission, source.sizes, feeds, formats.useful)
         paths = {source.program.states[p].leaf.path: x for p, x in found.items()} | dict(precision.states or {})
         if paths == formats.states:
             break

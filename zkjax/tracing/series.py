@@ -42,9 +42,6 @@ class Series:
     def __rmul__(self, other):
         return lifted(operator.mul)(other, self)
 
-    def __neg__(self):
-        return lifted(operator.neg)(self)
-
 
 def lifted(function: Callable) -> Callable:
     """The function of numbers, applied in every step where an argument is a ``Series``."""

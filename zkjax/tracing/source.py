@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -20,7 +21,7 @@ from .arguments import parameters as parameter_leaves
 from .constants import Known
 from .folding import narrow
 from .interpreter import OPTIMIZER
-from .motions import check, rows
+from .motions import Row, rows_of
 from .precision import Precision
 from .rules import NARROW
 from .series import values
@@ -32,10 +33,11 @@ from .step import Program, Start, read_step
 class Source:
     """What tracing has read of the user's program: the step as it is and as expressions, and arrays; no formats yet.
 
-    step, state: the user's function, and a function that makes its state, a pytree of arrays.
+    rows: of the program's states. step, state: the user's function, and a function that makes its state, a pytree of arrays.
     """
 
     program: Program
+    rows: list[Row]
     step: Callable[..., Any]
     state: Callable[[], Any]
     batch: tuple[Any, ...]
@@ -49,7 +51,7 @@ class Source:
     @property
     def multiplied(self) -> bool:
         """Whether some state is multiplied, so that weights may have to be rounded with it."""
-        return any(row.carry.get(p) != 1 for p, row in enumerate(rows(self.program)))
+        return any(row.carry.get(p) != 1 for p, row in enumerate(self.rows))
 
     def samples(self) -> list[tuple[list[np.ndarray], tuple[Any, ...]]]:
         """States and batch as one sample of the values that occur; none where only shapes are known."""
@@ -65,6 +67,7 @@ class Source:
                 found[p] = found[state.start]
         return found
 
+    @cached_property
     def sizes(self) -> dict[int, tuple]:
         """Of each state the first one that it is equal to where a chain begins, and the largest absolute value; 1 if it is not known."""
         found: dict[int, tuple] = {}
@@ -80,17 +83,17 @@ class Source:
 
     def rate_tolerance(self, precision: Precision) -> float:
         """How far the first step's rates may be off; a schedule that begins with small ones may lose them."""
-        tables = [values(c) for row in rows(self.program) for c in (*row.carry.values(), *row.feeds.values())]
+        tables = [values(c) for row in self.rows for c in (*row.carry.values(), *row.feeds.values())]
         largest = max((abs(v) for table in tables for v in table), default=1)
         return math.inf if any(len(table) > 1 and 16 * abs(table[0]) < largest for table in tables) else precision.rate_tolerance
 
     def initial_bounds(self, circuit: Circuit) -> tuple[int, ...]:
         """What the first proof of a chain will show of each state."""
-        found = []
-        for p, state in enumerate(self.program.states):
-            odd, scale = circuit.scale(p)
-            found.append(circuit.coarse_bound(exact.coarse_shift(state.leaf.largest / odd, scale, circuit.table_bits)))
-        return tuple(circuit.given_bound(p, found) if p in circuit.given else bound for p, bound in enumerate(found))
+        scales = (circuit.scale(p) for p in range(len(self.program.states)))
+        sizes = (state.leaf.largest for state in self.program.states)
+        return exact.first_bounds(
+            circuit, [exact.coarse_shift(x / odd, scale, circuit.table_bits) for x, (odd, scale) in zip(sizes, scales, strict=True)]
+        )
 
 
 def _equal(a, b) -> bool:
@@ -110,7 +113,7 @@ def read(loss, optimizer, params, batch, steps: int | None, state=None) -> Sourc
         data, tree, applied = _shapes(batch), jax.tree.structure(params), _applied(loss)
         shapes = tree.unflatten(_shapes(leaves))
         carried = [start_of(x, True) for x in state_leaves(state, "state", "state/")] if others else []
-        carried_shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), jax.dtypes.canonicalize_dtype(x.dtype)), others)
+        carried_shapes = jax.tree.structure(others).unflatten(_shapes([x.leaf for x in carried]))
         with explained("the loss", loss):
             value = jax.eval_shape(applied, shapes, *carried_shapes, *data)
         _check_value(value, bool(others))
@@ -127,8 +130,7 @@ def read(loss, optimizer, params, batch, steps: int | None, state=None) -> Sourc
         params = tree.unflatten([x.array for x in leaves])
         return params, *others, optimizer.init(params)
 
-    check(program)
-    return Source(program, step, first, batch, _tabulated(steps))
+    return Source(program, rows_of(program), step, first, batch, _tabulated(steps))
 
 
 def read_own(step, state, batch, outputs: tuple[str, ...], steps: int | None) -> Source:
@@ -147,8 +149,7 @@ def read_own(step, state, batch, outputs: tuple[str, ...], steps: int | None) ->
             names, place = input_names(step, len(batch)), places.of_function(step)
             own, batch, names = _with_data(own, batch, names)
             program = read_step(own, structure, start, _shapes(batch), names, outputs, _tabulated(steps), place)
-    check(program)
-    return Source(program, own, lambda: state, batch, _tabulated(steps))
+    return Source(program, rows_of(program), own, lambda: state, batch, _tabulated(steps))
 
 
 def _with_data(step, batch, names):

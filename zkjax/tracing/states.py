@@ -32,22 +32,14 @@ FINEST = Fraction(1, 2**12)  # relative error of a coefficient in units of 2^-64
 class Moved:
     """A state that is multiplied, as its format follows from it.
 
-    odd: of its unit what no power of two is. carry: coefficients of states. feeds: (node, the value of its integer 1, coefficient).
-    read: whether the step reads it within a period. fed: of each node that feeds it the tensor, or the number of an exact state.
+    odd: of its unit what no power of two is. carry: coefficients of states. feeds: (node, the value of its integer 1, coefficient, and
+    what it stands for: a tensor, or the number of an exact state).
     """
 
     state: State
     odd: Fraction
     carry: dict
     feeds: list
-    read: bool
-    fed: dict
-
-    def largest(self, node: int, feeds: dict, expected: dict[int, float], top: float) -> float:
-        """The largest integer of a node that feeds it, from the largest values of tensors and of states."""
-        name = self.fed[node]
-        value = expected[name] if isinstance(name, int) else max(feeds[name], top / 64)
-        return value / next(abs(float(factor)) for i, factor, _ in self.feeds if i == node)
 
 
 def odd_parts(found: dict[int, Uses]) -> dict[int, Fraction]:
@@ -108,21 +100,19 @@ class Lowered:
 
     def moved(self, p: int) -> Moved:
         """State p, which is multiplied, as its format follows from it."""
-        e, row = self.emitter, self.rows[p]
-        feeds = [(node, factor, c) for (factor, node), c in ((e.values[x], c) for x, c in row.feeds.items())]
-        carry, fed = dict(row.carry), {e.values[x][1]: x for x in row.feeds}
+        e, row, carry = self.emitter, self.rows[p], dict(self.rows[p].carry)
+        feeds = [(e.values[x][1], e.values[x][0], c, x) for x, c in row.feeds.items()]
         for r in sorted(set(carry) & set(self.found)):  # an exact state feeds it
             factor, node = e.state(Param(r))
-            feeds.append((node, factor, carry.pop(r)))
-            fed[node] = r
-        return Moved(e.program.states[p], e.odd[p], carry, feeds, e.reads(p), fed)
+            feeds.append((node, factor, carry.pop(r), r))
+        return Moved(e.program.states[p], e.odd[p], carry, feeds)
 
     def _recurrence(self, p: int) -> Recurrence:
         e, moved = self.emitter, self.moved(p)
         found, unit = e.format(p), e.units[p]
         return Recurrence(
             tuple((r, self._coefficients(p, c * (e.units[r] / unit))) for r, c in moved.carry.items()),
-            tuple((node, self._coefficients(p, c * (factor / unit))) for node, factor, c in moved.feeds),
+            tuple((node, self._coefficients(p, c * (factor / unit))) for node, factor, c, _ in moved.feeds),
             found.bits,
             found.inner,
             found.end,
@@ -175,20 +165,20 @@ def _note(rates, rounded) -> str:
 # ---- formats ----------------------------------------------------------------------------------------------------------
 
 
-def state_formats(
-    rows: list[Row], moved: dict[int, Moved], units: dict[int, Fraction], sizes: dict, feeds: dict, useful: int
-) -> dict[int, StateFormat]:
+def state_formats(emission, sizes: dict, feeds: dict, useful: int) -> dict[int, StateFormat]:
     """Formats of the states that are multiplied, where the user has given none.
 
-    units: of all states; those of the ones that are multiplied do not matter. sizes: of each state what it is equal to where a chain
-    begins, and its largest value. feeds: the largest value of each tensor that feeds a state.
+    emission: ``lowering.Emission``; units of the states that are multiplied do not matter. sizes: of each state what it is equal to where
+    a chain begins, and its largest value. feeds: the largest value of each tensor that feeds a state.
 
     Where it is rounded, the change of a step has ``RESOLVED`` bits. The range is ``HEADROOM`` times what some steps could make of it; a
     moment's is not far below that of others, for the gradient of an adapter that begins with zeros grows. Within a period and at its
     end, coefficients are off by so little that it is ``useful``, or ``LASTING``, bits below the change of a step.
     """
+    rows, moved, units = emission.rows, emission.moved, emission.units
     top = max(feeds.values(), default=0.0) or 1.0  # what is 0 on a batch need not stay so
-    expected, changes = _looked_ahead(rows, sizes, {x: max(v, top / 64) for x, v in feeds.items()})
+    fed = {x: max(v, top / 64) for x, v in feeds.items()}
+    expected, changes = _looked_ahead(rows, sizes, fed)
     larger, _ = _looked_ahead(rows, sizes, {x: max(v, top / 4) for x, v in feeds.items()})
     ranges = expected | {p: larger[p] for p in moved if isinstance(moved[p].state.start, Known)}
     scales = {p: RESOLVED - math.floor(math.log2(changes[p])) for p in moved}
@@ -200,11 +190,12 @@ def state_formats(
     found: dict[int, StateFormat] = {}
     for p, x in moved.items():
         bits = max(8, math.ceil(math.log2(max(HEADROOM * ranges[p] / unit[p], 1.0))))
-        read = [expected[r] / unit[r] for r in _follows(moved, p) if r != p]  # integers that coefficients multiply
-        read += [x.largest(node, feeds, expected, top) for q in _follows(moved, p) for x in (moved[q],) for node, _, _ in x.feeds]
+        follows = _follows(moved, p)
+        read = [expected[r] / unit[r] for r in follows if r != p]  # integers that coefficients multiply
+        read += [(fed | expected)[name] / abs(float(factor)) for q in follows for _, factor, _, name in moved[q].feeds]
         own = values(x.carry.get(p, Fraction(0)))
         kept = [] if all(v in (0, 1) for v in own) else [expected[p] / unit[p]]
-        inner = max(0, _bits(unit[p] * max(read, default=1.0) / changes[p]) + useful) if x.read else 0
+        inner = max(0, _bits(unit[p] * max(read, default=1.0) / changes[p]) + useful) if p in emission.read else 0
         end = max(inner, _bits(unit[p] * max(read + kept, default=1.0) / changes[p]) + LASTING, 0)
         found[p] = StateFormat(scales[p], bits, min(inner, 62), min(end, max(LARGEST_END, inner), 61 - bits))
     return found

@@ -83,7 +83,7 @@ def _start(circuit: Circuit, params, data, seed: int | None, shard_size: int | N
         "shard_size": shard_size,
         "initial": initial,
         "coarse_shifts": shifts,
-        "initial_bound": _initial_bound(circuit, shifts),
+        "initial_bound": exact.first_bounds(circuit, shifts),
         "keys": (Key.fresh(), Key.fresh()),
         "chain": Chain.fresh(openings),
         "template": template,
@@ -242,23 +242,12 @@ def _coarse(circuit: Circuit, leaves) -> tuple[tuple[int, ...], tuple[np.ndarray
     """
     found = {}
     for p in (p for p in range(len(circuit.parameters)) if p not in circuit.given):
-        leaf, parameter, (odd, scale) = leaves[p], circuit.parameters[p], circuit.scale(p)
+        leaf, parameter = leaves[p], circuit.parameters[p]
         values = as_array(leaf, f"parameter {parameter.path}")
         if values.shape != parameter.shape:
             raise DataError(f"parameter {parameter.path} has shape {values.shape}, the circuit expects {parameter.shape}")
         with np.errstate(all="ignore"):
-            values = values.astype(np.float64)
-        if not np.isfinite(values).all():
+            found[p] = values.astype(np.float64)
+        if not np.isfinite(found[p]).all():
             raise DataError(f"parameter {parameter.path} of shape {parameter.shape} holds values that are not finite")
-        found[p] = exact.coarse(values / odd, scale, circuit.table_bits)
-    for p in circuit.given:
-        given, parameter = circuit.parameters[p].given, circuit.parameters[p]
-        start = 0 if given.copied is None else found[given.copied][1] << given.shift
-        found[p] = 0, np.full(parameter.shape, given.integer, dtype=np.int64) + start
-    return tuple(found[p][0] for p in range(len(found))), tuple(found[p][1] for p in range(len(found)))
-
-
-def _initial_bound(circuit: Circuit, shifts: tuple[int, ...]) -> tuple[int, ...]:
-    """What the first proof of a chain shows of each state."""
-    found = [circuit.coarse_bound(s) for s in shifts]
-    return tuple(circuit.given_bound(p, found) if p in circuit.given else bound for p, bound in enumerate(found))
+    return exact.first_integers(circuit, found)
