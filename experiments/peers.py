@@ -118,8 +118,8 @@ def prove_zkjax(task: Task, directory: Path) -> dict:
         seconds.append(time.perf_counter() - before)
     circuit.save(directory / "circuit.json")
     proof.save(directory / "proof")
-    scale = 2.0**-circuit.weight_scale
-    found = run.float_losses if task.kind == "loss" else [(b - a) * scale for a, b in zip(run.initial, run.final)]
+    changes = [(b - a) * float(circuit.unit(p)) for p, (a, b) in enumerate(zip(run.initial, run.final))]
+    found = run.float_losses if task.kind == "loss" else changes
     return {
         "setup_seconds": traced - started,
         "prove_seconds": seconds[1],

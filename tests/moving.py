@@ -38,14 +38,14 @@ def moving(period=PERIOD, max_steps=None, decay=(0.98,), rate=(1,)) -> Circuit:
         node("sum", (4,), (), {"axes": (0, 1)}),  # 11
     )
     parameters = (
-        Parameter("w", (3, 2), (Update(9, rate),)),
-        Parameter("m", (3, 2), (), Recurrence(((1, fixed(0.9)),), ((8, fixed(1)),), 12, 3, 5, ONE), Given()),
-        Parameter("v", (3, 2), (), Recurrence(((2, fixed(*decay)),), ((8, fixed(-0.25)),), 12, 3, 10, ONE)),
-        Parameter("e", (3, 2), (), Recurrence(((3, fixed(0.75)), (2, fixed(0.125))), ((1, fixed(0.125)),), 12, 2, 4, ONE), Given(0, 0, 0)),
+        Parameter("w", (3, 2), (Update(9, rate),), unit=ONE),
+        Parameter("m", (3, 2), (), Recurrence(((1, fixed(0.9)),), ((8, fixed(1)),), 12, 3, 5), Given(), ONE),
+        Parameter("v", (3, 2), (), Recurrence(((2, fixed(*decay)),), ((8, fixed(-0.25)),), 12, 3, 10), unit=ONE),
+        Parameter("e", (3, 2), (), Recurrence(((3, fixed(0.75)), (2, fixed(0.125))), ((1, fixed(0.125)),), 12, 2, 4), Given(0, 0, 0), ONE),
     )
     inputs = (Input("x", (BATCH, 3), 3, 4),)
     losses, public = (Loss(10, Fraction(1)), Loss(11, Fraction(-1, 2), "size")), (Public("count", (), "i", (Fraction(3),), 1),)
-    return Circuit(nodes, inputs, parameters, losses, 8, 9, max_steps=max_steps, period=period, public=public).check()
+    return Circuit(nodes, inputs, parameters, losses, 9, max_steps=max_steps, period=period, public=public).check()
 
 
 def start(seed=0):

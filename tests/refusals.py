@@ -401,7 +401,7 @@ def circuit_files():
         (("nodes", rescale, "shift"), -WHOLE, WHOLE),
         (("losses", 0, "node"), 0, last),
         (("losses", 0, "factor", 0), -(2**256), 2**256),
-        (("weight_scale",), 0, 62),
+        (("parameters", 0, "unit", 0), 1, 2**256),
         (("table_bits",), 1, 20),
         (("max_steps",), 1, 2**32),
     ]
@@ -728,7 +728,7 @@ def by_hand(circuit, start, steps):
 def _one(*nodes, losses=()):
     """A circuit of one input in [-1, 1) and one frozen parameter w."""
     x = parts.Input("x", (1,), 0, 0)
-    return Circuit((node("input", (), (1,), {"index": 0}), *nodes), (x,), (parts.Parameter("w", (1,)),), losses, 0, 20)
+    return Circuit((node("input", (), (1,), {"index": 0}), *nodes), (x,), (parts.Parameter("w", (1,)),), losses, 20)
 
 
 def _one_rescale(x):
@@ -887,7 +887,7 @@ def anchors():
 
         with mock.patch.object(Rescale, "lookups", lookups):
             x = parts.Input("x", shape, 0, 5)
-            return len(Circuit(nodes[: count + 1], (x,), (parts.Parameter("w", (1,)),), (), 0, 9).check().nodes)
+            return len(Circuit(nodes[: count + 1], (x,), (parts.Parameter("w", (1,)),), (), 9).check().nodes)
 
     def column(*terms):
         return ((0, tuple((c, ("quotient", i)) for c, i in terms)),)
@@ -942,7 +942,7 @@ def states():
         ("given as a list", changed(data, ("parameters", 1, "given"), []), "given: expected an object"),
         ("given with a key more", changed(data, ("parameters", 1, "given", "more"), 0), "given: keys"),
         ("coefficients as an object", changed(data, (*moment, "carry", 0, "coefficients"), {}), "coefficients: expected a list"),
-        ("a unit not reduced", changed(data, (*moment, "unit"), [2, 4]), "unit: not a reduced fraction"),
+        ("a unit not reduced", changed(data, ("parameters", 1, "unit"), [2, 4]), "unit: not a reduced fraction"),
         ("public as an object", changed(data, ("public",), {}), "public: expected a list"),
         ("a public key more", changed(data, ("public", 0, "more"), 0), r"public\[0\]: keys"),
         ("a public path that cannot be printed", changed(data, ("public", 0, "path"), "\x1b[2J"), "expected a string of printable"),
@@ -962,7 +962,6 @@ def states():
         ((*moment, "bits"), 0, 60),
         ((*moment, "inner"), 0, 62),
         ((*moment, "end"), 0, 62),
-        ((*moment, "unit", 0), 1, 2**256),
         (("public", 0, "change"), -(2**64), 2**64),
         (("public", 0, "values", 0, 0), -(2**256), 2**256),
         ((*moment, "carry", 0, "parameter"), 0, 3),

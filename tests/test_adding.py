@@ -76,7 +76,7 @@ def floors(shift=2, bits=4, values=(5, -3, 0, 8)) -> tuple:
         node("sum", (1,), (), {"axes": (0,)}),
     ]
     inputs, parameters = (Input("x", (len(values),), 0, 5),), (Parameter("w", (1,)),)
-    circuit = Circuit(tuple(nodes), inputs, parameters, (Loss(2, Fraction(1)),), 0, 9).check()
+    circuit = Circuit(tuple(nodes), inputs, parameters, (Loss(2, Fraction(1)),), 9).check()
     run = zkjax.train(circuit, [np.zeros(1)], (np.array(values, dtype=float),), steps=1, openings=4)
     run.chain.geometry = SMALL
     return circuit, run
@@ -132,7 +132,7 @@ def test_integers_that_a_new_operation_could_wrap_are_refused(added):
 
 def test_a_quotient_beyond_the_table_is_refused(page, added):
     nodes = (node("input", (), (1,), {"index": 0}), node("floor", (0,), (1,), {"shift": 1, "bits": 9}))
-    circuit = Circuit(nodes, (Input("x", (1,), 0, 0),), (Parameter("w", (1,)),), (), 0, 9)
+    circuit = Circuit(nodes, (Input("x", (1,), 0, 0),), (Parameter("w", (1,)),), (), 9)
     with pytest.raises(zkjax.FormatError, match="do not fit a table"):
         circuit.check()
 
@@ -161,7 +161,7 @@ def test_a_sum_of_two_tensors_anchors_neither(page, added, monkeypatch):
     monkeypatch.setattr(floor, "lookups", beside)
     nodes = [node("input", shape=(4,), attributes={"index": 0})]
     nodes += [node("floor", (0,), (4,), {"shift": shift, "bits": 4}) for shift in (2, 3)]
-    circuit = Circuit(tuple(nodes), (Input("x", (4,), 0, 5),), (Parameter("w", (1,)),), (), 0, 9)
+    circuit = Circuit(tuple(nodes), (Input("x", (4,), 0, 5),), (Parameter("w", (1,)),), (), 9)
     both = True
     with pytest.raises(zkjax.FormatError, match="operation 1 floor .*no lookup shows a range"):
         circuit.check()

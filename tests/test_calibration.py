@@ -41,8 +41,9 @@ def test_the_coarsest_formats_within_the_tolerance():
     run = zkjax.train(found.circuit, PARAMS, DATA, steps=4, seed=0)
     reference = float_training(run, 1 / 8)
     assert chosen.distance == pytest.approx(distance(run.params, reference) / distance(PARAMS, reference), rel=1e-3)
-    for i, largest in found.largest.items():
-        assert 0 < largest <= 2.0 ** (found.circuit.nodes[i].operation.bits - found.circuit.nodes[i].scale) / 4  # two bits of room
+    rescaled = [x for x in found.roundings if x.name.startswith("[")]
+    assert [x.name for x in rescaled] == [f"[{found.circuit.nodes[i].label}]" for i in found.circuit.rounded]
+    assert all(0 < x.largest <= x.bound / 3.9 and x.cost > 0 and 0 < x.error < 0.1 for x in rescaled)  # two bits of room, but for rounding
     assert "proposed" in str(found) and "<script" not in found._repr_html_()
 
 
@@ -68,7 +69,7 @@ def test_values_that_only_later_steps_reach():
 
 
 def test_no_candidate_is_close_enough(monkeypatch):
-    monkeypatch.setattr(calibration, "FINEST", 7)
+    monkeypatch.setattr(calibration, "FINEST_SCALE", 7)
     found = calibrated(tolerance=1e-9, precision=zkjax.Precision(gradient_bits=6, rate_tolerance=0.0))
     assert not found.within and "NO CANDIDATE" in str(found)
     assert found.precision.gradient_bits == 6

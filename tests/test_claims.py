@@ -43,7 +43,7 @@ class Graph:
         return len(self.nodes) - 1
 
     def circuit(self):
-        return Circuit(tuple(self.nodes), self.inputs, (), (), 0, 8)
+        return Circuit(tuple(self.nodes), self.inputs, (), (), 8)
 
     def random_term(self, i, groups=None):
         shape = self.nodes[i].shape
@@ -159,7 +159,7 @@ def test_repeated_sums_do_not_explode():
 def test_a_number_among_the_operations_is_a_constant_of_the_claim():
     """<c, step> = c times the sum of the step's vector; a scalar has no other axis."""
     nodes = (node("input", (), (3,), {"index": 0}), node("const", (), (), {"shape": (), "values": (-7,)}))
-    circuit = Circuit(nodes, (Input("x", (3,), 0, 8),), (), (), 0, 8)
+    circuit = Circuit(nodes, (Input("x", (3,), 0, 8),), (), (), 8)
     assert pull(circuit, [Term(("node", 1), Ext(2), ones(STEPS), (), ())]) == ([], Ext(-7 * 2 * STEPS))
 
 
@@ -167,7 +167,7 @@ def test_advice_ends_the_walk():
     nodes = [node("input", (), (3,), {"index": 0}), node("rescale", (0,), (3,), {"shift": 2, "bits": 5}), node("sign", (1,), (3,))]
     nodes.append(node("gate", (2, 1), (3,)))
     nodes.append(node("linear", (1, 3), (3,), {"coefficients": (1, 1)}))
-    circuit = Circuit(tuple(nodes), (Input("x", (3,), 0, 8),), (), (), 0, 8)
+    circuit = Circuit(tuple(nodes), (Input("x", (3,), 0, 8),), (), (), 8)
     vector, step = ones(3), ones(STEPS)
     terms, constant = pull(circuit, [Term(("node", 4), ONE, step, ((0,),), (vector,))])
     assert {t.key for t in terms} == {("quotient", 1), ("gate", 3)}
@@ -176,7 +176,7 @@ def test_advice_ends_the_walk():
 
 def test_joining_large_axes_is_refused():
     nodes = [node("input", (), (2**11, 2**10), {"index": 0}), node("reshape", (0,), (2**10, 2**11), {"shape": (2**10, 2**11)})]
-    circuit = Circuit(tuple(nodes), (Input("x", (2**11, 2**10), 0, 8),), (), (), 0, 8)
+    circuit = Circuit(tuple(nodes), (Input("x", (2**11, 2**10), 0, 8),), (), (), 8)
     term = Term(("node", 1), ONE, ones(1), ((0,), (1,)), (ones(2**10), ones(2**11)))
     with pytest.raises(UnsupportedOperationError, match="joins axes"):
         pull(circuit, [term])

@@ -54,10 +54,11 @@ def distance_from_float(form: str, batch: int, outputs: int, rate: float, steps:
     params = mlp_params((FEATURES, HIDDEN, outputs))
     x, y = rng.normal(size=(batch, FEATURES)).astype(np.float32), (rng.normal(size=(batch, outputs)) / 2).astype(np.float32)
     source = read(FORMS[form], optax.sgd(rate), params, (x, y), None)
-    circuit = _bounded(source, Precision(), 16, 16)
+    circuit, _ = _bounded(source, Precision(), 16, 16)
     limbs = exact.plan(circuit, circuit.bounds(source.initial_bounds(circuit), 16).nodes)
     start = [np.asarray(a, dtype=np.float64) for a in jax.tree.leaves(params)]
-    integers = [exact.coarse(a, circuit.weight_scale, circuit.table_bits)[1] for a in start]
+    scales = [circuit.scale(p)[1] for p in range(len(start))]
+    integers = [exact.coarse(a, scale, circuit.table_bits)[1] for a, scale in zip(start, scales, strict=True)]
     data = [exact.nearest(a, i.scale).astype(np.int64) for a, i in zip((x, y), circuit.inputs, strict=True)]
     rates, floats = [u.rate(0) for p in circuit.parameters for u in p.updates], start
     turned = False
@@ -69,7 +70,7 @@ def distance_from_float(form: str, batch: int, outputs: int, rate: float, steps:
         integers = list(exact.update(circuit, integers, values, rates))
         turned |= not np.array_equal(values[circuit.of("sign")[0]], hidden > 0)
         floats = float_step(form, floats, x.astype(float), y.astype(float), rate)
-    apart = [np.ldexp(a.astype(float), -circuit.weight_scale) - b for a, b in zip(integers, floats, strict=True)]
+    apart = [np.ldexp(a.astype(float), -scale) - b for a, scale, b in zip(integers, scales, floats, strict=True)]
     moved = [a - b for a, b in zip(floats, start, strict=True)]
     return float(np.sqrt(sum((a**2).sum() for a in apart) / sum((a**2).sum() for a in moved))), turned
 
@@ -108,9 +109,9 @@ def traced(rate, dims=(64, 32, 10), batch=32, form="half", **options):
 
 def holds(circuit, steps: int) -> bool:
     """Whether a chain of that many steps keeps its bounds; first weights up to 1."""
-    shift = exact.coarse_shift(1.0, circuit.weight_scale, circuit.table_bits)
+    shifts = [exact.coarse_shift(1.0, circuit.scale(p)[1], circuit.table_bits) for p in range(len(circuit.parameters))]
     try:
-        circuit.bounds(tuple(circuit.coarse_bound(shift) for _ in circuit.parameters), steps)
+        circuit.bounds(tuple(map(circuit.coarse_bound, shifts)), steps)
     except PrecisionError:
         return False
     return True
@@ -123,7 +124,7 @@ def test_learning_rates_cost_no_bits_of_the_chain(rate):
     for form in ("half", "textbook"):
         assert holds(traced(rate, form=form), 2**13)
     circuit = traced(rate)
-    assert circuit.weight_scale <= dyadic.weight_scale
+    assert all(circuit.unit(p) >= dyadic.unit(p) for p in range(len(circuit.parameters)))
     assert all(u.rates in ((1,), (256,)) for p in circuit.parameters for u in p.updates)
     assert f"rate of updates: {Fraction(str(rate))}" in circuit.notes
 
@@ -162,8 +163,11 @@ def test_formats_that_were_chosen_stay():
 # ---- what rounding does, said ------------------------------------------------------------------------------------------
 
 
-def plain_trace(params, x, y, rate=1 / 16):
-    return zkjax.trace(mlp_loss, optax.sgd(rate), params, batch=(x, y), chunk=2)
+EIGHT = Precision(activation_scale=8)
+
+
+def plain_trace(params, x, y, rate=1 / 16, **options):
+    return zkjax.trace(mlp_loss, optax.sgd(rate), params, batch=(x, y), chunk=2, **options)
 
 
 def arrays(seed=0):
@@ -175,9 +179,9 @@ def arrays(seed=0):
 def test_values_that_vanish_are_told():
     params, x, y = arrays()
     with pytest.warns(PrecisionWarning, match=r"data 'x': 100 % of the nonzero values became 0"):
-        plain_trace(params, x * np.float32(1e-4), y)
+        plain_trace(params, x * np.float32(1e-4), y, precision=EIGHT)
     with pytest.warns(PrecisionWarning, match="data 'y'"):
-        plain_trace(params, x, y * np.float32(1e-4))
+        plain_trace(params, x, y * np.float32(1e-4), precision=EIGHT)
     params[0]["w"][0, 0] = 1e5  # all others vanish beside it
     with pytest.warns(PrecisionWarning, match="parameter 0/w: 9[0-9.]* % of the nonzero values became 0"):
         plain_trace(params, x * [[0, 1, 1, 1, 1, 1]], y)

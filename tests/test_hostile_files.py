@@ -28,12 +28,11 @@ def circuit(nodes, *, shape=(2, 2), parameters=({"path": "w", "shape": [2], "upd
     return {
         "format": "zkjax circuit",
         "version": 2,
-        "weight_scale": 0,
         "table_bits": 15,
         "max_steps": None,
         "period": 1,
         "inputs": [{"name": "x", "shape": list(shape), "scale": 0, "bits": 3}, *inputs],
-        "parameters": [{"recurrence": None, "given": None} | p for p in parameters],
+        "parameters": [{"recurrence": None, "given": None, "unit": [1, 1]} | p for p in parameters],
         "public": [],
         "nodes": nodes,
         "losses": list(losses),
@@ -144,7 +143,7 @@ def test_very_many_signs_of_one_quotient():
     nodes = (named("input", (), (1, 1), {"index": 0}), named("rescale", (0,), (1, 1), {"shift": 2, "bits": 3}))
     many = (*nodes, *[named("sign", (1,), (1, 1))] * 300_000)
     with pytest.raises(FormatError, match="a second sign"):
-        Circuit(many, (Input("x", (1, 1), 0, 3),), (Parameter("w", (1,)),), (), 0, 9).check()
+        Circuit(many, (Input("x", (1, 1), 0, 3),), (Parameter("w", (1,)),), (), 9).check()
 
 
 def test_a_loss_that_two_integers_could_stand_for():
@@ -171,7 +170,7 @@ def test_a_graph_in_which_claims_go_up_is_refused_by_the_verifier_too():
         n("dot", (6, 1), (2, 3), **product),
         n("dot", (0, 7), (3, 3), contract=((0,), (0,)), batch=((), ())),
     )
-    unchecked = Circuit(nodes, (Input("x", (2, 3), 0, 3),), (Parameter("w", (3, 3), (Update(8, (1,)),)),), (), 0, 8)
+    unchecked = Circuit(nodes, (Input("x", (2, 3), 0, 3),), (Parameter("w", (3, 3), (Update(8, (1,)),)),), (), 8)
     _, run = mlp_run()
     with pytest.raises(UnsupportedOperationError, match="would go up again"):
         zkjax.verify(unchecked, prove_small(run.circuit, run), minimum_bits=1)

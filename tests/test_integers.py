@@ -128,7 +128,7 @@ def _circuit(nodes, *, updates=(), bits=1, table_bits=9) -> Circuit:
     nodes = [node("input", (), (1,), {"index": 0}), *nodes]
     total = node("sum", (len(nodes) - 1,), (), {"axes": (0,)})
     inputs, parameters = (Input("x", (1,), 0, bits),), (Parameter("w", (1,), updates),)
-    return Circuit((*nodes, total), inputs, parameters, (Loss(len(nodes), Fraction(1)),), 0, table_bits).check()
+    return Circuit((*nodes, total), inputs, parameters, (Loss(len(nodes), Fraction(1)),), table_bits).check()
 
 
 def trained(circuit, x=1, start=0, steps=1):

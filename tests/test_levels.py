@@ -16,6 +16,7 @@ from zkjax.circuit.levels import MAX_DEPTH
 from zkjax.circuit.parts import Input, Loss, Parameter, Update
 
 BATCH, STEPS = 2, 3
+ONE = Fraction(1, 64)  # the value of 1 of every parameter
 ALL = ((0, 1), (0, 1))
 
 
@@ -44,13 +45,13 @@ def nested() -> Circuit:
         dot(7, 11, (), ALL),  # 12
     )
     parameters = (
-        Parameter("w", (3, 2), (Update(8, (1,)),)),
-        Parameter("q", (3, 2), (Update(9, (1, 2, 1)),)),
-        Parameter("a", (3, 2), (Update(1, (-1,)),)),
-        Parameter("c", (3, 2), (Update(3, (-1,)), Update(8, (3,)))),
+        Parameter("w", (3, 2), (Update(8, (1,)),), unit=ONE),
+        Parameter("q", (3, 2), (Update(9, (1, 2, 1)),), unit=ONE),
+        Parameter("a", (3, 2), (Update(1, (-1,)),), unit=ONE),
+        Parameter("c", (3, 2), (Update(3, (-1,)), Update(8, (3,))), unit=ONE),
     )
     inputs = (Input("x", (BATCH, 3), 3, 4),)
-    return Circuit(nodes, inputs, parameters, (Loss(12, Fraction(1)),), 6, 9, max_steps=STEPS).check()
+    return Circuit(nodes, inputs, parameters, (Loss(12, Fraction(1)),), 9, max_steps=STEPS).check()
 
 
 def start(seed=0):
@@ -199,7 +200,7 @@ def test_a_refusal_names_what_goes_round_and_nothing_else():
     for order in ((1, 2), (2, 1)):
         parameters = (Parameter("w", (1,), tuple(Update(i, (1,)) for i in order)), Parameter("c", (1,), (Update(0, (1,)),)))
         with pytest.raises(zkjax.UnsupportedOperationError, match="update of parameter w depends on itself without rounding"):
-            Circuit(nodes, (Input("x", (1,), 0, 0),), parameters, (), 0, 9).check()
+            Circuit(nodes, (Input("x", (1,), 0, 0),), parameters, (), 9).check()
 
 
 def test_the_number_of_levels_is_limited():
@@ -209,7 +210,7 @@ def test_the_number_of_levels_is_limited():
         nodes = [node("input", (), (1,), {"index": 0})]
         nodes += [dot(i, i, (1,), batch=((0,), (0,))) for i in range(height)]
         parameters = (Parameter("w", (1,)),)
-        return Circuit(tuple(nodes), (Input("x", (1,), 0, 0),), parameters, (), 0, 9)
+        return Circuit(tuple(nodes), (Input("x", (1,), 0, 0),), parameters, (), 9)
 
     assert tower(MAX_DEPTH - 1).check().levels.depth == MAX_DEPTH
     with pytest.raises(zkjax.UnsupportedOperationError, match=f"more than {MAX_DEPTH}"):
@@ -223,6 +224,6 @@ def test_a_long_way_round_takes_linear_time():
     ring = [Parameter(f"p{p}", (1,), (Update((p + 1) % count, (1,)),)) for p in range(count)]
     row = [*ring[:-1], dataclasses.replace(ring[-1], updates=())]
     inputs = (Input("x", (1,), 0, 0),)
-    assert set(Circuit(nodes, inputs, tuple(row), (), 0, 9).check().levels.parameters) == {2}
+    assert set(Circuit(nodes, inputs, tuple(row), (), 9).check().levels.parameters) == {2}
     with pytest.raises(zkjax.UnsupportedOperationError, match="would go up again"):
-        Circuit(nodes, inputs, tuple(ring), (), 0, 9).check()
+        Circuit(nodes, inputs, tuple(ring), (), 9).check()

@@ -65,7 +65,7 @@ def other_run(circuit, run, **changes):
 
 
 def _params(circuit, run):
-    return [np.ldexp(x.astype(np.float64), -circuit.weight_scale) for x in run.initial]
+    return [x * float(circuit.unit(p)) for p, x in enumerate(run.initial)]
 
 
 def claim(run, cheat):

@@ -200,7 +200,7 @@ def test_masks_and_labels_in_the_circuits_integers():
     """A boolean array, integer labels and conditions joined: the circuit's exact loss is JAX's."""
     batch = (X, LABELS, MASK)
     circuit = trace(masked_loss, optax.sgd(1 / 32), MASKED, batch=batch, chunk=1)
-    integers = [np.floor(np.ldexp(w.astype(float), circuit.weight_scale) + 0.5).astype(np.int64) for w in MASKED.values()]
+    integers = [np.floor(w / float(circuit.unit(p)) + 0.5).astype(np.int64) for p, w in enumerate(MASKED.values())]
     bounds = circuit.bounds(tuple(int(abs(w).max()) for w in integers), 1)
     values = exact.evaluate(circuit, exact.plan(circuit, bounds.nodes), integers, Dataset.of(circuit, batch).arrays)
     found = circuit.exact_loss([int(values[x.node]) for x in circuit.losses])

@@ -148,8 +148,9 @@ def test_a_precision_is_a_file_of_the_recipe(tmp_path):
 def test_formats_of_states_are_the_users():
     chosen = {"optimizer/0/trace/in/w": (10, 20, 12, 20)}
     circuit = traced("momentum", precision=zkjax.Precision(states=chosen))
-    found = {p.path: p.recurrence for p in circuit.parameters if p.recurrence}["optimizer/0/trace/in/w"]
-    assert (found.bits, found.inner, found.end) == (20, 12, 20) and 2.0**-10 <= found.unit < 2.0**-9
+    state = next(p for p in circuit.parameters if p.path == "optimizer/0/trace/in/w")
+    found = state.recurrence
+    assert (found.bits, found.inner, found.end) == (20, 12, 20) and 2.0**-10 <= state.unit < 2.0**-9
     with pytest.raises(PrecisionError, match="state optimizer/0/trace/in/w: a coefficient of .* is lost"):
         traced("momentum", precision=zkjax.Precision(states={"optimizer/0/trace/in/w": (-60, 20, 0, 0)}))
 

@@ -156,7 +156,7 @@ def failures(run, data, directory):
     altered = dataclasses.replace(run, final=tuple(x + 1 for x in run.final), kept=None)
     lossy = dataclasses.replace(run, loss_integers=tuple(tuple(v + 1 for v in row) for row in run.loss_integers), kept=None)
     holed = np.where(np.arange(len(data[0])) == 2, np.nan, data[0].T).T
-    yield "another circuit", lambda: zkjax.prove(dataclasses.replace(circuit, weight_scale=3), run, progress=None)
+    yield "another circuit", lambda: zkjax.prove(dataclasses.replace(circuit, table_bits=circuit.table_bits + 1), run, progress=None)
     yield "too little security", lambda: zkjax.prove(circuit, run, progress=None, minimum_bits=200.0)
     yield "altered weights", lambda: prove_small(circuit, altered)
     yield "altered losses", lambda: prove_small(circuit, lossy)

@@ -368,7 +368,7 @@ def test_a_run_is_saved_and_goes_on(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(*ends, strict=True))
     verify_small(circuit, prove_small(circuit, loaded))
     w, v = first.params
-    assert np.array_equal(w, first.final[0] * 2.0**-circuit.weight_scale) and np.array_equal(v, first.final[2] * 2.0**-circuit.weight_scale)
+    assert np.array_equal(w, first.final[0] * 2.0**-8) and np.array_equal(v, first.final[2] * 2.0**-8)
     assert set(loaded.params) == {"w", "v"}
     assert all(map(np.array_equal, zkjax.Run.load(tmp_path / "run", start()[0]).params, (w, v)))
 

@@ -43,7 +43,7 @@ proofs proofs.soundness proofs.statement proofs.checks proofs.estimate proofs.pr
 verifier
 tracing tracing.precision tracing.elementary tracing.series tracing.constants tracing.expressions tracing.graph tracing.folding
 tracing.places tracing.arguments tracing.rules tracing.interpreter tracing.step tracing.starts tracing.motions tracing.rationals
-tracing.demands tracing.formats tracing.source tracing.states tracing.lowering tracing.comparison tracing.program
+tracing.demands tracing.names tracing.formats tracing.source tracing.states tracing.lowering tracing.comparison tracing.program
 prover.aggregate prover.lanes prover.states prover.witness prover.rehearsal prover.prove prover
 training training.dataset training.template training.saved training.states training.steps training.run training.train
 calibration

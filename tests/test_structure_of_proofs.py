@@ -163,7 +163,7 @@ def looked_up(plan):
 @pytest.mark.parametrize("table_bits, bias", [(9, True), (10, False), (16, True)])
 def test_cells_and_lookups_equal_the_formulas(dims, steps, table_bits, bias):
     circuit = circuit_of(dims, BATCH, bias).with_table_bits(table_bits)
-    w = circuit.weight_scale
+    w = circuit.scale(next(p for p, x in enumerate(circuit.parameters) if len(x.shape) == 2))[1]
     assert w == 4 + 5 + 5  # activations, gradients, learning rate
     last = 4 + w + num_bits(BATCH) - 5
     limbs, last_limbs = (-(-shift // table_bits) for shift in (w, last))

@@ -469,8 +469,8 @@ CIRCUIT_BY_HASHING_ALONE = {  # text and units for people; more than is used
     ("nodes.scale", "plus one"),
     ("nodes.scale", "minus one"),
     ("parameters.path", "plus one"),
-    ("weight_scale", "plus one"),
-    ("weight_scale", "minus one"),
+    ("parameters.unit", "plus one"),
+    ("parameters.unit", "minus one"),
 }
 
 

@@ -59,7 +59,9 @@ SHAPES = [
 def test_equals_the_python_reference(dims, bias, batch, steps, rate):
     params, loss = mlp(dims, bias)
     data = dataset(dims)
-    circuit = trace(loss, optax.sgd(rate), params, batch=tuple(x[:batch] for x in data), precision=Precision(gradient_scale=12))
+    circuit = trace(
+        loss, optax.sgd(rate), params, batch=tuple(x[:batch] for x in data), precision=Precision(activation_scale=8, gradient_scale=12)
+    )
     run = train(circuit, params, data, steps=steps, seed=3)
     witness = run.witness()
 
@@ -67,7 +69,7 @@ def test_equals_the_python_reference(dims, bias, batch, steps, rate):
     fraction = Fraction(rate)
     a, g, lb = 8, 12, fraction.denominator.bit_length() - 1
     w = a + g + lb
-    assert circuit.weight_scale == w
+    assert {circuit.scale(p)[1] for p, x in enumerate(circuit.parameters)} == ({w, w - a} if bias else {w})
     factor, cb = {1: (1, 0), 2: (1, 1), 4: (1, 2), 3: (2731, 13), 5: (3277, 14)}[batch]
     arrays = [x.tolist() for x in run.initial]
     weights = arrays[1::2] if bias else arrays
@@ -162,12 +164,14 @@ def test_ninety_by_sixteen_is_six_times_fifteen(small):
 def test_initial_weights_are_coarse(small):
     circuit, params, data = small
     run = train(circuit, params, data, steps=1)
-    for x, s, bound, leaf in zip(run.initial, run.coarse_shifts, run.initial_bound, jax.tree.leaves(params), strict=True):
+    columns = circuit.parameters, run.initial, run.coarse_shifts, run.initial_bound, jax.tree.leaves(params)
+    for p, x, s, bound, leaf in zip(*columns, strict=True):
         v = x >> s
         assert (v << s == x).all() and (abs(v) < 2 ** (circuit.table_bits - 1)).all()
         assert bound == 2 ** (s + circuit.table_bits - 1)
         assert s == 0 or abs(v).max() >= 2 ** (circuit.table_bits - 2)  # the least shift that fits
-        np.testing.assert_allclose(x * 2.0**-circuit.weight_scale, leaf, atol=2.0 ** (s - circuit.weight_scale))
+        unit = float(circuit.unit(circuit.parameters.index(p)))
+        np.testing.assert_allclose(x * unit, leaf, atol=2.0**s * unit)
     assert all((abs(x) <= b).all() for x, b in zip(run.final, run.final_bound, strict=True))
 
 

@@ -10,6 +10,7 @@ _PUBLIC = {
     "trace": "tracing.program",
     "trace_step": "tracing.program",
     "calibrate": "calibration",
+    "calibrate_step": "calibration",
     "Calibration": "calibration",
     "train": "training.train",
     "chunks": "training.train",

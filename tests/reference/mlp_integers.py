@@ -2,10 +2,10 @@
 
 Shares no code with zkjax. Lists of lists of Python integers; one formula a line.
 
-    y = round(A W + 2^a b, w)      m = 1[y > 0]      A = m y             hidden layers
+    y = round(A W + 4^a b, w)      m = 1[y > 0]      A = m y             hidden layers
     E = round(Z - 2^w Y, s - l)    G = round(cn E, l)                    last layer, l the bits of cn (cn = 1: one rounding)
     h = round(G W^T, w)            G = m h                               hidden layers, backwards
-    W -= n A^T G                   b -= n 2^a sum_i G                    exact
+    W -= n A^T G                   b -= n sum_i G                        exact, b at the scale w - a
 """
 
 
@@ -32,7 +32,7 @@ def train_step(weights, biases, x, y, *, activation_scale, weight_scale, error_s
     for layer, matrix in enumerate(weights):
         z = matmul(activations[-1], matrix)
         if biases is not None:
-            z = [[v + 2**a * b for v, b in zip(row, biases[layer], strict=True)] for row in z]
+            z = [[v + 4**a * b for v, b in zip(row, biases[layer], strict=True)] for row in z]
         if layer < len(weights) - 1:
             quotients.append([[rounded(v, w) for v in row] for row in z])
             masks.append([[int(v > 0) for v in row] for row in quotients[-1]])
@@ -54,7 +54,7 @@ def train_step(weights, biases, x, y, *, activation_scale, weight_scale, error_s
         new_weights.append([[v - rate * u for v, u in zip(*rows, strict=True)] for rows in zip(matrix, update, strict=True)])
         if biases is not None:
             sums = [sum(column) for column in zip(*gradients[layer], strict=True)]
-            new_biases.append([b - rate * 2**a * v for b, v in zip(biases[layer], sums, strict=True)])
+            new_biases.append([b - rate * v for b, v in zip(biases[layer], sums, strict=True)])
     squares = sum(v * v for row in gradient for v in row)
     return (
         new_weights,

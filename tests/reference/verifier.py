@@ -383,9 +383,8 @@ def check_circuit_fields(data):
     def text(value):
         require(isinstance(value, str) and value.isprintable(), "circuit: a text is not printable")
 
-    fields(data, "format version weight_scale table_bits max_steps period inputs parameters public nodes losses notes", "circuit")
+    fields(data, "format version table_bits max_steps period inputs parameters public nodes losses notes", "circuit")
     require(data["format"] == "zkjax circuit" and type(data["version"]) is int and data["version"] == 2, "circuit: format")
-    integer(data["weight_scale"], 0, 62, "weight_scale")
     integer(data["table_bits"], 1, 20, "table_bits")
     require(data["max_steps"] is None or integer(data["max_steps"], 1, 2**32, "max_steps"), "max_steps")
     integer(data["period"], 1, 64, "period")
@@ -405,7 +404,8 @@ def check_circuit_fields(data):
         integer(x["bits"], 0, data["table_bits"] - 1, "bits of an input")
         require(x["shape"] and x["shape"][0] == data["inputs"][0]["shape"][0], "circuit: first axes of the inputs")
     for x in data["parameters"]:
-        fields(x, "path shape updates recurrence given", "parameter")
+        fields(x, "path shape updates recurrence given unit", "parameter")
+        reduced_fraction(x["unit"], 1, "unit")
         check_recurrence_fields(x, len(data["parameters"]) - 1, last, data["max_steps"])
         text(x["path"])
         check_shape(x["shape"], "parameter")
@@ -455,8 +455,7 @@ def reduced_fraction(x, least, what):
 def check_recurrence_fields(x, others, last, max_steps):
     """Section 5.1: recurrence and given of a parameter."""
     if x["recurrence"] is not None:
-        fields(x["recurrence"], "carry feeds bits inner end unit", "recurrence")
-        reduced_fraction(x["recurrence"]["unit"], 1, "unit")
+        fields(x["recurrence"], "carry feeds bits inner end", "recurrence")
         require(x["updates"] == [], "updates and a recurrence")
         for name, index, highest in (("carry", "parameter", others), ("feeds", "node", last)):
             require(isinstance(x["recurrence"][name], list), name)

@@ -199,11 +199,16 @@ def _cure(circuit, initial: tuple[int, ...], steps: int, first_step: int) -> str
         cures.append(again if first_step else "use smaller initial parameters")
     if not longest:
         cures.append(
-            f"give fewer of the {circuit.weight_scale} bits after the point of parameters, which are those of activations, of gradients "
-            "and of the learning rate together (a smaller Precision.activation_scale or gradient_scale), or a learning rate that is "
-            "neither tiny nor huge"
+            f"give fewer of the {_finest(circuit)} bits after the point of parameters, which are those of activations, of gradients and of "
+            "the learning rate together (a smaller Precision.activation_scale or gradient_scale, or scales of single tensors in "
+            "Precision.tensors), or a learning rate that is neither tiny nor huge"
         )
     return ", or ".join(cures)
+
+
+def _finest(circuit) -> int:
+    """The most bits after the point of a parameter."""
+    return max(circuit.scale(p)[1] for p in range(len(circuit.parameters)))
 
 
 def of_nodes(circuit, parameters: Sequence[int | None] | None, after: Sequence[int | None] | None = None) -> list:

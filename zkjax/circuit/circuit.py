@@ -65,24 +65,25 @@ class Circuit(Shown):
     next       x1.. xn (a state's feeds), index        a state with a recurrence after the step, before it is rounded
     ========== ======================================= ==========================================================
 
-    weight_scale: bits after the point of every parameter without a recurrence. table_bits: width of the largest lookup table.
-    max_steps: number of steps that a schedule was traced for, or None. period: steps after which states with a recurrence are
-    rounded. public: what else the step hands on, and follows from its number alone. notes: what tracing rounded, for people.
+    table_bits: width of the largest lookup table. max_steps: number of steps that a schedule was traced for, or None. period: steps
+    after which states with a recurrence are rounded. public: what else the step hands on, and follows from its number alone. notes: what
+    tracing rounded, for people.
     comparison: the first step beside the user's own (``rounding.Comparison``), where it was traced with arrays. It follows from
-    the trainer's data: it is shown, and neither saved nor part of the digest.
+    the trainer's data: it is shown, and neither saved nor part of the digest. precision: all formats as a ``zkjax.Precision``, which is
+    not saved here either, but belongs to the recipe: ``circuit.precision.save("precision.json")``. None of a circuit that was loaded.
     """
 
     nodes: tuple[Node, ...]
     inputs: tuple[Input, ...]
     parameters: tuple[Parameter, ...]
     losses: tuple[Loss, ...]
-    weight_scale: int
     table_bits: int
     max_steps: int | None = None
     period: int = 1
     public: tuple[Public, ...] = ()
     notes: tuple[str, ...] = ()
     comparison: Any = field(default=None, compare=False, repr=False)
+    precision: Any = field(default=None, compare=False, repr=False)
 
     # ---- facts ------------------------------------------------------------------------------------------------
     @property
@@ -168,8 +169,7 @@ class Circuit(Shown):
 
     def unit(self, p: int) -> Fraction:
         """The value of an integer 1 of a parameter; of one with a recurrence, where it is rounded."""
-        found = self.parameters[p].recurrence
-        return Fraction(1, 2**self.weight_scale) if found is None else found.unit
+        return self.parameters[p].unit
 
     def inside(self, p: int) -> float:
         """The value of an integer 1 of a parameter where a step reads it."""

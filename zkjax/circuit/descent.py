@@ -84,7 +84,7 @@ def _values(trial: int):
 
 def _tried(circuit, draw, moved: dict[int, set[int]], needed: set[int]) -> dict[int, float]:
     """For each trained parameter: minus its update in a random direction, over the loss's derivative in this direction."""
-    unit = 2.0**circuit.weight_scale
+    units = [float(circuit.unit(p)) for p in range(len(circuit.parameters))]
     inputs = [draw(x.shape) * 2.0**x.scale for x in circuit.inputs]
 
     def direction(parameter):
@@ -93,7 +93,7 @@ def _tried(circuit, draw, moved: dict[int, set[int]], needed: set[int]) -> dict[
     def loss(values) -> float:
         return sum(float(x.factor) * float(values[x.node]) for x in circuit.losses if x.output == "loss")
 
-    weights = [direction(p) * unit for p in circuit.parameters]
+    weights = [direction(p) / unit for p, unit in zip(circuit.parameters, units, strict=True)]
     values = exact.evaluate(circuit, None, weights, inputs, needed)
     here, found = loss(values), {}
     for i, nodes in moved.items():
@@ -102,8 +102,8 @@ def _tried(circuit, draw, moved: dict[int, set[int]], needed: set[int]) -> dict[
             continue
         parameter, along = circuit.parameters[i], direction(circuit.parameters[i])
         t = _largest(parameter)
-        change = sum(u.rate(t) * float((values[u.node] * along).sum()) for u in parameter.updates) / unit
-        elsewhere = [*weights[:i], weights[i] + STEP * unit * along, *weights[i + 1 :]]
+        change = sum(u.rate(t) * float((values[u.node] * along).sum()) for u in parameter.updates) * units[i]
+        elsewhere = [*weights[:i], weights[i] + STEP / units[i] * along, *weights[i + 1 :]]
         slope = (loss(exact.evaluate(circuit, None, elsewhere, inputs, nodes, values)) - here) / STEP
         found[i] = change / slope if slope else math.inf
     return found

@@ -29,7 +29,6 @@ def tree(circuit) -> dict[str, Any]:
     return {
         "format": "zkjax circuit",
         "version": VERSION,
-        "weight_scale": circuit.weight_scale,
         "table_bits": circuit.table_bits,
         "max_steps": circuit.max_steps,
         "period": circuit.period,
@@ -41,6 +40,7 @@ def tree(circuit) -> dict[str, Any]:
                 "updates": [{"node": u.node, "rates": list(u.rates)} for u in p.updates],
                 "recurrence": p.recurrence and _recurrence_tree(p.recurrence),
                 "given": p.given and {"integer": p.given.integer, "copied": p.given.copied, "shift": p.given.shift},
+                "unit": _pair(p.unit),
             }
             for p in circuit.parameters
         ],
@@ -80,7 +80,6 @@ def _recurrence_tree(found: Recurrence) -> dict[str, Any]:
         "bits": found.bits,
         "inner": found.inner,
         "end": found.end,
-        "unit": _pair(found.unit),
     }
 
 
@@ -100,7 +99,7 @@ def load(path: str | PathLike[str]) -> Any:
 def fields(data: Any) -> dict[str, Any]:
     """The fields of the circuit that a JSON value describes, each checked by itself; FormatError names what is wrong."""
     lists = ("inputs", "parameters", "public", "nodes", "losses", "notes")
-    _keys(data, "circuit", ("format", "version", "weight_scale", "table_bits", "max_steps", "period", *lists))
+    _keys(data, "circuit", ("format", "version", "table_bits", "max_steps", "period", *lists))
     if data["format"] != "zkjax circuit":
         raise FormatError(f"circuit: format is {data['format']!r:.60}, expected 'zkjax circuit'")
     if type(data["version"]) is not int or data["version"] != VERSION:
@@ -120,7 +119,6 @@ def fields(data: Any) -> dict[str, Any]:
         "parameters": parameters,
         "public": tuple(_public(x, f"public[{i}]") for i, x in enumerate(_list(data["public"], "public"))),
         "losses": losses,
-        "weight_scale": _int(data["weight_scale"], "weight_scale", 0, 62),
         "table_bits": _int(data["table_bits"], "table_bits", 1, 20),
         "max_steps": None if data["max_steps"] is None else _int(data["max_steps"], "max_steps", 1, 2**32),
         "period": _int(data["period"], "period", 1, MAX_PERIOD),
@@ -140,16 +138,17 @@ def _input(item, where: str) -> Input:
 
 def _parameter(item, where: str, last: int, others: int) -> Parameter:
     """last: index of the last node. others: of the last parameter."""
-    _keys(item, where, ("path", "shape", "updates", "recurrence", "given"))
+    _keys(item, where, ("path", "shape", "updates", "recurrence", "given", "unit"))
     updates = tuple(_update(x, f"{where}.updates[{i}]", last) for i, x in enumerate(_list(item["updates"], f"{where}.updates")))
     shape = _shape(item["shape"], f"{where}.shape")
     recurrence = None if item["recurrence"] is None else _recurrence(item["recurrence"], f"{where}.recurrence", last, others)
     given = None if item["given"] is None else _given(item["given"], f"{where}.given", others)
-    return Parameter(_text(item["path"], f"{where}.path"), shape, updates, recurrence, given)
+    unit = _fraction(item["unit"], f"{where}.unit", 1)
+    return Parameter(_text(item["path"], f"{where}.path"), shape, updates, recurrence, given, unit)
 
 
 def _recurrence(item, where: str, last: int, others: int) -> Recurrence:
-    _keys(item, where, ("carry", "feeds", "bits", "inner", "end", "unit"))
+    _keys(item, where, ("carry", "feeds", "bits", "inner", "end"))
 
     def terms(name: str, index: str, highest: int):
         found = []
@@ -166,7 +165,6 @@ def _recurrence(item, where: str, last: int, others: int) -> Recurrence:
         _int(item["bits"], f"{where}.bits", 0, 60),
         _int(item["inner"], f"{where}.inner", 0, 62),
         _int(item["end"], f"{where}.end", 0, 62),
-        _fraction(item["unit"], f"{where}.unit", 1),
     )
 
 

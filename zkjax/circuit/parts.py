@@ -38,7 +38,6 @@ class Recurrence:
     carry: (state, coefficients), rounded states only. feeds: (node, coefficients). A coefficient is an integer n for n * 2^-64;
     one means a constant one, else there is one for each step. bits: of the state, -2^bits <= h < 2^bits, wherever it is rounded.
     inner: bits after h's unit that it has within a period. end: bits of a period's sum that rounding drops. See ``recurrence``.
-    unit: the value of h = 1, for people.
     """
 
     carry: tuple[tuple[int, tuple[int, ...]], ...]
@@ -46,7 +45,6 @@ class Recurrence:
     bits: int
     inner: int
     end: int
-    unit: Fraction = Fraction(1)
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,7 @@ class Parameter:
 
     path: in the user's pytree. updates: uses that are subtracted from it, exactly (none: frozen); or recurrence: what a step makes
     of it, rounded once in a period. given: at the beginning of a chain it is not committed but this; None for parameters.
+    unit: the value of an integer 1, with a recurrence where it is rounded; for people.
     """
 
     path: str
@@ -71,6 +70,7 @@ class Parameter:
     updates: tuple[Update, ...] = ()
     recurrence: Recurrence | None = None
     given: Given | None = None
+    unit: Fraction = Fraction(1)
 
     def tables(self) -> list[tuple[int, ...]]:
         """All its rates and coefficients."""

@@ -1,9 +1,10 @@
-"""What rounding does to tensors: the share of values that become 0, and the relative error; NumPy and the standard library only.
+"""What rounding does to tensors: the share of values that become 0, the relative error, the room in their formats, and what they cost.
 
 Measured on the trainer's own data, so it follows from secrets: it is shown, and never written to a circuit file.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,11 +16,17 @@ APART = 0.01  # distance of an update that is not rounded, besides that of its l
 
 @dataclass(frozen=True)
 class Rounding:
-    """One tensor. lost: share of its nonzero values that became 0. error: Euclidean distance over the tensor's norm."""
+    """One tensor. lost: share of its nonzero values that became 0. error: Euclidean distance over the tensor's norm.
+
+    largest: the largest absolute value. bound: that of its format, 0 for a parameter, which has none. cost: cells and lookups of a step.
+    """
 
     name: str
     lost: float
     error: float
+    largest: float = 0.0
+    bound: float = 0.0
+    cost: int = 0
 
     @staticmethod
     def of(name: str, exact, rounded) -> "Rounding":
@@ -33,13 +40,33 @@ class Rounding:
         """From counts of values and of lost ones, and sums of squares of errors and values."""
         return Rounding(name, lost / max(1.0, nonzero), _ratio(apart, size) ** 0.5)
 
+    def within(self, largest: float, bound: float = 0.0, cost: int = 0) -> "Rounding":
+        """This one, with the room in its format and what it costs."""
+        return replace(self, largest=largest, bound=bound, cost=cost)
+
+    def of_node(self, circuit, i: int, largest: float) -> "Rounding":
+        """This one, of the node that rounds it; largest: as an integer."""
+        node = circuit.nodes[i]
+        cells, lookups = (n * math.prod(node.shape) for n in circuit.cost(i))
+        return self.within(math.ldexp(largest, -node.scale), math.ldexp(1.0, node.operation.bits - node.scale), cells + lookups)
+
+    def of_input(self, x, largest: float) -> "Rounding":
+        """This one, of an array of the batch, an ``Input``; largest: as an integer."""
+        return self.within(math.ldexp(largest, -x.scale), math.ldexp(1.0, x.bits - x.scale), math.prod(x.shape))
+
+    @property
+    def margin(self) -> str:
+        """How many bits the largest value leaves of the format's range, for people."""
+        return f"{math.log2(self.bound / self.largest):.1f} bits" if self.bound and self.largest else "all" if self.bound else ""
+
     @property
     def grave(self) -> bool:
         """Whether people should be told."""
         return self.lost > LOST or self.error > FAR
 
     def __str__(self) -> str:
-        return f"{self.name}: {100 * self.lost:.3g} % of the nonzero values became 0, relative error {self.error:.1e}"
+        room = f"; the largest is {self.largest:.3g} in a range of {self.bound:.3g}, margin {self.margin}" if self.bound else ""
+        return f"{self.name}: {100 * self.lost:.3g} % of the nonzero values became 0, relative error {self.error:.1e}{room}"
 
 
 class Roundings(Shown, tuple[Rounding, ...]):
@@ -54,8 +81,20 @@ class Roundings(Shown, tuple[Rounding, ...]):
         return Sheet("What rounding did: private, for it follows from data and weights", (self.table(),))
 
     def table(self) -> Table:
-        rows = tuple((x.name, f"{100 * x.lost:.3g} %", f"{x.error:.1e}") for x in self)
-        return Table(rows, ("rounded tensor", "became 0", "relative error"), left=(0,), title="what rounding does")
+        rows = tuple(
+            (
+                x.name,
+                f"{x.largest:.3g}",
+                f"{x.bound:.3g}" if x.bound else "",
+                x.margin,
+                f"{100 * x.lost:.3g} %",
+                f"{x.error:.1e}",
+                f"{x.cost:,}",
+            )
+            for x in self
+        )
+        heading = ("rounded tensor", "largest", "range", "margin", "became 0", "relative error", "cells and lookups a step")
+        return Table(rows, heading, left=(0,), title="what rounding does")
 
 
 def lossy(roundings) -> list[str]:

@@ -30,11 +30,12 @@ def sheet(circuit) -> Sheet:
         rows.append((str(i), name, reads, shape, str(node.scale), largest, f"{cells:,}", f"{lookups:,}", node.label))
     heading = ("#", "operation", "reads", "shape", "scale", "range", "cells", "lookups", "called by its author")
     rates = circuit.learning_rates or (None,) * len(circuit.parameters)
-    updates = tuple(_described(circuit, *x) for x in zip(circuit.parameters, circuit.updated(), rates, strict=True))
+    scales = [str(circuit.scale(p)[1]) for p in range(len(circuit.parameters))]
+    updates = tuple(_described(circuit, *x) for x in zip(circuit.parameters, scales, circuit.updated(), rates, strict=True))
     notes = Table(tuple((str(i), note) for i, note in enumerate(circuit.notes, 1)), ("", NOTES), left=(1,), title=NOTES)
     return Sheet(
         f"Circuit {circuit.digest().hex()[:16]}: {len(circuit.nodes)} operations, batch {circuit.batch_size}, "
-        f"weight scale {circuit.weight_scale}, tables of up to {circuit.table_bits} bits",
+        f"tables of up to {circuit.table_bits} bits",
         (
             net(circuit),
             f"per step: {counts.cells - limbs:,} committed cells, {counts.lookups - looked_up:,} lookups{states}; "
@@ -42,7 +43,7 @@ def sheet(circuit) -> Sheet:
             f"{circuit.levels.depth} levels of products",
             _length(circuit),
             Table(tuple(rows), heading, left=(1, 2, 3, 8), title="operations"),
-            Table(updates, ("shape", "entries", "each step", "parameter"), left=(0, 2, 3), title="parameters"),
+            Table(updates, ("shape", "entries", "scale", "each step", "parameter"), left=(0, 3, 4), title="parameters"),
             WORDS,
             *([notes] if circuit.notes else []),
             *(() if circuit.comparison is None else circuit.comparison.parts()),
@@ -50,7 +51,7 @@ def sheet(circuit) -> Sheet:
     )
 
 
-def _described(circuit, parameter: Parameter, updated: bool, found: tuple[float, ...] | None) -> tuple[str, ...]:
+def _described(circuit, parameter: Parameter, scale: str, updated: bool, found: tuple[float, ...] | None) -> tuple[str, ...]:
     shape = "x".join(map(str, parameter.shape)) or "scalar"
     if parameter.recurrence is not None:
         change = _recurrence(circuit, parameter)
@@ -65,7 +66,7 @@ def _described(circuit, parameter: Parameter, updated: bool, found: tuple[float,
         why = "too large to be evaluated here" if circuit.learning_rates is None else "NO MULTIPLE OF THE LOSS'S GRADIENT"
         why = f"what {', '.join(map(quoted, states))} is after the step" if states else why
         change = f"minus {', '.join(uses)}: {why}"
-    return shape, f"{math.prod(parameter.shape):,}", change + _start(circuit, parameter), parameter.path
+    return shape, f"{math.prod(parameter.shape):,}", scale, change + _start(circuit, parameter), parameter.path
 
 
 def _recurrence(circuit, parameter: Parameter) -> str:

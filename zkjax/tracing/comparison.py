@@ -31,14 +31,17 @@ def compare(circuit: Circuit, source) -> Comparison:
     floating, changes = _step(circuit, None, weights, data)
     integers, integer_changes = _step(circuit, limbs, rounded_weights, rounded_data)
     committed = [p for p in range(len(states)) if p not in circuit.given]
-    pairs = [(f"parameter {circuit.parameters[p].path}", weights[p], rounded_weights[p]) for p in committed]
-    pairs += [(f"data '{x.name}'", a, b) for x, a, b in zip(circuit.inputs, data, rounded_data, strict=True)]
-    pairs += [(f"[{circuit.nodes[i].label}]", floating[i], integers[i]) for i in circuit.rounded]
+    roundings = [Rounding.of(f"parameter {circuit.parameters[p].path}", weights[p], rounded_weights[p]) for p in committed]
+    roundings = [x.within(float(np.abs(first[p]).max())) for p, x in zip(committed, roundings, strict=True)]
+    pairs = zip(circuit.inputs, data, rounded_data, strict=True)
+    roundings += [Rounding.of(f"data '{x.name}'", a, b).of_input(x, float(np.abs(a).max())) for x, a, b in pairs]
+    nodes = [(i, Rounding.of(f"[{circuit.nodes[i].label}]", floating[i], integers[i])) for i in circuit.rounded]
+    roundings += [x.of_node(circuit, i, float(np.abs(floating[i]).max())) for i, x in nodes]
     found = zip(circuit.parameters, own, changes, integer_changes, strict=True)
     updates = tuple((p.path, _apart(x, change, w), _apart(y, change, w)) for w, (p, change, x, y) in zip(first, found, strict=True))
     losses = (float(circuit.exact_loss(float(values[x.node]) for x in circuit.losses)) for values in (floating, integers))
     loss = (float(outputs["loss"]), *losses) if "loss" in circuit.outputs else None
-    return Comparison(loss, updates, tuple(Rounding.of(*pair) for pair in pairs))
+    return Comparison(loss, updates, tuple(roundings))
 
 
 def _apart(x, own, state) -> float:

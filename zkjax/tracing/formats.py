@@ -1,11 +1,12 @@
-"""Formats: how many bits activations, gradients, data and tables get, where the user has not said so.
+"""Formats: how many bits each rounded tensor gets, where the user has not said so.
 
-Defaults follow from the loss; values seen on the given batch widen them; bounds that leave the field make them coarser;
-the cheapest table width follows from them.
+Defaults follow from the loss: one format for activations, one for gradients. A tensor whose values on the given batch are far below
+its default's range gets a finer scale, and one beyond it a wider or a coarser one. Frozen parameters get as many bits as a proof's
+range check of their first values resolves. Bounds that leave the field make all of it coarser; the cheapest table width follows.
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -15,46 +16,60 @@ from ..algebra import exact
 from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError
 from .expressions import Combination, Numbers
-from .precision import Precision, StateFormat
+from .precision import Precision, StateFormat, TensorFormat
 from .series import values
 
-HEADROOM = 4  # a default format is widened until it holds this many times the largest value seen
+HEADROOM = 2  # bits that a format's range has at least above the largest value seen
 MAX_FORMAT_BITS = 15  # a default format is widened by bits up to here, then by a coarser scale
+MAX_DATA_BITS = 19  # as that, of an array of the batch
 ACTIVATION_SCALE, GRADIENT_BITS = 8, 13  # by default
 COARSEST_SCALE, COARSEST_GRADIENT = 4, 9  # what defaults become at the least, where bounds ask for it
+SPARE = {False: 3, True: 5}  # of activations and of gradients: bits of a default range that the largest value may leave unused
+FINEST = (16, 8, 4, 2, 0)  # bits by which a scale is finer than the default, at most; tried until bounds hold
+GROWTH = 16  # what is 0 where a chain begins is expected to become so many times what it is some steps later
+FROZEN_BITS = 14  # of the largest value of a parameter that stays as it is: the range check of first values shows hardly more
+LONGEST_PERIOD = 16  # steps after which multiplied states are rounded, where nothing is said
 
 
 @dataclass(frozen=True)
 class Formats:
-    """Integers of the two formats: scale and bits; data_bits of each input.
+    """Integers of the two default formats: scale and bits; data: the format of each input, by name.
 
-    states: of those that are multiplied, by path. rounded: weights are multiplied states where they read one, although they need not be.
-    useful: bits below the change of a step that errors of coefficients are within a period.
+    tensors: of single tensors, by name. parameters: bits after the point of exact parameters, by path: what is known of them beside the
+    needs of their updates. states: of those that are multiplied, by path. finer: bits by which scales of single tensors are finer than
+    the default at most; refined: by which the finest is. rounded: weights are multiplied states where they read one, although they need
+    not be. useful: bits below the change of a step that errors of coefficients are within a period.
     """
 
     activation_scale: int
     activation_bits: int
     gradient_scale: int
     gradient_bits: int
-    data_bits: tuple[int, ...]
+    data: Mapping[str, TensorFormat]
     rate_tolerance: Fraction
+    tensors: Mapping[str, TensorFormat] = field(default_factory=dict)
+    parameters: Mapping[str, int] = field(default_factory=dict)
     states: Mapping[str, StateFormat] = field(default_factory=dict)
+    finer: int = FINEST[0]
+    refined: int = 0
     rounded: bool = False
     useful: int = 8
     period: int = 1
     notes: tuple[str, ...] = ()
 
-    def of(self, tagged: bool) -> tuple[int, int]:
-        return (self.gradient_scale, self.gradient_bits) if tagged else (self.activation_scale, self.activation_bits)
+    def default(self, tagged: bool) -> TensorFormat:
+        """Of gradients, or of activations."""
+        return TensorFormat(*((self.gradient_scale, self.gradient_bits) if tagged else (self.activation_scale, self.activation_bits)))
 
-
-LONGEST_PERIOD = 16  # steps after which multiplied states are rounded, where nothing is said
+    def of(self, name: str | None, tagged: bool) -> TensorFormat:
+        """Of the tensor with that name."""
+        return self.tensors.get(name) or self.default(tagged)
 
 
 def default_formats(program, batch, precision: Precision, chunk: int) -> Formats:
     """The user's formats, and defaults for what is None; ``batch`` holds NumPy arrays, or shapes where the data are not known."""
     a = ACTIVATION_SCALE if precision.activation_scale is None else precision.activation_scale
-    bits = a + 3 if precision.activation_bits is None else precision.activation_bits
+    bits = a + SPARE[False] if precision.activation_bits is None else precision.activation_bits
     gradient_bits = GRADIENT_BITS if precision.gradient_bits is None else precision.gradient_bits
     gradient_scale = precision.gradient_scale
     if gradient_scale is None:
@@ -62,13 +77,14 @@ def default_formats(program, batch, precision: Precision, chunk: int) -> Formats
         seeds = [abs(c) for x in program.graph.expressions if x.tagged and not any(y.tagged for y in x.inputs) for c in _seed_constants(x)]
         largest = max(seeds, default=Fraction(1)) or Fraction(1)
         gradient_scale = max(0, gradient_bits - math.ceil(math.log2(4 * largest)))
-    data_bits = precision.data_bits
-    if data_bits is None:
-        data_bits = tuple(_data_bits(x, a) if isinstance(x, np.ndarray) else bits for x in batch)
-    if len(data_bits) != len(batch):
-        raise DataError(f"Precision.data_bits has {len(data_bits)} entries for {len(batch)} arrays in the batch")
+    if precision.data_bits is not None and len(precision.data_bits) != len(batch):
+        raise DataError(f"Precision.data_bits has {len(precision.data_bits)} entries for {len(batch)} arrays in the batch")
+    named = precision.tensors or {}
+    arrays = enumerate(zip(program.input_names, batch, strict=True))
+    data = {name: named.get(name) or _data_format(x, a, bits, precision, k) for k, (name, x) in arrays}
     period = min(chunk, LONGEST_PERIOD) if precision.period is None else precision.period
-    return Formats(a, bits, gradient_scale, gradient_bits, tuple(data_bits), Fraction(precision.rate_tolerance), period=period)
+    tolerance, parameters = Fraction(precision.rate_tolerance), dict(precision.parameters or {})
+    return Formats(a, bits, gradient_scale, gradient_bits, data, tolerance, dict(named), parameters, period=period)
 
 
 def coarser(formats: Formats, precision: Precision) -> Formats | None:
@@ -83,11 +99,12 @@ def coarser(formats: Formats, precision: Precision) -> Formats | None:
         return replace(formats, gradient_scale=formats.gradient_scale - 1, gradient_bits=formats.gradient_bits - 1)
     if not activations:
         return None
+    named, less = precision.tensors or {}, int(precision.data_bits is None)
     return replace(
         formats,
         activation_scale=formats.activation_scale - 1,
         activation_bits=formats.activation_bits - (precision.activation_bits is None),
-        data_bits=tuple(max(1, b - (precision.data_bits is None)) for b in formats.data_bits),
+        data={name: x if name in named else TensorFormat(max(0, x.scale - 1), max(1, x.bits - less)) for name, x in formats.data.items()},
     )
 
 
@@ -96,10 +113,27 @@ def _seed_constants(x) -> tuple:
     return tuple(v for c in found for v in values(c))
 
 
-def _data_bits(x, scale: int) -> int:
-    """Bits that hold the batch, and one to spare."""
-    largest = math.floor(math.ldexp(float(np.abs(x.astype(np.float64)).max()), scale) + 0.5)
-    return max(1, largest.bit_length()) + 1
+def _data_format(x, scale: int, bits: int, precision: Precision, k: int) -> TensorFormat:
+    """Of array k of the batch: its values and one bit to spare, resolved as activations are where the scale is not given."""
+    known = isinstance(x, np.ndarray)
+    largest = float(np.abs(x.astype(np.float64)).max()) if known else 0.0
+    if precision.activation_scale is None and precision.data_bits is None and largest:
+        e = _exponent(largest)
+        scale = max(0, min(MAX_DATA_BITS - 2 - e, max(scale, min(scale + FINEST[0], scale - e))))
+    if precision.data_bits is not None:
+        return TensorFormat(scale, precision.data_bits[k])
+    integer = math.floor(math.ldexp(largest, scale) + 0.5)
+    return TensorFormat(scale, max(1, integer.bit_length()) + 1 if known else bits)
+
+
+def _exponent(x: float) -> int:
+    """The least e with x <= 2^e."""
+    return math.ceil(math.log2(x))
+
+
+def frozen_scale(largest: float) -> int:
+    """Bits after the point of a parameter that stays as it is, from its largest absolute value."""
+    return FROZEN_BITS - _exponent(largest) if largest else FROZEN_BITS
 
 
 def largest_values(circuit: Circuit, samples, nodes: Collection[int]) -> dict[int, float]:
@@ -119,49 +153,78 @@ def largest_values(circuit: Circuit, samples, nodes: Collection[int]) -> dict[in
 class Magnitudes:
     """The largest absolute values of tensors on samples, in floating point. Circuits of one source share them: formats do not matter.
 
-    samples: pairs of states and batch, lists of arrays; none where only shapes are known.
+    samples: pairs of states and batch, lists of arrays; none where only shapes are known. later: makes more of them, of later steps, for
+    tensors that are 0 on all samples, as gradients of an adapter that begins with zeros are.
     """
 
-    def __init__(self, samples):
-        self.samples = samples
+    def __init__(self, samples, later: Callable[[], list] = list):
+        self.samples, self._later, self._more = samples, later, None
         self._found: dict = {}  # by what a node stands for
 
     def of(self, circuit: Circuit, stands_for: Mapping[int, tuple]) -> dict[int, float]:
         """The largest integers of nodes, each given with what it stands for, and the value of its integer 1."""
         missing = [i for i, (name, _) in stands_for.items() if name not in self._found]
-        for i, largest in largest_values(circuit, self.samples, missing).items() if missing else ():
-            name, factor = stands_for[i]
-            self._found[name] = largest * abs(float(factor))
+        self._look(circuit, stands_for, missing, self.samples)
+        zero = [i for i in missing if not self._found[stands_for[i][0]]] if self.samples else []
+        if zero:
+            self._more = self._later() if self._more is None else self._more
+            self._look(circuit, stands_for, zero, self._more, GROWTH)
         return {i: self._found[name] / abs(float(factor)) for i, (name, factor) in stands_for.items()}
 
+    def _look(self, circuit: Circuit, stands_for: Mapping[int, tuple], nodes: list[int], samples, growth: int = 1) -> None:
+        for i, largest in largest_values(circuit, samples, nodes).items() if nodes else ():
+            name, factor = stands_for[i]
+            self._found[name] = max(self._found.get(name, 0.0), growth * largest * abs(float(factor)))
 
-def widened(formats: Formats, circuit: Circuit, kinds, seen, precision: Precision) -> Formats:
-    """Formats in which every value seen has two bits of headroom, where the user has not chosen them."""
-    changes: dict = {}
-    notes = []
-    for tagged, name in ((False, "activation"), (True, "gradient")):
-        if getattr(precision, f"{name}_bits") is not None:
-            continue
-        scale, bits = formats.of(tagged)
-        largest, where = max(((seen[i], i) for i, kind in kinds.items() if kind == tagged), default=(0.0, 0))
-        needed = math.ceil(math.log2(largest * HEADROOM)) if largest else 0
-        if needed <= bits:
-            continue
-        fixed_scale = not tagged or precision.gradient_scale is not None
-        changes[f"{name}_bits"] = needed if fixed_scale else min(needed, MAX_FORMAT_BITS)
-        if not fixed_scale:
-            changes["gradient_scale"] = scale - max(0, needed - MAX_FORMAT_BITS)
-        value = f"a value of {largest * 2.0**-scale:.3g} on the given batch"
-        if changes[f"{name}_bits"] > 19 or changes.get("gradient_scale", 0) < 0:
-            raise PrecisionError(
-                f"{circuit.describe(where)}: {value} needs {needed} bits at scale {scale}, beyond the largest table; "
-                f"scale data or parameters down, or use a smaller Precision.{name}_scale"
-            )
-        chosen = changes.get("gradient_scale", scale) if tagged else scale
-        notes.append(
-            f"{name} format widened to {changes[f'{name}_bits']} bits at scale {chosen}: the batch left less than two bits of headroom"
-        )
-    return Formats(**{**formats.__dict__, **changes, "notes": (*formats.notes, *notes)}) if changes else formats
+
+def fitted(formats: Formats, sizes: Mapping[str, tuple[bool, float]], precision: Precision) -> Formats:
+    """Formats in which every value seen has two bits of headroom, and no tensor is left with few bits, where the user has not chosen.
+
+    sizes: of each rounded tensor whether it is a gradient, and the largest value seen, in units of its kind.
+    """
+    notes, refined, named = [], 0, precision.tensors or {}
+    chosen = {name: formats.of(name, tagged) for name, (tagged, _) in sizes.items()} | named
+    for tagged, kind in ((False, "activation"), (True, "gradient")):
+        scale, bits = formats.default(tagged)
+        scale_given, bits_given = (getattr(precision, f"{kind}_{x}") is not None for x in ("scale", "bits"))
+        found = {name: x for name, (gradient, x) in sizes.items() if gradient == tagged and x and name not in named}
+        resolved = bits - SPARE[tagged]
+        if found and not bits_given:
+            where = max(found, key=found.__getitem__)
+            needed = _exponent(found[where]) + scale + HEADROOM
+            if scale_given and needed > 19:
+                raise PrecisionError(
+                    f"[{where}]: a value of {found[where]:.3g} on the given batch needs {needed} bits at scale {scale}, beyond the largest "
+                    f"table; scale data or parameters down, or use a smaller Precision.{kind}_scale"
+                )
+            wider = max(bits, needed if scale_given else min(needed, MAX_FORMAT_BITS))
+            if wider != bits:
+                notes.append(f"{kind} format widened to {wider} bits: [{where}] left less than two bits of headroom on the batch")
+                formats, bits = replace(formats, **{f"{kind}_bits": wider}), wider
+        for name, largest in found.items():
+            own = scale
+            if not scale_given:
+                e = _exponent(largest)
+                own = min(bits - HEADROOM - e, max(scale, min(scale + formats.finer, resolved - e)))
+            chosen[name], refined = TensorFormat(own, bits), max(refined, own - scale)
+    return replace(formats, tensors=chosen, refined=refined, notes=(*formats.notes, *notes))
+
+
+def explicit(formats: Formats, circuit: Circuit, precision: Precision) -> Precision:
+    """A Precision that leaves nothing open: with it, shapes give the same circuit."""
+    return replace(
+        precision,
+        activation_scale=formats.activation_scale,
+        activation_bits=formats.activation_bits,
+        gradient_scale=formats.gradient_scale,
+        gradient_bits=formats.gradient_bits,
+        data_bits=tuple(x.bits for x in formats.data.values()),
+        tensors={**formats.data, **formats.tensors},
+        parameters={p.path: circuit.scale(k)[1] for k, p in enumerate(circuit.parameters) if p.recurrence is None},
+        table_bits=circuit.table_bits,
+        states=formats.states,
+        period=formats.period,
+    )
 
 
 def with_tables(circuit: Circuit, precision: Precision, chunk: int) -> Circuit:

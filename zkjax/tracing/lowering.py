@@ -17,9 +17,9 @@ from ..circuit.parts import Input, Loss
 from ..errors import PrecisionError
 from ..ops.arithmetic import Linear, Sum
 from ..ops.leaves import Const, InputArray, Next, Param
-from ..ops.moves import MOVES, Concatenate
+from ..ops.moves import Concatenate
 from ..ops.operation import Leaves, Node, Operation
-from ..ops.products import Dot, Gate
+from ..ops.products import Dot
 from ..ops.rescale import Rescale, Sign
 from .constants import CONSTANT_BITS
 from .demands import Demands, demands
@@ -27,6 +27,7 @@ from .expressions import Above, Combination, Expression, Numbers, are_weights, s
 from .formats import Formats
 from .motions import Row, Uses, cycles, uses
 from .motions import exact as exact_states
+from .names import Names
 from .precision import StateFormat
 from .rationals import common, dyadic, gradient_unit, odd, valuation
 from .series import values
@@ -35,6 +36,7 @@ from .step import Program
 
 ALIGNED_BITS = 16  # significant bits of a coefficient in a sum
 MAX_WEIGHT_SCALE = MAX_SHIFT = 62
+MAX_REPETITIONS = 8  # of the emission, until exact states have the scales that their updates need
 UNMOVED = "no parameter is updated: every learning rate or every gradient is 0"
 PLAIN_BITS = 60  # a value within this many bits, its constant included, is multiplied by the constant as it is
 
@@ -62,15 +64,18 @@ class _Builder:
 class Emission:
     """A circuit, of the widest table, and what its formats follow from.
 
-    kinds: for each rescale whether it is a gradient. moved: the states that are multiplied, by number. read: those
-    that the step reads within a period. units: of all states.
+    rounded: for each rescale the tensor's name, and whether it is a gradient; unit: gradients are integers times it and a power of two.
+    names: of all tensors that may be rounded. moved: the states that are multiplied, by number. read: those that the step reads within a
+    period. units: of all states.
     stands_for: of rescales and of what feeds states, the tensor, and the value of the node's integer 1. feeds: of each tensor that feeds
     a state the node, and that value.
     """
 
     circuit: Circuit
     rows: list[Row]
-    kinds: dict[int, bool]
+    rounded: dict[int, tuple[str, bool]]
+    unit: Fraction
+    names: Names
     moved: dict[int, Moved]
     read: set[int]
     units: dict[int, Fraction]
@@ -85,29 +90,32 @@ class _Plan:
     rows: list[Row]
     demands: Demands
     uses: dict[int, Uses]
+    names: Names
 
 
 def emit(program: Program, rows: list[Row], formats: Formats, steps) -> Emission:
     """Stages two and three. rows: of the program's states.
 
-    The weight scale is what the updates need; their nodes do not depend on it, except through the alignment of sums, so
-    one repetition settles it.
+    The scale of an exact state is what its updates need. What they read hardly depends on it, so one repetition settles most of them;
+    where one exact state follows from others, theirs come first.
     """
-    weight_scale = formats.activation_scale + formats.gradient_scale
     plan = _planned(program, rows, formats)
     rates = rate_tables(plan.uses)
-    for _ in range(4):
-        if weight_scale > MAX_WEIGHT_SCALE:
-            least = min((abs(r) for table in rates for r in table if r), default=Fraction(0))
-            raise PrecisionError(
-                f"a learning rate of {float(least):.6g} needs parameters with {weight_scale} bits after the point, beyond "
-                f"{MAX_WEIGHT_SCALE}; use a larger rate, or a smaller Precision.activation_scale or gradient_scale"
-            )
-        emission, needed = _Emitter(program, plan, formats, weight_scale, gradient_unit(rates)).emission(steps)
-        if needed == weight_scale:
+    paths = {p: program.states[p].leaf.path for p in plan.uses}
+    scales = {p: formats.parameters.get(path, formats.activation_scale + formats.gradient_scale) for p, path in paths.items()}
+    for _ in range(MAX_REPETITIONS):
+        emission, needed = _Emitter(program, plan, formats, scales, gradient_unit(rates)).emission(steps)
+        for p, scale in needed.items():
+            if scale > MAX_WEIGHT_SCALE:
+                least = min((abs(r) for table in rates for r in table if r), default=Fraction(0))
+                raise PrecisionError(
+                    f"a learning rate of {float(least):.6g} needs {paths[p]} with {scale} bits after the point, beyond "
+                    f"{MAX_WEIGHT_SCALE}; use a larger rate, or a smaller Precision.activation_scale or gradient_scale"
+                )
+        if needed == scales:
             return emission
-        tried, weight_scale = weight_scale, needed
-    raise PrecisionError(f"no weight scale fits all updates (the last two tried: {tried}, {needed}); use dyadic learning rates")
+        scales = needed
+    raise PrecisionError(f"no scales fit all updates of {', '.join(paths.values())}; use dyadic learning rates")
 
 
 def _whole(c) -> bool:
@@ -125,34 +133,29 @@ def _planned(program: Program, found: list[Row], formats: Formats) -> _Plan:
         named = program.states[p].leaf.path in formats.states
         if not found[p].frozen(p) and (named or formats.rounded and set(found[p].carry) - kept):
             kept -= {p}
-    return _Plan(found, replace(needed, narrow=needed.narrow | through), {p: uses(found, p, kept) for p in sorted(kept)})
+    needed = replace(needed, narrow=needed.narrow | through)
+    return _Plan(found, needed, {p: uses(found, p, kept) for p in sorted(kept)}, Names(program, found, needed))
 
 
 class _Emitter:
-    def __init__(self, program, plan, formats, weight_scale, unit):
-        self.program, self.plan, self.formats, self.weight_scale, self.unit = program, plan, formats, weight_scale, unit
+    def __init__(self, program, plan, formats, scales, unit):
+        self.program, self.plan, self.formats, self.scales, self.unit = program, plan, formats, scales, unit
         inputs = [x for x in program.graph.expressions if x.does(InputArray)]
-        self.inputs = tuple(
-            Input(name, x.shape, formats.activation_scale, bits)
-            for name, x, bits in zip(program.input_names, inputs, formats.data_bits, strict=True)
-        )
+        self.inputs = tuple(Input(name, x.shape, *formats.data[name]) for name, x in zip(program.input_names, inputs, strict=True))
         self.builder = _Builder(self.inputs)
         self.values: dict[Expression, tuple[Fraction, int]] = {}
-        self.labels = dict(program.graph.labels)
-        self.kinds: dict[int, bool] = {}
+        self.names = plan.names
+        self.rounded: dict[int, tuple[str, bool]] = {}
         self.stands_for: dict[int, tuple] = {}
         self.quotient_units: dict[Expression, Fraction] = {}  # value of one unit of a quotient, before its constant was rounded
         self.notes: list[str] = []
         self.odd = dict.fromkeys(range(len(program.states)), Fraction(1)) | odd_parts(plan.uses)
-        self.units = {p: Fraction(1, 2**weight_scale) if p in plan.uses else self._unit(p) for p in range(len(program.states))}
+        self.units = {p: Fraction(2) ** -scales[p] if p in scales else self._unit(p) for p in range(len(program.states))}
         self.lowered = Lowered(self, plan.rows, plan.uses)
 
-    def emission(self, steps) -> tuple[Emission, int]:
-        """The circuit and what it follows from, and the weight scale that its updates need."""
+    def emission(self, steps) -> tuple[Emission, dict[int, int]]:
+        """The circuit and what it follows from, and the scales that its exact states need."""
         graph, found = self.program.graph, self.plan.demands
-        for state, row in zip(self.program.states, self.plan.rows, strict=True):
-            for x in row.feeds:
-                self.labels.setdefault(x, f"{state.leaf.path} gradient")
         committed = {p for p, state in enumerate(self.program.states) if state.start is None}
         leaves = [x for x in graph.expressions if x.does(InputArray) or x.does(Param) and x.operation.index in committed]
         for x in dict.fromkeys((*leaves, *found.needed)):  # leaves: also those that nothing reads, for they are committed
@@ -167,7 +170,6 @@ class _Emitter:
             inputs=self.inputs,
             parameters=parameters,
             losses=losses,
-            weight_scale=self.weight_scale,
             table_bits=20,
             max_steps=steps if any(len(table) > 1 for p in parameters for table in p.tables()) else None,
             period=self.formats.period if moved else 1,
@@ -178,7 +180,8 @@ class _Emitter:
         feeds = {x: (node, factor) for x, (factor, node) in fed.items()}
         stands_for = self.stands_for | {node: (x, factor) for x, (node, factor) in feeds.items()}
         read = {node.operation.index for node in circuit.nodes if isinstance(node.operation, Param | Next)}
-        return Emission(circuit, self.plan.rows, self.kinds, moved, read, self.units, stands_for, feeds), needed
+        emission = Emission(circuit, self.plan.rows, self.rounded, self.unit, self.names, moved, read, self.units, stands_for, feeds)
+        return emission, needed
 
     # ---- states
     def format(self, p: int) -> StateFormat:
@@ -197,27 +200,14 @@ class _Emitter:
         reads = [node for node, *_ in self.lowered.moved(p).feeds] if isinstance(operation, Next) else []
         return factor, self._add(operation, reads, leaf.shape, factor, leaf.path + (" after the step" if reads else ""))
 
-    def _label(self, x) -> str:
-        if x not in self.labels:
-            if x.does(Dot):
-                owners = [o for o in map(_owner, x.inputs) if o is not None]
-                self.labels[x] = f"{self.labels[owners[0]]} {'backward' if x.tagged else 'forward'}" if owners else "product"
-            else:
-                names = [self._label(y) for y in (x.inputs[-1:] if x.does(Gate) else x.inputs) if not y.does(Numbers)]
-                # a sum is named after the product in it: bias and residual are beside the point
-                name = next((n for n in names if " " in n), names[0] if names else "constant")
-                error = x.tagged and not any(y.tagged for y in x.inputs)  # where the seed enters: prediction - target
-                self.labels[x] = name.removesuffix(" forward") + " error" if error else name
-        return self.labels[x]
-
     def _emit(self, x) -> tuple[Fraction, int]:
         """(factor, node) of an expression whose inputs are emitted."""
         values = [self.values[y] for y in x.inputs]
         rule = EMITTED.get(type(x.operation), _Emitter._as_it_is)
-        return rule(self, x, [f for f, _ in values], [n for _, n in values], self._label(x))
+        return rule(self, x, [f for f, _ in values], [n for _, n in values], self.names.label(x))
 
     def _input(self, x, factors, nodes, label):
-        factor = Fraction(1, 2**self.formats.activation_scale)
+        factor = Fraction(1, 2 ** self.inputs[x.operation.index].scale)
         return factor, self._add(x.operation, nodes, x.shape, factor, label)
 
     def _parameter(self, x, factors, nodes, label):
@@ -285,8 +275,8 @@ class _Emitter:
 
     def _of(self, x) -> tuple[Fraction, int]:
         """The format of x: value of its unit, and bits."""
-        scale, bits = self.formats.of(x.tagged)
-        return (self.unit if x.tagged else Fraction(1)) / 2**scale, bits
+        scale, bits = self.formats.of(self.names.of[x], x.tagged)
+        return (self.unit if x.tagged else Fraction(1)) * Fraction(2) ** -scale, bits
 
     def _is_operand(self, x, factor: Fraction, node: int) -> bool:
         """Whether a node may be read by a product as it is: committed tensors within the format, or weights.
@@ -306,7 +296,7 @@ class _Emitter:
         parameters is rounded to the format's bits first, and once more after n: two small errors instead of bits.
         """
         unit, bits = self._of(x)
-        label = self._label(x)
+        label = self.names.of[x]
         n, shift = dyadic(factor / unit, CONSTANT_BITS)
         if shift <= 0:  # already as coarse as the format: the quotient is the integer itself
             shift, n, unit = 0, 1 if factor > 0 else -1, abs(factor)
@@ -325,7 +315,7 @@ class _Emitter:
                 f"{label}: its format drops {shift} bits, more than {MAX_SHIFT}; the learning rate or a constant of the loss is too small"
             )
         quotient = self._add(Rescale(shift=shift, bits=bits), [node], x.shape, unit, label)
-        self.kinds[quotient] = x.tagged
+        self.rounded[quotient] = self.names.of[x], x.tagged
         self.stands_for[quotient] = x, unit
         return quotient
 
@@ -347,13 +337,6 @@ class _Emitter:
         if leaf.shape:
             node = self._add(Sum(tuple(range(len(leaf.shape)))), [node], (), factor, output)
         return Loss(node, c * factor, output)
-
-
-def _owner(x):
-    """The parameter that x is a moved copy of, or None."""
-    while x.does(*MOVES) and len(x.inputs) == 1:
-        x = x.inputs[0]
-    return x if x.does(Param) else None
 
 
 # How an expression becomes a node, where it is not the same operation with other factors.

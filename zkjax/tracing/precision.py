@@ -12,6 +12,7 @@ from ..circuit.file import MAX_PERIOD
 from ..errors import ConfigurationError, FormatError
 
 MAX_FILE = 2**24  # bytes of a precision file
+MAX_SCALE = 62  # bits after the point, and before it, of a tensor or a parameter
 
 
 class StateFormat(NamedTuple):
@@ -26,17 +27,31 @@ class StateFormat(NamedTuple):
     end: int
 
 
+class TensorFormat(NamedTuple):
+    """Of a rounded tensor: integers in [-2^bits, 2^bits), times u * 2^-scale its values (u in [1, 2), from the learning rate, of
+    gradients; 1 of others)."""
+
+    scale: int
+    bits: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Precision:
     """Fixed-point formats; None lets ``zkjax.trace`` choose from the batch and parameters that it is given, and make what it
-    chose coarser where bounds would leave the field.
+    chose coarser where bounds would leave the field. ``Circuit.precision`` holds all that was chosen: its file belongs to the recipe.
 
-    activation_scale: bits after the point of activations and data, 1 to 24; default: 8, or fewer.
+    activation_scale: bits after the point of activations and data, 1 to 24; default: 8, or fewer, and more for a tensor whose values
+                      on the batch are so small that they leave more than 3 bits of the range unused.
     activation_bits:  activations are integers in [-2^bits, 2^bits): range 2^(bits - scale). 1 to 19; default: scale + 3, or more
                       where the batch's activations would have less than two bits of headroom.
-    gradient_scale:   bits after the point of gradients, 0 to 40; default: a range of +-4 divided by the loss's mean divisor.
+    gradient_scale:   bits after the point of gradients, 0 to 40; default: a range of +-4 divided by the loss's mean divisor, and more for
+                      a tensor whose values on the batch leave more than 5 bits of the range unused.
     gradient_bits:    as activation_bits, for gradients. 1 to 19; default: 13, or more as there.
     data_bits:        bits of each input array, in the loss function's order, 1 to 19; default: from the batch, with one spare bit.
+    tensors:          formats (scale, bits) of single tensors, by the names that the circuit's printout shows for arrays of the batch and
+                      for what is rescaled; the others have the formats above. Scales -62 to 62 (an array's at least 0), 1 to 19 bits.
+    parameters:       bits after the point of parameters by path, -62 to 62: of those that no step multiplies, which have more where their
+                      updates need more. Default: what the updates need; of frozen ones 14 for the largest value.
     rate_tolerance:   relative error allowed in rounding the rates of a schedule, below 1, to multiples of a power of two times the
                       largest rate, which is kept within 2^-12. Rates below a sixteenth of the largest may be off by this share
                       of that sixteenth, and become 0. Short binary fractions stay exact.
@@ -53,6 +68,8 @@ class Precision:
     data_bits: tuple[int, ...] | None = None
     rate_tolerance: float = 0.05
     table_bits: int | None = None
+    tensors: Mapping[str, TensorFormat] | None = None
+    parameters: Mapping[str, int] | None = None
     states: Mapping[str, StateFormat] | None = None
     period: int | None = None
 
@@ -68,12 +85,36 @@ class Precision:
                 raise ConfigurationError(f"data_bits is {self.data_bits}; choose 1 to 19 bits for each array of the batch")
         if not 0 <= self.rate_tolerance < 1:
             raise ConfigurationError(f"rate_tolerance is {self.rate_tolerance}; choose at least 0 and less than 1")
+        if self.tensors is not None:
+            self._check_tensors(self.tensors)
+        if self.parameters is not None:
+            self._check_parameters(self.parameters)
         if self.states is not None:
             self._check_states(self.states)
         if self.period is not None and not 1 <= self.period <= MAX_PERIOD:
             raise ConfigurationError(f"period is {self.period}; choose 1 to {MAX_PERIOD}")
         if self.table_bits is not None and not 4 <= self.table_bits <= 20:
             raise ConfigurationError(f"table_bits is {self.table_bits}; choose 4 to 20")
+
+    def _check_tensors(self, tensors) -> None:
+        try:
+            found = {str(name): TensorFormat(*map(int, x)) for name, x in dict(tensors).items()}
+        except (TypeError, ValueError):
+            raise ConfigurationError("tensors: give {name: (scale, bits)}, two integers for each name") from None
+        for name, x in found.items():
+            if not (abs(x.scale) <= MAX_SCALE and 1 <= x.bits <= 19):
+                raise ConfigurationError(f"the format of tensor {name} is {tuple(x)}; choose a scale of -62 to 62, and 1 to 19 bits")
+        object.__setattr__(self, "tensors", found)
+
+    def _check_parameters(self, parameters) -> None:
+        try:
+            found = {str(path): int(scale) for path, scale in dict(parameters).items()}
+        except (TypeError, ValueError):
+            raise ConfigurationError("parameters: give {path: scale}, an integer for each path") from None
+        for path, scale in found.items():
+            if abs(scale) > MAX_SCALE:
+                raise ConfigurationError(f"the scale of parameter {path} is {scale}; choose -62 to 62")
+        object.__setattr__(self, "parameters", found)
 
     def _check_states(self, states) -> None:
         try:
@@ -89,7 +130,8 @@ class Precision:
 
     def to_json(self) -> dict[str, Any]:
         """The documented form of a precision file: one key for each field, null for what is left open."""
-        return asdict(self) | {"states": self.states and {path: x._asdict() for path, x in self.states.items()}}
+        formats = {name: getattr(self, name) for name in ("tensors", "states")}
+        return asdict(self) | {name: x and {key: y._asdict() for key, y in x.items()} for name, x in formats.items()}
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write it as readable JSON: with the source and the shapes, it lets an auditor make the same circuit."""
@@ -102,9 +144,9 @@ class Precision:
             found = json.loads(files.read(path, MAX_FILE))
             if not isinstance(found, dict) or not set(found) <= {x.name for x in fields(Precision)}:
                 raise ValueError(f"keys {sorted(found)!s:.200}" if isinstance(found, dict) else "no object")
-            states = found.get("states")
-            if states is not None:
-                found["states"] = {name: [x[field] for field in StateFormat._fields] for name, x in states.items()}
+            for field, kind in (("tensors", TensorFormat), ("states", StateFormat)):
+                if found.get(field) is not None:
+                    found[field] = {name: [x[part] for part in kind._fields] for name, x in found[field].items()}
             return Precision(**found)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise FormatError(f"{path}: not a precision file ({type(error).__name__}: {error})") from None

@@ -18,7 +18,7 @@ from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError, PrecisionWarning
 from .arguments import whole, without_auxiliary
 from .comparison import compare
-from .formats import Formats, Magnitudes, coarser, default_formats, widened, with_tables
+from .formats import FINEST, Formats, Magnitudes, coarser, default_formats, explicit, fitted, frozen_scale, with_tables
 from .lowering import UNMOVED, Emission, emit
 from .precision import Precision
 from .source import Source, read, read_own
@@ -60,8 +60,8 @@ def trace(
                that last so long, where there are any. Not needed for a constant rate.
     chunk:     the number of steps that one proof is planned to hold: bounds must hold for it, and table sizes suit it.
 
-    The circuit is public, and holds nothing of params and batch but the formats chosen to hold them. With every format
-    given in ``precision``, shapes suffice: an auditor gets the same digest from the same source without the data.
+    The circuit is public, and holds nothing of params and batch but the formats chosen to hold them. ``circuit.precision`` has them all:
+    given back as ``precision``, from its file, shapes suffice, and an auditor gets the same digest from the same source without the data.
 
     Given arrays, the circuit's ``comparison`` holds its first step beside the user's own, and what rounding does to each tensor;
     a PrecisionWarning tells of tensors that lose much, and of a training that moves nothing.
@@ -106,7 +106,8 @@ def trace_step(
 
 def _traced(source: Source, precision: Precision, chunk: int, steps: int | None) -> Circuit:
     """The circuit of a step that was read, beside the user's own; warnings are of the line that called the caller's caller."""
-    circuit = _bounded(source, precision, chunk, steps or (LASTING * chunk if source.multiplied else chunk))
+    circuit, formats = _bounded(source, precision, chunk, steps or (LASTING * chunk if source.multiplied else chunk))
+    circuit = replace(circuit, precision=explicit(formats, circuit, precision))
     if UNMOVED in circuit.notes:
         warnings.warn(UNMOVED, PrecisionWarning, stacklevel=3)
     if source.known:
@@ -117,44 +118,89 @@ def _traced(source: Source, precision: Precision, chunk: int, steps: int | None)
     return circuit
 
 
-def _bounded(source: Source, precision: Precision, chunk: int, steps: int) -> Circuit:
-    """The circuit in the finest default formats in which bounds hold for all steps, or where there are none, for a chunk.
-
-    Weights that read states which are multiplied stay exact, or, where bounds do not hold so, are rounded with them.
-    """
-    formats, coarsened = default_formats(source.program, source.batch, precision, chunk), 0
+def _bounded(source: Source, precision: Precision, chunk: int, steps: int) -> tuple[Circuit, Formats]:
+    """The circuit in the finest default formats in which bounds hold for all steps, or where there are none, for a chunk; and these."""
+    formats, coarsened, finest = default_formats(source.program, source.batch, precision, chunk), 0, FINEST
     held = refusal = None
-    magnitudes = Magnitudes(source.samples())
+    magnitudes = Magnitudes(source.samples(), source.later)
     while formats is not None:
-        for useful, rounded in ATTEMPTS if source.multiplied and precision.states is None else ATTEMPTS[:1]:
-            try:
-                circuit, _ = fit(source, replace(formats, useful=useful, rounded=rounded), precision, chunk, magnitudes)
-                if coarsened:
-                    note = f"formats {coarsened} bits coarser than by default, so that bounds hold"
-                    circuit = replace(circuit, notes=(*circuit.notes, note))
-                initial = source.initial_bounds(circuit)
-                circuit.bounds(initial, chunk)
-                held = held or circuit
-                circuit.bounds(initial, steps)
-                return circuit
-            except PrecisionError as error:
-                refusal = refusal or error
-        formats, coarsened = coarser(formats, precision), coarsened + 1
-    if held is None:
+        try:
+            circuit, chosen, lasts = lasting(source, formats, finest, precision, chunk, steps, magnitudes)
+            if coarsened:
+                note = f"formats {coarsened} bits coarser than by default, so that bounds hold"
+                circuit = replace(circuit, notes=(*circuit.notes, note))
+            if lasts:
+                return circuit, chosen
+            held = held or (circuit, chosen)
+        except PrecisionError as error:
+            refusal = refusal or error
+        formats, coarsened, finest = coarser(formats, precision), coarsened + 1, FINEST[-2:]
+    if held is None:  # say it of the defaults, with what may be done about it
+        circuit, _ = fit(source, default_formats(source.program, source.batch, precision, chunk), precision, chunk, magnitudes)
+        circuit.bounds(source.initial_bounds(circuit), chunk)
         raise refusal
     return held
 
 
+def lasting(
+    source: Source, formats: Formats, finest: Sequence[int], precision: Precision, chunk: int, steps: int, magnitudes: Magnitudes
+) -> tuple[Circuit, Formats, bool]:
+    """The circuit in formats that follow from these defaults, these formats, and whether bounds hold for all steps, or for a chunk alone.
+
+    Scales of single tensors are finer than the default by what ``finest`` says, in this order, at most. Weights that read states which
+    are multiplied stay exact, or, where bounds do not hold so, are rounded with them.
+    """
+    held = refusal = None
+    used = finest[0] + 1  # bits by which some scale is finer
+    for finer in finest:
+        if finer >= used:
+            continue
+        for useful, rounded in ATTEMPTS if source.multiplied and precision.states is None else ATTEMPTS[:1]:
+            try:
+                tried = replace(formats, finer=finer, useful=useful, rounded=rounded)
+                circuit, chosen = fit(source, tried, precision, chunk, magnitudes)
+                used = min(used, chosen.refined)
+                initial = source.initial_bounds(circuit)
+                circuit.bounds(initial, chunk, cure=False)
+                held = held or (circuit, chosen)
+                circuit.bounds(initial, min(steps, circuit.max_steps or steps), cure=False)
+                return circuit, chosen, True
+            except PrecisionError as error:
+                refusal = refusal or error
+    if held is None:
+        raise refusal
+    return *held, False
+
+
 def fit(source: Source, formats: Formats, precision: Precision, chunk: int, magnitudes: Magnitudes) -> tuple[Circuit, Formats]:
-    """The circuit in these formats, which are widened, where ``precision`` leaves that open, until they hold all samples.
+    """The circuit in formats that follow from these defaults and, where ``precision`` leaves that open, from the samples; and these.
 
     magnitudes: of the samples. Bounds are not checked.
     """
+    formats = replace(formats, parameters=_frozen_scales(source) | formats.parameters)
     emission, formats = _emitted(source, formats, precision, magnitudes)
-    wide = widened(formats, emission.circuit, emission.kinds, magnitudes.of(emission.circuit, emission.stands_for), precision)
-    if wide != formats:
-        emission, wide = _emitted(source, wide, precision, magnitudes)
-    return with_tables(emission.circuit, precision, chunk).check(), wide
+    emission.names.check(precision)
+    chosen = fitted(formats, _sizes(emission, formats, magnitudes), precision)
+    if chosen != formats:
+        emission, chosen = _emitted(source, chosen, precision, magnitudes)
+    return with_tables(emission.circuit, precision, chunk).check(), chosen
+
+
+def _frozen_scales(source: Source) -> dict[str, int]:
+    """Of the committed parameters that stay as they are, by path."""
+    states = enumerate(zip(source.program.states, source.rows, strict=True))
+    return {s.leaf.path: frozen_scale(s.leaf.largest) for p, (s, row) in states if row.frozen(p) and s.start is None}
+
+
+def _sizes(emission: Emission, formats: Formats, magnitudes: Magnitudes) -> dict[str, tuple[bool, float]]:
+    """Of each rounded tensor whether it is a gradient, and the largest value seen, in units of its kind."""
+    seen, found = magnitudes.of(emission.circuit, emission.stands_for), {}
+    for node, (name, tagged) in emission.rounded.items():
+        unit = abs(float(emission.stands_for[node][1])) / (float(emission.unit) if tagged else 1.0)
+        room = max(1.0, 2.0 ** -formats.of(name, tagged).scale / unit)  # before its constant, a tensor has a finer unit at the same bits
+        size = seen[node] * unit * room
+        found[name] = tagged, max(size, found[name][1] if name in found else 0.0)
+    return found
 
 
 def _emitted(source: Source, formats: Formats, precision: Precision, magnitudes: Magnitudes) -> tuple[Emission, Formats]:

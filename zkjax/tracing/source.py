@@ -1,7 +1,7 @@
 """What tracing reads of a user's program: a loss and an optimizer, or a training step of the user's own."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -27,6 +27,8 @@ from .rules import NARROW
 from .series import values
 from .starts import CURE, first_state, kept_by_optimizers, start_of
 from .step import Program, Start, read_step
+
+LATER = 32  # steps after which tensors that begin with zeros are looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,21 @@ class Source:
     def samples(self) -> list[tuple[list[np.ndarray], tuple[Any, ...]]]:
         """States and batch as one sample of the values that occur; none where only shapes are known."""
         return [(self.first(), self.batch)] if self.known else []
+
+    def later(self) -> list[tuple[list[np.ndarray], tuple[Any, ...]]]:
+        """States after some steps by the user's own code on the batch, and the batch; none where they are not finite."""
+        *_, (states, _) = self.trained([self.batch] * LATER)
+        return [(states, self.batch)] if all(np.isfinite(x).all() for x in states) else []
+
+    def trained(self, batches) -> Iterator[tuple[list[np.ndarray], dict]]:
+        """After a step by the user's own code on each of these batches: all states, and the step's outputs."""
+        state = self.state()
+        for batch in batches:
+            with fixed(x64=False):  # the step as it was traced
+                state, outputs = jax.jit(self.step)(state, *batch)
+                leaves = jax.tree.leaves(state)
+                states = [np.asarray(leaves[x.index]) for x in self.program.states]
+            yield states, outputs
 
     def first(self) -> list[np.ndarray]:
         """All states where a chain begins."""

@@ -64,22 +64,20 @@ class Lowered:
 
     def __init__(self, emitter, rows: list[Row], found: dict[int, Uses]):
         self.emitter, self.rows, self.found = emitter, rows, found
-        self.needed = 0  # bits after the point that exact states have to have
 
-    def parameters(self) -> tuple[tuple[Parameter, ...], int]:
-        """The circuit's parameters, and the weight scale that their updates need."""
-        e, states = self.emitter, self.emitter.program.states
-        subtracted = {p: self._subtracted(use) for p, use in self.found.items()}
-        needed = self.needed or e.weight_scale
-
-        def update(node, n, b) -> Update:
-            return Update(node, tuple(v * 2 ** max(0, e.weight_scale - b) for v in n))
-
-        result = []
-        for p, state in enumerate(states):
-            updates = tuple(update(*x) for x in subtracted.get(p, ()))
+    def parameters(self) -> tuple[tuple[Parameter, ...], dict[int, int]]:
+        """The circuit's parameters, and the bits after the point that each exact one needs, for its updates or for what it copies."""
+        e, needed, result = self.emitter, {}, []
+        for p, state in enumerate(e.program.states):
+            subtracted = self._subtracted(self.found[p]) if p in self.found else []
+            if p in self.found:
+                least = [b for _, _, b in subtracted] + [x for x in (e.formats.parameters.get(state.leaf.path),) if x is not None]
+                least += [valuation(e.units[state.start])] if isinstance(state.start, int) else []
+                needed[p] = max(least, default=e.scales[p])
+            updates = tuple(Update(node, tuple(v * 2 ** max(0, e.scales[p] - b) for v in n)) for node, n, b in subtracted)
             recurrence = None if p in self.found else self._recurrence(p)
-            result.append(Parameter(state.leaf.path, state.leaf.shape, updates, recurrence, self._given(state, e.units[p])))
+            given = self._given(state, e.units[p])
+            result.append(Parameter(state.leaf.path, state.leaf.shape, updates, recurrence, given, e.units[p]))
         return tuple(result), needed
 
     def _subtracted(self, use: Uses) -> list[tuple[int, tuple[int, ...], int]]:
@@ -94,7 +92,6 @@ class Lowered:
             n, b = rounded_rates(tuple(w * Fraction(2) ** s for w in wanted), e.formats.rate_tolerance)
             if any(n):
                 found.append((node, n, b + s))
-                self.needed = max(self.needed, b + s)
                 e.notes.append(_note(tuple(-v for v in values(c)), [v * Fraction(2) ** -(b + s) / factor for v in n]))
         return found
 
@@ -116,7 +113,6 @@ class Lowered:
             found.bits,
             found.inner,
             found.end,
-            unit,
         )
 
     def _coefficients(self, p: int, c) -> tuple[int, ...]:
@@ -136,7 +132,11 @@ class Lowered:
             return Given(0, state.start, max(0, shift))  # of what is coarser than what it copies the tracer makes no circuit
         if state.start.scalar is None:
             raise UnsupportedOperationError(f"state {state.leaf.path} begins with different numbers, which are not those of a parameter")
-        return Given(math.floor(Fraction(state.start.scalar) / unit + Fraction(1, 2)))
+        integer = math.floor(Fraction(state.start.scalar) / unit + Fraction(1, 2))
+        if state.start.scalar and not integer:
+            path, value = state.leaf.path, float(state.start.scalar)
+            raise PrecisionError(f"state {path} begins with {value:.3g}, which is 0 in its units; give it a larger scale")
+        return Given(integer)
 
 
 @lru_cache(maxsize=256)
@@ -177,7 +177,7 @@ def state_formats(emission, sizes: dict, feeds: dict, useful: int) -> dict[int, 
     """
     rows, moved, units = emission.rows, emission.moved, emission.units
     top = max(feeds.values(), default=0.0) or 1.0  # what is 0 on a batch need not stay so
-    fed = {x: max(v, top / 64) for x, v in feeds.items()}
+    fed = {x: v or top / 64 for x, v in feeds.items()}
     expected, changes = _looked_ahead(rows, sizes, fed)
     larger, _ = _looked_ahead(rows, sizes, {x: max(v, top / 4) for x, v in feeds.items()})
     ranges = expected | {p: larger[p] for p in moved if isinstance(moved[p].state.start, Known)}

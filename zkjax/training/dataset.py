@@ -66,7 +66,9 @@ class Dataset:
             result.append(array if integral else _rounded(expected, array))
             _check_range(expected, result[-1], array)
             if not integral:
-                roundings.append(Rounding.of(f"data '{expected.name}'", np.ldexp(array.astype(np.float64), expected.scale), result[-1]))
+                exact = np.ldexp(array.astype(np.float64), expected.scale)
+                found = Rounding.of(f"data '{expected.name}'", exact, result[-1])
+                roundings.append(found.of_input(expected, float(np.abs(exact).max())))
         steps_per_epoch(len(result[0]), circuit.batch_size)
         return data if isinstance(data, Dataset) else Dataset(tuple(_frozen(x.astype(np.int64)) for x in result), tuple(roundings))
 

@@ -127,9 +127,10 @@ def _begins(path: str, leaf, values: list, shape) -> None:
 def _parameter_roundings(circuit: Circuit, leaves, initial) -> list[Rounding]:
     """What rounding did to the first parameters."""
     named = [(p, leaves[p]) for p in range(len(circuit.parameters)) if p not in circuit.given]
+    values = {p: np.asarray(x, np.float64) for p, x in named}
     return [
-        Rounding.of(f"parameter {circuit.parameters[p].path}", np.asarray(x, np.float64) / float(circuit.unit(p)), initial[p])
-        for p, x in named
+        Rounding.of(f"parameter {circuit.parameters[p].path}", x / float(circuit.unit(p)), initial[p]).within(float(np.abs(x).max()))
+        for p, x in values.items()
     ]
 
 
@@ -141,8 +142,9 @@ def _train(circuit: Circuit, start: dict, steps: int, progress) -> Run:
     with Steps(progress, steps, f"training steps {first}..{first + steps - 1}") as shown:
         done = run_steps(circuit, bounds, start["initial"], dataset, indices, first, keep, shown.done)
     check_quotients(circuit, done.extremes, first)
-    named = zip(circuit.rounded, done.rounded.tolist(), strict=True)
-    found = [Rounding.summed(f"[{circuit.nodes[i].label}]", *row) for i, row in named]
+    largest = np.abs(done.extremes).max(axis=(0, 2)).tolist()
+    named = zip(circuit.rounded, done.rounded.tolist(), largest, strict=True)
+    found = [Rounding.summed(f"[{circuit.nodes[i].label}]", *row).of_node(circuit, i, x) for i, row, x in named]
     start["roundings"] = Roundings((*start["roundings"], *found))
     if not start.pop("told"):  # once in a chain
         for message in lossy(start["roundings"]):
