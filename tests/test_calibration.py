@@ -82,6 +82,65 @@ def test_a_schedule():
     assert found.within and found.circuit.max_steps == 4
 
 
+def own_step(optimizer):
+    """A step of the user's own over (params, optimizer's state)."""
+
+    def step(state, x, y):
+        params, kept = state
+        value, gradient = jax.value_and_grad(mlp_loss)(params, x, y)
+        updates, kept = optimizer.update(gradient, kept, params)
+        return (optax.apply_updates(params, updates), kept), {"loss": value}
+
+    return step, (PARAMS, optimizer.init(PARAMS))
+
+
+def test_a_step_of_the_users_own_is_calibrated():
+    """It finds what the loss and the optimizer of the same training find, and an auditor needs shapes only."""
+    optimizer = optax.sgd(1 / 16, momentum=0.9)
+    step, state = own_step(optimizer)
+    options = {"batch_size": 8, "steps": 4, "chunk": 4}
+    found = zkjax.calibrate_step(step, state, DATA, outputs=("loss",), **options)
+    same = calibrated(optimizer=optimizer)
+    assert [(x.distance, x.loss_distance, x.chain) for x in found.trials] == [(x.distance, x.loss_distance, x.chain) for x in same.trials]
+    silent = zkjax.calibrate_step(step, state, DATA, **options)
+    assert silent.within and [x.loss_distance for x in silent.trials] == [0.0] * len(silent.trials)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (state, tuple(x[:8] for x in DATA)))
+    again = zkjax.trace_step(step, state, shapes[1], outputs=("loss",), precision=found.precision, chunk=4)
+    assert again.digest() == found.circuit.digest()
+
+
+def test_a_model_with_a_state_is_calibrated():
+    def centred(params, mean, x, y):
+        new = 0.9 * mean + 0.1 * x.mean(axis=0)
+        return mlp_loss(params, x - mean, y), new
+
+    found = zkjax.calibrate(centred, optax.sgd(1 / 8), PARAMS, DATA, batch_size=8, steps=4, chunk=4, state=np.full(4, 0.25, np.float32))
+    assert found.within and any(p.path == "state/" for p in found.circuit.parameters)
+
+
+def test_a_program_without_data_is_calibrated():
+    def fit(params):
+        return jnp.mean((DATA[0] @ params - DATA[1]) ** 2)
+
+    found = zkjax.calibrate(fit, optax.sgd(1 / 8), np.zeros((4, 2), np.float32), (), batch_size=1, steps=4, chunk=4)
+    assert found.within and zkjax.train(found.circuit, np.zeros((4, 2), np.float32), (), steps=4).steps == 4
+
+
+def test_the_length_of_a_chain_is_told_and_asked_for():
+    found = calibrated()
+    length = next(x.chain for x in found.trials if x.precision == found.precision)
+    assert length == found.circuit.longest_chain(read_bounds(found.circuit)).steps and f"{length:,}" in str(found)
+    for chain, lasts in ((length, True), (length + 1, False)):
+        again = calibrated(chain=chain)
+        assert again.trials[-1].lasts == lasts and ("SHORTER THAN WHAT WAS ASKED FOR" in str(again)) != lasts
+
+
+def read_bounds(circuit):
+    """What the first proof of a chain will show of the weights."""
+    run = zkjax.train(circuit, PARAMS, DATA, steps=1)
+    return run.initial_bound
+
+
 def test_misuse():
     with pytest.raises(DataError, match="batch_size is 0"):
         calibrated(batch_size=0)

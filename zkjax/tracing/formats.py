@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 
@@ -160,6 +161,7 @@ class Magnitudes:
     def __init__(self, samples, later: Callable[[], list] = list):
         self.samples, self._later, self._more = samples, later, None
         self._found: dict = {}  # by what a node stands for
+        self.late: set = set()  # what is 0 where a chain begins
 
     def of(self, circuit: Circuit, stands_for: Mapping[int, tuple]) -> dict[int, float]:
         """The largest integers of nodes, each given with what it stands for, and the value of its integer 1."""
@@ -168,6 +170,7 @@ class Magnitudes:
         zero = [i for i in missing if not self._found[stands_for[i][0]]] if self.samples else []
         if zero:
             self._more = self._later() if self._more is None else self._more
+            self.late |= {stands_for[i][0] for i in zero}
             self._look(circuit, stands_for, zero, self._more, GROWTH)
         return {i: self._found[name] / abs(float(factor)) for i, (name, factor) in stands_for.items()}
 
@@ -177,24 +180,30 @@ class Magnitudes:
             self._found[name] = max(self._found.get(name, 0.0), growth * largest * abs(float(factor)))
 
 
-def fitted(formats: Formats, sizes: Mapping[str, tuple[bool, float]], precision: Precision) -> Formats:
-    """Formats in which every value seen has two bits of headroom, and no tensor is left with few bits, where the user has not chosen.
+class Size(NamedTuple):
+    """Of a rounded tensor: whether it is a gradient, the largest value seen in units of its kind, and whether only later steps have any."""
 
-    sizes: of each rounded tensor whether it is a gradient, and the largest value seen, in units of its kind.
-    """
+    tagged: bool
+    largest: float
+    late: bool
+
+
+def fitted(formats: Formats, sizes: Mapping[str, Size], precision: Precision) -> Formats:
+    """Formats in which every value seen has two bits of headroom, and no tensor is left with few bits, where the user has not chosen."""
     notes, refined, named = [], 0, precision.tensors or {}
-    chosen = {name: formats.of(name, tagged) for name, (tagged, _) in sizes.items()} | named
+    chosen = {name: formats.of(name, x.tagged) for name, x in sizes.items()} | named
     for tagged, kind in ((False, "activation"), (True, "gradient")):
         scale, bits = formats.default(tagged)
         scale_given, bits_given = (getattr(precision, f"{kind}_{x}") is not None for x in ("scale", "bits"))
-        found = {name: x for name, (gradient, x) in sizes.items() if gradient == tagged and x and name not in named}
+        found = {name: x.largest for name, x in sizes.items() if x.tagged == tagged and x.largest and name not in named}
+        told = {name: x for name, x in found.items() if not sizes[name].late}  # wider formats of all are for what is known
         resolved = bits - SPARE[tagged]
-        if found and not bits_given:
-            where = max(found, key=found.__getitem__)
-            needed = _exponent(found[where]) + scale + HEADROOM
+        if told and not bits_given:
+            where = max(told, key=told.__getitem__)
+            needed = _exponent(told[where]) + scale + HEADROOM
             if scale_given and needed > 19:
                 raise PrecisionError(
-                    f"[{where}]: a value of {found[where]:.3g} on the given batch needs {needed} bits at scale {scale}, beyond the largest "
+                    f"[{where}]: a value of {told[where]:.3g} on the given batch needs {needed} bits at scale {scale}, beyond the largest "
                     f"table; scale data or parameters down, or use a smaller Precision.{kind}_scale"
                 )
             wider = max(bits, needed if scale_given else min(needed, MAX_FORMAT_BITS))

@@ -128,6 +128,11 @@ class Precision:
                 )
         object.__setattr__(self, "states", found)
 
+    @property
+    def complete(self) -> bool:
+        """Whether every format is given, so that nothing follows from data."""
+        return None not in vars(self).values()
+
     def to_json(self) -> dict[str, Any]:
         """The documented form of a precision file: one key for each field, null for what is left open."""
         formats = {name: getattr(self, name) for name in ("tensors", "states")}

@@ -18,7 +18,7 @@ from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError, PrecisionWarning
 from .arguments import whole, without_auxiliary
 from .comparison import compare
-from .formats import FINEST, Formats, Magnitudes, coarser, default_formats, explicit, fitted, frozen_scale, with_tables
+from .formats import FINEST, Formats, Magnitudes, Size, coarser, default_formats, explicit, fitted, frozen_scale, with_tables
 from .lowering import UNMOVED, Emission, emit
 from .precision import Precision
 from .source import Source, read, read_own
@@ -123,6 +123,8 @@ def _bounded(source: Source, precision: Precision, chunk: int, steps: int) -> tu
     formats, coarsened, finest = default_formats(source.program, source.batch, precision, chunk), 0, FINEST
     held = refusal = None
     magnitudes = Magnitudes(source.samples(), source.later)
+    if precision.complete and not source.known:  # nothing is left to choose, and bounds are for those to check who know the weights
+        return fit(source, formats, precision, chunk, magnitudes)
     while formats is not None:
         try:
             circuit, chosen, lasts = lasting(source, formats, finest, precision, chunk, steps, magnitudes)
@@ -192,14 +194,15 @@ def _frozen_scales(source: Source) -> dict[str, int]:
     return {s.leaf.path: frozen_scale(s.leaf.largest) for p, (s, row) in states if row.frozen(p) and s.start is None}
 
 
-def _sizes(emission: Emission, formats: Formats, magnitudes: Magnitudes) -> dict[str, tuple[bool, float]]:
-    """Of each rounded tensor whether it is a gradient, and the largest value seen, in units of its kind."""
+def _sizes(emission: Emission, formats: Formats, magnitudes: Magnitudes) -> dict[str, Size]:
+    """Of each rounded tensor, by name."""
     seen, found = magnitudes.of(emission.circuit, emission.stands_for), {}
     for node, (name, tagged) in emission.rounded.items():
-        unit = abs(float(emission.stands_for[node][1])) / (float(emission.unit) if tagged else 1.0)
+        x, factor = emission.stands_for[node]
+        unit = abs(float(factor)) / (float(emission.unit) if tagged else 1.0)
         room = max(1.0, 2.0 ** -formats.of(name, tagged).scale / unit)  # before its constant, a tensor has a finer unit at the same bits
-        size = seen[node] * unit * room
-        found[name] = tagged, max(size, found[name][1] if name in found else 0.0)
+        largest = max(seen[node] * unit * room, found[name].largest if name in found else 0.0)
+        found[name] = Size(tagged, largest, x in magnitudes.late)
     return found
 
 

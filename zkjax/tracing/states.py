@@ -156,7 +156,9 @@ def _note(rates, rounded) -> str:
     off = f" (largest relative error {float(error):.1e}, at step {t})" if error else " (exact)"
     if len(rates) > 1:
         low, high = (float(f(rounded)) for f in (min, max))
-        return f"rate of updates: schedule of {len(rates)} steps, {low:.6g} to {high:.6g}{off}"
+        lost = sum(1 for v, r in zip(rounded, rates, strict=True) if r and not v)
+        none = f"; IN {lost} STEPS IT BECAME 0 (Precision.rate_tolerance)" if lost else ""
+        return f"rate of updates: schedule of {len(rates)} steps, {low:.6g} to {high:.6g}{off}{none}"
     if error:
         return f"rate of updates: {float(rates[0]):.6g} as {float(rounded[0]):.6g} (relative error {float(error):.1e})"
     return f"rate of updates: {rates[0]}"

@@ -105,6 +105,7 @@ def check_quotients(circuit: Circuit, extremes: np.ndarray, first_step: int):
     hint = " (the range also holds where the ReLU's mask is 0 and the value is then discarded)" if masked else ""
     raise PrecisionError(
         f"step {first_step + t}: {circuit.describe(i)} holds {value} = {value * 2.0**-node.scale:g}, outside [{least}, {bound}) = "
-        f"[{least * 2.0**-node.scale:g}, {bound * 2.0**-node.scale:g}){hint}; trace with more bits in Precision.activation_bits "
-        f"or gradient_bits (now {(bound - 1).bit_length()}), a smaller gradient_scale, or train with a smaller learning rate"
+        f"[{least * 2.0**-node.scale:g}, {bound * 2.0**-node.scale:g}){hint}; trace with more than {(bound - 1).bit_length()} bits "
+        "or a smaller scale for it (in Precision.tensors, or Precision.activation_bits and gradient_bits for all), or train with a smaller "
+        "learning rate"
     )
