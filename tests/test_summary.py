@@ -86,14 +86,14 @@ def test_a_rate_of_zero_updates_nothing(circuit):
 @pytest.mark.parametrize("value", [1 / 16, 0.375, 2.0])
 def test_rates_are_those_of_the_optimizer(value):
     """In values: whatever scales the gradients have."""
-    shown = [row[2] for row in _parameters(traced(optimizer=optax.sgd(value)))]
+    shown = [row[3] for row in _parameters(traced(optimizer=optax.sgd(value)))]
     assert [float(text.split()[1]) for text in shown] == pytest.approx([value] * 3, rel=1e-3)
 
 
 def test_a_schedule_is_told_by_its_ends_and_range():
     circuit = traced(optimizer=optax.sgd(optax.piecewise_constant_schedule(0.25, {1: 2.0, 2: 0.25})), steps=4)
     for row in _parameters(circuit):
-        assert row[2].startswith("minus 0.25..0.125 (in 4 steps from 0.125 to 0.5) times the gradient of the loss")
+        assert row[3].startswith("minus 0.25..0.125 (in 4 steps from 0.125 to 0.5) times the gradient of the loss")
 
 
 def _parameters(circuit):

@@ -471,6 +471,7 @@ CIRCUIT_BY_HASHING_ALONE = {  # text and units for people; more than is used
     ("parameters.path", "plus one"),
     ("parameters.unit", "plus one"),
     ("parameters.unit", "minus one"),
+    ("parameters.unit", "reversed"),
 }
 
 
@@ -501,7 +502,7 @@ def test_every_place_of_the_circuit(honest, frozen):
             by_hashing.add((name, kind))
     leaves = {general(path) for path, value in places(data) if not isinstance(value, (dict, list))}
     assert refused | loaded >= leaves and len(loaded) > 12
-    text = {"inputs.name", "nodes.label", "parameters.path", "losses.factor", "nodes.scale", "inputs.scale"}
+    text = {"inputs.name", "nodes.label", "parameters.path", "losses.factor", "nodes.scale", "inputs.scale", "parameters.unit"}
     assert {(name, kind) for name, kind in by_hashing if kind != "type" or name not in text} == CIRCUIT_BY_HASHING_ALONE
 
 

@@ -68,7 +68,7 @@ class Dataset:
             if not integral:
                 exact = np.ldexp(array.astype(np.float64), expected.scale)
                 found = Rounding.of(f"data '{expected.name}'", exact, result[-1])
-                roundings.append(found.of_input(expected, float(np.abs(exact).max())))
+                roundings.append(found.of_input(expected, float(np.abs(exact).max(initial=0.0))))
         steps_per_epoch(len(result[0]), circuit.batch_size)
         return data if isinstance(data, Dataset) else Dataset(tuple(_frozen(x.astype(np.int64)) for x in result), tuple(roundings))
 
