@@ -12,10 +12,10 @@ BATCH = 2
 BASE = (0x2545F491, 0x4F6CDD1D)
 
 
-def drawing(words=BASE, path=(7, -1), below=5 << 20, max_steps=None) -> Circuit:
+def drawing(words=BASE, path=(7, -1), threshold=5 << 20, max_steps=None) -> Circuit:
     """A step masks what it makes of x, and adds random words to w.
 
-    draw 4: 1 with probability 5/8, of the batch and the outputs, by ``words``, ``path`` and ``below``; draw 9: 3 bits for each weight.
+    draw 4: 1 with probability 5/8, of the batch and the outputs, by ``words``, ``path`` and ``threshold``; draw 9: 3 bits for each weight.
     """
     product = {"contract": ((1,), (0,)), "batch": ((), ())}
     axes = (0, 1)
@@ -24,12 +24,12 @@ def drawing(words=BASE, path=(7, -1), below=5 << 20, max_steps=None) -> Circuit:
         node("param", (), (3, 2), {"index": 0}),
         node("dot", (0, 1), (BATCH, 2), product),  # 2: x w
         node("rescale", (2,), (BATCH, 2), {"shift": 6, "bits": 7}),
-        node("draw", (), (BATCH, 2), {"shape": (BATCH, 2), "words": words, "path": path, "shift": 9, "below": below}),
+        node("draw", (), (BATCH, 2), {"shape": (BATCH, 2), "words": words, "path": path, "shift": 9, "threshold": threshold}),
         node("dot", (4, 3), (BATCH, 2), {"contract": ((), ()), "batch": (axes, axes)}),  # 5: the mask on it
         node("dot", (0, 5), (3, 2), {"contract": ((0,), (0,)), "batch": ((), ())}),  # 6: an update
         node("dot", (5, 5), (), {"contract": (axes, axes), "batch": ((), ())}),  # 7
         node("sum", (5,), (), {"axes": axes}),  # 8
-        node("draw", (), (3, 2), {"shape": (3, 2), "words": BASE, "path": (-1, 1), "shift": 29, "below": 0}),  # 9
+        node("draw", (), (3, 2), {"shape": (3, 2), "words": BASE, "path": (-1, 1), "shift": 29, "threshold": 0}),  # 9
         node("sum", (9,), (), {"axes": axes}),  # 10
     )
     parameters = (Parameter("w", (3, 2), (Update(6, (1,)), Update(9, (2,)))),)

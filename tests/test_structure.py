@@ -41,7 +41,7 @@ commitment.openings commitment.geometry commitment.merkle commitment.dataset com
 commitment.rows commitment.opening commitment.keys commitment
 proofs proofs.soundness proofs.statement proofs.checks proofs.estimate proofs.proof proofs.published
 verifier
-tracing tracing.precision tracing.elementary tracing.series tracing.constants tracing.expressions tracing.graph tracing.folding
+tracing tracing.precision tracing.elementary tracing.series tracing.constants tracing.expressions tracing.keys tracing.graph tracing.folding
 tracing.places tracing.arguments tracing.rules tracing.interpreter tracing.step tracing.starts tracing.motions tracing.rationals
 tracing.demands tracing.formats tracing.source tracing.states tracing.lowering tracing.comparison tracing.program
 prover.aggregate prover.lanes prover.states prover.witness prover.rehearsal prover.prove prover

@@ -159,8 +159,8 @@ def _float_training(source: Source, data, indices) -> _Floating:
         return [np.asarray(leaves[x.index]) for x in source.program.states]
 
     states, losses = [secret()], []
-    for rows in indices:
-        state, outputs = step(state, *(x[rows] for x in data))
+    for t, rows in enumerate(indices):
+        state, outputs = step(state, *(x[rows] for x in data), *source.keys(t))
         states.append(secret())
         losses.append(float(outputs["loss"]))
         if not all(np.isfinite(x).all() for x in states[-1]):

@@ -152,14 +152,14 @@ def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None, moving
     """The arrays of all nodes of one step. With ``needed``, of these nodes; the others are those of ``known``, or None.
 
     moving: for each state with a recurrence what ``Next`` adds the step's own feeds to, and their coefficients; by default in
-    floating point, of the first step. keys: of each draw, in order, two uint32 words; by default those of the first step.
+    floating point, of the first step. keys: of each draw, in order, uint32 (rows, 2); by default those of the first step.
 
     limbs: from ``plan``; None for floats. parameters, inputs: int64 (or float64) arrays of the circuit's shapes, NumPy or jax.numpy alike;
     float64 parameters beside int64 inputs hold integers.
     """
     floating = limbs is None
     values: list = []
-    keys = dict(zip(circuit.drawn, circuit.keys(0, 1)[0] if keys is None else keys, strict=True))
+    keys = dict(zip(circuit.drawn, (x[0] for x in circuit.keys(0, 1)) if keys is None else keys, strict=True))
     for i, node in enumerate(circuit.nodes):
         operation = node.operation
         if needed is not None and i not in needed:

@@ -6,8 +6,6 @@ on JAX's settings. Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy
 PROTOCOL.md, section 5.7.
 """
 
-import math
-
 import numpy as np
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -33,14 +31,14 @@ def fold_in(key, data):
     return block(key, np.uint32([0]), data)
 
 
-def bits(key, shape, xp=np):
-    """uint32 of this shape, as ``jax.random.bits``; key: two words, arrays of one entry. xp: numpy or jax.numpy."""
-    size = math.prod(shape)
+def bits(keys, size: int, xp=np):
+    """uint32 (n, size), the words of n keys, as of ``jax.random.bits``; keys: uint32 (n, 2). xp: numpy or jax.numpy."""
 
     def words(start: int, stop: int):
-        first, second = block(key, np.uint32([0]), xp.arange(start, stop, dtype=np.uint32))
+        first, second = block((keys[:, :1], keys[:, 1:]), np.uint32([0]), xp.arange(start, stop, dtype=np.uint32))
         return first ^ second
 
     if xp is not np:
-        return words(0, size).reshape(shape)
-    return np.concatenate([words(i, min(i + BLOCK, size)) for i in range(0, size, BLOCK)]).reshape(shape)
+        return words(0, size)
+    width = max(1, BLOCK // len(keys))
+    return np.concatenate([words(i, min(i + width, size)) for i in range(0, size, width)], axis=1)

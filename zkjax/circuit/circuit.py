@@ -21,7 +21,7 @@ from typing import Any
 
 from ..display import Sheet, Shown, plain
 from ..errors import FormatError, UnsupportedOperationError
-from ..ops import OPERATIONS, draw
+from ..ops import OPERATIONS
 from ..ops.operation import Leaves, Node, require, result_shape
 from ..ops.ranges import Lookup, limbs, signed_bound
 from ..ops.tables import Table
@@ -63,7 +63,7 @@ class Circuit(Shown):
     sign       y (a rescale)                           1 where y > 0, else 0; advice
     gate       m (a sign), y (a rescale)               m * y
     next       x1.. xn (a state's feeds), index        a state with a recurrence after the step, before it is rounded
-    draw       shape, words, path, shift, below        public random words of the step's key; below: 1 where one is less, else 0
+    draw       shape, words, path, shift, threshold    public random words of the step's key; with a threshold 1 where one is less, else 0
     ========== ======================================= ==========================================================
 
     weight_scale: bits after the point of every parameter without a recurrence. table_bits: width of the largest lookup table.
@@ -120,9 +120,9 @@ class Circuit(Shown):
         """The nodes that are drawn from keys."""
         return tuple(i for i, node in enumerate(self.nodes) if node.operation.drawn)
 
-    def keys(self, first_step: int, steps: int) -> Any:
-        """The keys of all draws in these steps, uint32 (steps, draws, 2)."""
-        return draw.keys([self.nodes[i].operation for i in self.drawn], first_step, steps)
+    def keys(self, first_step: int, steps: int) -> list[Any]:
+        """Of each draw its keys in these steps, uint32 (steps, rows, 2)."""
+        return [self.nodes[i].operation.keys(first_step, steps) for i in self.drawn]
 
     def in_order(self) -> Iterator[int]:
         """All nodes, operation by operation, in the order of the protocol."""

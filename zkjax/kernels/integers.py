@@ -13,7 +13,7 @@ from .jit import jit
 def training_step(circuit, limbs, keep: bool, xp=jnp):
     """A ``step(parameters, bases, data, indices, rates, keys) -> (parameters, losses, extremes, rounded, kept, fed)``.
 
-    Shapes: data[i] (samples, ...), indices (batch,), rates (updates,), keys (draws, 2); losses (terms,); extremes (n, 2): the least and largest
+    Shapes: data[i] (samples, ...), indices (batch,), rates (updates,), keys of each draw (rows, 2); losses (terms,); extremes (n, 2): the least and largest
     value of each of the n nodes that round (``Circuit.rounded``), for the check of ranges; rounded (n, 4): what ``rounding_sums``
     finds of each. kept, if asked for: (name, i) to what the operation of node i keeps for the proof.
     bases: for each state with a recurrence the array that ``Next`` adds its feeds to, and their coefficients; fed: the arrays of the feeds.
@@ -25,7 +25,7 @@ def training_step(circuit, limbs, keep: bool, xp=jnp):
     def step(parameters, bases, data, indices, rates, keys):
         moving = {s: (base, coefficients) for s, base, coefficients in zip(circuit.recurrent, *bases, strict=True)}
         inputs = [x[indices].astype(np.int64) for x in data]
-        values = exact.evaluate(circuit, limbs, parameters, inputs, moving=moving, keys=list(keys))
+        values = exact.evaluate(circuit, limbs, parameters, inputs, moving=moving, keys=keys)
         losses = [values[loss.node].reshape(()) for loss in circuit.losses]
         extremes = [xp.stack([values[i].min(), values[i].max()]) for i in rounded]
         sums = [rounding_sums(xp, _unrounded(circuit, values, i), values[i]) for i in rounded]

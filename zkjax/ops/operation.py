@@ -44,7 +44,7 @@ class Operation:
     rebuilt:   a training step does not keep its value, and the proof makes it again from its inputs', which are kept.
     checked:   lookups of an entry that its declaration takes, besides those of ``lookups``.
     moved:     its value follows from a state's recurrence: the trainer hands ``evaluate`` (base, coefficients of the inputs) as limbs.
-    drawn:     its value follows from the step's key, two words that the trainer hands ``leaf``.
+    drawn:     its value follows from the step's keys, which the trainer hands ``leaf``.
     """
 
     name: ClassVar[str]
@@ -99,8 +99,8 @@ class Operation:
         """The integers of one step. limbs: ``exact.plan``'s for this node; None: x are floats, and nothing is rounded."""
         raise NotImplementedError
 
-    def leaf(self, parameters, inputs, key=None) -> Any:
-        """Of an operation that reads none: its value, from the arrays of all parameters and inputs, or from the step's key."""
+    def leaf(self, parameters, inputs, keys=None) -> Any:
+        """Of an operation that reads none: its value, from the arrays of all parameters and inputs, or from the step's keys."""
         raise NotImplementedError
 
     def summed(self, shapes: list) -> int | None:

@@ -47,8 +47,8 @@ def _amount(vectors: Vectors, node: Node, first_step: int, terms: list[Term]) ->
         return ZERO
     weights = [replace(_joined(term), step=None) for term in terms]
     rows: list[list] = [[] for _ in terms]
-    for key in node.operation.keys(first_step, steps):
-        drawn = node.operation.values(key)
+    for keys in node.operation.keys(first_step, steps):
+        drawn = node.operation.values(keys)
         for row, weight in zip(rows, weights, strict=True):
             row.append(_folded(drawn, weight))
     amount = ZERO

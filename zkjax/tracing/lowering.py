@@ -16,6 +16,7 @@ from ..circuit.circuit import Circuit
 from ..circuit.parts import Input, Loss
 from ..errors import PrecisionError
 from ..ops.arithmetic import Linear, Sum
+from ..ops.draw import Draw
 from ..ops.leaves import Const, InputArray, Next, Param
 from ..ops.moves import MOVES, Concatenate
 from ..ops.operation import Leaves, Node, Operation
@@ -23,13 +24,13 @@ from ..ops.products import Dot, Gate
 from ..ops.rescale import Rescale, Sign
 from .constants import CONSTANT_BITS
 from .demands import Demands, demands
-from .expressions import Above, Combination, Expression, Numbers, are_weights, scaling
+from .expressions import Above, Combination, Expression, Numbers, are_weights, masked, scaling
 from .formats import Formats
 from .motions import Row, Uses, cycles, uses
 from .motions import exact as exact_states
 from .precision import StateFormat
 from .rationals import common, dyadic, gradient_unit, odd, valuation
-from .series import values
+from .series import Series, values
 from .states import Lowered, Moved, odd_parts, rate_tables
 from .step import Program
 
@@ -45,15 +46,16 @@ class _Builder:
     def __init__(self, inputs: tuple[Input, ...]):
         self.leaves, self.nodes, self.bounds, self.reach, self._made = Leaves(inputs, ()), [], [], [], {}
 
-    def add(self, operation: Operation, inputs, shape, factor: Fraction, label: str) -> int:
+    def add(self, operation: Operation, inputs, shape, factor: Fraction, label: str, masked: bool = False) -> int:
         key = operation, tuple(inputs), tuple(shape)
         if key in self._made:
             return self._made[key]
         self.nodes.append(Node(operation, tuple(inputs), tuple(shape), valuation(factor), label))
         shapes = [self.nodes[i].shape for i in inputs]
         self.bounds.append(operation.bound([self.bounds[i] for i in inputs], shapes, self.leaves))
-        below = (self.reach[i] for i in operation.below(tuple(inputs)))
-        self.reach.append(frozenset().union(*below) if operation.ends is None else frozenset([operation.ends]))
+        below = [self.reach[i] for i in operation.below(tuple(inputs))]
+        transparent = operation.ends is None or masked  # a product with a mask reaches what it masks
+        self.reach.append(frozenset().union(*below) - {"draw"} if transparent else frozenset([operation.ends]))
         self._made[key] = len(self.nodes) - 1
         return self._made[key]
 
@@ -143,6 +145,7 @@ class _Emitter:
         self.stands_for: dict[int, tuple] = {}
         self.quotient_units: dict[Expression, Fraction] = {}  # value of one unit of a quotient, before its constant was rounded
         self.notes: list[str] = []
+        self.absorbed = _absorbed(plan.demands)
         self.odd = dict.fromkeys(range(len(program.states)), Fraction(1)) | odd_parts(plan.uses)
         self.units = {p: Fraction(1, 2**weight_scale) if p in plan.uses else self._unit(p) for p in range(len(program.states))}
         self.lowered = Lowered(self, plan.rows, plan.uses)
@@ -169,7 +172,7 @@ class _Emitter:
             losses=losses,
             weight_scale=self.weight_scale,
             table_bits=20,
-            max_steps=steps if any(len(table) > 1 for p in parameters for table in p.tables()) else None,
+            max_steps=steps if self._tabulated(parameters) else None,
             period=self.formats.period if moved else 1,
             public=self.program.public,
             notes=tuple(dict.fromkeys((*self.formats.notes, *self.notes))),
@@ -179,6 +182,11 @@ class _Emitter:
         stands_for = self.stands_for | {node: (x, factor) for x, (node, factor) in feeds.items()}
         read = {node.operation.index for node in circuit.nodes if isinstance(node.operation, Param | Next)}
         return Emission(circuit, self.plan.rows, self.kinds, moved, read, self.units, stands_for, feeds), needed
+
+    def _tabulated(self, parameters) -> bool:
+        """Whether rates, coefficients or keys are those of the steps that were traced."""
+        drawn = (node.operation.words for node in self.builder.nodes if isinstance(node.operation, Draw))
+        return any(len(table) > 1 for p in parameters for table in p.tables()) or any(len(words) > 2 for words in drawn)
 
     # ---- states
     def format(self, p: int) -> StateFormat:
@@ -199,7 +207,11 @@ class _Emitter:
 
     def _label(self, x) -> str:
         if x not in self.labels:
-            if x.does(Dot):
+            if x.does(Draw):
+                self.labels[x] = "mask" if x.operation.threshold else "random words"
+            elif (other := masked(x)) is not None:
+                self.labels[x] = self._label(other)
+            elif x.does(Dot):
                 owners = [o for o in map(_owner, x.inputs) if o is not None]
                 self.labels[x] = f"{self.labels[owners[0]]} {'backward' if x.tagged else 'forward'}" if owners else "product"
             else:
@@ -245,7 +257,7 @@ class _Emitter:
     def _as_it_is(self, x, factors, nodes, label):
         """A sum, a product, a move: the factors of what it reads multiply."""
         factor = math.prod(factors, start=Fraction(1))
-        return factor, self._add(x.operation, nodes, x.shape, factor, label)
+        return factor, self.builder.add(x.operation, nodes, x.shape, factor, label, masked(x) is not None)
 
     def _add(self, operation: Operation, inputs, shape, factor, label) -> int:
         return self.builder.add(operation, tuple(inputs), shape, factor, label)
@@ -286,7 +298,7 @@ class _Emitter:
     def _of(self, x) -> tuple[Fraction, int]:
         """The format of x: value of its unit, and bits."""
         scale, bits = self.formats.of(x.tagged)
-        return (self.unit if x.tagged else Fraction(1)) / 2**scale, bits
+        return (self.unit if x.tagged else Fraction(1)) / self.absorbed.get(x, 1) / 2**scale, bits
 
     def _is_operand(self, x, factor: Fraction, node: int) -> bool:
         """Whether a node may be read by a product as it is: committed tensors within the format, or weights.
@@ -347,6 +359,19 @@ class _Emitter:
         if leaf.shape:
             node = self._add(Sum(tuple(range(len(leaf.shape)))), [node], (), factor, output)
         return Loss(node, c * factor, output)
+
+
+def _absorbed(found: Demands) -> dict[Expression, Fraction]:
+    """Of tensors that are rounded, masked, and then multiplied by a constant, as in dropout: its odd part, which their unit takes over."""
+    result = {}
+    for x in found.needed:
+        c, y = scaling(x)
+        base = masked(y) if y is not x else None
+        while base is not None and (base.does(Gate) or masked(base) is not None):
+            base = base.inputs[1] if base.does(Gate) else masked(base)
+        if base is not None and base in found.narrow | found.quotients and not isinstance(c, Series):
+            result.setdefault(base, abs(odd(c)))
+    return result
 
 
 def _owner(x):

@@ -49,7 +49,7 @@ def run_steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices,
         arrays, keys = [xp.asarray(x) for x in data.arrays], circuit.keys(first_step, len(indices))
         for t, batch in enumerate(indices):
             parameters = tuple(moving.values(s) if s in moving.held else x for s, x in enumerate(parameters))
-            arguments = arrays, batch, _rates(circuit, first_step + t), keys[t]
+            arguments = arrays, batch, _rates(circuit, first_step + t), [x[t] for x in keys]
             parameters, loss, extreme, rounded, kept, fed = step(parameters, moving.bases(), *arguments)
             moving.feed(fed)
             losses.append(loss)
