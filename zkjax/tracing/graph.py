@@ -18,7 +18,7 @@ from ..ops.operation import Leaves
 from ..ops.products import Dot, Gate
 from . import keys
 from .constants import Keys, Known, factored, map_known, too_large
-from .expressions import Above, Combination, Expression, Mask, Numbers, are_weights, is_mask, scaling
+from .expressions import Above, Combination, Expression, Mask, Numbers, affine, are_weights, is_mask, scaling
 from .series import Refusal, Series, values
 
 
@@ -115,6 +115,10 @@ class Graph:
         tagged = tagged or any(x.tagged for x in merged)
         if len(merged) == 1 and [*merged.values()] == [1] and [*merged][0].tagged == tagged:
             return [*merged][0]
+        flat = affine(Expression(Combination(tuple(merged.values())), tuple(merged), tuple(shape), tagged, -1))
+        if flat is not None and len(flat[0]) + bool(flat[1]) < len(merged) + sum(x.does(Combination) for x in merged):
+            rest = [(flat[1], Known.uniform(Fraction(1), shape))] if flat[1] else []
+            return self.linear([*((c, x) for x, c in flat[0].items()), *rest], tagged)
         return self.node(Combination(tuple(merged.values())), tuple(merged), shape, tagged)
 
     def tag(self, x, tagged: bool):

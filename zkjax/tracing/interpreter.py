@@ -13,6 +13,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from ..errors import UnsupportedOperationError
 from . import keys, places
 from .constants import Keys, Known, every_step, map_known
+from .expressions import Expression, Mask, is_mask
 from .folding import conversion, fold, kind, limits, narrow
 from .graph import Graph
 from .rules import BOOLEAN, CURES, FLOAT_FIRST, INDEX, KEYS, MOVES, NARROW, RULES, maximum
@@ -127,6 +128,10 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
         chosen = branches[min(max(int(values[0].scalar), 0), len(branches) - 1)]
         results = interpret(graph, chosen, values[1:], where, wanted, inside_custom_jvp)
         return [None if x is None else graph.tag(x, values[0].tagged) for x in results]
+    if name == "cond" and isinstance(values[0], Expression) and is_mask(values[0]):
+        cases = zip(*(interpret(graph, b, values[1:], where, wanted, inside_custom_jvp) for b in eqn.params["branches"]), strict=True)
+        mask = Mask(values[0])
+        return [graph.select(graph.broadcast(mask, x[0].shape, ()), *x) if use else None for x, use in zip(cases, wanted, strict=True)]
     if eqn.outvars and all(0 in v.aval.shape for v in eqn.outvars) and not eqn.effects:  # no entries: any will do
         return [map_known(conversion(v.aval.dtype), v.aval.shape, Known.uniform(0, v.aval.shape)) for v in eqn.outvars]
     if constant and name in ("scan", "while"):

@@ -1,8 +1,8 @@
 """Random keys: threefry's, as words that are computed while tracing, and what is drawn from them, as public tensors.
 
 A key follows from constants, counters and the step's number, as any public number does, and is folded for all steps at once. One that the
-step's number was folded into remembers how (``Series.source``): what is drawn from it needs no table of keys. Of many words a ``Draw``
-is made, whose entries nobody commits to; a single word, or few that are the same in all steps, are constants.
+step's number was folded into remembers how (``Series.source``): what is drawn from it needs no table of keys. Of the words a ``Draw``
+is made, whose entries nobody commits to; few that are the same in all steps are constants.
 
 What comes of the words is exact: shifts, a float's bits as ``jax.random.uniform`` fills them, and comparisons, with float32's numbers.
 """
@@ -101,8 +101,9 @@ def map_known_words(function, shape, *known: Known) -> Known:
 def _fold(first, second, data) -> tuple:
     """The two words of a key that a number is folded into."""
     steps = max(len(values(x)) for x in (first, second, data))
-    word = [np.broadcast_to(np.array(values(x), dtype=np.uint32), (steps,)) for x in (first, second, data)]
-    found = [tuple(int(w) for w in half) for half in threefry.fold_in((word[0], word[1]), word[2])]
+    # a guess at a counter may leave its dtype
+    first_word, second_word, number = (np.uint32([v % 2**WORD for v in values(x)]) for x in (first, second, data))
+    found = [tuple(int(w) for w in half) for half in threefry.fold_in((first_word, second_word), number)]
     if steps == 1:
         return found[0][0], found[1][0]
     root, path = _source(first, second)
@@ -138,23 +139,14 @@ def _drawn(graph, keys: Keys, width: int, shape):
     pairs = [*zip(keys.first.full().reshape(-1), keys.second.full().reshape(-1), strict=True)]
     steps = max((len(values(x)) for pair in pairs for x in pair), default=1)
     whole = (*keys.shape, *shape)
-    if size * rows == 1 or steps == 1 and size * rows <= MAX_CONSTANT:
-        entries = np.empty((rows, size), dtype=object)
-        for row, pair in zip(entries, pairs, strict=True):
-            row[:] = _words(*pair, size, steps)
-        return Known.spread(entries.reshape(whole), whole)
+    if steps == 1 and size * rows <= MAX_CONSTANT:
+        words = threefry.bits(np.array(pairs, dtype=np.uint32).reshape(rows, 2), size)
+        return Known.spread(np.frompyfunc(int, 1, 1)(words.reshape(whole)), whole)
     sources = [_source(*pair) for pair in pairs]
     if rows == 1:
         return graph.reshape(graph.node(Draw(shape, *sources[0], 0, 0), (), shape), whole)
     root, path = _in_rows(sources)
     return graph.reshape(graph.node(Draw((rows, *shape), root, path, 0, 0), (), (rows, *shape)), whole)
-
-
-def _words(first, second, size: int, steps: int) -> list:
-    """The words of a key, as numbers."""
-    keys = np.stack([np.broadcast_to(np.array(values(x), dtype=np.uint32), (steps,)) for x in (first, second)], axis=1)
-    columns = (tuple(int(w) for w in column) for column in threefry.bits(keys, size).T)
-    return [column[0] if steps == 1 else Series(column) for column in columns]
 
 
 def _in_rows(sources: list[tuple]) -> tuple[tuple, tuple]:
