@@ -342,7 +342,13 @@ ATTRIBUTES = {
     "next": "index",
     "draw": "shape words path shift threshold",
 }
-INTEGERS = ("index", "axis", "shift", "bits", "threshold")  # attributes that are one integer; "contract", "batch" are two lists, the others one
+INTEGERS = (
+    "index",
+    "axis",
+    "shift",
+    "bits",
+    "threshold",
+)  # attributes that are one integer; "contract", "batch" are two lists, the others one
 
 
 class Circuit:

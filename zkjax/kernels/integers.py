@@ -13,9 +13,9 @@ from .jit import jit
 def training_step(circuit, limbs, keep: bool, xp=jnp):
     """A ``step(parameters, bases, data, indices, rates, keys) -> (parameters, losses, extremes, rounded, kept, fed)``.
 
-    Shapes: data[i] (samples, ...), indices (batch,), rates (updates,), keys of each draw (rows, 2); losses (terms,); extremes (n, 2): the least and largest
-    value of each of the n nodes that round (``Circuit.rounded``), for the check of ranges; rounded (n, 4): what ``rounding_sums``
-    finds of each. kept, if asked for: (name, i) to what the operation of node i keeps for the proof.
+    Shapes: data[i] (samples, ...), indices (batch,), rates (updates,), keys of each draw (rows, 2); losses (terms,); extremes (n, 2):
+    the least and largest value of each of the n nodes that round (``Circuit.rounded``), for the check of ranges; rounded (n, 4): what
+    ``rounding_sums`` finds of each. kept, if asked for: (name, i) to what the operation of node i keeps for the proof.
     bases: for each state with a recurrence the array that ``Next`` adds its feeds to, and their coefficients; fed: the arrays of the feeds.
     Parameters are int64, or float64 that hold integers, and stay so. Their buffers are not reused: XLA updates other ones in
     half the time. xp: jax.numpy, which compiles for a circuit, limbs, keep, number of samples and types, or NumPy.

@@ -52,7 +52,9 @@ class Draw(Operation):
 
     def check(self, i, circuit):
         if len(self.words) != 2 and len(self.words) != 2 * (circuit.max_steps or 1):
-            raise FormatError(f"{circuit.describe(i)} has {len(self.words)} words; expected 2, or two for each of {circuit.max_steps} steps")
+            raise FormatError(
+                f"{circuit.describe(i)} has {len(self.words)} words; expected 2, or two for each of {circuit.max_steps} steps"
+            )
 
     def bound(self, x, shapes, leaves):
         return 1 if self.threshold else 2 ** (WORD - self.shift) - 1

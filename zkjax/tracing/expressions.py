@@ -89,7 +89,7 @@ def is_mask(x) -> bool:
 
 
 def affine(x) -> tuple[dict["Expression", Fraction], Fraction] | None:
-    """Of draws and numbers alone, x as a sum of coefficient * draw, and a constant; None of anything else, or where it depends on the step."""
+    """x as a sum of coefficient * draw, and a constant; None of what is more than draws and numbers, the same in every step."""
     terms: dict = {}
     constant, stack = Fraction(0), [(Fraction(1), x)]
     while stack:

@@ -30,7 +30,7 @@ def step_key(words: np.ndarray, steps: int) -> Known:
     """The keys ``fold_in(key, t)`` of all steps t, as two words; words: of the key."""
     source = tuple(int(w) for w in words), (STEP,)
     keys, found = Draw((), *source, 0, 0).keys(0, steps), np.empty(2, dtype=object)
-    found[:] = [Series(tuple(int(w) for w in keys[:, 0, half]), source) for half in range(2)]
+    found[:] = [Series(tuple(int(w) for w in keys[:, 0, half]), (*source, half)) for half in range(2)]
     return Known(found, (2,))
 
 
@@ -46,6 +46,7 @@ def of_words(x: Known) -> Keys:
 
 
 def words_of(keys: Keys) -> Known:
+    """Keys as uint32 (.., 2)."""
     return Known.spread(np.stack([keys.first.full(), keys.second.full()], axis=-1), (*keys.shape, 2), keys.tagged)
 
 
@@ -86,16 +87,16 @@ def _seeded(x: Known, dtype) -> Keys:
 
 
 def _folded(keys: Keys, data: Known, shape) -> Keys:
-    halves = (map_known_words(lambda *words, half=half: _fold(*words)[half], shape, keys.first, keys.second, data) for half in range(2))
-    return Keys(*halves)
+    arrays = (np.broadcast_to(x.full(), shape).reshape(-1) for x in (keys.first, keys.second, data))
+    halves = zip(*(_fold(*entries) for entries in zip(*arrays, strict=True)), strict=True)
+    return Keys(*(_placed(words, shape) for words in halves))
 
 
-def map_known_words(function, shape, *known: Known) -> Known:
-    """``function`` of entries as they are, entry by entry: what depends on the step comes as a ``Series``."""
-    arrays = [np.broadcast_to(k.full(), shape).reshape(-1) for k in known]
-    found = np.empty(len(arrays[0]), dtype=object)
-    found[:] = [function(*entries) for entries in zip(*arrays, strict=True)]
-    return Known(found.reshape(()) if len(found) == 1 else found.reshape(shape), tuple(shape), any(k.tagged for k in known))
+def _placed(words, shape) -> Known:
+    """Numbers, of all steps or one for each, as a constant of this shape."""
+    found = np.empty(math.prod(shape), dtype=object)
+    found[:] = words
+    return Known.spread(found.reshape(shape), shape)
 
 
 def _fold(first, second, data) -> tuple:
@@ -107,15 +108,15 @@ def _fold(first, second, data) -> tuple:
     if steps == 1:
         return found[0][0], found[1][0]
     root, path = _source(first, second)
-    source = None if isinstance(data, Series) or len(path) == MAX_PATH else (root, (*path, int(data)))
-    return tuple(Series(half, source) for half in found)
+    folded = not isinstance(data, Series) and len(path) < MAX_PATH
+    return tuple(Series(words, (root, (*path, int(data)), half) if folded else None) for half, words in enumerate(found))
 
 
 def _source(first, second) -> tuple[tuple, tuple]:
-    """Where a key comes from, if both its words say the same; else they are its table themselves."""
-    found = getattr(first, "source", None)
-    if found is not None and found == getattr(second, "source", None):
-        return found
+    """Words and a path that a key comes from, if its words are the first and the second one of it; else they are a table themselves."""
+    found = [getattr(x, "source", None) for x in (first, second)]
+    if None not in found and found[0] == (*found[1][:2], 0) and found[1][2] == 1:
+        return found[0][:2]
     steps = max(len(values(x)) for x in (first, second))
     table = (np.broadcast_to(np.array(values(x), dtype=object), (steps,)) for x in (first, second))
     return tuple(int(w) for row in zip(*table, strict=True) for w in row), ()
@@ -128,7 +129,9 @@ def _split(keys: Keys, shape) -> Keys:
     whole = (*keys.shape, *shape)
     numbers = Known(np.arange(count).astype(object).reshape(shape) if count > 1 else np.array(0, dtype=object), tuple(shape))
     first, second = (np.broadcast_to(x.full().reshape(*x.shape, *(1,) * len(shape)), whole) for x in (keys.first, keys.second))
-    return _folded(Keys(Known.spread(first, whole), Known.spread(second, whole)), Known.spread(np.broadcast_to(numbers.full(), whole), whole), whole)
+    return _folded(
+        Keys(Known.spread(first, whole), Known.spread(second, whole)), Known.spread(np.broadcast_to(numbers.full(), whole), whole), whole
+    )
 
 
 def _drawn(graph, keys: Keys, width: int, shape):
@@ -163,11 +166,11 @@ def _in_rows(sources: list[tuple]) -> tuple[tuple, tuple]:
 
 def shifted(graph, eqn, x, n):
     """``shift_right_logical`` of words as they were drawn."""
-    if not isinstance(x, Expression) or not x.does(Draw) or x.operation.threshold or not isinstance(n, Known) or not isinstance(n.scalar, int):
+    drawn = x.operation if isinstance(x, Expression) and x.does(Draw) and not x.operation.threshold else None
+    if drawn is None or not isinstance(n, Known) or not isinstance(n.scalar, int):
         raise Refusal(f"a shift of integers that depend on data, or of what became of random words; {CURE}")
-    if n.scalar + x.operation.shift >= WORD:
+    if n.scalar + drawn.shift >= WORD:
         return Known.uniform(0, x.shape)
-    drawn = x.operation
     return graph.node(Draw(drawn.shape, drawn.words, drawn.path, drawn.shift + n.scalar, 0), (), x.shape)
 
 

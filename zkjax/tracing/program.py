@@ -97,7 +97,7 @@ def trace_step(
                 counters alone is public. What lies in a state of optax (or in something called ``opt_state``) and holds equal numbers is
                 given by the circuit where a chain begins; all other floating-point arrays are committed.
     batch:      tuple of arrays, or of ``jax.ShapeDtypeStruct``, batch axis first; () for a program without data.
-    key:        a random key; the step's last argument is then ``jax.random.fold_in(key, t)``. Keys in the state are the program's own to split.
+    key:        a random key; the step's last argument is then ``jax.random.fold_in(key, t)``. Keys in the state are the step's own.
     outputs:    names of scalars in the dictionary ``outputs`` which a proof may reveal; they are part of the circuit.
     Else as for ``trace``, whose notes hold here too.
     """

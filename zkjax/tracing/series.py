@@ -19,7 +19,8 @@ class Refusal(UnsupportedOperationError):
 class Series:
     """values: the number in every step. Equal to another one with the same values, and to no number.
 
-    source: of a word of a key that the step's number was folded into, where it comes from: (two words, path), see ``ops.draw``.
+    source: of a word of a key that the step's number was folded into, where it comes from: words and path, as in ``ops.draw``, 0 for the
+    first word of a key, 1 for the second.
     """
 
     values: tuple

@@ -144,7 +144,7 @@ def read(loss, optimizer, params, batch, steps: int | None, state=None, key=None
 
 
 def read_own(step, state, batch, outputs: tuple[str, ...], steps: int | None, key=None) -> Source:
-    """What ``zkjax.trace_step`` reads: ``step(state, *batch) -> state``, or ``(state, outputs)``; key: its last argument, if there is one."""
+    """What ``zkjax.trace_step`` reads: ``step(state, *batch) -> state``, or ``(state, outputs)``; key: its last argument, if any."""
     with fixed(x64=False):
         keys, words = (() if key is None else (key,)), None if key is None else key_words(key)
         check_loss(step, state, (*batch, *keys) if isinstance(batch, (tuple, list)) else batch, "train_step(state, *batch)")

@@ -64,12 +64,14 @@ class Start:
     value: Known | int | None
 
 
-def read_step(step, structure, state: Sequence[Start], data, key, names, outputs: tuple[str, ...], steps: int | None, place: str) -> Program:
+def read_step(
+    step, structure, state: Sequence[Start], data, key, names, outputs: tuple[str, ...], steps: int | None, place: str
+) -> Program:
     """Read ``step(state, *batch) -> (state, outputs)``; with a key ``step(state, *batch, words)``.
 
-    structure, state: its pytree and its leaves. data: a ShapeDtypeStruct for each array of the batch, called ``names``. key: two words, into
-    which the step's number is folded; None: none. outputs: names of the scalars among the step's that a proof may reveal. steps: for which what depends on the step is tabulated. place: of the step,
-    where no line is known.
+    structure, state: its pytree and its leaves. data: a ShapeDtypeStruct for each array of the batch, called ``names``. key: two words,
+    into which the step's number is folded; None: none. outputs: names of the scalars among the step's that a proof may reveal. steps: for
+    which what depends on the step is tabulated. place: of the step, where no line is known.
     Raises UnsupportedOperationError, which names what has no exact counterpart.
     """
     return _Reader(step, structure, state, data, key, outputs, steps, place).program(names)
