@@ -161,13 +161,20 @@ def test_shapes_and_a_key_give_the_digest():
 
 
 def test_what_an_auditor_reads():
-    circuit = zkjax.trace(net(as_linen), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY)
+    circuit = zkjax.trace(
+        net(lambda h, key: linen.Dropout(0.5, deterministic=False).apply({}, h, rngs={"dropout": key})),
+        optax.sgd(1 / 32),
+        PARAMS,
+        batch=SAMPLE,
+        key=KEY,
+    )
     (i,) = circuit.drawn
     drawn = circuit.nodes[i].operation
-    assert drawn.describe() == "draw, 1 with probability 0.75"
+    assert drawn.describe() == "draw, 1 with probability 0.5"
     assert drawn.path[0] == STEP and len(drawn.path) == 2  # the step, then the name of linen's scope
     assert drawn.words == tuple(int(w) for w in jax.random.key_data(KEY))
-    assert re.search(r"draw, 1 with probability 0.75 .* mask", str(circuit))
+    assert "The net is 5 -> 8 -> ReLU -> mask that keeps 0.5 -> 3, the loss the squared error against" in str(circuit)
+    assert re.search(r"draw, 1 with probability 0.5 .* mask", str(circuit))
 
 
 @functools.cache

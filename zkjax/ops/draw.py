@@ -60,7 +60,12 @@ class Draw(Operation):
         return 1 if self.threshold else 2 ** (WORD - self.shift) - 1
 
     def describe(self):
-        return f"draw, 1 with probability {self.threshold / 2 ** (WORD - self.shift):.4g}" if self.threshold else self.name
+        return self.name if self.probability is None else f"draw, 1 with probability {self.probability:.4g}"
+
+    @property
+    def probability(self) -> float | None:
+        """That an entry is 1; None of words."""
+        return self.threshold / 2 ** (WORD - self.shift) if self.threshold else None
 
     def pull(self, i, node, term, walk):
         return [replace(term, key=("draw", i))]
