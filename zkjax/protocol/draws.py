@@ -7,7 +7,8 @@ No message, no cell, no error: what a term on a draw amounts to is a part of its
 PROTOCOL.md, section 13.8.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass
+from functools import reduce
 from math import prod
 
 import numpy as np
@@ -45,50 +46,45 @@ def _amount(vectors: Vectors, node: Node, first_step: int, terms: list[Term]) ->
     vectors.meter.charge(what, DRAWN * steps * size * len(terms), 0, PASSING * size)
     if vectors.lengths_only:
         return ZERO
-    weights = [replace(_joined(term), step=None) for term in terms]
+    weights = [_Weight.of(term) for term in terms]
     rows: list[list] = [[] for _ in terms]
     for keys in node.operation.keys(first_step, steps):
         drawn = node.operation.values(keys)
         for row, weight in zip(rows, weights, strict=True):
-            row.append(_folded(drawn, weight))
+            row.append(weight.folded(drawn))
     amount = ZERO
     for term, row in zip(terms, rows, strict=True):
         amount = amount + term.scalar * total(ext.mul(term.step, tuple(np.array(c, dtype=np.uint64) for c in zip(*row, strict=True))))
     return amount
 
 
-def _joined(term: Term) -> Term:
-    """The term with its longest group last."""
-    order = sorted(range(len(term.groups)), key=lambda g: len(term.vectors[g][0]))
-    return replace(term, groups=tuple(term.groups[g] for g in order), vectors=tuple(term.vectors[g] for g in order))
+@dataclass(frozen=True, eq=False)
+class _Weight:
+    """A term's vectors: axes in the order in which they are folded, the longest vector last, as float64 limbs (n, 8), the others joined."""
 
+    axes: tuple[int, ...]
+    limbs: np.ndarray
+    others: tuple[np.ndarray, np.ndarray]
 
-def _folded(drawn: np.ndarray, weight: Term) -> tuple[int, int]:
-    """The sum over all axes of drawn integers times the vectors of their groups."""
-    if not weight.groups:
-        return int(drawn), 0
-    *others, longest = weight.vectors
-    table = drawn.transpose([d for group in weight.groups for d in group]).reshape(-1, len(longest[0]))
-    folded = _times(table, longest)
-    along = ext.stack([ext.ONE])
-    for vector in others:
-        along = kronecker(along, vector)
-    c0, c1 = ext.sum(ext.mul(folded, along))
-    return int(c0), int(c1)
+    @staticmethod
+    def of(term: Term) -> "_Weight":
+        order = sorted(range(len(term.groups)), key=lambda g: len(term.vectors[g][0]))
+        *others, longest = [term.vectors[g] for g in order] or [ext.stack([ext.ONE])]
+        limbs = [(c >> np.uint64(_LIMB * k)) & np.uint64(2**_LIMB - 1) for c in longest for k in range(4)]
+        axes = tuple(d for g in order for d in term.groups[g])
+        return _Weight(axes, np.stack(limbs, axis=1).astype(np.float64), reduce(kronecker, others, ext.stack([ext.ONE])))
 
-
-def _times(table: np.ndarray, vector):
-    """A matrix of integers below 2^32 times a K vector, exact: a product of float64 limbs."""
-    columns = [(c >> np.uint64(_LIMB * k)) & np.uint64(2**_LIMB - 1) for c in vector for k in range(4)]
-    right = np.stack(columns, axis=1).astype(np.float64)
-    rows = [table] if table.dtype == bool else [table & np.uint32(2**_LIMB - 1), table >> np.uint32(_LIMB)]
-    result = None
-    for j, left in enumerate(rows):
-        products = (left.astype(np.float64) @ right).astype(np.uint64).reshape(len(table), 2, 4)
-        for k in range(4):
-            part = tuple(_shifted(products[:, c, k], _LIMB * (j + k)) for c in range(2))
-            result = part if result is None else ext.add(result, part)
-    return result
+    def folded(self, drawn: np.ndarray) -> tuple[int, int]:
+        """The sum over all axes of drawn integers below 2^32 times the vectors."""
+        table, along = drawn.transpose(self.axes).reshape(-1, len(self.limbs)), None
+        halves = [table] if table.dtype == bool else [table & np.uint32(2**_LIMB - 1), table >> np.uint32(_LIMB)]
+        for j, half in enumerate(halves):
+            products = (half.astype(np.float64) @ self.limbs).astype(np.uint64).reshape(len(table), 2, 4)
+            for k in range(4):
+                part = tuple(_shifted(products[:, c, k], _LIMB * (j + k)) for c in range(2))
+                along = part if along is None else ext.add(along, part)
+        c0, c1 = ext.sum(ext.mul(along, self.others))
+        return int(c0), int(c1)
 
 
 def _shifted(x: np.ndarray, bits: int) -> np.ndarray:
