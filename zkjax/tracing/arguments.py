@@ -210,8 +210,8 @@ def as_keys(tree, like):
 NOTHING = "(nothing)"  # the array of a program without data: one sample of one zero, which no operation reads
 
 
-def batch_arrays(batch) -> tuple:
-    """The batch as arrays, or shapes where the data are not known."""
+def batch_arrays(batch, full: bool = False) -> tuple:
+    """The batch as arrays, or shapes where the data are not known; full: of all data, which are one sample then."""
     if not isinstance(batch, (tuple, list)):
         raise DataError(f"batch is {type(batch).__name__}; give a tuple of arrays, for example batch=(x[:64], y[:64]), or () for no data")
     arrays: list[Any] = []
@@ -223,8 +223,14 @@ def batch_arrays(batch) -> tuple:
         elif not (jnp.issubdtype(x.dtype, jnp.floating) or np.dtype(x.dtype).kind in "fiub"):
             raise DataError(f"{name} has dtype {x.dtype}; give real numbers")
         shape = _static_shape(x, name)
+        if full:
+            x = jax.ShapeDtypeStruct((1, *shape), x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else x[None]
+            shape = x.shape
         if math.prod(shape) == 0 or not shape or shape[0] != (arrays or [x])[0].shape[0]:
-            raise DataError(f"{name} has shape {shape}; every array needs the same, non-empty first axis: the batch")
+            raise DataError(
+                f"{name} has shape {shape}; every array needs the same, non-empty first axis: the batch. Data that have none, such as a "
+                "graph, which every step reads whole, go with full_batch=True"
+            )
         arrays.append(x)
     return tuple(arrays)
 

@@ -109,17 +109,18 @@ def _equal(a, b) -> bool:
     return a.array is not None and b.array is not None and a.shape == b.shape and np.array_equal(a.array, b.array)
 
 
-def read(loss, optimizer, params, batch, steps: int | None, state=None, key=None) -> Source:
+def read(loss, optimizer, params, batch, steps: int | None, state=None, key=None, full: bool = False) -> Source:
     """What ``zkjax.trace`` reads: the loss is ``loss(params, *batch) -> scalar``.
 
     state: of a model; the loss is then ``loss(params, state, *batch) -> (scalar, new state)``. key: its last argument, if there is one.
+    full: the batch is all data, without a batch axis.
     """
     with fixed(x64=False):  # the same source gives the same circuit, whatever the process has set
-        leaves, batch = parameter_leaves(params), batch_arrays(batch)
+        leaves, given, batch = parameter_leaves(params), batch, batch_arrays(batch, full)
         others, keys = (() if x is None else (x,) for x in (state, key))
         words = None if key is None else key_words(key)
-        check_loss(loss, params, (*others, *batch, *keys))
-        data, tree, applied = _shapes(batch), jax.tree.structure(params), _in_words(loss, (params, *others), keys, "the loss")
+        check_loss(loss, params, (*others, *given, *keys))
+        data, tree, applied = _shapes(batch), jax.tree.structure(params), _applied(loss, (params, *others), keys, "the loss", full)
         shapes = tree.unflatten(_shapes(leaves))
         others = in_words(others)
         carried = [start_of(x, True) for x in state_leaves(*others, "state", "state/")] if others else []
@@ -143,13 +144,13 @@ def read(loss, optimizer, params, batch, steps: int | None, state=None, key=None
     return Source(program, rows_of(program), step, first, batch, _tabulated(steps), words)
 
 
-def read_own(step, state, batch, outputs: tuple[str, ...], steps: int | None, key=None) -> Source:
-    """What ``zkjax.trace_step`` reads: ``step(state, *batch) -> state``, or ``(state, outputs)``; key: its last argument, if any."""
+def read_own(step, state, batch, outputs: tuple[str, ...], steps: int | None, key=None, full: bool = False) -> Source:
+    """What ``zkjax.trace_step`` reads: ``step(state, *batch) -> state``, or ``(state, outputs)``; key, full: as for ``read``."""
     with fixed(x64=False):
         keys, words = (() if key is None else (key,)), None if key is None else key_words(key)
         check_loss(step, state, (*batch, *keys) if isinstance(batch, (tuple, list)) else batch, "train_step(state, *batch)")
-        user, step, state = step, _in_words(step, (state,), keys), in_words(state)
-        leaves, batch = state_leaves(state), batch_arrays(batch)
+        user, step, state = step, _applied(step, (state,), keys, "the step", full), in_words(state)
+        leaves, batch = state_leaves(state), batch_arrays(batch, full)
         data, structure = _shapes(batch), jax.tree.structure(state)
         start = [start_of(x, kept) for x, kept in zip(leaves, kept_by_optimizers(state), strict=True)]
         if all(x.value is not None for x in start):
@@ -207,8 +208,8 @@ def _with_outputs(step, structure, leaves, result, outputs: tuple[str, ...]):
     return own
 
 
-def _in_words(function, first: tuple, last: tuple, what: str = "the step"):
-    """The user's function, in whose first and last arguments, and in what it returns, random keys are words.
+def _applied(function, first: tuple, last: tuple, what: str, full: bool):
+    """The user's function, in whose first and last arguments, and in what it returns, random keys are words; full: of data in one sample.
 
     Its errors are explained here: JAX takes its own frames off what leaves it.
     """
@@ -217,7 +218,8 @@ def _in_words(function, first: tuple, last: tuple, what: str = "the step"):
         with explained(what, function):
             end = len(arguments) - len(last)
             before, keys = as_keys(arguments[: len(first)], first), as_keys(arguments[end:], last)
-            return in_words(function(*before, *arguments[len(first) : end], *keys))
+            data = (x.reshape(x.shape[1:]) if full else x for x in arguments[len(first) : end])
+            return in_words(function(*before, *data, *keys))
 
     return applied
 
