@@ -24,6 +24,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,8 @@ class Config:
     """What is measured. widths: of the layers, input and output included; steps: of one proof.
 
     range_check: measure the chain's first chunk too, whose proof range-checks the weights. optimizer: a name among OPTIMIZERS;
-    with "adapters" all weights are frozen, and beside each matrix one of rank ``RANK`` is trained.
+    with "adapters" all weights are frozen, and beside each matrix one of rank ``RANK`` is trained. keep: the probability with which dropout
+    keeps what a hidden layer gives; 1 for none.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Config:
     steps: int
     range_check: bool = True
     optimizer: str = "sgd"
+    keep: float = 1.0
 
     @property
     def samples(self) -> int:
@@ -125,15 +128,30 @@ def draw_data(config: Config):
     return x, np.eye(config.widths[-1], dtype=np.float32)[rng.integers(0, config.widths[-1], config.samples)]
 
 
-def loss(params, x, y):
+def loss(params, x, y, key=None, keep: float = 1.0):
     import jax
     import jax.numpy as jnp
 
     for i, layer in enumerate(params):
         beside = (x @ layer["down"]) @ layer["up"] if "down" in layer else 0
         x = x @ layer["w"] + layer["b"] + beside
-        x = jax.nn.relu(x) if i < len(params) - 1 else x
+        if i < len(params) - 1:
+            x = jax.nn.relu(x)
+            if key is not None:
+                x = jnp.where(jax.random.bernoulli(jax.random.fold_in(key, i), keep, x.shape), x / keep, 0)
     return 0.5 * jnp.mean(jnp.sum((x - y) ** 2, axis=-1))
+
+
+def loss_of(config: Config):
+    """``loss(params, x, y)``, with dropout ``loss(params, x, y, key)``."""
+    return loss if config.keep == 1 else partial(loss, keep=config.keep)
+
+
+def key_of(config: Config):
+    """The random key that dropout draws from, or None."""
+    import jax
+
+    return None if config.keep == 1 else jax.random.key(0)
 
 
 def native_steps(config: Config) -> list[float]:
@@ -143,12 +161,12 @@ def native_steps(config: Config) -> list[float]:
 
     optimizer = optimizer_of(config)
     params = jax.tree.map(jnp.asarray, params_of(config))
-    state, step = optimizer.init(params), float_step(loss, optimizer, donate_argnums=0)
-    x, y = (jnp.asarray(a[: config.batch]) for a in draw_data(config))
+    state, step = optimizer.init(params), float_step(loss_of(config), optimizer, donate_argnums=0)
+    batch = *(jnp.asarray(a[: config.batch]) for a in draw_data(config)), *([] if config.keep == 1 else [key_of(config)])
     seconds, started = [], time.perf_counter()
     while len(seconds) < 8 or (len(seconds) < 1000 and time.perf_counter() - started < 1):
         before = time.perf_counter()
-        params, state, _ = jax.block_until_ready(step(params, state, x, y))
+        params, state, _ = jax.block_until_ready(step(params, state, *batch))
         seconds.append(time.perf_counter() - before)
     return seconds[3:]
 
@@ -382,7 +400,7 @@ def measure(
     reset_peak_memory()
     batch = tuple(x[: config.batch] for x in draw_data(config))
     started = time.perf_counter()
-    circuit = zkjax.trace(loss, optimizer_of(config), params_of(config), batch=batch, chunk=config.steps)
+    circuit = zkjax.trace(loss_of(config), optimizer_of(config), params_of(config), batch=batch, key=key_of(config), chunk=config.steps)
     data = zkjax.Dataset.of(circuit, draw_data(config))
     steps = system.steps(config)
     counts = circuit.counts(steps, range_check=config.range_check)
@@ -498,6 +516,7 @@ def summary(config: Config, steps: int, parameters: int, native: dict | None, ch
         "config": config.name,
         "widths": list(config.widths),
         "optimizer": config.optimizer,
+        "keep": config.keep,
         "batch": config.batch,
         "parameters": parameters,
         "steps": steps,
@@ -620,9 +639,8 @@ def comparison(before: dict, after: dict) -> str:
 def described(result: dict) -> str:
     """What a result is about."""
     kind = "" if result["aggregated"] else ", without aggregation"
-    return (
-        f"{result['config']} {result['widths']}, {result['optimizer']}, batch {result['batch']}, {result['steps']} steps in a proof{kind}"
-    )
+    trained = result["optimizer"] if result.get("keep", 1) == 1 else f"{result['optimizer']}, dropout that keeps {result['keep']:g}"
+    return f"{result['config']} {result['widths']}, {trained}, batch {result['batch']}, {result['steps']} steps in a proof{kind}"
 
 
 def parse(arguments: list[str] | None):
@@ -633,6 +651,7 @@ def parse(arguments: list[str] | None):
     parser.add_argument("--batch", type=int, help="samples of a step")
     parser.add_argument("--steps", type=int, help="training steps in one proof")
     parser.add_argument("--optimizer", choices=OPTIMIZERS, help="how it is trained (default: sgd)")
+    parser.add_argument("--keep", type=float, help="dropout after every hidden layer, which keeps with this probability")
     parser.add_argument("--no-range-check", action="store_true", help="train the first chunk without proving it: later chunks only")
     parser.add_argument("--repeat", type=int, default=3, help="warm proofs of each kind (default %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
@@ -652,10 +671,12 @@ def parse(arguments: list[str] | None):
             config = replace(config, name=parsed.config or "free", widths=parse_widths(parsed.widths), batch=64, steps=16, range_check=True)
         except ValueError as error:
             parser.error(str(error))
-    changes = {name: value for name in ("batch", "steps", "optimizer") if (value := getattr(parsed, name)) is not None}
+    changes = {name: value for name in ("batch", "steps", "optimizer", "keep") if (value := getattr(parsed, name)) is not None}
     config = replace(config, **changes, range_check=config.range_check and not parsed.no_range_check)
     if parsed.compare and not parsed.compare.is_file():
         parser.error(f"--compare: there is no file {parsed.compare}")
+    if not 0 < config.keep <= 1:
+        parser.error("--keep is a probability above 0")
     if min(config.batch, config.steps, parsed.repeat) < 1:
         parser.error("batch, steps and repeat are at least 1")
     return parsed, config

@@ -162,12 +162,12 @@ def columns(rows: list[tuple[str, ...]]) -> str:
 
 
 def float_step(loss, optimizer, **options):
-    """``step(params, state, x, y) -> (params, state, loss)`` in floating point, jitted with these options."""
+    """``step(params, state, *batch) -> (params, state, loss)`` in floating point, jitted with these options."""
     import jax
     import optax
 
-    def step(params, state, x, y):
-        value, gradient = jax.value_and_grad(loss)(params, x, y)
+    def step(params, state, *batch):
+        value, gradient = jax.value_and_grad(loss)(params, *batch)
         updates, state = optimizer.update(gradient, state, params)
         return optax.apply_updates(params, updates), state, value
 

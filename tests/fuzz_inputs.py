@@ -263,6 +263,7 @@ def make_sources(directory: Path) -> None:
     """Prove the honest files and write them down. Their randomness is fixed, so that every run fuzzes the same bytes."""
     from unittest import mock
 
+    import drawing
     from harness import make_run
     from moving import moving, start
     from test_graphs import GRAPHS
@@ -280,6 +281,7 @@ def make_sources(directory: Path) -> None:
             loss, params, data = GRAPHS[name]
             chains[name] = make_run(loss, params, data, batch=3, steps=2, precision=TINY, shard_size=4)[1], ()
         chains["states"] = zkjax.train(moving(), *start(), steps=5, openings=4), ("loss",)
+        chains["draws"] = zkjax.train(drawing.drawing(), *drawing.start(), steps=2, openings=4), ("loss", "noise")
         for first, _ in chains.values():
             first.chain.geometry = TOY
         chains["later"] = zkjax.train(run.circuit, run, None, steps=1), ()

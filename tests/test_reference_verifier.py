@@ -13,12 +13,14 @@ import struct
 import sys
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from drawing import drawing
 from harness import BITS, make_run, mlp_run, prove_small, recorded
 from reference import verifier as reference
 from reference.verifier import Rejected
@@ -26,12 +28,13 @@ from test_graphs import GRAPHS, X, Y, matrix, mean_square
 from tiny import chain
 
 import zkjax
-from zkjax.algebra import field
+from zkjax.algebra import field, threefry
 from zkjax.algebra.layout import axis_pieces
 from zkjax.commitment import merkle
 from zkjax.commitment.commit import Commitment
 from zkjax.commitment.geometry import Geometry
 from zkjax.errors import ConfigurationError, ZkjaxError
+from zkjax.ops.draw import Draw
 from zkjax.protocol.schedule import batch_indices, permutation
 from zkjax.protocol.transcript import Transcript
 from zkjax.verifier import verify_chain
@@ -232,7 +235,7 @@ def test_a_commitment_of_another_root():
     assert both(circuit.to_json(), [file_of(statement, proofs[2].body)], assume_bound=True) is None
 
 
-@pytest.mark.parametrize("name", ["format-2", "format-2-states"])
+@pytest.mark.parametrize("name", ["format-2", "format-2-states", "format-2-draws"])
 def test_every_message_and_every_draw(name):
     """The frozen proofs' transcripts: every message in its order, and what is drawn after it, by both verifiers."""
     circuit, raw = json.loads((VECTORS / f"{name}.circuit.json").read_text("utf-8")), (VECTORS / f"{name}.proof").read_bytes()
@@ -246,7 +249,7 @@ def test_every_message_and_every_draw(name):
 def test_altered_circuits():
     """The same circuits are refused before there is any proof, and the others have the same digest, shapes and levels."""
     accepted = 0
-    circuits = [frozen()[0], chain().circuit.to_json()]
+    circuits = [frozen()[0], chain().circuit.to_json(), drawing().to_json()]
     for circuit in circuits:
         for path, changed in alterations(circuit, random.Random(3), 1000):
             try:
@@ -335,6 +338,16 @@ class PackageValues:
         return permutation(*arguments).tolist()
 
     @staticmethod
+    def threefry(key, counter):
+        words = threefry.block([np.uint32([k]) for k in key], *(np.uint32([x]) for x in counter))
+        return " ".join(f"{int(w[0]):x}" for w in words)
+
+    @staticmethod
+    def drawn(shape, words, path, shift, step):
+        one = Draw(shape, words, path, shift, 0)
+        return " ".join(map(str, one.values(one.keys(step, 1)[0]).reshape(-1)))
+
+    @staticmethod
     def batches(seed, samples, size, batch, first, steps):
         return batch_indices(seed, samples, size, batch, first, steps).tolist()
 
@@ -371,6 +384,16 @@ class ReferenceValues:
     @staticmethod
     def commitment(numbers, fields):
         return reference.commitment_digest(numbers | {"hash": "blake2s-256"}, fields | {"root": fields["root"].hex()})
+
+    @staticmethod
+    def threefry(key, counter):
+        return " ".join(f"{w:x}" for w in reference.threefry(key, counter))
+
+    @staticmethod
+    def drawn(shape, words, path, shift, step):
+        node = {"shape": list(shape), "words": list(words), "path": list(path), "shift": shift, "threshold": 0}
+        found = SimpleNamespace(nodes=[node], shapes=[shape])
+        return " ".join(map(str, reference.drawn(found, 0, step)))
 
     @staticmethod
     def batches(seed, samples, size, batch, first, steps):
@@ -410,6 +433,8 @@ def test_the_vectors_of_the_protocol(by):
     permutation(10) of seed 1, epoch 2, shard 3 {" ".join(map(str, by.permutation(10, 1, 2, 3)))}
     batches of seed 5, 10 samples, shards of 4, B = 3, t0 = 2, T = 3
     {" | ".join(" ".join(map(str, step)) for step in by.batches(5, 10, 4, 3, 2, 3))}
+    threefry of the key 13198a2e 3707344, counter 243f6a88 85a308d3 {by.threefry((0x13198A2E, 0x3707344), (0x243F6A88, 0x85A308D3))}
+    draw of shape 2 3, words 1 2, path 7 -1 -2, shift 29, threshold 0, in step 3 {by.drawn((2, 3), (1, 2), (7, -1, -2), 29, 3)}
     """
     protocol = (Path(zkjax.__file__).parent / "PROTOCOL.md").read_text("utf-8")
     _, heading, section = protocol.partition("## 22. Test vectors\n")

@@ -333,8 +333,6 @@ def test_other_states_that_are_refused():
     ):
         with pytest.raises(UnsupportedOperationError, match=message):
             zkjax.trace_step(step, (W, other), (X[:BATCH], Y[:BATCH]), outputs=outputs, steps=4)
-    with pytest.raises(UnsupportedOperationError, match="1 is a random key"):
-        zkjax.trace_step(lambda s, x, y: (plain((s[0], 0), x, y)[0][0], s[1]), (W, jax.random.key(0)), (X[:BATCH], Y[:BATCH]))
 
 
 def test_a_copy_that_is_coarser_than_what_it_copies_is_refused():
@@ -346,3 +344,53 @@ def test_a_copy_that_is_coarser_than_what_it_copies_is_refused():
     coarse = zkjax.Precision(states={copies[0].path: (2, 20, 0, 20)})
     with pytest.raises(zkjax.PrecisionError, match=f"{copies[0].path} begins as a copy of finer numbers"):
         zkjax.trace(loss, optimizer, PARAMS, batch=(X[:BATCH], Y[:BATCH]), steps=8, precision=coarse)
+
+
+# ---- data without a batch axis -------------------------------------------------------------------------------------------
+
+
+def graph_loss(params, adjacency, nodes, labels, weight):
+    """A graph convolution; all of it is read in every step."""
+    hidden = jax.nn.relu(adjacency @ (nodes @ params["a"]))
+    return weight * 0.5 * jnp.mean(jnp.sum((adjacency @ (hidden @ params["b"]) - labels) ** 2, axis=-1))
+
+
+def test_a_graph_is_read_whole():
+    """Arrays of any shapes, in the same order in every step."""
+    rng = np.random.default_rng(3)
+    adjacency = (rng.uniform(size=(5, 5)) < 0.5).astype(np.float32) / 4
+    graph = adjacency, rng.normal(size=(5, 3)).astype(np.float32), rng.normal(size=(5, 2)).astype(np.float32), np.float32(0.5)
+    params = {"a": rng.normal(size=(3, 4)).astype(np.float32) / 2, "b": rng.normal(size=(4, 2)).astype(np.float32) / 2}
+    circuit = zkjax.trace(graph_loss, optax.sgd(1 / 16), params, batch=graph, full_batch=True)
+    run = zkjax.train(circuit, params, graph, steps=3, openings=4)
+    own = params
+    for step in range(3):
+        value, gradient = jax.value_and_grad(graph_loss)(own, *graph)
+        assert run.float_losses[step] == pytest.approx(float(value), rel=0.02)
+        own = jax.tree.map(lambda p, g: p - g / 16, own, gradient)
+    verify_small(circuit, prove_small(circuit, run))
+    shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in graph)
+    assert [x.shape for x in zkjax.trace(graph_loss, optax.sgd(1 / 16), params, batch=shapes, full_batch=True).inputs] == [
+        (1, 5, 5),
+        (1, 5, 3),
+        (1, 5, 2),
+        (1,),
+    ]
+
+    def step(state, *graph):
+        value, gradient = jax.value_and_grad(graph_loss)(state, *graph)
+        return jax.tree.map(lambda p, g: p - g / 16, state, gradient), {"loss": value}
+
+    own = zkjax.train(zkjax.trace_step(step, params, graph, full_batch=True, outputs=("loss",)), params, graph, steps=3)
+    assert own.loss_integers == run.loss_integers
+    with pytest.raises(DataError, match="full_batch=True"):
+        zkjax.trace(graph_loss, optax.sgd(1 / 16), params, batch=graph)
+    with pytest.raises(DataError, match="shape"):
+        zkjax.train(circuit, params, (graph[0][:4], *graph[1:]), steps=1)
+
+
+def test_calibration_of_a_full_batch():
+    graph = np.eye(4, dtype=np.float32), X[:4], Y[:4], np.float32(1)
+    params = {"a": np.ones((6, 3), np.float32) / 4, "b": np.ones((3, 2), np.float32) / 4}
+    found = zkjax.calibrate(graph_loss, optax.sgd(1 / 16), params, graph, full_batch=True, steps=2, chunk=2)
+    assert found.circuit.batch_size == 1

@@ -28,20 +28,20 @@ files
 progress
 work
 algebra algebra.field algebra.extension algebra.poly algebra.vectors algebra.ntt algebra.exact algebra.hashing algebra.layout
-algebra.low_rank
+algebra.low_rank algebra.threefry
 kernels kernels.settings kernels.threads kernels.jit kernels.memory kernels.products kernels.tiles kernels.sumcheck
 kernels.lookup kernels.sites kernels.ntt kernels.merkle kernels.opening kernels.integers
-ops.operation ops.tables ops.ranges ops.committed ops.leaves ops.moves ops.arithmetic ops.rescale ops.products ops
+ops.operation ops.tables ops.ranges ops.committed ops.leaves ops.moves ops.arithmetic ops.rescale ops.products ops.draw ops
 memory
 circuit.parts circuit.recurrence circuit.levels circuit.anchors circuit.bounds circuit.rounding circuit.summary circuit.descent
 circuit.sheet circuit.file circuit.circuit circuit
 protocol protocol.transcript protocol.hidden protocol.sumcheck protocol.lookup protocol.claims protocol.schedule
-protocol.membership protocol.contraction protocol.gate protocol.motion protocol.states protocol.plan protocol.argument
+protocol.membership protocol.draws protocol.contraction protocol.gate protocol.motion protocol.states protocol.plan protocol.argument
 commitment.openings commitment.geometry commitment.merkle commitment.dataset commitment.commit commitment.recursion
 commitment.rows commitment.opening commitment.keys commitment
 proofs proofs.soundness proofs.statement proofs.checks proofs.estimate proofs.proof proofs.published
 verifier
-tracing tracing.precision tracing.elementary tracing.series tracing.constants tracing.expressions tracing.graph tracing.folding
+tracing tracing.precision tracing.elementary tracing.series tracing.constants tracing.expressions tracing.keys tracing.graph tracing.folding
 tracing.places tracing.arguments tracing.rules tracing.interpreter tracing.step tracing.starts tracing.motions tracing.rationals
 tracing.demands tracing.names tracing.formats tracing.source tracing.states tracing.lowering tracing.comparison tracing.program
 prover.aggregate prover.lanes prover.states prover.witness prover.rehearsal prover.prove prover

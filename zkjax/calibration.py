@@ -95,9 +95,11 @@ def calibrate(
     params: Any,
     data: Sequence[Any],
     *,
-    batch_size: int,
+    batch_size: int | None = None,
     has_aux: bool = False,
     state: Any = None,
+    key: Any = None,
+    full_batch: bool = False,
     steps: int = 8,
     chunk: int = 16,
     chain: int | None = None,
@@ -107,9 +109,9 @@ def calibrate(
 ) -> Calibration:
     """Propose a Precision: train ``steps`` steps in float32 and in integers of several formats, and compare.
 
-    loss, optimizer, params, has_aux, state: as for ``zkjax.trace``. data: tuple of arrays, samples first, as for ``zkjax.train``; () for a
-                             program without data.
-    batch_size, seed:        of the public schedule, whose batches both trainings read.
+    loss, optimizer, params, has_aux, state, key, full_batch: as for ``zkjax.trace``. data: tuple of arrays, as for ``zkjax.train``; () for
+                             a program without data.
+    batch_size, seed:        of the public schedule, whose batches both trainings read; no size with ``full_batch``, or without data.
     chunk:                   steps of a proof, in which bounds have to hold.
     chain:                   steps of a chain, in which they are to hold: scales that single tensors have beyond the default give way to
                              it. What depends on the step is tabulated for so many. Default: 16 chunks.
@@ -125,9 +127,9 @@ def calibrate(
     loss = without_auxiliary(loss, state is not None) if has_aux else loss
 
     def source(batch, tabulated: int) -> Source:
-        return read(loss, optimizer, params, batch, tabulated, state)
+        return read(loss, optimizer, params, batch, tabulated, state, key, full_batch)
 
-    return _calibrated(source, data, batch_size, steps, chunk, chain, seed, tolerance, precision)
+    return _calibrated(source, data, batch_size, full_batch, steps, chunk, chain, seed, tolerance, precision)
 
 
 def calibrate_step(
@@ -135,7 +137,9 @@ def calibrate_step(
     state: Any,
     data: Sequence[Any],
     *,
-    batch_size: int,
+    batch_size: int | None = None,
+    key: Any = None,
+    full_batch: bool = False,
     outputs: Sequence[str] = (),
     steps: int = 8,
     chunk: int = 16,
@@ -144,26 +148,34 @@ def calibrate_step(
     tolerance: float = 0.05,
     precision: Precision | None = None,
 ) -> Calibration:
-    """The same for a training step of the user's own. train_step, state, outputs: as for ``zkjax.trace_step``; else as ``calibrate``."""
+    """The same for a training step of the user's own.
+
+    train_step, state, outputs, key, full_batch: as for ``zkjax.trace_step``; else as ``calibrate``.
+    """
 
     def source(batch, tabulated: int) -> Source:
-        return read_own(train_step, state, batch, tuple(dict.fromkeys(outputs)), tabulated)
+        return read_own(train_step, state, batch, tuple(dict.fromkeys(outputs)), tabulated, key, full_batch)
 
-    return _calibrated(source, data, batch_size, steps, chunk, chain, seed, tolerance, precision)
+    return _calibrated(source, data, batch_size, full_batch, steps, chunk, chain, seed, tolerance, precision)
 
 
-def _calibrated(read_source, data, batch_size, steps, chunk, chain, seed, tolerance, precision) -> Calibration:
+def _calibrated(read_source, data, batch_size, full, steps, chunk, chain, seed, tolerance, precision) -> Calibration:
     """read_source: makes the source from a batch, and the number of steps as far as which what depends on the step is looked at."""
-    steps, chunk, batch_size = (whole(*x) for x in (("steps", steps), ("chunk", chunk), ("batch_size", batch_size)))
+    steps, chunk = whole("steps", steps), whole("chunk", chunk)
     seed, chain = whole("seed", seed, 0), None if chain is None else whole("chain", chain)
     if not isinstance(data, (tuple, list)):
         raise DataError(f"data is {type(data).__name__}; give a tuple of arrays, samples first")
     data = tuple(as_array(x, f"data[{i}]") for i, x in enumerate(data))
-    if any(x.shape[:1] != data[0].shape[:1] or not x.shape for x in data):
-        raise DataError(f"data has arrays of shapes {[x.shape for x in data]}; the first axis of each is that of the samples")
-    source = read_source(tuple(x[:batch_size] for x in data), max(steps, chunk, chain or 0))
-    indices = batch_indices(seed, len(data[0]), None, batch_size, 0, steps) if data else [slice(None)] * steps
-    batches = [tuple(x[rows] for x in data or source.batch) for rows in indices]
+    tabulated = max(steps, chunk, chain or 0)
+    if full or not data:
+        source = read_source(data, tabulated)
+        batches, data = [source.batch] * steps, source.batch if data else ()
+    else:
+        if any(x.shape[:1] != data[0].shape[:1] or not x.shape for x in data):
+            raise DataError(f"data has arrays of shapes {[x.shape for x in data]}; the first axis of each is that of the samples")
+        batch_size = whole("batch_size", batch_size, 1, "give the number of samples of a step")
+        source = read_source(tuple(x[:batch_size] for x in data), tabulated)
+        batches = [tuple(x[rows] for x in data) for rows in batch_indices(seed, len(data[0]), None, batch_size, 0, steps)]
     floating = _float_training(source, batches)
     base = replace(precision or Precision())
     base = replace(base, rate_tolerance=min(base.rate_tolerance, tolerance / 2))

@@ -16,6 +16,7 @@ TERM = 2**10  # an object of Python's own: a term, a message, a round
 CALL = 2**12  # the calls into NumPy of one operation on a K vector, however short
 PRODUCT = 4  # each entry of a product over K
 ONE_BY_ONE = SCALAR // PRODUCT  # products that take as long as an entry that Python makes
+DRAWN = 4  # each word that is drawn from a key, and its place in a sum
 SPREAD = 8  # each entry of one whose results are added up at places of their own
 ENTRY = 16  # bytes of an element of K
 PASSING = 128  # bytes for each entry while an operation works on it

@@ -12,7 +12,7 @@ import math
 import struct
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 
 
 class Rejected(Exception):
@@ -340,8 +340,15 @@ ATTRIBUTES = {
     "sign": "",
     "gate": "",
     "next": "index",
+    "draw": "shape words path shift threshold",
 }
-INTEGERS = ("index", "axis", "shift", "bits")  # attributes that are one integer; "contract", "batch" are two lists, the others one
+INTEGERS = (
+    "index",
+    "axis",
+    "shift",
+    "bits",
+    "threshold",
+)  # attributes that are one integer; "contract", "batch" are two lists, the others one
 
 
 class Circuit:
@@ -480,15 +487,22 @@ def infer_shape(circuit, node, shapes):
         return axes
 
     op = node["op"]
-    arity = {"input": 0, "param": 0, "const": 0, "scale": 2, "dot": 2, "gate": 2}.get(op, 1)
+    arity = {"input": 0, "param": 0, "const": 0, "draw": 0, "scale": 2, "dot": 2, "gate": 2}.get(op, 1)
     require(len(shapes) == arity or (op in ("linear", "concatenate", "next") and shapes), f"number of inputs of {op}")
     x = shapes[0] if shapes else ()
     if op in ("input", "param", "next"):
         items = circuit.inputs if op == "input" else circuit.parameters
         require(0 <= node["index"] < len(items), "index")
         return items[node["index"]]["shape"]
-    if op in ("const", "reshape", "broadcast"):
+    if op in ("const", "reshape", "broadcast", "draw"):
         check_shape(node["shape"], op)
+    if op == "draw":
+        require(math.prod(node["shape"]) < 2**31 and all(n <= 2**21 for n in node["shape"]), "draw: shape")
+        require(len(node["words"]) in {2, 2 * (circuit.max_steps or 1)} and all(0 <= w < 2**32 for w in node["words"]), "draw: words")
+        require(len(node["path"]) <= 8 and all(-2 <= n < 2**32 for n in node["path"]), "draw: path")
+        require(node["shape"] != [] or -2 not in node["path"], "draw: rows")
+        require(0 <= node["shift"] < 32 and 0 <= node["threshold"] < 2 ** (32 - node["shift"]), "draw")
+        return node["shape"]
     if op == "const":
         require(len(node["values"]) == math.prod(node["shape"]) <= 4096 and all(abs(v) < 2**63 for v in node["values"]), "const")
         return node["shape"]
@@ -684,6 +698,8 @@ def node_bounds(circuit, parameters, after):
             b = 2 ** node["bits"]
         elif op == "sign":
             b = 1
+        elif op == "draw":
+            b = 1 if node["threshold"] else 2 ** (32 - node["shift"]) - 1
         elif None in x:
             b = None
         elif op == "linear":
@@ -1556,11 +1572,11 @@ def argument(chunk, hidden):
         active, claims = split(chunk, claims, level)
         if active:
             claim = unroll(chunk, merged(hidden, f"level {level}", active), level)
-            claims += reduce_dots(chunk, hidden, level, claim)
+            claims += reduce_dots(chunk, hidden, level, without_draws(chunk, claim))
     active, claims = split(chunk, claims, 1)
     if active:
-        close_gates(chunk, hidden, merged(hidden, "gates", active))
-    close_claims(hidden, claims)
+        close_gates(chunk, hidden, without_draws(chunk, merged(hidden, "gates", active)))
+    close_claims(hidden, [without_draws(chunk, claim) for claim in claims])
 
 
 def split(chunk, claims, level):
@@ -1574,6 +1590,55 @@ def merged(hidden, label, claims):
         return claims[0]
     hidden.account("merging of claims", len(claims) - 1)
     return merge_claims(claims, hidden.draw(label + ": merge"))
+
+
+def threefry(key, counter):
+    """Section 5.7: two words from two words, by the key's two."""
+    words = [*key, key[0] ^ key[1] ^ 0x1BD11BDA]
+    a, b = ((x + k) % 2**32 for x, k in zip(counter, words))
+    for i in range(20):
+        r = (13, 15, 26, 6, 17, 29, 16, 24)[i % 8]
+        a = (a + b) % 2**32
+        b = (b << r | b >> (32 - r)) % 2**32 ^ a
+        if i % 4 == 3:
+            n = i // 4 + 1
+            a, b = (a + words[n % 3]) % 2**32, (b + words[(n + 1) % 3] + n) % 2**32
+    return a, b
+
+
+def drawn(circuit, i, step):
+    """Section 5.7: the integers of a draw in a step, row-major."""
+    node, shape = circuit.nodes[i], circuit.shapes[i]
+    rows = shape[0] if -2 in node["path"] else 1
+    found = []
+    for row in range(rows):
+        key = node["words"] if len(node["words"]) == 2 else node["words"][2 * step : 2 * step + 2]
+        for n in node["path"]:
+            key = threefry(key, (0, {-1: step, -2: row}.get(n, n)))
+        for j in range(math.prod(shape) // rows):
+            a, b = threefry(key, (0, j))
+            found.append((a ^ b) >> node["shift"])
+    return [int(w < node["threshold"]) for w in found] if node["threshold"] else found
+
+
+def without_draws(chunk, claim):
+    """Section 13.8."""
+    constant, left = claim.constant, []
+    for term in claim.terms:
+        if term.key[0] != "draw":
+            left.append(term)
+            continue
+        shape = chunk.circuit.shapes[term.key[1]]
+        for t, omega in enumerate(term.step.entries):
+            values = chunk.once("draw", term.key[1], t, make=partial(drawn, chunk.circuit, term.key[1], chunk.first_step + t)).entries
+            total = ZERO
+            for index, value in zip(positions(shape), values, strict=True):
+                weight = ONE
+                for group, vector in term.groups:
+                    weight = weight * vector.entries[flat_index([index[d] for d in group], [shape[d] for d in group])]
+                total = total + weight * value
+            constant = constant + term.scalar * omega * total
+    return Claim(left, constant, claim.value)
 
 
 def fraction_tree(hidden, num_vars, padding):

@@ -7,6 +7,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+import drawing  # noqa: E402
 import harness  # noqa: E402
 import moving  # noqa: E402
 import test_graphs  # noqa: E402
@@ -23,12 +24,14 @@ NAME = f"format-{VERSION}"
 
 
 def main() -> None:
-    """Both proofs, each accepted by both verifiers."""
+    """All proofs, each accepted by both verifiers."""
     loss, params, data = test_graphs.GRAPHS["reshape"]
     circuit, run = harness.make_run(loss, params, data, batch=3, steps=2, precision=tiny.TINY, shard_size=4)
     freeze(NAME, circuit, run)
     circuit = moving.moving()
     freeze(f"{NAME}-states", circuit, zkjax.train(circuit, *moving.start(), steps=5, openings=4))
+    circuit = drawing.drawing()
+    freeze(f"{NAME}-draws", circuit, zkjax.train(circuit, *drawing.start(), steps=3, openings=4))
 
 
 def freeze(name: str, circuit, run) -> None:

@@ -148,23 +148,24 @@ def remainder(x, y, shift: int):
     return x + 2 ** (shift - 1) - (y << shift) if shift else x - y
 
 
-def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None, moving=None) -> list:
+def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None, moving=None, keys=None) -> list:
     """The arrays of all nodes of one step. With ``needed``, of these nodes; the others are those of ``known``, or None.
 
     moving: for each state with a recurrence what ``Next`` adds the step's own feeds to, and their coefficients; by default in
-    floating point, of the first step.
+    floating point, of the first step. keys: of each draw, in order, uint32 (rows, 2); by default those of the first step.
 
     limbs: from ``plan``; None for floats. parameters, inputs: int64 (or float64) arrays of the circuit's shapes, NumPy or jax.numpy alike;
     float64 parameters beside int64 inputs hold integers.
     """
     floating = limbs is None
     values: list = []
+    keys = dict(zip(circuit.drawn, (x[0] for x in circuit.keys(0, 1)) if keys is None else keys, strict=True))
     for i, node in enumerate(circuit.nodes):
         operation = node.operation
         if needed is not None and i not in needed:
             value = known and known[i]
         elif operation.arity == 0:
-            value = operation.leaf(parameters, inputs)
+            value = operation.leaf(parameters, inputs, keys.get(i))
         else:
             x = [values[j] if floating or operation.as_stored else integers(values[j]) for j in node.inputs]
             if operation.moved:

@@ -63,6 +63,7 @@ class Circuit(Shown):
     sign       y (a rescale)                           1 where y > 0, else 0; advice
     gate       m (a sign), y (a rescale)               m * y
     next       x1.. xn (a state's feeds), index        a state with a recurrence after the step, before it is rounded
+    draw       shape, words, path, shift, threshold    public random words of the step's key; with a threshold 1 where one is less, else 0
     ========== ======================================= ==========================================================
 
     table_bits: width of the largest lookup table. max_steps: number of steps that a schedule was traced for, or None. period: steps
@@ -114,6 +115,15 @@ class Circuit(Shown):
     def rounded(self) -> tuple[int, ...]:
         """The nodes whose values are checked against a range while training: those that round."""
         return tuple(i for i, node in enumerate(self.nodes) if node.operation.limits() is not None)
+
+    @cached_property
+    def drawn(self) -> tuple[int, ...]:
+        """The nodes that are drawn from keys."""
+        return tuple(i for i, node in enumerate(self.nodes) if node.operation.drawn)
+
+    def keys(self, first_step: int, steps: int) -> list[Any]:
+        """Of each draw its keys in these steps, uint32 (steps, rows, 2)."""
+        return [self.nodes[i].operation.keys(first_step, steps) for i in self.drawn]
 
     def in_order(self) -> Iterator[int]:
         """All nodes, operation by operation, in the order of the protocol."""

@@ -11,8 +11,9 @@ import math
 
 from ..display import plain
 from ..ops.arithmetic import Linear
+from ..ops.draw import Draw
 from ..ops.leaves import InputArray, Param
-from ..ops.moves import Reshape
+from ..ops.moves import Broadcast, Reshape
 from ..ops.products import Dot, Gate
 from ..ops.rescale import Rescale
 
@@ -109,15 +110,25 @@ class _Forward:
         sign, y = self.nodes[i].inputs
         return y if isinstance(self.nodes[i].operation, Gate) and self.nodes[sign].inputs == (y,) else None
 
+    def _mask(self, i: int) -> tuple[int, str] | None:
+        """(what product i reads, words), where it is a value times zeros and ones that are drawn from a key."""
+        for drawn, y in (self.nodes[i].inputs, self.nodes[i].inputs[::-1]):
+            while isinstance(self.nodes[drawn].operation, Reshape | Broadcast):
+                (drawn,) = self.nodes[drawn].inputs
+            operation = self.nodes[drawn].operation
+            if isinstance(operation, Draw) and operation.probability is not None:
+                return y, f"mask that keeps {operation.probability:.4g}"
+        return None
+
     def _chain(self) -> tuple[list[str], int]:
         """The words and the last product, where the first one reads an input and each later one the one before; else no words."""
         words, end = [], -1
         for i in self.products:
-            layer, relu = self._layer(i), self._relu(i)
-            reads = layer[0] if layer else relu
+            layer, relu, mask = self._layer(i), self._relu(i), self._mask(i)
+            reads = layer[0] if layer else mask[0] if mask else relu
             if reads is None or (not self._is_input(self.origin[reads]) or not layer if end < 0 else self.origin[reads] != end):
                 return [], -1
-            words += [str(size) for size in layer[1][end >= 0 :]] if layer else ["ReLU"]
+            words += [str(size) for size in layer[1][end >= 0 :]] if layer else [mask[1]] if mask else ["ReLU"]
             end = i
         return words, end
 
@@ -144,8 +155,10 @@ class _Forward:
         layers = [layer[1] for layer in map(self._layer, self.products) if layer]
         relus = sum(self._relu(i) is not None for i in self.products)
         sizes = f" ({', '.join(f'{a} -> {b}' for a, b in layers)})" if layers else ""
-        other = len(self.products) - len(layers) - relus
-        return f"{counted(len(layers), 'layer')}{sizes}, {counted(relus, 'ReLU')} and {counted(other, 'other product')}"
+        masks = sum(self._mask(i) is not None for i in self.products)
+        other = len(self.products) - len(layers) - relus - masks
+        drawn = f"{counted(masks, 'random mask')}, " if masks else ""
+        return f"{counted(len(layers), 'layer')}{sizes}, {drawn}{counted(relus, 'ReLU')} and {counted(other, 'other product')}"
 
 
 def _power(c: int, exponent: int) -> tuple[int, int]:

@@ -4,6 +4,7 @@ Their order is the protocol's: committed cells and lookups are laid out operatio
 """
 
 from .arithmetic import Linear, Scale, Sum
+from .draw import Draw
 from .leaves import Const, InputArray, Next, Param
 from .moves import Broadcast, Concatenate, Pad, Reshape, Reverse, Slice, Transpose
 from .operation import Operation
@@ -16,6 +17,6 @@ OPERATIONS: tuple[type[Operation], ...] = (
     *(Linear, Sum, Scale),
     *(Transpose, Reshape, Broadcast, Slice, Pad, Concatenate, Reverse),
     *(Dot, Gate),
-    Next,
+    *(Next, Draw),
 )
 BY_NAME = {operation.name: operation for operation in OPERATIONS}

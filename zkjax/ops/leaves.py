@@ -44,7 +44,7 @@ class InputArray(Operation):
     def pull(self, i, node, term, walk):
         return [replace(term, key=("input", self.index))]
 
-    def leaf(self, parameters, inputs):
+    def leaf(self, parameters, inputs, keys=None):
         return inputs[self.index]
 
     def keep(self, x, y, leaves):
@@ -69,7 +69,7 @@ class Param(Operation):
     def pull(self, i, node, term, walk):
         return [replace(term, key=("param", self.index))]
 
-    def leaf(self, parameters, inputs):
+    def leaf(self, parameters, inputs, keys=None):
         return parameters[self.index]
 
     def at_steps(self, i, node, prover):
@@ -145,7 +145,7 @@ class Const(Operation):
         walk.add(value * walk.vectors.number(work, lambda: total(ext.mul_base(joined, field.from_python(self.values)))))
         return []
 
-    def leaf(self, parameters, inputs):
+    def leaf(self, parameters, inputs, keys=None):
         like = (*inputs, *parameters)[0]
         return like.__array_namespace__().asarray(np.array(self.values, dtype=np.int64).astype(like.dtype).reshape(self.shape))
 

@@ -37,13 +37,14 @@ class Operation:
     """Base of all operations. Its defaults are those of one that commits nothing and looks nothing up.
 
     name:      in the circuit file. arity: how many operations it reads; None: any number but zero.
-    ends:      the kind of tensor on which a claim on it ends ("quotient", "sign", "input", "param", "next", "dot", "gate"), "" for a
-               constant, and None where a claim goes through it: a linear operation.
+    ends:      the kind of tensor on which a claim on it ends ("quotient", "sign", "input", "param", "next", "dot", "gate", "draw"), "" for
+               a constant, and None where a claim goes through it: a linear operation.
     as_stored: ``evaluate`` takes parameters that are stored as float64; else all arrays are int64.
     rides:     its tensor is a further column of the lookup of the committed tensor that it reads.
     rebuilt:   a training step does not keep its value, and the proof makes it again from its inputs', which are kept.
     checked:   lookups of an entry that its declaration takes, besides those of ``lookups``.
     moved:     its value follows from a state's recurrence: the trainer hands ``evaluate`` (base, coefficients of the inputs) as limbs.
+    drawn:     its value follows from the step's keys, which the trainer hands ``leaf``.
     """
 
     name: ClassVar[str]
@@ -54,6 +55,7 @@ class Operation:
     rebuilt: ClassVar[bool] = False
     checked: ClassVar[int] = 0
     moved: ClassVar[bool] = False
+    drawn: ClassVar[bool] = False
 
     # ---- everyone ---------------------------------------------------------------------------------------------
     def infer_shape(self, x: list, leaves: Leaves) -> tuple[int, ...]:
@@ -97,8 +99,8 @@ class Operation:
         """The integers of one step. limbs: ``exact.plan``'s for this node; None: x are floats, and nothing is rounded."""
         raise NotImplementedError
 
-    def leaf(self, parameters, inputs) -> Any:
-        """Of an operation that reads none: its value, from the arrays of all parameters and inputs."""
+    def leaf(self, parameters, inputs, keys=None) -> Any:
+        """Of an operation that reads none: its value, from the arrays of all parameters and inputs, or from the step's keys."""
         raise NotImplementedError
 
     def summed(self, shapes: list) -> int | None:

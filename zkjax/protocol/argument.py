@@ -19,6 +19,7 @@ from ..circuit.levels import GATES
 from ..work import ONE_BY_ONE
 from .claims import Claim, Term, merge_claims, pull
 from .contraction import contract
+from .draws import settle
 from .gate import close_gates
 from .hidden import Hidden
 from .membership import membership
@@ -47,13 +48,13 @@ def descend(hidden: Hidden, plan: Plan, claims: list[Claim], prover=None) -> Non
         active, claims = _split(claims, circuit, level)
         if active:
             claim = unroll(hidden, plan, _merged(hidden, f"level {level}", active), level)
-            claims += contract(hidden, level, circuit, claim, prover)
+            claims += contract(hidden, level, circuit, settle(hidden, plan, claim), prover)
 
     active, claims = _split(claims, circuit, GATES)
     if active:
-        close_gates(hidden, circuit, _merged(hidden, "gates", active), prover)
+        close_gates(hidden, circuit, settle(hidden, plan, _merged(hidden, "gates", active)), prover)
 
-    for claim in claims:
+    for claim in (settle(hidden, plan, claim) for claim in claims):
         hidden.require_zero("committed values", claim.value - claim.constant - hidden.functional(claim.terms))
 
 

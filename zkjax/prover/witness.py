@@ -248,11 +248,18 @@ class Witness:
         if i in self._values:
             return np.asarray(self._values[i])
         node = self.circuit.nodes[i]
-        return node.operation.at_steps(i, node, self)
+        found = node.operation.at_steps(i, node, self)
+        if node.operation.drawn:  # of which several claims are made
+            self._values[i] = found
+        return found
 
     @property
     def steps(self) -> int:
         return self.plan.steps
+
+    @property
+    def first_step(self) -> int:
+        return self.plan.first_step
 
     def state(self, kind: str, p: int) -> np.ndarray:
         """A state before ("param") or after ("next") each step, int64 (steps, ...)."""

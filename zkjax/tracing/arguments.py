@@ -19,6 +19,7 @@ import numpy as np
 
 from ..errors import DataError, UnsupportedOperationError, ZkjaxError
 from . import places
+from .keys import IMPLEMENTATION
 
 
 def as_array(x, name: str) -> np.ndarray:
@@ -94,17 +95,15 @@ def parameters(params) -> list[Leaf]:
 
 
 def state_leaves(state, what: str = "state", prefix: str = "") -> list[Leaf]:
-    """The leaves of any state in the order of JAX's pytrees, each with a path of its own; counters and booleans among them."""
+    """The leaves of any state in the order of JAX's pytrees, each with a path of its own; counters, booleans, words of keys among them."""
     leaves = []
     for name, leaf in named_leaves(state, what, prefix).items():
         leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
         if jnp.issubdtype(leaf.dtype, jnp.floating):
             leaves.append(_leaf(name, leaf))
             continue
-        key = jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
-        array = None if key or isinstance(leaf, jax.ShapeDtypeStruct) else as_array(leaf, name)
-        dtype = leaf.dtype if key else jax.dtypes.canonicalize_dtype(leaf.dtype)
-        leaves.append(Leaf(name, _static_shape(leaf, name), dtype, array))
+        array = None if isinstance(leaf, jax.ShapeDtypeStruct) else as_array(leaf, name)
+        leaves.append(Leaf(name, _static_shape(leaf, name), jax.dtypes.canonicalize_dtype(leaf.dtype), array))
     return leaves
 
 
@@ -166,11 +165,53 @@ def _static_shape(x, name: str) -> tuple[int, ...]:
     return tuple(int(n) for n in x.shape)
 
 
+# ---- random keys --------------------------------------------------------------------------------------------------
+
+
+THREEFRY = "key<fry>"  # as JAX prints the dtype
+
+
+def is_key(x) -> bool:
+    """Whether this is an array, or a shape, of JAX's typed keys."""
+    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def key_words(key) -> np.ndarray:
+    """The two words of a key of the user's, ``jax.random.key(0)`` or ``jax.random.PRNGKey(0)``, uint32."""
+    if is_key(key) and key.shape == () and not isinstance(key, jax.ShapeDtypeStruct):
+        return np.asarray(_words_of(key))
+    found = None if is_key(key) or isinstance(key, jax.ShapeDtypeStruct) else np.asarray(key)
+    if found is None or found.shape != (2,) or found.dtype != np.uint32:
+        raise DataError(f"key is {_kind(key)}; give one key, such as jax.random.key(0): it is public, and a part of the recipe")
+    return found
+
+
+def _kind(x) -> str:
+    return f"an array of {x.dtype} {tuple(x.shape)}" if hasattr(x, "dtype") else f"a {type(x).__name__}"
+
+
+def in_words(tree):
+    """A pytree whose typed keys have become their words."""
+    return jax.tree.map(lambda x: _words_of(x) if is_key(x) else x, tree)
+
+
+def _words_of(x):
+    """Of typed keys, or of their shape."""
+    if str(x.dtype) != THREEFRY:
+        raise UnsupportedOperationError(f"random keys of dtype {x.dtype}; use {IMPLEMENTATION}, which is JAX's default")
+    return jax.eval_shape(jax.random.key_data, x) if isinstance(x, jax.ShapeDtypeStruct) else jax.random.key_data(x)
+
+
+def as_keys(tree, like):
+    """The other way: typed keys where ``like`` has some."""
+    return jax.tree.map(lambda x, y: jax.random.wrap_key_data(x, impl=IMPLEMENTATION) if is_key(y) else x, tree, like)
+
+
 NOTHING = "(nothing)"  # the array of a program without data: one sample of one zero, which no operation reads
 
 
-def batch_arrays(batch) -> tuple:
-    """The batch as arrays, or shapes where the data are not known."""
+def batch_arrays(batch, full: bool = False) -> tuple:
+    """The batch as arrays, or shapes where the data are not known; full: of all data, which are one sample then."""
     if not isinstance(batch, (tuple, list)):
         raise DataError(f"batch is {type(batch).__name__}; give a tuple of arrays, for example batch=(x[:64], y[:64]), or () for no data")
     arrays: list[Any] = []
@@ -182,8 +223,14 @@ def batch_arrays(batch) -> tuple:
         elif not (jnp.issubdtype(x.dtype, jnp.floating) or np.dtype(x.dtype).kind in "fiub"):
             raise DataError(f"{name} has dtype {x.dtype}; give real numbers")
         shape = _static_shape(x, name)
+        if full:
+            x = jax.ShapeDtypeStruct((1, *shape), x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else x[None]
+            shape = x.shape
         if math.prod(shape) == 0 or not shape or shape[0] != (arrays or [x])[0].shape[0]:
-            raise DataError(f"{name} has shape {shape}; every array needs the same, non-empty first axis: the batch")
+            raise DataError(
+                f"{name} has shape {shape}; every array needs the same, non-empty first axis: the batch. Data that have none, such as a "
+                "graph, which every step reads whole, go with full_batch=True"
+            )
         arrays.append(x)
     return tuple(arrays)
 

@@ -101,6 +101,22 @@ class Known:
         return self
 
 
+@dataclass(frozen=True, eq=False)
+class Keys:
+    """An array of threefry's keys: their first and their second words."""
+
+    first: Known
+    second: Known
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.first.shape
+
+    @property
+    def tagged(self) -> bool:
+        return self.first.tagged or self.second.tagged
+
+
 def _objects(*values) -> np.ndarray:
     array = np.empty(len(values), dtype=object)
     array[:] = values

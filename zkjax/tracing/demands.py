@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ..ops.arithmetic import Sum
+from ..ops.draw import Draw
 from ..ops.leaves import InputArray, Param
 from ..ops.moves import MOVES, Reshape, Reverse, Transpose
 from ..ops.products import Dot, Gate
-from .expressions import Above, Combination, Numbers, are_weights, scaling
+from .expressions import Above, Combination, Numbers, are_weights, masked, scaling
 from .step import Program
 
 
@@ -32,7 +33,9 @@ def demands(program: Program, trained) -> Demands:
         if x.does(*MOVES):
             for y in x.inputs:
                 demand(y)
-        elif not x.does(InputArray, Param, Numbers, Above, Gate):
+        elif (other := masked(scaling(x)[1])) is not None:  # as narrow as what it masks
+            demand(other)
+        elif not x.does(InputArray, Param, Numbers, Above, Gate, Draw):
             narrow.add(x)
 
     def visit(x):
@@ -42,7 +45,7 @@ def demands(program: Program, trained) -> Demands:
             if x in seen:
                 continue
             seen.add(x)
-            if x.does(Dot):
+            if x.does(Dot) and masked(x) is None:
                 for y in x.inputs:
                     demand(y)
                 if are_weights(x.inputs[0]) and are_weights(x.inputs[1]):

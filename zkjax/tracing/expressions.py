@@ -6,9 +6,11 @@ Nothing here knows JAX or fixed point.
 from dataclasses import dataclass
 from fractions import Fraction
 
+from ..ops.draw import Draw
 from ..ops.leaves import Param
-from ..ops.moves import MOVES
+from ..ops.moves import MOVES, Pad
 from ..ops.operation import Operation
+from ..ops.products import Dot
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,43 @@ class Mask:
 def are_weights(x) -> bool:
     """Whether a tensor is a sum of parameters, moved or not, which products read as it is."""
     return x.does(Param) or x.does(Combination, *MOVES) and all(are_weights(y) for y in x.inputs)
+
+
+def masked(x):
+    """The other factor of a product with a public mask, entry by entry, which is as narrow as that factor; None of anything else."""
+    if not x.does(Dot) or x.operation.contract[0]:
+        return None
+    left, right = x.inputs
+    return right if is_mask(left) else left if is_mask(right) else None
+
+
+def is_mask(x) -> bool:
+    """Whether a tensor is of public zeros and ones, drawn from a key."""
+    return x.does(Draw) and x.operation.threshold > 0 or x.does(*MOVES) and all(is_mask(y) for y in x.inputs)
+
+
+def affine(x) -> tuple[dict["Expression", Fraction], Fraction] | None:
+    """x as a sum of coefficient * draw, and a constant; None of what is more than draws and numbers, the same in every step."""
+    terms: dict = {}
+    constant, stack = Fraction(0), [(Fraction(1), x)]
+    while stack:
+        c, x = stack.pop()
+        if x.does(Combination) and all(isinstance(k, Fraction) for k in x.operation.coefficients):
+            stack += [(c * k, y) for k, y in zip(x.operation.coefficients, x.inputs, strict=True)]
+        elif x.does(Draw):
+            terms[x] = terms.get(x, Fraction(0)) + c
+        elif _uniform(x) is not None:
+            constant += c * _uniform(x)
+        else:
+            return None
+    return ({x: c for x, c in terms.items() if c}, constant) if terms else None
+
+
+def _uniform(x) -> Fraction | None:
+    """The value of all entries of a constant, moved or not."""
+    while x.does(*MOVES) and len(x.inputs) == 1 and not x.does(Pad):
+        x = x.inputs[0]
+    return Fraction(x.operation.values[0]) if x.does(Numbers) and len(set(x.operation.values)) == 1 else None
 
 
 def scaling(x):

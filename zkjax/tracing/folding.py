@@ -29,10 +29,7 @@ def kind(dtype) -> str:
         return "i"
     if name.startswith(("float", "bfloat")):
         return "f"
-    raise Refusal(f"numbers of dtype {name}; use real numbers" if name.startswith("complex") else f"values of dtype {name}; {RANDOM}")
-
-
-RANDOM = "leave dropout and other randomness out: a random key belongs neither into the loss nor into params or data"
+    raise Refusal(f"numbers of dtype {name}; use real numbers" if name.startswith("complex") else f"values of dtype {name}")
 
 
 def narrow(dtype) -> bool:
@@ -190,7 +187,16 @@ def _entrywise(eqn):
         "convert_element_type": lambda x: x,
         "reduce_precision": lambda x: _fewer_bits(x, parameters["exponent_bits"], parameters["mantissa_bits"]),
         "copy": lambda x: x,
+        "bitcast_convert_type": lambda x: _bits_as(x, dtype, parameters["new_dtype"]),
     }.get(name)
+
+
+def _bits_as(x, old, new):
+    """The bits of an integer of 32 bits as those of another one, or of a float32."""
+    if (kind(old), old.itemsize, new.itemsize) != ("i", 4, 4):
+        raise Refusal(f"the bits of {old.name} as {new.name}; convert with astype")
+    found = np.array(x % 2**32, dtype=np.uint32).view(np.dtype(new.name))
+    return int(found) if kind(new) == "i" else _real(float(found))
 
 
 def _fewer_bits(x, exponent_bits: int, mantissa_bits: int):

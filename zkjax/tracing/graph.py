@@ -11,12 +11,14 @@ import numpy as np
 
 from ..circuit.circuit import MAX_JOINT_AXIS
 from ..ops.arithmetic import Scale, Sum
+from ..ops.draw import Draw
 from ..ops.leaves import MAX_CONSTANT
 from ..ops.moves import MOVES, Broadcast, Concatenate, Pad, Reshape, Reverse, Slice, Transpose
 from ..ops.operation import Leaves
 from ..ops.products import Dot, Gate
-from .constants import Known, factored, map_known, too_large
-from .expressions import Above, Combination, Expression, Mask, Numbers, are_weights, scaling
+from . import keys
+from .constants import Keys, Known, factored, map_known, too_large
+from .expressions import Above, Combination, Expression, Mask, Numbers, affine, are_weights, is_mask, scaling
 from .series import Refusal, Series, values
 
 
@@ -70,6 +72,8 @@ class Graph:
     def _range(self, x) -> tuple[int, int]:
         if x.does(Above):
             return 0, 1
+        if x.does(Draw):
+            return 0, x.operation.bound([], [], None)
         if x.does(Numbers):
             return min(x.operation.values), max(x.operation.values)
         ranges = [self.range(y) for y in x.inputs]
@@ -111,6 +115,10 @@ class Graph:
         tagged = tagged or any(x.tagged for x in merged)
         if len(merged) == 1 and [*merged.values()] == [1] and [*merged][0].tagged == tagged:
             return [*merged][0]
+        flat = affine(Expression(Combination(tuple(merged.values())), tuple(merged), tuple(shape), tagged, -1))
+        if flat is not None and len(flat[0]) + bool(flat[1]) < len(merged) + sum(x.does(Combination) for x in merged):
+            rest = [(flat[1], Known.uniform(Fraction(1), shape))] if flat[1] else []
+            return self.linear([*((c, x) for x, c in flat[0].items()), *rest], tagged)
         return self.node(Combination(tuple(merged.values())), tuple(merged), shape, tagged)
 
     def tag(self, x, tagged: bool):
@@ -135,10 +143,14 @@ class Graph:
             return self.times(x, self.tensor(y)) if isinstance(x, Known) else self.times(y, self.tensor(x))
         if y.does(Above):
             x, y = y, x
-        if x.does(Above):
+        if x.does(Above) and not y.does(Draw):
             if y.is_scaling and y.inputs[0] is x.inputs[0]:
                 return self.linear([(y.operation.coefficients[0], self.product(x, y.inputs[0]))], y.tagged)
             return self.node(Gate(), (x, y), x.shape)
+        if is_mask(y):
+            x, y = y, x
+        if is_mask(x) and y.is_scaling:
+            return self.linear([(y.operation.coefficients[0], self.product(x, y.inputs[0]))], y.tagged)
         axes = tuple(range(len(x.shape)))
         return self.node(Dot(contract=((), ()), batch=(axes, axes)), (x, self._beside(x, y)), x.shape)
 
@@ -305,10 +317,16 @@ class Graph:
         difference = self.linear([(1, x), (-1, y)])
         if isinstance(difference, Known):
             return map_known(lambda v: v > 0, shape, difference)
+        drawn = keys.above_zero(self, difference)
+        if drawn is not None:
+            return drawn
         return Mask(self.above(difference))
 
     def choose(self, which, cases, tagged: bool):
         """The case that a public number says, in every step."""
+        if all(isinstance(x, Keys) for x in cases):
+            (chosen,) = keys.moved(lambda *halves: self.choose(which, list(halves), tagged), cases)
+            return chosen
         if not isinstance(which, Series):
             return self.tag(cases[min(max(int(which), 0), len(cases) - 1)], tagged)
         if all(isinstance(x, Known) for x in cases):

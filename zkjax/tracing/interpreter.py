@@ -11,9 +11,10 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from ..errors import UnsupportedOperationError
-from . import places
-from .constants import Known, every_step, map_known
-from .folding import RANDOM, conversion, fold, kind, limits, narrow
+from . import keys, places
+from .constants import Keys, Known, every_step, map_known
+from .expressions import Expression, Mask, is_mask
+from .folding import conversion, fold, kind, limits, narrow
 from .graph import Graph
 from .rules import BOOLEAN, CURES, FLOAT_FIRST, INDEX, KEYS, MOVES, NARROW, RULES, maximum
 from .series import Refusal, Series
@@ -69,7 +70,10 @@ def _located(function, name: str):
         raise UnsupportedOperationError(f"{name}: {error}") from None
 
 
-def _constant(value, dtype) -> Known:
+def _constant(value, dtype) -> Known | Keys:
+    if jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) and not isinstance(value, jax.core.Tracer):
+        keys.check(str(jax.random.key_impl(value)))
+        return keys.of_words(Known.of(np.asarray(jax.random.key_data(value))))
     kind(dtype)
     if isinstance(value, jax.core.Tracer):
         raise Refusal("a value of an earlier trace was kept; let the function keep no state between calls")
@@ -124,6 +128,10 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
         chosen = branches[min(max(int(values[0].scalar), 0), len(branches) - 1)]
         results = interpret(graph, chosen, values[1:], where, wanted, inside_custom_jvp)
         return [None if x is None else graph.tag(x, values[0].tagged) for x in results]
+    if name == "cond" and isinstance(values[0], Expression) and is_mask(values[0]):
+        cases = zip(*(interpret(graph, b, values[1:], where, wanted, inside_custom_jvp) for b in eqn.params["branches"]), strict=True)
+        mask = Mask(values[0])
+        return [graph.select(graph.broadcast(mask, x[0].shape, ()), *x) if use else None for x, use in zip(cases, wanted, strict=True)]
     if eqn.outvars and all(0 in v.aval.shape for v in eqn.outvars) and not eqn.effects:  # no entries: any will do
         return [map_known(conversion(v.aval.dtype), v.aval.shape, Known.uniform(0, v.aval.shape)) for v in eqn.outvars]
     if constant and name in ("scan", "while"):
@@ -131,8 +139,8 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
         if any(x.moving for x in values):
             return every_step(lambda *values: run(graph, eqn, values, where), values)
         return run(graph, eqn, values, where)
-    if name in KEYS:
-        raise Refusal(RANDOM)
+    if name in KEYS or any(isinstance(x, Keys) for x in values):
+        return keys.moved(lambda *x: MOVES[name](graph, eqn, *x), values) if name in MOVES else keys.apply(graph, eqn, values)
     if name in ("empty", "empty2"):  # what JAX puts in the place of the residuals of a branch that was not taken
         return [map_known(conversion(v.aval.dtype), v.aval.shape, Known.uniform(0, v.aval.shape)) for v in eqn.outvars]
     if constant:

@@ -16,24 +16,26 @@ from ..circuit.circuit import Circuit
 from ..circuit.parts import Input, Loss
 from ..errors import PrecisionError
 from ..ops.arithmetic import Linear, Sum
+from ..ops.draw import Draw
 from ..ops.leaves import Const, InputArray, Next, Param
 from ..ops.moves import Concatenate
 from ..ops.operation import Leaves, Node, Operation
-from ..ops.products import Dot
+from ..ops.products import Dot, Gate
 from ..ops.rescale import Rescale, Sign
 from .constants import CONSTANT_BITS
 from .demands import Demands, demands
-from .expressions import Above, Combination, Expression, Numbers, are_weights, scaling
+from .expressions import Above, Combination, Expression, Numbers, are_weights, masked, scaling
 from .formats import Formats
 from .motions import Row, Uses, cycles, uses
 from .motions import exact as exact_states
 from .names import Names
 from .precision import StateFormat
 from .rationals import common, dyadic, gradient_unit, odd, valuation
-from .series import values
+from .series import Series, values
 from .states import Lowered, Moved, odd_parts, rate_tables
 from .step import Program
 
+MASKED_BITS = 8  # significant bits of a constant that multiplies a masked tensor, such as dropout's 1 / keep
 ALIGNED_BITS = 16  # significant bits of a coefficient in a sum
 MAX_WEIGHT_SCALE = MAX_SHIFT = 62
 MAX_REPETITIONS = 8  # of the emission, until exact states have the scales that their updates need
@@ -149,6 +151,7 @@ class _Emitter:
         self.stands_for: dict[int, tuple] = {}
         self.quotient_units: dict[Expression, Fraction] = {}  # value of one unit of a quotient, before its constant was rounded
         self.notes: list[str] = []
+        self.absorbed = _absorbed(plan.demands)
         self.odd = dict.fromkeys(range(len(program.states)), Fraction(1)) | odd_parts(plan.uses)
         self.units = {p: Fraction(2) ** -scales[p] if p in scales else self._unit(p) for p in range(len(program.states))}
         self.lowered = Lowered(self, plan.rows, plan.uses)
@@ -171,7 +174,7 @@ class _Emitter:
             parameters=parameters,
             losses=losses,
             table_bits=20,
-            max_steps=steps if any(len(table) > 1 for p in parameters for table in p.tables()) else None,
+            max_steps=steps if self._tabulated(parameters) else None,
             period=self.formats.period if moved else 1,
             public=self.program.public,
             notes=tuple(dict.fromkeys((*self.formats.notes, *self.notes))),
@@ -182,6 +185,11 @@ class _Emitter:
         read = {node.operation.index for node in circuit.nodes if isinstance(node.operation, Param | Next)}
         emission = Emission(circuit, self.plan.rows, self.rounded, self.unit, self.names, moved, read, self.units, stands_for, feeds)
         return emission, needed
+
+    def _tabulated(self, parameters) -> bool:
+        """Whether rates, coefficients or keys are those of the steps that were traced."""
+        drawn = (node.operation.words for node in self.builder.nodes if isinstance(node.operation, Draw))
+        return any(len(table) > 1 for p in parameters for table in p.tables()) or any(len(words) > 2 for words in drawn)
 
     # ---- states
     def format(self, p: int) -> StateFormat:
@@ -276,7 +284,7 @@ class _Emitter:
     def _of(self, x) -> tuple[Fraction, int]:
         """The format of x: value of its unit, and bits."""
         scale, bits = self.formats.of(self.names.of[x], x.tagged)
-        return (self.unit if x.tagged else Fraction(1)) * Fraction(2) ** -scale, bits
+        return (self.unit if x.tagged else Fraction(1)) / self.absorbed.get(x, 1) * Fraction(2) ** -scale, bits
 
     def _is_operand(self, x, factor: Fraction, node: int) -> bool:
         """Whether a node may be read by a product as it is: committed tensors within the format, or weights.
@@ -293,18 +301,20 @@ class _Emitter:
         """``factor * node`` in the format of x: node * n >> shift, where n * 2^-shift is the factor in units of the format.
 
         A constant n of ``CONSTANT_BITS`` bits on a wide value would cost its bits in every bound, so a value that depends on
-        parameters is rounded to the format's bits first, and once more after n: two small errors instead of bits.
+        parameters is rounded to the format's bits first, and once more after n: two small errors instead of bits. The constants of masked
+        tensors are rounded to ``MASKED_BITS``: every layer with dropout has one, and so few bits cost no cell.
         """
         unit, bits = self._of(x)
-        label = self.names.of[x]
-        n, shift = dyadic(factor / unit, CONSTANT_BITS)
+        label, few = self.names.of[x], x in self.absorbed
+        digits = MASKED_BITS if few else CONSTANT_BITS
+        n, shift = dyadic(factor / unit, digits)
         if shift <= 0:  # already as coarse as the format: the quotient is the integer itself
             shift, n, unit = 0, 1 if factor > 0 else -1, abs(factor)
         elif (error := abs(Fraction(n, 2**shift) * unit / factor - 1)) > 0:
-            self.notes.append(f"{label}: constant rounded to {CONSTANT_BITS} bits (relative error {float(error):.1e})")
+            self.notes.append(f"{label}: constant rounded to {digits} bits (relative error {float(error):.1e})")
         self.quotient_units[x] = factor * Fraction(2**shift, n)
         bound, last = self.builder.bounds[node], n.bit_length()
-        if abs(n) > 1 and shift > last and (bound is None or (bound * abs(n)).bit_length() > PLAIN_BITS):
+        if abs(n) > 1 and shift > last and not few and (bound is None or (bound * abs(n)).bit_length() > PLAIN_BITS):
             node = self._quotient(x, node, shift - last, bits, unit * Fraction(n, 2**last), f"{label} before its constant")
             shift = last
         return unit, self._quotient(x, self._times(n, node, unit / 2**shift, label), shift, bits, unit, label)
@@ -337,6 +347,25 @@ class _Emitter:
         if leaf.shape:
             node = self._add(Sum(tuple(range(len(leaf.shape)))), [node], (), factor, output)
         return Loss(node, c * factor, output)
+
+
+def _absorbed(found: Demands) -> dict[Expression, Fraction]:
+    """Of tensors that are rounded, masked, and then multiplied by a constant, as in dropout: its odd part, which their unit takes over.
+
+    1 where the rounding comes after the constant, as in dropout's gradient.
+    """
+    result, rounded = {}, found.narrow | found.quotients
+    for x in found.needed:
+        c, y = scaling(x)
+        base = masked(y) if y is not x and not isinstance(c, Series) else None
+        if base is not None and x in rounded:
+            result[x] = Fraction(1)
+            continue
+        while base is not None and base not in rounded:
+            base = base.inputs[1] if base.does(Gate) else masked(base)
+        if base is not None:
+            result.setdefault(base, abs(odd(c)))
+    return result
 
 
 # How an expression becomes a node, where it is not the same operation with other factors.

@@ -7,11 +7,12 @@ that would be called "product" is "product 2". They follow from the program and 
 import difflib
 
 from ..errors import ConfigurationError
+from ..ops.draw import Draw
 from ..ops.leaves import Param
 from ..ops.moves import MOVES
 from ..ops.products import Dot, Gate
 from .demands import Demands
-from .expressions import Expression, Numbers
+from .expressions import Expression, Numbers, masked
 from .motions import Row
 from .precision import Precision
 from .step import Program
@@ -38,7 +39,11 @@ class Names:
     def label(self, x: Expression) -> str:
         """What a tensor is called, which others may be called too."""
         if x not in self._labels:
-            if x.does(Dot):
+            if x.does(Draw):
+                self._labels[x] = "mask" if x.operation.threshold else "random words"
+            elif (other := masked(x)) is not None:
+                self._labels[x] = self.label(other)
+            elif x.does(Dot):
                 owners = [o for o in map(_owner, x.inputs) if o is not None]
                 self._labels[x] = f"{self._labels[owners[0]]} {'backward' if x.tagged else 'forward'}" if owners else "product"
             else:

@@ -38,6 +38,8 @@ def trace(
     batch: Sequence[Any],
     has_aux: bool = False,
     state: Any = None,
+    key: Any = None,
+    full_batch: bool = False,
     precision: Precision | None = None,
     steps: int | None = None,
     chunk: int = 16,
@@ -55,6 +57,9 @@ def trace(
     batch:     tuple of arrays (or ShapeDtypeStructs), batch axis first; default formats are chosen to hold it. () for a program without
                data: ``loss(params)``.
     state:     of a model, any pytree; the loss is then ``loss(params, state, *batch) -> (scalar, new state)``.
+    key:       a random key, ``jax.random.key(0)``; the loss's last argument is then ``jax.random.fold_in(key, t)`` in step t. It is public,
+               and what is drawn from it too: masks of dropout, samples that are compared with a number.
+    full_batch: the arrays of ``batch`` are all the data, of any shapes, without a batch axis, as of a graph; every step reads them whole.
     has_aux:   the loss returns (scalar, auxiliary output), as for ``jax.grad``; the latter is not looked at, and nothing is proven of it.
     steps:     the number of steps of a chain: a learning-rate schedule is tabulated for so many, and default formats are chosen
                that last so long, where there are any. Not needed for a constant rate.
@@ -72,7 +77,7 @@ def trace(
     precision = Precision() if precision is None else precision
     chunk, steps = whole("chunk", chunk), None if steps is None else whole("steps", steps)
     loss = without_auxiliary(loss, state is not None) if has_aux else loss
-    source = read(loss, optimizer, params, batch, steps, state)
+    source = read(loss, optimizer, params, batch, steps, state, key, full_batch)
     return _traced(source, precision, min(chunk, steps or chunk), steps)
 
 
@@ -81,6 +86,8 @@ def trace_step(
     state: Any,
     batch: Sequence[Any],
     *,
+    key: Any = None,
+    full_batch: bool = False,
     outputs: Sequence[str] = (),
     precision: Precision | None = None,
     steps: int | None = None,
@@ -93,6 +100,8 @@ def trace_step(
                 counters alone is public. What lies in a state of optax (or in something called ``opt_state``) and holds equal numbers is
                 given by the circuit where a chain begins; all other floating-point arrays are committed.
     batch:      tuple of arrays, or of ``jax.ShapeDtypeStruct``, batch axis first; () for a program without data.
+    key:        a random key; the step's last argument is then ``jax.random.fold_in(key, t)``. Keys in the state are the step's own.
+    full_batch: ``batch`` has no batch axis, as for ``trace``.
     outputs:    names of scalars in the dictionary ``outputs`` which a proof may reveal; they are part of the circuit.
     Else as for ``trace``, whose notes hold here too.
     """
@@ -100,7 +109,7 @@ def trace_step(
     chunk, steps = whole("chunk", chunk), None if steps is None else whole("steps", steps)
     if isinstance(outputs, str) or not all(isinstance(name, str) for name in outputs):
         raise DataError(f"outputs is {outputs!r}; give a tuple of names, such as ('loss',)")
-    source = read_own(train_step, state, batch, tuple(dict.fromkeys(outputs)), steps)
+    source = read_own(train_step, state, batch, tuple(dict.fromkeys(outputs)), steps, key, full_batch)
     return _traced(source, precision, min(chunk, steps or chunk), steps)
 
 

@@ -8,9 +8,10 @@ may wrap around while it depends on data or parameters, and every operation that
 from fractions import Fraction
 from functools import reduce
 
+from . import keys
 from .constants import Known, map_known
-from .expressions import Mask
-from .folding import RANDOM, kind, narrow
+from .expressions import Expression, Mask, affine
+from .folding import kind, narrow
 from .series import Refusal, values
 
 FLOAT_FIRST = "convert to floating point first, x.astype(jnp.float32)"
@@ -62,12 +63,24 @@ def _power(graph, x, exponent: int):
 
 def maximum(graph, eqn, x, y, inside_custom_jvp):
     """The one rule that asks where it stands: the larger of two tensors inside a custom_jvp, as jax.nn.relu is written."""
+    drawn = of_words(graph, eqn, x, y)
+    if drawn is not None:
+        return drawn
     # The derivative of a maximum at a tie is one half; inside a custom_jvp the user's rule gives it (0 for jax.nn.relu).
     if not inside_custom_jvp:
         raise Refusal("the derivative of a maximum at a tie is not that of ReLU; use jax.nn.relu(x)")
     shape = eqn.outvars[0].aval.shape
     x, y = graph.expand(x, shape), graph.expand(y, shape)
     return graph.select(graph.greater(x, y, shape), y, x)
+
+
+def of_words(graph, eqn, x, y):
+    """The larger one of two numbers of which one follows from random words, if it is always the same one; None of anything else."""
+    pair = [graph.expand(v, eqn.outvars[0].aval.shape) for v in (x, y)]
+    if all(isinstance(v, Known) and v.scalar is not None and not v.moving or isinstance(v, Expression) and affine(v) for v in pair):
+        (low, high), (least, most) = (graph.range(v) for v in pair)
+        return pair[0] if low >= most else pair[1] if least >= high else None
+    return None
 
 
 # ---- booleans and comparisons ----------------------------------------------------------------------------------------
@@ -82,6 +95,8 @@ def _logic(both: int):
     """x + y - both * x * y of zeros and ones (or: 1, exclusive or: 2)."""
 
     def rule(graph, eqn, x, y):
+        if both == 1 and (words := keys.filled(graph, x, y)) is not None:
+            return words
         _only_booleans(eqn)
         x, y = (_number(graph, graph.expand(v, eqn.outvars[0].aval.shape)) for v in (x, y))
         return graph.linear([(1, x), (1, y), (-both, graph.product(x, y))])
@@ -285,6 +300,8 @@ RULES = MOVES | {
     "convert_element_type": _convert,
     "reduce_precision": _reduce_precision,
     "gather": _gather,
+    "shift_right_logical": keys.shifted,
+    "bitcast_convert_type": keys.as_float,
 }
 
 BOOLEAN = ("gt", "lt", "le", "ge", "ne", "eq", "and", "or", "xor", "not", "select_n", "convert_element_type")  # may result in booleans
@@ -302,7 +319,6 @@ CURES = {
     **dict.fromkeys(("sqrt", "rsqrt"), "leave normalisation by data-dependent values out"),
     **dict.fromkeys(("abs", "sign", "reduce_max", "reduce_min", "argmax", "sort", "min"), "use ReLU, sums and products"),
     **dict.fromkeys(("rem", "floor", "ceil", "round"), "it has steps, which products and ReLU cannot make; give its result in the data"),
-    **dict.fromkeys(KEYS, RANDOM),
     "clamp": "leave clipping out; the formats of the circuit bound every value",
     "io_callback": "a callback leaves the program that is proven; leave it out",
     "pure_callback": "a callback leaves the program that is proven; leave it out",

@@ -6,7 +6,7 @@ could stand, a ``Series`` may, and functions of constants are applied step by st
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..errors import UnsupportedOperationError
 
@@ -17,9 +17,14 @@ class Refusal(UnsupportedOperationError):
 
 @dataclass(frozen=True, eq=True)
 class Series:
-    """values: the number in every step. Equal to another one with the same values, and to no number."""
+    """values: the number in every step. Equal to another one with the same values, and to no number.
+
+    source: of a word of a key that the step's number was folded into, where it comes from: words and path, as in ``ops.draw``, 0 for the
+    first word of a key, 1 for the second.
+    """
 
     values: tuple
+    source: tuple | None = field(default=None, compare=False)
 
     def __bool__(self) -> bool:
         raise Refusal("it depends on the step, and decides how many operations there are; choose with jnp.where or jax.lax.cond")

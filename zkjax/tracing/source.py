@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ..algebra import exact
+from ..algebra import exact, threefry
 from ..circuit.circuit import Circuit
 from ..errors import DataError, UnsupportedOperationError
 from ..kernels.settings import fixed
 from . import places
-from .arguments import NOTHING, batch_arrays, check_loss, explained, input_names, state_leaves
+from .arguments import NOTHING, as_keys, batch_arrays, check_loss, explained, in_words, input_names, key_words, state_leaves
 from .arguments import parameters as parameter_leaves
 from .constants import Known
 from .folding import narrow
@@ -35,7 +35,8 @@ LATER = 32  # steps after which tensors that begin with zeros are looked at
 class Source:
     """What tracing has read of the user's program: the step as it is and as expressions, and arrays; no formats yet.
 
-    rows: of the program's states. step, state: the user's function, and a function that makes its state, a pytree of arrays.
+    rows: of the program's states. step, state: the user's function, and a function that makes its state, a pytree of arrays; in both
+    random keys are words. key: the words of the user's key, into which a step's number is folded, if there is one.
     """
 
     program: Program
@@ -44,6 +45,13 @@ class Source:
     state: Callable[[], Any]
     batch: tuple[Any, ...]
     steps: int | None
+    key: np.ndarray | None = None
+
+    def keys(self, step: int) -> tuple[np.ndarray, ...]:
+        """What a step is given after its batch: the words of its key, if it has one."""
+        if self.key is None:
+            return ()
+        return (np.concatenate(threefry.fold_in((self.key[:1], self.key[1:]), np.uint32([step]))),)
 
     @property
     def known(self) -> bool:
@@ -67,9 +75,9 @@ class Source:
     def trained(self, batches) -> Iterator[tuple[list[np.ndarray], dict]]:
         """After a step by the user's own code on each of these batches: all states, and the step's outputs."""
         state = self.state()
-        for batch in batches:
+        for t, batch in enumerate(batches):
             with fixed(x64=False):  # the step as it was traced
-                state, outputs = jax.jit(self.step)(state, *batch)
+                state, outputs = jax.jit(self.step)(state, *batch, *self.keys(t))
                 leaves = jax.tree.leaves(state)
                 states = [np.asarray(leaves[x.index]) for x in self.program.states]
             yield states, outputs
@@ -118,21 +126,24 @@ def _equal(a, b) -> bool:
     return a.array is not None and b.array is not None and a.shape == b.shape and np.array_equal(a.array, b.array)
 
 
-def read(loss, optimizer, params, batch, steps: int | None, state=None) -> Source:
+def read(loss, optimizer, params, batch, steps: int | None, state=None, key=None, full: bool = False) -> Source:
     """What ``zkjax.trace`` reads: the loss is ``loss(params, *batch) -> scalar``.
 
-    state: of a model; the loss is then ``loss(params, state, *batch) -> (scalar, new state)``.
+    state: of a model; the loss is then ``loss(params, state, *batch) -> (scalar, new state)``. key: its last argument, if there is one.
+    full: the batch is all data, without a batch axis.
     """
     with fixed(x64=False):  # the same source gives the same circuit, whatever the process has set
-        leaves, batch = parameter_leaves(params), batch_arrays(batch)
-        others = () if state is None else (state,)
-        check_loss(loss, params, (*others, *batch))
-        data, tree, applied = _shapes(batch), jax.tree.structure(params), _applied(loss)
+        leaves, given, batch = parameter_leaves(params), batch, batch_arrays(batch, full)
+        others, keys = (() if x is None else (x,) for x in (state, key))
+        words = None if key is None else key_words(key)
+        check_loss(loss, params, (*others, *given, *keys))
+        data, tree, applied = _shapes(batch), jax.tree.structure(params), _applied(loss, (params, *others), keys, "the loss", full)
         shapes = tree.unflatten(_shapes(leaves))
-        carried = [start_of(x, True) for x in state_leaves(state, "state", "state/")] if others else []
+        others = in_words(others)
+        carried = [start_of(x, True) for x in state_leaves(*others, "state", "state/")] if others else []
         carried_shapes = jax.tree.structure(others).unflatten(_shapes([x.leaf for x in carried]))
         with explained("the loss", loss):
-            value = jax.eval_shape(applied, shapes, *carried_shapes, *data)
+            value = jax.eval_shape(applied, shapes, *carried_shapes, *data, *in_words(keys))
         _check_value(value, bool(others))
         kept, kept_shapes = first_state(optimizer, shapes, leaves)
         step = _standard_step(applied, optimizer, bool(others))
@@ -141,39 +152,41 @@ def read(loss, optimizer, params, batch, steps: int | None, state=None) -> Sourc
         step, batch, names = _with_data(step, batch, names)
         with explained("the loss", loss):
             start = [*(Start(x, None) for x in leaves), *carried, *kept]
-            program = read_step(step, structure, start, _shapes(batch), names, ("loss",), _tabulated(steps), place)
+            program = read_step(step, structure, start, _shapes(batch), words, names, ("loss",), _tabulated(steps), place)
 
     def first():
         params = tree.unflatten([x.array for x in leaves])
         return params, *others, optimizer.init(params)
 
-    return Source(program, rows_of(program), step, first, batch, _tabulated(steps))
+    return Source(program, rows_of(program), step, first, batch, _tabulated(steps), words)
 
 
-def read_own(step, state, batch, outputs: tuple[str, ...], steps: int | None) -> Source:
-    """What ``zkjax.trace_step`` reads: ``step(state, *batch) -> state``, or ``(state, outputs)``."""
+def read_own(step, state, batch, outputs: tuple[str, ...], steps: int | None, key=None, full: bool = False) -> Source:
+    """What ``zkjax.trace_step`` reads: ``step(state, *batch) -> state``, or ``(state, outputs)``; key, full: as for ``read``."""
     with fixed(x64=False):
-        leaves, batch = state_leaves(state), batch_arrays(batch)
-        check_loss(step, state, batch, "train_step(state, *batch)")
+        keys, words = (() if key is None else (key,)), None if key is None else key_words(key)
+        check_loss(step, state, (*batch, *keys) if isinstance(batch, (tuple, list)) else batch, "train_step(state, *batch)")
+        user, step, state = step, _applied(step, (state,), keys, "the step", full), in_words(state)
+        leaves, batch = state_leaves(state), batch_arrays(batch, full)
         data, structure = _shapes(batch), jax.tree.structure(state)
         start = [start_of(x, kept) for x, kept in zip(leaves, kept_by_optimizers(state), strict=True)]
         if all(x.value is not None for x in start):
             raise DataError("the state holds no floating-point arrays beside what an optimizer keeps")
-        with explained("the step", step):
-            result = jax.eval_shape(step, structure.unflatten(_shapes(leaves)), *data)
+        with explained("the step", user):
+            result = jax.eval_shape(step, structure.unflatten(_shapes(leaves)), *data, *in_words(keys))
         own = _with_outputs(step, structure, [(x.shape, x.dtype) for x in _shapes(leaves)], result, outputs)
-        with explained("the step", step):
-            names, place = input_names(step, len(batch)), places.of_function(step)
+        with explained("the step", user):
+            names, place = input_names(user, len(batch)), places.of_function(user)
             own, batch, names = _with_data(own, batch, names)
-            program = read_step(own, structure, start, _shapes(batch), names, outputs, _tabulated(steps), place)
-    return Source(program, rows_of(program), own, lambda: state, batch, _tabulated(steps))
+            program = read_step(own, structure, start, _shapes(batch), words, names, outputs, _tabulated(steps), place)
+    return Source(program, rows_of(program), own, lambda: state, batch, _tabulated(steps), words)
 
 
 def _with_data(step, batch, names):
     """Step, batch and names; of a program without data with an array that it does not read."""
     if batch:
         return step, batch, names
-    return (lambda state, _: step(state)), (np.zeros((1, 1), np.float32),), (NOTHING,)
+    return (lambda state, _, *keys: step(state, *keys)), (np.zeros((1, 1), np.float32),), (NOTHING,)
 
 
 def _tabulated(steps: int | None) -> int | None:
@@ -207,18 +220,23 @@ def _with_outputs(step, structure, leaves, result, outputs: tuple[str, ...]):
         _check_scalar(found[name], f"output {name!r}")
 
     def own(state, *batch):
-        with explained("the step", step):
-            return (step(state, *batch), {}) if plain else step(state, *batch)
+        return (step(state, *batch), {}) if plain else step(state, *batch)
 
     return own
 
 
-def _applied(loss):
-    """The loss, whose errors are explained here: JAX takes its own frames off what leaves it."""
+def _applied(function, first: tuple, last: tuple, what: str, full: bool):
+    """The user's function, in whose first and last arguments, and in what it returns, random keys are words; full: of data in one sample.
 
-    def applied(params, *batch):
-        with explained("the loss", loss):
-            return loss(params, *batch)
+    Its errors are explained here: JAX takes its own frames off what leaves it.
+    """
+
+    def applied(*arguments):
+        with explained(what, function):
+            end = len(arguments) - len(last)
+            before, keys = as_keys(arguments[: len(first)], first), as_keys(arguments[end:], last)
+            data = (x.reshape(x.shape[1:]) if full else x for x in arguments[len(first) : end])
+            return in_words(function(*before, *data, *keys))
 
     return applied
 

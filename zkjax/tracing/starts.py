@@ -49,8 +49,6 @@ def start_of(leaf: Leaf, kept: bool) -> Start:
 
     Counters and booleans are public. Where only shapes are known, what an optimizer keeps, and counters, begin at 0.
     """
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        raise UnsupportedOperationError(f"{leaf.path} is a random key, which a state does not hold; leave randomness out")
     if leaf.floats and not kept:
         return Start(leaf, None)
     if leaf.array is None:
@@ -81,7 +79,7 @@ def _is_optax(node) -> bool:
 def _leaf(keys, x) -> Leaf:
     path = "/".join(part for part in (PREFIX, jax.tree_util.keystr(keys, simple=True, separator="/")) if part)
     if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-        raise UnsupportedOperationError("the optimizer keeps a random key; noise on gradients has no exact counterpart")
+        raise UnsupportedOperationError("the optimizer keeps a typed random key; keep it in a state of your own, for zkjax.trace_step")
     if jnp.issubdtype(x.dtype, jnp.floating) and narrow(np.dtype(x.dtype)):
         raise UnsupportedOperationError(f"{path} has dtype {x.dtype}, which rounds what an optimizer keeps; {NARROW}")
     return Leaf(path, tuple(x.shape), np.dtype(x.dtype), None)

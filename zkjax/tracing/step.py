@@ -10,9 +10,11 @@ from fractions import Fraction
 from typing import Any
 
 import jax
+import numpy as np
 
 from ..circuit.parts import Public
 from ..errors import UnsupportedOperationError
+from ..ops.draw import Draw
 from ..ops.leaves import MAX_CONSTANT, InputArray, Param
 from .arguments import Leaf
 from .constants import Known, by_entry
@@ -20,6 +22,7 @@ from .expressions import Combination, Expression, Mask
 from .folding import kind, limits
 from .graph import Graph
 from .interpreter import interpret
+from .keys import step_key
 from .series import Series, values
 
 FEWEST = 2  # steps that are interpreted where nothing is tabulated: enough to see what depends on the step
@@ -61,37 +64,41 @@ class Start:
     value: Known | int | None
 
 
-def read_step(step, structure, state: Sequence[Start], data, names, outputs: tuple[str, ...], steps: int | None, place: str) -> Program:
-    """Read ``step(state, *batch) -> (state, outputs)``.
+def read_step(
+    step, structure, state: Sequence[Start], data, key, names, outputs: tuple[str, ...], steps: int | None, place: str
+) -> Program:
+    """Read ``step(state, *batch) -> (state, outputs)``; with a key ``step(state, *batch, words)``.
 
-    structure, state: its pytree and its leaves. data: a ShapeDtypeStruct for each array of the batch, called ``names``. outputs: keys of
-    the scalars among the step's that a proof may reveal. steps: for which what depends on the step is tabulated. place: of the step,
-    where no line is known.
+    structure, state: its pytree and its leaves. data: a ShapeDtypeStruct for each array of the batch, called ``names``. key: two words,
+    into which the step's number is folded; None: none. outputs: names of the scalars among the step's that a proof may reveal. steps: for
+    which what depends on the step is tabulated. place: of the step, where no line is known.
     Raises UnsupportedOperationError, which names what has no exact counterpart.
     """
-    return _Reader(step, structure, state, data, outputs, steps, place).program(names)
+    return _Reader(step, structure, state, data, key, outputs, steps, place).program(names)
 
 
 class _Reader:
     """A step's equations, and its interpretation with some leaves as constants."""
 
-    def __init__(self, step, structure, state, data, outputs, steps, place):
+    def __init__(self, step, structure, state, data, key, outputs, steps, place):
         def flat(leaves, *batch):
             after, found = step(jax.tree.unflatten(structure, leaves), *batch)
             return [*jax.tree.leaves(after), *(found[name] for name in outputs)]
 
         self.state, self.data, self.outputs, self.place = state, data, outputs, place
         self.steps, self.tabulated = steps or FEWEST, steps is not None
-        self.closed = jax.make_jaxpr(flat)([jax.ShapeDtypeStruct(x.leaf.shape, x.leaf.dtype) for x in state], *data)
+        self.keys = () if key is None else (step_key(key, self.steps),)
+        words = [jax.ShapeDtypeStruct((2,), np.uint32) for _ in self.keys]
+        self.closed = jax.make_jaxpr(flat)([jax.ShapeDtypeStruct(x.leaf.shape, x.leaf.dtype) for x in state], *data, *words)
 
     def program(self, names) -> Program:
         public = self._public()
         graph, own, results = self._interpret(public)
         following, outputs = results[: len(self.state)], dict(zip(self.outputs, results[len(self.state) :], strict=True))
-        if not self.tabulated and any(depends_on_step(x) for x in results if not isinstance(x, Known)):
-            names = ", ".join(self.state[i].leaf.path for i, x in public.items() if x.moving)
+        if not self.tabulated and any(depends_on_step(x, drawn=True) for x in results if not isinstance(x, Known)):
+            names = [self.state[i].leaf.path for i, x in public.items() if x.moving] + ["its key"] * len(self.keys)
             raise UnsupportedOperationError(
-                f"what a step does depends on the step, by {names}; give trace(..., steps=...) the number of steps to tabulate"
+                f"what a step does depends on the step, by {', '.join(names)}; give trace(..., steps=...) the number of steps to tabulate"
             )
         place_of = {leaf: p for p, leaf in enumerate(own)}
         states = []
@@ -116,7 +123,7 @@ class _Reader:
                 own[i] = graph.node(Param(len(own)), (), x.leaf.shape)
         inputs = [_typed(graph, graph.node(InputArray(i), (), x.shape), x) for i, x in enumerate(self.data)]
         arguments = [public.get(i, own.get(i)) for i in range(len(self.state))]
-        return graph, own, interpret(graph, self.closed, [*arguments, *inputs], self.place, wanted)
+        return graph, own, interpret(graph, self.closed, [*arguments, *inputs, *self.keys], self.place, wanted)
 
     def _checked(self, leaf: Leaf, x):
         if not isinstance(x, Known):
@@ -234,8 +241,8 @@ def _tabulated(start: Start, following: Known) -> Public:
     return Public(leaf.path, leaf.shape, letter, tuple(Fraction(v) for v in entries), settled=settled)
 
 
-def depends_on_step(x: Expression) -> bool:
-    """Whether a tensor depends on the step."""
+def depends_on_step(x: Expression, drawn: bool = False) -> bool:
+    """Whether a tensor depends on a number of the step; drawn: or on keys for which there is a table."""
     stack, seen = [x], set()
     while stack:
         x = stack.pop()
@@ -243,6 +250,8 @@ def depends_on_step(x: Expression) -> bool:
             continue
         seen.add(x)
         if x.does(Combination) and any(isinstance(c, Series) for c in x.operation.coefficients):
+            return True
+        if drawn and x.does(Draw) and len(x.operation.words) > 2:
             return True
         stack += x.inputs
     return False

@@ -40,7 +40,8 @@ class Dataset:
     def of(circuit: Circuit, data: "Sequence[Any] | Dataset | None") -> "Dataset":
         """Round data to the circuit's integers: floor(x * 2^scale + 1/2), in float64. A Dataset is checked and returned.
 
-        data: a tuple of arrays in the order of the loss function's arguments, samples first; () for a program without data.
+        data: a tuple of arrays in the order of the loss function's arguments, samples first; the arrays themselves where the circuit was
+        traced with ``full_batch``; () for a program without data.
         Raises: DataError - number of arrays, shape, dtype, a value that is not finite or out of range (names the sample).
         """
         integral = isinstance(data, Dataset)
@@ -57,6 +58,8 @@ class Dataset:
             array = as_array(array, f"data '{expected.name}'")
             if integral and array.dtype != np.int64:
                 raise DataError(f"data '{expected.name}' has dtype {array.dtype}; a Dataset holds int64")
+            if circuit.batch_size == 1 and array.shape == expected.shape[1:]:
+                array = array[None]  # all the data are one sample
             if array.ndim == 0 or array.shape[1:] != expected.shape[1:]:
                 raise DataError(
                     f"data '{expected.name}' has shape {array.shape}; expected (samples, {', '.join(map(str, expected.shape[1:]))})"

@@ -46,10 +46,11 @@ def run_steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices,
     with scope(), np.errstate(all="ignore"):  # what leaves its range may wrap, and is refused below
         parameters = tuple(xp.asarray(x.astype(kind)) for x, kind in zip(initial, types, strict=True))
         moving = Moving(circuit, initial, first_step, len(indices), xp)
-        arrays = [xp.asarray(x) for x in data.arrays]
+        arrays, keys = [xp.asarray(x) for x in data.arrays], circuit.keys(first_step, len(indices))
         for t, batch in enumerate(indices):
             parameters = tuple(moving.values(s) if s in moving.held else x for s, x in enumerate(parameters))
-            parameters, loss, extreme, rounded, kept, fed = step(parameters, moving.bases(), arrays, batch, _rates(circuit, first_step + t))
+            arguments = arrays, batch, _rates(circuit, first_step + t), [x[t] for x in keys]
+            parameters, loss, extreme, rounded, kept, fed = step(parameters, moving.bases(), *arguments)
             moving.feed(fed)
             losses.append(loss)
             extremes.append(extreme)

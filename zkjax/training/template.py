@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..kernels.settings import fixed
+from ..tracing.arguments import THREEFRY, is_key
+from ..tracing.keys import IMPLEMENTATION
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,7 @@ class Template:
     def fill(self, values: Mapping[str, np.ndarray]) -> Any:
         """The user's pytree of these values, by path."""
         with fixed(x64=jax.config.jax_enable_x64):
-            leaves = [jnp.asarray(values[path].astype(d)) for path, d in zip(self.places, self.dtypes, strict=True)]
+            leaves = [_as_type(values[path], d) for path, d in zip(self.places, self.dtypes, strict=True)]
             return jax.tree.unflatten(self.structure, leaves)
 
 
@@ -41,10 +43,19 @@ def template_of(circuit, leaves: Sequence[Any], structure: Any) -> Template:
 
 def _type(leaf: Any, public: bool) -> str:
     """The type in which JAX holds a leaf."""
+    if is_key(leaf):
+        return str(leaf.dtype)
     kind = np.dtype(leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype).newbyteorder("=")
     if not public and not jnp.issubdtype(kind, jnp.floating):
         kind = np.dtype(np.float32)
     return str(jax.dtypes.canonicalize_dtype(np.float64 if kind == np.longdouble else kind))
+
+
+def _as_type(values: np.ndarray, dtype: str) -> jax.Array:
+    """An array of this type; of keys from their words."""
+    if dtype == THREEFRY:
+        return jax.random.wrap_key_data(jnp.asarray(values.astype(np.uint32)), impl=IMPLEMENTATION)
+    return jnp.asarray(values.astype(dtype))
 
 
 def nested(values: dict[str, np.ndarray]) -> Any:

@@ -18,7 +18,7 @@ from ..commitment.keys import Chain, Key
 from ..errors import DataError, PrecisionError, PrecisionWarning, RunError
 from ..progress import Steps
 from ..protocol.schedule import batch_indices
-from ..tracing.arguments import as_array, named_leaves, whole
+from ..tracing.arguments import as_array, in_words, named_leaves, whole
 from .dataset import Dataset
 from .run import RECIPE, Run
 from .steps import check_quotients, kept_bytes, run_steps
@@ -98,7 +98,7 @@ def _matched(circuit: Circuit, params) -> tuple[dict[int, Any], Template]:
     own = [p for p in range(len(circuit.parameters)) if p not in circuit.given]
     if len(leaves) == len(own):
         return dict(zip(own, leaves, strict=True)), template_of(circuit, leaves, structure)
-    named = named_leaves(params, "params")
+    named = named_leaves(in_words(params), "params")
     numbers = {parameter.path: p for p, parameter in enumerate(circuit.parameters)}
     public = {x.path: x for x in circuit.public}
     if len(named) != len(leaves) or not set(named) <= {*numbers, *public} or not {circuit.parameters[p].path for p in own} <= set(named):
@@ -118,7 +118,8 @@ def _matched(circuit: Circuit, params) -> tuple[dict[int, Any], Template]:
 def _begins(path: str, leaf, values: list, shape) -> None:
     """What the circuit gives where a chain begins is not the user's choice."""
     found = as_array(leaf, path)
-    if found.shape != tuple(shape) or not np.allclose(np.asarray(found, np.float64).reshape(-1), values, rtol=1e-6, atol=0):
+    near = 1e-6 if found.dtype.kind == "f" else 0
+    if found.shape != tuple(shape) or not np.allclose(np.asarray(found, np.float64).reshape(-1), values, rtol=near, atol=0):
         raise DataError(
             f"{path} is not what the circuit gives where a chain begins; trace with this state, or go on with the run of before"
         )

@@ -1,0 +1,365 @@
+"""Random keys in a step: folded, split and kept in a state, as JAX draws from them; dropout as flax, nnx, haiku and equinox write it."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen, nnx
+from harness import SMALL, data_for, mlp_params, prove_small, verify_small
+
+import zkjax
+from zkjax.errors import DataError, UnsupportedOperationError
+from zkjax.ops.draw import ROW, STEP
+from zkjax.tracing.constants import Known
+from zkjax.tracing.graph import Graph
+from zkjax.tracing.interpreter import interpret
+
+DIMS, BATCH, STEPS = (5, 8, 3), 4, 3
+PARAMS, DATA = mlp_params(DIMS, bias=False), data_for(DIMS)
+SAMPLE = tuple(x[:BATCH] for x in DATA)
+KEY = jax.random.key(11)
+
+
+def error(outputs, y):
+    return 0.5 * jnp.mean(jnp.sum((outputs - y) ** 2, axis=-1))
+
+
+def net(dropped):
+    """The loss of a net whose hidden layer goes through ``dropped(h, key)``."""
+
+    def loss(params, x, y, key):
+        return error(dropped(jax.nn.relu(x @ params[0]["w"]), key) @ params[1]["w"], y)
+
+    return loss
+
+
+def as_haiku(h, key):
+    return jax.random.bernoulli(key, 0.75, h.shape) * h / 0.75
+
+
+def as_equinox(h, key):
+    return jnp.where(jax.random.bernoulli(key, 0.75, h.shape), h / 0.75, 0)
+
+
+def as_linen(h, key):
+    return linen.Dropout(0.25, deterministic=False).apply({}, h, rngs={"dropout": key})
+
+
+def as_nnx(h, key):
+    return nnx.Dropout(0.25, deterministic=False)(h, rngs=nnx.Rngs(dropout=key))
+
+
+def for_each_sample(h, key):
+    return jax.vmap(as_equinox)(h, jax.random.split(key, len(h)))
+
+
+def for_each_feature(h, key):
+    return jnp.where(jax.random.bernoulli(key, 0.5, (1, h.shape[1])), 2 * h, 0)
+
+
+def in_one_of_two_ways(h, key):
+    first, second = jax.random.split(key)
+    return jax.lax.cond(jax.random.bernoulli(first), lambda h: as_haiku(h, second), lambda h: h, h)
+
+
+def with_a_coin(h, key):
+    return jnp.where(jax.random.uniform(key) < 0.3, h, 0.5 * h)
+
+
+def with_noise(h, key):
+    return h + jax.random.uniform(key, h.shape, minval=-0.5, maxval=0.5)
+
+
+def with_other_words(h, key):
+    words = jax.random.key_data(key)
+    exchanged, doubled = (jax.random.wrap_key_data(x) for x in (words[::-1], words[jnp.array([0, 0])]))
+    return as_haiku(as_haiku(h, exchanged), jax.random.fold_in(doubled, 1))
+
+
+def twice(h, key):
+    first, second = jax.random.split(key)
+    return as_haiku(as_haiku(h, first), second)
+
+
+WAYS = [as_haiku, as_equinox, as_linen, as_nnx, for_each_sample, for_each_feature, in_one_of_two_ways, with_a_coin, with_noise, twice]
+
+
+def float_training(loss, steps) -> list[float]:
+    """Losses as the user would train on the batches of seed 1."""
+    params, losses = PARAMS, []
+    for t, rows in enumerate(batches(steps)):
+        value, gradient = jax.value_and_grad(loss)(params, *(x[rows] for x in DATA), jax.random.fold_in(KEY, t))
+        params = jax.tree.map(lambda p, g: p - g / 32, params, gradient)
+        losses.append(float(value))
+    return losses
+
+
+def apart(params, own) -> float:
+    """How far parameters are from the user's own, of what training has moved these; of the worst tensor."""
+    found = zip(*map(jax.tree.leaves, (params, own, PARAMS)), strict=True)
+    return max(float(np.linalg.norm(a - b) / np.linalg.norm(b - first)) for a, b, first in found)
+
+
+def batches(steps):
+    return zkjax.protocol.schedule.batch_indices(1, len(DATA[0]), None, BATCH, 0, steps)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_dropout_is_the_users_own(way):
+    """The circuit without rounding computes the user's step, and training in integers goes along with it, mask for mask."""
+    loss = net(way)
+    circuit = zkjax.trace(loss, optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY)
+    assert circuit.max_steps is None  # a key into which the step's number is folded needs no table
+    run = zkjax.train(circuit, PARAMS, DATA, steps=STEPS, seed=1)
+    assert np.allclose(run.float_losses, float_training(loss, STEPS), rtol=0.02)
+    assert all(exact < 0.01 and rounded < 0.05 for _, exact, rounded in circuit.comparison.updates)
+
+
+def test_other_words_of_a_key_are_another_key():
+    """Whoever takes a key apart has a table of what he makes of it."""
+    with pytest.raises(UnsupportedOperationError, match="depends on the step, by its key; give .* steps"):
+        zkjax.trace(net(with_other_words), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY)
+    circuit = zkjax.trace(net(with_other_words), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY, steps=STEPS)
+    assert circuit.max_steps == STEPS and len(circuit.drawn) == 2
+    run = zkjax.train(circuit, PARAMS, DATA, steps=STEPS, seed=1)
+    assert np.allclose(run.float_losses, float_training(net(with_other_words), STEPS), rtol=0.02)
+
+
+def test_masks_cost_no_cell():
+    """A net with dropout commits to what a net without it does, and looks up as much, where 1/keep is a power of two."""
+    halved = net(lambda h, key: jnp.where(jax.random.bernoulli(key, 0.5, h.shape), h / 0.5, 0))
+    found = [zkjax.trace(loss, optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY) for loss in (net(lambda h, key: h), halved)]
+    plain, dropped = (c.counts(4) for c in found)
+    assert (plain.cells, plain.lookups) == (dropped.cells, dropped.lookups)
+
+
+def test_keys_of_both_kinds_are_the_same():
+    circuits = [
+        zkjax.trace(net(as_haiku), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=key) for key in (jax.random.key(3), jax.random.PRNGKey(3))
+    ]
+    assert circuits[0].digest() == circuits[1].digest()
+    other = zkjax.trace(net(as_haiku), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=jax.random.key(4))
+    assert other.digest() != circuits[0].digest()
+
+
+def test_shapes_and_a_key_give_the_digest():
+    """An auditor knows the key, for it is a part of the recipe, and not the data."""
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (PARAMS, SAMPLE))
+    precision = zkjax.Precision(
+        activation_scale=8, activation_bits=13, gradient_scale=10, gradient_bits=14, data_bits=(11, 11), table_bits=16
+    )
+    found = [
+        zkjax.trace(net(as_linen), optax.sgd(1 / 32), params, batch=batch, key=KEY, precision=precision)
+        for params, batch in ((PARAMS, SAMPLE), shapes)
+    ]
+    assert found[0].digest() == found[1].digest()
+
+
+def test_what_an_auditor_reads():
+    circuit = zkjax.trace(
+        net(lambda h, key: linen.Dropout(0.5, deterministic=False).apply({}, h, rngs={"dropout": key})),
+        optax.sgd(1 / 32),
+        PARAMS,
+        batch=SAMPLE,
+        key=KEY,
+    )
+    (i,) = circuit.drawn
+    drawn = circuit.nodes[i].operation
+    assert drawn.describe() == "draw, 1 with probability 0.5"
+    assert drawn.path[0] == STEP and len(drawn.path) == 2  # the step, then the name of linen's scope
+    assert drawn.words == tuple(int(w) for w in jax.random.key_data(KEY))
+    assert "The net is 5 -> 8 -> ReLU -> mask that keeps 0.5 -> 3, the loss the squared error against" in str(circuit)
+    assert re.search(r"draw, 1 with probability 0.5 .* mask", str(circuit))
+
+
+@functools.cache
+def proven(way):
+    circuit, run = make_run_with_key(net(way))
+    return circuit, prove_small(circuit, run)
+
+
+def make_run_with_key(loss):
+    circuit = zkjax.trace(loss, optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY)
+    run = zkjax.train(circuit, PARAMS, DATA, steps=2, seed=1, openings=4)
+    run.chain.geometry = SMALL
+    return circuit, run
+
+
+@pytest.mark.parametrize("way", [for_each_sample, with_noise, twice, in_one_of_two_ways], ids=lambda way: way.__name__)
+def test_it_is_proven(way):
+    verify_small(*proven(way))
+
+
+def test_rows_of_a_split_are_one_draw():
+    circuit = zkjax.trace(net(for_each_sample), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY)
+    (i,) = circuit.drawn
+    assert circuit.nodes[i].operation.path == (STEP, ROW)
+
+
+# ---- keys of the program's own -------------------------------------------------------------------------------------------
+
+
+def splitting(state, x, y):
+    """A step that splits the key of its state."""
+    key, mine = jax.random.split(state["key"])
+    value, gradient = jax.value_and_grad(net(as_haiku))(state["params"], x, y, mine)
+    return {"params": jax.tree.map(lambda p, g: p - g / 32, state["params"], gradient), "key": key}, {"loss": value}
+
+
+def counting(state, x, y, key):
+    """A step that folds a counter of its own into a key."""
+    value, gradient = jax.value_and_grad(net(as_haiku))(state["params"], x, y, jax.random.fold_in(key, 2 * state["count"]))
+    return {"params": jax.tree.map(lambda p, g: p - g / 32, state["params"], gradient), "count": state["count"] + 1}, {"loss": value}
+
+
+def by_the_step(step, state, *keys):
+    for t, rows in enumerate(batches(STEPS)):
+        state, _ = step(state, *(x[rows] for x in DATA), *(jax.random.fold_in(key, t) for key in keys))
+    return state
+
+
+@pytest.mark.parametrize("key", [jax.random.key(8), jax.random.PRNGKey(8)], ids=["typed", "raw"])
+def test_a_key_in_the_state(key):
+    state = {"params": PARAMS, "key": key}
+    circuit = zkjax.trace_step(splitting, state, SAMPLE, outputs=("loss",), steps=STEPS + 1)
+    run = zkjax.train(circuit, state, DATA, steps=STEPS, seed=1, openings=4)
+    own = by_the_step(splitting, state)
+    assert run.state["key"].dtype == key.dtype
+    assert np.array_equal(*(jax.random.key_data(x["key"]) for x in (run.state, own)))
+    assert apart(run.state["params"], own["params"]) < 0.05
+    verify_small(circuit, prove_small(circuit, run))
+    other = state | {"key": jax.tree.map(lambda x: x, jax.random.key(6) if key.shape == () else jax.random.PRNGKey(6))}
+    with pytest.raises(DataError, match="key is not what the circuit gives where a chain begins"):
+        zkjax.train(circuit, other, DATA, steps=STEPS)
+
+
+def test_a_counter_that_is_folded_in():
+    state = {"params": PARAMS, "count": jnp.zeros((), jnp.int32)}
+    circuit = zkjax.trace_step(counting, state, SAMPLE, key=KEY, outputs=("loss",), steps=STEPS + 1)
+    run = zkjax.train(circuit, state, DATA, steps=STEPS, seed=1)
+    assert apart(run.state["params"], by_the_step(counting, state, KEY)["params"]) < 0.05
+    with pytest.raises(UnsupportedOperationError, match=r"depends on the step, by count, its key; give .* steps"):
+        zkjax.trace_step(counting, state, SAMPLE, key=KEY, outputs=("loss",))
+
+
+def test_streams_of_nnx():
+    """A model that holds its stream of keys, with their count, as nnx's Rngs do."""
+
+    class Model(nnx.Module):
+        def __init__(self, rngs):
+            self.first, self.last = nnx.Linear(5, 8, rngs=rngs), nnx.Linear(8, 3, rngs=rngs)
+            self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+        def __call__(self, x):
+            return self.last(self.dropout(jax.nn.relu(self.first(x))))
+
+    graph, params, rest = nnx.split(Model(nnx.Rngs(0)), nnx.Param, ...)
+
+    def loss(params, rest, x, y):
+        model = nnx.merge(graph, params, rest, copy=True)
+        value = error(model(x), y)
+        return value, nnx.state(model, nnx.Not(nnx.Param))
+
+    circuit = zkjax.trace(loss, optax.sgd(1 / 32), params, state=rest, batch=SAMPLE, steps=STEPS + 1)
+    run = zkjax.train(circuit, params, DATA, steps=STEPS, seed=1)
+    own, losses = (params, rest), []
+    for rows in batches(STEPS):
+        (value, after), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(*own, *(x[rows] for x in DATA))
+        own = jax.tree.map(lambda p, g: p - g / 32, own[0], gradient), after
+        losses.append(float(value))
+    assert np.allclose(run.float_losses, losses, rtol=0.02)
+
+
+# ---- keys while tracing --------------------------------------------------------------------------------------------------
+
+
+def interpreted(function, *arguments):
+    """The constants that a function of constants is."""
+    closed = jax.make_jaxpr(function)(*arguments)
+    return [x.full().astype(float) for x in interpret(Graph(), closed, [Known.of(np.asarray(x)) for x in arguments], "here")]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda: jax.random.bits(jax.random.key(3), (2, 3)),
+        lambda: jax.random.uniform(jax.random.PRNGKey(3), (4,), minval=-1.0, maxval=3.0),
+        lambda: jax.random.bernoulli(jax.random.split(jax.random.key(3), (2, 3))[1, 2], 0.3, (20,)),
+        lambda: jax.random.randint(jax.random.fold_in(jax.random.key(3), 2**31), (7,), 0, 100),
+        lambda: jax.random.permutation(jax.random.key(3), 9),
+        lambda: jax.random.key_data(jax.random.clone(jax.random.wrap_key_data(jnp.array([7, 9], jnp.uint32)))),
+        lambda: jax.random.key_data(jnp.where(jnp.arange(2) > 0, jax.random.split(jax.random.key(1)), jax.random.key(2))),
+        lambda: jax.vmap(lambda k: jax.random.bits(k, (2,)))(jax.random.split(jax.random.key(8), 3)),
+        lambda: jax.random.bits(jax.random.key(-7), ()),
+        lambda: jax.lax.bitcast_convert_type(jnp.array([0x3FC00000, 0xC0000000], jnp.uint32), jnp.float32),
+    ],
+    ids=["bits", "uniform", "bernoulli", "randint", "permutation", "words", "where", "vmap", "negative", "bitcast"],
+)
+def test_constants_are_those_of_jax(function):
+    (found,) = interpreted(function)
+    assert np.allclose(found, np.asarray(function(), dtype=float), rtol=1e-6)
+
+
+REFUSED = [
+    (lambda h, key: h * jax.random.normal(key, h.shape), "erf_inv"),
+    (lambda h, key: h + jax.random.randint(key, h.shape, 0, 5), "rem"),
+    (lambda h, key: jnp.where(jax.random.uniform(key, h.shape) < h, h, 0), None),
+    (lambda h, key: jnp.where(jax.random.bernoulli(key, 0.5, h.shape) & (jax.random.uniform(key, h.shape) > 0.1), h, 0), None),
+    (lambda h, key: jnp.where(jax.random.bits(key, h.shape, "uint16") > 5, h, 0), "16 bits"),
+    (
+        lambda h, key: jnp.where(jax.random.uniform(key, h.shape) + jax.random.uniform(jax.random.fold_in(key, 1), h.shape) < 1, h, 0),
+        "sums",
+    ),
+]
+
+
+@pytest.mark.parametrize("dropped, told", REFUSED, ids=range(len(REFUSED)))
+def test_what_is_not_exact_is_refused_by_name(dropped, told):
+    if told is None:  # a comparison with data is one of rounded values, and a product of masks a mask
+        zkjax.trace(net(dropped), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY)
+        return
+    with pytest.raises(UnsupportedOperationError, match=told):
+        zkjax.trace(net(dropped), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY)
+
+
+@pytest.mark.parametrize(
+    "key, told",
+    [
+        (3, "a int"),
+        (jax.random.split(KEY), "key<fry>"),
+        (np.zeros(2, np.int32), "int32"),
+        (jax.ShapeDtypeStruct((), KEY.dtype), "key<fry>"),
+    ],
+)
+def test_what_is_no_key_is_refused(key, told):
+    with pytest.raises(DataError, match=told):
+        zkjax.trace(net(as_haiku), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=key)
+
+
+def test_other_kinds_of_keys_are_refused():
+    for key in (jax.random.key(1, impl="rbg"), jax.random.key(1, impl="unsafe_rbg")):
+        with pytest.raises(UnsupportedOperationError, match="use threefry2x32"):
+            zkjax.trace(net(as_haiku), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=key)
+    with pytest.raises(UnsupportedOperationError, match="use threefry2x32"):
+        zkjax.trace(net(lambda h, key: as_haiku(h, jax.random.key(1, impl="rbg"))), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY)
+
+
+def test_a_loss_without_a_key_does_not_take_one():
+    with pytest.raises(DataError, match="does not take"):
+        zkjax.trace(lambda params, x, y: error(x @ params[0]["w"], y), optax.sgd(0.1), PARAMS, batch=SAMPLE, key=KEY)
+
+
+def test_a_key_is_no_data_and_no_parameter():
+    with pytest.raises((DataError, UnsupportedOperationError)):
+        zkjax.trace(net(as_haiku), optax.sgd(0.1), PARAMS, batch=(*SAMPLE, jax.random.split(KEY, BATCH)))
+    with pytest.raises(UnsupportedOperationError, match="dtype"):
+        zkjax.trace(lambda p, x, y: error(x @ p["w"], y), optax.sgd(0.1), {"w": PARAMS[0]["w"], "k": KEY}, batch=SAMPLE)
+
+
+def test_calibration_draws_as_training_does():
+    found = zkjax.calibrate(net(as_linen), optax.sgd(1 / 32), PARAMS, DATA, batch_size=BATCH, key=KEY, steps=2, chunk=2)
+    assert found.within and len(found.circuit.drawn) == 1

@@ -1,0 +1,93 @@
+"""Draw: public random words, from a key for every step.
+
+Integers    w = (word >> shift) of every entry; with ``threshold`` 1 where w < threshold, else 0: a mask of independent entries.
+Keys        ``words`` for all steps, or for each step two of its own; then for each number of ``path`` a key that is folded in, the
+            absolute step's number for -1, and for -2 the place along the first axis, every row of which has a key of its own then.
+Claims      end on the draw, which verifier and prover evaluate (``protocol.draws``): it is public, and nobody commits to it.
+Liars       who draw from another key, step or threshold, have other integers than the verifier.
+
+PROTOCOL.md, sections 5.2, 5.7.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from ..algebra import threefry
+from ..errors import FormatError
+from .operation import Operation, dims, require
+
+WORD = 32  # bits
+STEP, ROW = -1, -2  # in a path: the absolute step; the place along the first axis
+MAX_ENTRIES, MAX_AXIS = 2**31, 2**21  # of a step's draw
+MAX_PATH = 8
+
+
+@dataclass(frozen=True)
+class Draw(Operation):
+    """words: 2, or 2 * max_steps of them, below 2^32. path: of 0 .. 2^32 - 1, STEP or ROW. threshold: 0 for the words themselves."""
+
+    name: ClassVar[str] = "draw"
+    arity: ClassVar[int | None] = 0
+    ends: ClassVar[str | None] = "draw"
+    drawn: ClassVar[bool] = True
+    shape: tuple[int, ...]
+    words: tuple[int, ...]
+    path: tuple[int, ...]
+    shift: int
+    threshold: int
+
+    def infer_shape(self, x, leaves):
+        shape = dims(self.shape)
+        require(math.prod(shape) < MAX_ENTRIES and max(shape, default=1) <= MAX_AXIS, "too many entries")
+        require(len(self.words) >= 2 and len(self.words) % 2 == 0, "a key has two words")
+        require(all(isinstance(w, int) and 0 <= w < 2**WORD for w in self.words), "words have 32 bits")
+        require(len(self.path) <= MAX_PATH and all(isinstance(n, int) and ROW <= n < 2**WORD for n in self.path), "path")
+        require(bool(shape) or ROW not in self.path, "no rows")
+        require(isinstance(self.shift, int) and 0 <= self.shift < WORD, "shift")
+        require(isinstance(self.threshold, int) and 0 <= self.threshold < 2 ** (WORD - self.shift), "threshold")
+        return shape
+
+    def check(self, i, circuit):
+        if len(self.words) != 2 and len(self.words) != 2 * (circuit.max_steps or 1):
+            raise FormatError(
+                f"{circuit.describe(i)} has {len(self.words)} words; expected 2, or two for each of {circuit.max_steps} steps"
+            )
+
+    def bound(self, x, shapes, leaves):
+        return 1 if self.threshold else 2 ** (WORD - self.shift) - 1
+
+    def describe(self):
+        return self.name if self.probability is None else f"draw, 1 with probability {self.probability:.4g}"
+
+    @property
+    def probability(self) -> float | None:
+        """That an entry is 1; None of words."""
+        return self.threshold / 2 ** (WORD - self.shift) if self.threshold else None
+
+    def pull(self, i, node, term, walk):
+        return [replace(term, key=("draw", i))]
+
+    def keys(self, first_step: int, steps: int) -> np.ndarray:
+        """The keys of these steps, uint32 (steps, rows, 2); one row for all, unless the path says that each has its own."""
+        numbers = {STEP: np.arange(first_step, first_step + steps)[:, None], ROW: np.arange(self.shape[0] if ROW in self.path else 1)}
+        table = np.array(self.words, dtype=np.uint32).reshape(-1, 1, 2)
+        table = table if len(table) == 1 else table[first_step : first_step + steps]
+        key = table[..., 0], table[..., 1]
+        for n in self.path:
+            key = threefry.fold_in(key, np.asarray(numbers.get(n, [n])).astype(np.uint32))
+        return np.stack([np.broadcast_to(half, (steps, len(numbers[ROW]))) for half in key], axis=-1)
+
+    def values(self, keys, xp=np):
+        """The integers that a step's keys lead to: bool where they are 0 and 1, else uint32. xp: numpy or jax.numpy."""
+        words = threefry.bits(keys, math.prod(self.shape) // len(keys), xp).reshape(self.shape) >> np.uint32(self.shift)
+        return words < np.uint32(self.threshold) if self.threshold else words
+
+    def leaf(self, parameters, inputs, keys=None):
+        like = (*inputs, *parameters)[0]
+        return self.values(keys, like.__array_namespace__()).astype(like.dtype)
+
+    def at_steps(self, i, node, prover):
+        return np.stack([self.values(keys).astype(np.int64) for keys in self.keys(prover.first_step, prover.steps)])
