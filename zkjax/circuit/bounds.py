@@ -82,7 +82,7 @@ def _of_chunk(circuit, initial: tuple[int, ...], steps: int, first_step: int):
 def _moved(circuit, s: int, initial, nodes: list, steps: int, first_step: int) -> tuple[int, int, int]:
     """Of a state with a recurrence: before a step, after it, and of the sum that its rounding reads. nodes: bounds of what feeds it."""
     found = [0, 0, 0]
-    for start, length in _distinct(circuit, first_step, steps):
+    for start, length in _distinct(circuit, s, first_step, steps):
         rows = recurrence.rows(circuit, s, start, length)
         held = {r: max(initial[r], signed_bound(circuit.parameters[r].recurrence.bits + 1)) for r in rows.states}
         fed = {(q, f): [nodes[circuit.parameters[q].recurrence.feeds[f][0]]] * length for q, f in rows.feeds}
@@ -91,9 +91,10 @@ def _moved(circuit, s: int, initial, nodes: list, steps: int, first_step: int) -
     return tuple(min(x, BEYOND) for x in found)
 
 
-def _distinct(circuit, first_step: int, steps: int):
-    """The periods of a chunk, of those with equal coefficients one: all that are whole, where no coefficient depends on the step."""
-    if circuit.max_steps is not None or steps <= 2 * circuit.period:
+def _distinct(circuit, s: int, first_step: int, steps: int):
+    """The periods of a chunk, of those with equal coefficients one: all that are whole, where none of a state's depends on the step."""
+    scheduled = any(len(table) > 1 for r in recurrence.group(circuit, s) for table in circuit.parameters[r].tables())
+    if scheduled or steps <= 2 * circuit.period:
         return recurrence.periods(first_step, steps, circuit.period)
     period, end = circuit.period, first_step + steps
     start = -(-first_step // period) * period

@@ -11,6 +11,7 @@ in which the largest learning rate is a power of two, and parameters need no bit
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 
 from ..circuit.circuit import Circuit
 from ..circuit.parts import Input, Loss
@@ -74,7 +75,7 @@ class Emission:
     """
 
     circuit: Circuit
-    rows: list[Row]
+    rows: tuple[Row, ...]
     rounded: dict[int, tuple[str, bool]]
     unit: Fraction
     names: Names
@@ -89,19 +90,19 @@ class Emission:
 class _Plan:
     """What is rounded: demands, and of each exact state what is added to it."""
 
-    rows: list[Row]
+    rows: tuple[Row, ...]
     demands: Demands
     uses: dict[int, Uses]
     names: Names
 
 
-def emit(program: Program, rows: list[Row], formats: Formats, steps) -> Emission:
+def emit(program: Program, rows: tuple[Row, ...], formats: Formats, steps) -> Emission:
     """Stages two and three. rows: of the program's states.
 
     The scale of an exact state is what its updates need. What they read hardly depends on it, so one repetition settles most of them;
     where one exact state follows from others, theirs come first.
     """
-    plan = _planned(program, rows, formats)
+    plan = _planned(program, rows, frozenset(formats.states), formats.rounded)
     rates = rate_tables(plan.uses)
     paths = {p: program.states[p].leaf.path for p in plan.uses}
     scales = {p: formats.parameters.get(path, formats.activation_scale + formats.gradient_scale) for p, path in paths.items()}
@@ -125,15 +126,16 @@ def _whole(c) -> bool:
     return all(Fraction(v).denominator == 1 for v in values(c))
 
 
-def _planned(program: Program, found: list[Row], formats: Formats) -> _Plan:
-    """found: the rows of all states."""
+@lru_cache(maxsize=4)
+def _planned(program: Program, found: tuple[Row, ...], named: frozenset[str], rounded: bool) -> _Plan:
+    """found: the rows of all states. named: paths of states with a format of their own. rounded: as in ``Formats``."""
     needed = demands(program, [x for p, row in enumerate(found) if not row.frozen(p) for x in row.feeds])
     around, through = cycles(found, needed.narrow)
     kept = exact_states(found, around)
     kept -= {p for p in kept if any(r in kept and r != p and not _whole(c) for r, c in found[p].carry.items())}
     for p in sorted(kept):
-        named = program.states[p].leaf.path in formats.states
-        if not found[p].frozen(p) and (named or formats.rounded and set(found[p].carry) - kept):
+        multiplied = program.states[p].leaf.path in named or rounded and set(found[p].carry) - kept
+        if not found[p].frozen(p) and multiplied:
             kept -= {p}
     needed = replace(needed, narrow=needed.narrow | through)
     return _Plan(found, needed, {p: uses(found, p, kept) for p in sorted(kept)}, Names(program, found, needed))

@@ -17,7 +17,7 @@ from .series import Series, lifted, values
 from .step import Program, depends_on_step
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """What a step makes of a state: the sum of carry[state] * state and feeds[tensor] * tensor, coefficients rational or ``Series``."""
 
@@ -42,9 +42,9 @@ def nonzero(x) -> bool:
     return any(v != 0 for v in values(x))
 
 
-def rows_of(program: Program) -> list[Row]:
+def rows_of(program: Program) -> tuple[Row, ...]:
     """Those of all states; UnsupportedOperationError where a number of the step stands elsewhere than before gradients and states."""
-    result = [_row(program.graph, state.following) for state in program.states]
+    result = tuple(_row(program.graph, state.following) for state in program.states)
     told = [(f"what feeds state {s.leaf.path}", x) for s, row in zip(program.states, result, strict=True) for x in row.feeds]
     for name, x in (*told, *((f"output {name!r}", x) for name, x in program.outputs.items())):
         if x.moving if isinstance(x, Known) else depends_on_step(x):
@@ -78,7 +78,7 @@ def _add(found: dict, key, c) -> None:
     found[key] = found.get(key, Fraction(0)) + c
 
 
-def cycles(rows: list[Row], narrow: frozenset) -> tuple[frozenset[int], frozenset[Expression]]:
+def cycles(rows: tuple[Row, ...], narrow: frozenset) -> tuple[frozenset[int], frozenset[Expression]]:
     """The states that follow from themselves through others, and the tensors through which some do without rounding.
 
     narrow: the tensors that are rounded anyway. A claim on a state may not come back to it, so those tensors are to be rounded too.
@@ -94,7 +94,7 @@ def cycles(rows: list[Row], narrow: frozenset) -> tuple[frozenset[int], frozense
     return frozenset(around), through
 
 
-def _from(rows: list[Row], reach: list[dict], p: int) -> set[int]:
+def _from(rows: tuple[Row, ...], reach: list[dict], p: int) -> set[int]:
     """The states that state p follows from, itself included."""
     found, stack = set(), [p]
     while stack:
@@ -120,7 +120,7 @@ def _read(x: Expression, narrow: frozenset) -> set[int]:
     return found
 
 
-def exact(rows: list[Row], around: frozenset[int]) -> frozenset[int]:
+def exact(rows: tuple[Row, ...], around: frozenset[int]) -> frozenset[int]:
     """The states that no step multiplies: those that stay, and those to which something is added."""
     return frozenset(p for p, row in enumerate(rows) if row.carry.get(p) == 1 and p not in around)
 
@@ -134,7 +134,7 @@ class Uses:
     after: dict[int, Fraction | Series]
 
 
-def uses(rows: list[Row], p: int, kept: frozenset[int]) -> Uses:
+def uses(rows: tuple[Row, ...], p: int, kept: frozenset[int]) -> Uses:
     """Of the exact state p. kept: the exact states.
 
     A state that is multiplied is read after the step where that leaves less to be added: of weights with momentum nothing.

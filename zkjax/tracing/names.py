@@ -24,7 +24,7 @@ class Names:
     of: the own name of each tensor that may be rounded, in traced order.
     """
 
-    def __init__(self, program: Program, rows: list[Row], demands: Demands):
+    def __init__(self, program: Program, rows: tuple[Row, ...], demands: Demands):
         self._labels = dict(program.graph.labels)
         for state, row in zip(program.states, rows, strict=True):
             for x in row.feeds:

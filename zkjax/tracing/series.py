@@ -7,6 +7,7 @@ could stand, a ``Series`` may, and functions of constants are applied step by st
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ..errors import UnsupportedOperationError
 
@@ -25,6 +26,13 @@ class Series:
 
     values: tuple
     source: tuple | None = field(default=None, compare=False)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.values)
 
     def __bool__(self) -> bool:
         raise Refusal("it depends on the step, and decides how many operations there are; choose with jnp.where or jax.lax.cond")

@@ -40,7 +40,7 @@ class Source:
     """
 
     program: Program
-    rows: list[Row]
+    rows: tuple[Row, ...]
     step: Callable[..., Any]
     state: Callable[[], Any]
     batch: tuple[Any, ...]

@@ -62,7 +62,7 @@ class Lowered:
     emitter: ``values``, of each tensor (the value of its integer 1, node); ``state``, the same of a state before or after a step.
     """
 
-    def __init__(self, emitter, rows: list[Row], found: dict[int, Uses]):
+    def __init__(self, emitter, rows: tuple[Row, ...], found: dict[int, Uses]):
         self.emitter, self.rows, self.found = emitter, rows, found
 
     def parameters(self) -> tuple[tuple[Parameter, ...], dict[int, int]]:
@@ -87,12 +87,10 @@ class Lowered:
         terms += [(*e.state(Param(r)), c) for r, c in use.before.items()]
         terms += [(*e.state(Next(r)), c) for r, c in use.after.items()]
         for factor, node, c in terms:
-            wanted = tuple(-v * factor for v in values(c))
-            s = -log2(max(map(abs, wanted)))
-            n, b = rounded_rates(tuple(w * Fraction(2) ** s for w in wanted), e.formats.rate_tolerance)
+            n, b, note = _rates(c, factor, e.formats.rate_tolerance)
             if any(n):
-                found.append((node, n, b + s))
-                e.notes.append(_note(tuple(-v for v in values(c)), [v * Fraction(2) ** -(b + s) / factor for v in n]))
+                found.append((node, n, b))
+                e.notes.append(note)
         return found
 
     def moved(self, p: int) -> Moved:
@@ -108,16 +106,16 @@ class Lowered:
         e, moved = self.emitter, self.moved(p)
         found, unit = e.format(p), e.units[p]
         return Recurrence(
-            tuple((r, self._coefficients(p, c * (e.units[r] / unit))) for r, c in moved.carry.items()),
-            tuple((node, self._coefficients(p, c * (factor / unit))) for node, factor, c, _ in moved.feeds),
+            tuple((r, self._coefficients(p, c, e.units[r] / unit)) for r, c in moved.carry.items()),
+            tuple((node, self._coefficients(p, c, factor / unit)) for node, factor, c, _ in moved.feeds),
             found.bits,
             found.inner,
             found.end,
         )
 
-    def _coefficients(self, p: int, c) -> tuple[int, ...]:
-        """As integers in units of 2^-64. What would be lost in them, or at a period's end, is refused."""
-        found, largest, lost = _fixed_point(c)
+    def _coefficients(self, p: int, c, unit: Fraction) -> tuple[int, ...]:
+        """c * unit as integers in units of 2^-64. What would be lost in them, or at a period's end, is refused."""
+        found, largest, lost = _fixed_point(c, unit)
         if lost or largest * 2 ** self.emitter.format(p).end < 2:
             path = self.emitter.program.states[p].leaf.path
             raise PrecisionError(f"state {path}: a coefficient of {float(largest):.3g} in its units is lost; give it a larger scale or end")
@@ -140,9 +138,19 @@ class Lowered:
 
 
 @lru_cache(maxsize=256)
-def _fixed_point(c) -> tuple[tuple[int, ...], Fraction, bool]:
-    """A coefficient in units of 2^-64; the largest of its values, and whether one is lost."""
-    wanted = values(c)
+def _rates(c, factor: Fraction, tolerance: Fraction) -> tuple[tuple[int, ...], int, str]:
+    """Integers n and bits b with n * 2^-b for -c * factor, and a note of how well they meet it. Cached: schedules are long."""
+    wanted = tuple(-v * factor for v in values(c))
+    s = -log2(max(map(abs, wanted)))
+    n, b = rounded_rates(tuple(w * Fraction(2) ** s for w in wanted), tolerance)
+    unit = Fraction(2) ** -(b + s) / factor
+    return n, b + s, _note(tuple(-v for v in values(c)), [v * unit for v in n])
+
+
+@lru_cache(maxsize=256)
+def _fixed_point(c, unit: Fraction) -> tuple[tuple[int, ...], Fraction, bool]:
+    """c * unit in units of 2^-64; the largest of its values, and whether one is lost."""
+    wanted = [v * unit for v in values(c)]
     found = tuple(math.floor(v * 2**FRACTION + Fraction(1, 2)) for v in wanted)
     largest = max(map(abs, wanted))
     lost = any(abs(n - v * 2**FRACTION) > FINEST * max(abs(v), largest / 16) * 2**FRACTION for n, v in zip(found, wanted, strict=True))
@@ -218,7 +226,7 @@ def _follows(moved: dict[int, Moved], p: int) -> set[int]:
     return found
 
 
-def _looked_ahead(rows: list[Row], sizes: dict, feeds: dict) -> tuple[dict[int, float], dict[int, float]]:
+def _looked_ahead(rows: tuple[Row, ...], sizes: dict, feeds: dict) -> tuple[dict[int, float], dict[int, float]]:
     """The largest value of each state in some steps, and the largest change of a step; of one whose coefficients depend on the step the
     least, but no less than a sixteenth of the largest.
 
