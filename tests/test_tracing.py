@@ -143,10 +143,12 @@ def test_nodes_of_an_mlp():
     circuit = trace(loss, optax.sgd(1 / 64), params, batch=(X, Y))
     ops = [n.op for n in circuit.nodes]
     assert [ops.count(k) for k in ("dot", "rescale", "sign", "gate")] == [6, 3, 1, 2]  # 2 forward, 1 backward, 2 updates, 1 loss
-    scale = circuit.nodes[circuit.of("rescale")[1]].scale
-    assert {p.path: circuit.scale(k)[1] - scale - 6 for k, p in enumerate(circuit.parameters)} == {"a": 8, "b": 8, "p": 0, "q": 0}
+    hidden, scale, back = (circuit.nodes[i].scale for i in circuit.of("rescale"))
+    found = {p.path: circuit.scale(k)[1] - 6 for k, p in enumerate(circuit.parameters)}
+    assert found == {"a": 8 + back, "p": back, "b": hidden + scale, "q": scale}  # the rate is 2^-6
     forward, error, backward = circuit.of("rescale")
-    assert circuit.nodes[forward].operation.shift == circuit.nodes[backward].operation.shift == 8 + scale + 6
+    assert circuit.nodes[forward].operation.shift == found["a"] + 6 + 8 - hidden
+    assert circuit.nodes[backward].operation.shift == found["b"] + 6 + scale - back
     assert circuit.nodes[forward].label == "a forward" and circuit.nodes[backward].label == "b backward"
     assert circuit.nodes[error].label == "b error"
     assert [circuit.nodes[i].inputs[0] for i in circuit.of("gate")] == [circuit.of("sign")[0]] * 2
@@ -390,11 +392,14 @@ def test_small_nets_get_small_tables():
 
 def test_formats_are_widened_for_large_values():
     loss, params = GRAPHS["bias"]
-    circuit = trace(loss, optax.sgd(1 / 8), {**params, "p": params["p"] + 20}, batch=(X, Y))
-    assert any("activation format widened" in note for note in circuit.notes)
-    fixed = Precision(activation_bits=11, gradient_bits=13)
-    circuit = trace(loss, optax.sgd(1 / 8), {**params, "p": params["p"] + 20}, batch=(X, Y), precision=fixed)
-    assert not any("widened" in note for note in circuit.notes)
+    large = {**params, "p": params["p"] + 20}
+    circuit = trace(loss, optax.sgd(1 / 8), large, batch=(X, Y), precision=Precision(activation_scale=8))
+    assert any("activation format widened to 15 bits: [a forward]" in note for note in circuit.notes)
+    for given in (Precision(), Precision(activation_bits=11, gradient_bits=13)):  # a coarser scale, for this tensor
+        circuit = trace(loss, optax.sgd(1 / 8), large, batch=(X, Y), precision=given)
+        forward = circuit.nodes[circuit.rounded[0]]
+        assert (forward.label, forward.scale, forward.operation.bits) == ("a forward", 4, 11)
+        assert not any("widened" in note for note in circuit.notes)
 
 
 def test_schedules_become_tables():
@@ -459,7 +464,8 @@ def test_an_auditor_traces_the_same_circuit_without_data():
 
 def test_circuit_holds_no_paths_and_no_values_of_the_batch():
     loss, params = GRAPHS["bias"]
-    text = json.dumps(trace(loss, optax.sgd(1 / 8), {**params, "p": params["p"] + 20}, batch=(X, Y)).to_json())
+    eight = Precision(activation_scale=8)
+    text = json.dumps(trace(loss, optax.sgd(1 / 8), {**params, "p": params["p"] + 20}, batch=(X, Y), precision=eight).to_json())
     assert ".py" not in text and __file__ not in text and "widened" in text
-    other = trace(loss, optax.sgd(1 / 8), {**params, "p": params["p"] + 20.01}, batch=(X * 0.99, Y * 0.99))
+    other = trace(loss, optax.sgd(1 / 8), {**params, "p": params["p"] + 20.01}, batch=(X * 0.99, Y * 0.99), precision=eight)
     assert json.dumps(other.to_json()) == text

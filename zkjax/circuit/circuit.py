@@ -396,5 +396,5 @@ class Counts:
 
     @property
     def cost(self) -> int:
-        """What the choice of a table width minimises; an entry of a table costs about what a cell or a lookup does."""
-        return self.cells + self.lookups + self.table_entries
+        """What the choice of a table width minimises; a cell costs about what two lookups or two entries of a table do."""
+        return 2 * self.cells + self.lookups + self.table_entries

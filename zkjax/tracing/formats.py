@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +20,7 @@ from .precision import Precision, StateFormat, TensorFormat
 from .series import values
 
 HEADROOM = 2  # bits that a format's range has at least above the largest value seen
-MAX_FORMAT_BITS = 15  # a default format is widened by bits up to here, then by a coarser scale
-MAX_DATA_BITS = 19  # as that, of an array of the batch
+MAX_BITS = 19  # of a format
 ACTIVATION_SCALE, GRADIENT_BITS = 8, 13  # by default
 COARSEST_SCALE, COARSEST_GRADIENT = 4, 9  # what defaults become at the least, where bounds ask for it
 SPARE = {False: 3, True: 5}  # of activations and of gradients: bits of a default range that the largest value may leave unused
@@ -120,7 +118,7 @@ def _data_format(x, scale: int, bits: int, precision: Precision, k: int) -> Tens
     largest = float(np.abs(x.astype(np.float64)).max()) if known else 0.0
     if precision.activation_scale is None and precision.data_bits is None and largest:
         e = _exponent(largest)
-        scale = max(0, min(MAX_DATA_BITS - 2 - e, max(scale, min(scale + FINEST[0], scale - e))))
+        scale = max(0, min(MAX_BITS - 2 - e, max(scale, min(scale + FINEST[0], scale - e))))
     if precision.data_bits is not None:
         return TensorFormat(scale, precision.data_bits[k])
     integer = math.floor(math.ldexp(largest, scale) + 0.5)
@@ -161,7 +159,6 @@ class Magnitudes:
     def __init__(self, samples, later: Callable[[], list] = list):
         self.samples, self._later, self._more = samples, later, None
         self._found: dict = {}  # by what a node stands for
-        self.late: set = set()  # what is 0 where a chain begins
 
     def of(self, circuit: Circuit, stands_for: Mapping[int, tuple]) -> dict[int, float]:
         """The largest integers of nodes, each given with what it stands for, and the value of its integer 1."""
@@ -170,7 +167,6 @@ class Magnitudes:
         zero = [i for i in missing if not self._found[stands_for[i][0]]] if self.samples else []
         if zero:
             self._more = self._later() if self._more is None else self._more
-            self.late |= {stands_for[i][0] for i in zero}
             self._look(circuit, stands_for, zero, self._more, GROWTH)
         return {i: self._found[name] / abs(float(factor)) for i, (name, factor) in stands_for.items()}
 
@@ -180,40 +176,32 @@ class Magnitudes:
             self._found[name] = max(self._found.get(name, 0.0), growth * largest * abs(float(factor)))
 
 
-class Size(NamedTuple):
-    """Of a rounded tensor: whether it is a gradient, the largest value seen in units of its kind, and whether only later steps have any."""
+def fitted(formats: Formats, sizes: Mapping[str, tuple[bool, float]], precision: Precision) -> Formats:
+    """Formats in which every value seen has two bits of headroom, and no tensor is left with few bits, where the user has not chosen.
 
-    tagged: bool
-    largest: float
-    late: bool
-
-
-def fitted(formats: Formats, sizes: Mapping[str, Size], precision: Precision) -> Formats:
-    """Formats in which every value seen has two bits of headroom, and no tensor is left with few bits, where the user has not chosen."""
+    sizes: of each rounded tensor whether it is a gradient, and the largest value seen, in units of its kind.
+    """
     notes, refined, named = [], 0, precision.tensors or {}
-    chosen = {name: formats.of(name, x.tagged) for name, x in sizes.items()} | named
+    chosen = {name: formats.of(name, tagged) for name, (tagged, _) in sizes.items()} | named
     for tagged, kind in ((False, "activation"), (True, "gradient")):
         scale, bits = formats.default(tagged)
         scale_given, bits_given = (getattr(precision, f"{kind}_{x}") is not None for x in ("scale", "bits"))
-        found = {name: x.largest for name, x in sizes.items() if x.tagged == tagged and x.largest and name not in named}
-        told = {name: x for name, x in found.items() if not sizes[name].late}  # wider formats of all are for what is known
+        found = {name: x for name, (gradient, x) in sizes.items() if gradient == tagged and x and name not in named}
         resolved = bits - SPARE[tagged]
-        if told and not bits_given:
-            where = max(told, key=told.__getitem__)
-            needed = _exponent(told[where]) + scale + HEADROOM
-            if scale_given and needed > 19:
+        where = max(found, key=found.__getitem__, default="")
+        if found and scale_given and not bits_given:
+            needed = _exponent(found[where]) + scale + HEADROOM
+            if needed > MAX_BITS:
                 raise PrecisionError(
-                    f"[{where}]: a value of {told[where]:.3g} on the given batch needs {needed} bits at scale {scale}, beyond the largest "
+                    f"[{where}]: a value of {found[where]:.3g} on the given batch needs {needed} bits at scale {scale}, beyond the largest "
                     f"table; scale data or parameters down, or use a smaller Precision.{kind}_scale"
                 )
-            wider = max(bits, needed if scale_given else min(needed, MAX_FORMAT_BITS))
-            if wider != bits:
-                notes.append(f"{kind} format widened to {wider} bits: [{where}] left less than two bits of headroom on the batch")
-                formats, bits = replace(formats, **{f"{kind}_bits": wider}), wider
+            if needed > bits:
+                notes.append(f"{kind} format widened to {needed} bits: [{where}] left less than two bits of headroom on the batch")
+                formats, bits = replace(formats, **{f"{kind}_bits": needed}), needed
         for name, largest in found.items():
-            own = scale
-            if not scale_given:
-                e = _exponent(largest)
+            e, own = _exponent(largest), scale
+            if not scale_given:  # coarser rather than wider: the largest value keeps as many bits, and bounds grow by none
                 own = min(bits - HEADROOM - e, max(scale, min(scale + formats.finer, resolved - e)))
             chosen[name], refined = TensorFormat(own, bits), max(refined, own - scale)
     return replace(formats, tensors=chosen, refined=refined, notes=(*formats.notes, *notes))

@@ -18,7 +18,7 @@ from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError, PrecisionWarning
 from .arguments import whole, without_auxiliary
 from .comparison import compare
-from .formats import FINEST, Formats, Magnitudes, Size, coarser, default_formats, explicit, fitted, frozen_scale, with_tables
+from .formats import FINEST, Formats, Magnitudes, coarser, default_formats, explicit, fitted, frozen_scale, with_tables
 from .lowering import UNMOVED, Emission, emit
 from .precision import Precision
 from .source import Source, read, read_own
@@ -203,15 +203,13 @@ def _frozen_scales(source: Source) -> dict[str, int]:
     return {s.leaf.path: frozen_scale(s.leaf.largest) for p, (s, row) in states if row.frozen(p) and s.start is None}
 
 
-def _sizes(emission: Emission, formats: Formats, magnitudes: Magnitudes) -> dict[str, Size]:
-    """Of each rounded tensor, by name."""
+def _sizes(emission: Emission, formats: Formats, magnitudes: Magnitudes) -> dict[str, tuple[bool, float]]:
+    """Of each rounded tensor whether it is a gradient, and the largest value seen, in units of its kind."""
     seen, found = magnitudes.of(emission.circuit, emission.stands_for), {}
     for node, (name, tagged) in emission.rounded.items():
-        x, factor = emission.stands_for[node]
-        unit = abs(float(factor)) / (float(emission.unit) if tagged else 1.0)
+        unit = abs(float(emission.stands_for[node][1])) / (float(emission.unit) if tagged else 1.0)
         room = max(1.0, 2.0 ** -formats.of(name, tagged).scale / unit)  # before its constant, a tensor has a finer unit at the same bits
-        largest = max(seen[node] * unit * room, found[name].largest if name in found else 0.0)
-        found[name] = Size(tagged, largest, x in magnitudes.late)
+        found[name] = tagged, max(seen[node] * unit * room, found[name][1] if name in found else 0.0)
     return found
 
 
