@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import zkjax
+from zkjax.planning.machine import Machine
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 
@@ -109,6 +110,20 @@ def test_the_baselines_layers_share_out_the_circuit(tiny, experiment):
     committed = [key for name, layout in step.layouts.items() for key in layout.shapes if name[0] == "advice"]
     assert sorted(map(str, committed)) == sorted(str(key) for key in whole.advice if key[0] != "multiplicity")
     assert sorted(p for plan in step.plans for p in plan.layer.parameters) == list(range(len(circuit.parameters)))
+
+
+def test_estimates_beside_what_it_measured(tiny, experiment, tmp_path, capsys):
+    estimates, result = experiment("estimates"), tiny["aggregated"][0]
+    constants = Machine("two abaci", 1.0, 2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0, 19.0, 23).save(tmp_path / "machine.json")
+    found = estimates.compared(result, constants)
+    assert len(found) == 2 * 4 + 1 and found["peak memory"][1] == result["peak_rss_bytes"]
+    for kind in ("first", "later"):
+        told, measured = found[f"{kind} chunk: proof"]
+        assert measured == result["chunks"][kind]["proof_bytes"] and 1 / 1.5 < told / measured < 1.5
+    (tmp_path / "tiny.json").write_text(json.dumps(result))
+    assert estimates.main([str(tmp_path / "tiny.json"), "--machine", str(constants)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("tiny (8-6-3)") and lines[-2].endswith(f"{told / measured:.2f}")
 
 
 # ---- arithmetic -----------------------------------------------------------------------------------------------

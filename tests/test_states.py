@@ -21,7 +21,7 @@ from zkjax.circuit.parts import Given, Recurrence, Update
 from zkjax.protocol import motion
 from zkjax.prover.prove import make_plan
 from zkjax.training import steps as steps_of_training
-from zkjax.training.train import _ends
+from zkjax.training.train import chunk_ends
 
 
 def trained(circuit, steps, run=None, seed=0):
@@ -116,7 +116,7 @@ def test_chains_that_are_cut_on_the_grid_are_one():
 )
 def test_chunks_are_cut_on_the_grid(steps, chunk, before, expected):
     """Where a chunk can hold a period; else where it must, and at every point of the grid on the way."""
-    assert _ends(moving(), before, steps, chunk) == expected
+    assert chunk_ends(moving(), before, steps, chunk) == expected
 
 
 def test_chunks_make_one_training():

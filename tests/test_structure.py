@@ -17,6 +17,7 @@ JAX = ("jax", "jaxlib", "flax", "optax")
 # besides kernels.*: the only ones that import JAX when they are imported
 JAX_MODULES = {f"tracing.{name}" for name in ("arguments", "interpreter", "starts", "step", "source", "program", "comparison")}
 JAX_MODULES |= {"training.template", "training.steps", "training.run", "training.train", "calibration", "prover.aggregate"}
+JAX_MODULES |= {"planning.measure"}
 # imported by prover functions and by the user only, never by the verifier
 KERNEL_USERS = {"prover.witness", "training.states", "training.steps", "training.template", "prover.lanes"}
 
@@ -47,6 +48,7 @@ tracing.demands tracing.formats tracing.source tracing.states tracing.lowering t
 prover.aggregate prover.lanes prover.states prover.witness prover.rehearsal prover.prove prover
 training training.dataset training.template training.saved training.states training.steps training.run training.train
 calibration
+planning planning.machine planning.estimate planning.measure
 __main__
 """.split()
 

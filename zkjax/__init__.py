@@ -11,6 +11,8 @@ _PUBLIC = {
     "trace_step": "tracing.program",
     "calibrate": "calibration",
     "Calibration": "calibration",
+    "estimate": "planning.estimate",
+    "Estimate": "planning.estimate",
     "train": "training.train",
     "chunks": "training.train",
     "Run": "training.run",

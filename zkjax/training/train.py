@@ -173,7 +173,7 @@ def chunks(
     once; the runs are trained as they are asked for.
     """
     before = params.first_step + params.steps if isinstance(params, Run) else 0
-    ends = _ends(circuit, before, whole("steps", steps), whole("chunk", chunk))
+    ends = chunk_ends(circuit, before, whole("steps", steps), whole("chunk", chunk))
     openings = len(ends) + SPARE_OPENINGS if openings is None else openings
     steps, seed, shard_size, openings = _checked(circuit, steps, seed, shard_size, openings)
     start = _start(circuit, params, data, seed, shard_size, openings)
@@ -194,7 +194,7 @@ def chunks(
     return runs()
 
 
-def _ends(circuit, before: int, steps: int, chunk: int) -> list[int]:
+def chunk_ends(circuit, before: int, steps: int, chunk: int) -> list[int]:
     """After how many of the steps each run ends. before: steps that the chain has had."""
     count, period = -(-steps // chunk), getattr(circuit, "period", 1)
     if period == 1:
