@@ -12,10 +12,11 @@ from harness import prove_small
 
 import zkjax
 from zkjax.__main__ import main
+from zkjax.circuit.bounds import Longest
 from zkjax.commitment.geometry import COLUMN_CELLS
 from zkjax.errors import ConfigurationError, DataError, FormatError
 from zkjax.planning import measure
-from zkjax.planning.estimate import chunk_plan, sizes_of, span
+from zkjax.planning.estimate import chunk_plan, renewals, sizes_of, span
 from zkjax.planning.machine import BUILT_IN, Machine, Sizes
 from zkjax.proofs.proof import HEADER
 from zkjax.prover.prove import make_plan
@@ -92,11 +93,11 @@ def test_an_estimate_plans_what_is_then_proven(constants):
     """The plan of a run that has not been trained, with a momentum, whose first state is given."""
     circuit, run = tiny_nets.tiny_run(optimizer=optax.sgd(1 / 32, momentum=0.5), batch=3, steps=4, samples=12)
     plan, expected = chunk_plan(circuit, 0, 4, 12, 12), make_plan(run)
-    assert plan.given and (plan.steps, plan.range_check, plan.given) == (expected.steps, expected.range_check, expected.given)
+    assert plan.given and (plan.steps, plan.widths, plan.given) == (expected.steps, expected.widths, expected.given)
     assert plan.sites.layout == expected.sites.layout and plan.advice == expected.advice
     [part] = zkjax.estimate(circuit, 4, machine=constants).parts
     assert part.sizes.leaves == expected.sites.layout.size
-    assert (part.cells, part.lookups) == (circuit.counts(4, True).cells, circuit.counts(4, True).lookups)
+    assert (part.cells, part.lookups) == (circuit.counts(4, plan.widths).cells, circuit.counts(4, plan.widths).lookups)
 
 
 # ---- seconds --------------------------------------------------------------------------------------------------
@@ -113,7 +114,11 @@ def test_seconds_of_given_constants():
 def test_a_chain_is_the_sum_of_its_chunks(constants):
     circuit, _ = tiny_nets.tiny_run()
     found = zkjax.estimate(circuit, 10, chunk=4, samples=12, machine=constants)
-    assert [(x.count, x.steps, x.first) for x in found.parts] == [(1, 3, True), (1, 3, False), (1, 4, False)]
+    assert [(x.count, x.steps, x.first, x.renews) for x in found.parts] == [
+        (1, 3, True, False),
+        (1, 3, False, False),
+        (1, 4, False, False),
+    ]
     assert (found.steps, found.proofs, found.machine) == (10, 3, MACHINE)
     for name, value in (
         ("training", MACHINE.training_seconds),
@@ -128,6 +133,21 @@ def test_a_chain_is_the_sum_of_its_chunks(constants):
     assert found.largest_proof == max(x.sizes.proof_bytes for x in found.parts)
     assert zkjax.estimate(circuit, 40, chunk=4, samples=12, machine=constants).parts[1].count == 9
     assert zkjax.estimate(circuit, 4, machine=constants).proofs == 1
+
+
+def test_chunks_that_renew_their_bounds(monkeypatch, constants):
+    """Where bounds hold for seven steps, the third of four chunks of three range-checks its weights, and the fifth."""
+    circuit, _ = tiny_nets.tiny_run()
+    monkeypatch.setattr(type(circuit), "longest_chain", lambda self, initial, first_step: Longest(7, "", ""))
+    assert renewals(circuit, [3, 6, 9, 12, 15]) == {6, 12} and renewals(circuit, [7, 14, 15]) == {7, 14}
+    found = zkjax.estimate(circuit, 15, chunk=3, samples=12, machine=constants)
+    assert [(x.count, x.first, x.renews) for x in found.parts] == [(1, True, False), (2, False, False), (2, False, True)]
+    _, plain, renewing = found.parts
+    cells, lookups = circuit.range_check(circuit.renewing_widths)
+    assert (renewing.cells - plain.cells, renewing.lookups - plain.lookups) == (cells, lookups) and cells > 0
+    assert renewing.sizes.leaves > plain.sizes.leaves and "renews bounds" in str(found)
+    monkeypatch.setattr(type(circuit), "longest_chain", lambda self, initial, first_step: Longest(None, "", ""))
+    assert renewals(circuit, [3, 6, 9]) == set()
 
 
 def test_what_people_are_shown(constants, monkeypatch, tmp_path):

@@ -34,8 +34,8 @@ kernels kernels.settings kernels.threads kernels.jit kernels.memory kernels.prod
 kernels.lookup kernels.sites kernels.ntt kernels.merkle kernels.opening kernels.integers
 ops.operation ops.tables ops.ranges ops.committed ops.leaves ops.moves ops.arithmetic ops.rescale ops.products ops
 memory
-circuit.parts circuit.recurrence circuit.levels circuit.anchors circuit.bounds circuit.rounding circuit.summary circuit.descent
-circuit.sheet circuit.file circuit.circuit circuit
+circuit.parts circuit.recurrence circuit.levels circuit.anchors circuit.bounds circuit.counts circuit.rounding circuit.summary
+circuit.descent circuit.sheet circuit.file circuit.circuit circuit
 protocol protocol.transcript protocol.hidden protocol.sumcheck protocol.lookup protocol.claims protocol.schedule
 protocol.membership protocol.contraction protocol.gate protocol.motion protocol.states protocol.plan protocol.argument
 commitment.openings commitment.geometry commitment.merkle commitment.dataset commitment.commit commitment.recursion

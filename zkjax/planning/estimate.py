@@ -37,13 +37,15 @@ TRACED = 30  # bytes that each parameter takes besides: the user's own, the circ
 class Part:
     """Chunks of a chain that are alike.
 
-    count: how many; steps: of each. first: whether it is the chain's first one, whose proof range-checks the weights. cells, lookups:
-    that a proof commits and makes. sizes: all that follows from these.
+    count: how many; steps: of each. first: whether it is the chain's first one, whose proof range-checks the coarse weights; renews:
+    whether it is one that range-checks exact weights, as bounds would not hold without. cells, lookups: that a proof commits and makes.
+    sizes: all that follows from these.
     """
 
     count: int
     steps: int
     first: bool
+    renews: bool
     cells: int
     lookups: int
     sizes: Sizes
@@ -97,7 +99,7 @@ class Estimate(Shown):
             (
                 f"{x.count:,}",
                 str(x.steps),
-                "yes" if x.first else "no",
+                "first weights" if x.first else "renews bounds" if x.renews else "no",
                 f"{x.cells:,}",
                 f"{x.lookups:,}",
                 span(self.machine.proving_seconds(x.sizes)),
@@ -129,6 +131,8 @@ def estimate(
 ) -> Estimate:
     """What training and proving ``steps`` steps will take, from public sizes alone: nothing is trained or proven.
 
+    Weights are taken to be below 1 in absolute value: how often bounds are renewed follows from the range check of larger ones.
+
     circuit:    from ``trace``; shapes suffice for it.
     chunk:      steps of a proof at most, as for ``chunks``; default: all in one, as ``train`` does.
     samples:    of the data; default: as many as the steps read, each once.
@@ -136,7 +140,7 @@ def estimate(
     machine:    a file of constants that ``python -m zkjax measure --out FILE`` wrote; default: those that ``measure`` left in the user's
                 cache directory, or else built-in ones.
     Raises: DataError - no integers, or too few samples for a batch; ConfigurationError - too many steps for a proof, no circuit;
-            FormatError - not a file of constants.
+            PrecisionError - more steps than a schedule has; FormatError - not a file of constants.
     """
     if not isinstance(circuit, Circuit):
         raise ConfigurationError(f"circuit is a {type(circuit).__name__}; give the zkjax.Circuit of zkjax.trace")
@@ -147,6 +151,8 @@ def estimate(
     usual = 8 if chunk is None else len(ends) + SPARE_OPENINGS
     budget = usual if openings is None else whole("openings", openings)
     speed = Machine.load(machine)
+    if circuit.max_steps is not None and steps > circuit.max_steps:
+        circuit.bounds(below_one(circuit), steps)  # says so
     if max(b - a for a, b in zip((0, *ends), ends, strict=False)) > MAX_STEPS:
         raise ConfigurationError(f"a proof holds at most {MAX_STEPS} steps; give chunk=")
     parts = tuple(_parts(circuit, ends, samples, shard_size, budget))
@@ -172,24 +178,43 @@ def estimate(
 
 def _parts(circuit: Circuit, ends: list[int], samples: int, shard_size: int, budget: int) -> Iterator[Part]:
     """The chunks of a chain by kind, in the order in which they first occur; the first one chooses the geometry of all."""
-    kinds: dict[tuple[int, bool], list[int]] = {}
+    kinds: dict[tuple[int, bool, bool], list[int]] = {}
+    renewing = renewals(circuit, ends)
     for start, end in zip((0, *ends), ends, strict=False):
-        kinds.setdefault((end - start, start == 0), []).append(start)
+        kinds.setdefault((end - start, start == 0, start in renewing), []).append(start)
     geometry = None
-    for (steps, first), starts in kinds.items():
-        plan = chunk_plan(circuit, starts[0], steps, samples, shard_size)
+    for (steps, first, renews), starts in kinds.items():
+        plan = chunk_plan(circuit, starts[0], steps, samples, shard_size, renews)
         if geometry is None:
             geometry = choose_geometry(plan, plan.trace_layout(dry_run(plan, None).counts()), budget)
-        counts = circuit.counts(steps, first)
-        yield Part(len(starts), steps, first, counts.cells, counts.lookups, sizes_of(plan, geometry, budget))
+        counts = circuit.counts(steps, plan.widths)
+        yield Part(len(starts), steps, first, renews, counts.cells, counts.lookups, sizes_of(plan, geometry, budget))
 
 
-def chunk_plan(circuit: Circuit, first_step: int, steps: int, samples: int, shard_size: int) -> Plan:
+def below_one(circuit: Circuit) -> tuple[int, ...]:
+    """Bounds of states that are below 1 in absolute value."""
+    return tuple(max(1, int(1 / circuit.unit(p))) for p in range(len(circuit.parameters)))
+
+
+def renewals(circuit: Circuit, ends: list[int]) -> set[int]:
+    """The first steps of the chunks that renew their bounds, of a chain whose chunks end after these steps."""
+    since, found, bound = 0, set(), below_one(circuit)
+    last = circuit.longest_chain(bound, since).steps
+    for start, end in zip(ends, ends[1:], strict=False):
+        if last is not None and end - since > last:
+            since = start
+            found.add(start)
+            last = circuit.longest_chain(bound, since).steps
+    return found
+
+
+def chunk_plan(circuit: Circuit, first_step: int, steps: int, samples: int, shard_size: int, renews: bool = False) -> Plan:
     """The plan of a chunk, which begins a chain if its first step is step 0. Schedules of all seeds read alike."""
     indices = batch_indices(0, samples, shard_size, circuit.batch_size, first_step, steps)
-    shifts, first = (0,) * len(circuit.parameters), first_step == 0
-    given = first and bool(circuit.given)
-    return Plan(circuit, first_step, steps, shifts, first, Batches(indices, shard_size, samples), given=given)
+    none = (0,) * len(circuit.parameters)
+    later = circuit.renewing_widths if renews else none
+    widths, given = (later, False) if first_step else (circuit.coarse_widths, bool(circuit.given))
+    return Plan(circuit, first_step, steps, none, widths, Batches(indices, shard_size, samples), given=given)
 
 
 def sizes_of(plan: Plan, geometry: Geometry, budget: int) -> Sizes:
@@ -216,7 +241,7 @@ def sizes_of(plan: Plan, geometry: Geometry, budget: int) -> Sizes:
         initial=Commitment("weights", plan.first_step, weights[0], WEIGHTS_BUDGET, ZEROS),
         final=Commitment("weights", plan.first_step + plan.steps, weights[1], WEIGHTS_BUDGET, ZEROS),
         shifts=plan.shifts,
-        range_checked=plan.range_check,
+        widths=plan.widths,
         given=plan.given,
         initial_bound=shown,
         final_bound=shown,
@@ -235,7 +260,7 @@ def sizes_of(plan: Plan, geometry: Geometry, budget: int) -> Sizes:
         log_lookups=plan.sites.layout.num_vars,
         leaves=plan.sites.layout.size,
         codes=geometry.code * sum(rows + COLUMN_CELLS for rows in made),
-        memory=memory_estimate(circuit, plan.steps, plan.range_check) + TRACED * sum(prod(p.shape) for p in circuit.parameters),
+        memory=memory_estimate(circuit, plan.steps, plan.widths) + TRACED * sum(prod(p.shape) for p in circuit.parameters),
         verifying_memory=verifying.memory,
         proof_bytes=HEADER + len(statement.canonical()) + len(ZEROS) + messages + geometry.opening_bytes([*weights, *data, trace]),
     )
