@@ -293,7 +293,7 @@ def prove_chunk(system, circuit, train, compilations: Compilations) -> tuple[dic
     proven = time.perf_counter()
     figures = {
         "steps": run.steps,
-        "range_checked": run.coarse_shifts is not None,
+        "range_checked": any(run.widths),
         "train_seconds": trained - started,
         "prove_seconds": proven - trained,
         "prove_cpu_seconds": time.process_time() - cpu,
@@ -403,7 +403,7 @@ def measure(
     circuit = zkjax.trace(loss_of(config), optimizer_of(config), params_of(config), batch=batch, key=key_of(config), chunk=config.steps)
     data = zkjax.Dataset.of(circuit, draw_data(config))
     steps = system.steps(config)
-    counts = circuit.counts(steps, range_check=config.range_check)
+    counts = circuit.counts(steps, circuit.coarse_widths if config.range_check else None)
     say(
         f"{config.name}: {'-'.join(map(str, config.widths))}, {config.optimizer}, batch {config.batch}, "
         f"{steps} step{'s' * (steps > 1)} in a proof; "

@@ -113,7 +113,7 @@ class LayerPlan(Plan):
     @cached_property
     def sites(self) -> Sites:
         """The layer's lookups."""
-        own = {("input", k) for k in self.layer.inputs} | {("initial", p) for p in self.layer.parameters}
+        own = {("input", k) for k in self.layer.inputs} | {("initial range", p, 0) for p in self.layer.parameters}
         every = Plan.sites.func(self).lookups
         return Sites.of([x for x in every if x.key in own or x.key[0] in ("quotient", "remainder") and x.key[1] in self.layer.rescales])
 
@@ -121,7 +121,8 @@ class LayerPlan(Plan):
 def layer_plan(circuit: Circuit, layer: Layer, first_step: int, shifts, range_check: bool, batches: Batches) -> LayerPlan:
     """The plan that one layer's argument runs on. Within one step no other layer's update matters to it."""
     parameters = tuple(x if p in layer.parameters else replace(x, updates=()) for p, x in enumerate(circuit.parameters))
-    return LayerPlan(replace(circuit, parameters=parameters), first_step, 1, tuple(shifts), range_check, batches, layer)
+    widths = circuit.coarse_widths if range_check else (0,) * len(parameters)
+    return LayerPlan(replace(circuit, parameters=parameters), first_step, 1, tuple(shifts), widths, batches, layer)
 
 
 def layer_argument(hidden: Hidden, plan: LayerPlan, prover=None) -> None:
@@ -290,7 +291,7 @@ class Sequential:
 
         watch("witness", 1, 1)
         whole = prover.make_plan(run)
-        step = Step(circuit, run.first_step, whole.shifts, whole.range_check, whole.batches)
+        step = Step(circuit, run.first_step, whole.shifts, any(whole.widths), whole.batches)
         kept = self._weights.pop(run.keys[0].name, None)
         geometry = kept[0] if kept else step.geometry()
         computed = run.witness()
@@ -349,7 +350,7 @@ def statement_bytes(circuit: Circuit, geometry: Geometry, run, plan: Plan, bound
         "seed": run.seed,
         "first_step": run.first_step,
         "shifts": list(plan.shifts),
-        "range_checked": plan.range_check,
+        "range_checked": any(plan.widths),
         "initial_bound": list(run.initial_bound),
         "final_bound": list(bounds.final),
         "commitments": {f"{role} {n}": c.to_json() for (role, n), c in commitments.items()},

@@ -30,7 +30,7 @@ def consistent(circuit, statement, *, steps=2, first_step=0, samples=12, shard_s
     """A statement about other sizes, whose every part agrees with every other."""
     indices = schedule.batch_indices(statement.seed, samples, shard_size, circuit.batch_size, first_step, steps)
     batches = Batches(indices, shard_size, samples)
-    plan = Plan(circuit, first_step, steps, statement.shifts, True, batches)
+    plan = Plan(circuit, first_step, steps, statement.shifts, circuit.coarse_widths, batches)
     some = statement.shards[0].commitment
     opened = {n: dataclasses.replace(some, number=n, rows=row_count(plan.shard_layout(n), statement.geometry.row)) for n in batches.shards}
     digests = {n: c.digest(statement.geometry) for n, c in opened.items()}

@@ -78,7 +78,8 @@ def forged(circuit: Circuit, recipe: Recipe) -> Statement:
     """A statement whose every part agrees with every other, and whose roots are of nothing."""
     r, count, geometry = recipe, len(circuit.parameters), recipe.geometry.check()
     indices = schedule.batch_indices(r.seed, r.samples, r.shard_size, circuit.batch_size, r.first_step, r.steps)
-    plan = Plan(circuit, r.first_step, r.steps, (0,) * count, r.range_checked, Batches(indices, r.shard_size, r.samples))
+    widths = (circuit.table_bits * r.range_checked,) * count
+    plan = Plan(circuit, r.first_step, r.steps, (0,) * count, widths, Batches(indices, r.shard_size, r.samples))
 
     def commitment(kind, number, layout):
         return Commitment(kind, number, row_count(layout, geometry.row), r.max_budget, bytes(32))
@@ -101,7 +102,7 @@ def forged(circuit: Circuit, recipe: Recipe) -> Statement:
         initial=commitment("weights", r.first_step, plan.weights_layout("initial")),
         final=commitment("weights", r.first_step + r.steps, plan.weights_layout("final")),
         shifts=(0,) * count,
-        range_checked=r.range_checked,
+        widths=widths,
         given=False,
         initial_bound=initial,
         final_bound=circuit.bounds(initial, r.steps, r.first_step).final,

@@ -429,7 +429,7 @@ def agree(circuit, tree):
         if max(steps, samples, shard_count(samples, size)) > SMALL:
             return tree
         batches = Batches(batch_indices(tree["seed"], samples, size, circuit.batch_size, first, steps), size, samples)
-        plan = Plan(circuit, first, steps, tuple(tree["shifts"]), tree["range_checked"], batches, given=tree["given"])
+        plan = Plan(circuit, first, steps, tuple(tree["shifts"]), tuple(tree["widths"]), batches, given=tree["given"])
         for role, number in (("initial", first), ("final", first + steps)):
             tree[role] = {**tree[role], "number": number, "rows": row_count(plan.weights_layout(role), row)}
         some = zkjax.proofs.statement.Commitment.from_json(tree["shards"][0]["commitment"])

@@ -36,7 +36,7 @@ FILES = {  # by module, or by room
     "circuit": "test_states.py test_levels.py test_integers.py test_circuit.py",
     "protocol.claims": "test_claims.py",
     "commitment": "commitment",
-    "proofs.checks": "test_proofs.py",
+    "proofs.checks": "test_proofs.py test_renewal.py",
     "proofs.estimate": "test_work.py",
     "algebra.exact": "test_exact.py",
     "files": "test_work.py",

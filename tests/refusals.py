@@ -200,7 +200,10 @@ def statement_files():
         ("a list of the fields", list(data), "expected the fields"),
         ("one more field", data | {"more": 0}, "expected the fields"),
         ("one field less", missing(data, ("seed",)), "expected the fields"),
-        ("a number for a truth value", data | {"range_checked": 1}, "not a truth value"),
+        ("a number for a truth value", data | {"given": 1}, "not a truth value"),
+        ("widths as a truth value", data | {"widths": True}, "widths is not a list"),
+        ("a negative width", data | {"widths": [-1, 0, 0]}, "widths is -1"),
+        ("a width beyond the field", data | {"widths": [0, 63, 0]}, "widths is 63"),
         ("shards as an object", data | {"shards": {}}, "shards is not a list"),
         ("a shard as a list", data | {"shards": [["commitment", "path"]]}, "needs a commitment"),
         ("a shard without path", missing(data, ("shards", 0, "path")), "needs a commitment"),
@@ -689,7 +692,7 @@ def bounds():
     huge = (2**61,) * 3
     for name, first, match in (
         ("weights", 0, "use smaller initial parameters, or give fewer"),
-        ("a chain", 5, "start a new chain from these"),
+        ("a chain", 5, "train with a smaller learning rate"),
     ):
         text = f"in a chunk of 2 steps; {match}"
         yield Case(f"{name} with large bounds", lambda first=first: circuit.bounds(huge, 2, first), PrecisionError, text)
@@ -1037,7 +1040,9 @@ def states():
     yield Case("its plan", lambda: plan().given, None, value=True)
     yield Case("what is committed at the start", lambda: plan().initial, None, value=(0, 2))
     for name, call, match in (
-        ("a shift of a given state", lambda: plan(shifts=(s.shifts[0], 1, *s.shifts[2:])), "^bounds: the bound of m is not"),
+        ("a shift of a given state", lambda: plan(shifts=(s.shifts[0], 1, *s.shifts[2:])), "^statement: only weights"),
+        ("a range of a given state", lambda: plan(widths=(9, 9, 9, 0)), "^(statement: where|bounds: the initial bound)"),
+        ("a beginning without a range", lambda: plan(widths=(9, 0, 0, 0), shifts=(s.shifts[0], 0, 0, 0)), "^statement: where"),
         ("a larger bound of a given state", lambda: plan(initial_bound=first(1, 1)), "^bounds: the bound of m is not that"),
         ("a smaller bound of a copy", lambda: plan(initial_bound=first(3, -1)), "^bounds: the bound of e is not that"),
         ("a bound below the range check's", lambda: plan(initial_bound=first(2, -1)), "^bounds: the initial bound is smaller"),
@@ -1069,14 +1074,14 @@ def states():
         initial=s.final,
         final=dataclasses.replace(s.final, number=s.final.number + s.steps),
         shifts=(0,) * 4,
-        range_checked=False,
+        widths=(0,) * 4,
         given=False,
         initial_bound=s.final_bound,
     )
     yield Case("two that join", lambda: verifier.check_chain(circuit, [s, later], False), None)
     again = dataclasses.replace(later, given=True)
     yield Case("given in between", lambda: verifier.check_chain(circuit, [s, again], False), VerificationError, "^chain: .*does not start")
-    ungiven = dataclasses.replace(later, range_checked=True)
+    ungiven = dataclasses.replace(later, widths=(9,) * 4)
     yield Case("a chain from somewhere", lambda: verifier.check_chain(circuit, [ungiven], False), VerificationError, "^initial state")
     yield Case("as an assumption", lambda: verifier.check_chain(circuit, [ungiven], True), None)
 
@@ -1166,12 +1171,13 @@ def statements():
     def grown(p, by):
         return tuple(b + by * (i == p) for i, b in enumerate(s.initial_bound))
 
-    assert s.initial_bound == tuple(map(circuit.coarse_bound, s.shifts)) and s.range_checked
+    assert s.initial_bound == tuple(map(circuit.coarse_bound, s.shifts)) and s.widths == (circuit.table_bits,) * 3
     unshifted = (0,) * 3
     yield Case("itself", lambda: plan().steps, None, value=s.steps)
     for name, call, match in (
         ("another circuit", lambda: plan(circuit=bytes(32)), "^circuit"),
         ("shifts missing", lambda: plan(shifts=s.shifts[1:]), "^statement"),
+        ("widths missing", lambda: plan(widths=s.widths[1:]), "^statement"),
         ("initial bounds missing", lambda: plan(initial_bound=s.initial_bound[1:]), "^statement"),
         ("final bounds missing", lambda: plan(final_bound=s.final_bound[1:]), "^statement"),
         ("bounds smaller than the range check's", lambda: bounded(grown(1, -1)), "^bounds: the initial bound is smaller"),
@@ -1189,13 +1195,13 @@ def statements():
         yield Case(name, call, VerificationError, match)
     yield Case("looser bounds", lambda: bounded(grown(1, 1)).steps, None, value=s.steps)
     below = (circuit.coarse_bound(0) - 1,) * 3  # what no range check shows
-    yield Case("smaller bounds that are assumed", lambda: bounded(below, range_checked=False, shifts=unshifted).steps, None, value=s.steps)
-    yield Case("no shifts", lambda: plan(shifts=unshifted, range_checked=False).steps, None, value=s.steps)
+    yield Case("smaller bounds that are assumed", lambda: bounded(below, widths=unshifted, shifts=unshifted).steps, None, value=s.steps)
+    yield Case("no shifts", lambda: plan(shifts=unshifted, widths=unshifted).steps, None, value=s.steps)
     for p in range(3):
         shifts = tuple(int(i == p) for i in range(3))
         yield Case(
             f"a shift that is assumed: {p}",
-            lambda shifts=shifts: plan(shifts=shifts, range_checked=False),
+            lambda shifts=shifts: plan(shifts=shifts, widths=unshifted),
             VerificationError,
             "^statement: only",
         )
@@ -1287,7 +1293,7 @@ def chains():
         initial=s.final,
         final=dataclasses.replace(s.final, number=s.final.number + s.steps),
         shifts=(0,) * 3,
-        range_checked=False,
+        widths=(0,) * 3,
         initial_bound=s.final_bound,
     )
 
@@ -1296,7 +1302,14 @@ def chains():
 
     yield Case("two that join", joined(), None)
     yield Case("a looser bound", joined(initial_bound=tuple(b + 1 for b in s.final_bound)), None)
-    yield Case("a fresh range check", joined(range_checked=True, initial_bound=(0, 0, 0)), None)
+    yield Case("a fresh range check", joined(widths=(9, 9, 9), initial_bound=(0, 0, 0)), None)
+    renewed = dataclasses.replace(later, widths=(0, 9, 0), initial_bound=(s.final_bound[0], 0, s.final_bound[2]))
+    yield Case("of one parameter", lambda: verifier.check_chain(circuit, [s, renewed], False), None)
+    yield Case("which begins no chain", lambda: verifier.check_chain(circuit, [renewed], False), VerificationError, "^initial bound")
+    for p in (0, 2):
+        less = tuple(b - (i == p) for i, b in enumerate(renewed.initial_bound))
+        call = partial(verifier.check_chain, circuit, [s, dataclasses.replace(renewed, initial_bound=less)], False)
+        yield Case(f"and not of parameter {p}", call, VerificationError, "^chain: .*smaller bound")
     for name, call, match in (
         ("a later chunk alone", lambda: verifier.check_chain(circuit, [later], False), "^initial bound"),
         ("a smaller bound", joined(initial_bound=(s.final_bound[0] - 1, *s.final_bound[1:])), "^chain: .*smaller bound"),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import zkjax
+from zkjax.planning.machine import Machine
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 
@@ -55,7 +56,7 @@ def test_its_proofs_are_what_zkjax_verifies(tiny):
     _, _, files = tiny["aggregated"]
     proofs = [zkjax.Proof.load(files / f"{kind}.proof") for kind in ("first", "later")]
     statements = zkjax.verify(zkjax.Circuit.load(files / "circuit.json"), proofs, steps=(0, 4))
-    assert [s.range_checked for s in statements] == [True, False]
+    assert [any(s.widths) for s in statements] == [True, False]
 
 
 def test_it_compares_with_an_earlier_result(tiny):
@@ -103,12 +104,26 @@ def test_the_baselines_layers_share_out_the_circuit(tiny, experiment):
     batches = sequential.Batches(np.arange(4)[None], 4, 4)
     shifts = (0,) * len(circuit.parameters)
     step = sequential.Step(circuit, 0, shifts, True, batches)
-    whole = sequential.Plan(circuit, 0, 1, shifts, True, batches)
+    whole = sequential.Plan(circuit, 0, 1, shifts, circuit.coarse_widths, batches)
     assert len(step.plans) == 2  # the hidden layer, forward and backward, and the last one
     assert sorted(str(x.key) for plan in step.plans for x in plan.sites.lookups) == sorted(str(x.key) for x in whole.sites.lookups)
     committed = [key for name, layout in step.layouts.items() for key in layout.shapes if name[0] == "advice"]
     assert sorted(map(str, committed)) == sorted(str(key) for key in whole.advice if key[0] != "multiplicity")
     assert sorted(p for plan in step.plans for p in plan.layer.parameters) == list(range(len(circuit.parameters)))
+
+
+def test_estimates_beside_what_it_measured(tiny, experiment, tmp_path, capsys):
+    estimates, result = experiment("estimates"), tiny["aggregated"][0]
+    constants = Machine("two abaci", 1.0, 2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0, 19.0, 23).save(tmp_path / "machine.json")
+    found = estimates.compared(result, constants)
+    assert len(found) == 2 * 4 + 1 and found["peak memory"][1] == result["peak_rss_bytes"]
+    for kind in ("first", "later"):
+        told, measured = found[f"{kind} chunk: proof"]
+        assert measured == result["chunks"][kind]["proof_bytes"] and 1 / 1.5 < told / measured < 1.5
+    (tmp_path / "tiny.json").write_text(json.dumps(result))
+    assert estimates.main([str(tmp_path / "tiny.json"), "--machine", str(constants)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("tiny (8-6-3)") and lines[-2].endswith(f"{told / measured:.2f}")
 
 
 # ---- arithmetic -----------------------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ def test_a_proof_shows_its_claim_and_does_not_pretend(made, tmp_path):
 def test_a_statement_shows_every_pin(made):
     _, _, proof = made
     statement = proof.statement
-    hidden = dataclasses.replace(statement, losses=None, range_checked=False)
+    hidden = dataclasses.replace(statement, losses=None, widths=(0,) * len(statement.widths))
     text = harmless(statement._repr_html_()).text
     assert "proven here" in text and f"seed {statement.seed}" in text and "0..1" in text and f"{statement.samples} samples" in text
     assert "earlier proof has to show" in str(hidden) and "hidden" in harmless(hidden._repr_html_()).text

@@ -62,7 +62,7 @@ def test_circuits_of_absurd_shapes(name):
 
 def run_argument(loaded: Circuit):
     samples = np.arange(2 * loaded.batch_size).reshape(2, -1)
-    plan = Plan(loaded, 0, 2, (0,) * len(loaded.parameters), False, Batches(samples, samples.size, samples.size))
+    plan = Plan(loaded, 0, 2, (0,) * len(loaded.parameters), (0,) * len(loaded.parameters), Batches(samples, samples.size, samples.size))
     return dry_run(plan, None)
 
 

@@ -24,6 +24,7 @@ from zkjax.circuit.circuit import Circuit
 from zkjax.circuit.parts import Input, Loss, Parameter, Update
 from zkjax.ops.operation import Leaves
 from zkjax.ops.ranges import farthest
+from zkjax.proofs import checks
 
 BEYOND = 2**70  # in the place of the limit: no bound at all
 
@@ -268,7 +269,7 @@ def test_a_bound_below_the_range_check_is_believed_without_the_comparison(monkey
     lie = dataclasses.replace(run, initial_bound=(100,))
     proof = prove_small(circuit, lie)
     with monkeypatch.context() as patched:
-        patched.setattr(Circuit, "coarse_bound", lambda self, shift: 0)
+        patched.setattr(checks, "signed_bound", lambda width: 0)
         believed = accepted_without_the_bound(patched, circuit, proof, patched.undo)
     assert believed.initial_bound == (100,)
     for less in (0, 1):

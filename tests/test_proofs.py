@@ -145,7 +145,7 @@ def test_three_proofs_one_of_a_reloaded_run(tmp_path):
     proofs += [prove_small(circuit, run, reveal=("loss",)) for run in (second, third)]
     statements = verify_small(circuit, proofs, steps=(0, 6), seed=1)
     assert statements == [p.statement for p in proofs]
-    assert [s.range_checked for s in statements] == [True, False, False]
+    assert [any(s.widths) for s in statements] == [True, False, False]
     assert [s.losses is None for s in statements] == [True, False, False]
     for before, after in zip(statements, statements[1:]):
         assert before.final == after.initial and before.final_bound == after.initial_bound and before.dataset == after.dataset
@@ -372,7 +372,7 @@ def test_a_chain_keeps_its_weights():
     for change in changes:
         assert "weights" in refused("chain", circuit, [a, with_statement(b, **change)])
     again = zkjax.train(circuit, mlp_params(DIMS), runs[0].data, steps=2, seed=1, shard_size=5, openings=4)
-    names = "chain", "first_step", "coarse_shifts", "initial", "initial_bound", "final", "loss_integers"
+    names = "chain", "first_step", "coarse_shifts", "widths", "initial", "initial_bound", "final", "loss_integers"
     changes = {name: getattr(runs[1], name) for name in names}
     fresh = dataclasses.replace(again, **changes)  # the same weights, committed with other keys
     proof = prove_small(circuit, fresh)
@@ -415,7 +415,7 @@ def test_assumed_bounds():
     circuit, _, (_, b, _) = chain()
     assert "assume" in refused("initial bound", circuit, b)
     assert verify_small(circuit, b, assume_bound=True).assumed
-    refused(OTHER_CHALLENGES, circuit, with_statement(b, range_checked=True), assume_bound=True)
+    refused(OTHER_CHALLENGES, circuit, with_statement(b, widths=circuit.coarse_widths), assume_bound=True)
 
 
 # ---- bounds and security ----------------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from zkjax.prover import prove as prover
 
 def test_too_many_steps_for_the_memory_name_the_largest_chunk(monkeypatch):
     circuit, run = mlp_run(steps=4)
-    least = prover.memory_estimate(circuit, 2, True)
+    least = prover.memory_estimate(circuit, 2, run.widths)
     monkeypatch.setattr(prover, "available_memory", lambda: least)
-    fits = max(t for t in range(1, 5) if prover.memory_estimate(circuit, t, True) <= least)
+    fits = max(t for t in range(1, 5) if prover.memory_estimate(circuit, t, run.widths) <= least)
     if fits < 4:
         with pytest.raises(zkjax.ConfigurationError, match=f"at most {fits} steps"):
             prove_small(circuit, run)

@@ -175,7 +175,7 @@ def test_chain():
     """Three shards, a final shard that is smaller; only the first chunk range-checks, only its losses are revealed."""
     circuit, _, proofs = chain()
     data, files = circuit.to_json(), [bytes(p) for p in proofs]
-    assert [p.statement.range_checked for p in proofs] == [True, False, False]
+    assert [any(p.statement.widths) for p in proofs] == [True, False, False]
     assert [p.statement.losses is None for p in proofs] == [False, True, True]
     assert all(len(p.statement.shards) > 1 for p in proofs)
     assert both(data, files) is not None

@@ -109,7 +109,7 @@ def test_printed_forms(proven):
     for thing in objects:
         for text in (repr(thing), str(thing), f"{thing}", pprint.pformat(thing)):
             assert not hidden.in_text(text, public), type(thing)
-    named = {"circuit", "first_step", "steps", "seed", "shard_size", "coarse_shifts", "initial_bound", "final_bound", "data"}
+    named = {"circuit", "first_step", "steps", "seed", "shard_size", "coarse_shifts", "widths", "initial_bound", "final_bound", "data"}
     assert {f.name for f in dataclasses.fields(run) if f.repr} == named  # all of them public, but data: a Dataset shows nothing
     assert repr(run.data) == "Dataset(12 samples: (3,), (2,))"
 

@@ -21,7 +21,7 @@ from zkjax.circuit.parts import Given, Recurrence, Update
 from zkjax.protocol import motion
 from zkjax.prover.prove import make_plan
 from zkjax.training import steps as steps_of_training
-from zkjax.training.train import _ends
+from zkjax.training.train import chunk_ends
 
 
 def trained(circuit, steps, run=None, seed=0):
@@ -116,7 +116,7 @@ def test_chains_that_are_cut_on_the_grid_are_one():
 )
 def test_chunks_are_cut_on_the_grid(steps, chunk, before, expected):
     """Where a chunk can hold a period; else where it must, and at every point of the grid on the way."""
-    assert _ends(moving(), before, steps, chunk) == expected
+    assert chunk_ends(moving(), before, steps, chunk) == expected
 
 
 def test_chunks_make_one_training():
@@ -290,13 +290,15 @@ def test_a_given_state_is_not_the_provers_choice():
     assert not np.array_equal(other.final[0], run.final[0])
     assert told(run, other).broken()  # as a beginning
     other.chain.geometry = SMALL
-    proof = prove_small(circuit, dataclasses.replace(other, circuit=circuit, coarse_shifts=None))  # as a later chunk: nothing is false
+    proof = prove_small(
+        circuit, dataclasses.replace(other, circuit=circuit, coarse_shifts=None, widths=(0,) * 4)
+    )  # a later chunk: nothing is false
     with pytest.raises(zkjax.VerificationError) as caught:
         verify_small(circuit, proof)
     assert caught.value.check == "initial bound"
     checked = proof.statement
     with pytest.raises(zkjax.VerificationError) as caught:  # and where its bounds are shown, it is no beginning
-        verifier.check_chain(circuit, [dataclasses.replace(checked, range_checked=True)], False)
+        verifier.check_chain(circuit, [dataclasses.replace(checked, widths=(circuit.table_bits,) * 4)], False)
     assert caught.value.check == "initial state"
 
 
@@ -403,7 +405,7 @@ def test_what_an_auditor_reads():
 def test_sizes_are_those_of_the_plan(steps):
     circuit = moving()
     run = trained(circuit, steps)
-    plan, counts = make_plan(run), circuit.counts(steps, range_check=True)
+    plan, counts = make_plan(run), circuit.counts(steps, circuit.coarse_widths)
     multiplicities = {table.key for table in plan.sites.tables}
     assert counts.cells == sum(math.prod(shape) for key, shape in plan.advice.items() if key not in multiplicities)
     assert counts.lookups == sum(math.prod(x.shape) for x in plan.sites.lookups)
@@ -432,9 +434,8 @@ def test_hostile_recurrences_are_refused_before_they_are_worked_out():
     for extra, steps in ((heavy, 2**12), ([*heavy, *light], 64)):
         big = dataclasses.replace(circuit, parameters=(*circuit.parameters, *extra))
         count = len(big.parameters)
-        claimed = dataclasses.replace(
-            statement, circuit=big.digest(), steps=steps, shifts=(0,) * count, initial_bound=(0,) * count, final_bound=(0,) * count
-        )
+        of_each = dict.fromkeys(("shifts", "widths", "initial_bound", "final_bound"), (0,) * count)
+        claimed = dataclasses.replace(statement, circuit=big.digest(), steps=steps, **of_each)
         with mock.patch.object(recurrence, "_rows", side_effect=AssertionError), pytest.raises(zkjax.VerificationError) as caught:
             verifier.estimate_work(big, [claimed], 10**9, 2**30)
         assert caught.value.check == "work" and "coefficients of states" in str(caught.value)

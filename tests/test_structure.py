@@ -17,6 +17,7 @@ JAX = ("jax", "jaxlib", "flax", "optax")
 # besides kernels.*: the only ones that import JAX when they are imported
 JAX_MODULES = {f"tracing.{name}" for name in ("arguments", "interpreter", "starts", "step", "source", "program", "comparison")}
 JAX_MODULES |= {"training.template", "training.steps", "training.run", "training.train", "calibration", "prover.aggregate"}
+JAX_MODULES |= {"planning.measure"}
 # imported by prover functions and by the user only, never by the verifier
 KERNEL_USERS = {"prover.witness", "training.states", "training.steps", "training.template", "prover.lanes"}
 
@@ -33,8 +34,8 @@ kernels kernels.settings kernels.threads kernels.jit kernels.memory kernels.prod
 kernels.lookup kernels.sites kernels.ntt kernels.merkle kernels.opening kernels.integers
 ops.operation ops.tables ops.ranges ops.committed ops.leaves ops.moves ops.arithmetic ops.rescale ops.products ops.draw ops
 memory
-circuit.parts circuit.recurrence circuit.levels circuit.anchors circuit.bounds circuit.rounding circuit.summary circuit.descent
-circuit.sheet circuit.file circuit.circuit circuit
+circuit.parts circuit.recurrence circuit.levels circuit.anchors circuit.bounds circuit.counts circuit.rounding circuit.summary
+circuit.descent circuit.sheet circuit.file circuit.circuit circuit
 protocol protocol.transcript protocol.hidden protocol.sumcheck protocol.lookup protocol.claims protocol.schedule
 protocol.membership protocol.draws protocol.contraction protocol.gate protocol.motion protocol.states protocol.plan protocol.argument
 commitment.openings commitment.geometry commitment.merkle commitment.dataset commitment.commit commitment.recursion
@@ -47,6 +48,7 @@ tracing.demands tracing.names tracing.formats tracing.source tracing.states trac
 prover.aggregate prover.lanes prover.states prover.witness prover.rehearsal prover.prove prover
 training training.dataset training.template training.saved training.states training.steps training.run training.train
 calibration
+planning planning.machine planning.estimate planning.measure
 __main__
 """.split()
 

@@ -53,7 +53,7 @@ def plan_of(circuit, steps, range_check=True, samples=24, shard_size=None):
     shard_size = shard_size or samples
     indices = batch_indices(0, samples, shard_size, circuit.batch_size, 0, steps)
     shifts = (0,) * len(circuit.parameters)
-    return Plan(circuit, 0, steps, shifts, range_check, Batches(indices, shard_size, samples))
+    return Plan(circuit, 0, steps, shifts, circuit.coarse_widths if range_check else shifts, Batches(indices, shard_size, samples))
 
 
 class Recording(Hidden):
@@ -173,7 +173,7 @@ def test_cells_and_lookups_equal_the_formulas(dims, steps, table_bits, bias):
         assert cells == steps * BATCH * (5 * hidden + 2 * outputs)
         assert lookups == steps * BATCH * (6 * hidden + 3 * outputs + dims[0] + dims[-1])
     for range_check in (False, True):
-        plan, counts = plan_of(circuit, steps, range_check), circuit.counts(steps, range_check)
+        plan, counts = plan_of(circuit, steps, range_check), circuit.counts(steps, circuit.coarse_widths if range_check else None)
         parameters = sum(prod(p.shape) for p in circuit.parameters)
         assert counts.cells == committed_cells(plan) == cells
         assert counts.lookups == looked_up(plan) == lookups + range_check * parameters
@@ -228,7 +228,8 @@ def test_headline(steps, cells, lookups, tree):
     circuit = headline()
     assert (cells, lookups) == formulas(HEADLINE, 64, steps, limbs=2, last_limbs=2)
     for range_check, extra in ((False, 0), (True, 1)):
-        plan, counts = plan_of(circuit, steps, range_check, 50_000, 1000), circuit.counts(steps, range_check)
+        plan = plan_of(circuit, steps, range_check, 50_000, 1000)
+        counts = circuit.counts(steps, plan.widths)
         assert counts.cells == committed_cells(plan) == cells
         assert counts.lookups == looked_up(plan) == lookups + range_check * 10_504_202
         assert plan.sites.layout.num_vars in (tree, tree + extra)

@@ -164,7 +164,7 @@ EXPECTED = {  # which check refuses a leaf that is one more; None: it is not eve
     "first_step": {"commitment to weights 1"},
     "steps": {"bounds"},
     "shifts": {"bounds"},
-    "range_checked": {"initial bound"},
+    "widths": {"bounds"},
     "given": {"statement"},
     "initial_bound": {"bounds"},
     "final_bound": {"bounds"},
@@ -244,7 +244,7 @@ def test_changes_that_agree_with_each_other(honest, frozen):
             "initial_bound": [2 * b for b in s.initial_bound],
             "final_bound": list(circuit.bounds(tuple(2 * b for b in s.initial_bound), s.steps).final),
         },
-        "no range check": {"range_checked": False},
+        "no range check": {"widths": [0] * len(s.widths), "shifts": [0] * len(s.shifts)},
         "another seed": {"seed": 3},
     }
     for name, change in (passes | fails).items():
@@ -472,6 +472,7 @@ CIRCUIT_BY_HASHING_ALONE = {  # text and units for people; more than is used
     ("parameters.unit", "plus one"),
     ("parameters.unit", "minus one"),
     ("parameters.unit", "reversed"),
+    ("table_bits", "plus one"),  # how limbs are cut: these have one each
 }
 
 

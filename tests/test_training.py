@@ -344,18 +344,21 @@ def test_how_long_a_chain_can_be(small):
     rest = circuit.longest_chain(half, longest.steps // 2).steps
     assert rest == longest.steps - longest.steps // 2
     circuit.bounds(half, rest, longest.steps // 2)
-    assert "may reach 2^6" in longest.limit and f"in step {longest.steps}" in longest.limit and "new chain" in longest.cure
+    assert (
+        "may reach 2^6" in longest.limit and f"in step {longest.steps}" in longest.limit and "coarser" in longest.cure and not longest.ends
+    )
     assert circuit.longest_chain().steps >= longest.steps
 
 
 def test_chunks_name_a_chains_end_before_its_first_step(small):
     circuit, params, data = small
-    longest = circuit.longest_chain(train(circuit, params, data, steps=1).initial_bound)
+    longest = circuit.longest_chain(train(circuit, params, data, steps=1).initial_bound).steps
     with pytest.raises(
-        PrecisionError, match=f"a chain can have {longest.steps} steps from these parameters, not {longest.steps + 1}: .*may"
-    ):
-        chunks(circuit, params, data, steps=longest.steps + 1, chunk=16)  # asked for no run yet
-    assert next(chunks(circuit, params, data, steps=longest.steps, chunk=1)).steps == 1
+        PrecisionError, match=r"bounds hold for \d+ steps from these parameters, less than a chunk of \d+: .*may reach"
+    ) as error:
+        chunks(circuit, params, data, steps=2**50, chunk=2**50)  # asked for no run yet
+    fits = int(str(error.value).split()[3])
+    assert fits >= longest and f"use chunks of at most {fits} steps" in str(error.value)
 
 
 def test_chains_that_a_schedule_ends_or_nothing():
@@ -365,10 +368,11 @@ def test_chains_that_a_schedule_ends_or_nothing():
     scheduled = trace(loss, optax.sgd(optax.linear_schedule(0.25, 0.125, 6)), params, batch=batch, steps=6)
     assert scheduled.longest_chain()[:2] == (6, "the learning-rate schedule was traced for 6 steps")
     assert scheduled.longest_chain(first_step=6).steps == 0
-    with pytest.raises(PrecisionError, match="6 steps from these parameters, not 7: the learning-rate schedule"):
+    assert scheduled.longest_chain().ends
+    with pytest.raises(PrecisionError, match="steps 0..6 go beyond the 6 steps that the learning-rate schedule was traced for"):
         chunks(scheduled, params, data, steps=7, chunk=2)
     frozen = dataclasses.replace(scheduled, max_steps=None, parameters=(dataclasses.replace(scheduled.parameters[0], updates=()),))
-    assert frozen.longest_chain() == (None, "", "")
+    assert frozen.longest_chain() == (None, "", "", False)
 
 
 # ---- arguments ------------------------------------------------------------------------------------------------------

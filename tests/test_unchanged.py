@@ -50,7 +50,7 @@ def figures(name: str) -> dict:
         proofs = [prove_small(circuit, first, reveal=("loss",))]
         later = next_run(circuit, first, steps=3)
         proofs.append(prove_small(circuit, later))
-    counts, work = circuit.counts(3, True), estimate_work(circuit, [proofs[1].statement], None, None)
+    counts, work = circuit.counts(3, circuit.coarse_widths), estimate_work(circuit, [proofs[1].statement], None, None)
     return {
         "circuit": circuit.digest().hex()[:32],
         "counts": [counts.cells, counts.lookups, counts.table_entries],

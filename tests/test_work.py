@@ -96,7 +96,7 @@ def test_lengths_alone_cost_what_vectors_do(kind):
     meters = []
     for lengths_only in (False, True):
         meters.append(Meter())
-        plan = Plan(loaded, 0, statement.steps, (0,) * len(loaded.parameters), statement.range_checked, None)
+        plan = Plan(loaded, 0, statement.steps, (0,) * len(loaded.parameters), statement.widths, None)
         hidden = Hidden(vectors=Vectors(meters[-1], lengths_only))
         argument(hidden, plan, statement.losses)
         hidden.finish()
@@ -135,9 +135,31 @@ def test_it_does_not_depend_on_what_a_proof_cannot_choose():
     expected = estimate_work(FROZEN, [statement], None, None).work
     initial = dataclasses.replace(statement.initial, rows=2**32 - 1, budget=2**32 - 1)
     losses = tuple((2**62,) * 7 for _ in range(3))
-    for changes in ({"initial": initial}, {"final": initial}, {"losses": losses}, {"losses": ()}, {"shifts": ()}, {"initial_bound": ()}):
+    for changes in (
+        {"initial": initial},
+        {"final": initial},
+        {"losses": losses},
+        {"losses": ()},
+        {"shifts": (9,) * 3},
+        {"initial_bound": (7,) * 3},
+    ):
         changed = dataclasses.replace(statement, **changes)
         assert estimate_work(FROZEN, [changed], None, None).work == pytest.approx(expected, rel=0.05)
+    for name in ("shifts", "widths", "initial_bound", "final_bound"):
+        with pytest.raises(VerificationError, match="^statement: .*needed for 3 parameters"):
+            estimate_work(FROZEN, [dataclasses.replace(statement, **{name: ()})], None, None)
+
+
+def test_wider_ranges_are_charged():
+    """Widths are the statement's: each limb is a lookup, and all but one are cells."""
+    statement, found = PROOF.statement, []
+    for width in (1, FROZEN.table_bits, 62):
+        changed = dataclasses.replace(statement, widths=(width,) * 3)
+        plan = Plan(FROZEN, 0, statement.steps, statement.shifts, changed.widths, None)
+        meter = estimate_work(FROZEN, [changed], None, None)
+        found.append((len(plan.sites.lookups), meter.work))
+    (_, narrow), (_, table), (most, wide) = found  # lookups, work
+    assert max(narrow, table) < wide and most == found[0][0] + 3 * (-(-62 // FROZEN.table_bits) - 1)
 
 
 def test_proofs_of_a_chain_add_up_in_work_and_not_in_memory():
@@ -186,7 +208,7 @@ def test_the_command_line(capsys):
 def refused(content, match, limit=10**8, error=VerificationError):
     """The argument of this circuit is refused for its work."""
     loaded = Circuit.from_json(content)
-    plan = Plan(loaded, 0, 1, (0,) * len(loaded.parameters), True, None)
+    plan = Plan(loaded, 0, 1, (0,) * len(loaded.parameters), loaded.coarse_widths, None)
     meter = Meter(limit)
     with pytest.raises(error, match=match):
         argument(Hidden(vectors=Vectors(meter, lengths_only=True)), plan)
@@ -207,7 +229,7 @@ def test_an_input_that_is_summed_many_times_is_one_input():
     nodes = [X, node("linear", [0] * 5000, coefficients=[1] * 5000), node("rescale", [1], shift=20, bits=3)]
     loaded = Circuit.from_json(circuit(nodes))
     meter = Meter()
-    plan = Plan(loaded, 0, 1, (0,), True, None)
+    plan = Plan(loaded, 0, 1, (0,), loaded.coarse_widths, None)
     argument(Hidden(vectors=Vectors(meter, lengths_only=True)), plan)
     assert meter.work < 5 * 10**6
 
@@ -220,7 +242,7 @@ def test_many_updates_that_many_claims_meet():
     terms = [Term(("param", 0), ONE, only_length(1), ((0,), (1,)), (only_length(2), only_length(2))) for _ in range(200)]
     with mock.patch("zkjax.protocol.states.Term", side_effect=AssertionError):
         with pytest.raises(VerificationError, match="205,011,200 of them for updates of parameters"):
-            unroll(Hidden(vectors=vectors), Plan(loaded, 0, 1, (0,), True, None), Claim(tuple(terms), ONE, None), 2)
+            unroll(Hidden(vectors=vectors), Plan(loaded, 0, 1, (0,), loaded.coarse_widths, None), Claim(tuple(terms), ONE, None), 2)
 
 
 def test_a_concatenation_of_many_parts():
@@ -267,7 +289,7 @@ def test_samples_in_many_shards_are_gathered_at_once():
     step, vector = (random_vector(rng, n) for n in (6, batch * width))
     passes = []
     for size in (40, 7, 1):
-        plan = Plan(FROZEN, 0, 6, (0,) * 3, True, Batches(indices, size, 40))
+        plan = Plan(FROZEN, 0, 6, (0,) * 3, FROZEN.coarse_widths, Batches(indices, size, 40))
         with mock.patch("zkjax.protocol.plan.np.add") as add:
             add.at = mock.Mock(side_effect=_add_at)
             found = plan.scatter([Term(("input", 0), ONE, step, ((0, 1),), (vector,))])

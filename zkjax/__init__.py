@@ -12,6 +12,8 @@ _PUBLIC = {
     "calibrate": "calibration",
     "calibrate_step": "calibration",
     "Calibration": "calibration",
+    "estimate": "planning.estimate",
+    "Estimate": "planning.estimate",
     "train": "training.train",
     "chunks": "training.train",
     "Run": "training.run",

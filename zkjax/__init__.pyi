@@ -15,6 +15,8 @@ from .errors import UnsatisfiedWitnessError as UnsatisfiedWitnessError
 from .errors import UnsupportedOperationError as UnsupportedOperationError
 from .errors import VerificationError as VerificationError
 from .errors import ZkjaxError as ZkjaxError
+from .planning.estimate import Estimate as Estimate
+from .planning.estimate import estimate as estimate
 from .proofs.proof import Proof as Proof
 from .proofs.published import Published as Published
 from .proofs.statement import Statement as Statement

@@ -1,4 +1,4 @@
-"""The command line: ``python -m zkjax verify`` and ``inspect``. NumPy and the standard library only.
+"""The command line: ``python -m zkjax verify`` and ``inspect``, with NumPy and the standard library only; ``measure``, for trainers.
 
 Exit status: 0 for valid proofs, 1 for invalid or malformed ones, 2 for misuse and for anything else that leaves no verdict.
 All that is printed goes through ``say``: names and texts of files come out escaped, on any terminal.
@@ -62,7 +62,7 @@ def _steps(text: str) -> tuple[int, int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    describe = "Verify proofs of training, and look into files."
+    describe = "Verify proofs of training, look into files, and find out how fast this machine proves."
     parser = _Parser(prog="python -m zkjax", description=describe, allow_abbrev=False)
     versions = f"zkjax {__version__}, proof format {VERSION}, circuit format {circuits.VERSION}"
     parser.add_argument("--version", action="version", version=versions)
@@ -98,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     inspect = commands.add_parser("inspect", help="print what a circuit or proof file holds; verifies nothing", allow_abbrev=False)
     inspect.add_argument("file", metavar="FILE")
     inspect.add_argument("--circuit", metavar="CIRCUIT", help="of a proof file: estimate also what verifying it takes")
+    told = "find out how fast this machine trains, proves and verifies, for zkjax.estimate: a few minutes"
+    measured = commands.add_parser("measure", help=told, allow_abbrev=False)
+    measured.add_argument("--out", metavar="FILE", help="write the constants there, not to the user's cache directory")
     return parser
 
 
@@ -281,6 +284,21 @@ def _looked_into(file: str, circuit_file: str | None) -> str:
     return "\n".join(told)
 
 
+# ---- measure --------------------------------------------------------------------------------------------------
+def _measure(arguments) -> int:
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # what is cold is to be cold
+    try:
+        from .planning.measure import measure
+
+        path = measure(say).save(arguments.out)
+    except ModuleNotFoundError as error:
+        raise _Misuse(f"measuring trains and proves, and needs {error.name}; install zkjax with its dependencies") from None
+    except (OSError, ZkjaxError) as error:
+        raise _Misuse(str(error)) from None
+    say(f"zkjax.estimate uses these constants from now on: {path}" if arguments.out is None else f"constants of this machine: {path}")
+    return VALID
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status. Errors of output are the caller's to handle."""
     words = sys.argv[1:] if arguments is None else arguments
@@ -289,7 +307,7 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # for what the terminal's encoding lacks
     try:
         parsed = _parser().parse_args(words)
-        return _verify(parsed) if parsed.command == "verify" else _inspect(parsed)
+        return {"verify": _verify, "inspect": _inspect, "measure": _measure}[parsed.command](parsed)
     except _Misuse as error:
         return _refuse(argparse.Namespace(json="--json" in words), MISUSE, "misuse", str(error))
     except OSError:

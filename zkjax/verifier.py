@@ -264,7 +264,8 @@ def check_chain(circuit: Circuit, statements: list[Statement], assume_bound: boo
             )
         if after.initial != before.final or any(after.shifts) or after.given:
             raise VerificationError("chain", f"proof {number} does not start from the weights that the one before ends with")
-        if after.assumed and any(a < b for a, b in zip(after.initial_bound, before.final_bound, strict=False)):
+        bounds = zip(after.widths, after.initial_bound, before.final_bound, strict=False)
+        if any(not width and bound < shown for width, bound, shown in bounds):
             raise VerificationError("chain", f"proof {number} assumes a smaller bound on its initial weights than the one before shows")
 
 

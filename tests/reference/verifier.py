@@ -222,9 +222,7 @@ def read_file(raw):
 
 def check_fields(statement):
     """Section 4.2."""
-    names = (
-        "circuit geometry dataset samples shard_size shards seed first_step steps initial final shifts range_checked given initial_bound"
-    )
+    names = "circuit geometry dataset samples shard_size shards seed first_step steps initial final shifts widths given initial_bound"
     fields(statement, names + " final_bound losses", "statement")
     for name in ("circuit", "dataset"):
         hexadecimal(statement[name], name)
@@ -233,9 +231,10 @@ def check_fields(statement):
     integer(statement["first_step"], 0, 2**48, "first_step")
     integer(statement["steps"], 1, 2**16, "steps")
     integers(statement["shifts"], 0, 62, "shifts")
+    integers(statement["widths"], 0, 62, "widths")
     for name in ("initial_bound", "final_bound"):
         integers(statement[name], 0, 2**63, name)
-    require(type(statement["range_checked"]) is bool and type(statement["given"]) is bool, "range_checked, given")
+    require(type(statement["given"]) is bool, "given")
     require(statement["losses"] is None or isinstance(statement["losses"], list), "losses")
     for values in statement["losses"] or ():
         require(values is None or integers(values, -(2**63), 2**63, "losses") is not None, "losses")
@@ -266,17 +265,18 @@ def check_statement(circuit, statement):
     """Section 4.3: everything that needs no message. Returns the Chunk that the statement is about."""
     require(statement["circuit"] == circuit.digest, "circuit")
     count = len(circuit.parameters)
-    require(all(len(statement[name]) == count for name in ("shifts", "initial_bound", "final_bound")), "statement")
-    require(statement["range_checked"] or not any(statement["shifts"]), "statement: shifts")
+    require(all(len(statement[name]) == count for name in ("shifts", "widths", "initial_bound", "final_bound")), "statement")
     given = {p: x["given"] for p, x in enumerate(circuit.parameters) if x["given"] is not None and statement["given"]}
     require(given or not statement["given"], "statement: given")
     beta = statement["initial_bound"]
-    for p, b in enumerate(beta):
+    for p, (b, shift, width) in enumerate(zip(beta, statement["shifts"], statement["widths"])):
         if p in given:
             copied = 0 if given[p]["copied"] is None else beta[given[p]["copied"]] * 2 ** given[p]["shift"]
-            require(statement["shifts"][p] == 0 and b == abs(given[p]["integer"]) + copied, "bounds: a given state")
-        elif statement["range_checked"]:
-            require(b >= 2 ** (statement["shifts"][p] + circuit.table_bits - 1), "bounds")
+            require(shift == width == 0 and b == abs(given[p]["integer"]) + copied, "bounds: a given state")
+        elif width == 0:
+            require(shift == 0 and not statement["given"], "statement: a state without a range check")
+        else:
+            require(2 * b >= 2 ** (shift + width), "bounds")
     bound, final = bounds(circuit, statement["initial_bound"], statement["steps"], statement["first_step"])
     require(final == statement["final_bound"], "bounds")
     if statement["losses"] is not None:
@@ -305,7 +305,7 @@ def check_statement(circuit, statement):
 
 def check_chain(circuit, statements, assume_bound=False):
     """Section 4.4, without pins."""
-    require(statements[0]["range_checked"] or assume_bound, "initial bound")
+    require(statements[0]["given"] or 0 not in statements[0]["widths"] or assume_bound, "initial bound")
     gives = any(x["given"] is not None for x in circuit.parameters)
     require(statements[0]["given"] or not gives or assume_bound, "initial state")
     for before, after in itertools.pairwise(statements):
@@ -313,8 +313,8 @@ def check_chain(circuit, statements, assume_bound=False):
             require(before[name] == after[name], f"chain: {name}")
         require(after["first_step"] == before["first_step"] + before["steps"], "chain: steps")
         require(after["initial"] == before["final"] and not any(after["shifts"]) and not after["given"], "chain: weights")
-        within = all(a >= b for a, b in zip(after["initial_bound"], before["final_bound"]))
-        require(after["range_checked"] or within, "chain: bound")
+        for width, assumed, shown in zip(after["widths"], after["initial_bound"], before["final_bound"]):
+            require(width > 0 or assumed >= shown, "chain: bound")
 
 
 # ---- 5 circuit --------------------------------------------------------------------------------------------------------
@@ -1090,19 +1090,30 @@ def lookups(circuit, statement):
         found.append(Lookup(shape, ("range", widths[0]), [(constant, lowest)]))
     for k, x in enumerate(circuit.inputs):
         found.append(Lookup((steps, *x["shape"]), ("range", x["bits"] + 1), [(2 ** x["bits"], [(1, ("input", k))])]))
-    for p, x in enumerate(circuit.parameters if statement["range_checked"] else ()):
-        if x["given"] is None or not statement["given"]:
-            column = (2 ** (circuit.table_bits - 1), [(1, ("initial", p))])
-            found.append(Lookup(tuple(x["shape"]), ("range", circuit.table_bits), [column], False))
+    for p, shape, width in range_checks(circuit, statement):
+        form = 2 ** (width - 1), [(1, ("initial", p))]
+        found += in_limbs("initial range", p, *form, width, circuit.table_bits, shape, False)
     for kind, p, shape in roundings(circuit, statement):
         for name, constant, parts, width in rounding_forms(circuit, kind, p):
-            widths, lowest, position = limbs(width, circuit.table_bits), list(parts), 0
-            for j, narrow in enumerate(widths[1:], start=1):
-                position += widths[j - 1]
-                found.append(Lookup(shape, ("range", narrow), [(0, [(1, (name, p, j))])], kind == "hat"))
-                lowest.append((-(2**position), (name, p, j)))
-            found.append(Lookup(shape, ("range", widths[0]), [(constant, lowest)], kind == "hat"))
+            found += in_limbs(name, p, constant, parts, width, circuit.table_bits, shape, kind == "hat")
     return found
+
+
+def in_limbs(name, p, constant, parts, width, table_bits, shape, stepped):
+    """Section 10.1: the lookups of a form, whose upper limbs are committed under this name."""
+    widths, lowest, position, found = limbs(width, table_bits), list(parts), 0, []
+    for j, narrow in enumerate(widths[1:], start=1):
+        position += widths[j - 1]
+        found.append(Lookup(shape, ("range", narrow), [(0, [(1, (name, p, j))])], stepped))
+        lowest.append((-(2**position), (name, p, j)))
+    return [*found, Lookup(shape, ("range", widths[0]), [(constant, lowest)], stepped)]
+
+
+def range_checks(circuit, statement):
+    """Section 10.3, 3: (parameter, shape, width), in order."""
+    for p, width in enumerate(statement["widths"]):
+        if width:
+            yield p, tuple(circuit.parameters[p]["shape"]), width
 
 
 def roundings(circuit, statement):
@@ -1188,6 +1199,8 @@ def trace_layout(chunk, masks):
         tensors += [((kind, p), shape)] if kind == "hat" else []
         for name, _, _, width in rounding_forms(circuit, kind, p):
             tensors += [((name, p, j), shape) for j in range(1, len(limbs(width, circuit.table_bits)))]
+    for p, shape, width in range_checks(circuit, chunk.statement):
+        tensors += [(("initial range", p, j), shape) for j in range(1, len(limbs(width, circuit.table_bits)))]
     tensors += [(("multiplicity", j), table_shape(table)) for j, table in enumerate(chunk.tables)]
     return Layout(tensors + [(("mask", name), (count, 2)) for name, count in masks.items()])
 

@@ -29,11 +29,15 @@ class Bounds:
 
 
 class Longest(NamedTuple):
-    """How many steps a chain can have (None: as many as anybody wants), what ends it, and what to change."""
+    """For how many steps bounds hold (None: for as many as anybody wants), what ends them, and what to change.
+
+    ends: whether no chain can have more steps, for a schedule has no more; else a later chunk can range-check its first weights anew.
+    """
 
     steps: int | None
     limit: str
     cure: str
+    ends: bool = False
 
 
 def derive(circuit, initial: tuple[int, ...], steps: int, first_step: int = 0, cure: bool = True) -> Bounds:
@@ -163,7 +167,7 @@ def _problem(circuit, initial: tuple[int, ...], steps: int, first_step: int) -> 
 
 
 def longest_chain(circuit, initial: tuple[int, ...] | None = None, first_step: int = 0) -> Longest:
-    """How many steps a chain can have from here on, in chunks of any length: one chunk of all steps has the largest bounds.
+    """For how many steps bounds hold from here on, in chunks of any length: one chunk of all steps has the largest bounds.
 
     initial: largest absolute values of the parameters before it; default: the least that a range check shows.
     """
@@ -177,12 +181,9 @@ def longest_chain(circuit, initial: tuple[int, ...] | None = None, first_step: i
     if most == 0 or problem(most) is None:
         limit = f"the learning-rate schedule was traced for {circuit.max_steps} steps"
         cure = "give more steps to zkjax.trace"
-        return Longest(None, "", "") if scheduled is None else Longest(most, limit, cure)
+        return Longest(None, "", "") if scheduled is None else Longest(most, limit, cure, ends=True)
     longest = _largest(lambda steps: problem(steps) is None, most)
-    cure = (
-        "give their number to zkjax.trace (steps=), whose default formats are then coarser, or coarser formats (Precision); or start a "
-        "new chain after so many (zkjax.train with parameters), whose range check bounds the weights anew"
-    )
+    cure = "give their number to zkjax.trace (steps=), whose default formats are then coarser, or coarser formats (Precision)"
     return Longest(longest, f"{problem(longest + 1)} in step {first_step + longest}", cure)
 
 
@@ -195,9 +196,8 @@ def _cure(circuit, initial: tuple[int, ...], steps: int, first_step: int) -> str
     longest = _largest(lambda n: fits(initial, n), steps)
     cures = [f"use chunks of at most {longest} steps"] if longest else []
     least = (circuit.coarse_bound(0),) * len(initial)  # that a range check shows
-    again = "start a new chain from these weights (zkjax.train with parameters), whose range check bounds them anew"
     if fits(least, steps):
-        cures.append(again if first_step else "use smaller initial parameters")
+        cures.append("train with a smaller learning rate, with which weights grow less" if first_step else "use smaller initial parameters")
     if not longest:
         cures.append(
             f"give fewer of the {_finest(circuit)} bits after the point of parameters, which are those of activations, of gradients and of "

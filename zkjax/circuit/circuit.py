@@ -24,9 +24,9 @@ from ..errors import FormatError, UnsupportedOperationError
 from ..ops import OPERATIONS
 from ..ops.operation import Leaves, Node, require, result_shape
 from ..ops.ranges import Lookup, limbs, signed_bound
-from ..ops.tables import Table
-from . import anchors, bounds, file
+from . import anchors, bounds, counts, file
 from .bounds import Bounds, Longest
+from .counts import Counts
 from .descent import learning_rates
 from .levels import Levels, levels
 from .parts import Input, Loss, Parameter, Public, Update
@@ -196,6 +196,21 @@ class Circuit(Shown):
         """What a range check of initial parameters shows: they are 2^shift times signed integers that fit the largest table."""
         return signed_bound(self.table_bits) << shift
 
+    @cached_property
+    def coarse_widths(self) -> tuple[int, ...]:
+        """Of the ranges that the first proof of a chain shows of its committed coarse integers: the largest table's, 0 for given states."""
+        return tuple(0 if p in self.given else self.table_bits for p in range(len(self.parameters)))
+
+    @cached_property
+    def growing(self) -> tuple[int, ...]:
+        """The states whose bounds grow from chunk to chunk, and which a range check bounds anew: exact ones with updates."""
+        return tuple(p for p, x in enumerate(self.parameters) if x.updates)
+
+    @cached_property
+    def renewing_widths(self) -> tuple[int, ...]:
+        """Of the ranges that a chunk shows which renews the bounds of its first weights, if these are below 1 in absolute value."""
+        return tuple(max(1, self.scale(p)[1] + 1) * (p in self.growing) for p in range(len(self.parameters)))
+
     def given_bound(self, p: int, initial: Sequence[int]) -> int:
         """The bound of a state that the circuit gives where a chain begins; initial: bounds of all parameters there."""
         given = self.parameters[p].given
@@ -214,7 +229,7 @@ class Circuit(Shown):
         return bounds.of_nodes(self, None)
 
     def longest_chain(self, initial: tuple[int, ...] | None = None, first_step: int = 0) -> Longest:
-        """How many steps a chain can have from here on, in chunks of any length: one chunk of all steps has the largest bounds.
+        """For how many steps bounds hold from here on, in chunks of any length: one chunk of all steps has the largest bounds.
 
         initial: largest absolute values of the parameters before it; default: the least that a range check shows.
         """
@@ -226,25 +241,14 @@ class Circuit(Shown):
         return bounds.equations(self)
 
     # ---- sizes ------------------------------------------------------------------------------------------------
-    def counts(self, steps: int, range_check: bool = False) -> "Counts":
-        """Sizes of a chunk of ``steps`` steps that begins on the grid of periods; with ``range_check``, of the first one of a chain, where
-        the coarse initial parameters are looked up too."""
-        cells = sum(math.prod(shape) for found in self.advice.values() for shape in found.values())
-        found = [x for lookups in self.lookups.values() for x in lookups]
-        lookups = sum(math.prod(x.shape) for x in (*found, *self.inputs))
-        tables = {x.table for x in found} | {Table("range", x.bits + 1) for x in self.inputs}
-        weights = sum(math.prod(p.shape) for p in self.parameters)
-        checked = weights - sum(math.prod(self.parameters[p].shape) for p in self.given)
-        ends, (between, upper, looked_up) = -(-steps // self.period), self.rounding()
-        tables |= {Table("range", width) for s in self.recurrent for width in self.rounding_widths(s)}
-        if range_check:
-            tables.add(Table("range", self.table_bits))
-        return Counts(
-            cells=steps * cells + (ends - 1) * between + ends * upper,
-            lookups=steps * lookups + ends * looked_up + (checked if range_check else 0),
-            table_entries=sum(2**table.width for table in tables),
-            parameters=weights,
-        )
+    def range_check(self, widths: Sequence[int]) -> tuple[int, int]:
+        """Cells and lookups that it takes to show ranges of so many bits of the initial states, one for each; 0 for none."""
+        return counts.range_check(self, widths)
+
+    def counts(self, steps: int, widths: Sequence[int] | None = None) -> Counts:
+        """Sizes of a chunk of ``steps`` steps that begins on the grid of periods. widths: of the ranges of its initial states, as
+        ``coarse_widths`` has them of a chain's first chunk; None where no range is shown."""
+        return counts.of_chunk(self, steps, widths)
 
     def rounding_widths(self, s: int) -> list[int]:
         """Of the tables in which the limbs of a state's rounding are looked up: those of the remainder, then those of the state."""
@@ -383,18 +387,3 @@ class Circuit(Shown):
     def from_json(data: Any) -> "Circuit":
         """Rebuild and check a circuit from its JSON form."""
         return Circuit(**file.fields(data)).check()
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Sizes of a chunk: committed advice cells, lookups, entries of all lookup tables, parameters (committed per chunk end)."""
-
-    cells: int
-    lookups: int
-    table_entries: int
-    parameters: int
-
-    @property
-    def cost(self) -> int:
-        """What the choice of a table width minimises; a cell costs about what two lookups or two entries of a table do."""
-        return 2 * self.cells + self.lookups + self.table_entries

@@ -92,8 +92,16 @@ def _start(circuit, parameter: Parameter) -> str:
 
 
 def _length(circuit) -> str:
-    """How long a chain can be."""
+    """How long a chain can be, or for how long its bounds hold and what a chunk pays that renews them."""
     if len(circuit.nodes) > MAX_NODES:
-        return "how long a chain can be is not worked out for so many operations; circuit.longest_chain() does it"
-    steps, limit, cure = circuit.longest_chain()
-    return "" if steps is None else f"a chain can have {steps:,} steps at most: {limit}; for more, {cure}"
+        return "how long bounds hold is not worked out for so many operations; circuit.longest_chain() does it"
+    steps, limit, cure, ends = circuit.longest_chain()
+    if steps is None:
+        return ""
+    if ends:
+        return f"a chain can have {steps:,} steps at most: {limit}; for more, {cure}"
+    cells, lookups = circuit.range_check(circuit.renewing_widths)
+    return (
+        f"bounds hold for {steps:,} steps at most: {limit}; a chunk beyond them range-checks its first weights, with {cells:,} cells and "
+        f"{lookups:,} lookups if these are below 1; for more steps without that, {cure}"
+    )

@@ -26,7 +26,7 @@ MASK_ROWS = 3 * DEGREE  # base rows of G, S and S' at the end of a masked tree's
 _MAX_DEEP_RATE = 6  # deep levels use rates 1/2 .. 1/64
 _CELLS_PER_BYTE = 128  # of the recursion: encoding this many base elements more is worth one byte of proof
 _FIRST_CELLS_PER_BYTE = 256  # the same for the first level, where almost all of them are
-_COLUMN_CELLS = 20  # hashing a column's salt, header and inner node costs as much as this many entries
+COLUMN_CELLS = 20  # hashing a column's salt, header and inner node costs as much as this many entries
 _RATES = range(1, 5)  # log_inverse_rate
 
 
@@ -173,7 +173,7 @@ class Geometry:
             except ConfigurationError:
                 continue
             rows = [-(-count // geometry.row) for count in cells]
-            work = geometry.code * sum(count + _COLUMN_CELLS for count in rows)
+            work = geometry.code * sum(count + COLUMN_CELLS for count in rows)
             cost = geometry._bytes(rows, _plan(log_row, level_bits)[0]) + work // _FIRST_CELLS_PER_BYTE
             if best is None or cost < best[0]:
                 best = cost, geometry

@@ -8,6 +8,7 @@ PROTOCOL.md, sections 4.3, 9.3.
 from ..circuit.circuit import Circuit
 from ..commitment.dataset import root_from_path
 from ..errors import ConfigurationError, DataError, PrecisionError, VerificationError
+from ..ops.ranges import signed_bound
 from ..protocol.plan import Batches, Plan, row_count
 from ..protocol.schedule import batch_indices, check_schedule
 from .statement import Statement
@@ -18,18 +19,18 @@ MAX_SAMPLES = 2**22  # read in one chunk: what a statement may ask a verifier to
 def make_plan(circuit: Circuit, statement: Statement) -> Plan:
     """The plan that a statement fixes, after checking everything in it that needs no proof."""
     check_circuit(circuit, statement)
-    count = len(circuit.parameters)
-    if not len(statement.shifts) == len(statement.initial_bound) == len(statement.final_bound) == count:
-        raise VerificationError("statement", f"shifts and bounds are needed for {count} parameters")
-    if any(statement.shifts) and not statement.range_checked:
-        raise VerificationError("statement", "only weights that are range-checked here may be shifted")
-    committed = [p for p in range(count) if not (statement.given and p in circuit.given)]
-    if statement.range_checked and any(statement.initial_bound[p] < circuit.coarse_bound(statement.shifts[p]) for p in committed):
-        raise VerificationError("bounds", "the initial bound is smaller than what the range check shows")
+    check_lengths(circuit, statement)
+    for shift, width, bound in zip(statement.shifts, statement.widths, statement.initial_bound, strict=True):
+        if shift and not width:
+            raise VerificationError("statement", "only weights that are range-checked here may be shifted")
+        if width and bound < signed_bound(width) << shift:
+            raise VerificationError("bounds", "the initial bound is smaller than what the range check shows")
     if statement.given and not circuit.given:
         raise VerificationError("statement", "the circuit gives no states")
+    if statement.given and any((p in circuit.given) == bool(width) for p, width in enumerate(statement.widths)):
+        raise VerificationError("statement", "where a chain begins, exactly the states that the circuit does not give are range-checked")
     for p in circuit.given if statement.given else ():
-        if statement.shifts[p] or statement.initial_bound[p] != circuit.given_bound(p, statement.initial_bound):
+        if statement.initial_bound[p] != circuit.given_bound(p, statement.initial_bound):
             raise VerificationError("bounds", f"the bound of {circuit.parameters[p].path} is not that of the state that the circuit gives")
     try:
         bounds = circuit.bounds(statement.initial_bound, statement.steps, statement.first_step, cure=False)
@@ -47,7 +48,7 @@ def make_plan(circuit: Circuit, statement: Statement) -> Plan:
             raise VerificationError("losses", f"a loss leaves its bound of {bounds.nodes[loss.node]}")
     check_sizes(circuit, statement)
     batches = Batches(batch_indices(*schedule_of(circuit, statement)), statement.shard_size, statement.samples)
-    return Plan(circuit, statement.first_step, statement.steps, statement.shifts, statement.range_checked, batches, given=statement.given)
+    return Plan(circuit, statement.first_step, statement.steps, statement.shifts, statement.widths, batches, given=statement.given)
 
 
 def check_circuit(circuit: Circuit, statement: Statement) -> None:
@@ -57,8 +58,16 @@ def check_circuit(circuit: Circuit, statement: Statement) -> None:
         raise VerificationError("circuit", f"the proof is about a circuit with digest {statement.circuit.hex()}, not this one")
 
 
+def check_lengths(circuit: Circuit, statement: Statement) -> None:
+    """What the statement says of parameters it says of each of them."""
+    count = len(circuit.parameters)
+    if {len(x) for x in (statement.shifts, statement.widths, statement.initial_bound, statement.final_bound)} != {count}:
+        raise VerificationError("statement", f"shifts, widths and bounds are needed for {count} parameters")
+
+
 def check_sizes(circuit: Circuit, statement: Statement) -> None:
     """The schedule exists and reads enough shards, and the geometry has its queries: before either is worked out."""
+    check_lengths(circuit, statement)
     end = statement.first_step + statement.steps
     if circuit.max_steps is not None and end > circuit.max_steps:
         raise VerificationError("bounds", f"step {end - 1} lies beyond the {circuit.max_steps} steps that the circuit was traced for")

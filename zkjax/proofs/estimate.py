@@ -18,6 +18,7 @@ from ..circuit.recurrence import CACHED, group
 from ..commitment.commit import stack
 from ..commitment.dataset import shard_count
 from ..commitment.opening import opening_work
+from ..ops.ranges import limbs
 from ..protocol.argument import argument
 from ..protocol.claims import weight_evaluation
 from ..protocol.hidden import Hidden
@@ -41,7 +42,7 @@ def estimate(circuit: Circuit, statement: Statement, meter: Meter) -> None:
     Raises: VerificationError - more than the meter's limits; UnsupportedOperationError - a circuit that no verifier takes on.
     """
     meter.next_proof()
-    _charge_circuit(circuit, statement.steps, meter)
+    _charge_circuit(circuit, statement.steps, statement.widths, meter)
     batch, samples, shard_size = circuit.batch_size, statement.samples, statement.shard_size
     schedule_work(samples, shard_size, batch, statement.first_step, statement.steps, meter)
 
@@ -51,7 +52,7 @@ def estimate(circuit: Circuit, statement: Statement, meter: Meter) -> None:
     opened = sum(count * min(shard_size, samples - number * shard_size) for number, count in numbers.items())
     batches = Claimed(unread, shard_size, samples, tuple(numbers), opened)
     shifts = (0,) * len(circuit.parameters)
-    plan = Plan(circuit, statement.first_step, statement.steps, shifts, statement.range_checked, batches, given=statement.given)
+    plan = Plan(circuit, statement.first_step, statement.steps, shifts, statement.widths, batches, given=statement.given)
 
     vectors = Vectors(meter, lengths_only=True)
     hidden = Hidden(vectors=vectors)
@@ -83,8 +84,10 @@ def estimate(circuit: Circuit, statement: Statement, meter: Meter) -> None:
 def argument_work(circuit: Circuit, steps: int) -> Meter:
     """What the argument of so many steps takes a verifier, their data and the opening of commitments not counted."""
     meter = Meter()
-    _charge_circuit(circuit, steps, meter)
-    plan = Plan(circuit, 0, steps, (0,) * len(circuit.parameters), True, None)
+    count = len(circuit.parameters)
+    widths = (circuit.table_bits,) * count
+    _charge_circuit(circuit, steps, widths, meter)
+    plan = Plan(circuit, 0, steps, (0,) * count, widths, None)
     argument(Hidden(vectors=Vectors(meter, lengths_only=True)), plan)
     return meter
 
@@ -95,14 +98,15 @@ def charge_file(circuit: Circuit, meter: Meter) -> None:
     meter.charge("the circuit's file", HASH * _tensors(circuit) + ONE_BY_ONE * (_entries(circuit) + rates))
 
 
-def _charge_circuit(circuit: Circuit, steps: int, meter: Meter) -> None:
+def _charge_circuit(circuit: Circuit, steps: int, widths: tuple[int, ...], meter: Meter) -> None:
     """Its check, its bounds, and the list of its lookups."""
     tensors, varied = _tensors(circuit), sum(len(values) > 1 for parameter in circuit.parameters for values in parameter.tables())
     work = 2 * TERM * tensors + ONE_BY_ONE * (2 * _entries(circuit) + 4 * steps * varied)
     meter.charge(f"a circuit of {tensors:,} tensors", work, OBJECT * tensors)
     for s in circuit.recurrent:
         _charge_recurrence(circuit, s, steps, meter)
-    lookups = len(circuit.inputs) + len(circuit.parameters) + sum(1 + len(found) for found in circuit.lookups.values())
+    checked = sum(2 * len(limbs(width, circuit.table_bits)) - 1 for width in widths if width)  # cells, lookups
+    lookups = len(circuit.inputs) + checked + sum(1 + len(found) for found in circuit.lookups.values())
     lookups += sum((2 if steps > circuit.period else 1) * len(circuit.rounding_widths(s)) for s in circuit.recurrent) * 2  # cells, lookups
     meter.charge(f"{lookups:,} kinds of lookups", CALL * lookups, 2 * OBJECT * lookups)
 

@@ -21,6 +21,7 @@ from .soundness import Security
 from .statement import Statement
 
 MAGIC = b"zkjaxprf"
+HEADER = len(MAGIC) + 6  # bytes before the statement
 VERSION = 2
 MAX_STATEMENT = 2**21  # bytes
 MAX_FILE = 2**28  # bytes: proofs of nets with millions of weights take tens of millions
@@ -70,18 +71,17 @@ class Proof(Shown):
         """The proof in these bytes."""
         if not raw:
             raise FormatError(f"{where}: the file is empty")
-        header = len(MAGIC) + 6
         if raw[: len(MAGIC)] != MAGIC[: len(raw)] or len(raw) < len(MAGIC):
             raise FormatError(f"{where}: not a zkjax proof; give a file that Proof.save wrote")
-        if len(raw) < header:
+        if len(raw) < HEADER:
             raise FormatError(f"{where}: the file ends inside its header; it was cut off, copy it again")
-        version, length = struct.unpack("<HI", raw[len(MAGIC) : header])
+        version, length = struct.unpack("<HI", raw[len(MAGIC) : HEADER])
         if version != VERSION:
             raise FormatError(f"{where}: format version {version}, this zkjax reads version {VERSION}")
-        if length > MAX_STATEMENT or header + length > len(raw):
+        if length > MAX_STATEMENT or HEADER + length > len(raw):
             raise FormatError(f"{where}: a statement of {length} bytes does not fit the file of {len(raw)} bytes; copy it again")
         try:
-            return Proof(Statement.parse(raw[header : header + length]), raw[header + length :])
+            return Proof(Statement.parse(raw[HEADER : HEADER + length]), raw[HEADER + length :])
         except FormatError as error:
             error.within(where)
             raise

@@ -16,6 +16,7 @@ from ..display import Sheet, Shown, Table
 from ..errors import FormatError
 
 LIMIT = 2**63
+WIDEST = 62  # bits
 MAX_STEPS = 2**16  # of a chunk
 SHIFTED = b"zkjax shifted weights 1"
 BESIDE_GIVEN = b"zkjax weights beside given states 1"
@@ -40,7 +41,7 @@ class Statement(Shown):
     first_step, steps: the chunk is steps first_step .. first_step + steps - 1
     initial, final: commitments to the weights before and after
     shifts:         the initial weights are 2^shift times the committed integers, for each parameter
-    range_checked:  whether this proof shows that those integers are in the circuit's largest table (signed)
+    widths:         for each parameter w, where this proof shows that those integers are within -2^(w-1) .. 2^(w-1) - 1; 0 where it does not
     given:          whether a chain begins here, with the states that the circuit gives: these are not in ``initial``
     initial_bound, final_bound: bounds on the absolute integers of each parameter, before and after
     losses:         for each loss of the circuit its integers, one per step, or None if they are hidden; None if all are.
@@ -59,7 +60,7 @@ class Statement(Shown):
     initial: Commitment
     final: Commitment
     shifts: tuple[int, ...]
-    range_checked: bool
+    widths: tuple[int, ...]
     given: bool
     initial_bound: tuple[int, ...]
     final_bound: tuple[int, ...]
@@ -84,8 +85,8 @@ class Statement(Shown):
 
     @property
     def assumed(self) -> bool:
-        """Whether the bound on the initial weights rests on an earlier proof."""
-        return not self.range_checked
+        """Whether a bound on the initial weights rests on an earlier proof. Beside given states all others are range-checked."""
+        return not self.given and 0 in self.widths
 
     def commitments(self) -> list[Commitment]:
         """Those named in the statement, in stack order; the trace comes last."""
@@ -107,7 +108,7 @@ class Statement(Shown):
             "initial": self.initial.to_json(),
             "final": self.final.to_json(),
             "shifts": list(self.shifts),
-            "range_checked": self.range_checked,
+            "widths": list(self.widths),
             "given": self.given,
             "initial_bound": list(self.initial_bound),
             "final_bound": list(self.final_bound),
@@ -128,9 +129,8 @@ class Statement(Shown):
         names = set(Statement.__dataclass_fields__)
         if not isinstance(data, dict) or set(data) != names:
             raise FormatError(f"statement: expected the fields {sorted(names)}")
-        for name in ("range_checked", "given"):
-            if type(data[name]) is not bool:
-                raise FormatError(f"statement: {name} is not a truth value")
+        if type(data["given"]) is not bool:
+            raise FormatError("statement: given is not a truth value")
         shards = []
         for i, item in enumerate(_list(data["shards"], "shards")):
             if not isinstance(item, dict) or set(item) != {"commitment", "path"}:
@@ -152,8 +152,8 @@ class Statement(Shown):
             steps=_integer(data["steps"], "steps", 1, MAX_STEPS),
             initial=Commitment.from_json(data["initial"]),
             final=Commitment.from_json(data["final"]),
-            shifts=_integers(data["shifts"], "shifts", 0, 62),
-            range_checked=data["range_checked"],
+            shifts=_integers(data["shifts"], "shifts", 0, WIDEST),
+            widths=_integers(data["widths"], "widths", 0, WIDEST),
             given=data["given"],
             initial_bound=_integers(data["initial_bound"], "initial_bound", 0, LIMIT),
             final_bound=_integers(data["final_bound"], "final_bound", 0, LIMIT),
@@ -196,7 +196,9 @@ class Statement(Shown):
         return Sheet("Statement: these steps of the circuit lead from the initial to the final weights", (Table(tuple(rows), left=(0, 1)),))
 
     def _bound(self) -> str:
-        bound = "within their range (proven here)" if self.range_checked else "within a range that an earlier proof has to show"
+        shown, all_shown = any(self.widths), not self.assumed
+        bound = "within their range (proven here)" if all_shown else "within a range that an earlier proof has to show"
+        bound += ", and those that grow range-checked anew here" if shown and not all_shown else ""
         return f"{bound}, and from the other states that the circuit gives" if self.given else bound
 
     def _losses(self) -> str:

@@ -17,6 +17,7 @@ from ..algebra.extension import ONE
 from ..algebra.layout import Layout
 from ..algebra.vectors import Vectors
 from ..circuit.circuit import Circuit
+from ..ops import ranges
 from ..ops.ranges import Lookup, signed_bound
 from ..ops.tables import Table
 from ..work import PASSING, SPREAD
@@ -66,15 +67,15 @@ class Batches:
 class Plan:
     """A chunk's sizes.
 
-    shifts: the initial weights are 2^shift times the committed integers; range_check: of those integers. given: a chain begins here,
-    and states that the circuit gives are not among the initial commitment.
+    shifts: the initial weights are 2^shift times the committed integers; widths: of the signed ranges in which those are looked up, 0
+    where they are not. given: a chain begins here, and states that the circuit gives are not among the initial commitment.
     """
 
     circuit: Circuit
     first_step: int
     steps: int
     shifts: tuple[int, ...]
-    range_check: bool
+    widths: tuple[int, ...]
     batches: Batches
     given: bool = dataclasses.field(default=False, kw_only=True)
 
@@ -86,11 +87,9 @@ class Plan:
         for k, x in enumerate(circuit.inputs):
             column = (signed_bound(x.bits + 1), ((1, ("input", k)),))
             found.append(Lookup(("input", k), Table("range", x.bits + 1), (self.steps, *x.shape), (column,)))
-        if self.range_check:
-            for p in self.initial:
-                column = (signed_bound(circuit.table_bits), ((1, ("initial", p)),))
-                shape = circuit.parameters[p].shape
-                found.append(Lookup(("initial", p), Table("range", circuit.table_bits), shape, (column,), stepped=False))
+        for p in self.checked:
+            form, width, shape = ((1, ("initial", p)),), self.widths[p], circuit.parameters[p].shape
+            found += ranges.lookups(("initial range", p), signed_bound(width), form, width, shape, circuit.table_bits, stepped=False)
         return Sites.of([*found, *motion.lookups(circuit, self.first_step, self.steps)])
 
     @cached_property
@@ -98,6 +97,11 @@ class Plan:
         """The states that are committed at the chunk's beginning."""
         given = self.circuit.given if self.given else ()
         return tuple(p for p in range(len(self.circuit.parameters)) if p not in given)
+
+    @property
+    def checked(self) -> tuple[int, ...]:
+        """Those of them whose range is shown here."""
+        return tuple(p for p in self.initial if self.widths[p])
 
     @cached_property
     def motions(self) -> dict[int, motion.Motion]:
@@ -109,6 +113,8 @@ class Plan:
         """Shapes of the committed advice and multiplicities."""
         shapes = {key: (self.steps, *shape) for found in self.circuit.advice.values() for key, shape in found.items()}
         shapes |= motion.advice(self.circuit, self.first_step, self.steps)
+        for p in self.checked:
+            shapes |= ranges.cells(("initial range", p), self.widths[p], self.circuit.parameters[p].shape, self.circuit.table_bits)
         return shapes | {table.key: table.shape for table in self.sites.tables}
 
     def trace_layout(self, counts) -> Layout:

@@ -103,19 +103,19 @@ def _problem(circuit: Circuit, proof: Proof, minimum_bits: float) -> str | None:
     return None
 
 
-def memory_estimate(circuit: Circuit, steps: int, range_check: bool) -> int:
-    """About the bytes that a proof of this many steps takes at its peak, beyond what JAX itself takes."""
-    counts = circuit.counts(steps, range_check)
+def memory_estimate(circuit: Circuit, steps: int, widths: tuple[int, ...] | None) -> int:
+    """About the bytes that a proof of this many steps takes at its peak, beyond what JAX itself takes. widths: as of ``Circuit.counts``."""
+    counts = circuit.counts(steps, widths)
     leaves = 1 << num_bits(counts.lookups + counts.table_entries)
     return 64 * leaves + 28 * counts.cells + 20 * counts.parameters
 
 
-def check_memory(circuit: Circuit, steps: int, range_check: bool) -> int:
+def check_memory(circuit: Circuit, steps: int, widths: tuple[int, ...] | None) -> int:
     """The estimate; ConfigurationError, naming the largest chunk that fits, where the memory does not suffice."""
-    needed, available = memory_estimate(circuit, steps, range_check), available_memory()
+    needed, available = memory_estimate(circuit, steps, widths), available_memory()
     if needed > available:
         fits = 0
-        while memory_estimate(circuit, fits + 1, range_check) <= available:
+        while memory_estimate(circuit, fits + 1, widths) <= available:
             fits += 1
         cure = f"prove chunks of at most {fits} steps (zkjax.chunks)" if fits else "use a smaller batch or a machine with more memory"
         raise ConfigurationError(
@@ -139,7 +139,7 @@ def _prove(circuit: Circuit, run, reveal: tuple[str, ...], phases: Phases, minim
     budgets |= {f"{chain.data.name} {n}": chain.budget for n in data_shards}
     told = dict(zip(budgets, _budgets_told(run, data_shards), strict=True))
     chain.openings.require(budgets, told)  # before anything is worked out for nothing
-    memory = check_memory(circuit, run.steps, run.coarse_shifts is not None)
+    memory = check_memory(circuit, run.steps, run.widths)
     summands = zip(circuit.losses, zip(*run.loss_integers, strict=True), strict=True)
     revealed = tuple(integers if loss.output in reveal else None for loss, integers in summands) if reveal else None
     dry = dry_run(plan, revealed)
@@ -202,7 +202,7 @@ def _prove(circuit: Circuit, run, reveal: tuple[str, ...], phases: Phases, minim
         initial=initial.commitment,
         final=final.commitment,
         shifts=plan.shifts,
-        range_checked=plan.range_check,
+        widths=plan.widths,
         given=plan.given,
         initial_bound=tuple(run.initial_bound),
         final_bound=bounds.final,
@@ -242,10 +242,9 @@ def make_plan(run) -> Plan:
     """The plan of a run: what ``proofs.checks.make_plan`` derives from its statement."""
     shard_size = run.shard_size or run.data.samples
     batches = Batches(run.indices, shard_size, run.data.samples)
-    range_check = run.coarse_shifts is not None
-    shifts = tuple(run.coarse_shifts) if range_check else (0,) * len(run.circuit.parameters)
-    given = range_check and bool(run.circuit.given)
-    return Plan(run.circuit, run.first_step, run.steps, shifts, range_check, batches, given=given)
+    first = run.coarse_shifts is not None
+    shifts = tuple(run.coarse_shifts) if first else (0,) * len(run.circuit.parameters)
+    return Plan(run.circuit, run.first_step, run.steps, shifts, tuple(run.widths), batches, given=first and bool(run.circuit.given))
 
 
 def fix_geometry(run) -> None:

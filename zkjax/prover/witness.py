@@ -22,7 +22,7 @@ from ..kernels.products import times_vector
 from ..kernels.threads import in_parallel
 from ..kernels.tiles import embed_tiles, tile_size
 from ..ops.leaves import InputArray
-from ..ops.ranges import Lookup, signed_bound
+from ..ops.ranges import Lookup, cut, signed_bound
 from ..protocol.claims import Term
 from ..protocol.contraction import Block
 from ..protocol.gate import Slots
@@ -54,6 +54,10 @@ class Witness:
             self.tensors |= {key: tensor.astype(np.uint32) for key, tensor in found.items()}
         self.hats = {s: computed.states["hat", s] for s in self.circuit.recurrent if ("hat", s) in computed.states}
         self.tensors |= states.tensors(self.circuit, self.hats, computed.states, final)
+        for p in plan.checked:
+            name, width, shifted = ("initial range", p), plan.widths[p], initial[p] + signed_bound(plan.widths[p])
+            self._inside(name, shifted.reshape(-1), width)
+            self.tensors |= cut(name, shifted, width, self.circuit.table_bits)
         self.tensors |= self.multiplicities
 
     # ---- lookups ----------------------------------------------------------------------------------------------
@@ -63,8 +67,6 @@ class Witness:
         if kind == "input":
             k = lookup.key[1]
             return [self._input(k) + signed_bound(self.circuit.inputs[k].bits + 1)]
-        if kind == "initial":
-            return [self.initial[lookup.key[1]] + signed_bound(self.circuit.table_bits)]
         if lookup.key in self.tensors and len(lookup.columns) == 1:  # of a virtual column the integers, not the form
             return [self.tensors[lookup.key]]
         return [self.tensors[key] for _, ((_, key),) in lookup.columns]
@@ -78,17 +80,22 @@ class Witness:
         counts = {table: np.zeros(1 << table.width, dtype=np.int64) for table in self.plan.sites.tables}
         for lookup in self.plan.sites.lookups:
             rows = self.columns(lookup)[0].reshape(-1)
-            if rows.size and (int(rows.min()) < 0 or int(rows.max()) >= 1 << lookup.table.width):
-                inside = (rows >= 0) & (rows < 1 << lookup.table.width)
-                if self.check:  # places, and no values: errors end up in logs
-                    places = np.flatnonzero(~inside)
-                    raise UnsatisfiedWitnessError(
-                        f"{lookup.key}: {len(places)} values leave the table of {lookup.table.width} bits, at entries "
-                        f"{', '.join(map(str, places[:10]))}{', ...' * (len(places) > 10)}"
-                    )
-                rows = rows[inside]
+            rows = self._inside(lookup.key, rows, lookup.table.width)
             counts[lookup.table] += np.bincount(rows, minlength=1 << lookup.table.width)
         return {table.key: count.reshape(table.shape).astype(np.uint32) for table, count in counts.items()}
+
+    def _inside(self, name: tuple, rows: np.ndarray, width: int) -> np.ndarray:
+        """Those of these integers that a table of so many bits has; UnsatisfiedWitnessError if that is not all of them."""
+        if not rows.size or int(rows.min()) >= 0 and int(rows.max()) < 1 << width:
+            return rows
+        inside = (rows >= 0) & (rows < 1 << width)
+        if self.check:  # places, and no values: errors end up in logs
+            places = np.flatnonzero(~inside)
+            raise UnsatisfiedWitnessError(
+                f"{name}: {len(places)} values leave their range of {width} bits, at entries "
+                f"{', '.join(map(str, places[:10]))}{', ...' * (len(places) > 10)}"
+            )
+        return rows[inside]
 
     def leaves(self, sites: Sites, randomness: Randomness):
         """Numerators less 1 (F) and denominators (K) of the lookup tree's leaves, in tiles."""

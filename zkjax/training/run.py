@@ -37,6 +37,7 @@ class Run(Shown):
     initial, final:     the parameters before the first and after the last step, in the circuit's order.
     loss_integers:      for each step the integer of each ``circuit.losses`` node.
     coarse_shifts:      for the first run, s of each parameter: initial = 2^s * v, v of ``table_bits`` bits; None later.
+    widths:             of each parameter the bits of the signed range in which its proof shows the initial integers (over 2^s), 0 for none.
     initial_bound:      largest absolute value of each initial parameter that the chain relies on; final_bound: after the
                         last step, the next run's initial_bound.
     keys:               secret randomness of the commitments to ``initial`` and ``final``; never printed.
@@ -57,6 +58,7 @@ class Run(Shown):
     final: tuple[np.ndarray, ...] = field(repr=False)
     loss_integers: tuple[tuple[int, ...], ...] = field(repr=False)
     coarse_shifts: tuple[int, ...] | None
+    widths: tuple[int, ...]
     initial_bound: tuple[int, ...]
     final_bound: tuple[int, ...]
     keys: tuple[Key, Key] = field(repr=False)
@@ -86,7 +88,7 @@ class Run(Shown):
             ("circuit", self.circuit.digest().hex()[:16]),
             ("steps", f"{self.first_step}..{self.first_step + self.steps - 1}, batches of {self.circuit.batch_size}"),
             ("data", f"{self.data.samples:,} samples, batches picked by seed {self.seed}"),
-            ("first weights", "rounded to the circuit's integers" if self.coarse_shifts is not None else "those of the run before"),
+            ("first weights", "rounded to the circuit's integers" if self.coarse_shifts is not None else self._continued()),
             ("rounding", "run.roundings: private, it follows from data and weights" if self.roundings else "measured while training only"),
         )
         parameters = tuple((p.path, "x".join(map(str, p.shape)) or "scalar", f"{math.prod(p.shape):,}") for p in self.circuit.parameters)
@@ -94,6 +96,12 @@ class Run(Shown):
             f"Run of {self.steps} step{'s' * (self.steps > 1)} in exact integers: private",
             (Table(rows, left=(0, 1)), Table(parameters, ("parameter", "shape", "entries"), left=(0, 1), title="parameters")),
         )
+
+    def _continued(self) -> str:
+        """Where the first weights of a later run come from, and what its proof shows of them."""
+        lookups = self.circuit.range_check(self.widths)[1]
+        again = f"; their bounds had come to an end, and are shown anew by a range check of {lookups:,} lookups"
+        return "those of the run before" + (again if lookups else "")
 
     @property
     def params(self) -> Any:

@@ -39,7 +39,7 @@ class Outcome:
 
 def run_steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices, first_step: int, keep: bool, done) -> Outcome:
     """Run the steps of these batches from ``initial``; keep: also the tensors that a proof needs; done(n) after the nth step."""
-    xp = np if len(indices) * _work(circuit) <= UNCOMPILED else jnp
+    xp = np if len(indices) * step_work(circuit) <= UNCOMPILED else jnp
     step = integers.training_step(circuit, exact.plan(circuit, bounds.nodes), keep, xp)
     types = [np.float64 if bound <= 2**exact.MANTISSA else np.int64 for bound in bounds.final]
     losses, extremes, sums, columns = [], [], [], {}  # of each step; columns: the kept tensors of all of them
@@ -70,7 +70,7 @@ def run_steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices,
     return Outcome(final, integers_of_losses, stacked, summed, columns)
 
 
-def _work(circuit: Circuit) -> int:
+def step_work(circuit: Circuit) -> int:
     """A step by NumPy, in about the time of one entry of an array: entries, products in matrices, and calls."""
     entries = products = 0
     for i, node in enumerate(circuit.nodes):

@@ -12,10 +12,12 @@ import jax
 import numpy as np
 
 from ..algebra import exact
+from ..circuit.bounds import Bounds
 from ..circuit.circuit import Circuit
 from ..circuit.rounding import Rounding, Roundings, lossy
 from ..commitment.keys import Chain, Key
 from ..errors import DataError, PrecisionError, PrecisionWarning, RunError
+from ..ops.ranges import signed_bound
 from ..progress import Steps
 from ..protocol.schedule import batch_indices
 from ..tracing.arguments import as_array, in_words, named_leaves, whole
@@ -50,7 +52,11 @@ def train(
                 is fixed where a chain begins, and ignored where a run goes on.
     progress:   "auto" shows a bar on a terminal, None nothing; or ``progress(done, steps)``, called after each step.
     Raises: DataError; RunError - a run of another circuit, data, seed or shards, or JAX cannot run in a forked process;
-            PrecisionError - a value left its declared range (step, operation, value, what to change), or a bound could reach 2^63.
+            PrecisionError - a value left its declared range (step, operation, value, what to change), or a bound could reach 2^63
+            within these steps.
+
+    Bounds on weights grow from run to run. Where they would not hold for these steps, the run's proof range-checks its first weights
+    anew (``Run.widths``), which costs lookups and resets them.
     """
     steps, seed, shard_size, openings = _checked(circuit, steps, seed, shard_size, openings)
     start = _start(circuit, params, data, seed, shard_size, openings)
@@ -83,6 +89,7 @@ def _start(circuit: Circuit, params, data, seed: int | None, shard_size: int | N
         "shard_size": shard_size,
         "initial": initial,
         "coarse_shifts": shifts,
+        "widths": circuit.coarse_widths,
         "initial_bound": exact.first_bounds(circuit, shifts),
         "keys": (Key.fresh(), Key.fresh()),
         "chain": Chain.fresh(openings),
@@ -135,8 +142,37 @@ def _parameter_roundings(circuit: Circuit, leaves, initial) -> list[Rounding]:
     ]
 
 
+def _bounded(circuit: Circuit, start: dict, steps: int) -> tuple[dict, Bounds]:
+    """A start from which bounds hold for the steps, and these: where they would not from the run before, its own proof shows smaller ones.
+
+    Raises PrecisionError where they do not hold even so.
+    """
+    first = start["first_step"]
+    try:
+        return start, circuit.bounds(start["initial_bound"], steps, first, cure=False)
+    except PrecisionError:
+        if start["coarse_shifts"] is None:
+            widths, bound = renewed(circuit, start["initial"], start["initial_bound"])
+            start = start | {"widths": widths, "initial_bound": bound}
+        return start, circuit.bounds(start["initial_bound"], steps, first)
+
+
+def renewed(circuit: Circuit, initial, bound: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Widths of the smallest ranges of the states that grow, 0 for others, and all bounds once these ranges are shown.
+
+    A width becomes public: it tells a state's largest absolute value up to a factor of 2, as the shifts of the first weights do.
+    """
+    widths, bounds = [0] * len(bound), list(bound)
+    for p in circuit.growing:
+        low, high = (int(x) for x in (initial[p].min(), initial[p].max()))
+        width = 1 + max(high, -low - 1).bit_length()
+        if signed_bound(width) < bound[p]:
+            widths[p], bounds[p] = width, signed_bound(width)
+    return tuple(widths), tuple(bounds)
+
+
 def _train(circuit: Circuit, start: dict, steps: int, progress) -> Run:
-    bounds = circuit.bounds(start["initial_bound"], steps, start["first_step"])
+    start, bounds = _bounded(circuit, start, steps)
     dataset, first = start["data"], start["first_step"]
     indices = batch_indices(start["seed"], dataset.samples, start["shard_size"], circuit.batch_size, first, steps)
     keep = kept_bytes(circuit, steps) <= KEEP
@@ -172,20 +208,15 @@ def chunks(
     period that fits, as far as ``chunk`` allows it.
 
     Each run starts where the one before it ended. Arguments and errors as for ``train``; openings is by default one for each run
-    and two more, and ``progress(done, steps)`` counts the steps of all runs. Whether bounds hold for all steps is checked here, at
-    once; the runs are trained as they are asked for.
+    and two more, and ``progress(done, steps)`` counts the steps of all runs. Whether a chain can have so many steps, and bounds hold
+    for a run, is checked here, at once; the runs are trained as they are asked for.
     """
     before = params.first_step + params.steps if isinstance(params, Run) else 0
-    ends = _ends(circuit, before, whole("steps", steps), whole("chunk", chunk))
+    ends = chunk_ends(circuit, before, whole("steps", steps), whole("chunk", chunk))
     openings = len(ends) + SPARE_OPENINGS if openings is None else openings
     steps, seed, shard_size, openings = _checked(circuit, steps, seed, shard_size, openings)
     start = _start(circuit, params, data, seed, shard_size, openings)
-    longest = circuit.longest_chain(start["initial_bound"], start["first_step"])
-    if longest.steps is not None and longest.steps < steps:
-        raise PrecisionError(
-            f"a chain can have {longest.steps} steps {'from here' if start['first_step'] else 'from these parameters'}, not {steps}: "
-            f"{longest.limit}; {longest.cure}"
-        )
+    _check_length(circuit, start, steps, max(b - a for a, b in zip((0, *ends), ends, strict=False)))
 
     def runs():
         run = None
@@ -197,7 +228,24 @@ def chunks(
     return runs()
 
 
-def _ends(circuit, before: int, steps: int, chunk: int) -> list[int]:
+def _check_length(circuit: Circuit, start: dict, steps: int, chunk: int) -> None:
+    """PrecisionError where a chain cannot have so many steps, or bounds, once renewed, do not hold for a chunk of so many."""
+    first, here = start["first_step"], "from here" if start["first_step"] else "from these parameters"
+    longest = circuit.longest_chain(start["initial_bound"], first)
+    if longest.steps is None or longest.steps >= steps:
+        return
+    if longest.ends or circuit.max_steps is not None and circuit.max_steps - first < steps:
+        circuit.bounds(start["initial_bound"], steps, first)  # says so
+    _, bound = renewed(circuit, start["initial"], start["initial_bound"])
+    longest = circuit.longest_chain(bound, first)
+    if longest.steps is not None and longest.steps < chunk:
+        raise PrecisionError(
+            f"bounds hold for {longest.steps} steps {here}, less than a chunk of {chunk}: {longest.limit}; use chunks of at most "
+            f"{longest.steps} steps, or {longest.cure}"
+        )
+
+
+def chunk_ends(circuit, before: int, steps: int, chunk: int) -> list[int]:
     """After how many of the steps each run ends. before: steps that the chain has had."""
     count, period = -(-steps // chunk), getattr(circuit, "period", 1)
     if period == 1:
@@ -229,6 +277,7 @@ def _continued(circuit, run: Run, data, seed, shard_size) -> dict:
         "shard_size": run.shard_size,
         "initial": run.final,
         "coarse_shifts": None,
+        "widths": (0,) * len(circuit.parameters),
         "initial_bound": run.final_bound,
         "keys": (run.keys[1], Key.fresh()),
         "chain": run.chain,
