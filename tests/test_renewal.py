@@ -192,7 +192,7 @@ def test_every_limb_counts(chain):
     for key in keys:
         for by in (1, -1):
             liar = Liar(run)
-            liar.witness.tensors[key] = liar.witness.tensors[key].copy()
+            liar.witness.tensors[key] = liar.witness.tensors[key].astype(np.int64)
             liar.witness.tensors[key].reshape(-1)[0] += by
             assert liar.broken()
 

@@ -57,7 +57,7 @@ class Witness:
         for p in plan.checked:
             name, width, shifted = ("initial range", p), plan.widths[p], initial[p] + signed_bound(plan.widths[p])
             self._inside(name, shifted.reshape(-1), width)
-            self.tensors |= cut(name, shifted, width, self.circuit.table_bits)
+            self.tensors |= {key: x.astype(np.uint32) for key, x in cut(name, shifted, width, self.circuit.table_bits).items()}
         self.tensors |= self.multiplicities
 
     # ---- lookups ----------------------------------------------------------------------------------------------
