@@ -89,6 +89,11 @@ def test_formats_out_of_range_are_refused(given, message):
         zkjax.Precision(**given)
 
 
+def test_data_have_no_negative_scale():
+    with pytest.raises(PrecisionError, match="the format of x in Precision.tensors has a scale of -1; data need at least 0"):
+        traced(precision=zkjax.Precision(tensors={"x": (-1, 12)}))
+
+
 # ---- the user's own -------------------------------------------------------------------------------------------------------
 def test_named_tensors_have_the_formats_that_are_given():
     others = formats(traced())
