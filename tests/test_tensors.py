@@ -226,6 +226,11 @@ def test_an_auditor_gets_the_digest_from_source_file_and_shapes(case, tmp_path):
     assert zkjax.Circuit.from_json(circuit.to_json()).precision is None
 
 
+def test_a_tiny_loss_has_formats_too():
+    circuit = traced(loss=lambda p, x, y: 2.0**-33 * mlp_loss(p, x, y), optimizer=optax.sgd(2.0**30))
+    assert circuit.precision.gradient_scale > 40 and scales(circuit) == scales(traced())
+
+
 # ---- what is lost is said -------------------------------------------------------------------------------------------------------
 def test_rates_that_become_0_are_told():
     schedule = optax.linear_schedule(1 / 8, 1e-6, 12)

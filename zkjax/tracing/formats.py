@@ -17,7 +17,7 @@ from ..algebra import exact
 from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError
 from .expressions import Combination, Numbers
-from .precision import Precision, StateFormat, TensorFormat
+from .precision import MAX_SCALE, Precision, StateFormat, TensorFormat
 from .series import values
 
 HEADROOM = 2  # bits that a format's range has at least above the largest value seen
@@ -136,7 +136,7 @@ def _exponent(x: float) -> int:
 
 def frozen_scale(largest: float) -> int:
     """Bits after the point of a parameter that stays as it is, from its largest absolute value."""
-    return FROZEN_BITS - _exponent(largest) if largest else FROZEN_BITS
+    return max(-MAX_SCALE, min(MAX_SCALE, FROZEN_BITS - _exponent(largest))) if largest else FROZEN_BITS
 
 
 def largest_values(circuit: Circuit, samples, nodes: Collection[int]) -> dict[int, float]:
@@ -210,7 +210,7 @@ def fitted(formats: Formats, sizes: Mapping[str, tuple[bool, float]], precision:
         for name, largest in found.items():
             e, own = _exponent(largest), scale
             if not scale_given:  # coarser rather than wider: the largest value keeps as many bits, and bounds grow by none
-                own = min(bits - HEADROOM - e, max(scale, min(scale + formats.finer, resolved - e)))
+                own = min(bits - HEADROOM - e, max(scale, min(scale + formats.finer, resolved - e, MAX_SCALE)))
             chosen[name], refined = TensorFormat(own, bits), max(refined, own - scale)
     return replace(formats, tensors=chosen, refined=refined, notes=(*formats.notes, *notes))
 

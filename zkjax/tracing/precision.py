@@ -44,7 +44,7 @@ class Precision:
                       leave more than 3 bits of the range unused more, and fewer where they leave less than 2.
     activation_bits:  activations are integers in [-2^bits, 2^bits): range 2^(bits - scale). 1 to 19; default: 3 more than the default
                       scale, or, with a scale that is given, more where the batch's values would have less than two bits of headroom.
-    gradient_scale:   bits after the point of gradients, 0 to 40; default: a range of +-4 divided by the loss's mean divisor; of a tensor
+    gradient_scale:   bits after the point of gradients, 0 to 62; default: a range of +-4 divided by the loss's mean divisor; of a tensor
                       whose values on the batch leave more than 5 bits of the range unused more, and fewer where they leave less than 2.
     gradient_bits:    as activation_bits, for gradients. 1 to 19; default: 13, or more as there.
     data_bits:        bits of each input array, in the loss function's order, 1 to 19; default: from the batch, with one spare bit.
@@ -74,7 +74,7 @@ class Precision:
     period: int | None = None
 
     def __post_init__(self) -> None:
-        ranges = (("activation_scale", 1, 24), ("activation_bits", 1, 19), ("gradient_scale", 0, 40), ("gradient_bits", 1, 19))
+        ranges = (("activation_scale", 1, 24), ("activation_bits", 1, 19), ("gradient_scale", 0, MAX_SCALE), ("gradient_bits", 1, 19))
         for name, low, high in ranges:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
