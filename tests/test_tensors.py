@@ -89,6 +89,11 @@ def test_formats_out_of_range_are_refused(given, message):
         zkjax.Precision(**given)
 
 
+def test_data_have_no_negative_scale():
+    with pytest.raises(PrecisionError, match="the format of x in Precision.tensors has a scale of -1; data need at least 0"):
+        traced(precision=zkjax.Precision(tensors={"x": (-1, 12)}))
+
+
 # ---- the user's own -------------------------------------------------------------------------------------------------------
 def test_named_tensors_have_the_formats_that_are_given():
     others = formats(traced())
@@ -219,6 +224,11 @@ def test_an_auditor_gets_the_digest_from_source_file_and_shapes(case, tmp_path):
     other = traced(jax.tree.map(lambda x: x * np.float32(0.9), params), optimizer=optimizer, loss=loss, precision=precision, **options)
     assert other.digest() == circuit.digest()
     assert zkjax.Circuit.from_json(circuit.to_json()).precision is None
+
+
+def test_a_tiny_loss_has_formats_too():
+    circuit = traced(loss=lambda p, x, y: 2.0**-33 * mlp_loss(p, x, y), optimizer=optax.sgd(2.0**30))
+    assert circuit.precision.gradient_scale > 40 and scales(circuit) == scales(traced())
 
 
 # ---- what is lost is said -------------------------------------------------------------------------------------------------------

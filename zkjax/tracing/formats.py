@@ -1,8 +1,9 @@
 """Formats: how many bits each rounded tensor gets, where the user has not said so.
 
 Defaults follow from the loss: one format for activations, one for gradients. A tensor whose values on the given batch are far below
-its default's range gets a finer scale, and one beyond it a wider or a coarser one. Frozen parameters get as many bits as a proof's
-range check of their first values resolves. Bounds that leave the field make all of it coarser; the cheapest table width follows.
+its default's range gets a finer scale, and one that leaves less than two bits of it a coarser one. Frozen parameters get as many bits
+as a proof's range check of their first values resolves. Bounds that leave the field make first what is finer, then all of it coarser;
+the cheapest table width follows.
 """
 
 import math
@@ -16,7 +17,7 @@ from ..algebra import exact
 from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError
 from .expressions import Combination, Numbers
-from .precision import Precision, StateFormat, TensorFormat
+from .precision import MAX_SCALE, Precision, StateFormat, TensorFormat
 from .series import values
 
 HEADROOM = 2  # bits that a format's range has at least above the largest value seen
@@ -79,6 +80,9 @@ def default_formats(program, batch, precision: Precision, chunk: int) -> Formats
     if precision.data_bits is not None and len(precision.data_bits) != len(batch):
         raise DataError(f"Precision.data_bits has {len(precision.data_bits)} entries for {len(batch)} arrays in the batch")
     named = precision.tensors or {}
+    for name in program.input_names:
+        if name in named and named[name].scale < 0:
+            raise PrecisionError(f"the format of {name} in Precision.tensors has a scale of {named[name].scale}; data need at least 0")
     arrays = enumerate(zip(program.input_names, batch, strict=True))
     data = {name: named.get(name) or _data_format(x, a, bits, precision, k) for k, (name, x) in arrays}
     period = min(chunk, LONGEST_PERIOD) if precision.period is None else precision.period
@@ -132,7 +136,7 @@ def _exponent(x: float) -> int:
 
 def frozen_scale(largest: float) -> int:
     """Bits after the point of a parameter that stays as it is, from its largest absolute value."""
-    return FROZEN_BITS - _exponent(largest) if largest else FROZEN_BITS
+    return max(-MAX_SCALE, min(MAX_SCALE, FROZEN_BITS - _exponent(largest))) if largest else FROZEN_BITS
 
 
 def largest_values(circuit: Circuit, samples, nodes: Collection[int]) -> dict[int, float]:
@@ -170,6 +174,10 @@ class Magnitudes:
             self._look(circuit, stands_for, zero, self._more, GROWTH)
         return {i: self._found[name] / abs(float(factor)) for i, (name, factor) in stands_for.items()}
 
+    def largest(self, name) -> float:
+        """The largest value of what was asked for before."""
+        return self._found[name]
+
     def _look(self, circuit: Circuit, stands_for: Mapping[int, tuple], nodes: list[int], samples, growth: int = 1) -> None:
         for i, largest in largest_values(circuit, samples, nodes).items() if nodes else ():
             name, factor = stands_for[i]
@@ -202,7 +210,7 @@ def fitted(formats: Formats, sizes: Mapping[str, tuple[bool, float]], precision:
         for name, largest in found.items():
             e, own = _exponent(largest), scale
             if not scale_given:  # coarser rather than wider: the largest value keeps as many bits, and bounds grow by none
-                own = min(bits - HEADROOM - e, max(scale, min(scale + formats.finer, resolved - e)))
+                own = min(bits - HEADROOM - e, max(scale, min(scale + formats.finer, resolved - e, MAX_SCALE)))
             chosen[name], refined = TensorFormat(own, bits), max(refined, own - scale)
     return replace(formats, tensors=chosen, refined=refined, notes=(*formats.notes, *notes))
 

@@ -40,12 +40,12 @@ class Precision:
     """Fixed-point formats; None lets ``zkjax.trace`` choose from the batch and parameters that it is given, and make what it
     chose coarser where bounds would leave the field. ``Circuit.precision`` holds all that was chosen: its file belongs to the recipe.
 
-    activation_scale: bits after the point of activations and data, 1 to 24; default: 8, or fewer, and more for a tensor whose values
-                      on the batch are so small that they leave more than 3 bits of the range unused.
-    activation_bits:  activations are integers in [-2^bits, 2^bits): range 2^(bits - scale). 1 to 19; default: scale + 3, or more
-                      where the batch's activations would have less than two bits of headroom.
-    gradient_scale:   bits after the point of gradients, 0 to 40; default: a range of +-4 divided by the loss's mean divisor, and more for
-                      a tensor whose values on the batch leave more than 5 bits of the range unused.
+    activation_scale: bits after the point of activations and data, 1 to 24; default: 8, or fewer; of a tensor whose values on the batch
+                      leave more than 3 bits of the range unused more, and fewer where they leave less than 2.
+    activation_bits:  activations are integers in [-2^bits, 2^bits): range 2^(bits - scale). 1 to 19; default: 3 more than the default
+                      scale, or, with a scale that is given, more where the batch's values would have less than two bits of headroom.
+    gradient_scale:   bits after the point of gradients, 0 to 62; default: a range of +-4 divided by the loss's mean divisor; of a tensor
+                      whose values on the batch leave more than 5 bits of the range unused more, and fewer where they leave less than 2.
     gradient_bits:    as activation_bits, for gradients. 1 to 19; default: 13, or more as there.
     data_bits:        bits of each input array, in the loss function's order, 1 to 19; default: from the batch, with one spare bit.
     tensors:          formats (scale, bits) of single tensors, by the names that the circuit's printout shows for arrays of the batch and
@@ -74,7 +74,7 @@ class Precision:
     period: int | None = None
 
     def __post_init__(self) -> None:
-        ranges = (("activation_scale", 1, 24), ("activation_bits", 1, 19), ("gradient_scale", 0, 40), ("gradient_bits", 1, 19))
+        ranges = (("activation_scale", 1, 24), ("activation_bits", 1, 19), ("gradient_scale", 0, MAX_SCALE), ("gradient_bits", 1, 19))
         for name, low, high in ranges:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:

@@ -218,9 +218,12 @@ def _emitted(source: Source, formats: Formats, precision: Precision, magnitudes:
     formats = replace(formats, states=precision.states or {})
     for _ in range(MAX_ROUNDS):
         emission = emit(source.program, source.rows, formats, source.steps)
-        seen = magnitudes.of(emission.circuit, emission.stands_for)
-        feeds = {x: seen[node] * abs(float(factor)) for x, (node, factor) in emission.feeds.items()}
-        found = state_formats(emission, source.sizes, feeds, formats.useful)
+        magnitudes.of(emission.circuit, emission.stands_for)
+        feeds = {}  # of one node, tensors differ by a factor at most
+        for x, (node, factor) in emission.feeds.items():
+            name, own = emission.stands_for[node]
+            feeds[x] = magnitudes.largest(name) * abs(float(factor / own))
+        found = state_formats(emission, source.sizes, feeds, formats.useful, source.remembered)
         paths = {source.program.states[p].leaf.path: x for p, x in found.items()} | dict(precision.states or {})
         if paths == formats.states:
             break

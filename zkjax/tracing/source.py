@@ -106,6 +106,11 @@ class Source:
                 found[p] = next((found[q] for q in same), (p, state.leaf.largest))
         return found
 
+    @cached_property
+    def remembered(self) -> dict:
+        """What was looked ahead of its states, for all circuits that are tried."""
+        return {}
+
     def rate_tolerance(self, precision: Precision) -> float:
         """How far the first step's rates may be off; a schedule that begins with small ones may lose them."""
         tables = [values(c) for row in self.rows for c in (*row.carry.values(), *row.feeds.values())]

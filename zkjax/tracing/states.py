@@ -175,11 +175,12 @@ def _note(rates, rounded) -> str:
 # ---- formats ----------------------------------------------------------------------------------------------------------
 
 
-def state_formats(emission, sizes: dict, feeds: dict, useful: int) -> dict[int, StateFormat]:
+def state_formats(emission, sizes: dict, feeds: dict, useful: int, remembered: dict) -> dict[int, StateFormat]:
     """Formats of the states that are multiplied, where the user has given none.
 
     emission: ``lowering.Emission``; units of the states that are multiplied do not matter. sizes: of each state what it is equal to where
-    a chain begins, and its largest value. feeds: the largest value of each tensor that feeds a state.
+    a chain begins, and its largest value. feeds: the largest value of each tensor that feeds a state. remembered: what was looked ahead
+    for other circuits of the same source.
 
     Where it is rounded, the change of a step has ``RESOLVED`` bits. The range is ``HEADROOM`` times what some steps could make of it; a
     moment's is not far below that of others, for the gradient of an adapter that begins with zeros grows. Within a period and at its
@@ -188,8 +189,15 @@ def state_formats(emission, sizes: dict, feeds: dict, useful: int) -> dict[int, 
     rows, moved, units = emission.rows, emission.moved, emission.units
     top = max(feeds.values(), default=0.0) or 1.0  # what is 0 on a batch need not stay so
     fed = {x: v or top / 64 for x, v in feeds.items()}
-    expected, changes = _looked_ahead(rows, sizes, fed)
-    larger, _ = _looked_ahead(rows, sizes, {x: max(v, top / 4) for x, v in feeds.items()})
+
+    def ahead(feeds: dict) -> tuple[dict[int, float], dict[int, float]]:
+        key = frozenset(feeds.items())
+        if key not in remembered:
+            remembered[key] = _looked_ahead(rows, sizes, feeds)
+        return remembered[key]
+
+    expected, changes = ahead(fed)
+    larger, _ = ahead({x: max(v, top / 4) for x, v in feeds.items()})
     ranges = expected | {p: larger[p] for p in moved if isinstance(moved[p].state.start, Known)}
     scales = {p: RESOLVED - math.floor(math.log2(changes[p])) for p in moved}
     for p, x in moved.items():
