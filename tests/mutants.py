@@ -23,8 +23,8 @@ MODULES = """
 algebra.exact circuit.anchors circuit.bounds circuit.circuit circuit.file circuit.levels circuit.recurrence commitment.commit
 commitment.dataset commitment.geometry commitment.merkle commitment.opening
 commitment.recursion files ops.arithmetic ops.committed ops.leaves ops.moves ops.operation ops.products ops.ranges
-ops.rescale ops.tables proofs.checks proofs.estimate proofs.proof proofs.published proofs.soundness proofs.statement protocol.argument
-protocol.claims protocol.contraction protocol.gate protocol.hidden protocol.lookup protocol.membership protocol.motion protocol.plan
+ops.rescale ops.tables proofs.checks proofs.estimate proofs.links proofs.proof proofs.published proofs.soundness proofs.statement protocol.argument
+protocol.claims protocol.contraction protocol.gate protocol.hidden protocol.links protocol.lookup protocol.membership protocol.motion protocol.plan
 protocol.schedule protocol.sumcheck protocol.transcript protocol.states verifier work
 """.split()
 
@@ -49,7 +49,14 @@ NOT_VERIFIED = {
     "proofs.published": ("Published.of", "Published.save"),
     "proofs.proof": ("Proof.save", "Proof.nbytes", "Proof.__repr__", "Proof.sheet"),
     "proofs.soundness": ("Security.__repr__", "Security.sheet"),
-    "proofs.statement": ("Statement.__str__", "Statement.__repr__", "Statement.sheet", "Statement._bound", "Statement._losses"),
+    "proofs.statement": (
+        "Statement.__str__",
+        "Statement.__repr__",
+        "Statement.sheet",
+        "Statement._bound",
+        "Statement._losses",
+        "Statement._replaced",
+    ),
     "protocol.transcript": ("Writer",),
     "proofs.estimate": ("argument_work",),
     "work": ("Meter.__str__",),

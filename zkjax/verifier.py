@@ -12,16 +12,16 @@ from math import inf
 from numbers import Integral, Real
 from typing import TypedDict, Unpack, overload
 
-from .algebra.extension import ONE, Ext
+from .algebra.extension import Ext
 from .algebra.layout import Layout
-from .algebra.poly import num_bits
 from .algebra.vectors import Vectors
 from .circuit.circuit import Circuit
-from .commitment.commit import Commitment, stack
+from .commitment.commit import Commitment, stack, within
 from .commitment.opening import verify_claim
 from .errors import ConfigurationError, FormatError, VerificationError
 from .proofs.checks import check_circuit, check_commitments, check_sizes, make_plan
 from .proofs.estimate import charge_file, estimate
+from .proofs.links import Classes, links_in_stack
 from .proofs.proof import Proof
 from .proofs.published import Published
 from .proofs.soundness import TARGET, Security, security
@@ -29,6 +29,7 @@ from .proofs.statement import Statement
 from .protocol.argument import argument
 from .protocol.claims import weight_evaluation
 from .protocol.hidden import Hidden
+from .protocol.links import NO_LINKS, Links
 from .protocol.plan import Plan, opening_terms, row_count
 from .protocol.transcript import Reader, Transcript
 from .work import MAX_MEMORY, MAX_WORK, Meter
@@ -136,10 +137,11 @@ def verify_chain(
         raise ConfigurationError(f"statement is a {type(statement).__name__}; give a zkjax.Published (zkjax.Published.load reads one)")
     digests = [_bytes(value, name) for value, name in ((dataset, "dataset"), (initial, "initial"), (final, "final"))]
     statements = [p.statement for p in chain]
-    _check_pins(statements, *digests, _seed(seed), _steps(steps))
+    classes = joined(statements)  # they count, as all does, once every proof here has been verified
+    _check_pins(statements, classes, *digests, _seed(seed), _steps(steps))
     if statement is not None:
         statement.check(statements)
-    check_chain(circuit, statements, assume_bound)
+    check_chain(circuit, statements, assume_bound, classes)
     estimate_work(circuit, statements, max_work, max_memory)
     ledgers = []
     for number, one in enumerate(chain):
@@ -170,7 +172,7 @@ def ledger(circuit: Circuit, proof: Proof, *, max_work: int = MAX_WORK, max_memo
     estimate_work(circuit, [statement], max_work, max_memory)
     plan = make_plan(circuit, statement)
     check_commitments(plan, statement)
-    hidden = dry_run(plan, statement.losses)
+    hidden = dry_run(plan, statement.losses, _links(statement))
     hidden.account_finish()
     trace = row_count(plan.trace_layout(hidden.counts()), statement.geometry.row)
     _, row_variables = stack([*(c.rows for c in statement.commitments()), trace])
@@ -221,13 +223,24 @@ def _steps(value) -> tuple[int, int] | None:
     return pair
 
 
-def _check_pins(statements: list[Statement], dataset, initial, final, seed, steps) -> None:
+def joined(statements: list[Statement]) -> Classes:
+    """What these statements' links say is equal: commitments by their digests, and dataset roots."""
+    classes = Classes()
+    for statement in statements:
+        named, geometry = statement.named(), statement.geometry
+        for link in statement.links:
+            classes.join(named[link.source].digest(geometry), link.to.digest(geometry))
+        classes.join(statement.dataset, statement.dataset_after)
+    return classes
+
+
+def _check_pins(statements: list[Statement], classes: Classes, dataset, initial, final, seed, steps) -> None:
     first, last = statements[0], statements[-1]
-    if dataset is not None and first.dataset != dataset:
+    if dataset is not None and not classes.same(first.dataset, dataset):
         raise VerificationError("pinned dataset", f"the proof is about {first.dataset.hex()}, not {dataset.hex()}")
-    if initial is not None and first.initial_weights != initial:
+    if initial is not None and initial not in map(first.weights_behind, classes.of(first.initial.digest(first.geometry))):
         raise VerificationError("pinned initial weights", f"the proof starts from {first.initial_weights.hex()}, not {initial.hex()}")
-    if final is not None and last.final_weights != final:
+    if final is not None and not classes.same(last.final_weights, final):
         raise VerificationError("pinned final weights", f"the proof ends with {last.final_weights.hex()}, not {final.hex()}")
     if seed is not None and first.seed != seed:
         raise VerificationError("pinned seed", f"the proof's schedule has seed {first.seed}, not {seed}")
@@ -236,8 +249,12 @@ def _check_pins(statements: list[Statement], dataset, initial, final, seed, step
         raise VerificationError("pinned steps", f"the proof covers steps {shown[0]}:{shown[1]}, not {steps[0]}:{steps[1]}")
 
 
-def check_chain(circuit: Circuit, statements: list[Statement], assume_bound: bool) -> None:
-    """Each statement goes on where the one before ended, about the same circuit, data, seed and geometry."""
+def check_chain(circuit: Circuit, statements: list[Statement], assume_bound: bool, classes: Classes | None = None) -> None:
+    """Each statement goes on where the one before ended, about the same circuit, data, seed and geometry.
+
+    classes: of commitments and of dataset roots; by default what the links of these statements join.
+    """
+    classes = classes or joined(statements)
     first = statements[0]
     if first.assumed and not assume_bound:
         raise VerificationError(
@@ -252,9 +269,12 @@ def check_chain(circuit: Circuit, statements: list[Statement], assume_bound: boo
             "the chain from a proof that does, or accept that state as an assumption (assume_bound=True, --assume-bound)",
         )
     for number, (before, after) in enumerate(zip(statements, statements[1:], strict=False), start=1):
-        for name in ("circuit", "geometry", "dataset", "samples", "shard_size", "seed"):
+        for name in ("circuit", "geometry", "samples", "shard_size", "seed"):
             if getattr(before, name) != getattr(after, name):
                 raise VerificationError("chain", f"proofs {number - 1} and {number} differ in {name}; give the proofs of one chain")
+        if not classes.same(before.dataset_after, after.dataset):
+            cure = "give the proofs of one chain, with those that replace commitments"
+            raise VerificationError("chain", f"proofs {number - 1} and {number} differ in dataset, and no link here joins the two; {cure}")
         if after.first_step != before.first_step + before.steps:
             end = before.first_step + before.steps
             raise VerificationError(
@@ -262,7 +282,8 @@ def check_chain(circuit: Circuit, statements: list[Statement], assume_bound: boo
                 f"proof {number} starts at step {after.first_step}, the one before ends before {end}; give all proofs, each once, in "
                 "the order of their steps",
             )
-        if after.initial != before.final or any(after.shifts) or after.given:
+        ends = before.final_weights, after.initial.digest(after.geometry)
+        if not classes.same(*ends) or any(after.shifts) or after.given:
             raise VerificationError("chain", f"proof {number} does not start from the weights that the one before ends with")
         if after.assumed and any(a < b for a, b in zip(after.initial_bound, before.final_bound, strict=False)):
             raise VerificationError("chain", f"proof {number} assumes a smaller bound on its initial weights than the one before shows")
@@ -273,11 +294,17 @@ def start_transcript(statement: Statement) -> Transcript:
     return Transcript(statement.geometry.digest(), statement.canonical())
 
 
-def dry_run(plan: Plan, revealed) -> Hidden:
+def dry_run(plan: Plan, revealed, links: Links = NO_LINKS) -> Hidden:
     """Run the argument without messages, on lengths alone: how many pads and triples it uses."""
-    hidden = Hidden(vectors=Vectors(lengths_only=True))
+    hidden = Hidden(vectors=Vectors(lengths_only=True), links=links)
     argument(hidden, plan, revealed)
     return hidden
+
+
+def _links(statement: Statement) -> Links:
+    """What the opening shows equal; the statement's commitments have been checked."""
+    named = statement.named()
+    return links_in_stack([link.source for link in statement.links], named, [c.rows for c in named.values()], statement.geometry.log_row)
 
 
 def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> Security:
@@ -292,13 +319,14 @@ def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> 
         raise FormatError(f"proof body has {len(proof.body)} bytes; a statement of this size needs more than {least}")
     stream = Reader(start_transcript(statement), proof.body)
     root = stream.raw("trace root", 32)
-    hidden = Hidden(stream)
+    hidden = Hidden(stream, links=_links(statement))
     argument(hidden, plan, statement.losses)
     weights, terms, value = hidden.finish()
 
     trace_layout = plan.trace_layout(hidden.counts())
     layouts = [plan.weights_layout("initial"), plan.weights_layout("final")]
-    layouts += [plan.shard_layout(number) for number in plan.batches.shards] + [trace_layout]
+    layouts += [plan.shard_layout(number) for number in plan.batches.shards]
+    layouts += [Layout({})] * len(statement.links) + [trace_layout]  # links compare matrices, not tensors
     trace = Commitment("trace", 0, row_count(trace_layout, geometry.row), 1, root, True)
     commitments = [*statement.commitments(), trace]
     offsets, row_variables = stack([c.rows for c in commitments])
@@ -313,15 +341,10 @@ def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> 
 
     def evaluate(row_point: list[Ext], column_point: list[Ext]) -> Ext:
         """The multilinear extension of the opening's weights."""
-        found = []
-        for commitment, layout, offset in zip(commitments, layouts, offsets, strict=True):
-            inner = num_bits(commitment.rows)
-            prefix = ONE
-            for variable, r in enumerate(row_point[: row_variables - inner]):
-                prefix = prefix * (r if offset >> (row_variables - 1 - variable) & 1 else 1 - r)
-            point = row_point[row_variables - inner :] + column_point
-            found += [w._replace(scalar=w.scalar * prefix) for w in layout.weights(point, hidden.vectors)]
-        return weight_evaluation(found, by_key, hidden.vectors)
+        found, places = [], [within(row_point, offset, c.rows) for c, offset in zip(commitments, offsets, strict=True)]
+        for layout, (prefix, inner) in zip(layouts, places, strict=True):
+            found += [w._replace(scalar=w.scalar * prefix) for w in layout.weights(inner + column_point, hidden.vectors)]
+        return weight_evaluation(found, by_key, hidden.vectors) + hidden.linked.evaluate(places, column_point, hidden.vectors)
 
     verify_claim(stream, geometry, commitments, evaluate, value)
     stream.finish()

@@ -28,7 +28,7 @@ def main() -> None:
     circuit, run = harness.make_run(loss, params, data, batch=3, steps=2, precision=tiny.TINY, shard_size=4)
     freeze(NAME, circuit, run)
     circuit = moving.moving()
-    freeze(f"{NAME}-states", circuit, zkjax.train(circuit, *moving.start(), steps=5, openings=4))
+    freeze(f"{NAME}-states", circuit, zkjax.train(circuit, *moving.start(), steps=5))
 
 
 def freeze(name: str, circuit, run) -> None:

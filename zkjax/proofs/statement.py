@@ -5,15 +5,15 @@ PROTOCOL.md, section 4.2.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
-from ..algebra.poly import num_bits
 from ..commitment.commit import Commitment
-from ..commitment.dataset import shard_count
 from ..commitment.geometry import Geometry
 from ..display import Sheet, Shown, Table
 from ..errors import FormatError
+from .links import Link
 
 LIMIT = 2**63
 MAX_STEPS = 2**16  # of a chunk
@@ -22,20 +22,13 @@ BESIDE_GIVEN = b"zkjax weights beside given states 1"
 
 
 @dataclass(frozen=True)
-class Shard:
-    """A shard that the proof opens: its commitment, and its path to the dataset's root (siblings, lowest first)."""
-
-    commitment: Commitment
-    path: tuple[bytes, ...]
-
-
-@dataclass(frozen=True)
 class Statement(Shown):
     """The public statement of one chunk; every field is absorbed before anything else.
 
     circuit:        digest of the circuit (32 bytes)
     geometry:       shape of all commitments of the chain
-    dataset:        root of the dataset's shards; samples, shard_size: its public sizes; shards: those that are opened
+    dataset:        root of the dataset's shards; samples, shard_size: its public sizes; shards: those that are opened, ascending
+    siblings:       digests that lead from these to the root, and from what replaces some of them to ``dataset_after``
     seed:           of the public batch schedule
     first_step, steps: the chunk is steps first_step .. first_step + steps - 1
     initial, final: commitments to the weights before and after
@@ -43,6 +36,7 @@ class Statement(Shown):
     range_checked:  whether this proof shows that those integers are in the circuit's largest table (signed)
     given:          whether a chain begins here, with the states that the circuit gives: these are not in ``initial``
     initial_bound, final_bound: bounds on the absolute integers of each parameter, before and after
+    links:          commitments that this proof replaces by fresh ones of the same matrices
     losses:         for each loss of the circuit its integers, one per step, or None if they are hidden; None if all are.
                     ``Circuit.exact_loss`` makes one number of a step's
     """
@@ -50,9 +44,11 @@ class Statement(Shown):
     circuit: bytes
     geometry: Geometry
     dataset: bytes
+    dataset_after: bytes
     samples: int
     shard_size: int
-    shards: tuple[Shard, ...]
+    shards: tuple[Commitment, ...]
+    siblings: tuple[bytes, ...]
     seed: int
     first_step: int
     steps: int
@@ -63,6 +59,7 @@ class Statement(Shown):
     given: bool
     initial_bound: tuple[int, ...]
     final_bound: tuple[int, ...]
+    links: tuple[Link, ...] = ()
     losses: tuple[tuple[int, ...] | None, ...] | None = None
 
     @property
@@ -72,7 +69,10 @@ class Statement(Shown):
         Without shifts, as in every later chunk, it is the commitment's own: the ``final_weights`` of the chunk before. Where states are
         given it is another one, for the same cells then stand for other states.
         """
-        digest = self.initial.digest(self.geometry)
+        return self.weights_behind(self.initial.digest(self.geometry))
+
+    def weights_behind(self, digest: bytes) -> bytes:
+        """Digest of the first weights, were they behind a commitment of this digest."""
         if self.given:
             return hashlib.sha256(BESIDE_GIVEN + digest + bytes(self.shifts)).digest()
         return hashlib.sha256(SHIFTED + digest + bytes(self.shifts)).digest() if any(self.shifts) else digest
@@ -87,9 +87,13 @@ class Statement(Shown):
         """Whether the bound on the initial weights rests on an earlier proof."""
         return not self.range_checked
 
+    def named(self) -> dict[str, Commitment]:
+        """The commitments that the argument reads, in stack order, by the names that links use."""
+        return {"initial": self.initial, "final": self.final} | {f"shard {c.number}": c for c in self.shards}
+
     def commitments(self) -> list[Commitment]:
-        """Those named in the statement, in stack order; the trace comes last."""
-        return [self.initial, self.final, *(s.commitment for s in self.shards)]
+        """All in the statement, in stack order; the trace comes last."""
+        return [self.initial, self.final, *self.shards, *(link.to for link in self.links)]
 
     # ---- canonical form ---------------------------------------------------------------------------------------
     def to_json(self) -> dict[str, Any]:
@@ -98,9 +102,11 @@ class Statement(Shown):
             "circuit": self.circuit.hex(),
             "geometry": self.geometry.to_json(),
             "dataset": self.dataset.hex(),
+            "dataset_after": self.dataset_after.hex(),
             "samples": self.samples,
             "shard_size": self.shard_size,
-            "shards": [{"commitment": s.commitment.to_json(), "path": [p.hex() for p in s.path]} for s in self.shards],
+            "shards": [c.to_json() for c in self.shards],
+            "siblings": [x.hex() for x in self.siblings],
             "seed": self.seed,
             "first_step": self.first_step,
             "steps": self.steps,
@@ -111,6 +117,7 @@ class Statement(Shown):
             "given": self.given,
             "initial_bound": list(self.initial_bound),
             "final_bound": list(self.final_bound),
+            "links": [link.to_json() for link in self.links],
             "losses": None if self.losses is None else [x and list(x) for x in self.losses],
         }
 
@@ -131,12 +138,9 @@ class Statement(Shown):
         for name in ("range_checked", "given"):
             if type(data[name]) is not bool:
                 raise FormatError(f"statement: {name} is not a truth value")
-        shards = []
-        for i, item in enumerate(_list(data["shards"], "shards")):
-            if not isinstance(item, dict) or set(item) != {"commitment", "path"}:
-                raise FormatError(f"statement: shards[{i}] needs a commitment and a path")
-            path = tuple(_digest(p, f"shards[{i}].path") for p in _list(item["path"], f"shards[{i}].path"))
-            shards.append(Shard(Commitment.from_json(item["commitment"]), path))
+        shards = tuple(map(Commitment.from_json, _list(data["shards"], "shards")))
+        if any(a.number >= b.number for a, b in pairwise(shards)):
+            raise FormatError("statement: shards are not in ascending order of their numbers")
         losses = data["losses"]
         if losses is not None:
             losses = tuple(None if x is None else _integers(x, "losses", -LIMIT, LIMIT) for x in _list(losses, "losses"))
@@ -144,9 +148,11 @@ class Statement(Shown):
             circuit=_digest(data["circuit"], "circuit"),
             geometry=Geometry.from_json(data["geometry"]),
             dataset=_digest(data["dataset"], "dataset"),
+            dataset_after=_digest(data["dataset_after"], "dataset_after"),
             samples=_integer(data["samples"], "samples", 1, 2**32 - 1),
             shard_size=_integer(data["shard_size"], "shard_size", 1, 2**32 - 1),
-            shards=tuple(shards),
+            shards=shards,
+            siblings=tuple(_digest(x, "siblings") for x in _list(data["siblings"], "siblings")),
             seed=_integer(data["seed"], "seed", 0, 2**64 - 1),
             first_step=_integer(data["first_step"], "first_step", 0, 2**48),
             steps=_integer(data["steps"], "steps", 1, MAX_STEPS),
@@ -159,9 +165,7 @@ class Statement(Shown):
             final_bound=_integers(data["final_bound"], "final_bound", 0, LIMIT),
             losses=losses,
         )
-        depth = num_bits(shard_count(statement.samples, statement.shard_size))
-        if any(len(s.path) != depth for s in statement.shards):
-            raise FormatError(f"statement: a shard's path has not {depth} entries")
+        statement = replace(statement, links=Link.parse(_list(data["links"], "links"), statement.named()))
         if statement.canonical() != raw:
             raise FormatError("statement: not in canonical form")
         return statement
@@ -178,6 +182,8 @@ class Statement(Shown):
             f"lead from the weights committed to by {self.initial_weights.hex()}, {self._bound()},",
             f"to the weights committed to by {self.final_weights.hex()}.",
         ]
+        if self.links:
+            lines.append(f"Fresh commitments to the same values replace those to {self._replaced()}.")
         if self.losses is not None:
             lines.append(f"The integers of these steps' losses and outputs are public: {self._losses()}.")
         return "\n".join(lines)
@@ -191,6 +197,7 @@ class Statement(Shown):
             ("steps", f"{self.first_step}..{self.first_step + self.steps - 1}"),
             ("initial weights", f"{self.initial_weights.hex()}, {self._bound()}"),
             ("final weights", self.final_weights.hex()),
+            *([("replaced commitments", self._replaced())] if self.links else []),
             ("integers of losses and outputs", "hidden" if self.losses is None else self._losses()),
         ]
         return Sheet("Statement: these steps of the circuit lead from the initial to the final weights", (Table(tuple(rows), left=(0, 1)),))
@@ -198,6 +205,11 @@ class Statement(Shown):
     def _bound(self) -> str:
         bound = "within their range (proven here)" if self.range_checked else "within a range that an earlier proof has to show"
         return f"{bound}, and from the other states that the circuit gives" if self.given else bound
+
+    def _replaced(self) -> str:
+        """For people."""
+        called = {"initial": "the initial weights", "final": "the final weights"}
+        return ", ".join(called.get(link.source, link.source) for link in self.links)
 
     def _losses(self) -> str:
         return "; ".join("hidden" if x is None else " ".join(str(v) for v in x) for x in self.losses or ())
