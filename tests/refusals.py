@@ -51,6 +51,7 @@ from zkjax.ops.leaves import MAX_CONSTANT
 from zkjax.ops.rescale import Rescale
 from zkjax.ops.tables import Table
 from zkjax.proofs import soundness
+from zkjax.proofs.alone import LinkStatement, check_alone
 from zkjax.proofs.checks import check_commitments, make_plan
 from zkjax.proofs.links import Link
 from zkjax.proofs.proof import MAGIC, MAX_STATEMENT, VERSION, Proof
@@ -244,6 +245,99 @@ def statement_files():
 
 def link(source, data) -> dict:
     return {"from": source, "to": data["final"] | {"root": "00" * 32}}
+
+
+@cache
+def linked():
+    """The frozen circuit, and a proof of links alone: of both ends and of all three shards of the frozen proof's run."""
+    return frozen()[0], Proof.load(Path(__file__).parent / "vectors" / "format-2.link.proof")
+
+
+def links_alone():
+    circuit, proof = linked()
+    s = proof.statement
+    data, commitment = s.to_json(), s.to_json()["links"][0]["from"]
+
+    def parse(content):
+        return LinkStatement.parse(canonical(content))
+
+    yield Case("itself", lambda: parse(data), None, value=s)
+    for name, content, match in (
+        ("one more field", data | {"more": 0}, "expected the fields"),
+        ("one field less", missing(data, ("dataset",)), "expected the fields"),
+        ("another kind", data | {"kind": "chunk"}, "kind is 'chunk'"),
+        ("links as an object", data | {"links": {}}, "links is not a list"),
+        ("a link without to", data | {"links": [{"from": commitment}]}, "needs from and to"),
+        ("a link by name", changed(data, ("links", 0, "from"), "initial"), "commitment: expected the fields"),
+        ("a link to a root", changed(data, ("links", 0, "to"), "00" * 32), "commitment: expected the fields"),
+        ("a dataset as a list", data | {"dataset": []}, "a dataset needs the fields"),
+        ("a dataset of two fields", missing(data, ("dataset", "siblings")), "a dataset needs the fields"),
+        ("siblings as an object", changed(data, ("dataset", "siblings"), {}), "siblings is not a list"),
+        ("geometry as a list", data | {"geometry": []}, "geometry: expected the fields"),
+    ):
+        yield Case(name, lambda content=content: parse(content), FormatError, match)
+    yield Case("white space", lambda: LinkStatement.parse(data_with_space(data)), FormatError, "not in canonical form")
+    for name in ("root", "root_after"):
+        yield Case(f"{name} = 7", lambda name=name: parse(changed(data, ("dataset", name), 7)), FormatError, "is not 32 bytes")
+    yield Case("sibling = 7", lambda: parse(changed(data, ("dataset", "siblings", 0), 7)), FormatError, "is not 32 bytes")
+    for name in ("samples", "shard_size"):
+        yield from ends(lambda value, name=name: parse(changed(data, ("dataset", name), value)), name, 1, 2**32 - 1, f"{name} is ")
+
+    def check(**changes):
+        return lambda: check_alone(dataclasses.replace(s, **changes))
+
+    def old(at, **changes):
+        return check(replaced=(*s.replaced[:at], dataclasses.replace(s.replaced[at], **changes), *s.replaced[at + 1 :]))
+
+    def new(at, **changes):
+        return check(fresh=(*s.fresh[:at], dataclasses.replace(s.fresh[at], **changes), *s.fresh[at + 1 :]))
+
+    def told(**changes):
+        return check(dataset=dataclasses.replace(s.dataset, **changes))
+
+    def some(*at, dataset=s.dataset):
+        return check(replaced=tuple(s.replaced[i] for i in at), fresh=tuple(s.fresh[i] for i in at), dataset=dataset)
+
+    yield Case("all", check(), None)
+    yield Case("weights alone", some(0, 1, dataset=None), None)
+    yield Case("weights in another order", some(1, 0, dataset=None), None)
+    for name, call, match in (
+        ("nothing", some(dataset=None), "^links: nothing"),
+        ("one twice", some(0, 0, dataset=None), "^links: a commitment is replaced twice"),
+        ("shards before weights", some(2, 0, 1, 3, 4), "^links: they replace weights, then shards"),
+        ("shards exchanged", some(0, 1, 3, 2, 4), "^links: they replace weights, then shards"),
+        ("a trace", old(0, kind="trace"), "^links: they replace weights, then shards"),
+        ("a shard number twice", old(3, number=0), "^links: they replace weights, then shards"),
+        ("a masked one", old(0, masked=True), "^commitment 0: masked"),
+        ("a budget of 5", old(0, budget=5), "^commitment 0: .*outside 1..4"),
+        ("a budget of 0", old(2, budget=0), "^commitment 2: .*outside 1..4"),
+        ("other rows", new(0, rows=2), "^link from 0: 2 rows"),
+        ("another step", new(1, number=0), "^link from 1: it leads to weights 0"),
+        ("the same", new(1, root=s.replaced[1].root), "^link from 1: .*the same"),
+        ("a fresh budget of 5", new(4, budget=5), "^link from 4: .*outside 1..4"),
+        ("weights with a dataset", some(0, 1), "^dataset: it is named where shards are replaced"),
+        ("shards without a dataset", check(dataset=None), "^dataset: it is named where shards are replaced"),
+        ("fewer shards", told(samples=8), "^dataset: shard 2 is none of its 2"),
+        ("another root", told(root=bytes(32)), "^dataset: the shards"),
+        ("another root after", told(root_after=bytes(32)), "^dataset after: the shards"),
+        ("another sibling", told(siblings=(b"x" * 32,)), "^dataset: the shards"),
+        ("no siblings", told(siblings=()), "^dataset: a multiproof"),
+        ("other samples", told(samples=13), "^dataset: the shards"),
+        ("a geometry that is refused", check(geometry=dataclasses.replace(s.geometry, level_bits=256)), "^geometry: "),
+    ):
+        yield Case(name, call, VerificationError, match)
+
+    def verify(proofs, **options):
+        return lambda: zkjax.verify(circuit, proofs, minimum_bits=BITS, **options)
+
+    yield Case("links alone", verify(proof), zkjax.ConfigurationError, "only replace commitments")
+    yield Case("several of them", verify([proof, proof]), zkjax.ConfigurationError, "only replace commitments")
+    wide = Proof(dataclasses.replace(s, replaced=(dataclasses.replace(s.replaced[0], rows=2**32 - 1),) * 2, fresh=s.fresh[:2]), b"")
+    yield Case("many rows", lambda: verifier.estimate_work(circuit, [wide.statement], 10**9, 2**32), VerificationError, "^work: ")
+    short = Proof(s, proof.body[: 8 * 10 * max(1, s.geometry.queries // 4) - 1])
+    yield Case("a short body", lambda: verifier.verify_alone(short, BITS), FormatError, "needs more than")
+    yield Case("too few bits", lambda: verifier.verify_alone(proof, 25.0), VerificationError, "^security: ")
+    yield Case("the ledger", lambda: zkjax.ledger(circuit, proof), None, value=verifier.verify_alone(proof, BITS))
 
 
 def data_with_space(data) -> bytes:
@@ -1651,5 +1745,5 @@ def limits():
 GROUPS = (  # the dearest last
     honest, honest_states, states, meters, ordinary_files, shapes, layouts, bounds, limits, ledgers,
     statements, commitments, schedules, commitment_files, geometry, graphs, anchors, walks,
-    statement_files, circuit_files, proof_files, openings, challenges, chains, published, bodies,
+    statement_files, circuit_files, proof_files, openings, challenges, chains, published, links_alone, bodies,
 )  # fmt: skip

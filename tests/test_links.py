@@ -4,6 +4,8 @@ A forgery is shown twice: refused, and accepted once the rule that stops it is t
 """
 
 import dataclasses
+import json
+import struct
 from functools import cache
 
 import numpy as np
@@ -19,7 +21,7 @@ from zkjax.algebra.field import P
 from zkjax.algebra.poly import eq_vector
 from zkjax.commitment.keys import BUDGETS, MAX_BUDGET
 from zkjax.errors import FormatError, VerificationError
-from zkjax.proofs import checks
+from zkjax.proofs import links
 from zkjax.proofs.links import Classes
 from zkjax.protocol.hidden import Hidden
 from zkjax.protocol.links import LinkClaims
@@ -245,16 +247,38 @@ def altered(proof, **changes):
 
 def test_links_in_another_order_or_left_out():
     circuit, _, proofs = thrice()
-    links = proofs[2].statement.links
-    refused("Merkle path", circuit, altered(proofs[2], links=(links[1], links[0], *links[2:])))
-    swapped = [dataclasses.replace(a, to=dataclasses.replace(a.to, root=b.to.root)) for a, b in zip(links[:2], links[1::-1])]
-    assert swapped[0].to.root == links[1].to.root
-    refused("Merkle path", circuit, altered(proofs[2], links=(*swapped, *links[2:])))
+    first, second, *rest = proofs[2].statement.links
+    refused("Merkle path", circuit, altered(proofs[2], links=(second, first, *rest)))
+    swapped = [dataclasses.replace(a, to=dataclasses.replace(a.to, root=b.to.root)) for a, b in ((first, second), (second, first))]
+    assert swapped[0].to.root == second.to.root
+    refused("Merkle path", circuit, altered(proofs[2], links=(*swapped, *rest)))
     fewer = altered(proofs[2], links=(), dataset_after=proofs[2].statement.dataset)
     with pytest.raises((VerificationError, FormatError)):
         verify_small(circuit, fewer)
     with pytest.raises(reference.Rejected):
         reference.verify(circuit.to_json(), bytes(fewer), minimum_bits=BITS)
+
+
+def test_every_place_of_a_link_counts():
+    """Each value of a link, of the roots and the siblings is another one: refused by both verifiers."""
+    circuit, _, proofs = thrice()
+    data = proofs[2].statement.to_json()
+    places = [("links", 0, "from"), ("dataset",), ("dataset_after",), ("siblings", 0)]
+    places += [("links", i, "to", name) for i in range(len(data["links"])) for name in data["links"][0]["to"]]
+    for path in places:
+        changed = json.loads(json.dumps(data))
+        *above, last = path
+        place = changed
+        for key in above:
+            place = place[key]
+        other = {str: "shard 1" if last == "from" else "shard" if last == "kind" else "00" * 32, int: 3, bool: True}
+        place[last] = other[type(place[last])] if place[last] != "shard" else "weights"
+        text = reference.canonical(changed)
+        file = b"zkjaxprf" + struct.pack("<HI", 2, len(text)) + text + proofs[2].body
+        with pytest.raises((VerificationError, FormatError)):
+            verify_small(circuit, zkjax.Proof.parse(file))
+        with pytest.raises(reference.Rejected):
+            reference.verify(circuit.to_json(), file, minimum_bits=BITS)
 
 
 # ---- dataset roots --------------------------------------------------------------------------------------------------
@@ -283,9 +307,9 @@ def test_another_shard_is_exchanged_under_the_new_root(monkeypatch):
         exchanging(patch)
         proof = prove_small(circuit, run)
     refused("dataset after", circuit, proof)
-    honest, statement = checks.root_from_siblings, proof.statement
+    honest, statement = links.root_from_siblings, proof.statement
     old = {c.number: c.digest(statement.geometry) for c in statement.shards}
-    monkeypatch.setattr(checks, "root_from_siblings", lambda new, *rest: honest(new, *rest) if new == old else statement.dataset_after)
+    monkeypatch.setattr(links, "root_from_siblings", lambda new, *rest: honest(new, *rest) if new == old else statement.dataset_after)
     assert verify_small(circuit, proof) == statement
 
 

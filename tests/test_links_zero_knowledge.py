@@ -8,19 +8,23 @@ wherever one of them is broken.
 
 import dataclasses
 from functools import cache
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
 import pytest
+from field_values import dense
 from test_proof_zero_knowledge import leak
-from zero_knowledge import Opening, eliminate, prove_with, tiny_circuit, tiny_data, tiny_params, tiny_run
+from zero_knowledge import NO_TARGET, Opening, Programmed, eliminate, prove_with, tiny_circuit, tiny_data, tiny_params, tiny_run
 
 import zkjax
 from zkjax.algebra import field
 from zkjax.algebra.field import P
 from zkjax.commitment import slots
 from zkjax.commitment.geometry import Geometry
-from zkjax.commitment.keys import Chain, Key
+from zkjax.commitment.keys import Key
+from zkjax.commitment.opening import open_claim
+from zkjax.protocol.transcript import Writer
 
 SAMPLES = 16  # of all cells: leaks and claims together are fewer
 
@@ -42,6 +46,31 @@ def trials(challenges, count=3, budget=2, reserve=0):
         run = zkjax.train(circuit, run, None, steps=2)
         run = dataclasses.replace(run, keys=(run.keys[0], Key(bytes([i + 1]) * 32, f"key {i}")))
     return found
+
+
+def link_with(run, challenges) -> SimpleNamespace:
+    """A proof of links alone, and the claim of its opening, as ``prove_with``."""
+    seen = SimpleNamespace()
+
+    def opening_of(stream, geometry, committed, lanes, value):
+        weights = [dense(x, c.commitment.rows, geometry.row) for x, c in zip(lanes, committed, strict=True)]
+        roles = [*((c.commitment.kind, c.commitment.number, c.seed) for c in committed[:-1]), "trace"]
+        seen.claim = SimpleNamespace(geometry=geometry, committed=committed, weights=weights, value=value, roles=roles)
+        open_claim(stream, geometry, committed, lanes, value)
+
+    patches = {"Writer": lambda transcript: Writer(Programmed(challenges)), "open_claim": opening_of}
+    with mock.patch.multiple("zkjax.prover.link", **patches):
+        seen.proof = zkjax.link(run, minimum_bits=NO_TARGET, verify=False)
+    return seen
+
+
+@cache
+def with_a_link_between() -> list:
+    """A chunk's proof, a proof of links alone that replaces all that it opens, and a proof of the same chunk."""
+    run = tiny_run(tiny_circuit(), tiny_params(0), tiny_data(0), "run", Geometry(6, 2, 2, level_bits=1))
+    with mock.patch.object(slots, "RESERVE", 0):
+        first = prove_with(run, "between 0", name="proof 0")
+        return [first, link_with(run, "between 1"), prove_with(run, "between 2", name="proof 2")]
 
 
 class Part:
@@ -78,6 +107,11 @@ def value(rows, weights, component):
 
 @cache
 def parts(challenges, count=3, budget=2, reserve=0):
+    """Of each proof of ``trials``; see ``parts_of``."""
+    return parts_of(challenges, trials(challenges, count, budget, reserve))
+
+
+def parts_of(challenges, found) -> list[Part]:
     """Of each proof, for the same random choices of all cells: linked matrices are equal, and so are those of equal seeds."""
     rng, known = np.random.default_rng(1), [{} for _ in range(SAMPLES)]
 
@@ -89,7 +123,7 @@ def parts(challenges, count=3, budget=2, reserve=0):
 
         return [lambda committed, made=made: choice(made, committed) for made in known]
 
-    return [Part(t, f"{challenges} {i}", cells(i)) for i, t in enumerate(trials(challenges, count, budget, reserve))]
+    return [Part(t, f"{challenges} {i}", cells(i)) for i, t in enumerate(found)]
 
 
 def together(found, name=lambda seed, kind: seed, spoilt=()):
@@ -153,3 +187,17 @@ def test_one_opening_too_many_tells_something():
     assert len(generations(found, "shard", 0)) == 1
     assert together(found) > 0
     assert together(found[:1]) == together(found[1:]) == 0
+
+
+def test_links_alone_tell_nothing():
+    """Opened beside chunks' proofs: C in the first proof and in that of links, C' in it and in the next chunk's."""
+    found = parts_of("between", with_a_link_between())
+    kinds = [[(c.commitment.kind, c.commitment.number) for c in t.claim.committed] for t in with_a_link_between()]
+    assert kinds[1] == [*kinds[0][:-1], *kinds[0]] == kinds[2]
+    opened = [seed for part in found for seed in part.columns]
+    assert max(opened.count(seed) for seed in opened) == 2
+    assert together(found) == 0
+    old, new = generations(found, "weights", 2)[:2]
+    assert together(found, lambda seed, _: "one" if seed in (old, new) else seed) > 0
+    for seed in (old, new):
+        assert together(found, spoilt=[seed]) > 0

@@ -452,11 +452,11 @@ def test_an_error_that_is_caught_inside_stops_nothing():
 
 def test_everything_is_compiled_before_a_unit_is_spent(toy, monkeypatch):
     order = []
-    for owner, name in ((zkjax.prover.prove, "rehearse"), (type(toy.chain.openings), "spend")):
+    for owner, name in ((zkjax.prover.prove, "rehearse"), (type(toy.chain.openings), "take")):
         original = getattr(owner, name)
         monkeypatch.setattr(owner, name, lambda *a, f=original, n=name: (f(*a), order.append(n))[0])
     prove_toy(toy, verify=False)
-    assert order == ["rehearse", "spend"]
+    assert order == ["rehearse", "take"]
 
 
 # ---- threads --------------------------------------------------------------------------------------------------------

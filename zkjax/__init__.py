@@ -16,6 +16,7 @@ _PUBLIC = {
     "Run": "training.run",
     "Dataset": "training.dataset",
     "prove": "prover.prove",
+    "link": "prover.link",
     "verify": "verifier",
     "ledger": "verifier",
     "Circuit": "circuit.circuit",

@@ -6,19 +6,20 @@ lookups, layouts. Nothing that the prover could choose decides how much it reads
 PROTOCOL.md, sections 4.4, 18.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from math import inf
 from numbers import Integral, Real
 from typing import TypedDict, Unpack, overload
 
-from .algebra.extension import Ext
+from .algebra.extension import ZERO, Ext
 from .algebra.layout import Layout
 from .algebra.vectors import Vectors
 from .circuit.circuit import Circuit
 from .commitment.commit import Commitment, stack, within
 from .commitment.opening import verify_claim
 from .errors import ConfigurationError, FormatError, VerificationError
+from .proofs.alone import LinkStatement, check_alone, errors_alone, estimate_alone
 from .proofs.checks import check_circuit, check_commitments, check_sizes, make_plan
 from .proofs.estimate import charge_file, estimate
 from .proofs.links import Classes, links_in_stack
@@ -29,7 +30,7 @@ from .proofs.statement import Statement
 from .protocol.argument import argument
 from .protocol.claims import weight_evaluation
 from .protocol.hidden import Hidden
-from .protocol.links import NO_LINKS, Links
+from .protocol.links import NO_LINKS, Links, draw_alone
 from .protocol.plan import Plan, opening_terms, row_count
 from .protocol.transcript import Reader, Transcript
 from .work import MAX_MEMORY, MAX_WORK, Meter
@@ -55,7 +56,7 @@ def verify(circuit: Circuit, proof: Proof, **pins: Unpack[Pins]) -> Statement: .
 
 
 @overload
-def verify(circuit: Circuit, proof: Iterable[Proof], **pins: Unpack[Pins]) -> list[Statement]: ...
+def verify(circuit: Circuit, proof: Iterable[Proof], **pins: Unpack[Pins]) -> list[Statement | LinkStatement]: ...
 
 
 def verify(
@@ -72,11 +73,12 @@ def verify(
     minimum_bits: float = TARGET,
     max_work: int = MAX_WORK,
     max_memory: int = MAX_MEMORY,
-) -> Statement | list[Statement]:
+) -> Statement | LinkStatement | list[Statement | LinkStatement]:
     """Verify a proof, or a chain of proofs in order. Returns the Statement (a list for a list); raises otherwise.
 
     circuit:      what was trained; its digest is computed here.
-    proof:        a Proof, or several in order, each one's final weights the next one's initial weights.
+    proof:        a Proof, or several in order, each one's final weights the next one's initial weights. Proofs of ``zkjax.link`` may
+                  stand anywhere among them.
     dataset:      required root of the dataset: 32 bytes, or hexadecimal.
     initial:      required digest of the first weights (``Statement.initial_weights``), likewise.
     final:        required digest of the last weights (``Statement.final_weights`` of the last proof), likewise.
@@ -126,7 +128,7 @@ def verify_chain(
     minimum_bits=TARGET,
     max_work=MAX_WORK,
     max_memory=MAX_MEMORY,
-) -> tuple[list[Statement], list[Security]]:
+) -> tuple[list[Statement | LinkStatement], list[Security]]:
     """As ``verify``, with any minimum; returns all statements and each proof's ledger."""
     if not isinstance(circuit, Circuit):
         raise ConfigurationError(f"circuit is a {type(circuit).__name__}; give a zkjax.Circuit (zkjax.Circuit.load reads one)")
@@ -137,16 +139,22 @@ def verify_chain(
         raise ConfigurationError(f"statement is a {type(statement).__name__}; give a zkjax.Published (zkjax.Published.load reads one)")
     digests = [_bytes(value, name) for value, name in ((dataset, "dataset"), (initial, "initial"), (final, "final"))]
     statements = [p.statement for p in chain]
+    chunks = [s for s in statements if isinstance(s, Statement)]
+    if not chunks:
+        raise ConfigurationError("these proofs only replace commitments; give them together with the proofs of a chain")
     classes = joined(statements)  # they count, as all does, once every proof here has been verified
-    _check_pins(statements, classes, *digests, _seed(seed), _steps(steps))
+    _check_pins(chunks, classes, *digests, _seed(seed), _steps(steps))
     if statement is not None:
         statement.check(statements)
-    check_chain(circuit, statements, assume_bound, classes)
+    check_chain(circuit, chunks, assume_bound, classes)
     estimate_work(circuit, statements, max_work, max_memory)
     ledgers = []
     for number, one in enumerate(chain):
         with _place(number, len(chain)):
-            ledgers.append(verify_one(circuit, one, minimum_bits))
+            if one.statement.geometry != chunks[0].geometry:
+                raise VerificationError("chain", "it replaces commitments of another geometry; give the proofs of one chain")
+            chunk = isinstance(one.statement, Statement)
+            ledgers.append(verify_one(circuit, one, minimum_bits) if chunk else verify_alone(one, minimum_bits))
     return statements, ledgers
 
 
@@ -170,6 +178,10 @@ def ledger(circuit: Circuit, proof: Proof, *, max_work: int = MAX_WORK, max_memo
     """
     statement = proof.statement
     estimate_work(circuit, [statement], max_work, max_memory)
+    if isinstance(statement, LinkStatement):
+        check_alone(statement)
+        _, row_variables = stack([*(c.rows for c in statement.commitments()), 1])
+        return security(errors_alone(statement.in_stack()), statement.geometry, row_variables)
     plan = make_plan(circuit, statement)
     check_commitments(plan, statement)
     hidden = dry_run(plan, statement.losses, _links(statement))
@@ -179,13 +191,17 @@ def ledger(circuit: Circuit, proof: Proof, *, max_work: int = MAX_WORK, max_memo
     return security(hidden.errors, statement.geometry, row_variables)
 
 
-def estimate_work(circuit: Circuit, statements: list[Statement], max_work: int | None, max_memory: int | None) -> Meter:
+def estimate_work(circuit: Circuit, statements: Sequence[Statement | LinkStatement], max_work: int | None, max_memory: int | None) -> Meter:
     """What verifying the statements of a chain takes, all together; VerificationError where that is more than a limit."""
-    check_circuit(circuit, statements[0])
+    for statement in [s for s in statements if isinstance(s, Statement)][:1]:
+        check_circuit(circuit, statement)
     meter = Meter(max_work, max_memory)
     charge_file(circuit, meter)
     for number, statement in enumerate(statements):
         with _place(number, len(statements)):
+            if isinstance(statement, LinkStatement):
+                estimate_alone(statement, meter)
+                continue
             check_sizes(circuit, statement)
             estimate(circuit, statement, meter)
     return meter
@@ -223,14 +239,15 @@ def _steps(value) -> tuple[int, int] | None:
     return pair
 
 
-def joined(statements: list[Statement]) -> Classes:
+def joined(statements: Sequence[Statement | LinkStatement]) -> Classes:
     """What these statements' links say is equal: commitments by their digests, and dataset roots."""
     classes = Classes()
     for statement in statements:
         named, geometry = statement.named(), statement.geometry
         for link in statement.links:
             classes.join(named[link.source].digest(geometry), link.to.digest(geometry))
-        classes.join(statement.dataset, statement.dataset_after)
+        if statement.roots is not None:
+            classes.join(*statement.roots)
     return classes
 
 
@@ -289,7 +306,7 @@ def check_chain(circuit: Circuit, statements: list[Statement], assume_bound: boo
             raise VerificationError("chain", f"proof {number} assumes a smaller bound on its initial weights than the one before shows")
 
 
-def start_transcript(statement: Statement) -> Transcript:
+def start_transcript(statement: Statement | LinkStatement) -> Transcript:
     """The transcript after everything public has been absorbed."""
     return Transcript(statement.geometry.digest(), statement.canonical())
 
@@ -313,10 +330,7 @@ def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> 
     plan = make_plan(circuit, statement)
     check_commitments(plan, statement)
     geometry = statement.geometry
-    rows = sum(c.rows for c in statement.commitments()) + row_count(Layout(plan.advice), geometry.row)
-    least = 8 * rows * max(1, geometry.queries // 4)  # of the columns alone, with a probability that needs no thought
-    if len(proof.body) < least:
-        raise FormatError(f"proof body has {len(proof.body)} bytes; a statement of this size needs more than {least}")
+    _check_length(proof, sum(c.rows for c in statement.commitments()) + row_count(Layout(plan.advice), geometry.row))
     stream = Reader(start_transcript(statement), proof.body)
     root = stream.raw("trace root", 32)
     hidden = Hidden(stream, links=_links(statement))
@@ -330,11 +344,7 @@ def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> 
     trace = Commitment("trace", 0, row_count(trace_layout, geometry.row), 1, root, True)
     commitments = [*statement.commitments(), trace]
     offsets, row_variables = stack([c.rows for c in commitments])
-    ledger = security(hidden.errors, geometry, row_variables)
-    try:
-        ledger.require(minimum_bits)
-    except ConfigurationError as error:
-        raise VerificationError("security", str(error)) from None
+    ledger = _required(security(hidden.errors, geometry, row_variables), minimum_bits)
     by_key = opening_terms(plan, weights, terms, hidden.vectors)
     if not set(by_key) <= {key for layout in layouts for key in layout.shapes}:
         raise VerificationError("opening", "a claim is left on a tensor that is not committed")
@@ -349,3 +359,38 @@ def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> 
     verify_claim(stream, geometry, commitments, evaluate, value)
     stream.finish()
     return ledger
+
+
+def verify_alone(proof: Proof, minimum_bits: float = TARGET) -> Security:
+    """Verify a proof of links alone. Returns the ledger."""
+    statement = proof.statement
+    check_alone(statement)
+    geometry, links = statement.geometry, statement.in_stack()
+    _check_length(proof, sum(c.rows for c in statement.commitments()))
+    stream = Reader(start_transcript(statement), proof.body)
+    commitments = [*statement.commitments(), Commitment("trace", 0, 1, 1, stream.raw("trace root", 32), True)]
+    offsets, row_variables = stack([c.rows for c in commitments])
+    ledger = _required(security(errors_alone(links), geometry, row_variables), minimum_bits)
+    linked, vectors = draw_alone(stream.transcript, links), Vectors()
+
+    def evaluate(row_point: list[Ext], column_point: list[Ext]) -> Ext:
+        places = [within(row_point, offset, c.rows) for c, offset in zip(commitments, offsets, strict=True)]
+        return linked.evaluate(places, column_point, vectors)
+
+    verify_claim(stream, geometry, commitments, evaluate, ZERO)
+    stream.finish()
+    return ledger
+
+
+def _check_length(proof: Proof, rows: int) -> None:
+    """Of a body, before anything of the size of these rows is made."""
+    least = 8 * rows * max(1, proof.statement.geometry.queries // 4)  # of the columns alone, with a probability that needs no thought
+    if len(proof.body) < least:
+        raise FormatError(f"proof body has {len(proof.body)} bytes; a statement of this size needs more than {least}")
+
+
+def _required(ledger: Security, minimum_bits: float) -> Security:
+    try:
+        return ledger.require(minimum_bits)
+    except ConfigurationError as error:
+        raise VerificationError("security", str(error)) from None

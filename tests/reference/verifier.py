@@ -222,7 +222,9 @@ def read_file(raw):
 
 
 def check_fields(statement):
-    """Section 4.2."""
+    """Sections 4.2 and 4.5."""
+    if isinstance(statement, dict) and "kind" in statement:
+        return check_alone_fields(statement)
     names = (
         "circuit geometry dataset dataset_after samples shard_size shards siblings seed first_step steps initial final shifts"
         " range_checked given initial_bound final_bound links losses"
@@ -251,6 +253,28 @@ def check_fields(statement):
     numbers = [shard["number"] for shard in statement["shards"]]
     require(all(a < b for a, b in itertools.pairwise(numbers)), "shards: order")
     check_link_fields(statement["links"], read(statement))
+
+
+def check_alone_fields(statement):
+    """Section 4.5."""
+    fields(statement, "kind geometry links dataset", "statement")
+    require(statement["kind"] == "link", "kind")
+    check_geometry_fields(statement["geometry"])
+    require(isinstance(statement["links"], list), "links")
+    for link in statement["links"]:
+        fields(link, "from to", "link")
+        check_commitment_fields(link["from"])
+        check_commitment_fields(link["to"])
+    dataset = statement["dataset"]
+    if dataset is not None:
+        fields(dataset, "root root_after samples shard_size siblings", "dataset")
+        hexadecimal(dataset["root"], "root")
+        hexadecimal(dataset["root_after"], "root_after")
+        integer(dataset["samples"], 1, 2**32 - 1, "samples")
+        integer(dataset["shard_size"], 1, 2**32 - 1, "shard_size")
+        require(isinstance(dataset["siblings"], list), "siblings")
+        for sibling in dataset["siblings"]:
+            hexadecimal(sibling, "siblings")
 
 
 def check_commitment_fields(commitment):
@@ -340,7 +364,27 @@ def check_dataset(statement):
     fresh = {link["from"]: link["to"] for link in statement["links"]}
     after = [fresh.get(f"shard {shard['number']}", shard) for shard in statement["shards"]]
     for name, shards in (("dataset", statement["shards"]), ("dataset_after", after)):
-        require(dataset_root(statement, shards) == bytes.fromhex(statement[name]), name)
+        require(dataset_root(statement["geometry"], statement, shards) == bytes.fromhex(statement[name]), name)
+
+
+def check_alone(statement):
+    """Section 4.5."""
+    geometry, links, dataset = statement["geometry"], statement["links"], statement["dataset"]
+    check_geometry(geometry)
+    require(links, "no link")
+    old = [link["from"] for link in links]
+    require(len({commitment_digest(geometry, c) for c in old}) == len(old), "a commitment is replaced twice")
+    require(all(not c["masked"] and c["budget"] <= geometry["max_budget"] and c["kind"] in ("weights", "shard") for c in old), "from")
+    shards = [link for link in links if link["from"]["kind"] == "shard"]
+    require(links[len(links) - len(shards) :] == shards, "order of the links")
+    numbers = [link["from"]["number"] for link in shards]
+    require(all(a < b for a, b in itertools.pairwise(numbers)), "order of the shards")
+    check_links([{"from": j, "to": link["to"]} for j, link in enumerate(links)], old, geometry)
+    require((dataset is not None) == bool(shards), "dataset")
+    if shards:
+        require(numbers[-1] < -(-dataset["samples"] // dataset["shard_size"]), "a shard that there is not")
+        for name, end in (("root", "from"), ("root_after", "to")):
+            require(dataset_root(geometry, dataset, [link[end] for link in shards]) == bytes.fromhex(dataset[name]), name)
 
 
 def classes(statements):
@@ -353,21 +397,28 @@ def classes(statements):
         return digest
 
     for statement in statements:
-        pairs = [(statement["dataset"], statement["dataset_after"])]
-        named = read(statement)
-        pairs += [[commitment_digest(statement["geometry"], c) for c in (named[x["from"]], x["to"])] for x in statement["links"]]
+        if "kind" in statement:
+            dataset, ends = statement["dataset"], [(x["from"], x["to"]) for x in statement["links"]]
+            pairs = [] if dataset is None else [(dataset["root"], dataset["root_after"])]
+        else:
+            named, pairs = read(statement), [(statement["dataset"], statement["dataset_after"])]
+            ends = [(named[x["from"]], x["to"]) for x in statement["links"]]
+        pairs += [[commitment_digest(statement["geometry"], c) for c in pair] for pair in ends]
         for a, b in pairs:
             if top(a) != top(b):
                 above[top(a)] = top(b)
     return top
 
 
-def check_chain(circuit, statements, assume_bound=False):
+def check_chain(circuit, all_statements, assume_bound=False):
     """Section 4.4, without pins."""
+    statements = [s for s in all_statements if "kind" not in s]
+    require(statements, "no proof of a chunk")
+    require(all(s["geometry"] == statements[0]["geometry"] for s in all_statements), "chain: geometry")
     require(statements[0]["range_checked"] or assume_bound, "initial bound")
     gives = any(x["given"] is not None for x in circuit.parameters)
     require(statements[0]["given"] or not gives or assume_bound, "initial state")
-    top = classes(statements)
+    top = classes(all_statements)
     for before, after in itertools.pairwise(statements):
         for name in ("circuit", "geometry", "samples", "shard_size", "seed"):
             require(before[name] == after[name], f"chain: {name}")
@@ -983,12 +1034,12 @@ def commitment_digest(geometry, c):
     return blake2s(geometry_digest(geometry) + bytes.fromhex(c["root"]) + text.encode(), b"zkjxcomm")
 
 
-def dataset_root(statement, shards):
-    """Section 8.5: where these shards and the siblings lead."""
-    leaves = {c["number"]: sha256(b"zkjax dataset leaf\0" + commitment_digest(statement["geometry"], c)) for c in shards}
-    siblings, depth = [bytes.fromhex(x) for x in statement["siblings"]], bits(-(-statement["samples"] // statement["shard_size"]))
+def dataset_root(geometry, told, shards):
+    """Section 8.5: where these shards and the siblings lead. told: samples, shard_size and siblings."""
+    leaves = {c["number"]: sha256(b"zkjax dataset leaf\0" + commitment_digest(geometry, c)) for c in shards}
+    siblings, depth = [bytes.fromhex(x) for x in told["siblings"]], bits(-(-told["samples"] // told["shard_size"]))
     node = top_of(leaves, siblings, depth, lambda left, right: sha256(b"zkjax dataset node\0" + left + right))
-    return sha256(b"zkjax dataset root\0" + u64(statement["samples"]) + u64(statement["shard_size"]) + node)
+    return sha256(b"zkjax dataset root\0" + u64(told["samples"]) + u64(told["shard_size"]) + node)
 
 
 # ---- 9 layouts --------------------------------------------------------------------------------------------------------
@@ -2266,11 +2317,13 @@ def ledger(geometry, errors, row_variables):
 def verify_one(circuit, raw, minimum_bits=100.0):
     """Sections 3 to 19 for one file, whatever its place in a chain: its ledger."""
     statement, text, data = read_file(raw)
-    chunk = check_statement(circuit, statement)
     transcript = Transcript()
     transcript.absorb("parameters", geometry_digest(statement["geometry"]))
     transcript.absorb("statement", text)
     body = Body(transcript, data)
+    if "kind" in statement:
+        return verify_alone(statement, body, minimum_bits)
+    chunk = check_statement(circuit, statement)
     root = body.raw("trace root", 32)
     hidden = Hidden(body)
     argument(chunk, hidden)
@@ -2286,6 +2339,25 @@ def verify_one(circuit, raw, minimum_bits=100.0):
     row_variables = open_stack(body, statement["geometry"], commitments, weight, value)
     body.finish()
     errors = ledger(statement["geometry"], hidden.errors, row_variables)
+    require(-math.log2(sum(errors.values())) >= minimum_bits, "security")
+    return errors
+
+
+def verify_alone(statement, body, minimum_bits):
+    """Section 14.2: its ledger."""
+    check_alone(statement)
+    geometry, links = statement["geometry"], statement["links"]
+    named = {j: link["from"] for j, link in enumerate(links)}
+    root = body.raw("trace root", 32)
+    linked = draw_links(body.transcript, [{"from": j} for j in named], named, geometry["log_row"])
+    challenge = body.transcript.element("constraints")
+    linked = [link._replace(scalar=challenge**j) for j, link in enumerate(linked)]
+    trace = {"kind": "trace", "number": 0, "rows": 1, "budget": 1, "root": root.hex(), "masked": True}
+    commitments = [*named.values(), *(link["to"] for link in links), trace]
+    row_variables = open_stack(body, geometry, commitments, lambda *at: linked_weight(linked, *at), ZERO)
+    body.finish()
+    numerators = {"links": len(linked[0].low) + max(bits(len(link.factors)) for link in linked), "constraints": len(links) - 1}
+    errors = ledger(geometry, numerators, row_variables)
     require(-math.log2(sum(errors.values())) >= minimum_bits, "security")
     return errors
 

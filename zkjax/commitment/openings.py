@@ -133,23 +133,23 @@ class Openings:
             self.spent[name] = self.spent.get(name, 0) + 1
         self._write_all()
 
-    def choose(self, slots: Sequence[Slot], chunk: str) -> Choice:
+    def choose(self, slots: Sequence[Slot], chunk: str, replace: bool = False) -> Choice:
         """Which of the slots' commitments a proof opens and replaces, as far as this process knows; spends nothing.
 
-        chunk: a name of what it proves. Raises: BudgetError.
+        chunk: a name of what it proves. replace: all of them, whatever is left. Raises: BudgetError.
         """
         groups = dict.fromkeys(slot.group for slot in slots)
         bases = {
             group: self.replaced.get(group, NOTHING).base([s for s in slots if s.group == group], chunk, self._left) for group in groups
         }
-        choice = Choice.of(slots, bases, self._left)
+        choice = Choice(tuple(slots), bases, tuple(slots)) if replace else Choice.of(slots, bases, self._left)
         self.require(choice.budgets(), {slot.unit(choice.generation(slot)): (slot.shown, slot.cure) for slot in slots})
         return choice
 
-    def take(self, slots: Sequence[Slot], chunk: str, choice: Choice) -> Choice:
+    def take(self, slots: Sequence[Slot], chunk: str, choice: Choice, replace: bool = False) -> Choice:
         """Take one unit of each commitment that was chosen; or, where another proof came in between, return another choice."""
         with self._shared():
-            again = self.choose(slots, chunk)
+            again = self.choose(slots, chunk, replace)
             if again == choice:
                 self._take(choice.budgets())
             return again

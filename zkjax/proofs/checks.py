@@ -6,11 +6,10 @@ PROTOCOL.md, sections 4.3, 9.3.
 """
 
 from ..circuit.circuit import Circuit
-from ..commitment.dataset import root_from_siblings
-from ..errors import ConfigurationError, DataError, FormatError, PrecisionError, VerificationError
+from ..errors import ConfigurationError, DataError, PrecisionError, VerificationError
 from ..protocol.plan import Batches, Plan, row_count
 from ..protocol.schedule import batch_indices, check_schedule
-from .links import check_links
+from .links import check_links, check_roots
 from .statement import Statement
 
 MAX_SAMPLES = 2**22  # read in one chunk: what a statement may ask a verifier to work out
@@ -103,11 +102,5 @@ def check_commitments(plan: Plan, statement: Statement) -> None:
     check_links(statement.links, statement.named(), geometry)
     fresh = {link.source: link.to for link in statement.links}
     after = tuple(fresh.get(f"shard {c.number}", c) for c in statement.shards)
-    for name, root, shards in (("dataset", statement.dataset, statement.shards), ("dataset after", statement.dataset_after, after)):
-        digests = {c.number: c.digest(geometry) for c in shards}
-        try:
-            found = root_from_siblings(digests, list(statement.siblings), statement.samples, statement.shard_size)
-        except FormatError as error:
-            raise VerificationError(name, str(error)) from None
-        if found != root:
-            raise VerificationError(name, f"the shards {', '.join(map(str, digests))} and their siblings do not lead to its root")
+    roots = statement.dataset, statement.dataset_after
+    check_roots(statement.shards, after, roots, statement.siblings, statement.samples, statement.shard_size, geometry)

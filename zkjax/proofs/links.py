@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..commitment.commit import Commitment
+from ..commitment.dataset import root_from_siblings
 from ..commitment.geometry import Geometry
 from ..errors import FormatError, VerificationError
 from ..protocol.links import Links, Pair
@@ -52,6 +53,21 @@ def check_links(links: Iterable[Link], named: dict[str, Commitment], geometry: G
             raise VerificationError(name, "it leads to the same commitment")
         if not 1 <= new.budget <= geometry.max_budget:
             raise VerificationError(name, f"its opening budget {new.budget} is outside 1..{geometry.max_budget}")
+
+
+def check_roots(old, new, roots: tuple[bytes, bytes], siblings, samples: int, shard_size: int, geometry: Geometry) -> None:
+    """The same siblings lead from shards' commitments to the dataset's root before, and from those that are there after to the other.
+
+    old, new: ascending by number, of the same shards.
+    """
+    for name, root, shards in (("dataset", roots[0], old), ("dataset after", roots[1], new)):
+        digests = {c.number: c.digest(geometry) for c in shards}
+        try:
+            found = root_from_siblings(digests, list(siblings), samples, shard_size)
+        except FormatError as error:
+            raise VerificationError(name, str(error)) from None
+        if found != root:
+            raise VerificationError(name, f"the shards {', '.join(map(str, digests))} and their siblings do not lead to its root")
 
 
 def links_in_stack(sources: Iterable[str], named: Iterable[str], rows: list[int], log_row: int) -> Links:

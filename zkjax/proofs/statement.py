@@ -95,6 +95,11 @@ class Statement(Shown):
         """All in the statement, in stack order; the trace comes last."""
         return [self.initial, self.final, *self.shards, *(link.to for link in self.links)]
 
+    @property
+    def roots(self) -> tuple[bytes, bytes]:
+        """The dataset's roots that this proof joins."""
+        return self.dataset, self.dataset_after
+
     # ---- canonical form ---------------------------------------------------------------------------------------
     def to_json(self) -> dict[str, Any]:
         """Every field, in JSON's types."""
@@ -128,44 +133,38 @@ class Statement(Shown):
     @staticmethod
     def parse(raw: bytes) -> "Statement":
         """Read the canonical form; FormatError for anything else."""
-        try:
-            data = json.loads(raw.decode("ascii"))
-        except (ValueError, RecursionError) as error:
-            raise FormatError(f"statement: not JSON ({error})") from None
-        names = set(Statement.__dataclass_fields__)
-        if not isinstance(data, dict) or set(data) != names:
-            raise FormatError(f"statement: expected the fields {sorted(names)}")
+        data = parsed(raw, set(Statement.__dataclass_fields__))
         for name in ("range_checked", "given"):
             if type(data[name]) is not bool:
                 raise FormatError(f"statement: {name} is not a truth value")
-        shards = tuple(map(Commitment.from_json, _list(data["shards"], "shards")))
+        shards = tuple(map(Commitment.from_json, list_in(data["shards"], "shards")))
         if any(a.number >= b.number for a, b in pairwise(shards)):
             raise FormatError("statement: shards are not in ascending order of their numbers")
         losses = data["losses"]
         if losses is not None:
-            losses = tuple(None if x is None else _integers(x, "losses", -LIMIT, LIMIT) for x in _list(losses, "losses"))
+            losses = tuple(None if x is None else integers_in(x, "losses", -LIMIT, LIMIT) for x in list_in(losses, "losses"))
         statement = Statement(
-            circuit=_digest(data["circuit"], "circuit"),
+            circuit=digest_in(data["circuit"], "circuit"),
             geometry=Geometry.from_json(data["geometry"]),
-            dataset=_digest(data["dataset"], "dataset"),
-            dataset_after=_digest(data["dataset_after"], "dataset_after"),
-            samples=_integer(data["samples"], "samples", 1, 2**32 - 1),
-            shard_size=_integer(data["shard_size"], "shard_size", 1, 2**32 - 1),
+            dataset=digest_in(data["dataset"], "dataset"),
+            dataset_after=digest_in(data["dataset_after"], "dataset_after"),
+            samples=integer_in(data["samples"], "samples", 1, 2**32 - 1),
+            shard_size=integer_in(data["shard_size"], "shard_size", 1, 2**32 - 1),
             shards=shards,
-            siblings=tuple(_digest(x, "siblings") for x in _list(data["siblings"], "siblings")),
-            seed=_integer(data["seed"], "seed", 0, 2**64 - 1),
-            first_step=_integer(data["first_step"], "first_step", 0, 2**48),
-            steps=_integer(data["steps"], "steps", 1, MAX_STEPS),
+            siblings=tuple(digest_in(x, "siblings") for x in list_in(data["siblings"], "siblings")),
+            seed=integer_in(data["seed"], "seed", 0, 2**64 - 1),
+            first_step=integer_in(data["first_step"], "first_step", 0, 2**48),
+            steps=integer_in(data["steps"], "steps", 1, MAX_STEPS),
             initial=Commitment.from_json(data["initial"]),
             final=Commitment.from_json(data["final"]),
-            shifts=_integers(data["shifts"], "shifts", 0, 62),
+            shifts=integers_in(data["shifts"], "shifts", 0, 62),
             range_checked=data["range_checked"],
             given=data["given"],
-            initial_bound=_integers(data["initial_bound"], "initial_bound", 0, LIMIT),
-            final_bound=_integers(data["final_bound"], "final_bound", 0, LIMIT),
+            initial_bound=integers_in(data["initial_bound"], "initial_bound", 0, LIMIT),
+            final_bound=integers_in(data["final_bound"], "final_bound", 0, LIMIT),
             losses=losses,
         )
-        statement = replace(statement, links=Link.parse(_list(data["links"], "links"), statement.named()))
+        statement = replace(statement, links=Link.parse(list_in(data["links"], "links"), statement.named()))
         if statement.canonical() != raw:
             raise FormatError("statement: not in canonical form")
         return statement
@@ -215,23 +214,38 @@ class Statement(Shown):
         return "; ".join("hidden" if x is None else " ".join(str(v) for v in x) for x in self.losses or ())
 
 
-def _list(value, where: str) -> list:
+def parsed(raw: bytes, names: set[str]) -> dict[str, Any]:
+    """A JSON object with exactly these fields; FormatError for anything else."""
+    try:
+        data = json.loads(raw.decode("ascii"))
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"statement: not JSON ({error})") from None
+    if not isinstance(data, dict) or set(data) != names:
+        raise FormatError(f"statement: expected the fields {sorted(names)}")
+    return data
+
+
+def list_in(value, where: str) -> list:
+    """A list; FormatError for anything else, as of all below."""
     if not isinstance(value, list):
         raise FormatError(f"statement: {where} is not a list")
     return value
 
 
-def _integer(value, where: str, low: int, high: int) -> int:
+def integer_in(value, where: str, low: int, high: int) -> int:
+    """An integer within a range."""
     if type(value) is not int or not low <= value <= high:
         raise FormatError(f"statement: {where} is {value!r:.40}, expected an integer in {low}..{high}")
     return value
 
 
-def _integers(value, where: str, low: int, high: int) -> tuple[int, ...]:
-    return tuple(_integer(v, where, low, high) for v in _list(value, where))
+def integers_in(value, where: str, low: int, high: int) -> tuple[int, ...]:
+    """A list of them."""
+    return tuple(integer_in(v, where, low, high) for v in list_in(value, where))
 
 
-def _digest(value, where: str) -> bytes:
+def digest_in(value, where: str) -> bytes:
+    """32 bytes in lower-case hexadecimal digits."""
     if not isinstance(value, str) or len(value) != 64 or value.strip("0123456789abcdef"):
         raise FormatError(f"statement: {where} is not 32 bytes in lower-case hex")
     return bytes.fromhex(value)

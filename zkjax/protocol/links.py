@@ -6,14 +6,14 @@ with (r_high, r_low) the last bits(R) + log k elements of a point r that is draw
 Each link is a constraint of its own, and one lane of weights on each of its two matrices. The factors end at row R: there is nothing
 behind it to be compared.
 
-PROTOCOL.md, section 14.1.
+PROTOCOL.md, sections 14.1, 14.2.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..algebra import extension as ext
-from ..algebra.extension import ONE, ZERO, Ext
+from ..algebra.extension import ONE, ZERO, Ext, powers
 from ..algebra.poly import num_bits
 from ..algebra.vectors import Vectors
 from ..work import SCALAR
@@ -81,3 +81,11 @@ class LinkClaims:
                 met = vectors.number(pair.rows, lambda rows=rows, factors=factors: ext.dot(factors, rows))
                 total = total + sign * prefix * columns * met
         return total
+
+
+def draw_alone(transcript, links: Links) -> LinkClaims:
+    """The claims of a proof that has no other constraints. transcript: None for what is about lengths only."""
+    if transcript is None:
+        return LinkClaims(links, [ONE] * links.variables, [ONE] * len(links.pairs))
+    point = transcript.challenges("links", links.variables)
+    return LinkClaims(links, point, powers(transcript.challenge("constraints"), len(links.pairs)))

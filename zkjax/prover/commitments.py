@@ -16,18 +16,19 @@ from ..protocol.plan import Plan, row_count
 from .aggregate import embed
 
 
-def slots_of(run, shards) -> tuple[Slot, ...]:
-    """What a proof of the run opens, in stack order: the weights before and after, the shards that it reads."""
+def slots_of(run, shards) -> dict[str, Slot]:
+    """What a proof of the run opens, in stack order, by its name in links: the weights before and after, the shards that it reads."""
     chain, end = run.chain, run.first_step + run.steps
     lost = "a proof that replaces it is not finished: wait for it, and prove again; if it was lost, "
     anew = lost + "start a new chain (zkjax.train with parameters instead of a run)"
     again = lost + "train these steps again, from the run before: their last weights get a new commitment with every training"
     weights = chain.budget("weights")
-    return (
-        Slot(run.keys[0].name, run.first_step, "weights", weights, f"the weights before step {run.first_step}", anew),
-        Slot(run.keys[1].name, end, "weights", weights, f"the weights before step {end}", again if run.first_step else anew),
-        *(Slot(chain.data.name, n, "shard", chain.budget("shard"), f"shard {n} of the dataset", anew) for n in shards),
-    )
+    ends = {
+        "initial": Slot(run.keys[0].name, run.first_step, "weights", weights, f"the weights before step {run.first_step}", anew),
+        "final": Slot(run.keys[1].name, end, "weights", weights, f"the weights before step {end}", again if run.first_step else anew),
+    }
+    budget = chain.budget("shard")
+    return ends | {f"shard {n}": Slot(chain.data.name, n, "shard", budget, f"shard {n} of the dataset", anew) for n in shards}
 
 
 def rows_of(layout: Layout, tensors: dict, row: int) -> np.ndarray:
@@ -39,7 +40,7 @@ def rows_of(layout: Layout, tensors: dict, row: int) -> np.ndarray:
 class Commitments:
     """Those of one proof.
 
-    coarse: the first weights' committed integers. choice: of the commitments to each slot, by name of ``Statement.named``.
+    coarse: the first weights' committed integers. choice: of the commitments to some of the run's slots, or to all.
     """
 
     run: object
@@ -50,14 +51,15 @@ class Commitments:
 
     @property
     def slots(self) -> dict[str, Slot]:
-        names = "initial", "final", *(f"shard {n}" for n in self.plan.batches.shards)
-        return dict(zip(names, self.choice.slots, strict=True))
+        return {name: slot for name, slot in slots_of(self.run, self.plan.batches.shards).items() if slot in self.choice.slots}
 
     @cached_property
     def layouts(self) -> dict[str, Layout]:
         """Of each slot's cells."""
-        ends = {role: self.plan.weights_layout(role) for role in ("initial", "final")}
-        return ends | {f"shard {n}": self.plan.shard_layout(n) for n in self.plan.batches.shards}
+        return {
+            name: self.plan.shard_layout(slot.member) if slot.kind == "shard" else self.plan.weights_layout(name)
+            for name, slot in self.slots.items()
+        }
 
     @property
     def row_counts(self) -> list[int]:
@@ -86,8 +88,9 @@ class Commitments:
         return self.run.chain.keep(slot.unit(generation), lambda: self._commit(slot, generation, self.opened(name).rows))
 
     def dataset(self, links: tuple[Link, ...] = ()) -> tuple[bytes, tuple[bytes, ...], bytes]:
-        """The dataset's root before, the siblings of the shards that are read, and the root after the links."""
-        samples, size, read = self.run.data.samples, self.plan.batches.shard_size, list(self.plan.batches.shards)
+        """The dataset's root before, the siblings of the shards that are opened, and the root after the links."""
+        samples, size = self.run.data.samples, self.plan.batches.shard_size
+        read = [slot.member for slot in self.slots.values() if slot.kind == "shard"]
         digests = [self._shard_digest(n) for n in range(shard_count(samples, size))]
         root, siblings = dataset_root(digests, read, samples, size)
         after = {n: digests[n] for n in read}
@@ -95,8 +98,8 @@ class Commitments:
         return root, tuple(siblings), root_from_siblings(after, siblings, samples, size)
 
     def _shard_digest(self, number: int) -> bytes:
-        """Shards that are not read are committed to once, for their digests alone."""
-        if number in self.plan.batches.shards:
+        """Shards that are not opened are committed to once, for their digests alone."""
+        if f"shard {number}" in self.slots:
             return self.opened(f"shard {number}").commitment.digest(self.geometry)
         slot = self.choice.slots[-1]._replace(member=number)
         generation = self.choice.generation(slot)

@@ -135,7 +135,7 @@ def _prove(circuit: Circuit, run, reveal: tuple[str, ...], phases: Phases, minim
         )
     phases.next("witness")
     plan = make_plan(run)
-    slots, chunk = slots_of(run, plan.batches.shards), run.keys[1].name
+    slots, chunk = tuple(slots_of(run, plan.batches.shards).values()), run.keys[1].name
     choice = chain.openings.choose(slots, chunk)  # before anything is worked out for nothing
     memory = check_memory(circuit, run.steps, run.coarse_shifts is not None)
     summands = zip(circuit.losses, zip(*run.loss_integers, strict=True), strict=True)
@@ -147,7 +147,7 @@ def _prove(circuit: Circuit, run, reveal: tuple[str, ...], phases: Phases, minim
     from .witness import Witness  # jitted kernels, in the prover's role only
 
     computed = run.witness()
-    coarse = tuple(w >> s if s else w for w, s in zip(run.initial, plan.shifts, strict=True))
+    coarse = coarse_integers(run, plan)
     bounds = circuit.bounds(run.initial_bound, run.steps, run.first_step)
     witness = Witness(plan, computed, coarse, run.final, bounds, check)
     row = geometry.row
@@ -263,6 +263,11 @@ def choose_geometry(plan: Plan, trace_layout: Layout) -> Geometry:
     shards = [plan.shard_layout(n).size for n in plan.batches.shards]
     cells = [trace_layout.size, plan.weights_layout("initial").size, plan.weights_layout("final").size, *shards]
     return Geometry.cheapest(cells, max_budget=MAX_BUDGET)
+
+
+def coarse_integers(run, plan: Plan) -> tuple[np.ndarray, ...]:
+    """The integers that the commitment to the first weights holds."""
+    return tuple(w >> s if s else w for w, s in zip(run.initial, plan.shifts, strict=True))
 
 
 def _random_elements(seed: bytes):
