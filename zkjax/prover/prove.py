@@ -57,12 +57,13 @@ def prove(
                   machine or of this package, is seen by nobody. False saves what ``zkjax.verify`` takes.
     check:        False lets a test play a lying prover: the witness is not checked before it is used, nor the proof afterwards.
 
-    Each call draws its randomness anew and uses up one opening of the weights' and the dataset's commitments. Everything is
-    compiled before: an interrupted call uses up nothing until its progress says "commitments".
+    Each call draws its randomness anew and uses up one opening of the weights' and the dataset's commitments; those with two left or
+    fewer it replaces by fresh ones, which the chain's next proofs open. Everything is compiled before: an interrupted call uses up
+    nothing until its progress says "commitments".
     Raises: RunError - the run belongs to another circuit, was altered, or copied by a fork, or JAX cannot run in a forked process;
-            BudgetError - a commitment has no opening left; ConfigurationError - too little security, too little memory for this
-            many steps, or too many of them; UnsupportedOperationError - too many blocks for a verifier;
-            UnsatisfiedWitnessError - a bug of the prover.
+            BudgetError - a commitment has no opening left, and no finished proof replaces it; ConfigurationError - too little
+            security, too little memory for this many steps, or too many of them;
+            UnsupportedOperationError - too many blocks for a verifier; UnsatisfiedWitnessError - a bug of the prover.
     """
     from ..kernels.memory import keep_freed_memory
     from ..kernels.threads import scope
