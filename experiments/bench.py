@@ -32,7 +32,6 @@ from common import Finished, Stopwatch, columns, environment, float_step, peak_m
 from report import bytes_text, seconds_text
 
 RATE = 1 / 128
-OPENINGS = 8  # of each shard of the dataset; what zkjax.train sets aside if nothing else is asked for
 MANY = 2**40  # steps: "as good as never"
 COMMITTING = ("compiling", "commitments")  # phases: what needs no fresh randomness is committed to beside the compiler
 
@@ -416,7 +415,7 @@ def measure(
         say("The first chunk is trained but not proven: these are proofs without a range check of the weights (--no-range-check).")
 
     def begin():
-        options = {"seed": 0, "shard_size": steps * config.batch, "openings": max(OPENINGS, 2 * repeat + 2)}
+        options = {"seed": 0, "shard_size": steps * config.batch}
         return zkjax.train(circuit, params_of(config), data, steps=steps, **options)
 
     def go_on(before: list):

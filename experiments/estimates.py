@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from bench import OPENINGS, Config, loss, optimizer_of, params_of
+from bench import Config, loss, optimizer_of, params_of
 from common import columns
 from report import bytes_text, seconds_text
 
@@ -34,7 +34,7 @@ def estimated(config: Config, machine: str | None = None):
     params, batch = shapes(config)
     circuit = zkjax.trace(loss, optimizer_of(config), params, batch=batch, chunk=config.steps)
     read = config.steps * config.batch
-    return zkjax.estimate(circuit, 2 * config.steps, chunk=config.steps, shard_size=read, openings=OPENINGS, machine=machine)
+    return zkjax.estimate(circuit, 2 * config.steps, chunk=config.steps, shard_size=read, machine=machine)
 
 
 def compared(result: dict, machine: str | None = None) -> dict[str, tuple[float, float]]:

@@ -48,6 +48,7 @@ from zkjax.protocol.plan import Batches, Plan, opening_terms, row_count
 from zkjax.protocol.schedule import batch_indices
 from zkjax.protocol.states import binding
 from zkjax.protocol.transcript import Reader, Transcript, Writer
+from zkjax.prover.commitments import rows_of
 from zkjax.prover.lanes import row_lanes
 
 LEVEL_BITS = 104  # of each query phase, as zkjax's default; log2 of the number of layers comes on top
@@ -307,7 +308,7 @@ class Sequential:
 
         def committed(name):
             kind, number = step.named(name)
-            rows = prover._rows(step.layouts[name], tensors, geometry.row)
+            rows = rows_of(step.layouts[name], tensors, geometry.row)
             options = {"budget": step.budgets[name], "geometry": geometry, "seed": secrets.token_bytes(32)}
             return prover.commit(rows, kind=kind, number=number, **options)
 
@@ -369,7 +370,7 @@ def prove_layer(step: Step, n: int, geometry: Geometry, raw: bytes, named: list,
     row_counts = [c.commitment.rows for c in named] + [row_count(layout, geometry.row)]
     mask = Mask.of(geometry, row_counts, [c.commitment.budget for c in named] + [1])
     options = {"budget": 1, "geometry": geometry, "seed": secrets.token_bytes(32), "mask": mask}
-    trace = prover.commit(prover._rows(layout, tensors, geometry.row), kind="trace", number=n, **options)
+    trace = prover.commit(rows_of(layout, tensors, geometry.row), kind="trace", number=n, **options)
 
     watch("argument", 1, 1)
     stream = Writer(start_transcript(geometry, raw, n))

@@ -16,9 +16,8 @@ import sys
 import zkjax
 from zkjax.algebra.field import P
 from zkjax.algebra.poly import num_bits
-from zkjax.commitment.dataset import dataset_root, root_from_path, shard_count
+from zkjax.commitment.dataset import dataset_root, root_from_siblings, shard_count
 from zkjax.proofs.proof import MAGIC, VERSION
-from zkjax.proofs.statement import Shard
 from zkjax.protocol import schedule
 from zkjax.protocol.plan import Batches, Plan, row_count
 
@@ -31,17 +30,15 @@ def consistent(circuit, statement, *, steps=2, first_step=0, samples=12, shard_s
     indices = schedule.batch_indices(statement.seed, samples, shard_size, circuit.batch_size, first_step, steps)
     batches = Batches(indices, shard_size, samples)
     plan = Plan(circuit, first_step, steps, statement.shifts, circuit.coarse_widths, batches)
-    some = statement.shards[0].commitment
+    some = statement.shards[0]
     opened = {n: dataclasses.replace(some, number=n, rows=row_count(plan.shard_layout(n), statement.geometry.row)) for n in batches.shards}
     digests = {n: c.digest(statement.geometry) for n, c in opened.items()}
     count = shard_count(samples, shard_size)
     if count <= 2**12:
-        root, paths = dataset_root([digests.get(n, bytes(32)) for n in range(count)], samples, shard_size)
-        shards = tuple(Shard(c, tuple(paths[n])) for n, c in opened.items())
+        root, siblings = dataset_root([digests.get(n, bytes(32)) for n in range(count)], list(opened), samples, shard_size)
     else:
-        ((number, commitment),) = opened.items()
-        path = [bytes(32)] * num_bits(count)
-        root, shards = root_from_path(digests[number], number, path, samples, shard_size), (Shard(commitment, tuple(path)),)
+        siblings = [bytes(32)] * num_bits(count)
+        root = root_from_siblings(digests, siblings, samples, shard_size)
     growth = [(b - a) // statement.steps for a, b in zip(statement.initial_bound, statement.final_bound)]
     return dataclasses.replace(
         statement,
@@ -49,8 +46,10 @@ def consistent(circuit, statement, *, steps=2, first_step=0, samples=12, shard_s
         first_step=first_step,
         samples=samples,
         shard_size=shard_size,
-        shards=shards,
+        shards=tuple(opened.values()),
+        siblings=tuple(siblings),
         dataset=root,
+        dataset_after=root,
         initial=dataclasses.replace(statement.initial, number=first_step),
         final=dataclasses.replace(statement.final, number=first_step + steps),
         final_bound=tuple(a + steps * g for a, g in zip(statement.initial_bound, growth)),
@@ -68,8 +67,11 @@ def absurdities(circuit, statement):
     def changed(name, **changes):
         return name, lambda: {**data, **changes}
 
-    def shard(number, rows, depth):
-        return {"commitment": {**data["shards"][0]["commitment"], "number": number, "rows": rows}, "path": ["00" * 32] * depth}
+    def alone(rows, depth):
+        return {"shards": [{**data["shards"][0], "number": 0, "rows": rows}], "siblings": ["00" * 32] * depth}
+
+    def links(count, **changes):
+        return [{"from": f"shard {i}", "to": {**data["shards"][0], "root": "00" * 32, **changes}} for i in range(count)]
 
     yield sizes("65536 steps", steps=2**16)
     yield sizes("65536 late steps of an epoch each", steps=2**16, first_step=2**48 - 2**16, samples=3)
@@ -80,13 +82,20 @@ def absurdities(circuit, statement):
     yield changed("2^16 shards of which few are opened", steps=2**14, samples=2**16, shard_size=1)
     yield changed("2^20 steps", steps=2**20)
     yield changed("a late start", first_step=2**48 + 1)
-    yield changed("one huge shard", samples=LARGEST, shard_size=LARGEST, shards=[shard(0, 3 * 2**23, 0)])
-    yield changed("2^32 shards", samples=LARGEST, shard_size=1, shards=[shard(0, 1, 32)])
-    yield changed("2^30 shards", samples=LARGEST, shard_size=5, shards=[shard(0, 1, 30)])
-    yield changed("10^7 samples", samples=10**7, shard_size=10**7, shards=[shard(0, 60_000, 0)])
+    yield changed("one huge shard", samples=LARGEST, shard_size=LARGEST, **alone(3 * 2**23, 0))
+    yield changed("2^32 shards", samples=LARGEST, shard_size=1, **alone(1, 32))
+    yield changed("2^30 shards", samples=LARGEST, shard_size=5, **alone(1, 30))
+    yield changed("10^7 samples", samples=10**7, shard_size=10**7, **alone(60_000, 0))
     yield changed("too many samples", samples=2**32)
-    yield changed("a long path", shards=[{**data["shards"][0], "path": ["00" * 32] * 2**15}, data["shards"][1]])
+    yield changed("many siblings", siblings=["00" * 32] * 2**14)
     yield changed("many shards", shards=data["shards"] * 4000)
+    yield changed("many numbered shards", shards=[{**data["shards"][0], "number": i} for i in range(10_000)])
+    yield changed("many links", links=links(1) * 8000)
+    yield changed("a link to many rows", links=links(1, rows=LARGEST))
+    yield changed("a link to a large budget", links=links(1, budget=LARGEST))
+    yield changed(
+        "many links from as many shards", shards=[{**data["shards"][0], "number": i} for i in range(4000)], links=links(4000, rows=LARGEST)
+    )
     yield changed("many losses", losses=[[0] * 2**19])
     yield changed("losses of many kinds", losses=[[0]] * 2**17)
     yield changed("many parameters", shifts=[0] * 2**18, initial_bound=[0] * 2**18, final_bound=[0] * 2**18)

@@ -39,7 +39,7 @@ from zkjax.commitment.merkle import root_of  # noqa: E402
 from zkjax.errors import ZkjaxError  # noqa: E402
 from zkjax.ops import BY_NAME  # noqa: E402
 from zkjax.proofs.proof import Proof  # noqa: E402
-from zkjax.proofs.statement import Shard, Statement  # noqa: E402
+from zkjax.proofs.statement import Statement  # noqa: E402
 from zkjax.protocol import schedule  # noqa: E402
 from zkjax.protocol.plan import Batches, Plan, row_count  # noqa: E402
 from zkjax.protocol.transcript import Reader  # noqa: E402
@@ -87,15 +87,17 @@ def forged(circuit: Circuit, recipe: Recipe) -> Statement:
     shards = [commitment("shard", n, plan.shard_layout(n)) for n in plan.batches.shards]
     opened = {c.number: c.digest(geometry) for c in shards}
     digests = [opened.get(n, bytes(32)) for n in range(shard_count(r.samples, r.shard_size))]
-    root, paths = dataset_root(digests, r.samples, r.shard_size)
+    root, siblings = dataset_root(digests, list(opened), r.samples, r.shard_size)
     initial = (circuit.coarse_bound(0),) * count
     return Statement(
         circuit=circuit.digest(),
         geometry=geometry,
         dataset=root,
+        dataset_after=root,
         samples=r.samples,
         shard_size=r.shard_size,
-        shards=tuple(Shard(c, tuple(paths[c.number])) for c in shards),
+        shards=tuple(shards),
+        siblings=tuple(siblings),
         seed=r.seed,
         first_step=r.first_step,
         steps=r.steps,

@@ -275,13 +275,13 @@ def make_sources(directory: Path) -> None:
         chains = {}
         least = make_run(_least, {"w": np.ones((1, 1), np.float32)}, (np.ones((2, 1), np.float32),), batch=1, steps=1, precision=LEAST)
         chains["least"] = least[1], ("loss",)
-        run = zkjax.train(tiny_circuit(), tiny_params(0), tiny_data(0), steps=2, seed=1, shard_size=2, openings=4)
+        run = zkjax.train(tiny_circuit(), tiny_params(0), tiny_data(0), steps=2, seed=1, shard_size=2)
         chains["tiny"] = run, ("loss",)
         for name in GRAPHS_PROVEN:
             loss, params, data = GRAPHS[name]
             chains[name] = make_run(loss, params, data, batch=3, steps=2, precision=TINY, shard_size=4)[1], ()
-        chains["states"] = zkjax.train(moving(), *start(), steps=5, openings=4), ("loss",)
-        chains["draws"] = zkjax.train(drawing.drawing(), *drawing.start(), steps=2, openings=4), ("loss", "noise")
+        chains["states"] = zkjax.train(moving(), *start(), steps=5), ("loss",)
+        chains["draws"] = zkjax.train(drawing.drawing(), *drawing.start(), steps=2), ("loss", "noise")
         for first, _ in chains.values():
             first.chain.geometry = TOY
         chains["later"] = zkjax.train(run.circuit, run, None, steps=1), ()
@@ -432,12 +432,13 @@ def agree(circuit, tree):
         plan = Plan(circuit, first, steps, tuple(tree["shifts"]), tuple(tree["widths"]), batches, given=tree["given"])
         for role, number in (("initial", first), ("final", first + steps)):
             tree[role] = {**tree[role], "number": number, "rows": row_count(plan.weights_layout(role), row)}
-        some = zkjax.proofs.statement.Commitment.from_json(tree["shards"][0]["commitment"])
+        some = zkjax.proofs.statement.Commitment.from_json(tree["shards"][0])
         opened = {n: replace(some, number=n, rows=row_count(plan.shard_layout(n), row)) for n in batches.shards}
         digests = [opened[n].digest(geometry) if n in opened else bytes(32) for n in range(shard_count(samples, size))]
-        root, paths = dataset_root(digests, samples, size)
-        tree["dataset"] = root.hex()
-        tree["shards"] = [{"commitment": c.to_json(), "path": [p.hex() for p in paths[n]]} for n, c in opened.items()]
+        root, siblings = dataset_root(digests, list(opened), samples, size)
+        tree["dataset"], tree["siblings"] = root.hex(), [x.hex() for x in siblings]
+        tree["shards"] = [c.to_json() for c in opened.values()]
+        tree["dataset_after"] = tree["dataset"]
         if tree["losses"] is not None:
             tree["losses"] = [(row * steps)[:steps] for row in tree["losses"]]
     except Exception:

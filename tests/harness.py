@@ -65,7 +65,7 @@ def make_run(loss, params, data, *, batch=3, steps=2, optimizer=None, precision=
     circuit = zkjax.trace(
         loss, optimizer or optax.sgd(1 / 32), params, batch=tuple(x[:batch] for x in data), precision=precision, steps=steps, chunk=steps
     )
-    run = zkjax.train(circuit, params, data, steps=steps, seed=1, openings=4, shard_size=shard_size)
+    run = zkjax.train(circuit, params, data, steps=steps, seed=1, shard_size=shard_size)
     run.chain.geometry = SMALL
     return circuit, run
 

@@ -23,8 +23,10 @@ MODULES = """
 algebra.exact circuit.anchors circuit.bounds circuit.circuit circuit.file circuit.levels circuit.recurrence commitment.commit
 commitment.dataset commitment.geometry commitment.merkle commitment.opening
 commitment.recursion files ops.arithmetic ops.committed ops.leaves ops.moves ops.operation ops.products ops.ranges
-ops.rescale ops.tables proofs.checks proofs.estimate proofs.proof proofs.published proofs.soundness proofs.statement protocol.argument
-protocol.claims protocol.contraction protocol.gate protocol.hidden protocol.lookup protocol.membership protocol.motion protocol.plan
+ops.rescale ops.tables proofs.alone proofs.checks proofs.estimate proofs.links proofs.proof proofs.published proofs.soundness
+proofs.statement
+protocol.argument protocol.claims protocol.contraction protocol.gate protocol.hidden protocol.links protocol.lookup
+protocol.membership protocol.motion protocol.plan
 protocol.schedule protocol.sumcheck protocol.transcript protocol.states verifier work
 """.split()
 
@@ -46,10 +48,18 @@ NOT_VERIFIED = {
     "ops.operation": ("Node.op", "Node.__getitem__"),
     "ops.ranges": ("cut", "integer_type"),
     "protocol.hidden": ("make_masks", "extend_to_double"),
+    "proofs.alone": ("LinkStatement.__repr__", "LinkStatement.__str__", "LinkStatement.sheet", "_called"),
     "proofs.published": ("Published.of", "Published.save"),
     "proofs.proof": ("Proof.save", "Proof.nbytes", "Proof.__repr__", "Proof.sheet"),
     "proofs.soundness": ("Security.__repr__", "Security.sheet"),
-    "proofs.statement": ("Statement.__str__", "Statement.__repr__", "Statement.sheet", "Statement._bound", "Statement._losses"),
+    "proofs.statement": (
+        "Statement.__str__",
+        "Statement.__repr__",
+        "Statement.sheet",
+        "Statement._bound",
+        "Statement._losses",
+        "Statement._replaced",
+    ),
     "protocol.transcript": ("Writer",),
     "proofs.estimate": ("argument_work",),
     "work": ("Meter.__str__",),
@@ -57,8 +67,18 @@ NOT_VERIFIED = {
 }
 TRAINERS = {"evaluate", "leaf", "keep", "limits", "witness", "at_steps", "fold", "describe"}  # rules of operations
 FILLING = {"append", "extend", "heappush", "setdefault", "update", "setflags", "at"}  # calls that fill a container
-VALIDATORS = {"_int", "_ints", "_integer", "_integers"}  # (value, where, low, high)
-UNWRAPPED = VALIDATORS | {"_digest", "_text", "_shape", "_list", "_index", "_dims", "_tupled"}  # return their first argument, checked
+VALIDATORS = {"_int", "_ints", "_integer", "_integers", "integer_in", "integers_in"}  # (value, where, low, high)
+UNWRAPPED = VALIDATORS | {
+    "_digest",
+    "_text",
+    "_shape",
+    "_list",
+    "_index",
+    "_dims",
+    "_tupled",
+    "digest_in",
+    "list_in",
+}  # return their first argument, checked
 HASHES = {"sha256", "blake2s"}
 BOUNDS = {  # functions whose arithmetic is a bound
     "circuit.bounds": ("derive", "_of_chunk", "_moved", "_distinct", "_growth", "_of_node", "reach", "equations"),

@@ -50,8 +50,10 @@ from zkjax.ops import ranges
 from zkjax.ops.leaves import MAX_CONSTANT
 from zkjax.ops.rescale import Rescale
 from zkjax.ops.tables import Table
-from zkjax.proofs import soundness, statement
+from zkjax.proofs import soundness
+from zkjax.proofs.alone import LinkStatement, check_alone
 from zkjax.proofs.checks import check_commitments, make_plan
+from zkjax.proofs.links import Link
 from zkjax.proofs.proof import MAGIC, MAX_STATEMENT, VERSION, Proof
 from zkjax.proofs.published import Published
 from zkjax.proofs.statement import Statement
@@ -190,7 +192,7 @@ def statement_files():
         return Statement.parse(content if isinstance(content, bytes) else canonical(content))
 
     def put(path):
-        return lambda value: parse(changed(alone if "shards" not in path else data, path, value))
+        return lambda value: parse(changed(alone if not {"shards", "siblings"} & {*path} else data, path, value))
 
     yield Case("itself", lambda: parse(data), None, value=frozen()[1].statement)
     for name, content, match in (
@@ -205,11 +207,20 @@ def statement_files():
         ("a negative width", data | {"widths": [-1, 0, 0]}, "widths is -1"),
         ("a width beyond the field", data | {"widths": [0, 63, 0]}, "widths is 63"),
         ("shards as an object", data | {"shards": {}}, "shards is not a list"),
-        ("a shard as a list", data | {"shards": [["commitment", "path"]]}, "needs a commitment"),
-        ("a shard without path", missing(data, ("shards", 0, "path")), "needs a commitment"),
-        ("a path as an object", changed(data, ("shards", 0, "path"), {}), "path is not a list"),
-        ("a longer path", changed(data, ("shards", 0, "path"), ["0" * 64] * 3), "path has not 2"),
-        ("a shorter path", changed(data, ("shards", 0, "path"), ["0" * 64]), "path has not 2"),
+        ("a shard as a list", data | {"shards": [["commitment", "path"]]}, "commitment: expected the fields"),
+        ("shards exchanged", data | {"shards": data["shards"][::-1]}, "not in ascending order"),
+        ("a shard twice", data | {"shards": data["shards"][:1] * 2}, "not in ascending order"),
+        ("siblings as an object", data | {"siblings": {}}, "siblings is not a list"),
+        ("links as an object", data | {"links": {}}, "links is not a list"),
+        ("a link as a list", data | {"links": [["from", "to"]]}, "needs from and to"),
+        ("a link without from", data | {"links": [{"to": data["final"]}]}, "needs from and to"),
+        ("a link with more", data | {"links": [link("final", data) | {"more": 0}]}, "needs from and to"),
+        ("a link from a number", data | {"links": [link(3, data)]}, "from is 3"),
+        ("a link from a list", data | {"links": [link(["final"], data)]}, "from is"),
+        ("a link from a shard that is not read", data | {"links": [link("shard 9", data)]}, "from is 'shard 9'"),
+        ("a link from the trace", data | {"links": [link("trace", data)]}, "from is 'trace'"),
+        ("two links from one", data | {"links": [link("final", data)] * 2}, "each once at most"),
+        ("a link to a root", data | {"links": [link("final", data) | {"to": "00" * 32}]}, "commitment: expected the fields"),
         ("losses as an object", data | {"losses": {}}, "losses is not a list"),
         ("one loss as an object", data | {"losses": [{}]}, "losses is not a list"),
         ("white space", data_with_space(data), "not in canonical form"),
@@ -227,12 +238,109 @@ def statement_files():
         yield from ends(put((name, 1)), name, low, high, f"{name} is ")
         yield Case(f"{name} as a number", partial(put((name,)), 7), FormatError, f"{name} is not a list")
     yield from ends(put(("losses", 0, 1)), "losses", -WHOLE, WHOLE, "losses is ")
-    for path in (("circuit",), ("dataset",), ("shards", 0, "path", 0)):
+    for path in (("circuit",), ("dataset",), ("dataset_after",), ("siblings", 0)):
         for wrong in (7, "ab" * 31, "ab" * 33, "AB" * 32, "gg" * 32, "g" + "0" * 63):
             yield Case(f"{path} = {wrong}", partial(put(path), wrong), FormatError, "is not 32 bytes")
-    for where in (("initial",), ("final",), ("shards", 0, "commitment")):
+    for where in (("initial",), ("final",), ("shards", 0)):
         yield Case(f"{where} as a list", partial(put(where), list(data["initial"])), FormatError, "commitment: expected the fields")
     yield Case("geometry as a list", lambda: put(("geometry",))(list(data["geometry"])), FormatError, "geometry: expected the fields")
+
+
+def link(source, data) -> dict:
+    return {"from": source, "to": data["final"] | {"root": "00" * 32}}
+
+
+@cache
+def linked():
+    """The frozen circuit, and a proof of links alone: of both ends and of all three shards of the frozen proof's run."""
+    return frozen()[0], Proof.load(Path(__file__).parent / "vectors" / "format-2.link.proof")
+
+
+def links_alone():
+    circuit, proof = linked()
+    s = proof.statement
+    data, commitment = s.to_json(), s.to_json()["links"][0]["from"]
+
+    def parse(content):
+        return LinkStatement.parse(canonical(content))
+
+    yield Case("itself", lambda: parse(data), None, value=s)
+    for name, content, match in (
+        ("one more field", data | {"more": 0}, "expected the fields"),
+        ("one field less", missing(data, ("dataset",)), "expected the fields"),
+        ("another kind", data | {"kind": "chunk"}, "kind is 'chunk'"),
+        ("links as an object", data | {"links": {}}, "links is not a list"),
+        ("a link without to", data | {"links": [{"from": commitment}]}, "needs from and to"),
+        ("a link by name", changed(data, ("links", 0, "from"), "initial"), "commitment: expected the fields"),
+        ("a link to a root", changed(data, ("links", 0, "to"), "00" * 32), "commitment: expected the fields"),
+        ("a dataset as a list", data | {"dataset": []}, "a dataset needs the fields"),
+        ("a dataset of two fields", missing(data, ("dataset", "siblings")), "a dataset needs the fields"),
+        ("siblings as an object", changed(data, ("dataset", "siblings"), {}), "siblings is not a list"),
+        ("geometry as a list", data | {"geometry": []}, "geometry: expected the fields"),
+    ):
+        yield Case(name, lambda content=content: parse(content), FormatError, match)
+    yield Case("white space", lambda: LinkStatement.parse(data_with_space(data)), FormatError, "not in canonical form")
+    for name in ("root", "root_after"):
+        yield Case(f"{name} = 7", lambda name=name: parse(changed(data, ("dataset", name), 7)), FormatError, "is not 32 bytes")
+    yield Case("sibling = 7", lambda: parse(changed(data, ("dataset", "siblings", 0), 7)), FormatError, "is not 32 bytes")
+    for name in ("samples", "shard_size"):
+        yield from ends(lambda value, name=name: parse(changed(data, ("dataset", name), value)), name, 1, 2**32 - 1, f"{name} is ")
+
+    def check(**changes):
+        return lambda: check_alone(dataclasses.replace(s, **changes))
+
+    def old(at, **changes):
+        return check(replaced=(*s.replaced[:at], dataclasses.replace(s.replaced[at], **changes), *s.replaced[at + 1 :]))
+
+    def new(at, **changes):
+        return check(fresh=(*s.fresh[:at], dataclasses.replace(s.fresh[at], **changes), *s.fresh[at + 1 :]))
+
+    def told(**changes):
+        return check(dataset=dataclasses.replace(s.dataset, **changes))
+
+    def some(*at, dataset=s.dataset):
+        return check(replaced=tuple(s.replaced[i] for i in at), fresh=tuple(s.fresh[i] for i in at), dataset=dataset)
+
+    yield Case("all", check(), None)
+    yield Case("weights alone", some(0, 1, dataset=None), None)
+    yield Case("weights in another order", some(1, 0, dataset=None), None)
+    for name, call, match in (
+        ("nothing", some(dataset=None), "^links: nothing"),
+        ("one twice", some(0, 0, dataset=None), "^links: a commitment is replaced twice"),
+        ("shards before weights", some(2, 0, 1, 3, 4), "^links: they replace weights, then shards"),
+        ("shards exchanged", some(0, 1, 3, 2, 4), "^links: they replace weights, then shards"),
+        ("a trace", old(0, kind="trace"), "^links: they replace weights, then shards"),
+        ("a shard number twice", old(3, number=0), "^links: they replace weights, then shards"),
+        ("a masked one", old(0, masked=True), "^commitment 0: masked"),
+        ("a budget of 5", old(0, budget=5), "^commitment 0: .*outside 1..4"),
+        ("a budget of 0", old(2, budget=0), "^commitment 2: .*outside 1..4"),
+        ("other rows", new(0, rows=2), "^link from 0: 2 rows"),
+        ("another step", new(1, number=0), "^link from 1: it leads to weights 0"),
+        ("the same", new(1, root=s.replaced[1].root), "^link from 1: .*the same"),
+        ("a fresh budget of 5", new(4, budget=5), "^link from 4: .*outside 1..4"),
+        ("weights with a dataset", some(0, 1), "^dataset: it is named where shards are replaced"),
+        ("shards without a dataset", check(dataset=None), "^dataset: it is named where shards are replaced"),
+        ("fewer shards", told(samples=8), "^dataset: shard 2 is none of its 2"),
+        ("another root", told(root=bytes(32)), "^dataset: the shards"),
+        ("another root after", told(root_after=bytes(32)), "^dataset after: the shards"),
+        ("another sibling", told(siblings=(b"x" * 32,)), "^dataset: the shards"),
+        ("no siblings", told(siblings=()), "^dataset: a multiproof"),
+        ("other samples", told(samples=13), "^dataset: the shards"),
+        ("a geometry that is refused", check(geometry=dataclasses.replace(s.geometry, level_bits=256)), "^geometry: "),
+    ):
+        yield Case(name, call, VerificationError, match)
+
+    def verify(proofs, **options):
+        return lambda: zkjax.verify(circuit, proofs, minimum_bits=BITS, **options)
+
+    yield Case("links alone", verify(proof), zkjax.ConfigurationError, "only replace commitments")
+    yield Case("several of them", verify([proof, proof]), zkjax.ConfigurationError, "only replace commitments")
+    wide = Proof(dataclasses.replace(s, replaced=(dataclasses.replace(s.replaced[0], rows=2**32 - 1),) * 2, fresh=s.fresh[:2]), b"")
+    yield Case("many rows", lambda: verifier.estimate_work(circuit, [wide.statement], 10**9, 2**32), VerificationError, "^work: ")
+    short = Proof(s, proof.body[: 8 * 10 * max(1, s.geometry.queries // 4) - 1])
+    yield Case("a short body", lambda: verifier.verify_alone(short, BITS), FormatError, "needs more than")
+    yield Case("too few bits", lambda: verifier.verify_alone(proof, 25.0), VerificationError, "^security: ")
+    yield Case("the ledger", lambda: zkjax.ledger(circuit, proof), None, value=verifier.verify_alone(proof, BITS))
 
 
 def data_with_space(data) -> bytes:
@@ -1249,20 +1357,29 @@ def commitments():
         return lambda: check(**{name: dataclasses.replace(getattr(s, name), **changes)})
 
     def shard(number, **changes):
-        altered = dataclasses.replace(s.shards[number], commitment=dataclasses.replace(s.shards[number].commitment, **changes))
+        altered = dataclasses.replace(s.shards[number], **changes)
         return lambda: check(shards=(*s.shards[:number], altered, *s.shards[number + 1 :]))
+
+    def root_of(shards):
+        return dataset_root([c.digest(s.geometry) for c in shards], [0, 1, 2], s.samples, s.shard_size)[0]
 
     def rooted(**changes):
         """Shards with other commitments, in a dataset of them: what an opening could be made to accept."""
-        new = [dataclasses.replace(x.commitment, **changes) for x in s.shards]
-        root, paths = dataset_root([c.digest(s.geometry) for c in new], s.samples, s.shard_size)
-        return lambda: check(dataset=root, shards=tuple(statement.Shard(c, tuple(p)) for c, p in zip(new, paths)))
+        new = [dataclasses.replace(x, **changes) for x in s.shards]
+        return lambda: check(dataset=root_of(new), dataset_after=root_of(new), shards=tuple(new))
 
-    crossed = (*s.shards[:2], dataclasses.replace(s.shards[2], path=s.shards[0].path))
+    def linked(source="final", after=None, **changes):
+        """A statement with a link, and the root that it leads to (or another one)."""
+        to = dataclasses.replace(s.named()[source], **({"root": b"x" * 32} | changes))
+        found = [to if source == f"shard {c.number}" else c for c in s.shards]
+        return lambda: check(links=(Link(source, to),), dataset_after=after or root_of(found))
+
     yield Case("themselves", check, None)
     for budget in (1, s.geometry.max_budget):
         yield Case(f"budget {budget}", end("initial", budget=budget), None)
         yield Case(f"shards' budget {budget}", rooted(budget=budget), None)
+        for source in ("initial", "final", "shard 1"):
+            yield Case(f"a link from {source} to budget {budget}", linked(source, budget=budget), None)
     for name, call, match in (
         ("one shard less", lambda: check(shards=s.shards[1:]), "^shards: 2 shards opened"),
         ("shards exchanged", lambda: check(shards=s.shards[::-1]), "^commitment to shard 0"),
@@ -1276,10 +1393,24 @@ def commitments():
         ("a shard's rows", rooted(rows=2), "^commitment to shard 0: 2 rows"),
         ("a shard's budget", rooted(budget=5), "outside 1..4"),
         ("a masked shard", rooted(masked=True), "^commitment to shard 0"),
-        ("another dataset", lambda: check(dataset=bytes(32)), "^dataset: shard 0"),
-        ("another shard's root", shard(1, root=bytes(32)), "^dataset: shard 1"),
-        ("another path", lambda: check(shards=crossed), "^dataset: shard 2"),
-        ("other sizes", lambda: check(samples=s.samples + 1), "^dataset: shard 0"),
+        ("another dataset", lambda: check(dataset=bytes(32)), "^dataset: the shards 0, 1, 2 "),
+        ("another dataset after", lambda: check(dataset_after=bytes(32)), "^dataset after: the shards"),
+        ("another shard's root", shard(1, root=bytes(32)), "^dataset: the shards"),
+        ("another sibling", lambda: check(siblings=(b"x" * 32,)), "^dataset: the shards"),
+        ("no siblings", lambda: check(siblings=()), "^dataset: a multiproof of 0 bytes, expected 32"),
+        ("more siblings", lambda: check(siblings=s.siblings * 2), "^dataset: a multiproof of 64 bytes, expected 32"),
+        ("other sizes", lambda: check(samples=s.samples + 1), "^dataset: the shards"),
+        ("a link of another kind", linked(kind="shard"), "^link from final: it leads to shard 2"),
+        ("a link to another step", linked(number=0), "^link from final: it leads to weights 0"),
+        ("a link to another shard", linked("shard 1", number=0), "^link from shard 1: it leads to shard 0"),
+        ("a link with masks", linked(masked=True), "^link from final: .*with mask rows"),
+        ("a link to more rows", linked(rows=2), "^link from final: 2 rows, expected 1"),
+        ("a link to itself", linked(root=s.final.root), "^link from final: .*the same commitment"),
+        ("a link to the same root with another budget", linked(root=s.final.root, budget=1), "^link from final: .*the same commitment"),
+        ("a link to budget 0", linked(budget=0), "^link from final: .*outside 1..4"),
+        ("a link to budget 5", linked(budget=5), "^link from final: .*outside 1..4"),
+        ("a linked shard and the old root", linked("shard 1", after=s.dataset), "^dataset after: the shards"),
+        ("linked weights and a new root", linked("initial", after=bytes(32)), "^dataset after: the shards"),
     ):  # fmt: skip
         yield Case(name, call, VerificationError, match)
 
@@ -1318,7 +1449,7 @@ def chains():
         ("other weights", joined(initial=dataclasses.replace(s.final, root=bytes(32))), "^chain: .*does not start"),
         ("shifted weights", joined(shifts=(0, 1, 0)), "^chain: .*does not start"),
         ("another circuit", joined(circuit=bytes(32)), "differ in circuit"),
-        ("another dataset", joined(dataset=bytes(32)), "differ in dataset"),
+        ("another dataset", joined(dataset=bytes(32), dataset_after=bytes(32)), "differ in dataset, and no link here joins"),
         ("another seed", joined(seed=s.seed + 1), "differ in seed"),
         ("other samples", joined(samples=s.samples + 1), "differ in samples"),
         ("other shards", joined(shard_size=s.shard_size + 1), "differ in shard_size"),
@@ -1626,5 +1757,5 @@ def limits():
 GROUPS = (  # the dearest last
     honest, honest_states, states, meters, ordinary_files, shapes, layouts, bounds, limits, ledgers,
     statements, commitments, schedules, commitment_files, geometry, graphs, anchors, walks,
-    statement_files, circuit_files, proof_files, openings, challenges, chains, published, bodies,
+    statement_files, circuit_files, proof_files, openings, challenges, chains, published, links_alone, bodies,
 )  # fmt: skip

@@ -77,7 +77,7 @@ def floors(shift=2, bits=4, values=(5, -3, 0, 8)) -> tuple:
     ]
     inputs, parameters = (Input("x", (len(values),), 0, 5),), (Parameter("w", (1,)),)
     circuit = Circuit(tuple(nodes), inputs, parameters, (Loss(2, Fraction(1)),), 9).check()
-    run = zkjax.train(circuit, [np.zeros(1)], (np.array(values, dtype=float),), steps=1, openings=4)
+    run = zkjax.train(circuit, [np.zeros(1)], (np.array(values, dtype=float),), steps=1)
     run.chain.geometry = SMALL
     return circuit, run
 

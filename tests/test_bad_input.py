@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from harness import SMALL, data_for, mlp_params, prove_small, verify_small
+from harness import data_for, mlp_params, prove_small, verify_small
 from tiny import DIMS, TINY, chain, next_run, tiny_run
 
 import zkjax
@@ -134,7 +134,7 @@ def test_data_of_the_wrong_kind(spoil, message):
         zkjax.train(circuit, mlp_params(DIMS), spoil(*data_for(DIMS, 12)), steps=1)
 
 
-@pytest.mark.parametrize("arguments", [{"seed": -1}, {"seed": 2**64}, {"shard_size": 0}, {"shard_size": -3}, {"steps": 0}, {"openings": 0}])
+@pytest.mark.parametrize("arguments", [{"seed": -1}, {"seed": 2**64}, {"shard_size": 0}, {"shard_size": -3}, {"steps": 0}])
 def test_numbers_out_of_range(arguments):
     circuit, run = tiny_run()
     with pytest.raises(ZkjaxError, match=next(iter(arguments)).replace("shard_size", "shard").rstrip("s")):
@@ -184,50 +184,6 @@ def test_a_chunk_that_no_statement_may_hold(monkeypatch, limit, fewest):
 
 
 # ---- opening budgets --------------------------------------------------------------------------------------------
-def test_a_run_is_proven_twice_and_no_more():
-    circuit, run = tiny_run()
-    proofs = [prove_small(circuit, run) for _ in range(2)]
-    before = dict(run.chain.openings.spent)
-    assert sorted(before.values()) == [2, 2, 2]
-    with pytest.raises(BudgetError, match="weights before step 0, as initial ones, has been opened 2 times.*start a new chain"):
-        prove_small(circuit, run)
-    assert run.chain.openings.spent == before  # the shards have two openings left, and keep them
-    following = next_run(circuit, run)
-    verify_small(circuit, [proofs[0], prove_small(circuit, following)])  # as initial weights of the next run they have their own
-
-
-def test_the_datasets_budget_ends_a_chain():
-    circuit, run = tiny_run()
-    assert run.chain.budget == 4
-    proofs = []
-    for _ in range(4):
-        proofs.append(prove_small(circuit, run))
-        run = next_run(circuit, run)
-    before = dict(run.chain.openings.spent)
-    with pytest.raises(BudgetError, match="shard 0 of the dataset has been opened 4 times.*start a new chain.*openings=N"):
-        prove_small(circuit, run)
-    assert run.chain.openings.spent == before
-    assert len(verify_small(circuit, proofs)) == 4
-    again = zkjax.train(circuit, run.params, run.data, steps=2, seed=1, openings=4)  # a new chain from the same weights
-    again.chain.geometry = SMALL
-    assert verify_small(circuit, prove_small(circuit, again))
-
-
-def test_a_budget_that_openings_does_not_change_is_told_with_its_own_cure():
-    """That of weights: of a chain's first run and of a later one."""
-    circuit, first = tiny_run()
-    later = next_run(circuit, first)
-    spent = first.chain.openings.spent
-    spent[f"{first.keys[0].name} initial"] = 2
-    with pytest.raises(BudgetError, match="weights before step 0, as initial ones.*start a new chain.*openings=N does not change it"):
-        prove_small(circuit, first)
-    spent[f"{later.keys[1].name} final"] = 2
-    with pytest.raises(BudgetError, match="weights before step 4, as final ones.*train these steps again, from the run before"):
-        prove_small(circuit, later)
-    again = next_run(circuit, first)  # the cure
-    assert again.keys[0] is later.keys[0] and f"{again.keys[1].name} final" not in spent
-
-
 def test_only_shards_that_are_read_are_spent():
     circuit, run = tiny_run(shard_size=5)
     prove_small(circuit, run)
@@ -237,19 +193,19 @@ def test_only_shards_that_are_read_are_spent():
 
 
 def test_a_reloaded_run_has_no_more_openings(tmp_path):
+    """Whichever run is proven, in memory or loaded, from whichever directory: each proof takes one unit more."""
     circuit, run = tiny_run()
     prove_small(circuit, run)
     run.save(tmp_path / "a")
     loaded = zkjax.Run.load(tmp_path / "a")
-    prove_small(circuit, loaded)  # counts for the run in memory as well
-    with pytest.raises(BudgetError):
-        prove_small(circuit, run)
-    for _ in range(2):
-        with pytest.raises(BudgetError):
-            prove_small(circuit, zkjax.Run.load(tmp_path / "a"))
+    assert not prove_small(circuit, loaded).statement.links
+    proofs = [prove_small(circuit, run)]  # the third
+    assert [link.source for link in proofs[0].statement.links] == ["initial", "final", "shard 0"]
     loaded.save(tmp_path / "b")
-    with pytest.raises(BudgetError):
-        prove_small(circuit, zkjax.Run.load(tmp_path / "b"))
+    proofs += [prove_small(circuit, zkjax.Run.load(tmp_path / name)) for name in "ba"]
+    assert [len(proof.statement.links) for proof in proofs] == [3, 3, 3]  # the last one those of the fresh ones
+    a, b = (zkjax.Run.load(tmp_path / name).chain.openings for name in "ab")
+    assert (a.spent, a.replaced) == (b.spent, b.replaced) and sorted(a.spent.values()) == [1, 1, 1, 3, 3, 3, 4, 4, 4]
 
 
 def test_a_unit_is_spent_before_it_is_used(tmp_path, monkeypatch):
@@ -312,7 +268,7 @@ def test_two_processes_share_one_budget(tmp_path):
     assert late.spent == {"a": 40, "b": 41, "c": 1}
 
 
-COUNTERS = '{{"directories": [], "mark": "chain", "spent": {}}}'
+COUNTERS = '{{"directories": [], "mark": "chain", "replaced": {{}}, "spent": {}}}'
 SPENT = ["[]", '{"a": -1}', '{"a": 1.5}', '{"a": true}', '{"a": "1"}', "null"]
 
 
@@ -349,7 +305,7 @@ def same(a, b) -> bool:
         all(getattr(a, name) == getattr(b, name) for name in fields)
         and a.circuit.digest() == b.circuit.digest()
         and all(np.array_equal(x, y) and x.dtype == y.dtype for x, y in zip(*arrays, strict=True))
-        and (a.chain.data, a.chain.budget, a.chain.geometry) == (b.chain.data, b.chain.budget, b.chain.geometry)
+        and (a.chain.data, a.chain.geometry) == (b.chain.data, b.chain.geometry)
     )
 
 
@@ -732,4 +688,4 @@ def test_errors_have_one_base():
     for name in dir(zkjax):
         if name.endswith("Error"):
             assert issubclass(getattr(zkjax, name), ZkjaxError)
-    assert issubclass(ZkjaxError, Exception) and state.VERSION == 4 and TINY.table_bits == 9
+    assert issubclass(ZkjaxError, Exception) and state.VERSION == 5 and TINY.table_bits == 9

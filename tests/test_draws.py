@@ -127,7 +127,7 @@ def test_a_table_has_words_for_every_step():
 
 
 def trained(circuit, steps, run=None):
-    found = zkjax.train(circuit, *(start() if run is None else (run, None)), steps=steps, **({"openings": 4} if run is None else {}))
+    found = zkjax.train(circuit, *(start() if run is None else (run, None)), steps=steps)
     found.chain.geometry = SMALL
     return found
 

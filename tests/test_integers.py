@@ -134,7 +134,7 @@ def _circuit(nodes, *, updates=(), bits=1, table_bits=9) -> Circuit:
 
 def trained(circuit, x=1, start=0, steps=1):
     """(circuit, honest run) on a dataset of the number x."""
-    run = zkjax.train(circuit, [np.array([float(start)])], (np.array([float(x)]),), steps=steps, openings=4)
+    run = zkjax.train(circuit, [np.array([float(start)])], (np.array([float(x)]),), steps=steps)
     run.chain.geometry = SMALL
     return circuit, run
 

@@ -184,7 +184,7 @@ def proven(way):
 
 def make_run_with_key(loss):
     circuit = zkjax.trace(loss, optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY)
-    run = zkjax.train(circuit, PARAMS, DATA, steps=2, seed=1, openings=4)
+    run = zkjax.train(circuit, PARAMS, DATA, steps=2, seed=1)
     run.chain.geometry = SMALL
     return circuit, run
 
@@ -226,7 +226,7 @@ def by_the_step(step, state, *keys):
 def test_a_key_in_the_state(key):
     state = {"params": PARAMS, "key": key}
     circuit = zkjax.trace_step(splitting, state, SAMPLE, outputs=("loss",), steps=STEPS + 1)
-    run = zkjax.train(circuit, state, DATA, steps=STEPS, seed=1, openings=4)
+    run = zkjax.train(circuit, state, DATA, steps=STEPS, seed=1)
     own = by_the_step(splitting, state)
     assert run.state["key"].dtype == key.dtype
     assert np.array_equal(*(jax.random.key_data(x["key"]) for x in (run.state, own)))

@@ -62,7 +62,7 @@ def start(seed=0):
 @pytest.fixture(scope="module")
 def trained():
     circuit = nested()
-    run = zkjax.train(circuit, *start(), steps=STEPS, openings=4)
+    run = zkjax.train(circuit, *start(), steps=STEPS)
     run.chain.geometry = SMALL
     return circuit, run
 

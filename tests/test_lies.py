@@ -31,6 +31,7 @@ from zkjax.kernels.threads import scope
 from zkjax.protocol.argument import argument
 from zkjax.protocol.hidden import Functional, Hidden, make_masks
 from zkjax.protocol.transcript import Transcript, Writer
+from zkjax.prover import commitments
 from zkjax.prover.witness import vectors_of
 from zkjax.verifier import dry_run
 
@@ -609,7 +610,7 @@ def test_every_hidden_message(monkeypatch):
 def test_garbage_in_padding_cells(monkeypatch):
     """Cells that no tensor fills may hold anything: no weight reaches them."""
     circuit, run = tiny_run(shard_size=5)
-    rows, filled = zkjax.prover.prove._rows, []
+    rows, filled = commitments.rows_of, []
 
     def littered(layout, tensors, row):
         honest = rows(layout, tensors, row)
@@ -620,7 +621,8 @@ def test_garbage_in_padding_cells(monkeypatch):
         assert (honest[~used] == 0).all()
         return np.where(used, honest, garbage)
 
-    monkeypatch.setattr(zkjax.prover.prove, "_rows", littered)
+    for module in (commitments, zkjax.prover.prove):
+        monkeypatch.setattr(module, "rows_of", littered)
     proof = prove_small(circuit, run, reveal=("loss",))
     assert len(filled) >= 6 and min(filled) > 100  # both ends, three shards, the trace
     assert verify_small(circuit, proof) == proof.statement

@@ -63,15 +63,27 @@ def test_deleted_directories_do_not_come_back(tmp_path):
     assert not (tmp_path / "gone").exists() and load(tmp_path / "kept").spent == {"a": 1}
 
 
+REPLACED = [
+    "[]",
+    '{"now": [], "before": []}',
+    '{"now": [], "before": [], "chunk": 1}',
+    '{"now": {}, "before": [], "chunk": ""}',
+    '{"now": [1], "before": [], "chunk": ""}',
+    '{"now": [[0]], "before": [], "chunk": ""}',
+    '{"now": [[0, -1]], "before": [], "chunk": ""}',
+    '{"now": [[0, 1]], "before": [[true, 1]], "chunk": ""}',
+]
 MALFORMED = [
     "",
     "[]",
-    '{"mark": "chain", "spent": {"a": -1}, "directories": []}',
-    '{"mark": "chain", "spent": {}, "directories": [1]}',
-    '{"mark": 1, "spent": {}, "directories": []}',
+    '{"mark": "chain", "spent": {"a": -1}, "replaced": {}, "directories": []}',
+    '{"mark": "chain", "spent": {}, "replaced": {}, "directories": [1]}',
+    '{"mark": 1, "spent": {}, "replaced": {}, "directories": []}',
     '{"a": 1}',
-    '{"mark": "chain", "spent": {}, "directories": [], "others": {}}',
-    '{"mark": "chain", "spent": {}, "directories": [], "others": [{"mark": "another"}]}',
+    '{"mark": "chain", "spent": {}, "replaced": {}, "directories": [], "others": {}}',
+    '{"mark": "chain", "spent": {}, "replaced": {}, "directories": [], "others": [{"mark": "another"}]}',
+    '{"mark": "chain", "spent": {}, "directories": []}',
+    *(f'{{"mark": "chain", "spent": {{}}, "replaced": {{"a": {x}}}, "directories": []}}' for x in REPLACED),
 ]
 
 

@@ -88,7 +88,7 @@ def test_it_trains_as_optax_does(name):
 def test_a_chain_is_proven(name):
     """In two chunks, the second one of a loaded run, by both verifiers."""
     circuit = default(name)
-    first, second = zkjax.chunks(circuit, PARAMS, (X, Y), steps=STEPS, chunk=8, openings=4)
+    first, second = zkjax.chunks(circuit, PARAMS, (X, Y), steps=STEPS, chunk=8)
     for run in (first, second):
         proof = prove_small(circuit, run, reveal=("loss",))
         verify_small(circuit, proof, assume_bound=run is second)
@@ -182,7 +182,7 @@ def test_what_is_no_sum_is_refused(optimizer, message):
 def test_another_optimizer_is_another_circuit(change):
     """A proof under momentum is none under another coefficient, another rate, or a moment that begins elsewhere."""
     circuit = default("momentum")
-    proof = prove_small(circuit, zkjax.train(circuit, PARAMS, (X, Y), steps=4, openings=4))
+    proof = prove_small(circuit, zkjax.train(circuit, PARAMS, (X, Y), steps=4))
     *others, moment = circuit.parameters
     recurrence = moment.recurrence
     if change == "carry":

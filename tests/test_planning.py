@@ -34,6 +34,8 @@ SIZES = Sizes(
     memory=6000,
     verifying_memory=700,
     proof_bytes=80,
+    shards=1,
+    link_bytes=20,
 )
 MACHINE = Machine("two abaci", 1.0, 2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0, 19.0, 23)
 

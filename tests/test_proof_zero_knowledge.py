@@ -115,13 +115,12 @@ def opening(trials):
 def public(proof) -> dict:
     """The statement without digests, which are of hiding commitments."""
     fields = proof.statement.to_json()
-    del fields["dataset"]
+    del fields["dataset"], fields["dataset_after"]
     for name in ("initial", "final"):
         del fields[name]["root"]
-    for shard in fields["shards"]:
-        del shard["commitment"]["root"]
-        shard["path"] = len(shard["path"])
-    return fields
+    for commitment in (*fields["shards"], *(link["to"] for link in fields["links"])):
+        del commitment["root"]
+    return fields | {"siblings": len(fields["siblings"])}
 
 
 # ---- 1. the argument's messages are uniform ---------------------------------------------------------------------------------
@@ -491,7 +490,7 @@ def test_proofs_share_nothing(circuit, runs):
         return drawn[-1]
 
     with mock.patch("secrets.token_bytes", recorded):
-        first, second = (zkjax.train(circuit, tiny_params(i), tiny_data(i), steps=2, seed=1, shard_size=2, openings=4) for i in range(2))
+        first, second = (zkjax.train(circuit, tiny_params(i), tiny_data(i), steps=2, seed=1, shard_size=2) for i in range(2))
         first.chain.geometry = second.chain.geometry = TOY
         trials = [prove_with(run) for run in (first, first, second)]
     assert len(drawn) == len(set(drawn))

@@ -85,7 +85,7 @@ def test_random_values(name):
             params = [{"b": factor * b, "w": factor * w} for b, w in zip(arrays[::2], arrays[1::2])]
         data = zkjax.Dataset(tuple(x >> shift for x in data))
         try:
-            run = zkjax.train(circuit, params, data, steps=steps, seed=seed, shard_size=shard_size, openings=4)
+            run = zkjax.train(circuit, params, data, steps=steps, seed=seed, shard_size=shard_size)
         except zkjax.PrecisionError as error:
             assert "step" in str(error)  # a value left its range: the trainer refuses, and there is nothing to prove
             event("refused while training")
@@ -119,16 +119,17 @@ def test_random_chains_and_proofs_made_twice():
         params = [{"b": b / 4, "w": w / 4} for b, w in zip(arrays[::2], arrays[1::2])]
         data = zkjax.Dataset(tuple(x >> 4 for x in data))
         try:
-            first = zkjax.train(circuit, params, data, steps=lengths[0], seed=seed, shard_size=shard_size, openings=4)
+            first = zkjax.train(circuit, params, data, steps=lengths[0], seed=seed, shard_size=shard_size)
             second = next_run(circuit, first, steps=lengths[1])
         except zkjax.PrecisionError as error:
             assert "step" in str(error)  # as above
             event("refused while training")
             return
         (a, b), (c, d) = ([prove_small(circuit, run) for run in (first, second)] for _ in range(2))
-        assert a.statement == c.statement and b.statement == d.statement and a.body != c.body and b.body != d.body
-        for proofs in ([a, b], [c, d], [a, d]):
-            assert verify_small(circuit, proofs, seed=seed, steps=(0, sum(lengths))) == [a.statement, b.statement]
+        assert a.statement.initial == c.statement.initial and a.body != c.body and b.body != d.body
+        assert c.statement.links and not a.statement.links  # what was opened three times is replaced
+        for proofs in ([a, b], [c, d], [c, b]):
+            assert verify_small(circuit, proofs, seed=seed, steps=(0, sum(lengths))) == [p.statement for p in proofs]
         proven.append(second)
 
     prove_and_verify()
@@ -148,9 +149,9 @@ def test_three_proofs_one_of_a_reloaded_run(tmp_path):
     assert [any(s.widths) for s in statements] == [True, False, False]
     assert [s.losses is None for s in statements] == [True, False, False]
     for before, after in zip(statements, statements[1:]):
-        assert before.final == after.initial and before.final_bound == after.initial_bound and before.dataset == after.dataset
+        assert before.final == after.initial and before.final_bound == after.initial_bound and before.dataset_after == after.dataset
     again = prove_small(circuit, zkjax.Run.load(tmp_path / "private"))
-    assert again.statement == proofs[0].statement and verify_small(circuit, [again, *proofs[1:]]) == statements
+    assert again.statement.initial == statements[0].initial and verify_small(circuit, [again, *proofs[1:]])[1:] == statements[1:]
 
 
 def test_at_the_full_target():
@@ -253,13 +254,12 @@ def test_only_the_shards_that_are_read_are_opened():
     circuit, runs, proofs = chain()
     opened = []
     for run, proof in zip(runs, proofs):
-        numbers = [s.commitment.number for s in proof.statement.shards]
-        assert numbers == np.unique(run.indices // 5).tolist() and all(len(s.path) == 2 for s in proof.statement.shards)
-        assert [s.commitment.rows for s in proof.statement.shards] == [1] * len(numbers)
+        numbers = [c.number for c in proof.statement.shards]
+        assert numbers == np.unique(run.indices // 5).tolist() and 1 <= len(proof.statement.siblings) <= 2
+        assert [c.rows for c in proof.statement.shards] == [1] * len(numbers)
         opened.append(len(numbers))
     assert 1 <= min(opened) < 3
-    left_out = [s for s in proofs[0].statement.shards][:-1]
-    refused("shards", circuit, with_statement(proofs[0], shards=tuple(left_out)))
+    refused("shards", circuit, with_statement(proofs[0], shards=proofs[0].statement.shards[:-1]))
 
 
 def test_losses_are_shown_on_request_only():
@@ -345,19 +345,28 @@ def test_proofs_of_two_chains_do_not_mix():
         assert "dataset" in refused("chain", circuit, mixed)
 
 
-@pytest.mark.parametrize("name", ["circuit", "geometry", "dataset", "samples", "shard_size", "seed"])
+@pytest.mark.parametrize("name", ["circuit", "geometry", "samples", "shard_size", "seed"])
 def test_a_chain_keeps(name):
     circuit, _, (a, b, _) = chain()
     other = {
         "circuit": bytes(32),
         "geometry": dataclasses.replace(SMALL, level_bits=21),
-        "dataset": bytes(32),
         "samples": 13,
         "shard_size": 6,
         "seed": 2,
     }
     assert name in refused("chain", circuit, [a, with_statement(b, **{name: other[name]})])
     assert name in refused("chain", circuit, [with_statement(a, **{name: other[name]}), b])
+
+
+def test_a_chain_keeps_its_dataset():
+    circuit, _, (a, b, _) = chain()
+    both = {"dataset": bytes(32), "dataset_after": bytes(32)}
+    assert "dataset" in refused("chain", circuit, [a, with_statement(b, **both)])
+    assert "dataset" in refused("chain", circuit, [with_statement(a, **both), b])
+    for name, check in (("dataset", "dataset"), ("dataset_after", "dataset after")):  # which claims that a link joins the two
+        refused(check, circuit, [a, with_statement(b, **{name: bytes(32)})])
+        refused(check, circuit, [with_statement(a, **{name: bytes(32)}), b])
 
 
 def test_a_chain_keeps_its_weights():
@@ -371,7 +380,7 @@ def test_a_chain_keeps_its_weights():
     ]
     for change in changes:
         assert "weights" in refused("chain", circuit, [a, with_statement(b, **change)])
-    again = zkjax.train(circuit, mlp_params(DIMS), runs[0].data, steps=2, seed=1, shard_size=5, openings=4)
+    again = zkjax.train(circuit, mlp_params(DIMS), runs[0].data, steps=2, seed=1, shard_size=5)
     names = "chain", "first_step", "coarse_shifts", "widths", "initial", "initial_bound", "final", "loss_integers"
     changes = {name: getattr(runs[1], name) for name in names}
     fresh = dataclasses.replace(again, **changes)  # the same weights, committed with other keys
@@ -568,7 +577,7 @@ def test_false_ends_data_schedules_and_losses(monkeypatch):
         {"first_step": 1},
         {"loss_integers": tuple((v + (t == 1),) for t, (v,) in enumerate(run.loss_integers))},
     ):
-        fresh = zkjax.commitment.keys.Chain(run.chain.data, 4, geometry=SMALL)  # commits to the altered values
+        fresh = zkjax.commitment.keys.Chain(run.chain.data, geometry=SMALL)  # commits to the altered values
         lie = dataclasses.replace(lying(monkeypatch, run, **change), chain=fresh)
         proof = prove_small(circuit, lie, check=False, reveal=("loss",))
         refused("opening", circuit, proof)

@@ -61,7 +61,7 @@ def test_a_bar_where_somebody_looks(report, notebook, shown, monkeypatch, capsys
 def test_a_chain_lets_go_of_large_commitments_first(monkeypatch):
     """Never of the newest one, with which the next proof begins; what takes no memory to speak of stays."""
     monkeypatch.setattr(keys, "KEPT_BYTES", 100)
-    chain = keys.Chain.fresh(1)
+    chain = keys.Chain.fresh()
     for name, size in {"digests": 0, "shard": 20, "old": 60, "initial": 60, "final": 60}.items():
         assert chain.keep(name, lambda size=size: SimpleNamespace(nbytes=size)).nbytes == size
     kept = chain.keep("final", lambda: None)

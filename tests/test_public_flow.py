@@ -19,6 +19,7 @@ from zero_knowledge import NO_TARGET, TOY, Programmed, renewed, tiny_circuit, ti
 
 import zkjax
 from zkjax.kernels import threads
+from zkjax.prover import commitments
 from zkjax.prover import prove as prover
 
 ROOT = str(Path(zkjax.__file__).parent)
@@ -168,9 +169,12 @@ class Enough(Exception):
 def test_a_flow_that_follows_secrets_is_noticed(lives, monkeypatch, leak):
     """Controls: a shortcut for zero weights, a loop over dead neurons, a shape that counts them."""
     circuit, _ = lives
-    original = prover.commit_weights
+    original = commitments.rows_of
 
-    def commit_weights(layout, role, arrays, *rest):
+    def rows_of(layout, tensors, row):
+        (role, _), arrays = next(iter(tensors))[:2], [*tensors.values()]
+        if role not in ("initial", "final"):
+            return original(layout, tensors, row)
         if leak == "branch" and not arrays[0][1:].any():
             arrays = tuple(arrays)
         if leak == "loop":
@@ -180,12 +184,10 @@ def test_a_flow_that_follows_secrets_is_noticed(lives, monkeypatch, leak):
             _positive = arrays[0][arrays[0] != 0]
         if role == "final":
             raise Enough
-        return original(layout, role, arrays, *rest)
+        return original(layout, tensors, row)
 
-    source = commit_weights.__code__.replace(co_filename=f"{ROOT}/prover.py")
-    monkeypatch.setattr(
-        prover, "commit_weights", type(commit_weights)(source, globals(), "commit_weights", None, commit_weights.__closure__)
-    )
+    source = rows_of.__code__.replace(co_filename=f"{ROOT}/prover.py")
+    monkeypatch.setattr(commitments, "rows_of", type(rows_of)(source, globals(), "rows_of", None, rows_of.__closure__))
     flows = []
     for name in ("random", "zeros"):
         flows.append(Flow())

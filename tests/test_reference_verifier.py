@@ -126,6 +126,10 @@ def test_the_frozen_proof():
     circuit, raw = frozen()
     assert both(circuit, [raw], VECTOR_BITS) == [pytest.approx(7.367643748899747)]
     assert both(circuit, [raw], 100.0) is None
+    alone = (VECTORS / "format-2.link.proof").read_bytes()  # replaces all that the other one opens
+    for files in ([raw, alone], [alone, raw]):
+        assert len(both(circuit, files, VECTOR_BITS)) == 2
+    assert both(circuit, [alone], VECTOR_BITS) is None
 
 
 # ---- honest proofs -------------------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ def test_only_states_whose_bounds_grow_are_shown():
     optimizer = optax.multi_transform({"trained": optax.sgd(1 / 32, momentum=0.5), "frozen": optax.set_to_zero()}, labels)
     batch = tuple(x[:3] for x in data)
     circuit = zkjax.trace(mlp_loss, optimizer, params, batch=batch, precision=tiny_nets.TINY)
-    run = zkjax.train(circuit, params, data, steps=2, openings=4)
+    run = zkjax.train(circuit, params, data, steps=2)
     run.chain.geometry = SMALL
     exact = {p for p, x in enumerate(circuit.parameters) if x.recurrence is None}
     assert circuit.recurrent and set(circuit.growing) < exact

@@ -25,7 +25,7 @@ from zkjax.training.train import chunk_ends
 
 
 def trained(circuit, steps, run=None, seed=0):
-    found = zkjax.train(circuit, *(start(seed) if run is None else (run, None)), steps=steps, **({"openings": 4} if run is None else {}))
+    found = zkjax.train(circuit, *(start(seed) if run is None else (run, None)), steps=steps)
     found.chain.geometry = SMALL
     return found
 
@@ -286,7 +286,7 @@ def test_a_given_state_is_not_the_provers_choice():
     run = trained(circuit, 3)
     free = dataclasses.replace(circuit, parameters=tuple(dataclasses.replace(p, given=None) for p in circuit.parameters))
     weights, data = start()
-    other = zkjax.train(free, [weights[0], np.full((3, 2), 40 * 2.0**-8), weights[1], weights[0]], data, steps=3, openings=4)
+    other = zkjax.train(free, [weights[0], np.full((3, 2), 40 * 2.0**-8), weights[1], weights[0]], data, steps=3)
     assert not np.array_equal(other.final[0], run.final[0])
     assert told(run, other).broken()  # as a beginning
     other.chain.geometry = SMALL

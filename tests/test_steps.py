@@ -137,7 +137,7 @@ def test_it_trains_as_jax_does(name):
 def test_a_chain_with_outputs_is_proven(tmp_path):
     circuit, step, state = traced("TrainState, schedule", outputs=("mean", "loss"))
     assert circuit.outputs == ("mean", "loss")
-    first, second = zkjax.chunks(circuit, state, (X, Y), steps=8, chunk=4, openings=4)
+    first, second = zkjax.chunks(circuit, state, (X, Y), steps=8, chunk=4)
     first.save(tmp_path / "run")
     proofs = [prove_small(circuit, first, reveal=("loss",)), prove_small(circuit, second, reveal=("mean",))]
     verify_small(circuit, proofs)
@@ -194,7 +194,7 @@ def test_a_model_with_a_state():
         updates, kept = MOMENTUM.update(gradients, kept, params)
         params = optax.apply_updates(params, updates)
     assert distance(run.params, params) < 0.03
-    verify_small(circuit, prove_small(circuit, zkjax.train(circuit, PARAMS, (X, Y), steps=2, openings=4)))
+    verify_small(circuit, prove_small(circuit, zkjax.train(circuit, PARAMS, (X, Y), steps=2)))
 
 
 def counts_positives(state, x, y):
@@ -242,7 +242,7 @@ def test_a_program_without_data():
         zkjax.trace(fit, optax.sgd(0.1), first, batch=(), precision=FINE),
         zkjax.trace_step(step, first, (), outputs=("loss",), precision=FINE),
     ):
-        run = zkjax.train(circuit, first, (), steps=5, openings=4)
+        run = zkjax.train(circuit, first, (), steps=5)
         np.testing.assert_allclose(run.params, w, atol=2e-3)
         verify_small(circuit, prove_small(circuit, run, reveal=("loss",)))
 
@@ -362,7 +362,7 @@ def test_a_graph_is_read_whole():
     graph = adjacency, rng.normal(size=(5, 3)).astype(np.float32), rng.normal(size=(5, 2)).astype(np.float32), np.float32(0.5)
     params = {"a": rng.normal(size=(3, 4)).astype(np.float32) / 2, "b": rng.normal(size=(4, 2)).astype(np.float32) / 2}
     circuit = zkjax.trace(graph_loss, optax.sgd(1 / 16), params, batch=graph, full_batch=True)
-    run = zkjax.train(circuit, params, graph, steps=3, openings=4)
+    run = zkjax.train(circuit, params, graph, steps=3)
     own = params
     for step in range(3):
         value, gradient = jax.value_and_grad(graph_loss)(own, *graph)

@@ -36,16 +36,16 @@ ops.operation ops.tables ops.ranges ops.committed ops.leaves ops.moves ops.arith
 memory
 circuit.parts circuit.recurrence circuit.levels circuit.anchors circuit.bounds circuit.counts circuit.rounding circuit.summary
 circuit.descent circuit.sheet circuit.file circuit.circuit circuit
-protocol protocol.transcript protocol.hidden protocol.sumcheck protocol.lookup protocol.claims protocol.schedule
+protocol protocol.transcript protocol.links protocol.hidden protocol.sumcheck protocol.lookup protocol.claims protocol.schedule
 protocol.membership protocol.draws protocol.contraction protocol.gate protocol.motion protocol.states protocol.plan protocol.argument
-commitment.openings commitment.geometry commitment.merkle commitment.dataset commitment.commit commitment.recursion
+commitment.slots commitment.openings commitment.geometry commitment.merkle commitment.dataset commitment.commit commitment.recursion
 commitment.rows commitment.opening commitment.keys commitment
-proofs proofs.soundness proofs.statement proofs.checks proofs.estimate proofs.proof proofs.published
+proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.checks proofs.estimate proofs.proof proofs.published
 verifier
 tracing tracing.precision tracing.elementary tracing.series tracing.constants tracing.expressions tracing.keys tracing.graph tracing.folding
 tracing.places tracing.arguments tracing.rules tracing.interpreter tracing.step tracing.starts tracing.motions tracing.rationals
 tracing.demands tracing.names tracing.formats tracing.source tracing.states tracing.lowering tracing.comparison tracing.program
-prover.aggregate prover.lanes prover.states prover.witness prover.rehearsal prover.prove prover
+prover.aggregate prover.lanes prover.states prover.witness prover.rehearsal prover.commitments prover.prove prover.link prover
 training training.dataset training.template training.saved training.states training.steps training.run training.train
 calibration
 planning planning.machine planning.estimate planning.measure

@@ -75,7 +75,7 @@ def whole(listening=contextlib.nullcontext):
     batch = tuple(x[:3] for x in data)
     circuit = zkjax.trace(mlp_loss, optax.sgd(1 / 32), params, batch=batch, precision=TINY, steps=2, chunk=2)  # compiles the user's step
     with listening(), mock.patch.object(training, "UNCOMPILED", 0):
-        run = zkjax.train(circuit, params, data, steps=2, seed=1, openings=4)
+        run = zkjax.train(circuit, params, data, steps=2, seed=1)
         verify_small(circuit, prove_small(circuit, run))
     assert jax.tree.structure(run.params) == jax.tree.structure(params)
     return circuit.digest(), [x.tolist() for x in run.final]
@@ -200,7 +200,7 @@ def test_weights_altered_in_place_are_seen_before_anything_is_spent(end, tmp_pat
 # ---- a proof that does not verify -----------------------------------------------------------------------------------
 @pytest.fixture
 def toy():
-    run = zkjax.train(tiny_circuit(), tiny_params(0), tiny_data(0), steps=2, seed=1, shard_size=2, openings=4)
+    run = zkjax.train(tiny_circuit(), tiny_params(0), tiny_data(0), steps=2, seed=1, shard_size=2)
     run.chain.geometry = TOY
     return run
 
@@ -418,7 +418,7 @@ def test_an_interrupt_while_compiling_spends_nothing_and_waits_for_no_thread(toy
 
     with monkeypatch.context() as patch:
         patch.setattr(zkjax.prover.prove, "rehearse", rehearsed)
-        patch.setattr(zkjax.prover.prove, "_dataset", interrupted)
+        patch.setattr(zkjax.prover.prove.Commitments, "dataset", interrupted)
         with pytest.raises(KeyboardInterrupt):
             prove_toy(toy)
         assert not ended.is_set() and not toy.chain.openings.spent
@@ -452,11 +452,11 @@ def test_an_error_that_is_caught_inside_stops_nothing():
 
 def test_everything_is_compiled_before_a_unit_is_spent(toy, monkeypatch):
     order = []
-    for owner, name in ((zkjax.prover.prove, "rehearse"), (type(toy.chain.openings), "spend")):
+    for owner, name in ((zkjax.prover.prove, "rehearse"), (type(toy.chain.openings), "take")):
         original = getattr(owner, name)
         monkeypatch.setattr(owner, name, lambda *a, f=original, n=name: (f(*a), order.append(n))[0])
     prove_toy(toy, verify=False)
-    assert order == ["rehearse", "spend"]
+    assert order == ["rehearse", "take"]
 
 
 # ---- threads --------------------------------------------------------------------------------------------------------
@@ -500,7 +500,7 @@ def test_threads_share_one_chain():
 
     with eager_switches():
         for _ in range(60):
-            chain, made = Chain.fresh(1), []
+            chain, made = Chain.fresh(), []
             assert sum(at_once(lambda: taken(chain))) == 1  # noqa: B023
             assert len(set(at_once(lambda: id(chain.fix_geometry(lambda: made.append(1) or object()))))) == 1  # noqa: B023
             assert len(set(at_once(lambda: id(chain.keep("x", lambda: made.append(2) or object()))))) == 1  # noqa: B023

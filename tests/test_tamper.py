@@ -155,11 +155,12 @@ EXPECTED = {  # which check refuses a leaf that is one more; None: it is not eve
     "geometry.level_bits": {"geometry"},
     "geometry.hash": {None},
     "dataset": {"dataset"},
+    "dataset_after": {"dataset after"},
     "samples": {"dataset"},
-    "shard_size": {None},  # paths of another length
-    "shards.commitment.root": {"dataset"},
-    "shards.commitment.kind": {None},  # there is no such kind
-    "shards.path": {"dataset"},
+    "shard_size": {"shards"},  # the schedule reads others
+    "shards.root": {"dataset"},
+    "shards.kind": {None},  # there is no such kind
+    "siblings": {"dataset"},
     "seed": {OTHER_CHALLENGES},  # by chance the same shards
     "first_step": {"commitment to weights 1"},
     "steps": {"bounds"},
@@ -199,7 +200,7 @@ def test_every_place_of_the_statement(honest, frozen):
     leaves = {general(path) for path, value in places(data) if not isinstance(value, (dict, list))}
     assert all(set(seen[kind]) >= leaves for kind in ("plus one", "removed", "type"))
     assert len(set(seen["swapped"]) & leaves) >= 10
-    shards = {f"shards.commitment.{name}" for name in ("number", "rows", "budget", "masked")}
+    shards = {f"shards.{name}" for name in ("number", "rows", "budget", "masked")}
     assert set(EXPECTED) | shards == leaves
     for name in shards:
         named = {None} if name.endswith("kind") else {"commitment to shard 0", "commitment to shard 2"}  # an unknown kind is malformed

@@ -39,7 +39,6 @@ from zkjax.commitment.opening import check_opening, open_claim
 from zkjax.commitment.recursion import roots, round_claim
 from zkjax.kernels.threads import scope
 from zkjax.proofs.checks import make_plan
-from zkjax.proofs.statement import Shard
 from zkjax.protocol.argument import argument
 from zkjax.protocol.hidden import Hidden, Pad, lagrange_vector, make_masks
 from zkjax.protocol.plan import opening_terms, row_count
@@ -89,7 +88,7 @@ def tiny_run(circuit, params, data, name: str, geometry=TOY):
 def renewed(run, name: str, geometry=TOY):
     """The same integers with new commitments, none of them opened before."""
     keys = [Key(hashlib.sha256(f"{name} {i}".encode()).digest(), f"{name} {i}") for i in range(3)]
-    return dataclasses.replace(run, keys=tuple(keys[:2]), chain=Chain(keys[2], 4, geometry=geometry))
+    return dataclasses.replace(run, keys=tuple(keys[:2]), chain=Chain(keys[2], geometry=geometry))
 
 
 # ---- programmed challenges, recorded messages --------------------------------------------------------------------------
@@ -132,8 +131,8 @@ class Recorder(Writer):
 class Watched(Hidden):
     """Notes (label, pad, form) of every hidden scalar, and the triples' point."""
 
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
         self.received: list = []
         self.point = None
 
@@ -164,8 +163,8 @@ class Trial:
     """One call of ``zkjax.prove`` and what passed.
 
     randomness: (role, label) to the uniform elements of F that were drawn under this name; roles: "initial", "final",
-    ("shard", n), "trace" and "masks". argument, opening: messages before and after the argument's end. masks: pads and
-    triples. hidden: the prover's. claim: arguments of ``open_claim``.
+    ("shard", n), "trace", "masks", and of fresh commitments (kind, number, seed). argument, opening: messages before and after the
+    argument's end. masks: pads and triples. hidden: the prover's. claim: arguments of ``open_claim``, and the commitments' roles.
     """
 
     proof: zkjax.Proof
@@ -202,17 +201,17 @@ def prove_with(run, challenges=None, chosen=None, name=None, reveal=()) -> Trial
         kept[at] = values
         return values
 
-    def tree_seed(seed, *sizes):
-        found = own_tree_seed(seed, *sizes)
-        roles[found] = roles[seed]
+    def tree_seed(seed, geometry, kind, number, *sizes):
+        found = own_tree_seed(seed, geometry, kind, number, *sizes)
+        roles[found] = roles.get(seed, (kind, number, found))
         return found
 
     def masks_of(*arguments):
         seen.masks = make_masks(*arguments)
         return seen.masks
 
-    def hidden_of(*arguments):
-        seen.hidden = Watched(*arguments)
+    def hidden_of(*arguments, **options):
+        seen.hidden = Watched(*arguments, **options)
         return seen.hidden
 
     def writer_of(transcript):
@@ -221,7 +220,8 @@ def prove_with(run, challenges=None, chosen=None, name=None, reveal=()) -> Trial
 
     def opening_of(stream, geometry, committed, lanes, value):
         weights = [dense(x, c.commitment.rows, geometry.row) for x, c in zip(lanes, committed, strict=True)]
-        seen.claim = SimpleNamespace(geometry=geometry, committed=committed, weights=weights, value=value)
+        own = [roles.get(c.seed, (c.commitment.kind, c.commitment.number, c.seed)) for c in committed]
+        seen.claim = SimpleNamespace(geometry=geometry, committed=committed, weights=weights, value=value, roles=own)
         seen.start = len(stream.messages)
         open_claim(stream, geometry, committed, lanes, value)
 
@@ -390,7 +390,7 @@ class Opening:
 
     def __init__(self, claim, challenges):
         self._claim, self._challenges = claim, challenges
-        roles = ["initial", "final", *(("shard", c.commitment.number) for c in claim.committed[2:-1]), "trace"]
+        roles = claim.roles
         self._places = {(role, "padding"): (i, "padding", None) for i, role in enumerate(roles)}
         self._places |= {("trace", name): (len(roles) - 1, "mask", j) for j, name in enumerate(("mask g", "mask s", "mask s'"))}
         probes, self.columns = [], {}
@@ -469,9 +469,9 @@ def simulate(circuit, statement, challenges, rng) -> zkjax.Proof:
     digests = [rng.bytes(32) for _ in range(shard_count(statement.samples, statement.shard_size))]
     for shard in shards:
         digests[shard.number] = shard.digest(statement.geometry)
-    root, paths = dataset_root(digests, statement.samples, statement.shard_size)
-    entries = tuple(Shard(c, tuple(paths[c.number])) for c in shards)
-    statement = dataclasses.replace(statement, dataset=root, initial=initial, final=final, shards=entries)
+    root, siblings = dataset_root(digests, [c.number for c in shards], statement.samples, statement.shard_size)
+    fields = {"dataset": root, "dataset_after": root, "shards": tuple(shards), "siblings": tuple(siblings)}
+    statement = dataclasses.replace(statement, initial=initial, final=final, **fields)
     return zkjax.Proof(statement, found[-1] + b"".join(base_bytes(v) for _, v in stream.messages) + bytes(writer))
 
 

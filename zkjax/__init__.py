@@ -19,6 +19,7 @@ _PUBLIC = {
     "Run": "training.run",
     "Dataset": "training.dataset",
     "prove": "prover.prove",
+    "link": "prover.link",
     "verify": "verifier",
     "ledger": "verifier",
     "Circuit": "circuit.circuit",

@@ -20,6 +20,7 @@ from .planning.estimate import estimate as estimate
 from .proofs.proof import Proof as Proof
 from .proofs.published import Published as Published
 from .proofs.statement import Statement as Statement
+from .prover.link import link as link
 from .prover.prove import prove as prove
 from .tracing.precision import Precision as Precision
 from .tracing.program import trace as trace

@@ -166,7 +166,7 @@ def _verified(arguments, paths: list[str]) -> str:
         proofs = [_load(path, paths) for path in found]
     except OSError as error:
         raise _Misuse(str(error)) from None
-    order = sorted(range(len(proofs)), key=lambda i: proofs[i].statement.first_step)
+    order = sorted(range(len(proofs)), key=lambda i: getattr(proofs[i].statement, "first_step", math.inf))  # links alone come last
     proofs, paths[:] = [proofs[i] for i in order], [paths[i] for i in order]
     statements, ledgers = verify_chain(
         circuit,
@@ -183,7 +183,8 @@ def _verified(arguments, paths: list[str]) -> str:
         max_memory=arguments.max_memory,
     )
     seconds = time.perf_counter() - started
-    return _told(arguments, circuit, statements, ledgers, paths, seconds)
+    chunks = [s for s in statements if isinstance(s, Statement)]
+    return _told(arguments, circuit, chunks, statements[len(chunks) :], ledgers, paths, seconds)
 
 
 def _load(path: str, paths: list[str]) -> Proof:
@@ -214,8 +215,10 @@ def _facts(arguments, circuit: Circuit, statements: list[Statement]) -> dict[boo
     return told
 
 
-def _told(arguments, circuit: Circuit, statements: list[Statement], ledgers: list[Security], paths: list[str], seconds: float) -> str:
-    """What is printed of valid proofs."""
+def _told(
+    arguments, circuit: Circuit, statements: list[Statement], alone: list, ledgers: list[Security], paths: list[str], seconds: float
+) -> str:
+    """What is printed of valid proofs. statements: of chunks; alone: of links alone."""
     first, last = statements[0], statements[-1]
     bits = -math.log2(sum(2.0**-ledger.bits for ledger in ledgers))
     updated = any(circuit.updated(first.first_step, last.first_step + last.steps - first.first_step))
@@ -223,10 +226,10 @@ def _told(arguments, circuit: Circuit, statements: list[Statement], ledgers: lis
     if arguments.json:
         result = {"valid": True, "bits": bits, "seconds": seconds, "updated": updated}
         result |= {"required": [*facts[True]], "only_claimed": [*facts[False]], "assumed_bound": first.assumed}
-        return json.dumps(result | {"statements": [s.to_json() for s in statements], "ledgers": [dict(x.terms) for x in ledgers]}, indent=1)
-    lines = [
-        f"VALID: {len(statements)} proof{'s' * (len(statements) > 1)}, {bits:.1f} bits of proven security, verified in {seconds:.2f} s"
-    ]
+        return json.dumps(
+            result | {"statements": [s.to_json() for s in (*statements, *alone)], "ledgers": [dict(x.terms) for x in ledgers]}, indent=1
+        )
+    lines = [f"VALID: {len(paths)} proof{'s' * (len(paths) > 1)}, {bits:.1f} bits of proven security, verified in {seconds:.2f} s"]
     if not updated:
         lines.append("  NO PARAMETER IS UPDATED in these steps, all are frozen: the final weights are the initial ones")
     lines += ["Required by you, and checked:", *(f"  {name:16} {value}" for name, (value, _) in facts[True].items())]

@@ -6,22 +6,23 @@ lookups, layouts. Nothing that the prover could choose decides how much it reads
 PROTOCOL.md, sections 4.4, 18.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from math import inf
 from numbers import Integral, Real
 from typing import TypedDict, Unpack, overload
 
-from .algebra.extension import ONE, Ext
+from .algebra.extension import ZERO, Ext
 from .algebra.layout import Layout
-from .algebra.poly import num_bits
 from .algebra.vectors import Vectors
 from .circuit.circuit import Circuit
-from .commitment.commit import Commitment, stack
+from .commitment.commit import Commitment, stack, within
 from .commitment.opening import verify_claim
 from .errors import ConfigurationError, FormatError, VerificationError
+from .proofs.alone import LinkStatement, check_alone, errors_alone, estimate_alone
 from .proofs.checks import check_circuit, check_commitments, check_sizes, make_plan
 from .proofs.estimate import charge_file, estimate
+from .proofs.links import Classes, links_in_stack
 from .proofs.proof import Proof
 from .proofs.published import Published
 from .proofs.soundness import TARGET, Security, security
@@ -29,6 +30,7 @@ from .proofs.statement import Statement
 from .protocol.argument import argument
 from .protocol.claims import weight_evaluation
 from .protocol.hidden import Hidden
+from .protocol.links import NO_LINKS, Links, draw_alone
 from .protocol.plan import Plan, opening_terms, row_count
 from .protocol.transcript import Reader, Transcript
 from .work import MAX_MEMORY, MAX_WORK, Meter
@@ -54,7 +56,7 @@ def verify(circuit: Circuit, proof: Proof, **pins: Unpack[Pins]) -> Statement: .
 
 
 @overload
-def verify(circuit: Circuit, proof: Iterable[Proof], **pins: Unpack[Pins]) -> list[Statement]: ...
+def verify(circuit: Circuit, proof: Iterable[Proof], **pins: Unpack[Pins]) -> list[Statement | LinkStatement]: ...
 
 
 def verify(
@@ -71,11 +73,12 @@ def verify(
     minimum_bits: float = TARGET,
     max_work: int = MAX_WORK,
     max_memory: int = MAX_MEMORY,
-) -> Statement | list[Statement]:
+) -> Statement | LinkStatement | list[Statement | LinkStatement]:
     """Verify a proof, or a chain of proofs in order. Returns the Statement (a list for a list); raises otherwise.
 
     circuit:      what was trained; its digest is computed here.
-    proof:        a Proof, or several in order, each one's final weights the next one's initial weights.
+    proof:        a Proof, or several in order, each one's final weights the next one's initial weights. Proofs of ``zkjax.link`` may
+                  stand anywhere among them.
     dataset:      required root of the dataset: 32 bytes, or hexadecimal.
     initial:      required digest of the first weights (``Statement.initial_weights``), likewise.
     final:        required digest of the last weights (``Statement.final_weights`` of the last proof), likewise.
@@ -125,7 +128,7 @@ def verify_chain(
     minimum_bits=TARGET,
     max_work=MAX_WORK,
     max_memory=MAX_MEMORY,
-) -> tuple[list[Statement], list[Security]]:
+) -> tuple[list[Statement | LinkStatement], list[Security]]:
     """As ``verify``, with any minimum; returns all statements and each proof's ledger."""
     if not isinstance(circuit, Circuit):
         raise ConfigurationError(f"circuit is a {type(circuit).__name__}; give a zkjax.Circuit (zkjax.Circuit.load reads one)")
@@ -136,15 +139,22 @@ def verify_chain(
         raise ConfigurationError(f"statement is a {type(statement).__name__}; give a zkjax.Published (zkjax.Published.load reads one)")
     digests = [_bytes(value, name) for value, name in ((dataset, "dataset"), (initial, "initial"), (final, "final"))]
     statements = [p.statement for p in chain]
-    _check_pins(statements, *digests, _seed(seed), _steps(steps))
+    chunks = [s for s in statements if isinstance(s, Statement)]
+    if not chunks:
+        raise ConfigurationError("these proofs only replace commitments; give them together with the proofs of a chain")
+    classes = joined(statements)  # they count, as all does, once every proof here has been verified
+    _check_pins(chunks, classes, *digests, _seed(seed), _steps(steps))
     if statement is not None:
         statement.check(statements)
-    check_chain(circuit, statements, assume_bound)
+    check_chain(circuit, chunks, assume_bound, classes)
     estimate_work(circuit, statements, max_work, max_memory)
     ledgers = []
     for number, one in enumerate(chain):
         with _place(number, len(chain)):
-            ledgers.append(verify_one(circuit, one, minimum_bits))
+            if one.statement.geometry != chunks[0].geometry:
+                raise VerificationError("chain", "it replaces commitments of another geometry; give the proofs of one chain")
+            chunk = isinstance(one.statement, Statement)
+            ledgers.append(verify_one(circuit, one, minimum_bits) if chunk else verify_alone(one, minimum_bits))
     return statements, ledgers
 
 
@@ -168,22 +178,30 @@ def ledger(circuit: Circuit, proof: Proof, *, max_work: int = MAX_WORK, max_memo
     """
     statement = proof.statement
     estimate_work(circuit, [statement], max_work, max_memory)
+    if isinstance(statement, LinkStatement):
+        check_alone(statement)
+        _, row_variables = stack([*(c.rows for c in statement.commitments()), 1])
+        return security(errors_alone(statement.in_stack()), statement.geometry, row_variables)
     plan = make_plan(circuit, statement)
     check_commitments(plan, statement)
-    hidden = dry_run(plan, statement.losses)
+    hidden = dry_run(plan, statement.losses, _links(statement))
     hidden.account_finish()
     trace = row_count(plan.trace_layout(hidden.counts()), statement.geometry.row)
     _, row_variables = stack([*(c.rows for c in statement.commitments()), trace])
     return security(hidden.errors, statement.geometry, row_variables)
 
 
-def estimate_work(circuit: Circuit, statements: list[Statement], max_work: int | None, max_memory: int | None) -> Meter:
+def estimate_work(circuit: Circuit, statements: Sequence[Statement | LinkStatement], max_work: int | None, max_memory: int | None) -> Meter:
     """What verifying the statements of a chain takes, all together; VerificationError where that is more than a limit."""
-    check_circuit(circuit, statements[0])
+    for statement in [s for s in statements if isinstance(s, Statement)][:1]:
+        check_circuit(circuit, statement)
     meter = Meter(max_work, max_memory)
     charge_file(circuit, meter)
     for number, statement in enumerate(statements):
         with _place(number, len(statements)):
+            if isinstance(statement, LinkStatement):
+                estimate_alone(statement, meter)
+                continue
             check_sizes(circuit, statement)
             estimate(circuit, statement, meter)
     return meter
@@ -221,13 +239,25 @@ def _steps(value) -> tuple[int, int] | None:
     return pair
 
 
-def _check_pins(statements: list[Statement], dataset, initial, final, seed, steps) -> None:
+def joined(statements: Sequence[Statement | LinkStatement]) -> Classes:
+    """What these statements' links say is equal: commitments by their digests, and dataset roots."""
+    classes = Classes()
+    for statement in statements:
+        named, geometry = statement.named(), statement.geometry
+        for link in statement.links:
+            classes.join(named[link.source].digest(geometry), link.to.digest(geometry))
+        if statement.roots is not None:
+            classes.join(*statement.roots)
+    return classes
+
+
+def _check_pins(statements: list[Statement], classes: Classes, dataset, initial, final, seed, steps) -> None:
     first, last = statements[0], statements[-1]
-    if dataset is not None and first.dataset != dataset:
+    if dataset is not None and not classes.same(first.dataset, dataset):
         raise VerificationError("pinned dataset", f"the proof is about {first.dataset.hex()}, not {dataset.hex()}")
-    if initial is not None and first.initial_weights != initial:
+    if initial is not None and initial not in map(first.weights_behind, classes.of(first.initial.digest(first.geometry))):
         raise VerificationError("pinned initial weights", f"the proof starts from {first.initial_weights.hex()}, not {initial.hex()}")
-    if final is not None and last.final_weights != final:
+    if final is not None and not classes.same(last.final_weights, final):
         raise VerificationError("pinned final weights", f"the proof ends with {last.final_weights.hex()}, not {final.hex()}")
     if seed is not None and first.seed != seed:
         raise VerificationError("pinned seed", f"the proof's schedule has seed {first.seed}, not {seed}")
@@ -236,8 +266,12 @@ def _check_pins(statements: list[Statement], dataset, initial, final, seed, step
         raise VerificationError("pinned steps", f"the proof covers steps {shown[0]}:{shown[1]}, not {steps[0]}:{steps[1]}")
 
 
-def check_chain(circuit: Circuit, statements: list[Statement], assume_bound: bool) -> None:
-    """Each statement goes on where the one before ended, about the same circuit, data, seed and geometry."""
+def check_chain(circuit: Circuit, statements: list[Statement], assume_bound: bool, classes: Classes | None = None) -> None:
+    """Each statement goes on where the one before ended, about the same circuit, data, seed and geometry.
+
+    classes: of commitments and of dataset roots; by default what the links of these statements join.
+    """
+    classes = classes or joined(statements)
     first = statements[0]
     if first.assumed and not assume_bound:
         raise VerificationError(
@@ -252,9 +286,12 @@ def check_chain(circuit: Circuit, statements: list[Statement], assume_bound: boo
             "the chain from a proof that does, or accept that state as an assumption (assume_bound=True, --assume-bound)",
         )
     for number, (before, after) in enumerate(zip(statements, statements[1:], strict=False), start=1):
-        for name in ("circuit", "geometry", "dataset", "samples", "shard_size", "seed"):
+        for name in ("circuit", "geometry", "samples", "shard_size", "seed"):
             if getattr(before, name) != getattr(after, name):
                 raise VerificationError("chain", f"proofs {number - 1} and {number} differ in {name}; give the proofs of one chain")
+        if not classes.same(before.dataset_after, after.dataset):
+            cure = "give the proofs of one chain, with those that replace commitments"
+            raise VerificationError("chain", f"proofs {number - 1} and {number} differ in dataset, and no link here joins the two; {cure}")
         if after.first_step != before.first_step + before.steps:
             end = before.first_step + before.steps
             raise VerificationError(
@@ -262,23 +299,30 @@ def check_chain(circuit: Circuit, statements: list[Statement], assume_bound: boo
                 f"proof {number} starts at step {after.first_step}, the one before ends before {end}; give all proofs, each once, in "
                 "the order of their steps",
             )
-        if after.initial != before.final or any(after.shifts) or after.given:
+        ends = before.final_weights, after.initial.digest(after.geometry)
+        if not classes.same(*ends) or any(after.shifts) or after.given:
             raise VerificationError("chain", f"proof {number} does not start from the weights that the one before ends with")
         bounds = zip(after.widths, after.initial_bound, before.final_bound, strict=False)
         if any(not width and bound < shown for width, bound, shown in bounds):
             raise VerificationError("chain", f"proof {number} assumes a smaller bound on its initial weights than the one before shows")
 
 
-def start_transcript(statement: Statement) -> Transcript:
+def start_transcript(statement: Statement | LinkStatement) -> Transcript:
     """The transcript after everything public has been absorbed."""
     return Transcript(statement.geometry.digest(), statement.canonical())
 
 
-def dry_run(plan: Plan, revealed) -> Hidden:
+def dry_run(plan: Plan, revealed, links: Links = NO_LINKS) -> Hidden:
     """Run the argument without messages, on lengths alone: how many pads and triples it uses."""
-    hidden = Hidden(vectors=Vectors(lengths_only=True))
+    hidden = Hidden(vectors=Vectors(lengths_only=True), links=links)
     argument(hidden, plan, revealed)
     return hidden
+
+
+def _links(statement: Statement) -> Links:
+    """What the opening shows equal; the statement's commitments have been checked."""
+    named = statement.named()
+    return links_in_stack([link.source for link in statement.links], named, [c.rows for c in named.values()], statement.geometry.log_row)
 
 
 def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> Security:
@@ -287,43 +331,67 @@ def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> 
     plan = make_plan(circuit, statement)
     check_commitments(plan, statement)
     geometry = statement.geometry
-    rows = sum(c.rows for c in statement.commitments()) + row_count(Layout(plan.advice), geometry.row)
-    least = 8 * rows * max(1, geometry.queries // 4)  # of the columns alone, with a probability that needs no thought
-    if len(proof.body) < least:
-        raise FormatError(f"proof body has {len(proof.body)} bytes; a statement of this size needs more than {least}")
+    _check_length(proof, sum(c.rows for c in statement.commitments()) + row_count(Layout(plan.advice), geometry.row))
     stream = Reader(start_transcript(statement), proof.body)
     root = stream.raw("trace root", 32)
-    hidden = Hidden(stream)
+    hidden = Hidden(stream, links=_links(statement))
     argument(hidden, plan, statement.losses)
     weights, terms, value = hidden.finish()
 
     trace_layout = plan.trace_layout(hidden.counts())
     layouts = [plan.weights_layout("initial"), plan.weights_layout("final")]
-    layouts += [plan.shard_layout(number) for number in plan.batches.shards] + [trace_layout]
+    layouts += [plan.shard_layout(number) for number in plan.batches.shards]
+    layouts += [Layout({})] * len(statement.links) + [trace_layout]  # links compare matrices, not tensors
     trace = Commitment("trace", 0, row_count(trace_layout, geometry.row), 1, root, True)
     commitments = [*statement.commitments(), trace]
     offsets, row_variables = stack([c.rows for c in commitments])
-    ledger = security(hidden.errors, geometry, row_variables)
-    try:
-        ledger.require(minimum_bits)
-    except ConfigurationError as error:
-        raise VerificationError("security", str(error)) from None
+    ledger = _required(security(hidden.errors, geometry, row_variables), minimum_bits)
     by_key = opening_terms(plan, weights, terms, hidden.vectors)
     if not set(by_key) <= {key for layout in layouts for key in layout.shapes}:
         raise VerificationError("opening", "a claim is left on a tensor that is not committed")
 
     def evaluate(row_point: list[Ext], column_point: list[Ext]) -> Ext:
         """The multilinear extension of the opening's weights."""
-        found = []
-        for commitment, layout, offset in zip(commitments, layouts, offsets, strict=True):
-            inner = num_bits(commitment.rows)
-            prefix = ONE
-            for variable, r in enumerate(row_point[: row_variables - inner]):
-                prefix = prefix * (r if offset >> (row_variables - 1 - variable) & 1 else 1 - r)
-            point = row_point[row_variables - inner :] + column_point
-            found += [w._replace(scalar=w.scalar * prefix) for w in layout.weights(point, hidden.vectors)]
-        return weight_evaluation(found, by_key, hidden.vectors)
+        found, places = [], [within(row_point, offset, c.rows) for c, offset in zip(commitments, offsets, strict=True)]
+        for layout, (prefix, inner) in zip(layouts, places, strict=True):
+            found += [w._replace(scalar=w.scalar * prefix) for w in layout.weights(inner + column_point, hidden.vectors)]
+        return weight_evaluation(found, by_key, hidden.vectors) + hidden.linked.evaluate(places, column_point, hidden.vectors)
 
     verify_claim(stream, geometry, commitments, evaluate, value)
     stream.finish()
     return ledger
+
+
+def verify_alone(proof: Proof, minimum_bits: float = TARGET) -> Security:
+    """Verify a proof of links alone. Returns the ledger."""
+    statement = proof.statement
+    check_alone(statement)
+    geometry, links = statement.geometry, statement.in_stack()
+    _check_length(proof, sum(c.rows for c in statement.commitments()))
+    stream = Reader(start_transcript(statement), proof.body)
+    commitments = [*statement.commitments(), Commitment("trace", 0, 1, 1, stream.raw("trace root", 32), True)]
+    offsets, row_variables = stack([c.rows for c in commitments])
+    ledger = _required(security(errors_alone(links), geometry, row_variables), minimum_bits)
+    linked, vectors = draw_alone(stream.transcript, links), Vectors()
+
+    def evaluate(row_point: list[Ext], column_point: list[Ext]) -> Ext:
+        places = [within(row_point, offset, c.rows) for c, offset in zip(commitments, offsets, strict=True)]
+        return linked.evaluate(places, column_point, vectors)
+
+    verify_claim(stream, geometry, commitments, evaluate, ZERO)
+    stream.finish()
+    return ledger
+
+
+def _check_length(proof: Proof, rows: int) -> None:
+    """Of a body, before anything of the size of these rows is made."""
+    least = 8 * rows * max(1, proof.statement.geometry.queries // 4)  # of the columns alone, with a probability that needs no thought
+    if len(proof.body) < least:
+        raise FormatError(f"proof body has {len(proof.body)} bytes; a statement of this size needs more than {least}")
+
+
+def _required(ledger: Security, minimum_bits: float) -> Security:
+    try:
+        return ledger.require(minimum_bits)
+    except ConfigurationError as error:
+        raise VerificationError("security", str(error)) from None

@@ -13,6 +13,7 @@ import struct
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache, lru_cache, partial
+from typing import NamedTuple
 
 
 class Rejected(Exception):
@@ -221,10 +222,15 @@ def read_file(raw):
 
 
 def check_fields(statement):
-    """Section 4.2."""
-    names = "circuit geometry dataset samples shard_size shards seed first_step steps initial final shifts widths given initial_bound"
-    fields(statement, names + " final_bound losses", "statement")
-    for name in ("circuit", "dataset"):
+    """Sections 4.2 and 4.5."""
+    if isinstance(statement, dict) and "kind" in statement:
+        return check_alone_fields(statement)
+    names = (
+        "circuit geometry dataset dataset_after samples shard_size shards siblings seed first_step steps initial final shifts"
+        " widths given initial_bound final_bound links losses"
+    )
+    fields(statement, names, "statement")
+    for name in ("circuit", "dataset", "dataset_after"):
         hexadecimal(statement[name], name)
     for name, low, high in (("samples", 1, 2**32 - 1), ("shard_size", 1, 2**32 - 1), ("seed", 0, 2**64 - 1)):
         integer(statement[name], low, high, name)
@@ -240,25 +246,77 @@ def check_fields(statement):
         require(values is None or integers(values, -(2**63), 2**63, "losses") is not None, "losses")
     check_geometry_fields(statement["geometry"])
     require(isinstance(statement["shards"], list), "shards")
-    depth = bits(-(-statement["samples"] // statement["shard_size"]))
-    for shard in statement["shards"]:
-        fields(shard, "commitment path", "shard")
-        require(isinstance(shard["path"], list) and len(shard["path"]) == depth, "length of a shard's path")
-        for sibling in shard["path"]:
-            hexadecimal(sibling, "path")
-    for commitment in opened(statement):
-        fields(commitment, "kind number rows budget root masked", "commitment")
-        require(commitment["kind"] in ("weights", "shard", "trace"), "kind of a commitment")
-        integer(commitment["number"], 0, 2**63 - 1, "number")
-        integer(commitment["rows"], 1, 2**32 - 1, "rows")
-        integer(commitment["budget"], 1, 2**32 - 1, "budget")
-        hexadecimal(commitment["root"], "root")
-        require(type(commitment["masked"]) is bool, "masked")
+    require(isinstance(statement["siblings"], list), "siblings")
+    for sibling in statement["siblings"]:
+        hexadecimal(sibling, "siblings")
+    for commitment in (statement["initial"], statement["final"], *statement["shards"]):
+        check_commitment_fields(commitment)
+    numbers = [shard["number"] for shard in statement["shards"]]
+    require(all(a < b for a, b in itertools.pairwise(numbers)), "shards: order")
+    check_link_fields(statement["links"], read(statement))
+
+
+def check_alone_fields(statement):
+    """Section 4.5."""
+    fields(statement, "kind geometry links dataset", "statement")
+    require(statement["kind"] == "link", "kind")
+    check_geometry_fields(statement["geometry"])
+    require(isinstance(statement["links"], list), "links")
+    for link in statement["links"]:
+        fields(link, "from to", "link")
+        check_commitment_fields(link["from"])
+        check_commitment_fields(link["to"])
+    dataset = statement["dataset"]
+    if dataset is not None:
+        fields(dataset, "root root_after samples shard_size siblings", "dataset")
+        hexadecimal(dataset["root"], "root")
+        hexadecimal(dataset["root_after"], "root_after")
+        integer(dataset["samples"], 1, 2**32 - 1, "samples")
+        integer(dataset["shard_size"], 1, 2**32 - 1, "shard_size")
+        require(isinstance(dataset["siblings"], list), "siblings")
+        for sibling in dataset["siblings"]:
+            hexadecimal(sibling, "siblings")
+
+
+def check_commitment_fields(commitment):
+    """Section 4.2."""
+    fields(commitment, "kind number rows budget root masked", "commitment")
+    require(commitment["kind"] in ("weights", "shard", "trace"), "kind of a commitment")
+    integer(commitment["number"], 0, 2**63 - 1, "number")
+    integer(commitment["rows"], 1, 2**32 - 1, "rows")
+    integer(commitment["budget"], 1, 2**32 - 1, "budget")
+    hexadecimal(commitment["root"], "root")
+    require(type(commitment["masked"]) is bool, "masked")
+
+
+def check_link_fields(links, named):
+    """Section 4.2."""
+    require(isinstance(links, list), "links")
+    seen = set()
+    for link in links:
+        fields(link, "from to", "link")
+        require(isinstance(link["from"], str) and link["from"] in named and link["from"] not in seen, "link: from")
+        seen.add(link["from"])
+        check_commitment_fields(link["to"])
+
+
+def read(statement):
+    """Section 4.2: the names that links use, and what the argument reads, in the stack's order."""
+    return {"initial": statement["initial"], "final": statement["final"]} | {f"shard {c['number']}": c for c in statement["shards"]}
 
 
 def opened(statement):
     """Section 10.5, statement order, without the trace."""
-    return [statement["initial"], statement["final"], *(s["commitment"] for s in statement["shards"])]
+    return [*read(statement).values(), *(link["to"] for link in statement["links"])]
+
+
+def check_links(links, named, geometry):
+    """Section 4.3."""
+    for link in links:
+        old, new = named[link["from"]], link["to"]
+        same = all(new[name] == old[name] for name in ("kind", "number", "rows"))
+        require(same and new["root"] != old["root"] and not new["masked"], f"link from {link['from']}")
+        require(new["budget"] <= geometry["max_budget"], f"budget of the link from {link['from']}")
 
 
 def check_statement(circuit, statement):
@@ -285,34 +343,91 @@ def check_statement(circuit, statement):
         require(revealed != [], "losses")
         for loss, values in revealed:
             require(len(values) == statement["steps"] and all(abs(v) <= bound[loss["node"]] for v in values), "losses")
-    read = min(statement["steps"] * circuit.batch, statement["samples"])
-    require(len(statement["shards"]) >= read // (4 * statement["shard_size"]), "shards")
+    samples = min(statement["steps"] * circuit.batch, statement["samples"])
+    require(len(statement["shards"]) >= samples // (4 * statement["shard_size"]), "shards")
     chunk = Chunk(circuit, statement, batches(statement, circuit.batch))
     check_geometry(statement["geometry"])
 
     ends = statement["first_step"], statement["first_step"] + statement["steps"]
     expected = [("weights", number, layout) for number, layout in zip(ends, chunk.committed_layouts)]
     expected += [("shard", number, layout) for number, layout in zip(chunk.shards, chunk.committed_layouts[2:])]
-    require(len(opened(statement)) == len(expected), "shards")
-    for commitment, (kind, number, layout) in zip(opened(statement), expected):
+    require(len(read(statement)) == len(expected), "shards")
+    for commitment, (kind, number, layout) in zip(read(statement).values(), expected):
         require((commitment["kind"], commitment["number"], commitment["masked"]) == (kind, number, False), f"commitment to {kind} {number}")
         require(commitment["rows"] == row_count(layout, chunk.row), f"rows of {kind} {number}")
         require(commitment["budget"] <= statement["geometry"]["max_budget"], f"budget of {kind} {number}")
-    for shard in statement["shards"]:
-        require(dataset_root(statement, shard) == hexadecimal(statement["dataset"], "dataset"), "dataset")
+    check_links(statement["links"], read(statement), statement["geometry"])
+    check_dataset(statement)
     return chunk
 
 
-def check_chain(circuit, statements, assume_bound=False):
+def check_dataset(statement):
+    """Section 8.5: the siblings lead from the shards to the root, and from what replaces some of them to the root after."""
+    fresh = {link["from"]: link["to"] for link in statement["links"]}
+    after = [fresh.get(f"shard {shard['number']}", shard) for shard in statement["shards"]]
+    for name, shards in (("dataset", statement["shards"]), ("dataset_after", after)):
+        require(dataset_root(statement["geometry"], statement, shards) == bytes.fromhex(statement[name]), name)
+
+
+def check_alone(statement):
+    """Section 4.5."""
+    geometry, links, dataset = statement["geometry"], statement["links"], statement["dataset"]
+    check_geometry(geometry)
+    require(links, "no link")
+    old = [link["from"] for link in links]
+    require(len({commitment_digest(geometry, c) for c in old}) == len(old), "a commitment is replaced twice")
+    require(all(not c["masked"] and c["budget"] <= geometry["max_budget"] and c["kind"] in ("weights", "shard") for c in old), "from")
+    shards = [link for link in links if link["from"]["kind"] == "shard"]
+    require(links[len(links) - len(shards) :] == shards, "order of the links")
+    numbers = [link["from"]["number"] for link in shards]
+    require(all(a < b for a, b in itertools.pairwise(numbers)), "order of the shards")
+    check_links([{"from": j, "to": link["to"]} for j, link in enumerate(links)], old, geometry)
+    require((dataset is not None) == bool(shards), "dataset")
+    if shards:
+        require(numbers[-1] < -(-dataset["samples"] // dataset["shard_size"]), "a shard that there is not")
+        for name, end in (("root", "from"), ("root_after", "to")):
+            require(dataset_root(geometry, dataset, [link[end] for link in shards]) == bytes.fromhex(dataset[name]), name)
+
+
+def classes(statements):
+    """Section 4.4: a function from a digest to the one that stands for all that links join with it."""
+    above = {}
+
+    def top(digest):
+        while digest in above:
+            digest = above[digest]
+        return digest
+
+    for statement in statements:
+        if "kind" in statement:
+            dataset, ends = statement["dataset"], [(x["from"], x["to"]) for x in statement["links"]]
+            pairs = [] if dataset is None else [(dataset["root"], dataset["root_after"])]
+        else:
+            named, pairs = read(statement), [(statement["dataset"], statement["dataset_after"])]
+            ends = [(named[x["from"]], x["to"]) for x in statement["links"]]
+        pairs += [[commitment_digest(statement["geometry"], c) for c in pair] for pair in ends]
+        for a, b in pairs:
+            if top(a) != top(b):
+                above[top(a)] = top(b)
+    return top
+
+
+def check_chain(circuit, all_statements, assume_bound=False):
     """Section 4.4, without pins."""
+    statements = [s for s in all_statements if "kind" not in s]
+    require(statements, "no proof of a chunk")
+    require(all(s["geometry"] == statements[0]["geometry"] for s in all_statements), "chain: geometry")
     require(statements[0]["given"] or 0 not in statements[0]["widths"] or assume_bound, "initial bound")
     gives = any(x["given"] is not None for x in circuit.parameters)
     require(statements[0]["given"] or not gives or assume_bound, "initial state")
+    top = classes(all_statements)
     for before, after in itertools.pairwise(statements):
-        for name in ("circuit", "geometry", "dataset", "samples", "shard_size", "seed"):
+        for name in ("circuit", "geometry", "samples", "shard_size", "seed"):
             require(before[name] == after[name], f"chain: {name}")
+        require(top(before["dataset_after"]) == top(after["dataset"]), "chain: dataset")
         require(after["first_step"] == before["first_step"] + before["steps"], "chain: steps")
-        require(after["initial"] == before["final"] and not any(after["shifts"]) and not after["given"], "chain: weights")
+        ends = {top(commitment_digest(after["geometry"], c)) for c in (before["final"], after["initial"])}
+        require(len(ends) == 1 and not any(after["shifts"]) and not after["given"], "chain: weights")
         for width, assumed, shown in zip(after["widths"], after["initial_bound"], before["final_bound"]):
             require(width > 0 or assumed >= shown, "chain: bound")
 
@@ -902,20 +1017,32 @@ def open_columns(body, tag, log_code, indices, entries, root, salted):
     """Section 8.3: the opened columns, each a list of integers."""
     salts = body.raw("salts", 16 * len(indices)) if salted else bytes(16 * len(indices))
     cells = body.base("columns", len(indices) * entries)
-    known, missing = indices, []
-    for _ in range(log_code):
-        missing.append([i ^ 1 for i in known if i ^ 1 not in known])
-        known = sorted({i >> 1 for i in known})
-    siblings = body.raw("siblings", 32 * sum(map(len, missing)))
+    raw = body.raw("siblings", 32 * sum(map(len, unknown(indices, log_code))))
+    siblings = [raw[i : i + 32] for i in range(0, len(raw), 32)]
     columns = [cells[j * entries : (j + 1) * entries] for j in range(len(indices))]
-    nodes = {i: leaf(tag, i, salts[16 * j : 16 * j + 16], columns[j]) for j, i in enumerate(indices)}
-    at = 0
-    for level in missing:
-        for i in level:
-            nodes[i], at = siblings[at : at + 32], at + 32
-        nodes = {i >> 1: inner_node(nodes[i], nodes[i + 1]) for i in nodes if i % 2 == 0}
-    require(nodes[0] == root, "Merkle path")
+    leaves = {i: leaf(tag, i, salts[16 * j : 16 * j + 16], columns[j]) for j, i in enumerate(indices)}
+    require(top_of(leaves, siblings, log_code, inner_node) == root, "Merkle path")
     return columns
+
+
+def unknown(known, depth):
+    """Section 8.3: for each level from below the nodes whose digests are sent."""
+    levels = []
+    for _ in range(depth):
+        levels.append([i ^ 1 for i in known if i ^ 1 not in known])
+        known = sorted({i >> 1 for i in known})
+    return levels
+
+
+def top_of(nodes, siblings, depth, join):
+    """Section 8.3: where leaves (index to digest, ascending) and exactly their siblings lead."""
+    levels, at = unknown(list(nodes), depth), 0
+    require(len(siblings) == sum(map(len, levels)), "number of siblings")
+    for level in levels:
+        for i in level:
+            nodes[i], at = siblings[at], at + 1
+        nodes = {i >> 1: join(nodes[i], nodes[i + 1]) for i in nodes if i % 2 == 0}
+    return nodes[0]
 
 
 def commitment_digest(geometry, c):
@@ -924,13 +1051,12 @@ def commitment_digest(geometry, c):
     return blake2s(geometry_digest(geometry) + bytes.fromhex(c["root"]) + text.encode(), b"zkjxcomm")
 
 
-def dataset_root(statement, shard):
-    """Section 8.5: where a shard's path leads."""
-    node = sha256(b"zkjax dataset leaf\0" + commitment_digest(statement["geometry"], shard["commitment"]))
-    for d, sibling in enumerate(map(bytes.fromhex, shard["path"])):
-        right = shard["commitment"]["number"] >> d & 1
-        node = sha256(b"zkjax dataset node\0" + (sibling + node if right else node + sibling))
-    return sha256(b"zkjax dataset root\0" + u64(statement["samples"]) + u64(statement["shard_size"]) + node)
+def dataset_root(geometry, told, shards):
+    """Section 8.5: where these shards and the siblings lead. told: samples, shard_size and siblings."""
+    leaves = {c["number"]: sha256(b"zkjax dataset leaf\0" + commitment_digest(geometry, c)) for c in shards}
+    siblings, depth = [bytes.fromhex(x) for x in told["siblings"]], bits(-(-told["samples"] // told["shard_size"]))
+    node = top_of(leaves, siblings, depth, lambda left, right: sha256(b"zkjax dataset node\0" + left + right))
+    return sha256(b"zkjax dataset root\0" + u64(told["samples"]) + u64(told["shard_size"]) + node)
 
 
 # ---- 9 layouts --------------------------------------------------------------------------------------------------------
@@ -1146,7 +1272,7 @@ class Chunk:
     def __post_init__(self):
         circuit, statement, geometry = self.circuit, self.statement, self.statement["geometry"]
         self.steps, self.first_step = statement["steps"], statement["first_step"]
-        self.row, self.log_code = 2 ** geometry["log_row"], geometry["log_row"] + geometry["log_inverse_rate"]
+        self.row = 2 ** geometry["log_row"]
         self.shards = sorted({sample // statement["shard_size"] for batch in self.batches for sample in batch})
         self.lookups = lookups(circuit, statement)
         self.tables = sorted({x.table for x in self.lookups})
@@ -2027,21 +2153,64 @@ def lagrange(log_order, z):
     return [common * root * (z - root).inverse() for root in roots]
 
 
+class Linked(NamedTuple):
+    """Section 14.1: one link's scalar, the places of its matrices in the stack, eq(r_high) cut at their rows, and r_low."""
+
+    scalar: K
+    source: int
+    to: int
+    factors: list
+    low: list
+
+
+def draw_links(transcript, links, named, log_row):
+    """Section 14.1: the point; without scalars yet."""
+    if not links:
+        return []
+    names = list(named)
+    rows = [named[link["from"]]["rows"] for link in links]
+    point = transcript.elements("links", log_row + max(map(bits, rows)))
+    found = []
+    for j, (link, count) in enumerate(zip(links, rows)):
+        high = point[len(point) - log_row - bits(count) : len(point) - log_row]
+        place = names.index(link["from"])
+        found.append(Linked(ONE, place, len(names) + j, eq_vector(high, count), point[len(point) - log_row :]))
+    return found
+
+
+def linked_weight(linked, offsets, gamma, zeta):
+    """Section 14.1: what links add to W(gamma, zeta)."""
+    rows, total = eq_vector(gamma, 1 << len(gamma)), ZERO
+    for link in linked:
+        column = ONE
+        for x, y in zip(link.low, zeta, strict=True):
+            column = column * (x * y + (1 - x) * (1 - y))
+        for place, sign in ((link.source, -1), (link.to, 1)):
+            start = offsets[place]
+            total = total + inner_product(link.factors, rows[start : start + len(link.factors)]) * column * link.scalar * sign
+    return total
+
+
 def combine_constraints(chunk, hidden):
-    """Section 14: (committed tensor to its terms, sizes of the masks, Y)."""
+    """Section 14: (committed tensor to its terms, sizes of the masks, the links, Y)."""
     log_triples = bits(hidden.triples + 1)
     count = 1 << log_triples
     z = hidden.draw("triple point")
     require(z ** (2 * count) != 1, "triple point")
     at_a, at_b = hidden.body.elements("triple values", 2)
+    statement, own = chunk.statement, len(hidden.constraints)
+    linked = draw_links(hidden.body.transcript, statement["links"], read(statement), statement["geometry"]["log_row"])
+    if linked:
+        hidden.account("links", len(linked[0].low) + max(bits(len(link.factors)) for link in linked))
     for name, log_order, value in (("a", log_triples, at_a), ("b", log_triples, at_b), ("c", log_triples + 1, at_a * at_b)):
         hidden.require_zero(Form(-value, {(name, i): x for i, x in enumerate(lagrange(log_order, z))}))
     hidden.account("triples", 2 * count - 1)
-    hidden.account("constraints", len(hidden.constraints) - 1)
+    hidden.account("constraints", len(hidden.constraints) + len(linked) - 1)
     challenge = hidden.draw("constraints")
-    combined, power = Form(), ONE
-    for form in hidden.constraints:
-        combined, power = combined + form * power, power * challenge
+    combined = Form()
+    for j, form in enumerate(hidden.constraints):
+        combined = combined + form * challenge ** (j if j < own else j + len(linked))
+    linked = [link._replace(scalar=challenge ** (own + j)) for j, link in enumerate(linked)]
 
     sizes = {"pad": max(1, hidden.pads), "a": count, "b": count, "c": 2 * count}
     masks, terms = {name: [ZERO] * size for name, size in sizes.items()}, []
@@ -2056,7 +2225,7 @@ def combine_constraints(chunk, hidden):
             by_key.setdefault(t.key, []).append(t)
     for name, entries in masks.items():
         by_key["mask", name] = [simple_term(("mask", name), ONE, None, (Vector(entries), Vector([ONE, PHI])))]
-    return by_key, sizes, -combined.constant
+    return by_key, sizes, linked, -combined.constant
 
 
 def scatter(chunk, term):
@@ -2085,13 +2254,13 @@ def round_claim(claim, constant, leading, x):
     return claim * x + constant * (1 - x - x) + leading * (x * x - x)
 
 
-def open_stack(chunk, body, commitments, layouts, by_key, value):
-    """Section 15: the opening of all commitments, statement order, the trace last."""
-    transcript, geometry = body.transcript, chunk.statement["geometry"]
-    q = check_geometry(geometry)
+def open_stack(body, geometry, commitments, weight, value):
+    """Section 15: the opening of all commitments, statement order, the trace last. weight: (offsets, gamma, zeta) to W there."""
+    transcript = body.transcript
+    q, row, log_code = check_geometry(geometry), 2 ** geometry["log_row"], geometry["log_row"] + geometry["log_inverse_rate"]
     offsets, row_variables = stack([c["rows"] for c in commitments])
     padding = q * max(c["budget"] for c in commitments)
-    require(2 * row_variables + q <= chunk.row + padding, "commitments")
+    require(2 * row_variables + q <= row + padding, "commitments")
     require([c["budget"] for c in commitments if c["masked"]] == [1], "commitments")
 
     transcript.absorb("opening", b"".join(commitment_digest(geometry, c) for c in commitments) + bytes(value))
@@ -2108,15 +2277,15 @@ def open_stack(chunk, body, commitments, layouts, by_key, value):
     folded_pads = body.elements("folded pads", 2 * row_variables + q)
     levels, log_clear = plan(geometry["log_row"], geometry["level_bits"])[1:]
     announced = announce(body, levels, log_clear, 0)
-    indices = transcript.indices("queries", q, chunk.log_code)
+    indices = transcript.indices("queries", q, log_code)
     columns = []
     for c in commitments:
         tag, entries = tree_tag(c["kind"], c["number"]), c["rows"] + 6 * c["masked"]
-        columns.append(open_columns(body, tag, chunk.log_code, indices, entries, bytes.fromhex(c["root"]), True))
+        columns.append(open_columns(body, tag, log_code, indices, entries, bytes.fromhex(c["root"]), True))
 
     eq, points, targets = eq_vector(gamma, 1 << row_variables), [], []
     for j, index in enumerate(indices):
-        x = pow(root_of_unity(chunk.log_code), index, P)
+        x = pow(root_of_unity(log_code), index, P)
         folded = ZERO
         for c, offset, opened_columns in zip(commitments, offsets, columns):
             column = opened_columns[j]
@@ -2125,10 +2294,10 @@ def open_stack(chunk, body, commitments, layouts, by_key, value):
                 g, s, s_dash = (K(*column[c["rows"] + i : c["rows"] + i + 2]) for i in (0, 2, 4))
         require(s_dash + eps * s == polynomial(folded_pads, x), "mask")
         points.append(x)
-        targets.append(g + eps * folded - polynomial(folded_padding, x) * pow(x, chunk.row, P))
+        targets.append(g + eps * folded - polynomial(folded_padding, x) * pow(x, row, P))
     claim = eps * known + mu + inner_product(folded_pads[: 2 * row_variables], pads)
     claim, clear, zeta, batchings = reduce_levels(body, levels, log_clear, announced, points, targets, claim)
-    total = stacked_weight(commitments, layouts, offsets, by_key, gamma, zeta) + batched_weight(batchings, zeta)
+    total = weight(offsets, gamma, zeta) + batched_weight(batchings, zeta)
     for x in zeta[len(zeta) - log_clear :]:
         half = len(clear) // 2
         clear = [a + (b - a) * x for a, b in zip(clear[:half], clear[half:])]
@@ -2199,12 +2368,12 @@ def batched_weight(batchings, zeta):
 # ---- 19 soundness -----------------------------------------------------------------------------------------------------
 
 
-def ledger(chunk, hidden, row_variables):
-    """Section 19: every term by name."""
-    geometry = chunk.statement["geometry"]
-    q, code = check_geometry(geometry), 2**chunk.log_code
-    e = radius(chunk.row, code, geometry["max_budget"] * q)
-    numerators = {name: numerator for name, numerator in hidden.errors.items() if numerator}
+def ledger(geometry, errors, row_variables):
+    """Section 19: every term by name. errors: the numerators of those before the opening."""
+    row, code = 2 ** geometry["log_row"], 2 ** (geometry["log_row"] + geometry["log_inverse_rate"])
+    q = check_geometry(geometry)
+    e = radius(row, code, geometry["max_budget"] * q)
+    numerators = {name: numerator for name, numerator in errors.items() if numerator}
     numerators["opening: row folds"] = max(1, row_variables) * (code + 2)
     numerators["opening: mask"] = code + 1
     misses = {"opening: queries": Fraction(code - e, code) ** q}
@@ -2227,20 +2396,47 @@ def ledger(chunk, hidden, row_variables):
 def verify_one(circuit, raw, minimum_bits=100.0):
     """Sections 3 to 19 for one file, whatever its place in a chain: its ledger."""
     statement, text, data = read_file(raw)
-    chunk = check_statement(circuit, statement)
     transcript = Transcript()
     transcript.absorb("parameters", geometry_digest(statement["geometry"]))
     transcript.absorb("statement", text)
     body = Body(transcript, data)
+    if "kind" in statement:
+        return verify_alone(statement, body, minimum_bits)
+    chunk = check_statement(circuit, statement)
     root = body.raw("trace root", 32)
     hidden = Hidden(body)
     argument(chunk, hidden)
-    by_key, sizes, value = combine_constraints(chunk, hidden)
-    layouts = [*chunk.committed_layouts, trace_layout(chunk, sizes)]
+    by_key, sizes, linked, value = combine_constraints(chunk, hidden)
+    layouts = [*chunk.committed_layouts, *[Layout([])] * len(linked), trace_layout(chunk, sizes)]
     trace = {"kind": "trace", "number": 0, "rows": row_count(layouts[-1], chunk.row), "budget": 1, "root": root.hex(), "masked": True}
-    row_variables = open_stack(chunk, body, [*opened(statement), trace], layouts, by_key, value)
+    commitments = [*opened(statement), trace]
+
+    def weight(offsets, gamma, zeta):
+        tensors = stacked_weight(commitments, layouts, offsets, by_key, gamma, zeta)
+        return tensors + linked_weight(linked, offsets, gamma, zeta)
+
+    row_variables = open_stack(body, statement["geometry"], commitments, weight, value)
     body.finish()
-    errors = ledger(chunk, hidden, row_variables)
+    errors = ledger(statement["geometry"], hidden.errors, row_variables)
+    require(-math.log2(sum(errors.values())) >= minimum_bits, "security")
+    return errors
+
+
+def verify_alone(statement, body, minimum_bits):
+    """Section 14.2: its ledger."""
+    check_alone(statement)
+    geometry, links = statement["geometry"], statement["links"]
+    named = {j: link["from"] for j, link in enumerate(links)}
+    root = body.raw("trace root", 32)
+    linked = draw_links(body.transcript, [{"from": j} for j in named], named, geometry["log_row"])
+    challenge = body.transcript.element("constraints")
+    linked = [link._replace(scalar=challenge**j) for j, link in enumerate(linked)]
+    trace = {"kind": "trace", "number": 0, "rows": 1, "budget": 1, "root": root.hex(), "masked": True}
+    commitments = [*named.values(), *(link["to"] for link in links), trace]
+    row_variables = open_stack(body, geometry, commitments, lambda *at: linked_weight(linked, *at), ZERO)
+    body.finish()
+    numerators = {"links": len(linked[0].low) + max(bits(len(link.factors)) for link in linked), "constraints": len(links) - 1}
+    errors = ledger(geometry, numerators, row_variables)
     require(-math.log2(sum(errors.values())) >= minimum_bits, "security")
     return errors
 

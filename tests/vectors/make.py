@@ -24,14 +24,17 @@ NAME = f"format-{VERSION}"
 
 
 def main() -> None:
-    """All proofs, each accepted by both verifiers."""
+    """All proofs, each accepted by both verifiers: of chunks, and of links alone that go with the first."""
     loss, params, data = test_graphs.GRAPHS["reshape"]
     circuit, run = harness.make_run(loss, params, data, batch=3, steps=2, precision=tiny.TINY, shard_size=4)
     freeze(NAME, circuit, run)
+    alone = zkjax.link(run, minimum_bits=5.0)
+    reference.verify_chain(circuit.to_json(), [(HERE / f"{NAME}.proof").read_bytes(), bytes(alone)], minimum_bits=5.0)
+    alone.save(HERE / f"{NAME}.link.proof")
     circuit = moving.moving()
-    freeze(f"{NAME}-states", circuit, zkjax.train(circuit, *moving.start(), steps=5, openings=4))
+    freeze(f"{NAME}-states", circuit, zkjax.train(circuit, *moving.start(), steps=5))
     circuit = drawing.drawing()
-    freeze(f"{NAME}-draws", circuit, zkjax.train(circuit, *drawing.start(), steps=3, openings=4))
+    freeze(f"{NAME}-draws", circuit, zkjax.train(circuit, *drawing.start(), steps=3))
 
 
 def freeze(name: str, circuit, run) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..algebra.extension import DEGREE
+from ..algebra.extension import DEGREE, ONE, Ext
 from ..algebra.field import P
 from ..algebra.hashing import CHUNK, field_stream, stream_block, stream_blocks
 from ..algebra.poly import num_bits
@@ -111,6 +111,15 @@ def stack(row_counts) -> tuple[list[int], int]:
         offsets[i] = height
         height += 1 << num_bits(row_counts[i])
     return offsets, num_bits(height)
+
+
+def within(row_point: list[Ext], offset: int, rows: int) -> tuple[Ext, list[Ext]]:
+    """The weight, at a point of the stack's row variables, of the range that a commitment's rows take there, and the point within it."""
+    high = len(row_point) - num_bits(rows)
+    weight = ONE
+    for variable, r in enumerate(row_point[:high]):
+        weight = weight * (r if offset >> (len(row_point) - 1 - variable) & 1 else 1 - r)
+    return weight, row_point[high:]
 
 
 def encode_tree(polynomials, entries: int, log_code: int, tag: bytes, salts=None, keep: bool = False) -> tuple[Tree, list | None]:

@@ -1,6 +1,7 @@
 """The dataset's root: a SHA-256 tree over the commitments of its shards, bound to sample count and shard size.
 
-A proof opens only the shards that it reads, and shows each one's path to this root.
+A proof opens only the shards that it reads; the siblings of all of them together lead to the root. Where it replaces some of their
+commitments, the same siblings lead to the new root: so no other shard has changed.
 
 PROTOCOL.md, section 8.5.
 """
@@ -9,6 +10,7 @@ import hashlib
 import struct
 
 from ..algebra.poly import num_bits
+from .merkle import missing, root_of
 
 
 def _leaf(digest: bytes) -> bytes:
@@ -28,22 +30,18 @@ def shard_count(samples: int, shard_size: int) -> int:
     return -(-samples // shard_size)
 
 
-def dataset_root(digests: list[bytes], samples: int, shard_size: int) -> tuple[bytes, list[list[bytes]]]:
-    """The root over all shards' digests, and each shard's path (siblings, lowest first)."""
+def dataset_root(digests: list[bytes], opened: list[int], samples: int, shard_size: int) -> tuple[bytes, list[bytes]]:
+    """The root over all shards' digests, and the siblings that lead there from the opened ones (ascending numbers)."""
     level = [_leaf(d) for d in digests] + [bytes(32)] * ((1 << num_bits(len(digests))) - len(digests))
-    paths: list[list[bytes]] = [[] for _ in digests]
-    depth = 0
-    while len(level) > 1:
-        for i, path in enumerate(paths):
-            path.append(level[(i >> depth) ^ 1])
+    siblings: list[bytes] = []
+    for absent in missing(opened, num_bits(len(digests))):
+        siblings += [level[i] for i in absent]
         level = [_node(a, b) for a, b in zip(level[::2], level[1::2], strict=True)]
-        depth += 1
-    return _top(samples, shard_size, level[0]), paths
+    return _top(samples, shard_size, level[0]), siblings
 
 
-def root_from_path(digest: bytes, number: int, path: list[bytes], samples: int, shard_size: int) -> bytes:
-    """The root that a shard's digest and path lead to."""
-    node = _leaf(digest)
-    for depth, sibling in enumerate(path):
-        node = _node(sibling, node) if number >> depth & 1 else _node(node, sibling)
-    return _top(samples, shard_size, node)
+def root_from_siblings(digests: dict[int, bytes], siblings: list[bytes], samples: int, shard_size: int) -> bytes:
+    """The root that shards' digests, by ascending number, and siblings lead to. Raises FormatError for another number of siblings."""
+    depth = num_bits(shard_count(samples, shard_size))
+    leaves = [_leaf(d) for d in digests.values()]
+    return _top(samples, shard_size, root_of(leaves, list(digests), b"".join(siblings), depth, _node))

@@ -11,8 +11,8 @@ from ..errors import RunError
 from .geometry import Geometry
 from .openings import Openings
 
-WEIGHTS_BUDGET = 4  # openings of a weights commitment: two as final weights, two as initial ones
-ROLE_BUDGET = WEIGHTS_BUDGET // 2
+BUDGETS = {"weights": 4, "shard": 6}  # openings of a commitment: folded padding grows with them, but each link costs a path
+MAX_BUDGET = 8  # that a geometry leaves room for
 KEPT_BYTES = 2**29  # of commitments that a chain keeps in memory for its next proofs
 
 
@@ -36,12 +36,11 @@ class Key:
 class Chain:
     """What all runs of a chain share, and threads that prove them at once. Its geometry is fixed at the first proof.
 
-    data:     key from which those of the dataset's shards follow, and others that are never published (``secret``). budget: how
-              often each shard may be opened. openings: the counters.
+    data:     key from which those of the dataset's shards follow, and others that are never published (``secret``). openings: the
+              counters, and what has been replaced.
     """
 
     data: Key
-    budget: int
     geometry: Geometry | None = None
     openings: Openings = field(init=False, repr=False)
     _kept: dict = field(default_factory=dict, init=False, repr=False)
@@ -55,8 +54,12 @@ class Chain:
         return hmac.digest(self.data.seed, name.encode(), "sha256")
 
     @staticmethod
-    def fresh(budget: int) -> "Chain":
-        return Chain(Key.fresh(), budget)
+    def fresh() -> "Chain":
+        return Chain(Key.fresh())
+
+    def budget(self, kind: str) -> int:
+        """How often a commitment of this kind may be opened."""
+        return min(BUDGETS[kind], self.geometry.max_budget if self.geometry else MAX_BUDGET)
 
     def fix_geometry(self, choose: Callable[[], Geometry]) -> Geometry:
         """The geometry, chosen now if that has not been done: never twice."""

@@ -68,16 +68,16 @@ class Tree:
 
     def siblings(self, indices: list[int]) -> bytes:
         """The multiproof of these leaves; indices sorted and distinct."""
-        levels = zip(self.levels, _missing(indices, len(self.levels) - 1))
-        return b"".join(level[:, missing].T.astype("<u4").tobytes() for level, missing in levels)
+        levels = zip(self.levels, missing(indices, len(self.levels) - 1))
+        return b"".join(level[:, absent].T.astype("<u4").tobytes() for level, absent in levels)
 
 
 def _parents(nodes: np.ndarray) -> np.ndarray:
     return compress(initial_state(NODE), np.concatenate([nodes[:, 0::2], nodes[:, 1::2]]), BLOCK, True)
 
 
-def _missing(indices: list[int], depth: int) -> list[list[int]]:
-    """For each level the siblings that a verifier of these leaves cannot compute."""
+def missing(indices: list[int], depth: int) -> list[list[int]]:
+    """For each level, from the leaves up, the siblings that a verifier of these leaves cannot compute. indices: sorted and distinct."""
     levels = []
     for _ in range(depth):
         known = set(indices)
@@ -88,17 +88,20 @@ def _missing(indices: list[int], depth: int) -> list[list[int]]:
 
 def siblings_bytes(indices: list[int], depth: int) -> int:
     """Length of the multiproof of these leaves."""
-    return DIGEST * sum(len(level) for level in _missing(indices, depth))
+    return DIGEST * sum(len(level) for level in missing(indices, depth))
 
 
-def root_of(leaves: list[bytes], indices: list[int], siblings: bytes, depth: int) -> bytes:
-    """The root that these leaves and siblings lead to. Raises FormatError where the number of siblings is wrong."""
+def root_of(leaves: list[bytes], indices: list[int], siblings: bytes, depth: int, join=node) -> bytes:
+    """The root that these leaves and siblings lead to. Raises FormatError where the number of siblings is wrong.
+
+    join: digests of two nodes to that of the one above.
+    """
     if len(siblings) != siblings_bytes(indices, depth):
         raise FormatError(f"a multiproof of {len(siblings)} bytes, expected {siblings_bytes(indices, depth)}")
     nodes, at = dict(zip(indices, leaves, strict=True)), 0
-    for missing in _missing(indices, depth):
-        for i in missing:
+    for level in missing(indices, depth):
+        for i in level:
             nodes[i] = siblings[at : at + DIGEST]
             at += DIGEST
-        nodes = {i >> 1: node(nodes[i], nodes[i | 1]) for i in nodes if not i & 1}
+        nodes = {i >> 1: join(nodes[i], nodes[i | 1]) for i in nodes if not i & 1}
     return nodes[0]

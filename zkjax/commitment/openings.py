@@ -6,6 +6,10 @@ the chain's counters and the names of the others, and a unit is spent in all of 
 loaded. A copied, moved or restored directory defeats any counter: never prove from two copies. Copies in memory are refused,
 by ``pickle`` and ``copy`` at once, after ``os.fork`` unless a directory keeps the counters of both processes.
 
+A commitment that is needed on is replaced by a fresh one of the same matrix, in a proof that opens both (``slots.py``), before its
+last unit is spent. What has replaced what is kept with the counters: it changes once that proof is finished, and before anybody
+has its bytes. A proof that is lost on the way leaves the old commitment in its place, with a unit in reserve for another try.
+
 Directories are names in a file that somebody may have altered. One is followed only if the counters in it carry the mark of the
 same chain, which follows from the chain's secret: whoever can write one private directory can have no other chain's counters
 read or changed, and no counter is ever lowered or made where there is none. While a run takes the place of another chain's, the
@@ -17,13 +21,14 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
 from .. import files
 from ..errors import BudgetError, FormatError, RunError
+from .slots import NOTHING, Choice, Replacements, Slot
 
 FILE = "openings.json"
 LIMIT = 2**26  # bytes of such a file: a million counters
@@ -35,6 +40,7 @@ class Openings:
     def __init__(self, mark: str | None = None):
         self.mark = self.new_name() if mark is None else mark
         self.spent: dict[str, int] = {}
+        self.replaced: dict[str, Replacements] = {}
         self.directories: list[Path] = []
         self._process = os.getpid()
         self._lock = threading.RLock()  # of this process's threads; other processes meet at the files' locks
@@ -120,9 +126,45 @@ class Openings:
         """
         with self._shared():
             self.require(budgets, told)
-            for name in budgets:
-                self.spent[name] = self.spent.get(name, 0) + 1
+            self._take(budgets)
+
+    def _take(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.spent[name] = self.spent.get(name, 0) + 1
+        self._write_all()
+
+    def choose(self, slots: Sequence[Slot], chunk: str, replace: bool = False) -> Choice:
+        """Which of the slots' commitments a proof opens and replaces, as far as this process knows; spends nothing.
+
+        chunk: a name of what it proves. replace: all of them, whatever is left. Raises: BudgetError.
+        """
+        groups = dict.fromkeys(slot.group for slot in slots)
+        bases = {
+            group: self.replaced.get(group, NOTHING).base([s for s in slots if s.group == group], chunk, self._left) for group in groups
+        }
+        choice = Choice(tuple(slots), bases, tuple(slots)) if replace else Choice.of(slots, bases, self._left)
+        self.require(choice.budgets(), {slot.unit(choice.generation(slot)): (slot.shown, slot.cure) for slot in slots})
+        return choice
+
+    def take(self, slots: Sequence[Slot], chunk: str, choice: Choice, replace: bool = False) -> Choice:
+        """Take one unit of each commitment that was chosen; or, where another proof came in between, return another choice."""
+        with self._shared():
+            again = self.choose(slots, chunk, replace)
+            if again == choice:
+                self._take(choice.budgets())
+            return again
+
+    def finish(self, choice: Choice, chunk: str) -> None:
+        """Remember what a proof has replaced: it is finished, and nobody has its bytes yet."""
+        if not choice.links:
+            return
+        with self._shared():
+            for group, after in choice.after().items():
+                self.replaced[group] = self.replaced.get(group, NOTHING).moved(choice.base(group), after, chunk)
             self._write_all()
+
+    def _left(self, slot: Slot, generation: int) -> int:
+        return slot.budget - self.spent.get(slot.unit(generation), 0)
 
     def require(self, budgets: Mapping[str, int], told: Mapping[str, tuple[str, str]] = MappingProxyType({})) -> None:
         """Raise BudgetError where no unit is left of one of them, as far as this process knows."""
@@ -149,6 +191,9 @@ class Openings:
                 if chain["mark"] == self.mark:
                     for name, count in chain["spent"].items():
                         self.spent[name] = max(count, self.spent.get(name, 0))
+                    for group, found_there in chain["replaced"].items():
+                        there = Replacements.from_json(found_there)
+                        self.replaced[group] = max(there, self.replaced.get(group, NOTHING), key=Replacements.count)
                     found |= {Path(name) for name in chain["directories"]}
         new = {path for path in found - set(self.directories) if path.is_absolute() and self._is_ours(path)}
         self.directories = sorted({*self.directories, *new} - foreign)
@@ -168,6 +213,7 @@ class Openings:
     def _write(self, directory: Path, chains: list[dict]) -> None:
         """Counters of this chain, and those of the others among ``chains``."""
         content = {"mark": self.mark, "spent": self.spent, "directories": [str(path) for path in self.directories]}
+        content["replaced"] = {group: replaced.to_json() for group, replaced in self.replaced.items()}
         if others := [chain for chain in chains if chain["mark"] != self.mark]:
             content["others"] = others
         files.write(directory / FILE, json.dumps(content, indent=1, sort_keys=True).encode())
@@ -204,10 +250,13 @@ def _read(directory: Path) -> list[dict]:
 
 
 def _check(path: Path, data) -> None:
-    mark, spent, directories = (data.get(name) for name in ("mark", "spent", "directories")) if isinstance(data, dict) else (None,) * 3
+    names = ("mark", "spent", "replaced", "directories")
+    mark, spent, replaced, directories = (data.get(name) for name in names) if isinstance(data, dict) else (None,) * 4
     if not isinstance(mark, str):
         raise FormatError(f"{path}: expected the mark of a chain")
     if not isinstance(spent, dict) or not all(type(n) is int and n >= 0 for n in spent.values()):
         raise FormatError(f"{path}: expected counters by name")
+    if not isinstance(replaced, dict) or not all(map(Replacements.is_json, replaced.values())):
+        raise FormatError(f"{path}: expected what has replaced commitments, by name")
     if not isinstance(directories, list) or not all(isinstance(d, str) and "\0" not in d for d in directories):
         raise FormatError(f"{path}: expected the names of directories")

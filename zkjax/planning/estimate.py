@@ -14,18 +14,19 @@ from ..circuit.circuit import Circuit
 from ..commitment.commit import Commitment
 from ..commitment.dataset import shard_count
 from ..commitment.geometry import COLUMN_CELLS, MASK_ROWS, Geometry
-from ..commitment.keys import WEIGHTS_BUDGET
+from ..commitment.keys import BUDGETS
+from ..commitment.merkle import missing
 from ..display import Sheet, Shown, Table
 from ..errors import ConfigurationError
 from ..progress import size
 from ..proofs.proof import HEADER
-from ..proofs.statement import MAX_STEPS, Shard, Statement
+from ..proofs.statement import MAX_STEPS, Statement
 from ..protocol.plan import Batches, Plan, row_count
 from ..protocol.schedule import batch_indices
 from ..prover.prove import choose_geometry, memory_estimate
 from ..tracing.arguments import whole
 from ..training.steps import UNCOMPILED, step_work
-from ..training.train import SPARE_OPENINGS, chunk_ends
+from ..training.train import chunk_ends
 from ..verifier import dry_run, estimate_work
 from .machine import Machine, Sizes
 
@@ -126,7 +127,6 @@ def estimate(
     chunk: int | None = None,
     samples: int | None = None,
     shard_size: int | None = None,
-    openings: int | None = None,
     machine: str | PathLike[str] | None = None,
 ) -> Estimate:
     """What training and proving ``steps`` steps will take, from public sizes alone: nothing is trained or proven.
@@ -136,7 +136,7 @@ def estimate(
     circuit:    from ``trace``; shapes suffice for it.
     chunk:      steps of a proof at most, as for ``chunks``; default: all in one, as ``train`` does.
     samples:    of the data; default: as many as the steps read, each once.
-    shard_size, openings: as for ``train`` and ``chunks``.
+    shard_size: as for ``train`` and ``chunks``.
     machine:    a file of constants that ``python -m zkjax measure --out FILE`` wrote; default: those that ``measure`` left in the user's
                 cache directory, or else built-in ones.
     Raises: DataError - no integers, or too few samples for a batch; ConfigurationError - too many steps for a proof, no circuit;
@@ -148,17 +148,19 @@ def estimate(
     ends = chunk_ends(circuit, 0, steps, steps if chunk is None else whole("chunk", chunk))
     samples = steps * circuit.batch_size if samples is None else whole("samples", samples)
     shard_size = samples if shard_size is None else min(whole("shard_size", shard_size), samples)
-    usual = 8 if chunk is None else len(ends) + SPARE_OPENINGS
-    budget = usual if openings is None else whole("openings", openings)
     speed = Machine.load(machine)
     if circuit.max_steps is not None and steps > circuit.max_steps:
         circuit.bounds(below_one(circuit), steps)  # says so
     if max(b - a for a, b in zip((0, *ends), ends, strict=False)) > MAX_STEPS:
         raise ConfigurationError(f"a proof holds at most {MAX_STEPS} steps; give chunk=")
-    parts = tuple(_parts(circuit, ends, samples, shard_size, budget))
+    parts = tuple(_parts(circuit, ends, samples, shard_size))
 
     def total(value) -> float:
         return sum(x.count * value(x.sizes) for x in parts)
+
+    # a shard's commitment is replaced by every proof that takes the last but one of its openings, and by none of the first
+    shards = shard_count(samples, shard_size)
+    replaced = max(0.0, total(lambda x: x.shards) / shards - 1) // (BUDGETS["shard"] - 2) * shards
 
     return Estimate(
         steps=steps,
@@ -169,14 +171,14 @@ def estimate(
         verifying_seconds=total(speed.verifying_seconds),
         memory_bytes=speed.memory + max(x.sizes.memory for x in parts),
         verifier_bytes=max(x.sizes.verifying_memory for x in parts),
-        proof_bytes=sum(x.count * x.sizes.proof_bytes for x in parts),
+        proof_bytes=sum(x.count * x.sizes.proof_bytes for x in parts) + round(replaced * parts[-1].sizes.link_bytes),
         largest_proof=max(x.sizes.proof_bytes for x in parts),
         parts=parts,
         machine=speed,
     )
 
 
-def _parts(circuit: Circuit, ends: list[int], samples: int, shard_size: int, budget: int) -> Iterator[Part]:
+def _parts(circuit: Circuit, ends: list[int], samples: int, shard_size: int) -> Iterator[Part]:
     """The chunks of a chain by kind, in the order in which they first occur; the first one chooses the geometry of all."""
     kinds: dict[tuple[int, bool, bool], list[int]] = {}
     renewing = renewals(circuit, ends)
@@ -186,9 +188,9 @@ def _parts(circuit: Circuit, ends: list[int], samples: int, shard_size: int, bud
     for (steps, first, renews), starts in kinds.items():
         plan = chunk_plan(circuit, starts[0], steps, samples, shard_size, renews)
         if geometry is None:
-            geometry = choose_geometry(plan, plan.trace_layout(dry_run(plan, None).counts()), budget)
+            geometry = choose_geometry(plan, plan.trace_layout(dry_run(plan, None).counts()))
         counts = circuit.counts(steps, plan.widths)
-        yield Part(len(starts), steps, first, renews, counts.cells, counts.lookups, sizes_of(plan, geometry, budget))
+        yield Part(len(starts), steps, first, renews, counts.cells, counts.lookups, sizes_of(plan, geometry))
 
 
 def below_one(circuit: Circuit) -> tuple[int, ...]:
@@ -217,8 +219,8 @@ def chunk_plan(circuit: Circuit, first_step: int, steps: int, samples: int, shar
     return Plan(circuit, first_step, steps, none, widths, Batches(indices, shard_size, samples), given=given)
 
 
-def sizes_of(plan: Plan, geometry: Geometry, budget: int) -> Sizes:
-    """All that decides what a chunk and its proof take. budget: openings of a shard."""
+def sizes_of(plan: Plan, geometry: Geometry) -> Sizes:
+    """All that decides what a chunk and its proof take."""
     circuit, shards, samples, shard_size = plan.circuit, plan.batches.shards, plan.batches.samples, plan.batches.shard_size
     dry = dry_run(plan, None)
     counts, argument_work = dry.counts(), dry.vectors.meter.work
@@ -226,20 +228,22 @@ def sizes_of(plan: Plan, geometry: Geometry, budget: int) -> Sizes:
     data = [row_count(plan.shard_layout(n), geometry.row) for n in shards]
     trace = row_count(plan.trace_layout(counts), geometry.row)
     total = shard_count(samples, shard_size)
-    path = (ZEROS,) * num_bits(total)
+    siblings = sum(map(len, missing(list(shards), num_bits(total))))
     shown = tuple(2 ** max(0, circuit.scale(p)[1]) for p in range(len(circuit.parameters)))  # a bound's digits hardly count
     statement = Statement(
         circuit=circuit.digest(),
         geometry=geometry,
         dataset=ZEROS,
+        dataset_after=ZEROS,
         samples=samples,
         shard_size=shard_size,
-        shards=tuple(Shard(Commitment("shard", n, rows, budget, ZEROS), path) for n, rows in zip(shards, data, strict=True)),
+        shards=tuple(Commitment("shard", n, rows, BUDGETS["shard"], ZEROS) for n, rows in zip(shards, data, strict=True)),
+        siblings=(ZEROS,) * siblings,
         seed=0,
         first_step=plan.first_step,
         steps=plan.steps,
-        initial=Commitment("weights", plan.first_step, weights[0], WEIGHTS_BUDGET, ZEROS),
-        final=Commitment("weights", plan.first_step + plan.steps, weights[1], WEIGHTS_BUDGET, ZEROS),
+        initial=Commitment("weights", plan.first_step, weights[0], BUDGETS["weights"], ZEROS),
+        final=Commitment("weights", plan.first_step + plan.steps, weights[1], BUDGETS["weights"], ZEROS),
         shifts=plan.shifts,
         widths=plan.widths,
         given=plan.given,
@@ -250,6 +254,7 @@ def sizes_of(plan: Plan, geometry: Geometry, budget: int) -> Sizes:
     first = plan.first_step == 0  # the dataset's root needs all shards once; opened are those that are read, which one shard is for ever
     made = [weights[1], trace + MASK_ROWS, *(data if total > 1 or first else [])]
     made += [weights[0], *[max(data)] * total] if first else []
+    opened = [*weights, *data, trace]
     messages = 16 * (counts.pads + 2 * counts.triples + 2)
     work = plan.steps * step_work(circuit)
     return Sizes(
@@ -262,7 +267,9 @@ def sizes_of(plan: Plan, geometry: Geometry, budget: int) -> Sizes:
         codes=geometry.code * sum(rows + COLUMN_CELLS for rows in made),
         memory=memory_estimate(circuit, plan.steps, plan.widths) + TRACED * sum(prod(p.shape) for p in circuit.parameters),
         verifying_memory=verifying.memory,
-        proof_bytes=HEADER + len(statement.canonical()) + len(ZEROS) + messages + geometry.opening_bytes([*weights, *data, trace]),
+        proof_bytes=HEADER + len(statement.canonical()) + len(ZEROS) + messages + geometry.opening_bytes(opened),
+        shards=len(shards),
+        link_bytes=geometry.opening_bytes([*opened, data[0]]) - geometry.opening_bytes(opened),
     )
 
 

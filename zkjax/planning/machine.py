@@ -30,6 +30,7 @@ class Sizes:
     log_lookups:   log2 of the tree of lookups; leaves: those that are not padding
     codes:         entries of the codewords that the proof encodes and hashes, with what each column takes besides
     memory:        bytes of what training and the proof hold at their peak; verifying_memory: of a verifier; proof_bytes: of the file
+    shards:        of the dataset that the proof opens; link_bytes: what replacing the commitment of one adds to a file
     """
 
     step_work: int
@@ -42,6 +43,8 @@ class Sizes:
     memory: int
     verifying_memory: int
     proof_bytes: int
+    shards: int
+    link_bytes: int
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,6 @@ from .machine import Machine, Sizes, kernels
 # widths, batch, steps of a chunk
 NETS = (((8, 6, 3), 4, 2), ((64, 48, 32, 10), 32, 16), ((512, 512, 512, 10), 32, 8), ((1024, *(1024,) * 4, 10), 64, 8))
 REPEAT = 3  # later chunks of each
-OPENINGS = 8
 SHARE = ("compiling", "commitments", "weights of the opening", "opening")  # phases of a proof that its codewords take
 
 
@@ -99,7 +98,7 @@ def _measured(widths: tuple[int, ...], batch: int, steps: int) -> Measured:
     data = [_spread(samples, n) for n in (widths[0], widths[-1])]
     circuit = trace(_loss, optax.sgd(1 / 128), params, batch=tuple(x[:batch] for x in data), chunk=steps)
     options = {"steps": steps, "progress": None}
-    run = train(circuit, params, tuple(data), shard_size=steps * batch, openings=OPENINGS, **options)
+    run = train(circuit, params, tuple(data), shard_size=steps * batch, **options)
     first, _ = _proven(circuit, run)
     warm = []
     for _ in range(REPEAT):
@@ -110,7 +109,7 @@ def _measured(widths: tuple[int, ...], batch: int, steps: int) -> Measured:
         codes = sum(phases.get(name, 0.0) for name in SHARE)
         warm.append((training, codes, sum(phases.values()) - codes, verifying))
     best = [min(times) for times in zip(*warm, strict=True)]
-    return Measured(sizes_of(make_plan(run), run.chain.geometry, OPENINGS), *best, max(0.0, sum(first.values()) - best[1] - best[2]))
+    return Measured(sizes_of(make_plan(run), run.chain.geometry), *best, max(0.0, sum(first.values()) - best[1] - best[2]))
 
 
 def _spread(*shape: int) -> np.ndarray:

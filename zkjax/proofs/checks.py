@@ -6,11 +6,11 @@ PROTOCOL.md, sections 4.3, 9.3.
 """
 
 from ..circuit.circuit import Circuit
-from ..commitment.dataset import root_from_path
 from ..errors import ConfigurationError, DataError, PrecisionError, VerificationError
 from ..ops.ranges import signed_bound
 from ..protocol.plan import Batches, Plan, row_count
 from ..protocol.schedule import batch_indices, check_schedule
+from .links import check_links, check_roots
 from .statement import Statement
 
 MAX_SAMPLES = 2**22  # read in one chunk: what a statement may ask a verifier to work out
@@ -93,14 +93,14 @@ def schedule_of(circuit: Circuit, statement: Statement) -> tuple[int, ...]:
 
 
 def check_commitments(plan: Plan, statement: Statement) -> None:
-    """The commitments of the statement are of the plan's sizes and of this geometry, and shards belong to the dataset."""
+    """The commitments of the statement are of the plan's sizes and of this geometry, and shards belong to the dataset, before and after."""
     geometry = statement.geometry
     if len(statement.shards) != len(plan.batches.shards):
         raise VerificationError("shards", f"{len(statement.shards)} shards opened, the schedule reads {len(plan.batches.shards)}")
     ends = plan.first_step, plan.first_step + plan.steps  # a commitment to weights is named by its step, not by its role
     expected = [("weights", step, plan.weights_layout(role)) for step, role in zip(ends, ("initial", "final"), strict=True)]
     expected += [("shard", number, plan.shard_layout(number)) for number in plan.batches.shards]
-    for commitment, (kind, number, layout) in zip(statement.commitments(), expected, strict=True):
+    for commitment, (kind, number, layout) in zip(statement.named().values(), expected, strict=True):
         name = f"commitment to {kind} {number}"
         if (commitment.kind, commitment.number, commitment.masked) != (kind, number, False):
             raise VerificationError(name, f"it is of {commitment.kind} {commitment.number}")
@@ -108,7 +108,8 @@ def check_commitments(plan: Plan, statement: Statement) -> None:
             raise VerificationError(name, f"{commitment.rows} rows, expected {row_count(layout, geometry.row)}")
         if not 1 <= commitment.budget <= geometry.max_budget:
             raise VerificationError(name, f"its opening budget {commitment.budget} is outside 1..{geometry.max_budget}")
-    for shard in statement.shards:
-        digest = shard.commitment.digest(geometry)
-        if root_from_path(digest, shard.commitment.number, list(shard.path), statement.samples, statement.shard_size) != statement.dataset:
-            raise VerificationError("dataset", f"shard {shard.commitment.number} does not belong to it")
+    check_links(statement.links, statement.named(), geometry)
+    fresh = {link.source: link.to for link in statement.links}
+    after = tuple(fresh.get(f"shard {c.number}", c) for c in statement.shards)
+    roots = statement.dataset, statement.dataset_after
+    check_roots(statement.shards, after, roots, statement.siblings, statement.samples, statement.shard_size, geometry)

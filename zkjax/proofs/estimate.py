@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..algebra.extension import ONE
+from ..algebra.poly import num_bits
 from ..algebra.vectors import Vectors
 from ..circuit.circuit import Circuit
 from ..circuit.recurrence import CACHED, group
@@ -25,6 +26,7 @@ from ..protocol.hidden import Hidden
 from ..protocol.plan import Batches, Plan, opening_terms, row_count
 from ..protocol.schedule import schedule_work
 from ..work import CALL, ENTRY, HASH, OBJECT, ONE_BY_ONE, SCALAR, TERM, Meter
+from .links import links_in_stack
 from .statement import Statement
 
 
@@ -47,15 +49,19 @@ def estimate(circuit: Circuit, statement: Statement, meter: Meter) -> None:
     schedule_work(samples, shard_size, batch, statement.first_step, statement.steps, meter)
 
     last = shard_count(samples, shard_size) - 1
-    numbers = Counter(last if shard.commitment.number == last else 0 for shard in statement.shards)  # all but the last one are alike
+    numbers = Counter(last if shard.number == last else 0 for shard in statement.shards)  # all but the last one are alike
     unread = np.broadcast_to(np.int64(0), (statement.steps, batch))
     opened = sum(count * min(shard_size, samples - number * shard_size) for number, count in numbers.items())
     batches = Claimed(unread, shard_size, samples, tuple(numbers), opened)
     shifts = (0,) * len(circuit.parameters)
     plan = Plan(circuit, statement.first_step, statement.steps, shifts, statement.widths, batches, given=statement.given)
 
-    vectors = Vectors(meter, lengths_only=True)
-    hidden = Hidden(vectors=vectors)
+    geometry, vectors = statement.geometry, Vectors(meter, lengths_only=True)
+    named = [row_count(plan.weights_layout(role), geometry.row) for role in ("initial", "final")]
+    heights = {number: row_count(plan.shard_layout(number), geometry.row) for number in numbers}
+    named += [heights[last if shard.number == last else 0] for shard in statement.shards]
+    links = links_in_stack([link.source for link in statement.links], statement.named(), named, geometry.log_row)
+    hidden = Hidden(vectors=vectors, links=links)
     told = () if statement.losses is None else statement.losses
     revealed = tuple(None if i < len(told) and told[i] is None else () for i in range(len(circuit.losses)))
     argument(hidden, plan, None if statement.losses is None else revealed)
@@ -64,7 +70,7 @@ def estimate(circuit: Circuit, statement: Statement, meter: Meter) -> None:
     layouts = [(plan.weights_layout(role), 1) for role in ("initial", "final")]
     layouts += [(plan.shard_layout(number), count) for number, count in numbers.items()]
     layouts.append((plan.trace_layout(hidden.counts()), 1))
-    geometry, rows = statement.geometry, []
+    rows = [pair.rows for pair in links.pairs]
     for layout, count in layouts:
         meter.charge("blocks of tensors", 4 * TERM * count * (1 + len(layout.pieces)), OBJECT * count * len(layout.pieces))
         rows += [row_count(layout, geometry.row)] * count
@@ -75,8 +81,10 @@ def estimate(circuit: Circuit, statement: Statement, meter: Meter) -> None:
         part = Meter()
         weight_evaluation(layout.weights(point[: max(layout.num_vars, geometry.log_row)], Vectors(part, True)), by_key, Vectors(part, True))
         meter.repeat(part, count)
-    depth = max((len(shard.path) for shard in statement.shards), default=0)
-    meter.charge("paths to the dataset", (HASH * depth + CALL + SCALAR * row_variables) * len(statement.shards))
+    within = {place: (ONE, [ONE] * num_bits(pair.rows)) for pair in links.pairs for place in (pair.source, pair.to)}
+    hidden.linked.evaluate(within, point[row_variables:], vectors)
+    depth = num_bits(last + 1)
+    meter.charge("paths to the dataset", (2 * HASH * depth + CALL + SCALAR * row_variables) * len(statement.shards))
     budgets = [min(max(1, c.budget), geometry.max_budget) for c in statement.commitments()]
     opening_work(geometry, rows, max(budgets), meter)
 

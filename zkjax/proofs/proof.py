@@ -17,6 +17,7 @@ from pathlib import Path
 from ..display import Sheet, Shown
 from ..errors import FormatError
 from ..files import read
+from .alone import LinkStatement
 from .soundness import Security
 from .statement import Statement
 
@@ -29,9 +30,12 @@ MAX_FILE = 2**28  # bytes: proofs of nets with millions of weights take tens of 
 
 @dataclass(frozen=True)
 class Proof(Shown):
-    """A statement and the bytes that prove it. ``security``: its ledger, as its prover has it; None once loaded (``zkjax.ledger``)."""
+    """A statement, of a chunk or of links alone, and the bytes that prove it.
 
-    statement: Statement
+    ``security``: its ledger, as its prover has it; None once loaded (``zkjax.ledger``).
+    """
+
+    statement: Statement | LinkStatement
     body: bytes
     security: Security | None = field(default=None, compare=False)
 
@@ -81,7 +85,9 @@ class Proof(Shown):
         if length > MAX_STATEMENT or HEADER + length > len(raw):
             raise FormatError(f"{where}: a statement of {length} bytes does not fit the file of {len(raw)} bytes; copy it again")
         try:
-            return Proof(Statement.parse(raw[HEADER : HEADER + length]), raw[HEADER + length :])
+            statement = raw[HEADER : HEADER + length]
+            kind = LinkStatement if b'"kind":"link"' in statement else Statement  # which no commitment's kind is
+            return Proof(kind.parse(statement), raw[HEADER + length :])
         except FormatError as error:
             error.within(where)
             raise

@@ -13,6 +13,7 @@ PROTOCOL.md, section 4.4.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 from .. import files
 from ..errors import FormatError, VerificationError
+from .alone import LinkStatement
 from .statement import Statement
 
 LIMIT = 2**26  # bytes of a file
@@ -39,9 +41,11 @@ class Published:
         _check_form(self.content)
 
     @staticmethod
-    def of(statements: dict[str, Statement]) -> "Published":
-        """What to publish about a chain. statements: by the name of the proof's file, in order."""
-        first, last = next(iter(statements.values())), next(reversed(statements.values()))
+    def of(statements: dict[str, Statement | LinkStatement]) -> "Published":
+        """What to publish about a chain. statements: by the name of the proof's file, in order; of links alone they come last."""
+        statements = dict(sorted(statements.items(), key=lambda item: isinstance(item[1], LinkStatement)))
+        chunks = [s for s in statements.values() if isinstance(s, Statement)]
+        first, last = chunks[0], chunks[-1]
         return Published(
             {
                 "circuit": first.circuit.hex(),
@@ -74,19 +78,18 @@ class Published:
             error.within(str(path))
             raise
 
-    def check(self, statements: list[Statement]) -> None:
+    def check(self, statements: Sequence[Statement | LinkStatement]) -> None:
         """Raise VerificationError, naming the first difference, where these are not the published statements, in order."""
         published = self.content["proofs"]
         if len(published) != len(statements):
             raise VerificationError("published proofs", f"{len(published)} are published, {len(statements)} are given")
-        names = [item["file"] for item in published]
-        given = Published.of({f"{i} {name}": s for i, (name, s) in enumerate(zip(names, statements, strict=True))}).content
+        given = Published.of({str(i): s for i, s in enumerate(statements)}).content
         for name in KEYS[:-1]:
             _same(f"published {name}", self.content[name], given[name])
         for number, (item, actual) in enumerate(zip(published, given["proofs"], strict=True)):
             try:
                 for name in actual["statement"]:
-                    _same(f"published {name}", item["statement"][name], actual["statement"][name])
+                    _same(f"published {name}", item["statement"].get(name), actual["statement"][name])
                 _same("published sentence", item["sentence"], actual["sentence"])
             except VerificationError as error:
                 error.proof = number
@@ -118,7 +121,8 @@ def _check_form(content) -> None:
         if not isinstance(item["file"], str) or not isinstance(item["sentence"], str):
             raise FormatError(f"proofs[{number}]: file and sentence are texts")
         try:
-            Statement.parse(json.dumps(item["statement"], sort_keys=True, separators=(",", ":")).encode())
+            kind = LinkStatement if isinstance(item["statement"], dict) and "kind" in item["statement"] else Statement
+            kind.parse(json.dumps(item["statement"], sort_keys=True, separators=(",", ":")).encode())
         except FormatError as error:
             error.within(f"proofs[{number}]")
             raise

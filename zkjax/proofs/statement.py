@@ -5,15 +5,15 @@ PROTOCOL.md, section 4.2.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
-from ..algebra.poly import num_bits
 from ..commitment.commit import Commitment
-from ..commitment.dataset import shard_count
 from ..commitment.geometry import Geometry
 from ..display import Sheet, Shown, Table
 from ..errors import FormatError
+from .links import Link
 
 LIMIT = 2**63
 WIDEST = 62  # bits
@@ -23,20 +23,13 @@ BESIDE_GIVEN = b"zkjax weights beside given states 1"
 
 
 @dataclass(frozen=True)
-class Shard:
-    """A shard that the proof opens: its commitment, and its path to the dataset's root (siblings, lowest first)."""
-
-    commitment: Commitment
-    path: tuple[bytes, ...]
-
-
-@dataclass(frozen=True)
 class Statement(Shown):
     """The public statement of one chunk; every field is absorbed before anything else.
 
     circuit:        digest of the circuit (32 bytes)
     geometry:       shape of all commitments of the chain
-    dataset:        root of the dataset's shards; samples, shard_size: its public sizes; shards: those that are opened
+    dataset:        root of the dataset's shards; samples, shard_size: its public sizes; shards: those that are opened, ascending
+    siblings:       digests that lead from these to the root, and from what replaces some of them to ``dataset_after``
     seed:           of the public batch schedule
     first_step, steps: the chunk is steps first_step .. first_step + steps - 1
     initial, final: commitments to the weights before and after
@@ -44,6 +37,7 @@ class Statement(Shown):
     widths:         for each parameter w, where this proof shows that those integers are within -2^(w-1) .. 2^(w-1) - 1; 0 where it does not
     given:          whether a chain begins here, with the states that the circuit gives: these are not in ``initial``
     initial_bound, final_bound: bounds on the absolute integers of each parameter, before and after
+    links:          commitments that this proof replaces by fresh ones of the same matrices
     losses:         for each loss of the circuit its integers, one per step, or None if they are hidden; None if all are.
                     ``Circuit.exact_loss`` makes one number of a step's
     """
@@ -51,9 +45,11 @@ class Statement(Shown):
     circuit: bytes
     geometry: Geometry
     dataset: bytes
+    dataset_after: bytes
     samples: int
     shard_size: int
-    shards: tuple[Shard, ...]
+    shards: tuple[Commitment, ...]
+    siblings: tuple[bytes, ...]
     seed: int
     first_step: int
     steps: int
@@ -64,6 +60,7 @@ class Statement(Shown):
     given: bool
     initial_bound: tuple[int, ...]
     final_bound: tuple[int, ...]
+    links: tuple[Link, ...] = ()
     losses: tuple[tuple[int, ...] | None, ...] | None = None
 
     @property
@@ -73,7 +70,10 @@ class Statement(Shown):
         Without shifts, as in every later chunk, it is the commitment's own: the ``final_weights`` of the chunk before. Where states are
         given it is another one, for the same cells then stand for other states.
         """
-        digest = self.initial.digest(self.geometry)
+        return self.weights_behind(self.initial.digest(self.geometry))
+
+    def weights_behind(self, digest: bytes) -> bytes:
+        """Digest of the first weights, were they behind a commitment of this digest."""
         if self.given:
             return hashlib.sha256(BESIDE_GIVEN + digest + bytes(self.shifts)).digest()
         return hashlib.sha256(SHIFTED + digest + bytes(self.shifts)).digest() if any(self.shifts) else digest
@@ -88,9 +88,18 @@ class Statement(Shown):
         """Whether a bound on the initial weights rests on an earlier proof. Beside given states all others are range-checked."""
         return not self.given and 0 in self.widths
 
+    def named(self) -> dict[str, Commitment]:
+        """The commitments that the argument reads, in stack order, by the names that links use."""
+        return {"initial": self.initial, "final": self.final} | {f"shard {c.number}": c for c in self.shards}
+
     def commitments(self) -> list[Commitment]:
-        """Those named in the statement, in stack order; the trace comes last."""
-        return [self.initial, self.final, *(s.commitment for s in self.shards)]
+        """All in the statement, in stack order; the trace comes last."""
+        return [self.initial, self.final, *self.shards, *(link.to for link in self.links)]
+
+    @property
+    def roots(self) -> tuple[bytes, bytes]:
+        """The dataset's roots that this proof joins."""
+        return self.dataset, self.dataset_after
 
     # ---- canonical form ---------------------------------------------------------------------------------------
     def to_json(self) -> dict[str, Any]:
@@ -99,9 +108,11 @@ class Statement(Shown):
             "circuit": self.circuit.hex(),
             "geometry": self.geometry.to_json(),
             "dataset": self.dataset.hex(),
+            "dataset_after": self.dataset_after.hex(),
             "samples": self.samples,
             "shard_size": self.shard_size,
-            "shards": [{"commitment": s.commitment.to_json(), "path": [p.hex() for p in s.path]} for s in self.shards],
+            "shards": [c.to_json() for c in self.shards],
+            "siblings": [x.hex() for x in self.siblings],
             "seed": self.seed,
             "first_step": self.first_step,
             "steps": self.steps,
@@ -112,6 +123,7 @@ class Statement(Shown):
             "given": self.given,
             "initial_bound": list(self.initial_bound),
             "final_bound": list(self.final_bound),
+            "links": [link.to_json() for link in self.links],
             "losses": None if self.losses is None else [x and list(x) for x in self.losses],
         }
 
@@ -122,46 +134,37 @@ class Statement(Shown):
     @staticmethod
     def parse(raw: bytes) -> "Statement":
         """Read the canonical form; FormatError for anything else."""
-        try:
-            data = json.loads(raw.decode("ascii"))
-        except (ValueError, RecursionError) as error:
-            raise FormatError(f"statement: not JSON ({error})") from None
-        names = set(Statement.__dataclass_fields__)
-        if not isinstance(data, dict) or set(data) != names:
-            raise FormatError(f"statement: expected the fields {sorted(names)}")
+        data = parsed(raw, set(Statement.__dataclass_fields__))
         if type(data["given"]) is not bool:
             raise FormatError("statement: given is not a truth value")
-        shards = []
-        for i, item in enumerate(_list(data["shards"], "shards")):
-            if not isinstance(item, dict) or set(item) != {"commitment", "path"}:
-                raise FormatError(f"statement: shards[{i}] needs a commitment and a path")
-            path = tuple(_digest(p, f"shards[{i}].path") for p in _list(item["path"], f"shards[{i}].path"))
-            shards.append(Shard(Commitment.from_json(item["commitment"]), path))
+        shards = tuple(map(Commitment.from_json, list_in(data["shards"], "shards")))
+        if any(a.number >= b.number for a, b in pairwise(shards)):
+            raise FormatError("statement: shards are not in ascending order of their numbers")
         losses = data["losses"]
         if losses is not None:
-            losses = tuple(None if x is None else _integers(x, "losses", -LIMIT, LIMIT) for x in _list(losses, "losses"))
+            losses = tuple(None if x is None else integers_in(x, "losses", -LIMIT, LIMIT) for x in list_in(losses, "losses"))
         statement = Statement(
-            circuit=_digest(data["circuit"], "circuit"),
+            circuit=digest_in(data["circuit"], "circuit"),
             geometry=Geometry.from_json(data["geometry"]),
-            dataset=_digest(data["dataset"], "dataset"),
-            samples=_integer(data["samples"], "samples", 1, 2**32 - 1),
-            shard_size=_integer(data["shard_size"], "shard_size", 1, 2**32 - 1),
-            shards=tuple(shards),
-            seed=_integer(data["seed"], "seed", 0, 2**64 - 1),
-            first_step=_integer(data["first_step"], "first_step", 0, 2**48),
-            steps=_integer(data["steps"], "steps", 1, MAX_STEPS),
+            dataset=digest_in(data["dataset"], "dataset"),
+            dataset_after=digest_in(data["dataset_after"], "dataset_after"),
+            samples=integer_in(data["samples"], "samples", 1, 2**32 - 1),
+            shard_size=integer_in(data["shard_size"], "shard_size", 1, 2**32 - 1),
+            shards=shards,
+            siblings=tuple(digest_in(x, "siblings") for x in list_in(data["siblings"], "siblings")),
+            seed=integer_in(data["seed"], "seed", 0, 2**64 - 1),
+            first_step=integer_in(data["first_step"], "first_step", 0, 2**48),
+            steps=integer_in(data["steps"], "steps", 1, MAX_STEPS),
             initial=Commitment.from_json(data["initial"]),
             final=Commitment.from_json(data["final"]),
-            shifts=_integers(data["shifts"], "shifts", 0, WIDEST),
-            widths=_integers(data["widths"], "widths", 0, WIDEST),
+            shifts=integers_in(data["shifts"], "shifts", 0, WIDEST),
+            widths=integers_in(data["widths"], "widths", 0, WIDEST),
             given=data["given"],
-            initial_bound=_integers(data["initial_bound"], "initial_bound", 0, LIMIT),
-            final_bound=_integers(data["final_bound"], "final_bound", 0, LIMIT),
+            initial_bound=integers_in(data["initial_bound"], "initial_bound", 0, LIMIT),
+            final_bound=integers_in(data["final_bound"], "final_bound", 0, LIMIT),
             losses=losses,
         )
-        depth = num_bits(shard_count(statement.samples, statement.shard_size))
-        if any(len(s.path) != depth for s in statement.shards):
-            raise FormatError(f"statement: a shard's path has not {depth} entries")
+        statement = replace(statement, links=Link.parse(list_in(data["links"], "links"), statement.named()))
         if statement.canonical() != raw:
             raise FormatError("statement: not in canonical form")
         return statement
@@ -178,6 +181,8 @@ class Statement(Shown):
             f"lead from the weights committed to by {self.initial_weights.hex()}, {self._bound()},",
             f"to the weights committed to by {self.final_weights.hex()}.",
         ]
+        if self.links:
+            lines.append(f"Fresh commitments to the same values replace those to {self._replaced()}.")
         if self.losses is not None:
             lines.append(f"The integers of these steps' losses and outputs are public: {self._losses()}.")
         return "\n".join(lines)
@@ -191,6 +196,7 @@ class Statement(Shown):
             ("steps", f"{self.first_step}..{self.first_step + self.steps - 1}"),
             ("initial weights", f"{self.initial_weights.hex()}, {self._bound()}"),
             ("final weights", self.final_weights.hex()),
+            *([("replaced commitments", self._replaced())] if self.links else []),
             ("integers of losses and outputs", "hidden" if self.losses is None else self._losses()),
         ]
         return Sheet("Statement: these steps of the circuit lead from the initial to the final weights", (Table(tuple(rows), left=(0, 1)),))
@@ -201,27 +207,47 @@ class Statement(Shown):
         bound += ", and those that grow range-checked anew here" if shown and not all_shown else ""
         return f"{bound}, and from the other states that the circuit gives" if self.given else bound
 
+    def _replaced(self) -> str:
+        """For people."""
+        called = {"initial": "the initial weights", "final": "the final weights"}
+        return ", ".join(called.get(link.source, link.source) for link in self.links)
+
     def _losses(self) -> str:
         return "; ".join("hidden" if x is None else " ".join(str(v) for v in x) for x in self.losses or ())
 
 
-def _list(value, where: str) -> list:
+def parsed(raw: bytes, names: set[str]) -> dict[str, Any]:
+    """A JSON object with exactly these fields; FormatError for anything else."""
+    try:
+        data = json.loads(raw.decode("ascii"))
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"statement: not JSON ({error})") from None
+    if not isinstance(data, dict) or set(data) != names:
+        raise FormatError(f"statement: expected the fields {sorted(names)}")
+    return data
+
+
+def list_in(value, where: str) -> list:
+    """A list; FormatError for anything else, as of all below."""
     if not isinstance(value, list):
         raise FormatError(f"statement: {where} is not a list")
     return value
 
 
-def _integer(value, where: str, low: int, high: int) -> int:
+def integer_in(value, where: str, low: int, high: int) -> int:
+    """An integer within a range."""
     if type(value) is not int or not low <= value <= high:
         raise FormatError(f"statement: {where} is {value!r:.40}, expected an integer in {low}..{high}")
     return value
 
 
-def _integers(value, where: str, low: int, high: int) -> tuple[int, ...]:
-    return tuple(_integer(v, where, low, high) for v in _list(value, where))
+def integers_in(value, where: str, low: int, high: int) -> tuple[int, ...]:
+    """A list of them."""
+    return tuple(integer_in(v, where, low, high) for v in list_in(value, where))
 
 
-def _digest(value, where: str) -> bytes:
+def digest_in(value, where: str) -> bytes:
+    """32 bytes in lower-case hexadecimal digits."""
     if not isinstance(value, str) or len(value) != 64 or value.strip("0123456789abcdef"):
         raise FormatError(f"statement: {where} is not 32 bytes in lower-case hex")
     return bytes.fromhex(value)

@@ -27,6 +27,7 @@ from ..algebra.poly import num_bits
 from ..algebra.vectors import Vector, Vectors
 from ..errors import UnsatisfiedWitnessError, VerificationError
 from ..work import ONE_BY_ONE, SCALAR, TERM
+from .links import NO_LINKS, LinkClaims, Links
 
 
 class Form:
@@ -100,11 +101,12 @@ class Hidden:
     """Base of the three roles: the tape, the counters and the constraints.
 
     stream: message stream (None for the counter). masks: the prover's committed vectors, name to list of Ext. vectors: makes
-    those of the argument.
+    those of the argument. links: shown beside the constraints; ``linked`` are their weights, once ``finish`` has drawn them.
     """
 
-    def __init__(self, stream=None, masks: dict | None = None, check: bool = True, vectors: Vectors | None = None):
-        self.stream, self.masks, self.check, self.vectors = stream, masks, check, vectors or Vectors()
+    def __init__(self, stream=None, masks=None, check: bool = True, vectors: Vectors | None = None, links: Links = NO_LINKS):
+        self.stream, self.masks, self.check, self.vectors, self.links = stream, masks, check, vectors or Vectors(), links
+        self.linked = LinkClaims(links, [], [])
         self.tape: list[Form] = []
         self.pads = 0
         self.triples = 0
@@ -202,7 +204,8 @@ class Hidden:
     def account_finish(self) -> None:
         """Note the errors of ``finish``."""
         self.account("triples", (2 << self.counts().log_triples) - 1)
-        self.account("constraints", len(self.constraints) + 2)
+        self.account("links", self.links.variables)
+        self.account("constraints", len(self.constraints) + len(self.links.pairs) + 2)
 
     # ---- the end: triples' test, one claim for the opening ----------------------------------------------------
     def finish(self) -> tuple[dict, list, Ext]:
@@ -226,12 +229,17 @@ class Hidden:
             left, right = ext.unstack(self.stream.elements("triple values", 2))
         else:
             left = right = ZERO
+        point = self.challenges("links", self.links.variables) if self.links.pairs else []
         scale = self.challenge("constraints")
         self.account_finish()
         weight = ONE
         adjoints: list[Ext | None] = [None] * len(self.tape)
         for _, form in self.constraints:
             adjoints[form.index] = weight if adjoints[form.index] is None else adjoints[form.index] + weight
+            weight = weight * scale
+        self.linked = LinkClaims(self.links, point, [])
+        for _ in self.links.pairs:
+            self.linked.scalars.append(weight)
             weight = weight * scale
         value = ZERO
         masks = {name: [ZERO] * shape[0] for name, shape in counts.shapes().items()}

@@ -12,11 +12,12 @@ from ..algebra import extension as ext
 from ..algebra.extension import Ext
 from ..algebra.layout import Layout, Piece
 from ..algebra.low_rank import factorised
-from ..algebra.poly import num_bits
+from ..algebra.poly import eq_vector, num_bits
 from ..algebra.vectors import Vector
 from ..commitment.rows import Lane, single_row_lane
 from ..kernels.sites import low_rank
 from ..protocol.claims import Term
+from ..protocol.links import LinkClaims
 from .aggregate import over_sites
 
 _SMALL = 16  # blocks below this part of a row are added up
@@ -48,6 +49,18 @@ def row_lanes(layout: Layout, by_key: dict, count: int, row: int) -> list[Lane]:
             _add_block(rest, piece, loose, row)
     result = [Lane(factors, start, *_head_and_tail(vectors)) for start, vectors, factors in lanes.values()]
     return result + [single_row_lane(i, count, vector) for i, vector in rest.items()]
+
+
+def link_lanes(claims: LinkClaims, place: int) -> list[Lane]:
+    """Lanes of the links that lead from or to the matrix at this place of the stack: of all its rows and columns."""
+    cut = max(0, len(claims.low) - num_bits(_LONG))
+    head, tail = eq_vector(claims.low[:cut]), eq_vector(claims.low[cut:])
+    lanes = []
+    for pair, scalar in zip(claims.links.pairs, claims.scalars, strict=True):
+        for at, factor in ((pair.source, -scalar), (pair.to, scalar)):
+            if at == place:
+                lanes.append(Lane(ext.mul(eq_vector(claims.high(pair), pair.rows), ext.stack([factor])), 0, head, tail))
+    return lanes
 
 
 def _head_and_tail(vectors):

@@ -1,7 +1,7 @@
 """Prove a run: commit, argue, open. The order of messages is in ``argument.py`` and ``commitment/opening.py``."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,24 +11,25 @@ from ..algebra.layout import Layout
 from ..algebra.poly import num_bits
 from ..circuit.circuit import Circuit
 from ..commitment.commit import Committed, Mask, commit, stack
-from ..commitment.dataset import dataset_root, shard_count
 from ..commitment.geometry import Geometry
-from ..commitment.keys import ROLE_BUDGET, WEIGHTS_BUDGET, Chain, Key
+from ..commitment.keys import MAX_BUDGET, Chain
 from ..commitment.opening import open_claim
+from ..commitment.slots import Choice
 from ..errors import ConfigurationError, RunError, UnsatisfiedWitnessError
 from ..memory import available_memory
 from ..progress import Phases, size
 from ..proofs.checks import MAX_SAMPLES
+from ..proofs.links import Link
 from ..proofs.proof import Proof
-from ..proofs.soundness import TARGET, security
-from ..proofs.statement import MAX_STEPS, Shard, Statement
+from ..proofs.soundness import TARGET, Security, security
+from ..proofs.statement import MAX_STEPS, Statement
 from ..protocol.argument import argument
 from ..protocol.hidden import Hidden, make_masks
 from ..protocol.plan import Batches, Plan, opening_terms, row_count
 from ..protocol.transcript import Writer
 from ..verifier import dry_run, start_transcript, verify_one
-from .aggregate import embed
-from .lanes import row_lanes
+from .commitments import Commitments, rows_of, slots_of
+from .lanes import link_lanes, row_lanes
 from .rehearsal import rehearse
 
 
@@ -56,12 +57,13 @@ def prove(
                   machine or of this package, is seen by nobody. False saves what ``zkjax.verify`` takes.
     check:        False lets a test play a lying prover: the witness is not checked before it is used, nor the proof afterwards.
 
-    Each call draws its randomness anew and uses up one opening of the weights' and the dataset's commitments. Everything is
-    compiled before: an interrupted call uses up nothing until its progress says "commitments".
+    Each call draws its randomness anew and uses up one opening of the weights' and the dataset's commitments; those with two left or
+    fewer it replaces by fresh ones, which the chain's next proofs open. Everything is compiled before: an interrupted call uses up
+    nothing until its progress says "commitments".
     Raises: RunError - the run belongs to another circuit, was altered, or copied by a fork, or JAX cannot run in a forked process;
-            BudgetError - a commitment has no opening left; ConfigurationError - too little security, too little memory for this
-            many steps, or too many of them; UnsupportedOperationError - too many blocks for a verifier;
-            UnsatisfiedWitnessError - a bug of the prover.
+            BudgetError - a commitment has no opening left, and no finished proof replaces it; ConfigurationError - too little
+            security, too little memory for this many steps, or too many of them;
+            UnsupportedOperationError - too many blocks for a verifier; UnsatisfiedWitnessError - a bug of the prover.
     """
     from ..kernels.memory import keep_freed_memory
     from ..kernels.threads import scope
@@ -79,7 +81,7 @@ def prove(
     verify = verify and check
     with Phases(progress, 7 + verify) as phases:
         with scope():
-            proof = _prove(circuit, run, reveal, phases, minimum_bits, check)
+            proof, choice = _prove(circuit, run, reveal, phases, minimum_bits, check)
         if verify:
             phases.next("verification")
             problem = _problem(circuit, proof, minimum_bits)
@@ -90,6 +92,7 @@ def prove(
                     "machine made an error, or zkjax has a bug: please report it, with the versions of jax, jaxlib and numpy"
                 )
             phases.note(f"the proof's {size(proof.nbytes)} were verified in {phases.seconds:.1f} s (verify=False leaves that out)")
+        run.chain.openings.finish(choice, run.keys[1].name)
         phases.next("done")
         return proof
 
@@ -124,7 +127,7 @@ def check_memory(circuit: Circuit, steps: int, widths: tuple[int, ...] | None) -
     return needed
 
 
-def _prove(circuit: Circuit, run, reveal: tuple[str, ...], phases: Phases, minimum_bits: float, check: bool) -> Proof:
+def _prove(circuit: Circuit, run, reveal: tuple[str, ...], phases: Phases, minimum_bits: float, check: bool) -> tuple[Proof, Choice]:
     chain: Chain = run.chain
     if run.steps > MAX_STEPS or run.steps * circuit.batch_size > MAX_SAMPLES:
         raise ConfigurationError(
@@ -132,86 +135,93 @@ def _prove(circuit: Circuit, run, reveal: tuple[str, ...], phases: Phases, minim
             "train in shorter chunks (zkjax.chunks)"
         )
     phases.next("witness")
-    end = run.first_step + run.steps
     plan = make_plan(run)
-    data_shards = plan.batches.shards
-    budgets = {f"{run.keys[0].name} initial": ROLE_BUDGET, f"{run.keys[1].name} final": ROLE_BUDGET}
-    budgets |= {f"{chain.data.name} {n}": chain.budget for n in data_shards}
-    told = dict(zip(budgets, _budgets_told(run, data_shards), strict=True))
-    chain.openings.require(budgets, told)  # before anything is worked out for nothing
+    slots, chunk = tuple(slots_of(run, plan.batches.shards).values()), run.keys[1].name
+    choice = chain.openings.choose(slots, chunk)  # before anything is worked out for nothing
     memory = check_memory(circuit, run.steps, run.widths)
     summands = zip(circuit.losses, zip(*run.loss_integers, strict=True), strict=True)
     revealed = tuple(integers if loss.output in reveal else None for loss, integers in summands) if reveal else None
-    dry = dry_run(plan, revealed)
-    counts = dry.counts()
+    counts = dry_run(plan, revealed).counts()
     trace_layout = plan.trace_layout(counts)
-    geometry = chain.fix_geometry(lambda: choose_geometry(plan, trace_layout, chain.budget))
+    geometry = chain.fix_geometry(lambda: choose_geometry(plan, trace_layout))
     from ..kernels.threads import in_background
     from .witness import Witness  # jitted kernels, in the prover's role only
 
     computed = run.witness()
-    coarse = tuple(w >> s if s else w for w, s in zip(run.initial, plan.shifts, strict=True))
+    coarse = coarse_integers(run, plan)
     bounds = circuit.bounds(run.initial_bound, run.steps, run.first_step)
     witness = Witness(plan, computed, coarse, run.final, bounds, check)
-
     row = geometry.row
-    layouts = [plan.weights_layout("initial"), plan.weights_layout("final"), *(plan.shard_layout(n) for n in data_shards), trace_layout]
-    row_counts = [row_count(layout, row) for layout in layouts]
-    _, row_variables = stack(row_counts)
-    dry.account_finish()
-    ledger = security(dry.errors, geometry, row_variables).require(minimum_bits)
+
+    def prepared(choice: Choice) -> tuple[Commitments, list[int], Security]:
+        """The commitments that are opened, all row counts of the stack, and the ledger."""
+        found = Commitments(run, plan, geometry, coarse, choice)
+        row_counts = [*found.row_counts, *(pair.rows for pair in found.links.pairs), row_count(trace_layout, row)]
+        dry = dry_run(plan, revealed, found.links)
+        dry.account_finish()
+        return found, row_counts, security(dry.errors, geometry, stack(row_counts)[1]).require(minimum_bits)
+
+    found, row_counts, ledger = prepared(choice)
     phases.note(
         f"{run.steps} steps: {trace_layout.size:,} cells, 2^{plan.sites.layout.num_vars} lookups, about {size(memory)} of memory, "
         f"a proof of about {size(geometry.opening_bytes(row_counts))}, {ledger.bits:.1f} bits"
     )
-
-    def commitment_to(key: Key, layout: Layout, role: str, arrays, step: int) -> Committed:
-        return chain.keep(key.name, lambda: commit_weights(layout, role, arrays, key.seed, step, geometry))
-
     phases.next("compiling")
     with in_background(lambda: rehearse(plan, row)) as (rehearsal,):  # beside what needs no fresh randomness
-        shards, statement_shards, root = _dataset(run, plan, geometry)
-        initial = commitment_to(run.keys[0], layouts[0], "initial", coarse, run.first_step)
+        for name in found.slots:
+            if name != "final":
+                found.opened(name)
+        found.dataset()
         rehearsal.result()
 
     phases.next("commitments")
     # one unit of each commitment is used up before anything random is drawn; a crash wastes it
-    chain.openings.spend(budgets, told)
+    while (again := chain.openings.take(slots, chunk, choice)) != choice:  # another proof of the chain came in between
+        choice = again
+        found, row_counts, ledger = prepared(choice)
     seed, mask_seed = secrets.token_bytes(32), secrets.token_bytes(32)
     masks = make_masks(counts, _random_elements(mask_seed))
 
     def commit_trace() -> Committed:
         tensors = witness.tensors | {("mask", name): np.stack(ext.stack(v), axis=1) for name, v in masks.items()}
-        mask = Mask.of(geometry, row_counts, [WEIGHTS_BUDGET, WEIGHTS_BUDGET, *[chain.budget] * len(data_shards), 1])
-        return commit(_rows(trace_layout, tensors, row), kind="trace", number=0, budget=1, geometry=geometry, seed=seed, mask=mask)
+        budgets = [slot.budget for slot in (*choice.slots, *choice.links)]
+        mask = Mask.of(geometry, row_counts, [*budgets, 1])
+        return commit(rows_of(trace_layout, tensors, row), kind="trace", number=0, budget=1, geometry=geometry, seed=seed, mask=mask)
 
-    with in_background(commit_trace) as (trace_commitment,):  # one commitment is encoded while the other is hashed
-        final = commitment_to(run.keys[1], layouts[1], "final", run.final, end)
+    with in_background(commit_trace) as (trace_commitment,):  # one commitment is encoded while others are hashed
+        named = [found.opened(name) for name in found.slots]
+        fresh = [found.replacement(name) for name in found.fresh]
         trace = trace_commitment.result()
-    chain.forget(run.keys[1].name)
+    links = tuple(Link(name, x.commitment) for name, x in zip(found.fresh, fresh, strict=True))
+    root, siblings, root_after = found.dataset(links)
+    chain.forget(found.slots["final"].unit(choice.generation(found.slots["final"])))
+    initial, final, *shards = [x.commitment for x in named]
     statement = Statement(
         circuit=circuit.digest(),
         geometry=geometry,
         dataset=root,
+        dataset_after=root_after,
         samples=run.data.samples,
         shard_size=plan.batches.shard_size,
-        shards=statement_shards,
+        shards=tuple(shards),
+        siblings=siblings,
         seed=run.seed,
         first_step=run.first_step,
         steps=run.steps,
-        initial=initial.commitment,
-        final=final.commitment,
+        initial=initial,
+        final=final,
         shifts=plan.shifts,
         widths=plan.widths,
         given=plan.given,
         initial_bound=tuple(run.initial_bound),
         final_bound=bounds.final,
+        links=links,
         losses=revealed,
     )
     phases.next("argument")
     stream = Writer(start_transcript(statement))
     stream.raw("trace root", 32, trace.commitment.root)
-    hidden = Hidden(stream, masks, check)
+    hidden = Hidden(stream, masks, check, links=found.links)
     argument(hidden, plan, revealed, witness)
     if hidden.counts() != counts:
         raise ConfigurationError("the argument used other pads than its dry run")  # a bug, never the user's fault
@@ -219,23 +229,14 @@ def _prove(circuit: Circuit, run, reveal: tuple[str, ...], phases: Phases, minim
 
     phases.next("weights of the opening")
     by_key = opening_terms(plan, weights, terms)
-    committed = [initial, final, *shards, trace]
-    lanes = [row_lanes(layout, by_key, c.commitment.rows, row) for layout, c in zip(layouts, committed, strict=True)]
+    committed, layouts = [*named, *fresh, trace], [*found.layouts.values(), *[Layout({})] * len(fresh), trace_layout]
+    lanes = [
+        row_lanes(layout, by_key, c.commitment.rows, row) + link_lanes(hidden.linked, place)
+        for place, (layout, c) in enumerate(zip(layouts, committed, strict=True))
+    ]
     phases.next("opening")
     open_claim(stream, geometry, committed, lanes, value)
-    return Proof(statement, bytes(stream), ledger)
-
-
-def _budgets_told(run, shards) -> Iterator[tuple[str, str]]:
-    """For people: each commitment that a proof of this run opens, and what to do where it may be opened no more."""
-    end, budget = run.first_step + run.steps, run.chain.budget
-    anew = "start a new chain (zkjax.train with parameters instead of a run)"
-    again = "train these steps again, from the run before: their last weights get a new commitment with every training"
-    fixed = "; the number is fixed, openings=N does not change it"
-    yield f"the weights before step {run.first_step}, as initial ones,", anew + fixed
-    yield f"the weights before step {end}, as final ones,", (again if run.first_step else anew) + fixed
-    for n in shards:
-        yield f"shard {n} of the dataset", f"{anew}; openings=N there lets N proofs read each shard, which are {budget} here"
+    return Proof(statement, bytes(stream), ledger), choice
 
 
 def make_plan(run) -> Plan:
@@ -252,48 +253,21 @@ def fix_geometry(run) -> None:
 
     def choose() -> Geometry:
         plan = make_plan(run)
-        return choose_geometry(plan, plan.trace_layout(dry_run(plan, None).counts()), run.chain.budget)
+        return choose_geometry(plan, plan.trace_layout(dry_run(plan, None).counts()))
 
     run.chain.fix_geometry(choose)
 
 
-def choose_geometry(plan: Plan, trace_layout: Layout, budget: int) -> Geometry:
+def choose_geometry(plan: Plan, trace_layout: Layout) -> Geometry:
     """The cheapest geometry for a chain whose chunks look like this one."""
     shards = [plan.shard_layout(n).size for n in plan.batches.shards]
     cells = [trace_layout.size, plan.weights_layout("initial").size, plan.weights_layout("final").size, *shards]
-    return Geometry.cheapest(cells, max_budget=max(budget, WEIGHTS_BUDGET))
+    return Geometry.cheapest(cells, max_budget=MAX_BUDGET)
 
 
-def commit_weights(layout: Layout, role: str, arrays, seed: bytes, step: int, geometry: Geometry) -> Committed:
-    """The commitment to a chunk's first or last weights, named by the step."""
-    rows = _rows(layout, {(role, p): x for p, x in enumerate(arrays)}, geometry.row)
-    return commit(rows, kind="weights", number=step, budget=WEIGHTS_BUDGET, geometry=geometry, seed=seed)
-
-
-def _dataset(run, plan: Plan, geometry: Geometry) -> tuple[list[Committed], tuple[Shard, ...], bytes]:
-    """The shards that the chunk reads, their entries in the statement, and the dataset's root."""
-    chain, size, samples = run.chain, plan.batches.shard_size, run.data.samples
-
-    def make(number: int) -> Committed:
-        part = slice(number * size, (number + 1) * size)
-        tensors = {("data", number, k): x[part] for k, x in enumerate(run.data.arrays)}
-        rows = _rows(plan.shard_layout(number), tensors, geometry.row)
-        seed = chain.secret(f"shard {number}")
-        return commit(rows, kind="shard", number=number, budget=chain.budget, geometry=geometry, seed=seed)
-
-    def all_digests() -> list[bytes]:
-        return [make(n).commitment.digest(geometry) for n in range(shard_count(samples, size))]
-
-    digests = chain.keep(f"{chain.data.name} digests", all_digests)
-    root, paths = dataset_root(digests, samples, size)
-    used = [chain.keep(f"{chain.data.name} {n}", lambda n=n: make(n)) for n in plan.batches.shards]
-    entries = [Shard(c.commitment, tuple(paths[n])) for n, c in zip(plan.batches.shards, used, strict=True)]
-    return used, tuple(entries), root
-
-
-def _rows(layout: Layout, tensors: dict, row: int) -> np.ndarray:
-    """A layout's cells as rows of a commitment."""
-    return embed(layout, tensors, row_count(layout, row) * row).reshape(-1, row)
+def coarse_integers(run, plan: Plan) -> tuple[np.ndarray, ...]:
+    """The integers that the commitment to the first weights holds."""
+    return tuple(w >> s if s else w for w, s in zip(run.initial, plan.shifts, strict=True))
 
 
 def _random_elements(seed: bytes):

@@ -4,7 +4,7 @@
     weights-H.npz   integers of the first and last parameters; H is their hash under a secret key, for names end up in logs
     data-H.npz      the dataset's integers; H as above
     circuit-H.json  the circuit; H is the beginning of its digest
-    openings.json   how often each commitment was opened (``openings.py``)
+    openings.json   how often each commitment was opened, and what has replaced it (``openings.py``)
 
 ``run.json`` is replaced last and atomically, so that a kill at any moment leaves the old run or the new one: where they are of
 two chains, the counters of both are there until then. Whoever reads the directory knows weights and data: its files are
@@ -34,7 +34,7 @@ from ..memory import available_memory
 from ..ops.operation import LIMIT
 from ..progress import size
 
-FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 4
+FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 5
 LONGEST = 2**28  # bytes of run.json
 FILES = "names of files"  # whose key is no commitment's: with one that is published, guesses of weights could be tried on them
 WARNING = "PRIVATE: this directory holds weights, data and secret seeds of commitments. Do not publish, copy or restore it.\n"
@@ -115,7 +115,6 @@ def _write_all(run, directory: Path) -> None:
         "keys": [_key_json(key) for key in run.keys],
         "chain": {
             "data": _key_json(run.chain.data),
-            "budget": run.chain.budget,
             "geometry": None if run.chain.geometry is None else run.chain.geometry.to_json(),
         },
     }
@@ -196,7 +195,7 @@ def _restore(run_class, dataset_class, directory: Path, content: dict):
 
 def _chain(content: dict) -> Chain:
     geometry = None if content["geometry"] is None else Geometry.from_json(content["geometry"])
-    return Chain(_key(content["data"]), _integer(content, "budget", 1), geometry=geometry)
+    return Chain(_key(content["data"]), geometry=geometry)
 
 
 def _integer(content: dict, name: str, low: int = 0) -> int:

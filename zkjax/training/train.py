@@ -27,7 +27,6 @@ from .steps import check_quotients, kept_bytes, run_steps
 from .template import Template, template_of
 
 KEEP = 2**30  # bytes of tensors that a run keeps for its proof; larger ones are computed again
-SPARE_OPENINGS = 2  # for proofs that are made again after an error
 
 
 def train(
@@ -38,7 +37,6 @@ def train(
     steps: int,
     seed: int | None = None,
     shard_size: int | None = None,
-    openings: int = 8,
     progress: Callable[[int, int], object] | str | None = "auto",
 ) -> Run:
     """Train ``steps`` steps in exact integers, as one run.
@@ -48,8 +46,6 @@ def train(
     data:       tuple of arrays (samples first) or a Dataset; a run goes on with the same data (or None), seed and shard_size.
     seed:       of the public batch schedule, 0 .. 2^64-1; default 0, or the run's.
     shard_size: samples in each separately committed part of the data, at most 2^20; default: one part, or the run's.
-    openings:   how many proofs of this chain may open a shard of the dataset; each one costs a few kB in every proof. It
-                is fixed where a chain begins, and ignored where a run goes on.
     progress:   "auto" shows a bar on a terminal, None nothing; or ``progress(done, steps)``, called after each step.
     Raises: DataError; RunError - a run of another circuit, data, seed or shards, or JAX cannot run in a forked process;
             PrecisionError - a value left its declared range (step, operation, value, what to change), or a bound could reach 2^63
@@ -58,12 +54,12 @@ def train(
     Bounds on weights grow from run to run. Where they would not hold for these steps, the run's proof range-checks its first weights
     anew (``Run.widths``), which costs lookups and resets them.
     """
-    steps, seed, shard_size, openings = _checked(circuit, steps, seed, shard_size, openings)
-    start = _start(circuit, params, data, seed, shard_size, openings)
+    steps, seed, shard_size = _checked(circuit, steps, seed, shard_size)
+    start = _start(circuit, params, data, seed, shard_size)
     return _train(circuit, start, steps, progress)
 
 
-def _checked(circuit, steps, seed, shard_size, openings) -> tuple[int, int | None, int | None, int]:
+def _checked(circuit, steps, seed, shard_size) -> tuple[int, int | None, int | None]:
     """The numbers of a training as Python integers."""
     if not isinstance(circuit, Circuit):
         raise DataError(f"circuit is a {type(circuit).__name__}; give the zkjax.Circuit of zkjax.trace first, then params and data")
@@ -71,11 +67,10 @@ def _checked(circuit, steps, seed, shard_size, openings) -> tuple[int, int | Non
         whole("steps", steps, 1, "train at least one"),
         None if seed is None else whole("seed", seed, 0, "choose an integer from 0 to 2^64 - 1"),
         None if shard_size is None else whole("shard_size", shard_size),
-        whole("openings", openings, 1, "a dataset that is never opened proves nothing"),
     )
 
 
-def _start(circuit: Circuit, params, data, seed: int | None, shard_size: int | None, openings: int) -> dict:
+def _start(circuit: Circuit, params, data, seed: int | None, shard_size: int | None) -> dict:
     """Where a run starts: what of its fields its first step follows from."""
     if isinstance(params, Run):
         return _continued(circuit, params, data, seed, shard_size)
@@ -92,7 +87,7 @@ def _start(circuit: Circuit, params, data, seed: int | None, shard_size: int | N
         "widths": circuit.coarse_widths,
         "initial_bound": exact.first_bounds(circuit, shifts),
         "keys": (Key.fresh(), Key.fresh()),
-        "chain": Chain.fresh(openings),
+        "chain": Chain.fresh(),
         "template": template,
         "roundings": (*_parameter_roundings(circuit, leaves, initial), *dataset.roundings),
         "told": False,
@@ -199,7 +194,6 @@ def chunks(
     chunk: int,
     seed: int | None = None,
     shard_size: int | None = None,
-    openings: int | None = None,
     progress: Callable[[int, int], object] | str | None = "auto",
 ) -> Iterator[Run]:
     """Train ``steps`` steps as runs of at most ``chunk`` steps and nearly equal length: 90 by 16 is 6 runs of 15.
@@ -207,15 +201,14 @@ def chunks(
     States that are rounded in periods are rounded once more where a run ends within one: where there are any, runs end at the last
     period that fits, as far as ``chunk`` allows it.
 
-    Each run starts where the one before it ended. Arguments and errors as for ``train``; openings is by default one for each run
-    and two more, and ``progress(done, steps)`` counts the steps of all runs. Whether a chain can have so many steps, and bounds hold
-    for a run, is checked here, at once; the runs are trained as they are asked for.
+    Each run starts where the one before it ended. Arguments and errors as for ``train``; ``progress(done, steps)`` counts the steps
+    of all runs. Whether a chain can have so many steps, and bounds hold for a run, is checked here, at once; the runs are trained as they
+    are asked for.
     """
     before = params.first_step + params.steps if isinstance(params, Run) else 0
     ends = chunk_ends(circuit, before, whole("steps", steps), whole("chunk", chunk))
-    openings = len(ends) + SPARE_OPENINGS if openings is None else openings
-    steps, seed, shard_size, openings = _checked(circuit, steps, seed, shard_size, openings)
-    start = _start(circuit, params, data, seed, shard_size, openings)
+    steps, seed, shard_size = _checked(circuit, steps, seed, shard_size)
+    start = _start(circuit, params, data, seed, shard_size)
     _check_length(circuit, start, steps, max(b - a for a, b in zip((0, *ends), ends, strict=False)))
 
     def runs():

@@ -1,0 +1,123 @@
+"""Which commitment holds a matrix now: the first one, or a fresh one that has replaced it before its openings were used up.
+
+A *slot* is a matrix that proofs open again and again: a chunk's weights, a shard of the dataset. Its commitments are numbered by
+*generations*, all of them from seeds of their own. Slots of one *group* are named by one root, as shards are by the dataset's: they
+change together, so that every root that a statement names is one that a finished proof has led to.
+
+A proof that takes one of the last two units of a commitment replaces it. The second of them is a reserve: where the first proof is
+lost, the next one replaces the same commitment by the same fresh one. And a chunk that is proven again, for what was lost may be
+the finished proof, starts from where it started before, while the reserve lasts.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+RESERVE = 1  # openings of a commitment for a proof that replaces it once more
+
+Generations = tuple[tuple[int, int], ...]  # (member, generation) of the members of a group that were replaced, ascending
+
+
+class Slot(NamedTuple):
+    """A matrix that is committed to, of this kind and number (member).
+
+    group: a name; that of a weights commitment is its own. budget: openings of each of its commitments; shown, cure: for people, where
+    none is left.
+    """
+
+    group: str
+    member: int
+    kind: str
+    budget: int
+    shown: str
+    cure: str
+
+    def unit(self, generation: int) -> str:
+        """The name of a commitment's counter."""
+        return f"{self.group} {self.member}" + f".{generation}" * (generation > 0)
+
+
+@dataclass(frozen=True)
+class Replacements:
+    """What was replaced in a group, last by a proof of ``chunk``, which started from ``before``."""
+
+    now: Generations = ()
+    before: Generations = ()
+    chunk: str = ""
+
+    def count(self) -> int:
+        """How often."""
+        return sum(generation for _, generation in self.now)
+
+    def base(self, slots: Sequence[Slot], chunk: str, left: Callable[[Slot, int], int]) -> Generations:
+        """Where a proof of a chunk starts that opens these slots of the group. left: units of a slot's generation."""
+        own, now = dict(self.before), dict(self.now)
+        if chunk != self.chunk:
+            return self.now
+        for slot in slots:
+            generation = own.get(slot.member, 0)
+            units, fixed = left(slot, generation), now.get(slot.member, 0) == generation
+            if units < 1 or fixed and units <= 1 + RESERVE:
+                return self.now
+        return self.before
+
+    def moved(self, base: Generations, after: Generations, chunk: str) -> "Replacements":
+        """After a proof that led from base to after; where another one came first, its work stands."""
+        return Replacements(after, base, chunk) if base == self.now else self
+
+    def to_json(self) -> dict[str, Any]:
+        return {"now": self.now, "before": self.before, "chunk": self.chunk}
+
+    @staticmethod
+    def is_json(data) -> bool:
+        """Whether ``from_json`` reads it."""
+
+        def generations(value) -> bool:
+            pairs = isinstance(value, list) and all(isinstance(x, list) and len(x) == 2 for x in value)
+            return pairs and all(type(n) is int and n >= 0 for pair in value for n in pair)
+
+        return (
+            isinstance(data, dict) and isinstance(data.get("chunk"), str) and all(generations(data.get(name)) for name in ("now", "before"))
+        )
+
+    @staticmethod
+    def from_json(data: dict) -> "Replacements":
+        now, before = (tuple((member, generation) for member, generation in data[name]) for name in ("now", "before"))
+        return Replacements(now, before, data["chunk"])
+
+
+NOTHING = Replacements()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a proof opens: of each slot the generation of its group's base, and of those that it replaces the next one too."""
+
+    slots: tuple[Slot, ...]
+    bases: dict[str, Generations] = field(hash=False)
+    links: tuple[Slot, ...]
+
+    @staticmethod
+    def of(slots: Sequence[Slot], bases: dict[str, Generations], left: Callable[[Slot, int], int]) -> "Choice":
+        bare = Choice(tuple(slots), bases, ())
+        return Choice(bare.slots, bases, tuple(s for s in slots if left(s, bare.generation(s)) <= 1 + RESERVE))
+
+    def base(self, group: str) -> Generations:
+        """(member, generation) of what was replaced before."""
+        return self.bases[group]
+
+    def generation(self, slot: Slot) -> int:
+        """Of the commitment that the argument reads."""
+        return dict(self.bases[slot.group]).get(slot.member, 0)
+
+    def budgets(self) -> dict[str, int]:
+        """The counters that a unit is taken of, and their allowances."""
+        opened = {slot.unit(self.generation(slot)): slot.budget for slot in self.slots}
+        return opened | {slot.unit(self.generation(slot) + 1): slot.budget for slot in self.links}
+
+    def after(self) -> dict[str, Generations]:
+        """(member, generation) of all that was replaced, for each group in which something is."""
+        found: dict[str, dict[int, int]] = {}
+        for slot in self.links:
+            found.setdefault(slot.group, dict(self.bases[slot.group]))[slot.member] = self.generation(slot) + 1
+        return {group: tuple(sorted(x.items())) for group, x in found.items()}

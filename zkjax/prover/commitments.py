@@ -1,0 +1,130 @@
+"""The commitments that a proof opens: made of what its run holds, kept for the chain's next proofs, replaced in good time."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..algebra.layout import Layout
+from ..commitment.commit import Committed, commit
+from ..commitment.dataset import dataset_root, root_from_siblings, shard_count
+from ..commitment.geometry import Geometry
+from ..commitment.slots import Choice, Slot
+from ..proofs.links import Link, links_in_stack
+from ..protocol.links import Links
+from ..protocol.plan import Plan, row_count
+from .aggregate import embed
+
+
+def slots_of(run, shards) -> dict[str, Slot]:
+    """What a proof of the run opens, in stack order, by its name in links: the weights before and after, the shards that it reads."""
+    chain, end = run.chain, run.first_step + run.steps
+    lost = "a proof that replaces it is not finished: wait for it, and prove again; if it was lost, "
+    anew = lost + "start a new chain (zkjax.train with parameters instead of a run)"
+    again = lost + "train these steps again, from the run before: their last weights get a new commitment with every training"
+    weights = chain.budget("weights")
+    ends = {
+        "initial": Slot(run.keys[0].name, run.first_step, "weights", weights, f"the weights before step {run.first_step}", anew),
+        "final": Slot(run.keys[1].name, end, "weights", weights, f"the weights before step {end}", again if run.first_step else anew),
+    }
+    budget = chain.budget("shard")
+    return ends | {f"shard {n}": Slot(chain.data.name, n, "shard", budget, f"shard {n} of the dataset", anew) for n in shards}
+
+
+def rows_of(layout: Layout, tensors: dict, row: int) -> np.ndarray:
+    """A layout's cells as rows of a commitment."""
+    return embed(layout, tensors, row_count(layout, row) * row).reshape(-1, row)
+
+
+@dataclass(frozen=True, eq=False)
+class Commitments:
+    """Those of one proof.
+
+    coarse: the first weights' committed integers. choice: of the commitments to some of the run's slots, or to all.
+    """
+
+    run: object
+    plan: Plan
+    geometry: Geometry
+    coarse: tuple[np.ndarray, ...]
+    choice: Choice
+
+    @property
+    def slots(self) -> dict[str, Slot]:
+        return {name: slot for name, slot in slots_of(self.run, self.plan.batches.shards).items() if slot in self.choice.slots}
+
+    @cached_property
+    def layouts(self) -> dict[str, Layout]:
+        """Of each slot's cells."""
+        return {
+            name: self.plan.shard_layout(slot.member) if slot.kind == "shard" else self.plan.weights_layout(name)
+            for name, slot in self.slots.items()
+        }
+
+    @property
+    def row_counts(self) -> list[int]:
+        return [row_count(layout, self.geometry.row) for layout in self.layouts.values()]
+
+    @property
+    def links(self) -> Links:
+        """What the proof shows equal."""
+        return links_in_stack(self.fresh, self.layouts, self.row_counts, self.geometry.log_row)
+
+    @property
+    def fresh(self) -> list[str]:
+        """Names of the slots whose commitments are replaced, in stack order."""
+        return [name for name, slot in self.slots.items() if slot in self.choice.links]
+
+    def opened(self, name: str) -> Committed:
+        """The commitment that the argument reads."""
+        slot = self.slots[name]
+        generation = self.choice.generation(slot)
+        return self.run.chain.keep(slot.unit(generation), lambda: self._commit(slot, generation, self._rows(name)))
+
+    def replacement(self, name: str) -> Committed:
+        """A fresh one to the same matrix."""
+        slot = self.slots[name]
+        generation = self.choice.generation(slot) + 1
+        return self.run.chain.keep(slot.unit(generation), lambda: self._commit(slot, generation, self.opened(name).rows))
+
+    def dataset(self, links: tuple[Link, ...] = ()) -> tuple[bytes, tuple[bytes, ...], bytes]:
+        """The dataset's root before, the siblings of the shards that are opened, and the root after the links."""
+        samples, size = self.run.data.samples, self.plan.batches.shard_size
+        read = [slot.member for slot in self.slots.values() if slot.kind == "shard"]
+        digests = [self._shard_digest(n) for n in range(shard_count(samples, size))]
+        root, siblings = dataset_root(digests, read, samples, size)
+        after = {n: digests[n] for n in read}
+        after |= {link.to.number: link.to.digest(self.geometry) for link in links if link.to.kind == "shard"}
+        return root, tuple(siblings), root_from_siblings(after, siblings, samples, size)
+
+    def _shard_digest(self, number: int) -> bytes:
+        """Shards that are not opened are committed to once, for their digests alone."""
+        if f"shard {number}" in self.slots:
+            return self.opened(f"shard {number}").commitment.digest(self.geometry)
+        slot = self.choice.slots[-1]._replace(member=number)
+        generation = self.choice.generation(slot)
+
+        def make() -> bytes:
+            return self._commit(slot, generation, self._shard_rows(number)).commitment.digest(self.geometry)
+
+        return self.run.chain.keep(f"digest of {slot.unit(generation)}", make)
+
+    def _commit(self, slot: Slot, generation: int, rows: np.ndarray) -> Committed:
+        own = {key.name: key.seed for key in self.run.keys}
+        if generation:  # a seed of its own, also where the first one is published
+            seed = self.run.chain.secret(f"seed of {slot.unit(generation)}")
+        else:
+            seed = own[slot.group] if slot.group in own else self.run.chain.secret(f"shard {slot.member}")
+        return commit(rows, kind=slot.kind, number=slot.member, budget=slot.budget, geometry=self.geometry, seed=seed)
+
+    def _rows(self, name: str) -> np.ndarray:
+        if name.startswith("shard"):
+            return self._shard_rows(int(name.split()[1]))
+        arrays = self.coarse if name == "initial" else self.run.final
+        return rows_of(self.layouts[name], {(name, p): x for p, x in enumerate(arrays)}, self.geometry.row)
+
+    def _shard_rows(self, number: int) -> np.ndarray:
+        size = self.plan.batches.shard_size
+        part = slice(number * size, (number + 1) * size)
+        tensors = {("data", number, k): x[part] for k, x in enumerate(self.run.data.arrays)}
+        return rows_of(self.plan.shard_layout(number), tensors, self.geometry.row)

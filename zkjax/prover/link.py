@@ -1,0 +1,93 @@
+"""Replace commitments of a run in a proof of its own: open them and fresh ones, and nothing else. See ``protocol/links.py``."""
+
+import secrets
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..algebra.extension import ZERO
+from ..commitment.commit import Mask, commit, stack
+from ..commitment.keys import Chain
+from ..commitment.opening import open_claim
+from ..commitment.openings import Openings
+from ..errors import ConfigurationError, RunError, UnsatisfiedWitnessError
+from ..proofs.alone import Dataset, LinkStatement, errors_alone
+from ..proofs.links import Link
+from ..proofs.proof import Proof
+from ..proofs.soundness import TARGET, security
+from ..protocol.links import draw_alone
+from ..protocol.transcript import Writer
+from ..verifier import start_transcript, verify_alone
+from .commitments import Commitments, slots_of
+from .lanes import link_lanes
+from .prove import coarse_integers, fix_geometry, make_plan
+
+
+def link(run, names: Sequence[str] | None = None, *, minimum_bits: float = TARGET, verify: bool = True) -> Proof:
+    """Replace commitments of a run by fresh ones, in a small proof that both hold the same values. Returns a Proof.
+
+    run:          a Run; it is not changed. What it shares with the runs of its chain is: their next proofs open the fresh commitments.
+    names:        of what is replaced: "initial", "final", "shard N" for shards that the run reads; default: all of them.
+    minimum_bits: refuse to make a proof with less proven security.
+    verify:       verify the finished proof, from its bytes alone, before it is returned.
+
+    ``prove`` replaces commitments by itself, where their openings are nearly used up. This does so at any time: before many proofs are
+    made at once, or before a commitment is to be opened for something else. Whoever verifies the chain is given this proof with the
+    others, at any place. It takes one opening of each commitment and of what replaces it.
+    Raises: RunError - no run, or one that was altered; ConfigurationError - other names, or too little security; BudgetError - a
+            commitment has no opening left; UnsatisfiedWitnessError - a bug of the prover.
+    """
+    from ..kernels.threads import scope
+
+    if not isinstance(getattr(run, "chain", None), Chain):
+        raise RunError(f"run is a {type(run).__name__}; give a zkjax.Run")
+    run.check()
+    with scope():
+        proof, choice, chunk = _link(run, names, minimum_bits)
+    if verify:
+        try:
+            verify_alone(Proof.parse(bytes(proof)), minimum_bits)
+        except Exception as error:
+            told = f"the finished proof does not verify ({type(error).__name__}); it was thrown away. Please report it"
+            raise UnsatisfiedWitnessError(told) from None
+    run.chain.openings.finish(choice, chunk)
+    return proof
+
+
+def _link(run, names, minimum_bits: float):
+    chain, plan = run.chain, make_plan(run)
+    fix_geometry(run)
+    geometry, known = chain.geometry, slots_of(run, plan.batches.shards)
+    wanted = known if names is None else names
+    if isinstance(wanted, str) or not wanted or not set(wanted) <= set(known):
+        raise ConfigurationError(f"names is {names!r:.80}; give some of {', '.join(known)}")
+    slots = tuple(slot for name, slot in known.items() if name in wanted)
+    chunk = Openings.new_name()  # of nothing that could be proven again
+
+    choice = chain.openings.choose(slots, chunk, replace=True)
+    while True:
+        found = Commitments(run, plan, geometry, coarse_integers(run, plan), choice)
+        rows = [*found.row_counts, *found.row_counts, 1]
+        ledger = security(errors_alone(found.links), geometry, stack(rows)[1]).require(minimum_bits)
+        replaced = [found.opened(name) for name in found.slots]
+        again = chain.openings.take(slots, chunk, choice, replace=True)
+        if again == choice:
+            break
+        choice = again  # another proof of the chain came in between
+
+    fresh = [found.replacement(name) for name in found.slots]
+    mask = Mask.of(geometry, rows, [*[slot.budget for slot in slots] * 2, 1])
+    zeros, seed = np.zeros((1, geometry.row), dtype=np.uint64), secrets.token_bytes(32)
+    trace = commit(zeros, kind="trace", number=0, budget=1, geometry=geometry, seed=seed, mask=mask)
+    dataset = None
+    if any(slot.kind == "shard" for slot in slots):
+        root, siblings, after = found.dataset(tuple(Link(name, x.commitment) for name, x in zip(found.slots, fresh, strict=True)))
+        dataset = Dataset(root, after, run.data.samples, plan.batches.shard_size, siblings)
+    statement = LinkStatement(geometry, tuple(x.commitment for x in replaced), tuple(x.commitment for x in fresh), dataset)
+
+    stream = Writer(start_transcript(statement))
+    stream.raw("trace root", 32, trace.commitment.root)
+    linked = draw_alone(stream.transcript, found.links)
+    committed = [*replaced, *fresh, trace]
+    open_claim(stream, geometry, committed, [link_lanes(linked, place) for place in range(len(committed))], ZERO)
+    return Proof(statement, bytes(stream), ledger), choice, chunk
