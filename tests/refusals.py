@@ -18,11 +18,14 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
+from drawing import drawing
 from nodes import inferred, node
+from reference import verifier as reference
 from replay import BITS, Frozen, messages, words
 
 import zkjax
@@ -47,7 +50,9 @@ from zkjax.commitment.merkle import root_of, siblings_bytes
 from zkjax.errors import ConfigurationError, DataError, FormatError, PrecisionError, UnsupportedOperationError, VerificationError
 from zkjax.files import read
 from zkjax.ops import ranges
+from zkjax.ops.draw import Draw
 from zkjax.ops.leaves import MAX_CONSTANT
+from zkjax.ops.operation import Leaves
 from zkjax.ops.rescale import Rescale
 from zkjax.ops.tables import Table
 from zkjax.proofs import soundness
@@ -157,6 +162,10 @@ def honest(name=f"format-{VERSION}"):
 
 def honest_states():
     yield from honest(MOVING)
+
+
+def honest_draws():
+    yield from honest(f"format-{VERSION}-draws")
 
 
 # ---- files ------------------------------------------------------------------------------------------------------
@@ -1028,6 +1037,52 @@ def anchors():
         yield Case(name, lambda columns=columns: checked(columns), None, value=3)
 
 
+# ---- draws -----------------------------------------------------------------------------------------------------
+def draws():
+    """The last draw that is well-formed, and the first one that is not."""
+    whole = {"shape": (2, 3), "words": (1, 2), "path": (7, -1), "shift": 9, "threshold": 5}
+
+    def shape(change):
+        return Draw(**whole | change).infer_shape([], Leaves((), ()))
+
+    for kept, refused, match in (
+        ({"words": (0, 2**32 - 1)}, {"words": (0, 2**32)}, "32 bits"),
+        ({"words": (0, 0)}, {"words": (-1, 0)}, "32 bits"),
+        ({"words": (1, 2, 3, 4)}, {"words": (1, 2, 3)}, "two words"),
+        ({"words": (1, 2)}, {"words": ()}, "two words"),
+        ({"words": (1, 2)}, {"words": (1, 2.0)}, "32 bits"),
+        ({"path": (0,) * 8}, {"path": (0,) * 9}, "path"),
+        ({"path": (-2, 2**32 - 1)}, {"path": (-3,)}, "path"),
+        ({"path": ()}, {"path": (2**32,)}, "path"),
+        ({"path": (0,)}, {"path": (0.0,)}, "path"),
+        ({"shape": (1,), "path": (-2,)}, {"shape": (), "path": (-2,)}, "no rows"),
+        ({"shift": 0}, {"shift": -1}, "shift"),
+        ({"shift": 31, "threshold": 1}, {"shift": 32, "threshold": 0}, "shift"),
+        ({"threshold": 2**23 - 1}, {"threshold": 2**23}, "threshold"),
+        ({"threshold": 0}, {"threshold": -1}, "threshold"),
+        ({"shape": (2**21,)}, {"shape": (2**21 + 1,)}, "too many entries"),
+        ({"shape": (2**10, 2**20)}, {"shape": (2**11, 2**20)}, "too many entries"),
+    ):
+        yield Case(f"kept: {kept}", lambda change=kept: shape(change), None, value=kept.get("shape", (2, 3)))
+        yield Case(f"refused: {refused}", lambda change=refused: shape(change), ValueError, match)
+    for count, max_steps in ((2, None), (2, 3), (6, 3)):
+        made = partial(drawing, (1,) * count, max_steps=max_steps)
+        yield Case(f"{count} words for {max_steps} steps", lambda made=made: made().max_steps, None, value=max_steps)
+    for count, max_steps in ((4, None), (4, 3), (8, 3)):
+        made = partial(drawing, (1,) * count, max_steps=max_steps)
+        yield Case(f"{count} words for {max_steps} steps", made, FormatError, "words; expected")
+    for shift, threshold, bound in ((0, 0, 2**32 - 1), (29, 0, 7), (29, 3, 1)):
+        one = Draw(**whole | {"shift": shift, "threshold": threshold})
+        yield Case(f"bound of {shift}, {threshold}", lambda one=one: one.bound([], [], None), None, value=bound)
+    for change, step in (({}, 0), ({"threshold": 0, "shift": 29}, 5), ({"path": (-2, -1)}, 3), ({"words": tuple(range(8)), "path": ()}, 2)):
+        one = Draw(**whole | change)
+        data = {"nodes": [{**whole, **change}], "shapes": [one.shape]}
+        expected = reference.drawn(SimpleNamespace(**data), 0, step)
+        yield Case(
+            f"drawn: {change} in step {step}", lambda x=one, t=step: x.values(x.keys(t, 1)[0]).reshape(-1).tolist(), None, value=expected
+        )
+
+
 # ---- states that a step multiplies -----------------------------------------------------------------------------
 def states():
     """Files, graphs, bounds, statements and chains of a circuit with recurrences and given states: w exact, m, v, e rounded."""
@@ -1223,7 +1278,7 @@ def states():
         (9, 1, [(1, 2), (3, 3), (9, 1)]),
         (6, 1, [(1, 2), (3, 3), (6, 1)]),
     ):
-        got = partial(distinct, circuit, at, steps)
+        got = partial(distinct, circuit, circuit.recurrent[0], at, steps)
         yield Case(f"periods of {steps} steps from {at}", got, None, value=expected)
     for bits in range(30, 50):
         wide = moved(3, bits=12, end=bits)
@@ -1714,6 +1769,9 @@ def ledgers():
 LIMITS = {  # as PROTOCOL.md has them
     "ops.leaves.MAX_CONSTANT": 4096,
     "ops.operation.MAX_RANK": 8,
+    "ops.draw.MAX_ENTRIES": 2**31,
+    "ops.draw.MAX_AXIS": 2**21,
+    "ops.draw.MAX_PATH": 8,
     "circuit.file.MAX_SIZE": 2**40,
     "circuit.file.MAX_AXIS": 2**22,
     "circuit.circuit.MAX_AXES": 2**24,
@@ -1755,7 +1813,7 @@ def limits():
 
 
 GROUPS = (  # the dearest last
-    honest, honest_states, states, meters, ordinary_files, shapes, layouts, bounds, limits, ledgers,
+    honest, honest_states, honest_draws, draws, states, meters, ordinary_files, shapes, layouts, bounds, limits, ledgers,
     statements, commitments, schedules, commitment_files, geometry, graphs, anchors, walks,
     statement_files, circuit_files, proof_files, openings, challenges, chains, published, links_alone, bodies,
 )  # fmt: skip

@@ -53,7 +53,7 @@ def constants(tmp_path):
 def test_sizes_are_those_of_real_proofs(number, experiment):
     circuit, runs, proofs = tiny_nets.chain()
     run, proof = runs[number], proofs[number]
-    sizes = sizes_of(make_plan(run), run.chain.geometry, run.chain.budget)
+    sizes = sizes_of(make_plan(run), run.chain.geometry)
     plan, statement = make_plan(run), proof.statement
     assert sizes.leaves == plan.sites.layout.size and sizes.log_lookups == plan.sites.layout.num_vars
     assert sizes.step_work == run.steps * training.step_work(circuit) and not sizes.compiled
@@ -83,11 +83,11 @@ def test_codewords_are_those_that_a_proof_encodes(shard_size, monkeypatch):
 
     monkeypatch.setattr(commit, "encode_tree", counted)
     prove_small(circuit, run)
-    assert sum(encoded) == sizes_of(make_plan(run), run.chain.geometry, run.chain.budget).codes
+    assert sum(encoded) == sizes_of(make_plan(run), run.chain.geometry).codes
     encoded.clear()
     following = tiny_nets.next_run(circuit, run)
     prove_small(circuit, following)
-    most = sizes_of(make_plan(following), run.chain.geometry, run.chain.budget).codes  # small shards are kept
+    most = sizes_of(make_plan(following), run.chain.geometry).codes  # small shards are kept
     assert most / 2 < sum(encoded) <= most and (shard_size is not None or sum(encoded) == most)
 
 

@@ -2,6 +2,7 @@
 
 from .calibration import Calibration as Calibration
 from .calibration import calibrate as calibrate
+from .calibration import calibrate_step as calibrate_step
 from .circuit.circuit import Circuit as Circuit
 from .errors import BudgetError as BudgetError
 from .errors import ConfigurationError as ConfigurationError

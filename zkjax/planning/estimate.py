@@ -253,7 +253,7 @@ def sizes_of(plan: Plan, geometry: Geometry) -> Sizes:
     verifying = estimate_work(circuit, [statement], None, None)
     first = plan.first_step == 0  # the dataset's root needs all shards once; opened are those that are read, which one shard is for ever
     made = [weights[1], trace + MASK_ROWS, *(data if total > 1 or first else [])]
-    made += [weights[0], *[max(data)] * total] if first else []
+    made += [weights[0], *[max(data)] * (total - len(data))] if first else []
     opened = [*weights, *data, trace]
     messages = 16 * (counts.pads + 2 * counts.triples + 2)
     work = plan.steps * step_work(circuit)
