@@ -22,7 +22,6 @@ from .series import Refusal, Series, values
 IMPLEMENTATION = "threefry2x32"
 MAX_KEYS = 2**10  # that words are drawn from at once
 ONE, FRACTION = 0x3F800000, 23  # float32: the bits of 1, and how many stand after its leading one
-RANDOM = "random keys are given to trace as key=, or kept in the state"
 CURE = "use jax.random.bernoulli, or jax.random.uniform compared with a number"
 
 
