@@ -57,7 +57,7 @@ from zkjax.ops.rescale import Rescale
 from zkjax.ops.tables import Table
 from zkjax.proofs import soundness
 from zkjax.proofs.alone import LinkStatement, check_alone
-from zkjax.proofs.checks import check_commitments, make_plan
+from zkjax.proofs.checks import check_commitments, check_sizes, make_plan
 from zkjax.proofs.links import Link
 from zkjax.proofs.proof import MAGIC, MAX_STATEMENT, VERSION, Proof
 from zkjax.proofs.published import Published
@@ -280,6 +280,8 @@ def links_alone():
         ("another kind", data | {"kind": "chunk"}, "kind is 'chunk'"),
         ("links as an object", data | {"links": {}}, "links is not a list"),
         ("a link without to", data | {"links": [{"from": commitment}]}, "needs from and to"),
+        ("a link as the list of its keys", data | {"links": [["from", "to"]]}, "needs from and to"),
+        ("a dataset as the list of its keys", data | {"dataset": sorted(data["dataset"])}, "a dataset needs the fields"),
         ("a link by name", changed(data, ("links", 0, "from"), "initial"), "commitment: expected the fields"),
         ("a link to a root", changed(data, ("links", 0, "to"), "00" * 32), "commitment: expected the fields"),
         ("a dataset as a list", data | {"dataset": []}, "a dataset needs the fields"),
@@ -311,6 +313,8 @@ def links_alone():
         return check(replaced=tuple(s.replaced[i] for i in at), fresh=tuple(s.fresh[i] for i in at), dataset=dataset)
 
     yield Case("all", check(), None)
+    yield Case("a budget of 1", old(0, budget=1), None)
+    yield Case("a budget of 4", old(1, budget=4), None)
     yield Case("weights alone", some(0, 1, dataset=None), None)
     yield Case("weights in another order", some(1, 0, dataset=None), None)
     for name, call, match in (
@@ -344,6 +348,18 @@ def links_alone():
 
     yield Case("links alone", verify(proof), zkjax.ConfigurationError, "only replace commitments")
     yield Case("several of them", verify([proof, proof]), zkjax.ConfigurationError, "only replace commitments")
+    taken = json.loads((VECTORS / f"format-{VERSION}.link.work.json").read_text("utf-8"))
+    riding = dataclasses.replace(frozen()[1].statement, links=(Link("initial", s.fresh[0]),))
+    refused = dataclasses.replace(s, geometry=dataclasses.replace(s.geometry, level_bits=256))
+
+    def work(*statements):
+        meter = verifier.estimate_work(circuit, list(statements), None, None)
+        return {"work": meter.work, "memory": meter.memory, "shares": meter.shares}
+
+    yield Case("work", lambda: work(s), None, value=taken["alone"])
+    yield Case("memory of two", lambda: work(s, s)["memory"], None, value=taken["alone"]["memory"])
+    yield Case("work of a link that rides", lambda: work(riding), None, value=taken["riding"])
+    yield Case("work in a geometry that is refused", lambda: work(refused), VerificationError, "^geometry: ")
     wide = Proof(dataclasses.replace(s, replaced=(dataclasses.replace(s.replaced[0], rows=2**32 - 1),) * 2, fresh=s.fresh[:2]), b"")
     yield Case("many rows", lambda: verifier.estimate_work(circuit, [wide.statement], 10**9, 2**32), VerificationError, "^work: ")
     short = Proof(s, proof.body[: 8 * 10 * max(1, s.geometry.queries // 4) - 1])
@@ -1055,6 +1071,8 @@ def draws():
         ({"path": (-2, 2**32 - 1)}, {"path": (-3,)}, "path"),
         ({"path": ()}, {"path": (2**32,)}, "path"),
         ({"path": (0,)}, {"path": (0.0,)}, "path"),
+        ({"shape": ()}, {"shift": 9.0}, "shift"),
+        ({"shape": (3,)}, {"threshold": 5.0}, "threshold"),
         ({"shape": (1,), "path": (-2,)}, {"shape": (), "path": (-2,)}, "no rows"),
         ({"shift": 0}, {"shift": -1}, "shift"),
         ({"shift": 31, "threshold": 1}, {"shift": 32, "threshold": 0}, "shift"),
@@ -1327,6 +1345,11 @@ def statements():
 
     def plan_of(**changes):
         return lambda: plan(**changes)
+
+    yield Case("sizes", lambda: check_sizes(circuit, s), None)
+    for name in ("shifts", "widths", "initial_bound", "final_bound"):
+        fewer = dataclasses.replace(s, **{name: getattr(s, name)[1:]})
+        yield Case(f"sizes of fewer {name}", partial(check_sizes, circuit, fewer), VerificationError, "^statement: shifts, widths")
 
     def bounded(initial, **changes):
         return plan(initial_bound=initial, final_bound=circuit.bounds(initial, changes.get("steps", s.steps)).final, **changes)

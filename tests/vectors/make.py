@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -17,6 +18,7 @@ from reference import verifier as reference  # noqa: E402
 import zkjax  # noqa: E402
 from zkjax.circuit.file import VERSION  # noqa: E402
 from zkjax.commitment.geometry import Geometry  # noqa: E402
+from zkjax.proofs.links import Link  # noqa: E402
 from zkjax.protocol.transcript import Transcript  # noqa: E402
 from zkjax.verifier import estimate_work  # noqa: E402
 
@@ -31,6 +33,8 @@ def main() -> None:
     alone = zkjax.link(run, minimum_bits=5.0)
     reference.verify_chain(circuit.to_json(), [(HERE / f"{NAME}.proof").read_bytes(), bytes(alone)], minimum_bits=5.0)
     alone.save(HERE / f"{NAME}.link.proof")
+    riding = replace(zkjax.Proof.load(HERE / f"{NAME}.proof").statement, links=(Link("initial", alone.statement.fresh[0]),))
+    write(f"{NAME}.link.work", {"alone": work(circuit, alone.statement), "riding": work(circuit, riding)})
     circuit = moving.moving()
     freeze(f"{NAME}-states", circuit, zkjax.train(circuit, *moving.start(), steps=5))
     circuit = drawing.drawing()
@@ -45,10 +49,15 @@ def freeze(name: str, circuit, run) -> None:
     circuit.save(HERE / f"{name}.circuit.json")
     proof.save(HERE / f"{name}.proof")
     write(f"{name}.ledger", [[term, round(bits, 9)] for term, bits in zkjax.ledger(circuit, proof).terms])
-    meter = estimate_work(circuit, [proof.statement], None, None)
     told = harness.recorded(Transcript, "_draw", lambda: zkjax.verify(circuit, proof, minimum_bits=5.0))
     write(f"{name}.transcript", told)
-    write(f"{name}.work", {"work": meter.work, "memory": meter.memory, "shares": meter.shares})
+    write(f"{name}.work", work(circuit, proof.statement))
+
+
+def work(circuit, statement) -> dict:
+    """What verifying takes."""
+    meter = estimate_work(circuit, [statement], None, None)
+    return {"work": meter.work, "memory": meter.memory, "shares": meter.shares}
 
 
 def write(name: str, value) -> None:

@@ -51,7 +51,7 @@ class Draw(Operation):
         return shape
 
     def check(self, i, circuit):
-        if len(self.words) != 2 and len(self.words) != 2 * (circuit.max_steps or 1):
+        if len(self.words) not in (2, 2 * (1 if circuit.max_steps is None else circuit.max_steps)):
             raise FormatError(
                 f"{circuit.describe(i)} has {len(self.words)} words; expected 2, or two for each of {circuit.max_steps} steps"
             )
