@@ -12,6 +12,7 @@ from flax import linen, nnx
 from harness import SMALL, data_for, mlp_params, prove_small, verify_small
 
 import zkjax
+from zkjax.algebra import exact
 from zkjax.errors import DataError, UnsupportedOperationError
 from zkjax.ops.draw import ROW, STEP
 from zkjax.tracing.constants import Known
@@ -200,6 +201,34 @@ def test_rows_of_a_split_are_one_draw():
     assert circuit.nodes[i].operation.path == (STEP, ROW)
 
 
+MOVED = [
+    lambda key: jax.random.uniform(key, (2, 64, 64))[0] < 0.003,
+    lambda key: jax.random.uniform(key, (64, 64)).T < 0.003,
+    lambda key: jax.random.uniform(key, (32, 128)).reshape(64, 64)[::-1] <= 0.003,
+    lambda key: jax.random.bits(key, (2, 64, 64))[0] < jnp.uint32(13_000_001),
+    lambda key: jax.random.bits(key, (64, 64)) >= jnp.uint32(3_000_000_001),
+    lambda key: 0.997 < jax.random.uniform(jax.random.split(key, 1)[0], (64, 64)),
+    lambda key: jax.vmap(lambda k: jax.random.uniform(k, (64,)))(jax.random.split(key, 64)) < 0.003,
+    lambda key: jax.vmap(lambda k: jax.random.uniform(k, (64, 64)))(jax.random.split(key, 1))[0] < 0.003,
+]
+
+
+@pytest.mark.parametrize("mask", MOVED, ids=range(len(MOVED)))
+def test_rare_masks_are_bit_by_bit_those_of_jax(mask):
+    """Whatever moves the words: were they rounded before they are compared, entries would be others."""
+
+    def loss(params, x, y, key):
+        return jnp.mean(jnp.where(mask(key), x @ params, 0.0) - y)
+
+    x, y, w = (np.ones(shape, np.float32) for shape in ((64, 1), (64, 64), (1, 64)))
+    circuit = zkjax.trace(loss, optax.sgd(0.1), w, batch=(x, y), key=KEY)
+    assert len(circuit.drawn) == 1 and not circuit.of("sign")
+    values = exact.evaluate(circuit, None, [w], [x, y], keys=[keys[0] for keys in circuit.keys(5, 1)])
+    masks = [values[circuit.nodes[i].inputs[0]] for i in circuit.of("dot") if circuit.nodes[i].operation.batch[0]]
+    expected = np.asarray(mask(jax.random.fold_in(KEY, 5)))
+    assert masks and all(np.array_equal(x, expected) or np.array_equal(x, ~expected) for x in masks)
+
+
 # ---- keys of the program's own -------------------------------------------------------------------------------------------
 
 
@@ -220,6 +249,32 @@ def by_the_step(step, state, *keys):
     for t, rows in enumerate(batches(STEPS)):
         state, _ = step(state, *(x[rows] for x in DATA), *(jax.random.fold_in(key, t) for key in keys))
     return state
+
+
+def test_long_tables():
+    """Of more steps than a function of NumPy takes arguments."""
+    state = {"params": PARAMS, "key": jax.random.key(8)}
+    circuit = zkjax.trace_step(splitting, state, SAMPLE, steps=100)
+    (i,) = circuit.drawn
+    key = state["key"]
+    for keys in circuit.nodes[i].operation.keys(0, 100):
+        key, mine = jax.random.split(key)
+        assert np.array_equal(keys[0], jax.random.key_data(mine))
+
+
+def test_a_raw_key_that_is_split_needs_no_table():
+    def twice(h, key):
+        first, second = jax.random.split(key)
+        return as_haiku(as_haiku(h, first), second)
+
+    typed, raw = (zkjax.trace(net(twice), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=k) for k in (KEY, jax.random.key_data(KEY)))
+    assert typed.digest() == raw.digest() and raw.max_steps is None
+
+
+def test_a_key_of_which_only_the_shape_is_known():
+    state = jax.eval_shape(lambda: {"params": PARAMS, "key": jax.random.key(8)})
+    with pytest.raises(DataError, match="give the key itself: it is public"):
+        zkjax.trace_step(splitting, state, SAMPLE, steps=4)
 
 
 @pytest.mark.parametrize("key", [jax.random.key(8), jax.random.PRNGKey(8)], ids=["typed", "raw"])
@@ -312,7 +367,7 @@ REFUSED = [
     (lambda h, key: jnp.where(jax.random.bits(key, h.shape, "uint16") > 5, h, 0), "16 bits"),
     (
         lambda h, key: jnp.where(jax.random.uniform(key, h.shape) + jax.random.uniform(jax.random.fold_in(key, 1), h.shape) < 1, h, 0),
-        "sums",
+        "more than one number",
     ),
 ]
 
@@ -330,6 +385,7 @@ def test_what_is_not_exact_is_refused_by_name(dropped, told):
     "key, told",
     [
         (3, "a int"),
+        ([1, [2, 3]], "a list"),
         (jax.random.split(KEY), "key<fry>"),
         (np.zeros(2, np.int32), "int32"),
         (jax.ShapeDtypeStruct((), KEY.dtype), "key<fry>"),

@@ -70,19 +70,25 @@ class Draw(Operation):
     def pull(self, i, node, term, walk):
         return [replace(term, key=("draw", i))]
 
+    @property
+    def rows(self) -> int:
+        """How many keys a step has."""
+        return self.shape[0] if ROW in self.path else 1
+
     def keys(self, first_step: int, steps: int) -> np.ndarray:
         """The keys of these steps, uint32 (steps, rows, 2); one row for all, unless the path says that each has its own."""
-        numbers = {STEP: np.arange(first_step, first_step + steps)[:, None], ROW: np.arange(self.shape[0] if ROW in self.path else 1)}
+        numbers = {STEP: np.arange(first_step, first_step + steps)[:, None], ROW: np.arange(self.rows)}
         table = np.array(self.words, dtype=np.uint32).reshape(-1, 1, 2)
         table = table if len(table) == 1 else table[first_step : first_step + steps]
         key = table[..., 0], table[..., 1]
         for n in self.path:
             key = threefry.fold_in(key, np.asarray(numbers.get(n, [n])).astype(np.uint32))
-        return np.stack([np.broadcast_to(half, (steps, len(numbers[ROW]))) for half in key], axis=-1)
+        return np.stack([np.broadcast_to(half, (steps, self.rows)) for half in key], axis=-1)
 
     def values(self, keys, xp=np):
-        """The integers that a step's keys lead to: bool where they are 0 and 1, else uint32. xp: numpy or jax.numpy."""
-        words = threefry.bits(keys, math.prod(self.shape) // len(keys), xp).reshape(self.shape) >> np.uint32(self.shift)
+        """The integers that keys (.., rows, 2) lead to, (.., *shape): bool where they are 0 and 1, else uint32. xp: numpy or jax.numpy."""
+        words = threefry.bits(keys.reshape(-1, 2), math.prod(self.shape) // self.rows, xp) >> np.uint32(self.shift)
+        words = words.reshape((*keys.shape[:-2], *self.shape))
         return words < np.uint32(self.threshold) if self.threshold else words
 
     def leaf(self, parameters, inputs, keys=None):
@@ -90,4 +96,4 @@ class Draw(Operation):
         return self.values(keys, like.__array_namespace__()).astype(like.dtype)
 
     def at_steps(self, i, node, prover):
-        return np.stack([self.values(keys).astype(np.int64) for keys in self.keys(prover.first_step, prover.steps)])
+        return self.values(self.keys(prover.first_step, prover.steps)).astype(np.int64)

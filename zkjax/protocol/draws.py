@@ -18,11 +18,14 @@ from ..algebra import field
 from ..algebra.extension import ZERO, Ext
 from ..algebra.vectors import Vectors, total
 from ..ops.operation import Node
-from ..work import DRAWN, PASSING
+from ..work import CALL, DRAWN, PASSING
 from .claims import Claim, Term, kronecker
 from .hidden import Hidden
 
-_LIMB = 16  # bits; products of two limbs, added up over 2^21 entries, are exact in float64
+_LIMB = 16  # bits
+EXACT = 2**20  # entries over which products of two limbs are added up, exactly in float64
+BLOCK = 2**16  # words of several steps that are drawn at once
+LIMBS = 96  # bytes of an entry of a vector, cut into limbs
 
 
 def settle(hidden: Hidden, plan, claim: Claim) -> Claim:
@@ -40,22 +43,26 @@ def settle(hidden: Hidden, plan, claim: Claim) -> Claim:
 
 
 def _amount(vectors: Vectors, node: Node, first_step: int, terms: list[Term]) -> Ext:
-    """What terms on one draw amount to. Step by step: a draw of all steps may be large."""
-    steps, size = len(terms[0].step[0]), prod(node.shape)
+    """What terms on one draw amount to. Block by block of steps: a draw of all steps may be large, and one of a step small."""
+    draw, steps, size = node.operation, len(terms[0].step[0]), prod(node.shape)
+    block = max(1, min(steps, BLOCK // size))
     what = f"{steps} draws of {size:,} words"
-    vectors.meter.charge(what, DRAWN * steps * size * len(terms), 0, PASSING * size)
+    folded = sum(size // max((len(v[0]) for v in term.vectors), default=1) for term in terms)  # along the longest vectors
+    work = DRAWN * ((1 + len(terms)) * size + 16 * folded + draw.rows * (1 + len(draw.path)))
+    calls = CALL * (8 + 4 * len(draw.path) + 4 * len(terms)) * -(-steps // block)
+    limbs = LIMBS * sum(len(v[0]) for term in terms for v in term.vectors)
+    vectors.meter.charge(what, steps * work + calls, 0, limbs + PASSING * block * (size + 4 * draw.rows))
     if vectors.lengths_only:
         return ZERO
     weights = [_Weight.of(term) for term in terms]
-    rows: list[list] = [[] for _ in terms]
-    for keys in node.operation.keys(first_step, steps):
-        drawn = node.operation.values(keys)
-        for row, weight in zip(rows, weights, strict=True):
-            row.append(weight.folded(drawn))
-    amount = ZERO
-    for term, row in zip(terms, rows, strict=True):
-        amount = amount + term.scalar * total(ext.mul(term.step, tuple(np.array(c, dtype=np.uint64) for c in zip(*row, strict=True))))
-    return amount
+    amounts = [ZERO] * len(terms)
+    for start in range(0, steps, block):
+        count = min(block, steps - start)
+        drawn = draw.values(draw.keys(first_step + start, count))
+        for i, (term, weight) in enumerate(zip(terms, weights, strict=True)):
+            step = tuple(c[start : start + count] for c in term.step)
+            amounts[i] = amounts[i] + total(ext.mul(step, weight.folded(drawn)))
+    return sum((term.scalar * amount for term, amount in zip(terms, amounts, strict=True)), ZERO)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,17 +81,20 @@ class _Weight:
         axes = tuple(d for g in order for d in term.groups[g])
         return _Weight(axes, np.stack(limbs, axis=1).astype(np.float64), reduce(kronecker, others, ext.stack([ext.ONE])))
 
-    def folded(self, drawn: np.ndarray) -> tuple[int, int]:
-        """The sum over all axes of drawn integers below 2^32 times the vectors."""
-        table, along = drawn.transpose(self.axes).reshape(-1, len(self.limbs)), None
+    def folded(self, drawn: np.ndarray):
+        """The sums over all axes but the first, of steps, of drawn integers below 2^32 times the vectors: K (steps,)."""
+        table = drawn.transpose(0, *(d + 1 for d in self.axes)).reshape(-1, len(self.limbs))
+        along = None
         halves = [table] if table.dtype == bool else [table & np.uint32(2**_LIMB - 1), table >> np.uint32(_LIMB)]
         for j, half in enumerate(halves):
-            products = (half.astype(np.float64) @ self.limbs).astype(np.uint64).reshape(len(table), 2, 4)
-            for k in range(4):
-                part = tuple(_shifted(products[:, c, k], _LIMB * (j + k)) for c in range(2))
-                along = part if along is None else ext.add(along, part)
-        c0, c1 = ext.sum(ext.mul(along, self.others))
-        return int(c0), int(c1)
+            for start in range(0, len(self.limbs), EXACT):
+                part = slice(start, start + EXACT)
+                products = (half[:, part].astype(np.float64) @ self.limbs[part]).astype(np.uint64).reshape(len(table), 2, 4)
+                for k in range(4):
+                    found = tuple(_shifted(products[:, c, k], _LIMB * (j + k)) for c in range(2))
+                    along = found if along is None else ext.add(along, found)
+        sums = (c.reshape(len(drawn), -1) for c in along)
+        return ext.sum(ext.mul(tuple(sums), tuple(c[None] for c in self.others)), axis=1)
 
 
 def _shifted(x: np.ndarray, bits: int) -> np.ndarray:

@@ -180,10 +180,10 @@ def key_words(key) -> np.ndarray:
     """The two words of a key of the user's, ``jax.random.key(0)`` or ``jax.random.PRNGKey(0)``, uint32."""
     if is_key(key) and key.shape == () and not isinstance(key, jax.ShapeDtypeStruct):
         return np.asarray(_words_of(key))
-    found = None if is_key(key) or isinstance(key, jax.ShapeDtypeStruct) else np.asarray(key)
+    found = key if isinstance(key, (np.ndarray, jax.Array)) and not is_key(key) else None
     if found is None or found.shape != (2,) or found.dtype != np.uint32:
         raise DataError(f"key is {_kind(key)}; give one key, such as jax.random.key(0): it is public, and a part of the recipe")
-    return found
+    return np.asarray(found)
 
 
 def _kind(x) -> str:
@@ -196,10 +196,12 @@ def in_words(tree):
 
 
 def _words_of(x):
-    """Of typed keys, or of their shape."""
+    """Of typed keys."""
     if str(x.dtype) != THREEFRY:
         raise UnsupportedOperationError(f"random keys of dtype {x.dtype}; use {IMPLEMENTATION}, which is JAX's default")
-    return jax.eval_shape(jax.random.key_data, x) if isinstance(x, jax.ShapeDtypeStruct) else jax.random.key_data(x)
+    if isinstance(x, jax.ShapeDtypeStruct):
+        raise DataError("the state holds a random key of which only the shape is given; give the key itself: it is public")
+    return jax.random.key_data(x)
 
 
 def as_keys(tree, like):

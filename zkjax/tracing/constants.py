@@ -178,4 +178,7 @@ def by_entry(function, shape, *known: Known) -> Known:
     if all(k.values.size == 1 for k in known):
         return Known.uniform(function(*(k.scalar for k in known)), shape, tagged)
     arrays = [k.values.reshape((1,) * (len(shape) - k.values.ndim) + k.values.shape) if k.values.ndim else k.values for k in known]
-    return Known.spread(np.frompyfunc(function, len(arrays), 1)(*arrays), shape, tagged)
+    arrays = np.broadcast_arrays(*arrays)  # a ufunc would take 63 of them at most
+    found = np.empty(arrays[0].size, dtype=object)
+    found[:] = [function(*entries) for entries in zip(*(x.reshape(-1) for x in arrays), strict=True)]
+    return Known.spread(found.reshape(arrays[0].shape), shape, tagged)

@@ -88,15 +88,22 @@ def is_mask(x) -> bool:
     return x.does(Draw) and x.operation.threshold > 0 or x.does(*MOVES) and all(is_mask(y) for y in x.inputs)
 
 
+def drawn(x) -> "Expression | None":
+    """The draw that x is, moved or not; None of anything else."""
+    while x.does(*MOVES) and len(x.inputs) == 1 and not x.does(Pad):
+        x = x.inputs[0]
+    return x if x.does(Draw) else None
+
+
 def affine(x) -> tuple[dict["Expression", Fraction], Fraction] | None:
-    """x as a sum of coefficient * draw, and a constant; None of what is more than draws and numbers, the same in every step."""
+    """x as a sum of coefficient * draw, moved or not, and a constant; None of what is more than draws and steady numbers."""
     terms: dict = {}
     constant, stack = Fraction(0), [(Fraction(1), x)]
     while stack:
         c, x = stack.pop()
         if x.does(Combination) and all(isinstance(k, Fraction) for k in x.operation.coefficients):
             stack += [(c * k, y) for k, y in zip(x.operation.coefficients, x.inputs, strict=True)]
-        elif x.does(Draw):
+        elif drawn(x) is not None:
             terms[x] = terms.get(x, Fraction(0)) + c
         elif _uniform(x) is not None:
             constant += c * _uniform(x)

@@ -33,6 +33,10 @@ class Graph:
 
     def node(self, operation, inputs, shape, tagged=False) -> Expression:
         tagged = tagged or any(x.tagged for x in inputs)
+        flat = affine(inputs[0]) if isinstance(operation, MOVES) and len(inputs) == 1 and inputs[0].does(Combination) else None
+        if flat is not None and len(flat[0]) == 1 and not isinstance(operation, Pad):  # of random words: the draw is moved
+            ((x, c),) = flat[0].items()
+            return self.linear([(c, self.node(operation, (x,), shape)), (flat[1], Known.uniform(Fraction(1), shape))], tagged)
         key = operation, tuple(x.index for x in inputs), tuple(shape), tagged
         if key not in self._made:
             self._made[key] = Expression(operation, tuple(inputs), tuple(shape), tagged, len(self.expressions))
@@ -117,8 +121,8 @@ class Graph:
             return [*merged][0]
         flat = affine(Expression(Combination(tuple(merged.values())), tuple(merged), tuple(shape), tagged, -1))
         if flat is not None and len(flat[0]) + bool(flat[1]) < len(merged) + sum(x.does(Combination) for x in merged):
-            rest = [(flat[1], Known.uniform(Fraction(1), shape))] if flat[1] else []
-            return self.linear([*((c, x) for x, c in flat[0].items()), *rest], tagged)
+            terms = [*((c, x) for x, c in flat[0].items()), (flat[1], Known.uniform(Fraction(1), shape))]
+            return self.linear([(c, x) for c, x in terms if c] or terms[-1:], tagged)
         return self.node(Combination(tuple(merged.values())), tuple(merged), shape, tagged)
 
     def tag(self, x, tagged: bool):
@@ -311,15 +315,16 @@ class Graph:
         """Where x is above 0."""
         return self.node(Above(), (x,), x.shape)
 
-    def greater(self, x, y, shape) -> "Mask | Known":
-        """x > y as a mask of the tensor x - y."""
+    def greater(self, x, y, shape, whole: bool = False) -> "Mask | Known":
+        """x > y as a mask of the tensor x - y. whole: of integers, which are compared as they are."""
         x, y = self.expand(x, shape), self.expand(y, shape)
         difference = self.linear([(1, x), (-1, y)])
         if isinstance(difference, Known):
             return map_known(lambda v: v > 0, shape, difference)
-        drawn = keys.above_zero(self, difference)
+        drawn = keys.above_zero(self, difference, whole)
         if drawn is not None:
             return drawn
+        keys.check_comparison(difference)
         return Mask(self.above(difference))
 
     def choose(self, which, cases, tagged: bool):

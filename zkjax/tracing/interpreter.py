@@ -144,7 +144,8 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
     if name in ("empty", "empty2"):  # what JAX puts in the place of the residuals of a branch that was not taken
         return [map_known(conversion(v.aval.dtype), v.aval.shape, Known.uniform(0, v.aval.shape)) for v in eqn.outvars]
     if constant:
-        results = fold(eqn, *values)
+        moves = name in MOVES and "dynamic" not in name and any(x is not None and x.moving for x in values)  # of numbers of the step
+        results = None if moves else fold(eqn, *values)
         if results is None and name in MOVES:
             results = MOVES[name](graph, eqn, *values)
         if results is None:

@@ -8,15 +8,16 @@ What comes of the words is exact: shifts, a float's bits as ``jax.random.uniform
 """
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
 from ..algebra import threefry
 from ..ops.draw import MAX_PATH, ROW, STEP, WORD, Draw
-from ..ops.leaves import MAX_CONSTANT
+from ..ops.leaves import MAX_CONSTANT, InputArray, Param
 from .constants import Keys, Known, map_known
-from .expressions import Expression, Mask, affine
+from .expressions import Expression, Mask, affine, drawn
 from .series import Refusal, Series, values
 
 IMPLEMENTATION = "threefry2x32"
@@ -165,12 +166,11 @@ def _in_rows(sources: list[tuple]) -> tuple[tuple, tuple]:
 
 def shifted(graph, eqn, x, n):
     """``shift_right_logical`` of words as they were drawn."""
-    drawn = x.operation if isinstance(x, Expression) and x.does(Draw) and not x.operation.threshold else None
-    if drawn is None or not isinstance(n, Known) or not isinstance(n.scalar, int):
+    words = drawn(x) if isinstance(x, Expression) else None
+    if words is None or words.operation.threshold or not isinstance(n, Known) or not isinstance(n.scalar, int):
         raise Refusal(f"a shift of integers that depend on data, or of what became of random words; {CURE}")
-    if n.scalar + drawn.shift >= WORD:
-        return Known.uniform(0, x.shape)
-    return graph.node(Draw(drawn.shape, drawn.words, drawn.path, drawn.shift + n.scalar, 0), (), x.shape)
+    shift = words.operation.shift + n.scalar
+    return Known.uniform(0, x.shape) if shift >= WORD else _with(graph, x, shift=shift)
 
 
 def filled(graph, x, y) -> Expression | None:
@@ -199,20 +199,41 @@ def _single(x) -> tuple[tuple[Expression, Fraction], Fraction]:
     return next(iter(terms.items())), constant
 
 
-def above_zero(graph, x: Expression) -> Mask | Known | None:
+def above_zero(graph, x: Expression, whole: bool) -> Mask | Known | None:
     """Where x is above 0, if it is c * draw + b of words: where a draw is below a number. None of anything else.
 
-    JAX compares float32's: b is the one that the source means.
+    JAX compares float32's, unless ``whole`` says integers: b is the float32 that the source means.
     """
     found = affine(x)
-    if found is None or any(y.operation.threshold for y in found[0]):
+    if found is None or len(found[0]) != 1 or any(drawn(y).operation.threshold for y in found[0]):
         return None
-    (drawn, c), b = _single(x)
-    with np.errstate(over="ignore"):
-        b = Fraction(float(np.float32(float(b)))) if abs(b) < 2**100 else b
+    (words, c), b = _single(x)
+    if not whole and abs(b) < 2**100:
+        b = Fraction(float(np.float32(float(b))))
     below = math.ceil(-b / c) if c < 0 else math.floor(-b / c) + 1
-    if below <= 0 or below > drawn.operation.bound([], [], None):
+    if below <= 0 or below > drawn(words).operation.bound([], [], None):
         return Known.uniform((below > 0) == (c < 0), x.shape)
-    words = drawn.operation
-    mask = graph.node(Draw(words.shape, words.words, words.path, words.shift, below), (), x.shape)
-    return Mask(mask, c < 0)
+    return Mask(_with(graph, words, threshold=below), c < 0)
+
+
+def check_comparison(x: Expression) -> None:
+    """Refusal where random words and constants alone decide: they would be rounded first, and another mask be drawn than JAX's."""
+    stack, seen, words = [x], set(), False
+    while stack:
+        x = stack.pop()
+        if x in seen:
+            continue
+        seen.add(x)
+        if x.does(Param, InputArray):
+            return
+        words = words or x.does(Draw) and not x.operation.threshold
+        stack += x.inputs
+    if words:
+        raise Refusal(f"a comparison of random words with more than one number; {CURE}")
+
+
+def _with(graph, x: Expression, **changes) -> Expression:
+    """A draw, moved or not, with other attributes."""
+    if x.does(Draw):
+        return graph.node(replace(x.operation, **changes), (), x.shape)
+    return graph.node(x.operation, [_with(graph, x.inputs[0], **changes)], x.shape)

@@ -128,7 +128,7 @@ def _comparison(swap: bool, negate: bool):
 
     def rule(graph, eqn, x, y):
         x, y = (_number(graph, v) if kind(eqn.invars[0].aval.dtype) == "b" else v for v in (x, y))
-        result = graph.greater(*((y, x) if swap else (x, y)), eqn.outvars[0].aval.shape)
+        result = graph.greater(*((y, x) if swap else (x, y)), eqn.outvars[0].aval.shape, kind(eqn.invars[0].aval.dtype) != "f")
         return _negated(result) if negate else result
 
     return rule
@@ -140,7 +140,7 @@ def _unequal(graph, eqn, x, y):
         raise Refusal("whether rounded values are equal depends on the rounding; compare with >, or give a boolean array in the data")
     shape = eqn.outvars[0].aval.shape
     x, y = (_number(graph, v) if kind(eqn.invars[0].aval.dtype) == "b" else v for v in (x, y))
-    above, below = graph.greater(x, y, shape), graph.greater(y, x, shape)
+    above, below = graph.greater(x, y, shape, True), graph.greater(y, x, shape, True)
     if kind(eqn.invars[0].aval.dtype) == "i":
         (low, high), (least, most) = graph.range(x), graph.range(y)
         above = Known.uniform(False, shape) if high <= least else above  # an unsigned number is never below 0
@@ -174,7 +174,9 @@ def _convert(graph, eqn, x):
         return x
     if after == "b":
         zero = Known.uniform(0, x.shape)
-        sides = [graph.greater(*pair, x.shape) for pair, possible in (((x, zero), True), ((zero, x), graph.range(x)[0] < 0)) if possible]
+        sides = [
+            graph.greater(*pair, x.shape, True) for pair, possible in (((x, zero), True), ((zero, x), graph.range(x)[0] < 0)) if possible
+        ]
         return graph.linear([(1, _number(graph, side)) for side in sides])
     if after == "f" and narrow(new):
         raise Refusal(f"conversion of integers to {new.name} may round them; {NARROW}")
