@@ -146,7 +146,11 @@ def test_json(files):
     result = json.loads(output)
     assert status == VALID and result["valid"] is True and result["bits"] >= 100 and result["seconds"] > 0
     assert result["statements"] == [files.first.to_json(), files.last.to_json()] and result["updated"] is True
-    assert result["required"] == ALWAYS and result["only_claimed"] == [*PINNED.values()] and result["assumed_bound"] is False
+    assert (
+        result["required"] == ALWAYS
+        and result["only_claimed"] == [*PINNED.values()]
+        and result["assumed_bound"] is result["assumed_state"] is False
+    )
 
 
 def test_a_run_in_which_nothing_is_updated_says_so(files, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ A forgery is shown twice: refused, and accepted once the rule that stops it is t
 import dataclasses
 import json
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
@@ -414,6 +415,19 @@ def test_another_proof_comes_in_between(monkeypatch):
     assert sources(inner[0]) == ["shard 0"]  # the third opening
     assert proofs[2].statement.shards == (inner[0].statement.links[0].to,)
     accepted(circuit, [*proofs, *inner])
+
+
+def test_proofs_in_threads_replace_one_after_another():
+    """Chunks of one chain, of which several replace shards, each another one, while others are being made."""
+    circuit, run = tiny_run(shard_size=5)
+    runs = [run]
+    while len(runs) < 10:
+        runs.append(next_run(circuit, runs[-1]))
+    proofs = [prove_small(circuit, run)]
+    with ThreadPoolExecutor(4) as pool:
+        proofs += pool.map(lambda x: prove_small(circuit, x), runs[1:])
+    assert sum(map(len, map(sources, proofs))) > 1
+    accepted(circuit, proofs)
 
 
 def test_what_was_replaced_is_on_disk_before_anybody_has_the_proof(tmp_path):

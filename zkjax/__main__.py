@@ -81,7 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--seed", type=int, metavar="N", help="required seed of the batch schedule")
     verify.add_argument("--steps", type=_steps, metavar="FIRST:END", help="required range of steps, END excluded")
     verify.add_argument("--statement", metavar="FILE", help="require all that this statement.json says of the proofs")
-    verify.add_argument("--assume-bound", action="store_true", help="accept a first proof that does not range-check its initial weights")
+    verify.add_argument(
+        "--assume-bound",
+        action="store_true",
+        help="accept a first proof that does not range-check its initial weights, or not start from the state that the circuit gives",
+    )
     verify.add_argument(
         "--minimum-bits",
         type=float,
@@ -222,10 +226,11 @@ def _told(
     first, last = statements[0], statements[-1]
     bits = -math.log2(sum(2.0**-ledger.bits for ledger in ledgers))
     updated = any(circuit.updated(first.first_step, last.first_step + last.steps - first.first_step))
-    facts = _facts(arguments, circuit, statements)
+    facts, free = _facts(arguments, circuit, statements), bool(circuit.given) and not first.given
     if arguments.json:
         result = {"valid": True, "bits": bits, "seconds": seconds, "updated": updated}
         result |= {"required": [*facts[True]], "only_claimed": [*facts[False]], "assumed_bound": first.assumed}
+        result["assumed_state"] = free
         return json.dumps(
             result | {"statements": [s.to_json() for s in (*statements, *alone)], "ledgers": [dict(x.terms) for x in ledgers]}, indent=1
         )
@@ -237,6 +242,8 @@ def _told(
     lines += [f"  {name:16} {value}  {option}" for name, (value, option) in facts[False].items()] or ["  nothing"]
     if first.assumed:
         lines.append("  ASSUMED          that the initial weights are within the first statement's bounds: no proof here shows it")
+    if free:
+        lines.append("  ASSUMED          the first state beside the weights, such as a momentum: it may be any")
     proven = [f"  {name:16} {' '.join(map(_number, values))}" for name, values in _outputs(circuit, statements)]
     lines += ["Proven of these:", *proven] if proven else []
     for path, security in zip(paths, ledgers) if arguments.ledger else ():

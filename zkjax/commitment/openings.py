@@ -44,6 +44,7 @@ class Openings:
         self.directories: list[Path] = []
         self._process = os.getpid()
         self._lock = threading.RLock()  # of this process's threads; other processes meet at the files' locks
+        self.replacing = threading.RLock()  # of a proof that replaces commitments, until it is finished: others start from there
 
     def __reduce__(self):
         raise RunError("a run cannot be copied or pickled: two copies would spend the same randomness twice; use run.save and Run.load")

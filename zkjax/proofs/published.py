@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..errors import FormatError, VerificationError
+from ..errors import ConfigurationError, FormatError, VerificationError
 from .alone import LinkStatement
 from .statement import Statement
 
@@ -45,6 +45,8 @@ class Published:
         """What to publish about a chain. statements: by the name of the proof's file, in order; of links alone they come last."""
         statements = dict(sorted(statements.items(), key=lambda item: isinstance(item[1], LinkStatement)))
         chunks = [s for s in statements.values() if isinstance(s, Statement)]
+        if not chunks:
+            raise ConfigurationError("these proofs only replace commitments; publish them with the proofs of the chain's chunks")
         first, last = chunks[0], chunks[-1]
         return Published(
             {

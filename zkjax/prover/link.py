@@ -42,15 +42,16 @@ def link(run, names: Sequence[str] | None = None, *, minimum_bits: float = TARGE
     if not isinstance(getattr(run, "chain", None), Chain):
         raise RunError(f"run is a {type(run).__name__}; give a zkjax.Run")
     run.check()
-    with scope():
-        proof, choice, chunk = _link(run, names, minimum_bits)
-    if verify:
-        try:
-            verify_alone(Proof.parse(bytes(proof)), minimum_bits)
-        except Exception as error:
-            told = f"the finished proof does not verify ({type(error).__name__}); it was thrown away. Please report it"
-            raise UnsatisfiedWitnessError(told) from None
-    run.chain.openings.finish(choice, chunk)
+    with run.chain.openings.replacing:
+        with scope():
+            proof, choice, chunk = _link(run, names, minimum_bits)
+        if verify:
+            try:
+                verify_alone(Proof.parse(bytes(proof)), minimum_bits)
+            except Exception as error:
+                told = f"the finished proof does not verify ({type(error).__name__}); it was thrown away. Please report it"
+                raise UnsatisfiedWitnessError(told) from None
+        run.chain.openings.finish(choice, chunk)
     return proof
 
 
@@ -59,7 +60,7 @@ def _link(run, names, minimum_bits: float):
     fix_geometry(run)
     geometry, known = chain.geometry, slots_of(run, plan.batches.shards)
     wanted = known if names is None else names
-    if isinstance(wanted, str) or not wanted or not set(wanted) <= set(known):
+    if not isinstance(wanted, (tuple, list, dict)) or not wanted or not all(isinstance(x, str) and x in known for x in wanted):
         raise ConfigurationError(f"names is {names!r:.80}; give some of {', '.join(known)}")
     slots = tuple(slot for name, slot in known.items() if name in wanted)
     chunk = Openings.new_name()  # of nothing that could be proven again

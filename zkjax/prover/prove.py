@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import numpy as np
 
@@ -80,19 +81,20 @@ def prove(
         keep_freed_memory()
     verify = verify and check
     with Phases(progress, 7 + verify) as phases:
-        with scope():
-            proof, choice = _prove(circuit, run, reveal, phases, minimum_bits, check)
-        if verify:
-            phases.next("verification")
-            problem = _problem(circuit, proof, minimum_bits)
-            if problem is not None:
-                del proof
-                raise UnsatisfiedWitnessError(
-                    f"the finished proof does not verify ({problem}); it was thrown away, and the openings that it used stay used. The "
-                    "machine made an error, or zkjax has a bug: please report it, with the versions of jax, jaxlib and numpy"
-                )
-            phases.note(f"the proof's {size(proof.nbytes)} were verified in {phases.seconds:.1f} s (verify=False leaves that out)")
-        run.chain.openings.finish(choice, run.keys[1].name)
+        with ExitStack() as alone:
+            with scope():
+                proof, choice = _prove(circuit, run, reveal, phases, minimum_bits, check, alone)
+            if verify:
+                phases.next("verification")
+                problem = _problem(circuit, proof, minimum_bits)
+                if problem is not None:
+                    del proof
+                    raise UnsatisfiedWitnessError(
+                        f"the finished proof does not verify ({problem}); it was thrown away, and the openings that it used stay used. The "
+                        "machine made an error, or zkjax has a bug: please report it, with the versions of jax, jaxlib and numpy"
+                    )
+                phases.note(f"the proof's {size(proof.nbytes)} were verified in {phases.seconds:.1f} s (verify=False leaves that out)")
+            run.chain.openings.finish(choice, run.keys[1].name)
         phases.next("done")
         return proof
 
@@ -127,7 +129,9 @@ def check_memory(circuit: Circuit, steps: int, widths: tuple[int, ...] | None) -
     return needed
 
 
-def _prove(circuit: Circuit, run, reveal: tuple[str, ...], phases: Phases, minimum_bits: float, check: bool) -> tuple[Proof, Choice]:
+def _prove(
+    circuit: Circuit, run, reveal: tuple[str, ...], phases: Phases, minimum_bits: float, check: bool, alone: ExitStack
+) -> tuple[Proof, Choice]:
     chain: Chain = run.chain
     if run.steps > MAX_STEPS or run.steps * circuit.batch_size > MAX_SAMPLES:
         raise ConfigurationError(
@@ -175,9 +179,13 @@ def _prove(circuit: Circuit, run, reveal: tuple[str, ...], phases: Phases, minim
         rehearsal.result()
 
     phases.next("commitments")
+    if choice.links:
+        alone.enter_context(chain.openings.replacing)
     # one unit of each commitment is used up before anything random is drawn; a crash wastes it
     while (again := chain.openings.take(slots, chunk, choice)) != choice:  # another proof of the chain came in between
         choice = again
+        if choice.links:
+            alone.enter_context(chain.openings.replacing)
         found, row_counts, ledger = prepared(choice)
     seed, mask_seed = secrets.token_bytes(32), secrets.token_bytes(32)
     masks = make_masks(counts, _random_elements(mask_seed))
