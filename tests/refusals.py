@@ -65,6 +65,7 @@ from zkjax.proofs.statement import Statement
 from zkjax.protocol import schedule
 from zkjax.protocol.claims import Term, Walk
 from zkjax.protocol.hidden import Hidden
+from zkjax.protocol.links import Links, Pair
 from zkjax.protocol.lookup import fractional_sum
 from zkjax.protocol.schedule import batch_indices
 from zkjax.protocol.transcript import Reader, Transcript
@@ -346,6 +347,19 @@ def links_alone():
     def verify(proofs, **options):
         return lambda: zkjax.verify(circuit, proofs, minimum_bits=BITS, **options)
 
+    whole, digest = verifier.joined([frozen()[1].statement, s]), lambda c: c.digest(s.geometry)
+    for name, a, b, same in (
+        ("weights", digest(s.replaced[0]), digest(s.fresh[0]), True),
+        ("a shard", digest(s.fresh[4]), digest(s.replaced[4]), True),
+        ("roots", s.dataset.root, s.dataset.root_after, True),
+        ("both ends", digest(s.replaced[0]), digest(s.replaced[1]), False),
+        ("weights and a root", digest(s.fresh[0]), s.dataset.root, False),
+    ):
+        yield Case(f"joined: {name}", lambda a=a, b=b: whole.same(a, b), None, value=same)
+    empty = Proof(dataclasses.replace(s, replaced=(), fresh=(), dataset=None), b"")
+    yield Case("a ledger of nothing", lambda: zkjax.ledger(circuit, empty), VerificationError, "^links: nothing")
+    other = Proof(dataclasses.replace(s, geometry=Geometry(10, 2, 4, level_bits=20)), proof.body)
+    yield Case("of another geometry", verify([frozen()[1], other]), VerificationError, "^chain: .*another geometry")
     yield Case("links alone", verify(proof), zkjax.ConfigurationError, "only replace commitments")
     yield Case("several of them", verify([proof, proof]), zkjax.ConfigurationError, "only replace commitments")
     taken = json.loads((VECTORS / f"format-{VERSION}.link.work.json").read_text("utf-8"))
@@ -1776,6 +1790,13 @@ def openings():
 
 
 def ledgers():
+    def of_links(*rows):
+        hidden = Hidden(vectors=Vectors(lengths_only=True), links=Links(tuple(Pair(0, 1, n) for n in rows), 10))
+        hidden.account_finish()
+        return hidden.errors.get("links", 0)
+
+    for rows, numerator in (((), 0), ((1,), 10), ((2, 1), 11), ((3, 4), 12), ((5,), 13)):
+        yield Case(f"links of {rows} rows", partial(of_links, *rows), None, value=numerator)
     ledger = soundness.Security((("first", 10.0), ("second", 10.0)))
     yield Case("two equal terms", lambda: ledger.bits, None, value=9.0)
     yield Case("enough", lambda: ledger.require(9.0), None, value=ledger)
