@@ -151,7 +151,7 @@ def generations(found, kind, number) -> list:
     return list(dict.fromkeys(seed for part in found for seed, what in part.kinds.items() if what == (kind, number)))
 
 
-@pytest.mark.parametrize("challenges, count", [("first", 3), ("second", 2), ("third", 2)])
+@pytest.mark.parametrize("challenges, count", [("first", 3), *(pytest.param(x, 2, marks=pytest.mark.slow) for x in ("second", "third"))])
 def test_replaced_commitments_tell_nothing(challenges, count):
     """Two shards at once, and weights: C in proofs 1 and 2, C' in 2 and 3, C'' in 3; budgets of two."""
     links = [[link.source for link in t.proof.statement.links] for t in trials(challenges, count)]
