@@ -206,7 +206,12 @@ def _words_of(x):
 
 def as_keys(tree, like):
     """The other way: typed keys where ``like`` has some."""
-    return jax.tree.map(lambda x, y: jax.random.wrap_key_data(x, impl=IMPLEMENTATION) if is_key(y) else x, tree, like)
+    return jax.tree.map(lambda x, y: keys_of(x) if is_key(y) else x, tree, like)
+
+
+def keys_of(words):
+    """Typed keys of their words, uint32 (.., 2)."""
+    return jax.random.wrap_key_data(words, impl=IMPLEMENTATION)
 
 
 NOTHING = "(nothing)"  # the array of a program without data: one sample of one zero, which no operation reads

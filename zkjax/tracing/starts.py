@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import DataError, UnsupportedOperationError
 from ..ops.leaves import Param
 from . import places
-from .arguments import Leaf, explained
+from .arguments import Leaf, explained, is_key
 from .constants import Known
 from .folding import kind, narrow
 from .graph import Graph
@@ -78,7 +78,7 @@ def _is_optax(node) -> bool:
 
 def _leaf(keys, x) -> Leaf:
     path = "/".join(part for part in (PREFIX, jax.tree_util.keystr(keys, simple=True, separator="/")) if part)
-    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+    if is_key(x):
         raise UnsupportedOperationError("the optimizer keeps a typed random key; keep it in a state of your own, for zkjax.trace_step")
     if jnp.issubdtype(x.dtype, jnp.floating) and narrow(np.dtype(x.dtype)):
         raise UnsupportedOperationError(f"{path} has dtype {x.dtype}, which rounds what an optimizer keeps; {NARROW}")

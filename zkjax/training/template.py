@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..kernels.settings import fixed
-from ..tracing.arguments import THREEFRY, is_key
-from ..tracing.keys import IMPLEMENTATION
+from ..tracing.arguments import THREEFRY, is_key, keys_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +53,7 @@ def _type(leaf: Any, public: bool) -> str:
 def _as_type(values: np.ndarray, dtype: str) -> jax.Array:
     """An array of this type; of keys from their words."""
     if dtype == THREEFRY:
-        return jax.random.wrap_key_data(jnp.asarray(values.astype(np.uint32)), impl=IMPLEMENTATION)
+        return keys_of(jnp.asarray(values.astype(np.uint32)))
     return jnp.asarray(values.astype(dtype))
 
 
