@@ -16,13 +16,14 @@ from .algebra.extension import ZERO, Ext
 from .algebra.layout import Layout
 from .algebra.vectors import Vectors
 from .circuit.circuit import Circuit
-from .commitment.commit import Commitment, stack, within
+from .circuit.parts import PARAMETERS
+from .commitment.commit import Commitment, members, stack, within
 from .commitment.opening import verify_claim
 from .errors import ConfigurationError, FormatError, VerificationError
 from .proofs.alone import LinkStatement, check_alone, errors_alone, estimate_alone
 from .proofs.checks import check_circuit, check_commitments, check_sizes, make_plan
 from .proofs.estimate import charge_file, estimate
-from .proofs.links import Classes, links_in_stack
+from .proofs.links import Classes, joined, links_in_stack
 from .proofs.proof import Proof
 from .proofs.published import Published
 from .proofs.soundness import TARGET, Security, security
@@ -178,16 +179,17 @@ def ledger(circuit: Circuit, proof: Proof, *, max_work: int = MAX_WORK, max_memo
     """
     statement = proof.statement
     estimate_work(circuit, [statement], max_work, max_memory)
+    rows = [part.rows for part in members(statement.opened())]
     if isinstance(statement, LinkStatement):
         check_alone(statement)
-        _, row_variables = stack([*(c.rows for c in statement.commitments()), 1])
+        _, row_variables = stack([*rows, 1])
         return security(errors_alone(statement.in_stack()), statement.geometry, row_variables)
     plan = make_plan(circuit, statement)
     check_commitments(plan, statement)
     hidden = dry_run(plan, statement.losses, _links(statement))
     hidden.account_finish()
     trace = row_count(plan.trace_layout(hidden.counts()), statement.geometry.row)
-    _, row_variables = stack([*(c.rows for c in statement.commitments()), trace])
+    _, row_variables = stack([*rows, trace])
     return security(hidden.errors, statement.geometry, row_variables)
 
 
@@ -239,31 +241,30 @@ def _steps(value) -> tuple[int, int] | None:
     return pair
 
 
-def joined(statements: Sequence[Statement | LinkStatement]) -> Classes:
-    """What these statements' links say is equal: commitments by their digests, and dataset roots."""
-    classes = Classes()
-    for statement in statements:
-        named, geometry = statement.named(), statement.geometry
-        for link in statement.links:
-            classes.join(named[link.source].digest(geometry), link.to.digest(geometry))
-        if statement.roots is not None:
-            classes.join(*statement.roots)
-    return classes
-
-
 def _check_pins(statements: list[Statement], classes: Classes, dataset, initial, final, seed, steps) -> None:
     first, last = statements[0], statements[-1]
     if dataset is not None and not classes.same(first.dataset, dataset):
         raise VerificationError("pinned dataset", f"the proof is about {first.dataset.hex()}, not {dataset.hex()}")
-    if initial is not None and initial not in map(first.weights_behind, classes.of(first.initial.digest(first.geometry))):
+    if initial is not None and not _pinned(first, classes, initial, last=False):
         raise VerificationError("pinned initial weights", f"the proof starts from {first.initial_weights.hex()}, not {initial.hex()}")
-    if final is not None and not classes.same(last.final_weights, final):
+    if final is not None and not _pinned(last, classes, final, last=True):
         raise VerificationError("pinned final weights", f"the proof ends with {last.final_weights.hex()}, not {final.hex()}")
     if seed is not None and first.seed != seed:
         raise VerificationError("pinned seed", f"the proof's schedule has seed {first.seed}, not {seed}")
     shown = first.first_step, last.first_step + last.steps
     if steps is not None and shown != steps:
         raise VerificationError("pinned steps", f"the proof covers steps {shown[0]}:{shown[1]}, not {steps[0]}:{steps[1]}")
+
+
+def _pinned(statement: Statement, classes: Classes, pin: bytes, last: bool) -> bool:
+    """Whether a pin is the digest of the statement's first or last parameters, or of all its states there."""
+    commitment, geometry = statement.final if last else statement.initial, statement.geometry
+    frozen = classes.of(statement.frozen_digest)
+    parts, wholes = classes.of(commitment.part_digest(geometry, PARAMETERS)), classes.of(commitment.digest(geometry))
+    if pin in (statement.weights_behind(part, other, last) for part in parts for other in frozen):
+        return True
+    whole = last or not statement.given  # else the circuit gives some of the states
+    return whole and pin in (statement.state_behind(one, other, last) for one in wholes for other in frozen)
 
 
 def check_chain(circuit: Circuit, statements: list[Statement], assume_bound: bool, classes: Classes | None = None) -> None:
@@ -299,12 +300,24 @@ def check_chain(circuit: Circuit, statements: list[Statement], assume_bound: boo
                 f"proof {number} starts at step {after.first_step}, the one before ends before {end}; give all proofs, each once, in "
                 "the order of their steps",
             )
-        ends = before.final_weights, after.initial.digest(after.geometry)
-        if not classes.same(*ends) or any(after.shifts) or after.given:
+        if not _goes_on(before, after, classes):
             raise VerificationError("chain", f"proof {number} does not start from the weights that the one before ends with")
         bounds = zip(after.widths, after.initial_bound, before.final_bound, strict=False)
         if any(not width and bound < shown for width, bound, shown in bounds):
             raise VerificationError("chain", f"proof {number} assumes a smaller bound on its initial weights than the one before shows")
+
+
+def _goes_on(before: Statement, after: Statement, classes: Classes) -> bool:
+    """Whether a chunk starts from all states that the one before ends with: every part, and the frozen parameters, with their shifts."""
+    geometry, ended, begun = before.geometry, before.final, after.initial
+    names = [part.name for part in ended.parts]
+    return (
+        not after.given
+        and [part.name for part in begun.parts] == names
+        and all(classes.same(ended.part_digest(geometry, name), begun.part_digest(geometry, name)) for name in names)
+        and classes.same(before.frozen_digest, after.frozen_digest)
+        and before.shifts_after == after.shifts
+    )
 
 
 def start_transcript(statement: Statement | LinkStatement) -> Transcript:
@@ -321,8 +334,8 @@ def dry_run(plan: Plan, revealed, links: Links = NO_LINKS) -> Hidden:
 
 def _links(statement: Statement) -> Links:
     """What the opening shows equal; the statement's commitments have been checked."""
-    named = statement.named()
-    return links_in_stack([link.source for link in statement.links], named, [c.rows for c in named.values()], statement.geometry.log_row)
+    named = {name: [(part.name, part.rows) for part in x.parts] for name, x in statement.named().items()}
+    return links_in_stack([(link.source, link.to.opened().names) for link in statement.links], named, statement.geometry.log_row)
 
 
 def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> Security:
@@ -331,7 +344,7 @@ def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> 
     plan = make_plan(circuit, statement)
     check_commitments(plan, statement)
     geometry = statement.geometry
-    _check_length(proof, sum(c.rows for c in statement.commitments()) + row_count(Layout(plan.advice), geometry.row))
+    _check_length(proof, row_count(Layout(plan.advice), geometry.row))
     stream = Reader(start_transcript(statement), proof.body)
     root = stream.raw("trace root", 32)
     hidden = Hidden(stream, links=_links(statement))
@@ -339,12 +352,12 @@ def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> 
     weights, terms, value = hidden.finish()
 
     trace_layout = plan.trace_layout(hidden.counts())
-    layouts = [plan.weights_layout("initial"), plan.weights_layout("final")]
-    layouts += [plan.shard_layout(number) for number in plan.batches.shards]
-    layouts += [Layout({})] * len(statement.links) + [trace_layout]  # links compare matrices, not tensors
-    trace = Commitment("trace", 0, row_count(trace_layout, geometry.row), 1, root, True)
-    commitments = [*statement.commitments(), trace]
-    offsets, row_variables = stack([c.rows for c in commitments])
+    linked = [Layout({})] * sum(len(link.to.parts) for link in statement.links)  # links compare matrices, not tensors
+    layouts = [*plan.members, *linked, trace_layout]
+    trace = Commitment.of("trace", 0, row_count(trace_layout, geometry.row), 1, root, True)
+    opened = [*statement.opened(), trace.opened()]
+    heights = [part.rows for part in members(opened)]
+    offsets, row_variables = stack(heights)
     ledger = _required(security(hidden.errors, geometry, row_variables), minimum_bits)
     by_key = opening_terms(plan, weights, terms, hidden.vectors)
     if not set(by_key) <= {key for layout in layouts for key in layout.shapes}:
@@ -352,12 +365,12 @@ def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> 
 
     def evaluate(row_point: list[Ext], column_point: list[Ext]) -> Ext:
         """The multilinear extension of the opening's weights."""
-        found, places = [], [within(row_point, offset, c.rows) for c, offset in zip(commitments, offsets, strict=True)]
+        found, places = [], [within(row_point, offset, height) for offset, height in zip(offsets, heights, strict=True)]
         for layout, (prefix, inner) in zip(layouts, places, strict=True):
             found += [w._replace(scalar=w.scalar * prefix) for w in layout.weights(inner + column_point, hidden.vectors)]
         return weight_evaluation(found, by_key, hidden.vectors) + hidden.linked.evaluate(places, column_point, hidden.vectors)
 
-    verify_claim(stream, geometry, commitments, evaluate, value)
+    verify_claim(stream, geometry, opened, evaluate, value)
     stream.finish()
     return ledger
 
@@ -367,24 +380,26 @@ def verify_alone(proof: Proof, minimum_bits: float = TARGET) -> Security:
     statement = proof.statement
     check_alone(statement)
     geometry, links = statement.geometry, statement.in_stack()
-    _check_length(proof, sum(c.rows for c in statement.commitments()))
+    _check_length(proof)
     stream = Reader(start_transcript(statement), proof.body)
-    commitments = [*statement.commitments(), Commitment("trace", 0, 1, 1, stream.raw("trace root", 32), True)]
-    offsets, row_variables = stack([c.rows for c in commitments])
+    opened = [*statement.opened(), Commitment.of("trace", 0, 1, 1, stream.raw("trace root", 32), True).opened()]
+    heights = [part.rows for part in members(opened)]
+    offsets, row_variables = stack(heights)
     ledger = _required(security(errors_alone(links), geometry, row_variables), minimum_bits)
     linked, vectors = draw_alone(stream.transcript, links), Vectors()
 
     def evaluate(row_point: list[Ext], column_point: list[Ext]) -> Ext:
-        places = [within(row_point, offset, c.rows) for c, offset in zip(commitments, offsets, strict=True)]
+        places = [within(row_point, offset, height) for offset, height in zip(offsets, heights, strict=True)]
         return linked.evaluate(places, column_point, vectors)
 
-    verify_claim(stream, geometry, commitments, evaluate, ZERO)
+    verify_claim(stream, geometry, opened, evaluate, ZERO)
     stream.finish()
     return ledger
 
 
-def _check_length(proof: Proof, rows: int) -> None:
-    """Of a body, before anything of the size of these rows is made."""
+def _check_length(proof: Proof, trace: int = 0) -> None:
+    """Of a body, before anything of the size of its rows is made; trace: rows besides those of the statement's commitments."""
+    rows = trace + sum(part.rows for part in members(proof.statement.opened()))
     least = 8 * rows * max(1, proof.statement.geometry.queries // 4)  # of the columns alone, with a probability that needs no thought
     if len(proof.body) < least:
         raise FormatError(f"proof body has {len(proof.body)} bytes; a statement of this size needs more than {least}")

@@ -29,7 +29,7 @@ from .bounds import Bounds, Longest
 from .counts import Counts
 from .descent import learning_rates
 from .levels import Levels, levels
-from .parts import Input, Loss, Parameter, Public, Update
+from .parts import OTHER, PARAMETERS, Input, Loss, Parameter, Public, Update
 from .sheet import sheet
 
 MAX_AXES = 2**24  # entries of all axes of all tensors: a verifier has vectors along them
@@ -171,6 +171,17 @@ class Circuit(Shown):
     def given(self) -> tuple[int, ...]:
         """The states that are not committed where a chain begins."""
         return tuple(p for p, x in enumerate(self.parameters) if x.given is not None)
+
+    @cached_property
+    def frozen(self) -> tuple[int, ...]:
+        """The parameters that no step changes: they have a commitment of their own."""
+        return tuple(p for p, x in enumerate(self.parameters) if not x.updates and x.recurrence is None and x.given is None)
+
+    @cached_property
+    def held(self) -> dict[str, tuple[int, ...]]:
+        """The states that a commitment to weights holds, by its parts: parameters, and what the circuit gives where a chain begins."""
+        changing = tuple(p for p in range(len(self.parameters)) if p not in self.frozen and p not in self.given)
+        return {PARAMETERS: changing} | ({OTHER: self.given} if self.given else {})
 
     @cached_property
     def levels(self) -> Levels:

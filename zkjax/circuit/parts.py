@@ -9,6 +9,9 @@ from fractions import Fraction
 
 from ..errors import RunError
 
+PARAMETERS, OTHER = "parameters", "other"  # parts of a commitment to weights: what is trained, and what a step keeps besides
+CELLS = "cells"  # the one part of any other commitment
+
 
 @dataclass(frozen=True)
 class Input:

@@ -181,9 +181,12 @@ class Geometry:
             raise ConfigurationError(f"no row length carries an opening budget of {max_budget} at {level_bits} bits")
         return best[1]
 
-    def opening_bytes(self, row_counts) -> int:
-        """An estimate of an opening's length: columns, salts, paths, clear vectors, deeper levels."""
-        return self._bytes(row_counts, _plan(self.log_row, self.level_bits)[3])
+    def opening_bytes(self, row_counts, second: int = 0) -> int:
+        """An estimate of an opening's length: columns, salts, paths, clear vectors, deeper levels.
+
+        row_counts: of the opened parts, of which so many are the second ones of their trees.
+        """
+        return self._bytes(row_counts, _plan(self.log_row, self.level_bits)[3]) - second * _path_bytes(self.log_code, self.queries)
 
     def _bytes(self, row_counts, deeper: int) -> int:
         q = self.queries

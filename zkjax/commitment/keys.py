@@ -11,7 +11,7 @@ from ..errors import RunError
 from .geometry import Geometry
 from .openings import Openings
 
-BUDGETS = {"weights": 4, "shard": 6}  # openings of a commitment: folded padding grows with them, but each link costs a path
+BUDGETS = {"weights": 4, "frozen": 6, "shard": 6}  # openings of a commitment: folded padding grows with them, but each link costs a path
 MAX_BUDGET = 8  # that a geometry leaves room for
 KEPT_BYTES = 2**29  # of commitments that a chain keeps in memory for its next proofs
 

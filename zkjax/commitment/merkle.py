@@ -1,7 +1,8 @@
 """Merkle trees over columns, and one authentication path for many of them.
 
-A leaf hashes  tag | index | entries | salt | column  (64 bytes, then 8 bytes an entry); the tag names the tree. A
-multiproof holds the missing siblings level by level, left to right: their number follows from the indices.
+A column hashes to  tag | index | entries | salt | column  (64 bytes, then 8 bytes an entry); the tag names tree and part. That is a
+leaf, or, in a tree of two parts, one half of what a leaf hashes. A multiproof holds the missing siblings level by level, left to
+right: their number follows from the indices.
 
 PROTOCOL.md, sections 8.2, 8.3.
 """
@@ -13,10 +14,12 @@ import numpy as np
 from ..algebra.hashing import BLOCK, CHUNK, DIGEST, LEAF, NODE, compress, initial_state
 from ..errors import FormatError
 
+PAIR = b"zkjxpair"  # not that of an inner node: a tree of two parts would be one of twice as many leaves too
 
-def tree_tag(kind: str, number: int) -> bytes:
-    """Identifies a tree by what it holds, never by its role in a proof."""
-    return hashlib.blake2s(b"%d %s" % (number, kind.encode()), person=b"zkjxtree").digest()
+
+def part_tag(kind: str, number: int, part: str) -> bytes:
+    """Identifies a part of a tree by what it holds, never by its role in a proof."""
+    return hashlib.blake2s(f"{number} {kind} {part}".encode(), person=b"zkjxtree").digest()
 
 
 def leaf_header(tag: bytes, index: int, entries: int, salt: bytes) -> bytes:
@@ -35,8 +38,20 @@ def leaf_headers(tag: bytes, entries: int, salts: np.ndarray) -> np.ndarray:
 
 
 def leaf(tag: bytes, index: int, salt: bytes, column: np.ndarray) -> bytes:
-    """Digest of one column of F entries."""
+    """Digest of one column of F entries, of one part."""
     return hashlib.blake2s(leaf_header(tag, index, len(column), salt) + column.astype("<u8").tobytes(), person=LEAF).digest()
+
+
+def pair(first: bytes, second: bytes) -> bytes:
+    """The leaf over a column of each part, in their order."""
+    return hashlib.blake2s(first + second, person=PAIR).digest()
+
+
+def paired(digests, compress) -> np.ndarray:
+    """The leaves (8, n) over the columns' digests of one part, or of two. compress: of many columns."""
+    if len(digests) == 1:
+        return digests[0]
+    return np.asarray(compress(initial_state(PAIR), np.concatenate(digests), BLOCK, True))
 
 
 def node(left: bytes, right: bytes) -> bytes:

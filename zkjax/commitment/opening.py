@@ -1,6 +1,6 @@
 """Open many commitments at once in zero knowledge: prove <F, W> = value for the stacked matrix F and public weights W.
 
-F stacks the rows of all commitments (see ``stack``); both sides know W, the prover as arrays, the verifier through its
+F stacks the rows of all opened parts of commitments (see ``stack``); both sides know W, the prover as arrays, the verifier through its
 multilinear extension. The row variables go in a sumcheck, lowest first, whose messages are one-time padded by s (the mask row S). Then
 g, s' (mask rows G, S') hide everything that is sent in the clear: h = g + eps * fold(F) is uniform and goes to a recursion
 without zero knowledge. Order matters: mu before eps; hp, s*, r* and the announcement of h before the queries.
@@ -26,9 +26,9 @@ from ..algebra.poly import eq_vector
 from ..errors import ConfigurationError, VerificationError
 from ..protocol.transcript import element_bytes
 from ..work import CALL, ENTRY, HASH, PASSING, PRODUCT, SCALAR, TERM, Meter
-from .commit import Commitment, Committed, stack
+from .commit import Committed, Opened, members, stack
 from .geometry import MASK_ROWS, Geometry
-from .merkle import tree_tag
+from .merkle import part_tag
 from .recursion import announce, entries_of, fold_columns, open_columns, reduce_levels, roots, round_claim
 from .rows import RowRounds, one_lane_a_row
 
@@ -40,15 +40,15 @@ def open_claim(stream, geometry: Geometry, committed: list[Committed], weights, 
 
     stream:    Writer; all commitments are part of its statement or absorbed before W was fixed
     committed: one of them, the trace, with mask rows made for exactly this opening
-    weights:   for each committed, in the same order, its lanes (see ``rows``), or K (R, k)
+    weights:   for each part that they open, in the same order, its lanes (see ``rows``), or K (R, k)
     Transcript: absorbs the commitments and the value, then all messages, in the order of the module's docstring.
     Recompiles for: k, n, the levels' sizes, not for row counts.
     Raises: ConfigurationError - budgets, geometry or mask sizes do not fit together.
     """
-    _open(stream, geometry, [c.commitment for c in committed], value, prover=_Prover(geometry, committed, weights))
+    _open(stream, geometry, [c.opens for c in committed], value, prover=_Prover(geometry, committed, weights))
 
 
-def verify_claim(stream, geometry: Geometry, commitments: list[Commitment], evaluate, value: Ext) -> None:
+def verify_claim(stream, geometry: Geometry, opened: list[Opened], evaluate, value: Ext) -> None:
     """Verify <F, W> = value.
 
     stream:   Reader at the opening's first message
@@ -56,7 +56,7 @@ def verify_claim(stream, geometry: Geometry, commitments: list[Commitment], eval
     Raises: VerificationError, FormatError.
     """
     try:
-        _open(stream, geometry, commitments, value, evaluate=evaluate)
+        _open(stream, geometry, opened, value, evaluate=evaluate)
     except ConfigurationError as error:
         raise VerificationError("commitments", str(error)) from None
 
@@ -64,7 +64,7 @@ def verify_claim(stream, geometry: Geometry, commitments: list[Commitment], eval
 def opening_work(geometry: Geometry, rows: list[int], budget: int, meter: Meter) -> None:
     """Charge what ``verify_claim`` takes of columns, paths and levels, besides ``evaluate``.
 
-    rows: of the commitments; budget: the largest of theirs.
+    rows: of the opened parts; budget: the largest of theirs. Each is charged a path of its own.
     """
     q, padding = geometry.queries, geometry.padding(budget)
     _, log_rows = stack(rows)
@@ -86,24 +86,25 @@ def opening_work(geometry: Geometry, rows: list[int], budget: int, meter: Meter)
     meter.charge("final vector", 2 * CALL * log_clear + (4 * PRODUCT << log_clear) + geometry.log_row * (CALL + 2 * PRODUCT * opened))
 
 
-def check_opening(geometry: Geometry, commitments: list[Commitment]) -> tuple[list[int], int, int]:
-    """Offsets of the stacked commitments, l0, and t. Raises ConfigurationError for what must not be opened together."""
+def check_opening(geometry: Geometry, opened: list[Opened]) -> tuple[list[int], int, int]:
+    """Offsets of the stacked parts, l0, and t. Raises ConfigurationError for what must not be opened together."""
     geometry.check()
-    padding = [geometry.padding(c.budget) for c in commitments]
-    masked = [c for c in commitments if c.masked]
-    if len(masked) != 1 or masked[0].budget != 1:
+    padding = [geometry.padding(part.budget) for part in members(opened)]
+    masked = [x for x in opened if x.commitment.masked]
+    if len(masked) != 1 or [part.budget for part in masked[0].parts] != [1]:
         raise ConfigurationError("an opening takes exactly one commitment with mask rows, of budget 1")
-    offsets, log_rows = stack([c.rows for c in commitments])
+    offsets, log_rows = stack([part.rows for part in members(opened)])
     if 2 * log_rows + geometry.queries > geometry.row + max(padding):
         raise ConfigurationError(f"rows of {geometry.row} are too short for the pads of {log_rows} row rounds")
     return offsets, log_rows, max(padding)
 
 
-def _open(stream, geometry, commitments, value, *, prover=None, evaluate=None):
+def _open(stream, geometry, opened, value, *, prover=None, evaluate=None):
     """Both sides of the protocol; ``prover`` is None for the verifier."""
-    offsets, log_rows, padding = check_opening(geometry, commitments)
+    offsets, log_rows, padding = check_opening(geometry, opened)
     q, plan = geometry.queries, geometry.plan()
-    stream.transcript.absorb("opening", b"".join(c.digest(geometry) for c in commitments) + element_bytes(ext.stack([value])))
+    names = b"".join(x.commitment.part_digest(geometry, name) for x in opened for name in x.names)
+    stream.transcript.absorb("opening", names + element_bytes(ext.stack([value])))
 
     known, pads, row_point = value, [], []  # the running claim is known + <pads, s>
     for i in range(log_rows):
@@ -123,15 +124,14 @@ def _open(stream, geometry, commitments, value, *, prover=None, evaluate=None):
     announced = announce(stream, plan, 0, vector)
 
     indices = sorted(set(stream.transcript.indices("queries", q, geometry.log_code)))
-    sides = prover.committed if prover else [None] * len(commitments)
-    columns = [
-        open_columns(stream, tree_tag(c.kind, c.number), geometry.log_code, indices, c.entries, c.root, salted=True, opener=side)
-        for c, side in zip(commitments, sides, strict=True)
-    ]
+    columns = []
+    for x, side in zip(opened, prover.committed if prover else [None] * len(opened), strict=True):
+        columns += open_columns(stream, _shown(x), geometry.log_code, indices, x.commitment.root, salted=True, opener=side)
     claim, targets = ZERO, None
     if not prover:
         claim = eps * known + mu + ext.dot(_cut(folded_pads, 0, 2 * log_rows), ext.stack(pads))
-        targets = _check_columns(geometry, commitments, offsets, columns, indices, row_point, eps, folded_padding, folded_pads)
+        folded, mask = _fold(opened, offsets, columns, row_point)
+        targets = _check_columns(geometry, folded, mask, indices, eps, folded_padding, folded_pads)
     reduce_levels(
         stream,
         plan,
@@ -143,14 +143,28 @@ def _open(stream, geometry, commitments, value, *, prover=None, evaluate=None):
     )
 
 
-def _check_columns(geometry, commitments, offsets, columns, indices, row_point, eps, folded_padding, folded_pads):
+def _shown(x: Opened) -> list[tuple[bytes, int | None]]:
+    """What ``open_columns`` needs to know of the tree's parts."""
+    c = x.commitment
+    entries = [part.rows + MASK_ROWS * c.masked if part in x.parts else None for part in c.parts]
+    return [(part_tag(c.kind, c.number, part.name), count) for part, count in zip(c.parts, entries, strict=True)]
+
+
+def _fold(opened, offsets, columns, row_point):
+    """The stack's opened columns, folded, and the entries of the mask rows in them."""
+    eq, folded = eq_vector(row_point), ext.stack([ZERO] * columns[0].shape[1])
+    masked = [x.commitment.masked for x in opened for _ in x.parts]
+    for part, offset, values, with_mask in zip(members(opened), offsets, columns, masked, strict=True):
+        folded = ext.add(folded, fold_columns(_cut(eq, offset, part.rows), values[: part.rows]))
+        if with_mask:
+            mask = values[part.rows :]
+    return folded, mask
+
+
+def _check_columns(geometry, folded, mask, indices, eps, folded_padding, folded_pads):
     """Check the mask rows at the opened columns; returns the values of h there, a K array."""
-    x, factor, eq = roots(geometry.log_code, indices), ext.stack([eps]), eq_vector(row_point)
-    folded = ext.stack([ZERO] * len(x))
-    for c, offset, values in zip(commitments, offsets, columns, strict=True):
-        folded = ext.add(folded, fold_columns(_cut(eq, offset, c.rows), values[: c.rows]))
-        if c.masked:
-            g, s, s_dash = [(values[i], values[i + 1]) for i in range(c.rows, c.rows + MASK_ROWS, 2)]
+    x, factor = roots(geometry.log_code, indices), ext.stack([eps])
+    g, s, s_dash = [(mask[i], mask[i + 1]) for i in range(0, MASK_ROWS, 2)]
     expected = ext.add(s_dash, ext.mul(s, factor))
     if not all(np.array_equal(a, b) for a, b in zip(expected, _values(folded_pads, x), strict=True)):
         raise VerificationError("mask", "the folded pads contradict the opened columns")
@@ -180,16 +194,17 @@ class _Prover:
     """Computes the prover's messages: the sumcheck's tables, then ``weights``, the folded W."""
 
     def __init__(self, geometry: Geometry, committed: list[Committed], weights):
-        self.offsets, log_rows, self.padding = check_opening(geometry, [c.commitment for c in committed])
+        self.offsets, log_rows, self.padding = check_opening(geometry, [c.opens for c in committed])
         self.k, self.pads = geometry.row, 2 * log_rows
         self.committed, self.weights = committed, None
-        mask = next(c.mask for c in committed if c.commitment.masked)
+        self._members = [x for c in committed for x in c.members]
+        mask = next(x.mask for x in self._members if x.mask is not None)
         lengths, needed = (mask[0].shape[1], mask[1].shape[1]), (self.k + self.padding, self.pads + geometry.queries)
         if lengths != needed:
             raise ConfigurationError(f"mask rows of {lengths} coefficients; this opening needs {needed}, see Mask.of")
         self._g, self._s, self._s_dash = [(row[0], row[1]) for row in mask]
         lanes = [w if isinstance(w, list) else one_lane_a_row(w) for w in weights]
-        rows = [c.rows for c in committed]
+        rows = [x.rows for x in self._members]
         self._rounds = RowRounds(list(zip(self.offsets, rows, lanes, strict=True)))
 
     def round(self, i: int):
@@ -213,9 +228,9 @@ class _Prover:
 
         factor, eq = ext.stack([eps]), eq_vector(row_point)
         folded = ext.stack([ZERO] * self.padding)
-        for c, offset in zip(self.committed, self.offsets, strict=True):
-            part = fold_columns(_cut(eq, offset, c.commitment.rows), c.padding)
-            folded = ext.add(folded, tuple(np.pad(x, (0, self.padding - len(x))) for x in part))
+        for x, offset in zip(self._members, self.offsets, strict=True):
+            own = fold_columns(_cut(eq, offset, x.part.rows), x.padding)
+            folded = ext.add(folded, tuple(np.pad(c, (0, self.padding - len(c))) for c in own))
         vector = scaled_sum(_cut(self._g, 0, self.k), self._fold, factor)
         folded_padding = ext.add(_cut(self._g, self.k, self.padding), ext.mul(folded, factor))
         return vector, folded_padding, ext.add(self._s_dash, ext.mul(self._s, factor))

@@ -144,7 +144,8 @@ class Openings:
             group: self.replaced.get(group, NOTHING).base([s for s in slots if s.group == group], chunk, self._left) for group in groups
         }
         choice = Choice(tuple(slots), bases, tuple(slots)) if replace else Choice.of(slots, bases, self._left)
-        self.require(choice.budgets(), {slot.unit(choice.generation(slot)): (slot.shown, slot.cure) for slot in slots})
+        told = {unit: (slot.shown, slot.cure) for slot in slots for unit in slot.units(choice.generation(slot))}
+        self.require(choice.budgets(), told)
         return choice
 
     def take(self, slots: Sequence[Slot], chunk: str, choice: Choice, replace: bool = False) -> Choice:
@@ -165,7 +166,7 @@ class Openings:
             self._write_all()
 
     def _left(self, slot: Slot, generation: int) -> int:
-        return slot.budget - self.spent.get(slot.unit(generation), 0)
+        return slot.budget - max(self.spent.get(unit, 0) for unit in slot.units(generation))
 
     def require(self, budgets: Mapping[str, int], told: Mapping[str, tuple[str, str]] = MappingProxyType({})) -> None:
         """Raise BudgetError where no unit is left of one of them, as far as this process knows."""

@@ -20,10 +20,11 @@ from ..algebra.extension import DEGREE, ONE, Ext
 from ..algebra.field import P, root_of_unity
 from ..algebra.hashing import CHUNK, DIGEST
 from ..algebra.poly import eq_vector, evaluate, pow_evaluation
+from ..circuit.parts import CELLS
 from ..errors import VerificationError
-from .commit import encode_tree, kept_columns
+from .commit import encode_leaves, kept_columns, tree_over
 from .geometry import SALT, Level
-from .merkle import leaf, root_of, siblings_bytes, tree_tag
+from .merkle import leaf, pair, part_tag, root_of, siblings_bytes
 
 
 class Folding:
@@ -65,7 +66,8 @@ class CommittedVector:
     def __init__(self, vector, level: Level, tag: bytes):
         self._rows = [np.asarray(c).reshape(1 << level.log_rows, -1) for c in vector]
         self._level = level
-        self.tree, self._codewords = encode_tree(self._polynomials, entries_of(level), level.log_code, tag, keep=True)
+        leaves, self._codewords = encode_leaves(self._polynomials, entries_of(level), level.log_code, tag, keep=True)
+        self.tree, self.members, self.closed = tree_over(leaves), (self,), ()
 
     def _polynomials(self, start: int) -> np.ndarray:
         return np.stack([c[start // DEGREE] for c in self._rows])
@@ -89,7 +91,7 @@ def announce(stream, plan, number: int, vector=None) -> Announced:
     levels, log_clear = plan
     if number == len(levels):
         return Announced(clear=stream.elements("final vector", 1 << log_clear, vector), vector=vector)
-    opener = CommittedVector(vector, levels[number], tree_tag("level", number)) if stream.proving else None
+    opener = CommittedVector(vector, levels[number], part_tag("level", number, CELLS)) if stream.proving else None
     return Announced(root=stream.raw("level root", DIGEST, opener and opener.tree.root), vector=vector, opener=opener)
 
 
@@ -125,8 +127,8 @@ def reduce_levels(stream, plan, announced: Announced, claims, claim: Ext, *, wei
             vector, weights = folding.vectors() if stream.proving else (None, None)
             following = announce(stream, plan, number + 1, vector)
             indices = sorted(set(stream.transcript.indices("level queries", level.queries, level.log_code)))
-            where = tree_tag("level", number), level.log_code, indices, entries_of(level), announced.root
-            columns = open_columns(stream, *where, opener=announced.opener)
+            parts = [(part_tag("level", number, CELLS), entries_of(level))]
+            (columns,) = open_columns(stream, parts, level.log_code, indices, announced.root, opener=announced.opener)
             targets = None if stream.proving else fold_columns(eq_vector(point[-level.log_rows :]), columns)
             claims, announced = (level.log_code, indices, targets), following
     if not stream.proving:
@@ -137,21 +139,31 @@ def reduce_levels(stream, plan, announced: Announced, claims, claim: Ext, *, wei
             raise VerificationError("opening", "the final vector contradicts the claim")
 
 
-def open_columns(stream, tag: bytes, log_code: int, indices, entries: int, root: bytes, *, salted=False, opener=None) -> np.ndarray:
-    """Send, or read and check, columns of a tree: (entries, len(indices)) uint64.
+def open_columns(stream, parts, log_code: int, indices, root: bytes, *, salted=False, opener=None) -> list[np.ndarray]:
+    """Send, or read and check, columns of a tree: of each opened part (entries, len(indices)) uint64.
 
+    parts: of the tree, one or two, (tag, entries) each; entries None: it stays closed, and the digests of its columns are sent
     indices: sorted and distinct; opener: the prover's ``Committed`` or ``CommittedVector``.
     Raises: FormatError, VerificationError.
     """
-    count = len(indices)
-    salts = stream.raw("salts", SALT * count, opener and opener.salts(indices)) if salted else bytes(SALT * count)
-    values = stream.base("columns", count * entries, opener and opener.columns(indices).T).reshape(count, entries)
+    count, columns, digests = len(indices), [], {}
+    opened, closed = ([j for j, (_, entries) in enumerate(parts) if (entries is None) == shut] for shut in (False, True))
+    for j, member in zip(opened, opener.members if opener else [None] * len(opened), strict=True):
+        tag, entries = parts[j]
+        salts = stream.raw("salts", SALT * count, member and member.salts(indices)) if salted else bytes(SALT * count)
+        values = stream.base("columns", count * entries, member and member.columns(indices).T).reshape(count, entries)
+        columns.append(values.T)
+        if not stream.proving:
+            digests[j] = [leaf(tag, i, salts[SALT * at : SALT * (at + 1)], values[at]) for at, i in enumerate(indices)]
+    for j, member in zip(closed, opener.closed if opener else [None] * len(closed), strict=True):
+        raw = stream.raw("other leaves", DIGEST * count, member and member.leaves(indices))
+        digests[j] = [raw[at : at + DIGEST] for at in range(0, len(raw), DIGEST)]
     siblings = stream.raw("siblings", siblings_bytes(indices, log_code), opener and opener.tree.siblings(indices))
     if not stream.proving:
-        leaves = [leaf(tag, i, salts[SALT * j : SALT * (j + 1)], values[j]) for j, i in enumerate(indices)]
+        leaves = digests[0] if len(parts) == 1 else list(map(pair, digests[0], digests[1]))
         if root_of(leaves, indices, siblings, log_code) != root:
             raise VerificationError("Merkle path", "opened columns do not belong to the root")
-    return values.T
+    return columns
 
 
 def fold_columns(weights, columns):

@@ -19,22 +19,27 @@ Generations = tuple[tuple[int, int], ...]  # (member, generation) of the members
 
 
 class Slot(NamedTuple):
-    """A matrix that is committed to, of this kind and number (member).
+    """A matrix that is committed to, of this kind and number (member), or two of them in one commitment.
 
-    group: a name; that of a weights commitment is its own. budget: openings of each of its commitments; shown, cure: for people, where
-    none is left.
+    group: a name; that of a weights commitment is its own. budget: openings of each part of its commitments. parts: those that are opened.
+    shown, cure: for people, where none is left.
     """
 
     group: str
     member: int
     kind: str
     budget: int
+    parts: tuple[str, ...]
     shown: str
     cure: str
 
-    def unit(self, generation: int) -> str:
-        """The name of a commitment's counter."""
+    def name(self, generation: int) -> str:
+        """Of a commitment, for its owner."""
         return f"{self.group} {self.member}" + f".{generation}" * (generation > 0)
+
+    def units(self, generation: int) -> list[str]:
+        """The names of its counters: each part has its own."""
+        return [f"{self.name(generation)} {part}" for part in self.parts]
 
 
 @dataclass(frozen=True)
@@ -112,8 +117,8 @@ class Choice:
 
     def budgets(self) -> dict[str, int]:
         """The counters that a unit is taken of, and their allowances."""
-        opened = {slot.unit(self.generation(slot)): slot.budget for slot in self.slots}
-        return opened | {slot.unit(self.generation(slot) + 1): slot.budget for slot in self.links}
+        opened = {unit: slot.budget for slot in self.slots for unit in slot.units(self.generation(slot))}
+        return opened | {unit: slot.budget for slot in self.links for unit in slot.units(self.generation(slot) + 1)}
 
     def after(self) -> dict[str, Generations]:
         """(member, generation) of all that was replaced, for each group in which something is."""

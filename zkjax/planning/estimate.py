@@ -12,6 +12,7 @@ from os import PathLike
 from ..algebra.poly import num_bits
 from ..circuit.circuit import Circuit
 from ..commitment.commit import Commitment
+from ..commitment.commit import Part as CommittedPart
 from ..commitment.dataset import shard_count
 from ..commitment.geometry import COLUMN_CELLS, MASK_ROWS, Geometry
 from ..commitment.keys import BUDGETS
@@ -20,7 +21,7 @@ from ..display import Sheet, Shown, Table
 from ..errors import ConfigurationError
 from ..progress import size
 from ..proofs.proof import HEADER
-from ..proofs.statement import MAX_STEPS, Statement
+from ..proofs.statement import MAX_STEPS, Frozen, Statement
 from ..protocol.plan import Batches, Plan, row_count
 from ..protocol.schedule import batch_indices
 from ..prover.prove import choose_geometry, memory_estimate
@@ -224,12 +225,13 @@ def sizes_of(plan: Plan, geometry: Geometry) -> Sizes:
     circuit, shards, samples, shard_size = plan.circuit, plan.batches.shards, plan.batches.samples, plan.batches.shard_size
     dry = dry_run(plan, None)
     counts, argument_work = dry.counts(), dry.vectors.meter.work
-    weights = [row_count(plan.weights_layout(role), geometry.row) for role in ("initial", "final")]
-    data = [row_count(plan.shard_layout(n), geometry.row) for n in shards]
+    rows = {name: {part: row_count(x, geometry.row) for part, x in parts.items()} for name, parts in plan.layouts.items()}
+    data = [sum(x.values()) for name, x in rows.items() if name.startswith("shard")]
     trace = row_count(plan.trace_layout(counts), geometry.row)
     total = shard_count(samples, shard_size)
     siblings = sum(map(len, missing(list(shards), num_bits(total))))
     shown = tuple(2 ** max(0, circuit.scale(p)[1]) for p in range(len(circuit.parameters)))  # a bound's digits hardly count
+    named = {name: _commitment(*plan.kind(name), parts) for name, parts in rows.items()}
     statement = Statement(
         circuit=circuit.digest(),
         geometry=geometry,
@@ -237,13 +239,14 @@ def sizes_of(plan: Plan, geometry: Geometry) -> Sizes:
         dataset_after=ZEROS,
         samples=samples,
         shard_size=shard_size,
-        shards=tuple(Commitment("shard", n, rows, BUDGETS["shard"], ZEROS) for n, rows in zip(shards, data, strict=True)),
+        shards=tuple(named[f"shard {n}"] for n in shards),
         siblings=(ZEROS,) * siblings,
         seed=0,
         first_step=plan.first_step,
         steps=plan.steps,
-        initial=Commitment("weights", plan.first_step, weights[0], BUDGETS["weights"], ZEROS),
-        final=Commitment("weights", plan.first_step + plan.steps, weights[1], BUDGETS["weights"], ZEROS),
+        initial=named["initial"],
+        final=named["final"],
+        frozen=Frozen(named["frozen"], circuit.frozen) if circuit.frozen else None,
         shifts=plan.shifts,
         widths=plan.widths,
         given=plan.given,
@@ -252,9 +255,11 @@ def sizes_of(plan: Plan, geometry: Geometry) -> Sizes:
     )
     verifying = estimate_work(circuit, [statement], None, None)
     first = plan.first_step == 0  # the dataset's root needs all shards once; opened are those that are read, which one shard is for ever
-    made = [weights[1], trace + MASK_ROWS, *(data if total > 1 or first else [])]
-    made += [weights[0], *[max(data)] * (total - len(data))] if first else []
-    opened = [*weights, *data, trace]
+    made = [sum(rows["final"].values()), trace + MASK_ROWS, *(data if total > 1 or first else [])]
+    if first:
+        made += [*(sum(rows[name].values()) for name in ("initial", "frozen") if name in rows), *[max(data)] * (total - len(data))]
+    opened = [*(count for parts in rows.values() for count in parts.values()), trace]
+    second = sum(len(parts) - 1 for parts in rows.values())
     messages = 16 * (counts.pads + 2 * counts.triples + 2)
     work = plan.steps * step_work(circuit)
     return Sizes(
@@ -267,10 +272,15 @@ def sizes_of(plan: Plan, geometry: Geometry) -> Sizes:
         codes=geometry.code * sum(rows + COLUMN_CELLS for rows in made),
         memory=memory_estimate(circuit, plan.steps, plan.widths) + TRACED * sum(prod(p.shape) for p in circuit.parameters),
         verifying_memory=verifying.memory,
-        proof_bytes=HEADER + len(statement.canonical()) + len(ZEROS) + messages + geometry.opening_bytes(opened),
+        proof_bytes=HEADER + len(statement.canonical()) + len(ZEROS) + messages + geometry.opening_bytes(opened, second),
         shards=len(shards),
         link_bytes=geometry.opening_bytes([*opened, data[0]]) - geometry.opening_bytes(opened),
     )
+
+
+def _commitment(kind: str, number: int, rows: dict[str, int]) -> Commitment:
+    """Of these parts; only its sizes matter."""
+    return Commitment(kind, number, tuple(CommittedPart(name, count, BUDGETS[kind]) for name, count in rows.items()), ZEROS)
 
 
 def span(seconds: float) -> str:

@@ -6,7 +6,6 @@ Among the proofs of a chain it counts as links that ride on the others do.
 PROTOCOL.md, sections 4.5, 14.2.
 """
 
-import json
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from ..algebra.extension import ONE
 from ..algebra.poly import num_bits
 from ..algebra.vectors import Vectors
-from ..commitment.commit import Commitment, stack
+from ..commitment.commit import Commitment, Opened, members
 from ..commitment.dataset import shard_count
 from ..commitment.geometry import Geometry
 from ..commitment.opening import opening_work
@@ -22,10 +21,11 @@ from ..display import Sheet, Shown, Table
 from ..errors import ConfigurationError, FormatError, VerificationError
 from ..protocol.links import Links, draw_alone
 from ..work import CALL, HASH, TERM, Meter
-from .links import Link, check_links, check_roots, links_in_stack
-from .statement import digest_in, integer_in, list_in, parsed
+from .links import Link, check_budgets, check_links, check_roots, links_in_stack, pairs_in
+from .statement import canonical, digest_in, integer_in, list_in, parsed, read_back
 
 KIND = "link"
+ORDER = ("weights", "frozen", "shard")  # kinds that can be replaced
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class LinkStatement(Shown):
     """The public statement of a link proof; every field is absorbed before anything else.
 
     geometry: of all commitments
-    replaced: weights, then shards in ascending order of their numbers
-    fresh:    for each the commitment that replaces it
+    replaced: weights, then frozen ones, then shards in ascending order of their numbers
+    fresh:    for each the commitment that replaces it, or some of its parts: those are opened
     dataset:  None where no shard is replaced: roots that nobody checked must not be joined
     """
 
@@ -54,18 +54,19 @@ class LinkStatement(Shown):
     fresh: tuple[Commitment, ...]
     dataset: Dataset | None = None
 
-    def named(self) -> dict[str, Commitment]:
-        """The replaced commitments, in stack order, by their places."""
-        return {str(i): c for i, c in enumerate(self.replaced)}
+    def named(self) -> dict[str, Opened]:
+        """What is opened of the replaced commitments, in stack order, by their places: the parts that the fresh ones hold."""
+        pairs = zip(self.replaced, self.fresh, strict=True)
+        return {str(i): old.opened(*new.opened().names) for i, (old, new) in enumerate(pairs)}
 
     @property
     def links(self) -> tuple[Link, ...]:
         """As those of ``Statement``."""
         return tuple(Link(name, to) for name, to in zip(self.named(), self.fresh, strict=True))
 
-    def commitments(self) -> list[Commitment]:
-        """All in the statement, in stack order; the trace comes last."""
-        return [*self.replaced, *self.fresh]
+    def opened(self) -> list[Opened]:
+        """All that is opened of the statement's commitments, in stack order; the trace comes last."""
+        return [*self.named().values(), *(to.opened() for to in self.fresh)]
 
     @property
     def roots(self) -> tuple[bytes, bytes] | None:
@@ -74,7 +75,8 @@ class LinkStatement(Shown):
 
     def in_stack(self) -> Links:
         """What the opening shows equal, once the rows are known to agree."""
-        return links_in_stack(self.named(), self.named(), [c.rows for c in self.replaced], self.geometry.log_row)
+        named = {name: [(part.name, part.rows) for part in x.parts] for name, x in self.named().items()}
+        return links_in_stack([(name, x.names) for name, x in self.named().items()], named, self.geometry.log_row)
 
     # ---- canonical form ---------------------------------------------------------------------------------------
     def to_json(self) -> dict[str, Any]:
@@ -92,7 +94,7 @@ class LinkStatement(Shown):
 
     def canonical(self) -> bytes:
         """As ``Statement.canonical``."""
-        return json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+        return canonical(self.to_json())
 
     @staticmethod
     def parse(raw: bytes) -> "LinkStatement":
@@ -100,12 +102,7 @@ class LinkStatement(Shown):
         data = parsed(raw, {"kind", "geometry", "links", "dataset"})
         if data["kind"] != KIND:
             raise FormatError(f"statement: kind is {data['kind']!r:.40}, expected {KIND!r}")
-        replaced, fresh = [], []
-        for i, item in enumerate(list_in(data["links"], "links")):
-            if not isinstance(item, dict) or set(item) != {"from", "to"}:
-                raise FormatError(f"statement: links[{i}] needs from and to")
-            replaced.append(Commitment.from_json(item["from"]))
-            fresh.append(Commitment.from_json(item["to"]))
+        pairs = [(Commitment.from_json(old), Commitment.from_json(new)) for old, new in pairs_in(list_in(data["links"], "links"))]
         dataset = data["dataset"]
         if dataset is not None:
             names = {"root", "root_after", "samples", "shard_size", "siblings"}
@@ -118,10 +115,8 @@ class LinkStatement(Shown):
                 shard_size=integer_in(dataset["shard_size"], "dataset.shard_size", 1, 2**32 - 1),
                 siblings=tuple(digest_in(x, "dataset.siblings") for x in list_in(dataset["siblings"], "dataset.siblings")),
             )
-        statement = LinkStatement(Geometry.from_json(data["geometry"]), tuple(replaced), tuple(fresh), dataset)
-        if statement.canonical() != raw:
-            raise FormatError("statement: not in canonical form")
-        return statement
+        replaced, fresh = (tuple(pair[i] for pair in pairs) for i in range(2))
+        return read_back(LinkStatement(Geometry.from_json(data["geometry"]), replaced, fresh, dataset), raw)
 
     # ---- for people -------------------------------------------------------------------------------------------
     def __repr__(self) -> str:
@@ -140,7 +135,8 @@ class LinkStatement(Shown):
 
 
 def _called(commitment: Commitment) -> str:
-    return f"the weights before step {commitment.number}" if commitment.kind == "weights" else f"{commitment.kind} {commitment.number}"
+    called = {"weights": f"the weights before step {commitment.number}", "frozen": "the frozen weights"}
+    return called.get(commitment.kind, f"{commitment.kind} {commitment.number}")
 
 
 def check_alone(statement: LinkStatement) -> None:
@@ -153,11 +149,12 @@ def check_alone(statement: LinkStatement) -> None:
         raise VerificationError("links", "a commitment is replaced twice")
     shards = [c for c in replaced if c.kind == "shard"]
     in_order = all(a.number < b.number for a, b in pairwise(shards))
-    if not in_order or [c for c in replaced if c.kind == "weights"] + shards != list(replaced):
-        raise VerificationError("links", "they replace weights, then shards in ascending order, and nothing else")
+    if not in_order or [c for kind in ORDER[:-1] for c in replaced if c.kind == kind] + shards != list(replaced):
+        raise VerificationError("links", "they replace weights, then frozen ones, then shards in ascending order, and nothing else")
     for i, c in enumerate(replaced):
-        if c.masked or not 1 <= c.budget <= geometry.max_budget:
-            raise VerificationError(f"commitment {i}", f"masked, or its opening budget {c.budget} is outside 1..{geometry.max_budget}")
+        if c.masked:
+            raise VerificationError(f"commitment {i}", "it has mask rows")
+        check_budgets(c, geometry, f"commitment {i}")
     check_links(statement.links, statement.named(), geometry)
     if (statement.dataset is None) != (not shards):
         raise VerificationError("dataset", "it is named where shards are replaced, and nowhere else")
@@ -181,10 +178,10 @@ def estimate_alone(statement: LinkStatement, meter: Meter) -> None:
     _check_geometry(statement)
     geometry, links = statement.geometry, statement.in_stack()
     meter.charge("links", (TERM + CALL) * len(links.pairs))
-    rows = [c.rows for c in statement.commitments()] + [1]
-    _, row_variables = stack(rows)
+    opened = members(statement.opened())
+    rows = [part.rows for part in opened] + [1]
     meter.charge("paths to the dataset", (2 * HASH * 32 + CALL) * len(links.pairs))
-    budgets = [min(max(1, c.budget), geometry.max_budget) for c in statement.commitments()]
+    budgets = [min(max(1, part.budget), geometry.max_budget) for part in opened]
     opening_work(geometry, rows, max(budgets, default=1), meter)
     within = {place: (ONE, [ONE] * num_bits(pair.rows)) for pair in links.pairs for place in (pair.source, pair.to)}
     draw_alone(None, links).evaluate(within, [ONE] * geometry.log_row, Vectors(meter, lengths_only=True))

@@ -10,7 +10,7 @@ from ..errors import ConfigurationError, DataError, PrecisionError, Verification
 from ..ops.ranges import signed_bound
 from ..protocol.plan import Batches, Plan, row_count
 from ..protocol.schedule import batch_indices, check_schedule
-from .links import check_links, check_roots
+from .links import check_budgets, check_links, check_roots
 from .statement import Statement
 
 MAX_SAMPLES = 2**22  # read in one chunk: what a statement may ask a verifier to work out
@@ -20,9 +20,10 @@ def make_plan(circuit: Circuit, statement: Statement) -> Plan:
     """The plan that a statement fixes, after checking everything in it that needs no proof."""
     check_circuit(circuit, statement)
     check_lengths(circuit, statement)
-    for shift, width, bound in zip(statement.shifts, statement.widths, statement.initial_bound, strict=True):
-        if shift and not width:
-            raise VerificationError("statement", "only weights that are range-checked here may be shifted")
+    check_frozen(circuit, statement)
+    for p, (shift, width, bound) in enumerate(zip(statement.shifts, statement.widths, statement.initial_bound, strict=True)):
+        if shift and not width and p not in circuit.frozen:
+            raise VerificationError("statement", "only weights that are range-checked here, or frozen, may be shifted")
         if width and bound < signed_bound(width) << shift:
             raise VerificationError("bounds", "the initial bound is smaller than what the range check shows")
     if statement.given and not circuit.given:
@@ -56,6 +57,12 @@ def check_circuit(circuit: Circuit, statement: Statement) -> None:
     circuit.check()
     if statement.circuit != circuit.digest():
         raise VerificationError("circuit", f"the proof is about a circuit with digest {statement.circuit.hex()}, not this one")
+
+
+def check_frozen(circuit: Circuit, statement: Statement) -> None:
+    """The parameters that the circuit freezes have a commitment of their own, and no others."""
+    if (() if statement.frozen is None else statement.frozen.parameters) != circuit.frozen:
+        raise VerificationError("statement", f"the frozen parameters of the circuit are {list(circuit.frozen)}, not those of the statement")
 
 
 def check_lengths(circuit: Circuit, statement: Statement) -> None:
@@ -94,21 +101,21 @@ def schedule_of(circuit: Circuit, statement: Statement) -> tuple[int, ...]:
 
 def check_commitments(plan: Plan, statement: Statement) -> None:
     """The commitments of the statement are of the plan's sizes and of this geometry, and shards belong to the dataset, before and after."""
-    geometry = statement.geometry
+    geometry, named = statement.geometry, statement.named()
     if len(statement.shards) != len(plan.batches.shards):
         raise VerificationError("shards", f"{len(statement.shards)} shards opened, the schedule reads {len(plan.batches.shards)}")
-    ends = plan.first_step, plan.first_step + plan.steps  # a commitment to weights is named by its step, not by its role
-    expected = [("weights", step, plan.weights_layout(role)) for step, role in zip(ends, ("initial", "final"), strict=True)]
-    expected += [("shard", number, plan.shard_layout(number)) for number in plan.batches.shards]
-    for commitment, (kind, number, layout) in zip(statement.named().values(), expected, strict=True):
-        name = f"commitment to {kind} {number}"
+    for name, (commitment, parts) in zip(plan.layouts, named.values(), strict=True):
+        kind, number = plan.kind(name)
+        called, layouts = f"commitment to {kind} {number}", plan.layouts[name]
         if (commitment.kind, commitment.number, commitment.masked) != (kind, number, False):
-            raise VerificationError(name, f"it is of {commitment.kind} {commitment.number}")
-        if commitment.rows != row_count(layout, geometry.row):
-            raise VerificationError(name, f"{commitment.rows} rows, expected {row_count(layout, geometry.row)}")
-        if not 1 <= commitment.budget <= geometry.max_budget:
-            raise VerificationError(name, f"its opening budget {commitment.budget} is outside 1..{geometry.max_budget}")
-    check_links(statement.links, statement.named(), geometry)
+            raise VerificationError(called, f"it is of {commitment.kind} {commitment.number}")
+        if [part.name for part in parts] != list(layouts):
+            raise VerificationError(called, f"it holds {', '.join(part.name for part in commitment.parts)}, expected {', '.join(layouts)}")
+        for part, layout in zip(parts, layouts.values(), strict=True):
+            if part.rows != row_count(layout, geometry.row):
+                raise VerificationError(called, f"{part.rows} rows, expected {row_count(layout, geometry.row)}")
+        check_budgets(commitment, geometry, called)
+    check_links(statement.links, named, geometry)
     fresh = {link.source: link.to for link in statement.links}
     after = tuple(fresh.get(f"shard {c.number}", c) for c in statement.shards)
     roots = statement.dataset, statement.dataset_after

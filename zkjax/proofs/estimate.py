@@ -16,7 +16,7 @@ from ..algebra.poly import num_bits
 from ..algebra.vectors import Vectors
 from ..circuit.circuit import Circuit
 from ..circuit.recurrence import CACHED, group
-from ..commitment.commit import stack
+from ..commitment.commit import members, stack
 from ..commitment.dataset import shard_count
 from ..commitment.opening import opening_work
 from ..ops.ranges import limbs
@@ -57,18 +57,18 @@ def estimate(circuit: Circuit, statement: Statement, meter: Meter) -> None:
     plan = Plan(circuit, statement.first_step, statement.steps, shifts, statement.widths, batches, given=statement.given)
 
     geometry, vectors = statement.geometry, Vectors(meter, lengths_only=True)
-    named = [row_count(plan.weights_layout(role), geometry.row) for role in ("initial", "final")]
-    heights = {number: row_count(plan.shard_layout(number), geometry.row) for number in numbers}
-    named += [heights[last if shard.number == last else 0] for shard in statement.shards]
-    links = links_in_stack([link.source for link in statement.links], statement.named(), named, geometry.log_row)
+    own = statement.named()  # each shard by the one of its size
+    alike = {f"shard {c.number}": f"shard {last if c.number == last else 0}" for c in statement.shards}
+    named = {name: [(part, row_count(x, geometry.row)) for part, x in plan.layouts.get(alike.get(name, name), {}).items()] for name in own}
+    links = links_in_stack([(link.source, link.to.opened().names) for link in statement.links], named, geometry.log_row)
     hidden = Hidden(vectors=vectors, links=links)
     told = () if statement.losses is None else statement.losses
     revealed = tuple(None if i < len(told) and told[i] is None else () for i in range(len(circuit.losses)))
     argument(hidden, plan, None if statement.losses is None else revealed)
     weights, terms, _ = hidden.finish()
 
-    layouts = [(plan.weights_layout(role), 1) for role in ("initial", "final")]
-    layouts += [(plan.shard_layout(number), count) for number, count in numbers.items()]
+    counts = {f"shard {number}": count for number, count in numbers.items()}
+    layouts = [(layout, counts.get(name, 1)) for name, parts in plan.layouts.items() for layout in parts.values()]
     layouts.append((plan.trace_layout(hidden.counts()), 1))
     rows = [pair.rows for pair in links.pairs]
     for layout, count in layouts:
@@ -85,7 +85,7 @@ def estimate(circuit: Circuit, statement: Statement, meter: Meter) -> None:
     hidden.linked.evaluate(within, point[row_variables:], vectors)
     depth = num_bits(last + 1)
     meter.charge("paths to the dataset", (2 * HASH * depth + CALL + SCALAR * row_variables) * len(statement.shards))
-    budgets = [min(max(1, c.budget), geometry.max_budget) for c in statement.commitments()]
+    budgets = [min(max(1, part.budget), geometry.max_budget) for part in members(statement.opened())]
     opening_work(geometry, rows, max(budgets), meter)
 
 

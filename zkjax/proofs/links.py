@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..commitment.commit import Commitment
+from ..commitment.commit import Commitment, Opened
 from ..commitment.dataset import root_from_siblings
 from ..commitment.geometry import Geometry
 from ..errors import FormatError, VerificationError
@@ -19,7 +19,10 @@ from ..protocol.links import Links, Pair
 
 @dataclass(frozen=True)
 class Link:
-    """A commitment of the statement and the fresh one that holds the same matrix. source: "initial", "final" or "shard N"."""
+    """A commitment of the statement and a fresh one whose parts hold what the parts of these names hold in it.
+
+    source: "initial", "final", "frozen" or "shard N".
+    """
 
     source: str
     to: Commitment
@@ -28,31 +31,46 @@ class Link:
         return {"from": self.source, "to": self.to.to_json()}
 
     @staticmethod
-    def parse(items: list, named: dict[str, Commitment]) -> tuple["Link", ...]:
+    def parse(items: list, named: dict[str, Opened]) -> tuple["Link", ...]:
         """From JSON; FormatError for what is no list of links from different ones of the named commitments."""
         found: dict[str, Link] = {}
-        for i, item in enumerate(items):
-            if not isinstance(item, dict) or set(item) != {"from", "to"}:
-                raise FormatError(f"statement: links[{i}] needs from and to")
-            source = item["from"]
+        for source, to in pairs_in(items):
             if not isinstance(source, str) or source not in named or source in found:
-                raise FormatError(f"statement: links[{i}].from is {source!r:.40}, expected one of {', '.join(named)}, each once at most")
-            found[source] = Link(source, Commitment.from_json(item["to"]))
+                raise FormatError(f"statement: a link is from {source!r:.40}, expected one of {', '.join(named)}, each once at most")
+            found[source] = Link(source, Commitment.from_json(to))
         return tuple(found.values())
 
 
-def check_links(links: Iterable[Link], named: dict[str, Commitment], geometry: Geometry) -> None:
-    """Each fresh commitment is of the kind and size of the one that it replaces, and another one."""
+def pairs_in(items: list) -> list[tuple[Any, Any]]:
+    """What links lead from and to; FormatError for a list of anything else."""
+    for i, item in enumerate(items):
+        if not isinstance(item, dict) or set(item) != {"from", "to"}:
+            raise FormatError(f"statement: links[{i}] needs from and to")
+    return [(item["from"], item["to"]) for item in items]
+
+
+def check_links(links: Iterable[Link], named: dict[str, Opened], geometry: Geometry) -> None:
+    """Each fresh commitment is of the kind and size of the one that it replaces, part by part, and another one."""
     for link in links:
-        old, new, name = named[link.source], link.to, f"link from {link.source}"
+        (old, parts), new, name = named[link.source], link.to, f"link from {link.source}"
         if (new.kind, new.number, new.masked) != (old.kind, old.number, False):
             raise VerificationError(name, f"it leads to {new.kind} {new.number}{' with mask rows' * new.masked}")
-        if new.rows != old.rows:
-            raise VerificationError(name, f"{new.rows} rows, expected {old.rows}")
+        rows = {part.name: part.rows for part in parts}
+        for part in new.parts:
+            if part.name not in rows:
+                raise VerificationError(name, f"it leads to {part.name}, which is not opened there")
+            if part.rows != rows[part.name]:
+                raise VerificationError(name, f"{part.rows} rows, expected {rows[part.name]}")
         if new.root == old.root:
             raise VerificationError(name, "it leads to the same commitment")
-        if not 1 <= new.budget <= geometry.max_budget:
-            raise VerificationError(name, f"its opening budget {new.budget} is outside 1..{geometry.max_budget}")
+        check_budgets(new, geometry, name)
+
+
+def check_budgets(commitment: Commitment, geometry: Geometry, name: str) -> None:
+    """Every part may be opened, and not more often than the geometry leaves room for."""
+    for part in commitment.parts:
+        if not 1 <= part.budget <= geometry.max_budget:
+            raise VerificationError(name, f"its opening budget {part.budget} is outside 1..{geometry.max_budget}")
 
 
 def check_roots(old, new, roots: tuple[bytes, bytes], siblings, samples: int, shard_size: int, geometry: Geometry) -> None:
@@ -70,14 +88,32 @@ def check_roots(old, new, roots: tuple[bytes, bytes], siblings, samples: int, sh
             raise VerificationError(name, f"the shards {', '.join(map(str, digests))} and their siblings do not lead to its root")
 
 
-def links_in_stack(sources: Iterable[str], named: Iterable[str], rows: list[int], log_row: int) -> Links:
-    """Links as pairs of places in the opening's stack: first the named commitments, then those that links lead to, in order.
+def links_in_stack(links: Iterable[tuple[str, tuple[str, ...]]], named: dict[str, list[tuple[str, int]]], log_row: int) -> Links:
+    """Links as pairs of places in the opening's stack: first what is opened of the named commitments, then what links lead to, in order.
 
-    sources: names of those that are replaced. rows: of the named ones.
+    links: name of what is replaced, and the parts of what it is replaced by. named: of each its opened parts and their rows. A part that
+    is not opened there, which ``check_links`` refuses, counts for nothing.
     """
-    places = {name: place for place, name in enumerate(named)}
-    pairs = (Pair(places[name], len(places) + j, rows[places[name]]) for j, name in enumerate(sources))
-    return Links(tuple(pairs), log_row)
+    members = [(name, part, rows) for name, parts in named.items() for part, rows in parts]
+    places = {(name, part): (place, rows) for place, (name, part, rows) in enumerate(members)}
+    linked = [places[name, part] for name, parts in links for part in parts if (name, part) in places]
+    return Links(tuple(Pair(place, len(members) + j, rows) for j, (place, rows) in enumerate(linked)), log_row)
+
+
+def joined(statements) -> "Classes":
+    """What these statements' links say is equal, by digests: parts of commitments, commitments all of whose parts are, dataset roots."""
+    classes = Classes()
+    for statement in statements:
+        named, geometry = statement.named(), statement.geometry
+        for link in statement.links:
+            old, new = named[link.source].commitment, link.to
+            for part in new.parts:
+                classes.join(old.part_digest(geometry, part.name), new.part_digest(geometry, part.name))
+            if [part.name for part in old.parts] == [part.name for part in new.parts]:
+                classes.join(old.digest(geometry), new.digest(geometry))
+        if statement.roots is not None:
+            classes.join(*statement.roots)
+    return classes
 
 
 class Classes:

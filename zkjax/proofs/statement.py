@@ -7,9 +7,10 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..commitment.commit import Commitment
+from ..circuit.parts import CELLS, PARAMETERS
+from ..commitment.commit import Commitment, Opened
 from ..commitment.geometry import Geometry
 from ..display import Sheet, Shown, Table
 from ..errors import FormatError
@@ -18,8 +19,24 @@ from .links import Link
 LIMIT = 2**63
 WIDEST = 62  # bits
 MAX_STEPS = 2**16  # of a chunk
-SHIFTED = b"zkjax shifted weights 1"
-BESIDE_GIVEN = b"zkjax weights beside given states 1"
+WEIGHTS, STATE = b"zkjax weights 2", b"zkjax state 2"
+
+
+class Frozen(NamedTuple):
+    """The parameters that no step changes: their commitment, the same in every proof of a chain, and their numbers in the circuit."""
+
+    commitment: Commitment
+    parameters: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"commitment": self.commitment.to_json(), "parameters": list(self.parameters)}
+
+    @staticmethod
+    def from_json(data) -> "Frozen":
+        """FormatError for anything else."""
+        if not isinstance(data, dict) or set(data) != {"commitment", "parameters"}:
+            raise FormatError("statement: frozen needs commitment and parameters")
+        return Frozen(Commitment.from_json(data["commitment"]), integers_in(data["parameters"], "frozen.parameters", 0, LIMIT))
 
 
 @dataclass(frozen=True)
@@ -32,10 +49,11 @@ class Statement(Shown):
     siblings:       digests that lead from these to the root, and from what replaces some of them to ``dataset_after``
     seed:           of the public batch schedule
     first_step, steps: the chunk is steps first_step .. first_step + steps - 1
-    initial, final: commitments to the weights before and after
+    initial, final: commitments to the weights before and after: parameters, and beside them the other states, if there are any
+    frozen:         commitment to the parameters that no step changes, and which these are; None if there are none
     shifts:         the initial weights are 2^shift times the committed integers, for each parameter
     widths:         for each parameter w, where this proof shows that those integers are within -2^(w-1) .. 2^(w-1) - 1; 0 where it does not
-    given:          whether a chain begins here, with the states that the circuit gives: these are not in ``initial``
+    given:          whether a chain begins here, with the states that the circuit gives: of ``initial`` the parameters alone are read
     initial_bound, final_bound: bounds on the absolute integers of each parameter, before and after
     links:          commitments that this proof replaces by fresh ones of the same matrices
     losses:         for each loss of the circuit its integers, one per step, or None if they are hidden; None if all are.
@@ -55,6 +73,7 @@ class Statement(Shown):
     steps: int
     initial: Commitment
     final: Commitment
+    frozen: Frozen | None
     shifts: tuple[int, ...]
     widths: tuple[int, ...]
     given: bool
@@ -65,36 +84,65 @@ class Statement(Shown):
 
     @property
     def initial_weights(self) -> bytes:
-        """Digest of the first weights, their commitment and the shifts: what ``verify(initial=...)`` is compared with.
+        """Digest of the first parameters, frozen ones and shifts included: what ``verify(initial=...)`` is compared with.
 
-        Without shifts, as in every later chunk, it is the commitment's own: the ``final_weights`` of the chunk before. Where states are
-        given it is another one, for the same cells then stand for other states.
+        In a later chunk it is the ``final_weights`` of the one before. It is the same whatever an optimizer keeps beside them.
         """
-        return self.weights_behind(self.initial.digest(self.geometry))
-
-    def weights_behind(self, digest: bytes) -> bytes:
-        """Digest of the first weights, were they behind a commitment of this digest."""
-        if self.given:
-            return hashlib.sha256(BESIDE_GIVEN + digest + bytes(self.shifts)).digest()
-        return hashlib.sha256(SHIFTED + digest + bytes(self.shifts)).digest() if any(self.shifts) else digest
+        return self.weights_behind(self.initial.part_digest(self.geometry, PARAMETERS), self.frozen_digest)
 
     @property
     def final_weights(self) -> bytes:
-        """Digest of the commitment to the last weights: the next chunk's ``initial_weights``."""
-        return self.final.digest(self.geometry)
+        """Digest of the last parameters, likewise."""
+        return self.weights_behind(self.final.part_digest(self.geometry, PARAMETERS), self.frozen_digest, last=True)
+
+    @property
+    def initial_state(self) -> bytes | None:
+        """Digest of all that the chunk starts from, what an optimizer keeps included; None where the circuit gives some of it."""
+        return None if self.given else self.state_behind(self.initial.digest(self.geometry), self.frozen_digest)
+
+    @property
+    def final_state(self) -> bytes:
+        """Digest of all that it ends with: the next chunk's ``initial_state``."""
+        return self.state_behind(self.final.digest(self.geometry), self.frozen_digest, last=True)
+
+    @property
+    def frozen_digest(self) -> bytes:
+        """Of the frozen parameters; empty if there are none."""
+        return b"" if self.frozen is None else self.frozen.commitment.part_digest(self.geometry, CELLS)
+
+    @property
+    def shifts_after(self) -> tuple[int, ...]:
+        """Those of the weights after the steps, and of the chunk that goes on from there: frozen ones keep theirs."""
+        kept = set(self.frozen.parameters if self.frozen else ())
+        return tuple(shift if p in kept else 0 for p, shift in enumerate(self.shifts))
+
+    def weights_behind(self, part: bytes, frozen: bytes, last: bool = False) -> bytes:
+        """Digest of parameters, were they behind the part and the commitment of these digests. last: those after the steps."""
+        return self._behind(WEIGHTS, part, frozen, last)
+
+    def state_behind(self, commitment: bytes, frozen: bytes, last: bool = False) -> bytes:
+        """Digest of all states, likewise."""
+        return self._behind(STATE, commitment, frozen, last)
+
+    def _behind(self, kind: bytes, digest: bytes, frozen: bytes, last: bool) -> bytes:
+        """With the shifts of the first parameters, or of the last ones, of which frozen ones keep theirs; without zeros at the end."""
+        shifts = bytes(self.shifts_after if last else self.shifts).rstrip(b"\0")
+        return hashlib.sha256(kind + bytes([len(frozen)]) + digest + frozen + shifts).digest()
 
     @property
     def assumed(self) -> bool:
         """Whether a bound on the initial weights rests on an earlier proof. Beside given states all others are range-checked."""
         return not self.given and 0 in self.widths
 
-    def named(self) -> dict[str, Commitment]:
-        """The commitments that the argument reads, in stack order, by the names that links use."""
-        return {"initial": self.initial, "final": self.final} | {f"shard {c.number}": c for c in self.shards}
+    def named(self) -> dict[str, Opened]:
+        """What the argument reads of commitments, in stack order, by the names that links use."""
+        first = self.initial.opened(PARAMETERS) if self.given else self.initial.opened()
+        frozen = {} if self.frozen is None else {"frozen": self.frozen.commitment.opened()}
+        return {"initial": first, "final": self.final.opened(), **frozen} | {f"shard {c.number}": c.opened() for c in self.shards}
 
-    def commitments(self) -> list[Commitment]:
-        """All in the statement, in stack order; the trace comes last."""
-        return [self.initial, self.final, *self.shards, *(link.to for link in self.links)]
+    def opened(self) -> list[Opened]:
+        """All that is opened of the statement's commitments, in stack order; the trace comes last."""
+        return [*self.named().values(), *(link.to.opened() for link in self.links)]
 
     @property
     def roots(self) -> tuple[bytes, bytes]:
@@ -118,6 +166,7 @@ class Statement(Shown):
             "steps": self.steps,
             "initial": self.initial.to_json(),
             "final": self.final.to_json(),
+            "frozen": self.frozen and self.frozen.to_json(),
             "shifts": list(self.shifts),
             "widths": list(self.widths),
             "given": self.given,
@@ -128,8 +177,8 @@ class Statement(Shown):
         }
 
     def canonical(self) -> bytes:
-        """Sorted keys, no white space, ASCII: the bytes that are absorbed and stored."""
-        return json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+        """The bytes that are absorbed and stored."""
+        return canonical(self.to_json())
 
     @staticmethod
     def parse(raw: bytes) -> "Statement":
@@ -157,6 +206,7 @@ class Statement(Shown):
             steps=integer_in(data["steps"], "steps", 1, MAX_STEPS),
             initial=Commitment.from_json(data["initial"]),
             final=Commitment.from_json(data["final"]),
+            frozen=None if data["frozen"] is None else Frozen.from_json(data["frozen"]),
             shifts=integers_in(data["shifts"], "shifts", 0, WIDEST),
             widths=integers_in(data["widths"], "widths", 0, WIDEST),
             given=data["given"],
@@ -165,9 +215,7 @@ class Statement(Shown):
             losses=losses,
         )
         statement = replace(statement, links=Link.parse(list_in(data["links"], "links"), statement.named()))
-        if statement.canonical() != raw:
-            raise FormatError("statement: not in canonical form")
-        return statement
+        return read_back(statement, raw)
 
     # ---- for people -------------------------------------------------------------------------------------------
     def __repr__(self) -> str:
@@ -209,11 +257,23 @@ class Statement(Shown):
 
     def _replaced(self) -> str:
         """For people."""
-        called = {"initial": "the initial weights", "final": "the final weights"}
+        called = {"initial": "the initial weights", "final": "the final weights", "frozen": "the frozen weights"}
         return ", ".join(called.get(link.source, link.source) for link in self.links)
 
     def _losses(self) -> str:
         return "; ".join("hidden" if x is None else " ".join(str(v) for v in x) for x in self.losses or ())
+
+
+def canonical(data: dict[str, Any]) -> bytes:
+    """Sorted keys, no white space, ASCII: the bytes that are absorbed and stored."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def read_back(statement, raw: bytes):
+    """The statement; FormatError where these bytes, that it was read from, are not its canonical form."""
+    if statement.canonical() != raw:
+        raise FormatError("statement: not in canonical form")
+    return statement
 
 
 def parsed(raw: bytes, names: set[str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ..algebra.extension import ONE
 from ..algebra.layout import Layout
 from ..algebra.vectors import Vectors
 from ..circuit.circuit import Circuit
+from ..circuit.parts import CELLS, OTHER
 from ..ops import ranges
 from ..ops.ranges import Lookup, signed_bound
 from ..ops.tables import Table
@@ -26,6 +27,7 @@ from .claims import Term, merge_terms
 from .hidden import mask_component_vector
 from .membership import Sites
 
+ROLES = ("initial", "final")  # of commitments to weights in a chunk
 _SPREAD = 2**20  # entries of weights that are spread over samples at once
 
 
@@ -88,7 +90,7 @@ class Plan:
             column = (signed_bound(x.bits + 1), ((1, ("input", k)),))
             found.append(Lookup(("input", k), Table("range", x.bits + 1), (self.steps, *x.shape), (column,)))
         for p in self.checked:
-            form, width, shape = ((1, ("initial", p)),), self.widths[p], circuit.parameters[p].shape
+            form, width, shape = ((1, self.start(p)),), self.widths[p], circuit.parameters[p].shape
             found += ranges.lookups(("initial range", p), signed_bound(width), form, width, shape, circuit.table_bits, stepped=False)
         return Sites.of([*found, *motion.lookups(circuit, self.first_step, self.steps)])
 
@@ -97,6 +99,10 @@ class Plan:
         """The states that are committed at the chunk's beginning."""
         given = self.circuit.given if self.given else ()
         return tuple(p for p in range(len(self.circuit.parameters)) if p not in given)
+
+    def start(self, p: int) -> tuple[str, int]:
+        """The tensor that is committed of a state at the chunk's beginning."""
+        return ("frozen" if p in self.circuit.frozen else "initial"), p
 
     @property
     def checked(self) -> tuple[int, ...]:
@@ -121,10 +127,26 @@ class Plan:
         """The trace commitment: advice, multiplicities, and the masks that the argument needs (``hidden.Counts``)."""
         return Layout(self.advice | {("mask", name): shape for name, shape in counts.shapes().items()})
 
-    def weights_layout(self, role: str) -> Layout:
-        """A weights commitment; role: "initial" or "final"."""
-        held = self.initial if role == "initial" else range(len(self.circuit.parameters))
-        return Layout({(role, p): self.circuit.parameters[p].shape for p in held})
+    @cached_property
+    def layouts(self) -> dict[str, dict[str, Layout]]:
+        """Of what the argument reads of the statement's commitments, in stack order: by the names that links use, and by part."""
+        shapes, circuit = [x.shape for x in self.circuit.parameters], self.circuit
+        found = {role: {part: Layout({(role, p): shapes[p] for p in held}) for part, held in circuit.held.items()} for role in ROLES}
+        if self.given:
+            found["initial"].pop(OTHER)
+        if circuit.frozen:
+            found["frozen"] = {CELLS: Layout({("frozen", p): shapes[p] for p in circuit.frozen})}
+        return found | {f"shard {number}": {CELLS: self.shard_layout(number)} for number in self.batches.shards}
+
+    @property
+    def members(self) -> list[Layout]:
+        """The same as members of the stack."""
+        return [layout for parts in self.layouts.values() for layout in parts.values()]
+
+    def kind(self, name: str) -> tuple[str, int]:
+        """Kind and number of a commitment of ``layouts``: one to weights is named by its step, not by its role."""
+        ends = {"initial": ("weights", self.first_step), "final": ("weights", self.first_step + self.steps), "frozen": ("frozen", 0)}
+        return ends[name] if name in ends else ("shard", int(name.split()[1]))
 
     def shard_layout(self, shard: int) -> Layout:
         """A shard of the dataset: one block per input array, samples first."""

@@ -17,8 +17,9 @@ eta is drawn after all roots, and *independently for each axis position*: with o
 matrix, W_T off by an antisymmetric matrix would pass. Rounded ones are quotients, like those of a rescale: 2^end h' and a remainder in
 its range are what the period leads to, and h' itself is in its range, without which any remainder would do.
 
-A liar who skips an update, keeps the old weights or uses another rate changes these sums. A parameter without uses (frozen) has
-W_T = W_0. A state that the circuit gives at the beginning of a chain is a constant or a copy of a parameter there: nothing to choose.
+A liar who skips an update, keeps the old weights or uses another rate changes these sums. A parameter without uses is *frozen*: it is
+committed once, and there is no W_T. A state that the circuit gives at the beginning of a chain is a constant or a copy of a parameter
+there: nothing to choose.
 
 PROTOCOL.md, sections 13.3, 13.4.
 """
@@ -96,12 +97,12 @@ def _at_start(plan, vectors: Vectors, p: int, scalar: Ext, groups, along) -> tup
     """A functional of a state at the chunk's beginning, as terms on what is committed there and a number."""
     given = plan.circuit.parameters[p].given if plan.given else None
     if given is None:
-        return [Term(("initial", p), scalar * 2 ** plan.shifts[p], None, groups, along)], ZERO
-    number = Term(("initial", p), scalar * given.integer, None, groups, along).total(vectors) if given.integer else ZERO
+        return [Term(plan.start(p), scalar * 2 ** plan.shifts[p], None, groups, along)], ZERO
+    number = Term(plan.start(p), scalar * given.integer, None, groups, along).total(vectors) if given.integer else ZERO
     if given.copied is None:
         return [], number
     factor = 2 ** (given.shift + plan.shifts[given.copied])
-    return [Term(("initial", given.copied), scalar * factor, None, groups, along)], number
+    return [Term(plan.start(given.copied), scalar * factor, None, groups, along)], number
 
 
 def binding(hidden: Hidden, plan) -> Claim:
@@ -115,7 +116,7 @@ def binding(hidden: Hidden, plan) -> Claim:
     scalars = powers(hidden.challenge("weights: parameters"), len(circuit.parameters))
     hidden.account("weights: binding", sum(axes) + len(circuit.parameters) - 1)
     vectors, along = hidden.vectors, {}
-    exact = [(p, x) for p, x in enumerate(circuit.parameters) if x.recurrence is None]
+    exact = [(p, x) for p, x in enumerate(circuit.parameters) if x.recurrence is None and p not in circuit.frozen]
     uses = sum(2 + len(parameter.updates) for _, parameter in exact)
     vectors.meter.charge("updates of parameters", TERM * uses, OBJECT * uses)
     terms, updates, constant = [], [], ZERO

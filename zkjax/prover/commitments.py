@@ -1,7 +1,6 @@
 """The commitments that a proof opens: made of what its run holds, kept for the chain's next proofs, replaced in good time."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -16,19 +15,20 @@ from ..protocol.plan import Plan, row_count
 from .aggregate import embed
 
 
-def slots_of(run, shards) -> dict[str, Slot]:
-    """What a proof of the run opens, in stack order, by its name in links: the weights before and after, the shards that it reads."""
-    chain, end = run.chain, run.first_step + run.steps
+def slots_of(run, plan: Plan) -> dict[str, Slot]:
+    """What a proof of the run opens, in stack order, by its name in links: weights before and after, frozen ones, shards that it reads."""
+    chain = run.chain
     lost = "a proof that replaces it is not finished: wait for it, and prove again; if it was lost, "
     anew = lost + "start a new chain (zkjax.train with parameters instead of a run)"
     again = lost + "train these steps again, from the run before: their last weights get a new commitment with every training"
-    weights = chain.budget("weights")
-    ends = {
-        "initial": Slot(run.keys[0].name, run.first_step, "weights", weights, f"the weights before step {run.first_step}", anew),
-        "final": Slot(run.keys[1].name, end, "weights", weights, f"the weights before step {end}", again if run.first_step else anew),
-    }
-    budget = chain.budget("shard")
-    return ends | {f"shard {n}": Slot(chain.data.name, n, "shard", budget, f"shard {n} of the dataset", anew) for n in shards}
+    groups = {"initial": run.keys[0].name, "final": run.keys[1].name, "frozen": f"{chain.data.name} frozen"}
+    found = {}
+    for name, parts in plan.layouts.items():
+        kind, number = plan.kind(name)
+        called = {"weights": f"the weights before step {number}", "frozen": "the frozen weights", "shard": f"shard {number} of the dataset"}
+        cure = again if name == "final" and run.first_step else anew
+        found[name] = Slot(groups.get(name, chain.data.name), number, kind, chain.budget(kind), tuple(parts), called[kind], cure)
+    return found
 
 
 def rows_of(layout: Layout, tensors: dict, row: int) -> np.ndarray:
@@ -51,24 +51,34 @@ class Commitments:
 
     @property
     def slots(self) -> dict[str, Slot]:
-        return {name: slot for name, slot in slots_of(self.run, self.plan.batches.shards).items() if slot in self.choice.slots}
+        return {name: slot for name, slot in slots_of(self.run, self.plan).items() if slot in self.choice.slots}
 
-    @cached_property
-    def layouts(self) -> dict[str, Layout]:
-        """Of each slot's cells."""
-        return {
-            name: self.plan.shard_layout(slot.member) if slot.kind == "shard" else self.plan.weights_layout(name)
-            for name, slot in self.slots.items()
-        }
+    @property
+    def layouts(self) -> list[Layout]:
+        """Of the opened parts."""
+        return [layout for name in self.slots for layout in self.plan.layouts[name].values()]
 
     @property
     def row_counts(self) -> list[int]:
-        return [row_count(layout, self.geometry.row) for layout in self.layouts.values()]
+        """Of the opened parts, and of those that replace some."""
+        return [row_count(layout, self.geometry.row) for layout in self.layouts] + [pair.rows for pair in self.links.pairs]
+
+    @property
+    def second(self) -> int:
+        """How many of them share the tree of the one before."""
+        return sum(len(slot.parts) - 1 for slot in (*self.slots.values(), *self.choice.links))
+
+    @property
+    def budgets(self) -> list[int]:
+        """Likewise."""
+        return [slot.budget for slot in (*self.slots.values(), *self.choice.links) for _ in slot.parts]
 
     @property
     def links(self) -> Links:
         """What the proof shows equal."""
-        return links_in_stack(self.fresh, self.layouts, self.row_counts, self.geometry.log_row)
+        row, parts = self.geometry.row, self.plan.layouts
+        named = {name: [(part, row_count(layout, row)) for part, layout in parts[name].items()] for name in self.slots}
+        return links_in_stack([(name, self.slots[name].parts) for name in self.fresh], named, self.geometry.log_row)
 
     @property
     def fresh(self) -> list[str]:
@@ -79,13 +89,13 @@ class Commitments:
         """The commitment that the argument reads."""
         slot = self.slots[name]
         generation = self.choice.generation(slot)
-        return self.run.chain.keep(slot.unit(generation), lambda: self._commit(slot, generation, self._rows(name)))
+        return self.run.chain.keep(slot.name(generation), lambda: self._commit(slot, generation, self._rows(name)))
 
     def replacement(self, name: str) -> Committed:
         """A fresh one to the same matrix."""
         slot = self.slots[name]
         generation = self.choice.generation(slot) + 1
-        return self.run.chain.keep(slot.unit(generation), lambda: self._commit(slot, generation, self.opened(name).rows))
+        return self.run.chain.keep(slot.name(generation), lambda: self._commit(slot, generation, [x.rows for x in self.opened(name).parts]))
 
     def dataset(self, links: tuple[Link, ...] = ()) -> tuple[bytes, tuple[bytes, ...], bytes]:
         """The dataset's root before, the siblings of the shards that are opened, and the root after the links."""
@@ -107,24 +117,25 @@ class Commitments:
         def make() -> bytes:
             return self._commit(slot, generation, self._shard_rows(number)).commitment.digest(self.geometry)
 
-        return self.run.chain.keep(f"digest of {slot.unit(generation)}", make)
+        return self.run.chain.keep(f"digest of {slot.name(generation)}", make)
 
-    def _commit(self, slot: Slot, generation: int, rows: np.ndarray) -> Committed:
+    def _commit(self, slot: Slot, generation: int, rows: list[np.ndarray]) -> Committed:
         own = {key.name: key.seed for key in self.run.keys}
         if generation:  # a seed of its own, also where the first one is published
-            seed = self.run.chain.secret(f"seed of {slot.unit(generation)}")
+            seed = self.run.chain.secret(f"seed of {slot.name(generation)}")
         else:
-            seed = own[slot.group] if slot.group in own else self.run.chain.secret(f"shard {slot.member}")
+            seed = own[slot.group] if slot.group in own else self.run.chain.secret(f"{slot.kind} {slot.member}")
         return commit(rows, kind=slot.kind, number=slot.member, budget=slot.budget, geometry=self.geometry, seed=seed)
 
-    def _rows(self, name: str) -> np.ndarray:
+    def _rows(self, name: str) -> list[np.ndarray]:
         if name.startswith("shard"):
             return self._shard_rows(int(name.split()[1]))
-        arrays = self.coarse if name == "initial" else self.run.final
-        return rows_of(self.layouts[name], {(name, p): x for p, x in enumerate(arrays)}, self.geometry.row)
+        arrays = self.run.final if name == "final" else self.coarse
+        tensors = {(name, p): x for p, x in enumerate(arrays)}
+        return [rows_of(layout, tensors, self.geometry.row) for layout in self.plan.layouts[name].values()]
 
-    def _shard_rows(self, number: int) -> np.ndarray:
+    def _shard_rows(self, number: int) -> list[np.ndarray]:
         size = self.plan.batches.shard_size
         part = slice(number * size, (number + 1) * size)
         tensors = {("data", number, k): x[part] for k, x in enumerate(self.run.data.arrays)}
-        return rows_of(self.plan.shard_layout(number), tensors, self.geometry.row)
+        return [rows_of(self.plan.shard_layout(number), tensors, self.geometry.row)]

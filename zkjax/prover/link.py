@@ -27,7 +27,7 @@ def link(run, names: Sequence[str] | None = None, *, minimum_bits: float = TARGE
     """Replace commitments of a run by fresh ones, in a small proof that both hold the same values. Returns a Proof.
 
     run:          a Run; it is not changed. What it shares with the runs of its chain is: their next proofs open the fresh commitments.
-    names:        of what is replaced: "initial", "final", "shard N" for shards that the run reads; default: all of them.
+    names:        of what is replaced: "initial", "final", "frozen", "shard N" for shards that the run reads; default: all of them.
     minimum_bits: refuse to make a proof with less proven security.
     verify:       verify the finished proof, from its bytes alone, before it is returned.
 
@@ -58,7 +58,7 @@ def link(run, names: Sequence[str] | None = None, *, minimum_bits: float = TARGE
 def _link(run, names, minimum_bits: float):
     chain, plan = run.chain, make_plan(run)
     fix_geometry(run)
-    geometry, known = chain.geometry, slots_of(run, plan.batches.shards)
+    geometry, known = chain.geometry, slots_of(run, plan)
     wanted = known if names is None else names
     if not isinstance(wanted, (tuple, list, dict)) or not wanted or not all(isinstance(x, str) and x in known for x in wanted):
         raise ConfigurationError(f"names is {names!r:.80}; give some of {', '.join(known)}")
@@ -68,7 +68,7 @@ def _link(run, names, minimum_bits: float):
     choice = chain.openings.choose(slots, chunk, replace=True)
     while True:
         found = Commitments(run, plan, geometry, coarse_integers(run, plan), choice)
-        rows = [*found.row_counts, *found.row_counts, 1]
+        rows = [*found.row_counts, 1]
         ledger = security(errors_alone(found.links), geometry, stack(rows)[1]).require(minimum_bits)
         replaced = [found.opened(name) for name in found.slots]
         again = chain.openings.take(slots, chunk, choice, replace=True)
@@ -77,7 +77,7 @@ def _link(run, names, minimum_bits: float):
         choice = again  # another proof of the chain came in between
 
     fresh = [found.replacement(name) for name in found.slots]
-    mask = Mask.of(geometry, rows, [*[slot.budget for slot in slots] * 2, 1])
+    mask = Mask.of(geometry, rows, [*found.budgets, 1])
     zeros, seed = np.zeros((1, geometry.row), dtype=np.uint64), secrets.token_bytes(32)
     trace = commit(zeros, kind="trace", number=0, budget=1, geometry=geometry, seed=seed, mask=mask)
     dataset = None
@@ -90,5 +90,5 @@ def _link(run, names, minimum_bits: float):
     stream.raw("trace root", 32, trace.commitment.root)
     linked = draw_alone(stream.transcript, found.links)
     committed = [*replaced, *fresh, trace]
-    open_claim(stream, geometry, committed, [link_lanes(linked, place) for place in range(len(committed))], ZERO)
+    open_claim(stream, geometry, committed, [link_lanes(linked, place) for place in range(len(rows))], ZERO)
     return Proof(statement, bytes(stream), ledger), choice, chunk

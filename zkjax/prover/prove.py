@@ -23,7 +23,7 @@ from ..proofs.checks import MAX_SAMPLES
 from ..proofs.links import Link
 from ..proofs.proof import Proof
 from ..proofs.soundness import TARGET, Security, security
-from ..proofs.statement import MAX_STEPS, Statement
+from ..proofs.statement import MAX_STEPS, Frozen, Statement
 from ..protocol.argument import argument
 from ..protocol.hidden import Hidden, make_masks
 from ..protocol.plan import Batches, Plan, opening_terms, row_count
@@ -140,7 +140,7 @@ def _prove(
         )
     phases.next("witness")
     plan = make_plan(run)
-    slots, chunk = tuple(slots_of(run, plan.batches.shards).values()), run.keys[1].name
+    slots, chunk = tuple(slots_of(run, plan).values()), run.keys[1].name
     choice = chain.openings.choose(slots, chunk)  # before anything is worked out for nothing
     memory = check_memory(circuit, run.steps, run.widths)
     summands = zip(circuit.losses, zip(*run.loss_integers, strict=True), strict=True)
@@ -160,7 +160,7 @@ def _prove(
     def prepared(choice: Choice) -> tuple[Commitments, list[int], Security]:
         """The commitments that are opened, all row counts of the stack, and the ledger."""
         found = Commitments(run, plan, geometry, coarse, choice)
-        row_counts = [*found.row_counts, *(pair.rows for pair in found.links.pairs), row_count(trace_layout, row)]
+        row_counts = [*found.row_counts, row_count(trace_layout, row)]
         dry = dry_run(plan, revealed, found.links)
         dry.account_finish()
         return found, row_counts, security(dry.errors, geometry, stack(row_counts)[1]).require(minimum_bits)
@@ -168,7 +168,7 @@ def _prove(
     found, row_counts, ledger = prepared(choice)
     phases.note(
         f"{run.steps} steps: {trace_layout.size:,} cells, 2^{plan.sites.layout.num_vars} lookups, about {size(memory)} of memory, "
-        f"a proof of about {size(geometry.opening_bytes(row_counts))}, {ledger.bits:.1f} bits"
+        f"a proof of about {size(geometry.opening_bytes(row_counts, found.second))}, {ledger.bits:.1f} bits"
     )
     phases.next("compiling")
     with in_background(lambda: rehearse(plan, row)) as (rehearsal,):  # beside what needs no fresh randomness
@@ -192,8 +192,7 @@ def _prove(
 
     def commit_trace() -> Committed:
         tensors = witness.tensors | {("mask", name): np.stack(ext.stack(v), axis=1) for name, v in masks.items()}
-        budgets = [slot.budget for slot in (*choice.slots, *choice.links)]
-        mask = Mask.of(geometry, row_counts, [*budgets, 1])
+        mask = Mask.of(geometry, row_counts, [*found.budgets, 1])
         return commit(rows_of(trace_layout, tensors, row), kind="trace", number=0, budget=1, geometry=geometry, seed=seed, mask=mask)
 
     with in_background(commit_trace) as (trace_commitment,):  # one commitment is encoded while others are hashed
@@ -202,8 +201,8 @@ def _prove(
         trace = trace_commitment.result()
     links = tuple(Link(name, x.commitment) for name, x in zip(found.fresh, fresh, strict=True))
     root, siblings, root_after = found.dataset(links)
-    chain.forget(found.slots["final"].unit(choice.generation(found.slots["final"])))
-    initial, final, *shards = [x.commitment for x in named]
+    chain.forget(found.slots["final"].name(choice.generation(found.slots["final"])))
+    by_name = dict(zip(found.slots, (x.commitment for x in named), strict=True))
     statement = Statement(
         circuit=circuit.digest(),
         geometry=geometry,
@@ -211,13 +210,14 @@ def _prove(
         dataset_after=root_after,
         samples=run.data.samples,
         shard_size=plan.batches.shard_size,
-        shards=tuple(shards),
+        shards=tuple(x for x in by_name.values() if x.kind == "shard"),
         siblings=siblings,
         seed=run.seed,
         first_step=run.first_step,
         steps=run.steps,
-        initial=initial,
-        final=final,
+        initial=by_name["initial"],
+        final=by_name["final"],
+        frozen=Frozen(by_name["frozen"], circuit.frozen) if circuit.frozen else None,
         shifts=plan.shifts,
         widths=plan.widths,
         given=plan.given,
@@ -237,10 +237,10 @@ def _prove(
 
     phases.next("weights of the opening")
     by_key = opening_terms(plan, weights, terms)
-    committed, layouts = [*named, *fresh, trace], [*found.layouts.values(), *[Layout({})] * len(fresh), trace_layout]
+    committed, layouts = [*named, *fresh, trace], [*found.layouts, *[Layout({})] * len(found.links.pairs), trace_layout]
     lanes = [
-        row_lanes(layout, by_key, c.commitment.rows, row) + link_lanes(hidden.linked, place)
-        for place, (layout, c) in enumerate(zip(layouts, committed, strict=True))
+        row_lanes(layout, by_key, count, row) + link_lanes(hidden.linked, place)
+        for place, (layout, count) in enumerate(zip(layouts, row_counts, strict=True))
     ]
     phases.next("opening")
     open_claim(stream, geometry, committed, lanes, value)
@@ -251,9 +251,8 @@ def make_plan(run) -> Plan:
     """The plan of a run: what ``proofs.checks.make_plan`` derives from its statement."""
     shard_size = run.shard_size or run.data.samples
     batches = Batches(run.indices, shard_size, run.data.samples)
-    first = run.coarse_shifts is not None
-    shifts = tuple(run.coarse_shifts) if first else (0,) * len(run.circuit.parameters)
-    return Plan(run.circuit, run.first_step, run.steps, shifts, tuple(run.widths), batches, given=first and bool(run.circuit.given))
+    given = run.begins and bool(run.circuit.given)
+    return Plan(run.circuit, run.first_step, run.steps, tuple(run.coarse_shifts), tuple(run.widths), batches, given=given)
 
 
 def fix_geometry(run) -> None:
@@ -268,8 +267,7 @@ def fix_geometry(run) -> None:
 
 def choose_geometry(plan: Plan, trace_layout: Layout) -> Geometry:
     """The cheapest geometry for a chain whose chunks look like this one."""
-    shards = [plan.shard_layout(n).size for n in plan.batches.shards]
-    cells = [trace_layout.size, plan.weights_layout("initial").size, plan.weights_layout("final").size, *shards]
+    cells = [trace_layout.size, *(layout.size for layout in plan.members)]
     return Geometry.cheapest(cells, max_budget=MAX_BUDGET)
 
 

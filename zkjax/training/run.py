@@ -36,7 +36,8 @@ class Run(Shown):
     first_step, steps:  steps first_step .. first_step+steps-1 of the schedule (seed, shard_size; None: one shard).
     initial, final:     the parameters before the first and after the last step, in the circuit's order.
     loss_integers:      for each step the integer of each ``circuit.losses`` node.
-    coarse_shifts:      for the first run, s of each parameter: initial = 2^s * v, v of ``table_bits`` bits; None later.
+    begins:             whether a chain begins here: the first weights are coarse, and other states what the circuit gives.
+    coarse_shifts:      s of each parameter: initial = 2^s * v, v of ``table_bits`` bits; in a later run 0 but for frozen ones.
     widths:             of each parameter the bits of the signed range in which its proof shows the initial integers (over 2^s), 0 for none.
     initial_bound:      largest absolute value of each initial parameter that the chain relies on; final_bound: after the
                         last step, the next run's initial_bound.
@@ -57,7 +58,8 @@ class Run(Shown):
     initial: tuple[np.ndarray, ...] = field(repr=False)
     final: tuple[np.ndarray, ...] = field(repr=False)
     loss_integers: tuple[tuple[int, ...], ...] = field(repr=False)
-    coarse_shifts: tuple[int, ...] | None
+    begins: bool
+    coarse_shifts: tuple[int, ...]
     widths: tuple[int, ...]
     initial_bound: tuple[int, ...]
     final_bound: tuple[int, ...]
@@ -88,7 +90,7 @@ class Run(Shown):
             ("circuit", self.circuit.digest().hex()[:16]),
             ("steps", f"{self.first_step}..{self.first_step + self.steps - 1}, batches of {self.circuit.batch_size}"),
             ("data", f"{self.data.samples:,} samples, batches picked by seed {self.seed}"),
-            ("first weights", "rounded to the circuit's integers" if self.coarse_shifts is not None else self._continued()),
+            ("first weights", "rounded to the circuit's integers" if self.begins else self._continued()),
             ("rounding", "run.roundings: private, it follows from data and weights" if self.roundings else "measured while training only"),
         )
         parameters = tuple((p.path, "x".join(map(str, p.shape)) or "scalar", f"{math.prod(p.shape):,}") for p in self.circuit.parameters)

@@ -34,7 +34,7 @@ from ..memory import available_memory
 from ..ops.operation import LIMIT
 from ..progress import size
 
-FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 5
+FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 6
 LONGEST = 2**28  # bytes of run.json
 FILES = "names of files"  # whose key is no commitment's: with one that is published, guesses of weights could be tried on them
 WARNING = "PRIVATE: this directory holds weights, data and secret seeds of commitments. Do not publish, copy or restore it.\n"
@@ -108,7 +108,8 @@ def _write_all(run, directory: Path) -> None:
         "seed": run.seed,
         "shard_size": run.shard_size,
         "loss_integers": [list(row) for row in run.loss_integers],
-        "coarse_shifts": None if run.coarse_shifts is None else list(run.coarse_shifts),
+        "begins": run.begins,
+        "coarse_shifts": list(run.coarse_shifts),
         "widths": list(run.widths),
         "initial_bound": list(run.initial_bound),
         "final_bound": list(run.final_bound),
@@ -167,9 +168,8 @@ def _restore(run_class, dataset_class, directory: Path, content: dict):
         raise FormatError(f"{directory}/{content['weights']}: the weights have not the circuit's shapes")
     steps, count = _integer(content, "steps", 1), len(circuit.parameters)
     losses = tuple(_integers(row, "loss_integers", len(circuit.losses), -LIMIT) for row in content["loss_integers"])
-    if len(losses) != steps or len(content["keys"]) != 2:
-        raise ValueError("one row of losses for each step, and two keys")
-    shifts = content["coarse_shifts"]
+    if len(losses) != steps or len(content["keys"]) != 2 or type(content["begins"]) is not bool:
+        raise ValueError("one row of losses for each step, two keys, and whether a chain begins")
     run = run_class(
         circuit=circuit,
         data=dataset_class.of(circuit, dataset_class(tuple(data[f"data{k}"].astype(np.int64) for k in range(len(circuit.inputs))))),
@@ -180,7 +180,8 @@ def _restore(run_class, dataset_class, directory: Path, content: dict):
         initial=ends[0],
         final=ends[1],
         loss_integers=losses,
-        coarse_shifts=None if shifts is None else _integers(shifts, "coarse_shifts", count),
+        begins=content["begins"],
+        coarse_shifts=_integers(content["coarse_shifts"], "coarse_shifts", count),
         widths=_integers(content["widths"], "widths", count),
         initial_bound=_integers(content["initial_bound"], "initial_bound", count),
         final_bound=_integers(content["final_bound"], "final_bound", count),

@@ -83,6 +83,7 @@ def _start(circuit: Circuit, params, data, seed: int | None, shard_size: int | N
         "seed": 0 if seed is None else seed,
         "shard_size": shard_size,
         "initial": initial,
+        "begins": True,
         "coarse_shifts": shifts,
         "widths": circuit.coarse_widths,
         "initial_bound": exact.first_bounds(circuit, shifts),
@@ -146,7 +147,7 @@ def _bounded(circuit: Circuit, start: dict, steps: int) -> tuple[dict, Bounds]:
     try:
         return start, circuit.bounds(start["initial_bound"], steps, first, cure=False)
     except PrecisionError:
-        if start["coarse_shifts"] is None:
+        if not start["begins"]:
             widths, bound = renewed(circuit, start["initial"], start["initial_bound"])
             start = start | {"widths": widths, "initial_bound": bound}
         return start, circuit.bounds(start["initial_bound"], steps, first)
@@ -269,7 +270,8 @@ def _continued(circuit, run: Run, data, seed, shard_size) -> dict:
         "seed": run.seed,
         "shard_size": run.shard_size,
         "initial": run.final,
-        "coarse_shifts": None,
+        "begins": False,
+        "coarse_shifts": tuple(shift * (p in circuit.frozen) for p, shift in enumerate(run.coarse_shifts)),
         "widths": (0,) * len(circuit.parameters),
         "initial_bound": run.final_bound,
         "keys": (run.keys[1], Key.fresh()),
