@@ -11,6 +11,7 @@ import math
 import random
 import struct
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,7 +32,7 @@ import zkjax
 from zkjax.algebra import field, threefry
 from zkjax.algebra.layout import axis_pieces
 from zkjax.commitment import merkle
-from zkjax.commitment.commit import Commitment
+from zkjax.commitment.commit import Commitment, Part
 from zkjax.commitment.geometry import Geometry
 from zkjax.errors import ConfigurationError, ZkjaxError
 from zkjax.ops.draw import Draw
@@ -44,9 +45,14 @@ VECTOR_BITS = 5.0  # of the frozen proof: its geometry is as small as geometries
 
 
 @cache
-def frozen() -> tuple[dict, bytes]:
+def vector(name: str) -> tuple[dict, bytes]:
     """(circuit's JSON, proof file) of format version 2."""
-    return json.loads((VECTORS / "format-2.circuit.json").read_text("utf-8")), (VECTORS / "format-2.proof").read_bytes()
+    return json.loads((VECTORS / f"{name}.circuit.json").read_text("utf-8")), (VECTORS / f"{name}.proof").read_bytes()
+
+
+def frozen() -> tuple[dict, bytes]:
+    """The first of them."""
+    return vector("format-2")
 
 
 def both(circuit: dict, files, bits=BITS, assume_bound=False) -> list[float] | None:
@@ -310,7 +316,8 @@ class PackageValues:
     """What section 22 lists, by the package."""
 
     root_of_unity = staticmethod(field.root_of_unity)
-    tag = staticmethod(merkle.tree_tag)
+    tag = staticmethod(merkle.part_tag)
+    pair = staticmethod(merkle.pair)
     node = staticmethod(merkle.node)
 
     @staticmethod
@@ -330,12 +337,18 @@ class PackageValues:
         return found.queries, found.errors, [tuple(x) for x in levels], clear, found.digest()
 
     @staticmethod
-    def leaf(tag, index, salt, entries):
+    def column(tag, index, salt, entries):
         return merkle.leaf(tag, index, salt, np.array(entries, dtype=np.uint64))
 
     @staticmethod
-    def commitment(numbers, fields):
-        return Commitment(**fields).digest(Geometry(**numbers))
+    def commitment(numbers, kind, number, parts, root, name=None):
+        found, geometry = Commitment(kind, number, tuple(Part(*part) for part in parts), root), Geometry(**numbers)
+        return found.part_digest(geometry, name) if name else found.digest(geometry)
+
+    @staticmethod
+    def weights(kind, digest, f, shifts):
+        any_one = replace(zkjax.Proof.parse(vector("format-2-states")[1]).statement, shifts=shifts)
+        return (any_one.weights_behind if kind == "weights" else any_one.state_behind)(digest, f)
 
     @staticmethod
     def permutation(*arguments):
@@ -360,9 +373,10 @@ class ReferenceValues:
     """What section 22 lists, by the reference."""
 
     root_of_unity = staticmethod(reference.root_of_unity)
-    tag = staticmethod(reference.tree_tag)
-    leaf = staticmethod(reference.leaf)
+    tag = staticmethod(reference.part_tag)
+    column = staticmethod(reference.column_digest)
     node = staticmethod(reference.inner_node)
+    weights = staticmethod(reference.weights_name)
     permutation = staticmethod(reference.permutation)
 
     @staticmethod
@@ -386,8 +400,17 @@ class ReferenceValues:
         return queries, errors, [(x.length, x.rows, x.rate, x.queries) for x in levels], clear, digest
 
     @staticmethod
-    def commitment(numbers, fields):
-        return reference.commitment_digest(numbers | {"hash": "blake2s-256"}, fields | {"root": fields["root"].hex()})
+    def pair(first, second):
+        return reference.leaf([first, second])
+
+    @staticmethod
+    def commitment(numbers, kind, number, parts, root, name=None):
+        parts = [dict(zip(("name", "rows", "budget"), part)) for part in parts]
+        found, geometry = (
+            {"kind": kind, "number": number, "parts": parts, "root": root.hex(), "masked": False},
+            numbers | {"hash": "blake2s-256"},
+        )
+        return reference.part_digest(geometry, found, name) if name else reference.commitment_digest(geometry, found)
 
     @staticmethod
     def threefry(key, counter):
@@ -417,8 +440,10 @@ def test_the_vectors_of_the_protocol(by):
         word = "level" if len(levels) == 1 else "levels"
         return f"q = {queries}, e = {errors}, {word} {', '.join(map(str, levels))}, log_clear {clear}"
 
-    tag, zeros, ones = by.tag("shard", 7), bytes(32), bytes([1]) * 32
-    shard = {"kind": "shard", "number": 7, "rows": 3, "budget": 2, "root": zeros, "masked": False}
+    tag, zeros, ones = by.tag("shard", 7, "cells"), bytes(32), bytes([1]) * 32
+    shard = first, "shard", 7, [("cells", 3, 2)], zeros
+    weights = first, "weights", 5, [("parameters", 3, 2), ("other", 1, 4)], zeros
+    shifts = 0, 2, 0
     expected = f"""
     root of unity of order 8 {by.root_of_unity(3)}; of order 2^32 {by.root_of_unity(32)}
     transcript("parameters" = ASCII parameters, "statement" = ASCII statement):
@@ -430,10 +455,16 @@ def test_the_vectors_of_the_protocol(by):
       digest {by.geometry(first)[-1].hex()}
     geometry 17, 2, 4, 104: {geometry(second)}
     geometry 19, 1, 8, 104: {geometry(third)}
-    tag("shard", 7) {tag.hex()}
-      leaf 5, salt 00 01 .. 0f, entries 1 2 3 {by.leaf(tag, 5, bytes(range(16)), [1, 2, 3]).hex()}
+    tag("shard", 7, "cells") {tag.hex()}
+      column digest for x = 5, salt 00 01 .. 0f, entries 1 2 3 {by.column(tag, 5, bytes(range(16)), [1, 2, 3]).hex()}
+    leaf of two parts, column digests 32 bytes 00, 32 bytes 01 {by.pair(zeros, ones).hex()}
     node(32 bytes 00, 32 bytes 01) {by.node(zeros, ones).hex()}
-    digest of (shard, 7, rows 3, budget 2, root 32 bytes 00, not masked) in the first geometry {by.commitment(first, shard).hex()}
+    digest of (shard, 7, cells with rows 3, budget 2, root 32 bytes 00, not masked) in the first geometry {by.commitment(*shard).hex()}
+    digest of (weights, 5, parameters with rows 3, budget 2, other with rows 1, budget 4, the same root, not masked), there
+      {by.commitment(*weights).hex()}
+      of its part "other" {by.commitment(*weights, "other").hex()}
+    weights digest of a part with digest 32 bytes 00, f 32 bytes 01, shifts 0 2 0 {by.weights("weights", zeros, ones, shifts).hex()}
+      state digest of a commitment of that digest, no f, the same shifts {by.weights("state", zeros, b"", shifts).hex()}
     permutation(10) of seed 1, epoch 2, shard 3 {" ".join(map(str, by.permutation(10, 1, 2, 3)))}
     batches of seed 5, 10 samples, shards of 4, B = 3, t0 = 2, T = 3
     {" | ".join(" ".join(map(str, step)) for step in by.batches(5, 10, 4, 3, 2, 3))}

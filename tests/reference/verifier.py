@@ -487,19 +487,20 @@ def kept_shifts(statement):
     return [shift if p in frozen else 0 for p, shift in enumerate(statement["shifts"])]
 
 
+def weights_name(kind, digest, f, shifts):
+    """Section 4.4: the digest of weights (kind: "weights") or of a whole state ("state")."""
+    return sha256(f"zkjax {kind} 2".encode() + bytes([len(f)]) + digest + f + bytes(shifts).rstrip(b"\0"))
+
+
 def pins_of(statement, last, class_of):
     """Section 4.4: all digests that name the first or the last weights."""
     geometry, commitment = statement["geometry"], statement["final" if last else "initial"]
-    shifts = bytes(kept_shifts(statement) if last else statement["shifts"]).rstrip(b"\0")
-    kinds = {b"zkjax weights 2": part_digest(geometry, commitment, "parameters")}
+    shifts = kept_shifts(statement) if last else statement["shifts"]
+    kinds = {"weights": part_digest(geometry, commitment, "parameters")}
     if last or not statement["given"]:
-        kinds[b"zkjax state 2"] = commitment_digest(geometry, commitment)
-    return {
-        sha256(kind + bytes([len(f)]) + c + f + shifts)
-        for kind, digest in kinds.items()
-        for c in class_of(digest)
-        for f in class_of(frozen_digest(statement))
-    }
+        kinds["state"] = commitment_digest(geometry, commitment)
+    frozen = class_of(frozen_digest(statement))
+    return {weights_name(kind, c, f, shifts) for kind, digest in kinds.items() for c in class_of(digest) for f in frozen}
 
 
 def check_pins(statements, class_of, dataset, initial, final, seed, steps):
