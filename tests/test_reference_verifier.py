@@ -55,20 +55,26 @@ def frozen() -> tuple[dict, bytes]:
     return vector("format-2")
 
 
-def both(circuit: dict, files, bits=BITS, assume_bound=False) -> list[float] | None:
-    """The bits of each file, or None if the verifiers refuse; they must agree, in every term too, and raise nothing else."""
+def both(circuit: dict, files, bits=BITS, assume_bound=False, check=None, **pins) -> list[float] | None:
+    """The bits of each file, or None if the verifiers refuse; they must agree, in every term too, and raise nothing else.
+
+    check: the name under which both refuse. pins: what the verifiers are to require.
+    """
+    required = dict.fromkeys(("dataset", "initial", "final", "seed", "steps")) | pins
     try:
-        options = {"dataset": None, "initial": None, "seed": None, "steps": None}
         proofs = [zkjax.Proof.parse(raw) for raw in files]
         loaded = zkjax.Circuit.from_json(circuit)
-        _, ledgers = verify_chain(loaded, proofs, assume_bound=assume_bound, minimum_bits=bits, **options)
+        _, ledgers = verify_chain(loaded, proofs, assume_bound=assume_bound, minimum_bits=bits, **required)
         found = [dict(ledger.terms) for ledger in ledgers]
     except ZkjaxError as error:
-        with pytest.raises(Rejected):
-            reference.verify_chain(circuit, files, minimum_bits=bits, assume_bound=assume_bound)
+        with pytest.raises(Rejected) as refused:
+            reference.verify_chain(circuit, files, minimum_bits=bits, assume_bound=assume_bound, **pins)
             print("refused by the package only:", error)
+        if check is not None:
+            assert (getattr(error, "check", None), refused.value.check) == (check, check), (error, refused.value)
         return None
-    errors = reference.verify_chain(circuit, files, minimum_bits=bits, assume_bound=assume_bound)
+    assert check is None
+    errors = reference.verify_chain(circuit, files, minimum_bits=bits, assume_bound=assume_bound, **pins)
     assert len(errors) == len(found)
     for ours, theirs in zip(errors, found):
         assert {name: -math.log2(error) for name, error in ours.items()} == pytest.approx(theirs)
@@ -177,7 +183,8 @@ def test_more_graphs(name):
 def test_cut_axes():
     """A net with tensors that are large enough for their axes to be cut into pieces."""
     circuit, run = mlp_run((37, 21, 3), batch=5)
-    assert len(reference.weights_layout(reference.Circuit(circuit.to_json()), "final", False).boxes) > len(circuit.parameters)
+    (layout,) = reference.weights_layouts(reference.Circuit(circuit.to_json()), "final", False).values()
+    assert len(layout.boxes) > len(circuit.parameters)
     assert both(circuit.to_json(), [bytes(prove_small(circuit, run, reveal=("loss",)))]) is not None
 
 
