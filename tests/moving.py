@@ -79,10 +79,10 @@ def start(seed=0, frozen=False):
     return learn + [rng.integers(-60, 61, size=(3, 2)) * 2.0**-4] * frozen, data
 
 
-def link_of_parameters(run, geometry, minimum_bits) -> zkjax.Proof:
+def link_of_parameters(run, geometry, minimum_bits, lie=False) -> zkjax.Proof:
     """A proof of a link alone from a run's last states, of which it opens the parameters, and nothing of what is beside them.
 
-    By hand, as ``zkjax.link`` replaces all parts of a commitment.
+    By hand, as ``zkjax.link`` replaces all parts of a commitment. lie: what it leads to holds the other states.
     """
     plan = make_plan(run)
     slot = slots_of(run, plan)["final"]
@@ -91,7 +91,7 @@ def link_of_parameters(run, geometry, minimum_bits) -> zkjax.Proof:
     with scope():
         old = Commitments(run, plan, geometry, coarse_integers(run, plan), choice).opened("final").only("parameters")
         part, named = old.members[0].part, {"kind": slot.kind, "number": slot.member, "budget": slot.budget}
-        new = commit(old.members[0].rows, geometry=geometry, seed=secrets.token_bytes(32), **named)
+        new = commit(old.parts[lie].rows, geometry=geometry, seed=secrets.token_bytes(32), **named)
         heights, budgets = [part.rows, part.rows, 1], [part.budget, slot.budget, 1]
         mask, seed = Mask.of(geometry, heights, budgets), secrets.token_bytes(32)
         trace = commit(zeros, kind="trace", number=0, budget=1, geometry=geometry, seed=seed, mask=mask)
