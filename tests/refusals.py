@@ -43,7 +43,7 @@ from zkjax.circuit.circuit import Circuit
 from zkjax.circuit.levels import MAX_DEPTH
 from zkjax.commitment import geometry as geometries
 from zkjax.commitment import opening
-from zkjax.commitment.commit import Commitment, stack
+from zkjax.commitment.commit import Commitment, Part, members, stack
 from zkjax.commitment.dataset import dataset_root
 from zkjax.commitment.geometry import Geometry
 from zkjax.commitment.merkle import root_of, siblings_bytes
@@ -58,7 +58,7 @@ from zkjax.ops.tables import Table
 from zkjax.proofs import soundness
 from zkjax.proofs.alone import LinkStatement, check_alone
 from zkjax.proofs.checks import check_commitments, check_sizes, make_plan
-from zkjax.proofs.links import Link
+from zkjax.proofs.links import Link, joined
 from zkjax.proofs.proof import MAGIC, MAX_STATEMENT, VERSION, Proof
 from zkjax.proofs.published import Published
 from zkjax.proofs.statement import Statement
@@ -101,6 +101,7 @@ def frozen(name: str = f"format-{VERSION}") -> tuple[Circuit, Proof]:
 
 
 MOVING = f"format-{VERSION}-states"
+PARTED = f"format-{VERSION}-parts"  # frozen parameters, two parts of which one stays closed, links: see ``holding.py``
 
 
 def canonical(data) -> bytes:
@@ -123,6 +124,34 @@ def missing(tree, path):
     tree = copy.deepcopy(tree)
     del at(tree, path[:-1])[path[-1]]
     return tree
+
+
+def altered(commitment: Commitment, part: int = 0, **changes) -> Commitment:
+    """Changes of a commitment's own fields, and of those of one of its parts."""
+    own = {name: changes.pop(name) for name in Part._fields if name in changes}
+    parts = list(commitment.parts)
+    parts[part] = parts[part]._replace(**own)
+    return dataclasses.replace(commitment, parts=tuple(parts), **changes)
+
+
+def named(commitment: Commitment, geometry: Geometry) -> bytes:
+    """The digest of a commitment, as PROTOCOL.md has it."""
+    parts = "".join(f"{name} {rows} {budget} " for name, rows, budget in commitment.parts)
+    text = f"{commitment.number} {int(commitment.masked)} {parts}{commitment.kind}"
+    return hashlib.blake2s(geometry.digest() + commitment.root + text.encode(), person=b"zkjxcomm").digest()
+
+
+def part_named(commitment: Commitment, name: str, geometry: Geometry) -> bytes:
+    """That of a part."""
+    return hashlib.blake2s(named(commitment, geometry) + name.encode(), person=b"zkjxpart").digest()
+
+
+def behind(kind: str, digest: bytes, fixed: bytes = b"", shifts=()) -> bytes:
+    """What weights are named: by what is committed, the frozen part, and shifts without the zeros at their end."""
+    shifts = list(shifts)
+    while shifts and not shifts[-1]:
+        shifts.pop()
+    return hashlib.sha256(f"zkjax {kind} 2".encode() + bytes([len(fixed)]) + digest + fixed + bytes(shifts)).digest()
 
 
 def ends(call, path, low, high, match):
@@ -163,6 +192,10 @@ def honest(name=f"format-{VERSION}"):
 
 def honest_states():
     yield from honest(MOVING)
+
+
+def honest_parts():
+    yield from honest(PARTED)
 
 
 def honest_draws():
@@ -225,10 +258,10 @@ def statement_files():
         ("a link as a list", data | {"links": [["from", "to"]]}, "needs from and to"),
         ("a link without from", data | {"links": [{"to": data["final"]}]}, "needs from and to"),
         ("a link with more", data | {"links": [link("final", data) | {"more": 0}]}, "needs from and to"),
-        ("a link from a number", data | {"links": [link(3, data)]}, "from is 3"),
-        ("a link from a list", data | {"links": [link(["final"], data)]}, "from is"),
-        ("a link from a shard that is not read", data | {"links": [link("shard 9", data)]}, "from is 'shard 9'"),
-        ("a link from the trace", data | {"links": [link("trace", data)]}, "from is 'trace'"),
+        ("a link from a number", data | {"links": [link(3, data)]}, "a link is from 3"),
+        ("a link from a list", data | {"links": [link(["final"], data)]}, "a link is from"),
+        ("a link from a shard that is not read", data | {"links": [link("shard 9", data)]}, "a link is from 'shard 9'"),
+        ("a link from the trace", data | {"links": [link("trace", data)]}, "a link is from 'trace'"),
         ("two links from one", data | {"links": [link("final", data)] * 2}, "each once at most"),
         ("a link to a root", data | {"links": [link("final", data) | {"to": "00" * 32}]}, "commitment: expected the fields"),
         ("losses as an object", data | {"losses": {}}, "losses is not a list"),
@@ -302,10 +335,10 @@ def links_alone():
         return lambda: check_alone(dataclasses.replace(s, **changes))
 
     def old(at, **changes):
-        return check(replaced=(*s.replaced[:at], dataclasses.replace(s.replaced[at], **changes), *s.replaced[at + 1 :]))
+        return check(replaced=(*s.replaced[:at], altered(s.replaced[at], **changes), *s.replaced[at + 1 :]))
 
     def new(at, **changes):
-        return check(fresh=(*s.fresh[:at], dataclasses.replace(s.fresh[at], **changes), *s.fresh[at + 1 :]))
+        return check(fresh=(*s.fresh[:at], altered(s.fresh[at], **changes), *s.fresh[at + 1 :]))
 
     def told(**changes):
         return check(dataset=dataclasses.replace(s.dataset, **changes))
@@ -321,11 +354,11 @@ def links_alone():
     for name, call, match in (
         ("nothing", some(dataset=None), "^links: nothing"),
         ("one twice", some(0, 0, dataset=None), "^links: a commitment is replaced twice"),
-        ("shards before weights", some(2, 0, 1, 3, 4), "^links: they replace weights, then shards"),
-        ("shards exchanged", some(0, 1, 3, 2, 4), "^links: they replace weights, then shards"),
-        ("a trace", old(0, kind="trace"), "^links: they replace weights, then shards"),
-        ("a shard number twice", old(3, number=0), "^links: they replace weights, then shards"),
-        ("a masked one", old(0, masked=True), "^commitment 0: masked"),
+        ("shards before weights", some(2, 0, 1, 3, 4), "^links: they replace weights, then frozen ones"),
+        ("shards exchanged", some(0, 1, 3, 2, 4), "^links: they replace weights, then frozen ones"),
+        ("a trace", old(0, kind="trace"), "^links: they replace weights, then frozen ones"),
+        ("a shard number twice", old(3, number=0), "^links: they replace weights, then frozen ones"),
+        ("a masked one", old(0, masked=True), "^commitment 0: .*mask rows"),
         ("a budget of 5", old(0, budget=5), "^commitment 0: .*outside 1..4"),
         ("a budget of 0", old(2, budget=0), "^commitment 2: .*outside 1..4"),
         ("other rows", new(0, rows=2), "^link from 0: 2 rows"),
@@ -347,7 +380,7 @@ def links_alone():
     def verify(proofs, **options):
         return lambda: zkjax.verify(circuit, proofs, minimum_bits=BITS, **options)
 
-    whole, digest = verifier.joined([frozen()[1].statement, s]), lambda c: c.digest(s.geometry)
+    whole, digest = joined([frozen()[1].statement, s]), lambda c: c.digest(s.geometry)
     for name, a, b, same in (
         ("weights", digest(s.replaced[0]), digest(s.fresh[0]), True),
         ("a shard", digest(s.fresh[4]), digest(s.replaced[4]), True),
@@ -374,7 +407,7 @@ def links_alone():
     yield Case("memory of two", lambda: work(s, s)["memory"], None, value=taken["alone"]["memory"])
     yield Case("work of a link that rides", lambda: work(riding), None, value=taken["riding"])
     yield Case("work in a geometry that is refused", lambda: work(refused), VerificationError, "^geometry: ")
-    wide = Proof(dataclasses.replace(s, replaced=(dataclasses.replace(s.replaced[0], rows=2**32 - 1),) * 2, fresh=s.fresh[:2]), b"")
+    wide = Proof(dataclasses.replace(s, replaced=(altered(s.replaced[0], rows=2**32 - 1),) * 2, fresh=s.fresh[:2]), b"")
     yield Case("many rows", lambda: verifier.estimate_work(circuit, [wide.statement], 10**9, 2**32), VerificationError, "^work: ")
     short = Proof(s, proof.body[: 8 * 10 * max(1, s.geometry.queries // 4) - 1])
     yield Case("a short body", lambda: verifier.verify_alone(short, BITS), FormatError, "needs more than")
@@ -392,22 +425,63 @@ def commitment_files():
     def put(name):
         return lambda value: Commitment.from_json(data | {name: value})
 
+    whole = frozen(PARTED)[1].statement.initial
     yield Case("itself", lambda: Commitment.from_json(data), None, value=frozen()[1].statement.initial)
+    yield Case("of two parts", lambda: Commitment.from_json(whole.to_json()), None, value=whole)
     for name, content in (("a list", list(data)), ("one more", data | {"more": 0}), ("one less", missing(data, ("kind",)))):
         yield Case(name, lambda content=content: Commitment.from_json(content), FormatError, "expected the fields")
     for name in data:
-        for wrong in (None, 1.0, [], data | {}):
+        for wrong in (None, 1.0, data | {}, *([[]] if name != "parts" else ["cells", "parameters"])):
             yield Case(f"{name} = {wrong!r:.9}", partial(put(name), wrong), FormatError, f"commitment: {name} is")
     yield Case("masked = 0", lambda: put("masked")(0), FormatError, "masked is")
     yield Case("number = True", lambda: put("number")(True), FormatError, "number is")
-    yield Case("another kind", lambda: put("kind")("level"), FormatError, "kind is none")
+    for kind in ("level", "Weights", "", "weights\0"):
+        yield Case(f"kind {kind!r}", lambda kind=kind: put("kind")(kind), FormatError, "kind is none")
     for wrong in ("ab" * 31, "ab" * 33, "AB" * 32, "gg" * 32):
         yield Case(f"root = {wrong}", lambda wrong=wrong: put("root")(wrong), FormatError, "root is not 32 bytes")
-    for name, low, high in (("number", 0, 2**63 - 1), ("rows", 1, 2**32 - 1), ("budget", 1, 2**32 - 1)):
-        for value in (low, high):
-            yield Case(f"{name} = {value}", partial(put(name), value), None)
-        for value in (low - 1, high + 1):
-            yield Case(f"{name} = {value}", partial(put(name), value), FormatError, "out of range")
+    for value in (0, 2**63 - 1):
+        yield Case(f"number = {value}", partial(put("number"), value), None)
+    for value in (-1, 2**63):
+        yield Case(f"number = {value}", partial(put("number"), value), FormatError, "number out of range")
+
+    # ---- parts
+    both = whole.to_json()["parts"]
+    one = both[0]
+    for at in range(2):
+        for name in ("rows", "budget"):
+            call = lambda value, at=at, name=name: put("parts")(changed(both, (at, name), value))  # noqa: E731
+            for value in (1, 2**32 - 1):
+                yield Case(f"{name} = {value} of part {at}", partial(call, value), None)
+            for value in (0, 2**32):
+                yield Case(f"{name} = {value} of part {at}", partial(call, value), FormatError, "commitment: rows or budget out of range")
+            for value in (True, 1.0, "1", None):
+                yield Case(f"{name} = {value!r} of part {at}", partial(call, value), FormatError, f"^part of a commitment: {name} is")
+    for wrong in (7, None, ["parameters"]):
+        yield Case(f"name = {wrong}", partial(put("parts"), [one | {"name": wrong}]), FormatError, "^part of a commitment: name is")
+    for name, wrong in (
+        ("a part as a list", [list(one.values())]),
+        ("a part as its name", ["parameters"]),
+        ("a part with more", [one | {"more": 0}]),
+        ("a part with less", [missing(one, ("budget",))]),
+    ):
+        yield Case(name, partial(put("parts"), wrong), FormatError, "^part of a commitment: expected the fields")
+    order = "^commitment: its parts are some of parameters, other, in this order"
+    for name, wrong in (
+        ("no part", []),
+        ("parts exchanged", both[::-1]),
+        ("a part twice", [one, one]),
+        ("a third part", [*both, one]),
+        ("three parts", [*both, one | {"name": "cells"}]),
+        ("a part of another name", [one | {"name": "Parameters"}]),
+        ("a part of other kinds", [one | {"name": "cells"}]),
+    ):
+        yield Case(name, partial(put("parts"), wrong), FormatError, order)
+    yield Case("the second part alone", lambda: put("parts")(both[1:]).opened().names, None, value=("other",))
+    for kind in ("frozen", "shard", "trace", "stage", "noise"):
+        call = lambda name, kind=kind: Commitment.from_json(data | {"kind": kind, "parts": [one | {"name": name}]})  # noqa: E731
+        yield Case(f"{kind} of cells", lambda call=call: call("cells").opened().names, None, value=("cells",))
+        for name in ("parameters", "other"):
+            yield Case(f"{kind} of {name}", partial(call, name), FormatError, "^commitment: its parts are some of cells, in this order")
 
 
 # ---- geometry ---------------------------------------------------------------------------------------------------
@@ -1257,12 +1331,14 @@ def states():
         bound = 5 + (s.initial_bound[0] << 3 if given.copied == 0 else 0)
         yield Case(f"the bound of {given}", lambda given=given: other(1, given=given).given_bound(1, s.initial_bound), None, value=bound)
 
-    own, beside = s.initial.digest(s.geometry), b"zkjax weights beside given states 1"
-    unshifted = dataclasses.replace(s, shifts=(0,) * 4)
-    for each in (s, unshifted):
-        written = hashlib.sha256(beside + own + bytes(each.shifts)).digest()
-        yield Case(f"its digest, {each.shifts}", lambda each=each: each.initial_weights, None, value=written)
-    yield Case("and where nothing is given", lambda: dataclasses.replace(unshifted, given=False).initial_weights, None, value=own)
+    unshifted, written = dataclasses.replace(s, shifts=(0,) * 4), behind("weights", part_named(s.initial, "parameters", s.geometry))
+    for each in (s, unshifted, dataclasses.replace(s, given=False)):  # the same parameters, wherever the other states come from
+        expected = behind("weights", part_named(s.initial, "parameters", s.geometry), shifts=each.shifts)
+        yield Case(f"its digest, {each.shifts}", lambda each=each: each.initial_weights, None, value=expected)
+    yield Case("its digest without shifts", lambda: unshifted.initial_weights, None, value=written)
+    yield Case("no digest of its state", lambda: s.initial_state, None, value=None)
+    state = dataclasses.replace(s, given=False)
+    yield Case("but where it is committed", lambda: state.initial_state, None, value=behind("state", named(s.initial, s.geometry), shifts=s.shifts))
     later = dataclasses.replace(
         s,
         first_step=s.first_step + s.steps,
@@ -1373,6 +1449,7 @@ def statements():
 
     assert s.initial_bound == tuple(map(circuit.coarse_bound, s.shifts)) and s.widths == (circuit.table_bits,) * 3
     unshifted = (0,) * 3
+    plain = dataclasses.replace(s, shifts=unshifted).initial_weights
     yield Case("itself", lambda: plan().steps, None, value=s.steps)
     for name, call, match in (
         ("another circuit", lambda: plan(circuit=bytes(32)), "^circuit"),
@@ -1406,13 +1483,19 @@ def statements():
             "^statement: only",
         )
         moved = dataclasses.replace(s, shifts=shifts)
-        yield Case(f"its digest: {p}", lambda moved=moved: moved.initial_weights == s.initial.digest(s.geometry), None, value=False)
+        yield Case(f"its digest: {p}", lambda moved=moved: moved.initial_weights == plain, None, value=False)
     digests = {dataclasses.replace(s, shifts=x).initial_weights for x in (s.shifts, (1, 0, 0), (0, 1, 0), (0, 0, 2), unshifted)}
     yield Case("a digest for each", lambda: len(digests), None, value=5)
-    written = hashlib.sha256(b"zkjax shifted weights 1" + s.initial.digest(s.geometry) + bytes(s.shifts)).digest()
-    yield Case("as PROTOCOL.md has it", lambda: s.initial_weights == written and any(s.shifts), None, value=True)
-    plain = dataclasses.replace(s, shifts=unshifted).initial_weights
-    yield Case("without shifts", lambda: plain, None, value=s.initial.digest(s.geometry))
+    first, last = part_named(s.initial, "parameters", s.geometry), part_named(s.final, "parameters", s.geometry)
+    yield Case("some are shifted", lambda: any(s.shifts), None, value=True)
+    for name, found, expected in (
+        ("the first weights", s.initial_weights, behind("weights", first, shifts=s.shifts)),
+        ("without shifts", plain, behind("weights", first)),
+        ("the last weights", s.final_weights, behind("weights", last)),
+        ("the first state", s.initial_state, behind("state", named(s.initial, s.geometry), shifts=s.shifts)),
+        ("the last state", s.final_state, behind("state", named(s.final, s.geometry))),
+    ):
+        yield Case(f"{name} as PROTOCOL.md has it", lambda found=found: found, None, value=expected)
     read = s.steps * circuit.batch_size
     for samples, size, least in ((read, 1, read // 4), (2**12, 1, read // 4), (4, 1, 1), (2**12, 2, read // 8)):
         wanted = {"samples": samples, "shard_size": size}
@@ -1446,23 +1529,23 @@ def commitments():
         check_commitments(plan, dataclasses.replace(s, **changes))
 
     def end(name, **changes):
-        return lambda: check(**{name: dataclasses.replace(getattr(s, name), **changes)})
+        return lambda: check(**{name: altered(getattr(s, name), **changes)})
 
     def shard(number, **changes):
-        altered = dataclasses.replace(s.shards[number], **changes)
-        return lambda: check(shards=(*s.shards[:number], altered, *s.shards[number + 1 :]))
+        other = altered(s.shards[number], **changes)
+        return lambda: check(shards=(*s.shards[:number], other, *s.shards[number + 1 :]))
 
     def root_of(shards):
         return dataset_root([c.digest(s.geometry) for c in shards], [0, 1, 2], s.samples, s.shard_size)[0]
 
     def rooted(**changes):
         """Shards with other commitments, in a dataset of them: what an opening could be made to accept."""
-        new = [dataclasses.replace(x, **changes) for x in s.shards]
+        new = [altered(x, **changes) for x in s.shards]
         return lambda: check(dataset=root_of(new), dataset_after=root_of(new), shards=tuple(new))
 
     def linked(source="final", after=None, **changes):
         """A statement with a link, and the root that it leads to (or another one)."""
-        to = dataclasses.replace(s.named()[source], **({"root": b"x" * 32} | changes))
+        to = altered(s.named()[source].commitment, **({"root": b"x" * 32} | changes))
         found = [to if source == f"shard {c.number}" else c for c in s.shards]
         return lambda: check(links=(Link(source, to),), dataset_after=after or root_of(found))
 
@@ -1520,12 +1603,12 @@ def chains():
         initial_bound=s.final_bound,
     )
 
-    def joined(assume=False, **changes):
+    def continued(assume=False, **changes):
         return lambda: verifier.check_chain(circuit, [s, dataclasses.replace(later, **changes)], assume)
 
-    yield Case("two that join", joined(), None)
-    yield Case("a looser bound", joined(initial_bound=tuple(b + 1 for b in s.final_bound)), None)
-    yield Case("a fresh range check", joined(widths=(9, 9, 9), initial_bound=(0, 0, 0)), None)
+    yield Case("two that join", continued(), None)
+    yield Case("a looser bound", continued(initial_bound=tuple(b + 1 for b in s.final_bound)), None)
+    yield Case("a fresh range check", continued(widths=(9, 9, 9), initial_bound=(0, 0, 0)), None)
     renewed = dataclasses.replace(later, widths=(0, 9, 0), initial_bound=(s.final_bound[0], 0, s.final_bound[2]))
     yield Case("of one parameter", lambda: verifier.check_chain(circuit, [s, renewed], False), None)
     yield Case("which begins no chain", lambda: verifier.check_chain(circuit, [renewed], False), VerificationError, "^initial bound")
@@ -1535,17 +1618,17 @@ def chains():
         yield Case(f"and not of parameter {p}", call, VerificationError, "^chain: .*smaller bound")
     for name, call, match in (
         ("a later chunk alone", lambda: verifier.check_chain(circuit, [later], False), "^initial bound"),
-        ("a smaller bound", joined(initial_bound=(s.final_bound[0] - 1, *s.final_bound[1:])), "^chain: .*smaller bound"),
-        ("a gap", joined(first_step=s.steps + 1), "^chain: .*starts at step"),
-        ("the same steps", joined(first_step=s.first_step), "^chain: .*starts at step"),
-        ("other weights", joined(initial=dataclasses.replace(s.final, root=bytes(32))), "^chain: .*does not start"),
-        ("shifted weights", joined(shifts=(0, 1, 0)), "^chain: .*does not start"),
-        ("another circuit", joined(circuit=bytes(32)), "differ in circuit"),
-        ("another dataset", joined(dataset=bytes(32), dataset_after=bytes(32)), "differ in dataset, and no link here joins"),
-        ("another seed", joined(seed=s.seed + 1), "differ in seed"),
-        ("other samples", joined(samples=s.samples + 1), "differ in samples"),
-        ("other shards", joined(shard_size=s.shard_size + 1), "differ in shard_size"),
-        ("another geometry", joined(geometry=dataclasses.replace(s.geometry, level_bits=9)), "differ in geometry"),
+        ("a smaller bound", continued(initial_bound=(s.final_bound[0] - 1, *s.final_bound[1:])), "^chain: .*smaller bound"),
+        ("a gap", continued(first_step=s.steps + 1), "^chain: .*starts at step"),
+        ("the same steps", continued(first_step=s.first_step), "^chain: .*starts at step"),
+        ("other weights", continued(initial=dataclasses.replace(s.final, root=bytes(32))), "^chain: .*does not start"),
+        ("shifted weights", continued(shifts=(0, 1, 0)), "^chain: .*does not start"),
+        ("another circuit", continued(circuit=bytes(32)), "differ in circuit"),
+        ("another dataset", continued(dataset=bytes(32), dataset_after=bytes(32)), "differ in dataset, and no link here joins"),
+        ("another seed", continued(seed=s.seed + 1), "differ in seed"),
+        ("other samples", continued(samples=s.samples + 1), "differ in samples"),
+        ("other shards", continued(shard_size=s.shard_size + 1), "differ in shard_size"),
+        ("another geometry", continued(geometry=dataclasses.replace(s.geometry, level_bits=9)), "differ in geometry"),
     ):
         yield Case(name, call, VerificationError, match)
     yield Case("a later chunk, its bound assumed", lambda: verifier.check_chain(circuit, [later], True), None)
@@ -1605,7 +1688,7 @@ def chains():
     ):
         yield Case(name, call, VerificationError, match)
     yield Case("less security than asked for", verify(minimum_bits=100.0), VerificationError, "^security")
-    greedy = Proof(dataclasses.replace(s, final=dataclasses.replace(s.final, budget=5)), proof.body)
+    greedy = Proof(dataclasses.replace(s, final=altered(s.final, budget=5)), proof.body)
     yield Case("a commitment that is too large a budget's", verify(circuit, greedy), VerificationError, "^commitment to weights 2")
     cut = Proof(s, proof.body[:-8])
     yield Case("the first of two", verify(circuit, [cut, Proof(later, b"")]), FormatError, "^proof 0 of 0..1: proof ends inside")
@@ -1678,7 +1761,7 @@ def bodies():
     log = messages(circuit, proof)
     labels = {m.label: m for m in log}
     s, plan = proof.statement, make_plan(circuit, proof.statement)
-    rows = sum(c.rows for c in s.commitments()) + verifier.row_count(Layout(plan.advice), s.geometry.row)
+    rows = sum(part.rows for part in members(s.opened())) + verifier.row_count(Layout(plan.advice), s.geometry.row)
     least = 8 * rows * max(1, s.geometry.queries // 4)
 
     def verify(body):
@@ -1748,7 +1831,7 @@ def openings():
     q, k = geometry.queries, geometry.row
 
     def named(rows=1, budget=1, masked=False):
-        return Commitment("trace" if masked else "weights", 0, rows, budget, bytes(32), masked)
+        return Commitment.of("trace" if masked else "weights", 0, rows, budget, bytes(32), masked).opened()
 
     def check(*given, geometry=geometry):
         return lambda: opening.check_opening(geometry, list(given))
@@ -1857,7 +1940,7 @@ def limits():
 
 
 GROUPS = (  # the dearest last
-    honest, honest_states, honest_draws, draws, states, meters, ordinary_files, shapes, layouts, bounds, limits, ledgers,
+    honest, honest_states, honest_draws, honest_parts, draws, states, meters, ordinary_files, shapes, layouts, bounds, limits, ledgers,
     statements, commitments, schedules, commitment_files, geometry, graphs, anchors, walks,
     statement_files, circuit_files, proof_files, openings, challenges, chains, published, links_alone, bodies,
 )  # fmt: skip
