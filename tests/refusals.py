@@ -43,10 +43,12 @@ from zkjax.circuit.circuit import Circuit
 from zkjax.circuit.levels import MAX_DEPTH
 from zkjax.commitment import geometry as geometries
 from zkjax.commitment import opening
-from zkjax.commitment.commit import Commitment, Part, members, stack
+from zkjax.commitment.commit import PARTS, Commitment, Part, commit, members, stack, tree_seed
 from zkjax.commitment.dataset import dataset_root
 from zkjax.commitment.geometry import Geometry
-from zkjax.commitment.merkle import root_of, siblings_bytes
+from zkjax.commitment.merkle import Tree, leaf, pair, part_tag, root_of, siblings_bytes
+from zkjax.commitment.merkle import node as inner_node
+from zkjax.commitment.recursion import open_columns
 from zkjax.errors import ConfigurationError, DataError, FormatError, PrecisionError, UnsupportedOperationError, VerificationError
 from zkjax.files import read
 from zkjax.ops import ranges
@@ -68,7 +70,7 @@ from zkjax.protocol.hidden import Hidden
 from zkjax.protocol.links import Links, Pair
 from zkjax.protocol.lookup import fractional_sum
 from zkjax.protocol.schedule import batch_indices
-from zkjax.protocol.transcript import Reader, Transcript
+from zkjax.protocol.transcript import Reader, Transcript, Writer
 from zkjax.work import BASE, Meter
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -1338,7 +1340,9 @@ def states():
     yield Case("its digest without shifts", lambda: unshifted.initial_weights, None, value=written)
     yield Case("no digest of its state", lambda: s.initial_state, None, value=None)
     state = dataclasses.replace(s, given=False)
-    yield Case("but where it is committed", lambda: state.initial_state, None, value=behind("state", named(s.initial, s.geometry), shifts=s.shifts))
+    yield Case(
+        "but where it is committed", lambda: state.initial_state, None, value=behind("state", named(s.initial, s.geometry), shifts=s.shifts)
+    )
     later = dataclasses.replace(
         s,
         first_step=s.first_step + s.steps,
@@ -1755,6 +1759,395 @@ def published():
     yield Case("a proof less", lambda: Published.of(dict(zip("ab", two))).check([s]), VerificationError, "^published proofs: 2 are")
 
 
+# ---- parts and frozen parameters --------------------------------------------------------------------------------
+def fresh(commitment: Commitment, *parts: Part, **changes) -> Commitment:
+    """Another commitment to the same, or to some parts of it."""
+    return dataclasses.replace(commitment, **({"root": b"x" * 32, "parts": parts or commitment.parts} | changes))
+
+
+@cache
+def parted():
+    """The circuit; the statement of a chain's first chunk, and what one could state of the next: both without links."""
+    circuit, proof = frozen(PARTED)
+    s = dataclasses.replace(proof.statement, links=())
+    end = s.first_step + s.steps
+    later = dataclasses.replace(
+        s,
+        first_step=end,
+        steps=1,
+        initial=s.final,
+        final=fresh(s.final, number=end + 1),
+        shifts=s.shifts_after,
+        widths=(0,) * 5,
+        given=False,
+        initial_bound=s.final_bound,
+        final_bound=circuit.bounds(s.final_bound, 1, end).final,
+        losses=None,
+    )
+    return circuit, s, later
+
+
+def frozen_files():
+    """What a file says of frozen parameters."""
+    s = frozen(PARTED)[1].statement
+    data, own = s.to_json(), s.to_json()["frozen"]
+
+    def parse(value, **changes):
+        return Statement.parse(canonical(data | {"frozen": value} | changes))
+
+    yield Case("itself", lambda: parse(own), None, value=s)
+    yield Case("none", lambda: parse(None, links=[]).frozen, None, value=None)
+    yield Case("a link from what is not there", lambda: parse(None), FormatError, "a link is from 'frozen'")
+    fields = "frozen needs commitment and parameters"
+    for name, value, match in (
+        ("a list", list(own), fields),
+        ("a commitment", own["commitment"], fields),
+        ("one more field", own | {"more": 0}, fields),
+        ("no parameters", missing(own, ("parameters",)), fields),
+        ("no commitment", missing(own, ("commitment",)), fields),
+        ("a truth value", False, fields),
+        ("a root", own | {"commitment": own["commitment"]["root"]}, "commitment: expected the fields"),
+        ("a number of parameters", own | {"parameters": 4}, "frozen.parameters is not a list"),
+        ("names of parameters", own | {"parameters": ["f"]}, "frozen.parameters is 'f'"),
+    ):
+        yield Case(name, lambda value=value: parse(value), FormatError, match)
+    yield from ends(lambda value: parse(own | {"parameters": [value]}), "frozen.parameters", 0, WHOLE, "frozen.parameters is ")
+
+
+def frozen_parameters():
+    """Which they are, and their shifts."""
+    circuit, s, later = parted()
+
+    def plan(which, **changes):
+        return lambda: make_plan(circuit, dataclasses.replace(which, **changes))
+
+    yield Case("of the circuit", lambda: circuit.frozen, None, value=(4,))
+    listed = r"^statement: the frozen parameters of the circuit are \[{}\], not those"
+    yield Case("none", plan(s, frozen=None), VerificationError, listed.format(4))
+    for wrong in ((), (0,), (2, 4), (4, 4), (4, 5), (5,), (0, 1, 2, 3, 4)):
+        yield Case(f"{wrong}", plan(s, frozen=s.frozen._replace(parameters=wrong)), VerificationError, listed.format(4))
+    plain, own = frozen()
+    stated = dataclasses.replace(own.statement, frozen=s.frozen._replace(parameters=(0,)))
+    yield Case("where there are none", lambda: make_plan(plain, stated), VerificationError, listed.format(""))
+    yield Case("what stays", lambda: s.shifts_after, None, value=(0, 0, 0, 0, s.shifts[4]))
+    yield Case("and is not 0", lambda: s.shifts[4] > 0 and later.widths[4] == 0, None, value=True)
+    yield Case("in a later chunk", lambda: plan(later)().shifts, None, value=s.shifts_after)
+    for p in range(4):
+        shifts = tuple(x + (i == p) for i, x in enumerate(later.shifts))
+        match = "^statement: only weights that are range-checked here, or frozen, may be shifted"
+        yield Case(f"a shift of {p} in a later chunk", plan(later, shifts=shifts), VerificationError, match)
+    further = (*s.shifts[:4], s.shifts[4] + 1)
+    yield Case("a range that is shifted further", plan(s, shifts=further), VerificationError, "^bounds: the initial bound is smaller")
+    yield Case("a beginning without its range", plan(s, widths=(*s.widths[:4], 0)), VerificationError, "^statement: where a chain begins")
+
+
+def parts_of_commitments():
+    circuit, s, later = parted()
+    geometry, two, kept = s.geometry, s.final.parts, s.frozen.commitment
+    most = geometry.max_budget
+
+    def check(which, **changes):
+        return lambda: check_commitments(make_plan(circuit, which), dataclasses.replace(which, **changes))
+
+    def initial(which, **changes):
+        return check(which, initial=altered(which.initial, **changes))
+
+    def final(**changes):
+        return check(s, final=altered(s.final, **changes))
+
+    def held(**changes):
+        return check(s, frozen=s.frozen._replace(commitment=altered(kept, **changes)))
+
+    def replaced(which, source, to):
+        return check(which, links=(Link(source, to),))
+
+    def alone(*pairs, **changes):
+        old, new = zip(*pairs)
+        return lambda: check_alone(LinkStatement(geometry, old, new, **changes))
+
+    yield Case(
+        "the opened parts", lambda: [x.names for x in s.opened()[:3]], None, value=[("parameters",), ("parameters", "other"), ("cells",)]
+    )
+    yield Case("the order", lambda: list(s.named()), None, value=["initial", "final", "frozen", "shard 0"])
+    again = fresh(later.initial)
+    weights, held_again = (s.final, fresh(s.final)), (kept, fresh(kept))
+    for name, call in (
+        ("the first chunk's", check(s)),
+        ("a later chunk's", check(later)),
+        ("one part where the circuit gives the other", check(s, initial=fresh(s.initial, two[0]))),
+        ("a closed part of any height", initial(s, part=1, rows=2**32 - 1)),
+        ("a closed part that is opened once", initial(s, part=1, budget=1)),
+        ("a closed part that is opened often", initial(s, part=1, budget=most)),
+        ("a link to one part of two", replaced(later, "initial", fresh(later.initial, two[0]))),
+        ("a link to the other part", replaced(later, "initial", fresh(later.initial, two[1]))),
+        ("a link to both", replaced(later, "initial", fresh(later.initial))),
+        ("a link to the opened part", replaced(s, "initial", fresh(s.initial, two[0]))),
+        ("a link from frozen ones", replaced(s, "frozen", fresh(kept))),
+        ("a link to another budget", replaced(later, "initial", altered(again, part=1, budget=1))),
+        ("alone: weights and frozen ones", alone(weights, held_again)),
+        ("alone: one part", alone((s.final, fresh(s.final, two[1])))),
+        ("alone: beside any height", alone((altered(s.final, rows=2**32 - 1), fresh(s.final, two[1])))),
+    ):  # fmt: skip
+        yield Case(name, call, None)
+    some = LinkStatement(geometry, (s.final,), (fresh(s.final, two[1]),))
+    yield Case("alone: what is opened", lambda: [x.names for x in some.opened()], None, value=[("other",)] * 2)
+
+    start, end, frozen_ones, outside = (
+        "^commitment to weights 0: ",
+        "^commitment to weights 5: ",
+        "^commitment to frozen 0: ",
+        ".*outside 1..4",
+    )
+    twofold, not_opened = fresh(kept, *kept.parts, two[1]), "it leads to {}, which is not opened there"
+    other_kinds = {"weights", "frozen", "shard", "trace", "stage", "noise"}
+    for name, call, match in (
+        ("the other part alone", check(s, initial=fresh(s.initial, two[1])), start + "it holds other, expected parameters$"),
+        ("a part less", check(later, initial=fresh(s.final, two[0])), end + "it holds parameters, expected parameters, other"),
+        ("a part less at the end", check(s, final=fresh(s.final, two[0])), end + "it holds parameters, expected parameters, other"),
+        ("the other part at the end", check(s, final=fresh(s.final, two[1])), end + "it holds other, expected parameters, other"),
+        ("parts exchanged", check(s, final=fresh(s.final, *two[::-1])), end + "it holds other, parameters, expected parameters, other"),
+        ("a part's name", final(name="cells"), end + "it holds cells, other, expected"),
+        ("the other part's name", final(part=1, name="parameters"), end + "it holds parameters, parameters, expected"),
+        ("a part twice", check(s, final=fresh(s.final, *two, two[1])), end + "it holds parameters, other, other, expected"),
+        ("more rows", final(rows=2), end + "2 rows, expected 1"),
+        ("more rows of the other part", final(part=1, rows=2), end + "2 rows, expected 1"),
+        ("budget 0 of the other part", final(part=1, budget=0), end + outside),
+        ("budget 5 of the other part", final(part=1, budget=most + 1), end + outside),
+        ("budget 0 of a closed part", initial(s, part=1, budget=0), start + outside),
+        ("budget 5 of a closed part", initial(s, part=1, budget=most + 1), start + outside),
+        ("frozen of a later step", held(number=1), frozen_ones + "it is of frozen 1"),
+        ("frozen with masks", held(masked=True), frozen_ones),
+        ("frozen with more rows", held(rows=2), frozen_ones + "2 rows, expected 1"),
+        ("frozen with parameters", held(name="parameters"), frozen_ones + "it holds parameters, expected cells"),
+        ("frozen of two", check(s, frozen=s.frozen._replace(commitment=twofold)), frozen_ones + "it holds cells, other"),
+        ("frozen of budget 0", held(budget=0), frozen_ones + outside),
+        ("frozen of budget 5", held(budget=most + 1), frozen_ones + outside),
+        *((f"initial of kind {kind}", initial(s, kind=kind), start + f"it is of {kind} 0") for kind in other_kinds - {"weights"}),
+        *((f"final of kind {kind}", final(kind=kind), end + f"it is of {kind} 5") for kind in other_kinds - {"weights"}),
+        *((f"frozen of kind {kind}", held(kind=kind), frozen_ones + f"it is of {kind} 0") for kind in other_kinds - {"frozen"}),
+        *(
+            (f"a shard of kind {kind}", check(s, shards=(altered(s.shards[0], kind=kind),)), f"^commitment to shard 0: it is of {kind} 0")
+            for kind in other_kinds - {"shard"}
+        ),
+        ("a link to a closed part", replaced(s, "initial", fresh(s.initial)), "^link from initial: " + not_opened.format("other")),
+        ("to it alone", replaced(s, "initial", fresh(s.initial, two[1])), "^link from initial: " + not_opened.format("other")),
+        ("to no part of it", replaced(s, "frozen", fresh(kept, two[0])), "^link from frozen: " + not_opened.format("parameters")),
+        ("a link to more rows", replaced(later, "initial", altered(again, part=1, rows=2)), "^link from initial: 2 rows"),
+        ("a link to budget 5", replaced(later, "initial", altered(again, part=1, budget=5)), "^link from initial: " + outside),
+        ("a link to budget 0", replaced(later, "initial", altered(again, budget=0)), "^link from initial: " + outside),
+        ("to the same root", replaced(later, "initial", fresh(s.final, two[0], root=s.final.root)), "^link from initial: .*the same"),
+        ("a link to frozen 1", replaced(s, "frozen", fresh(kept, number=1)), "^link from frozen: it leads to frozen 1"),
+        ("a link to a shard", replaced(s, "frozen", fresh(kept, kind="shard")), "^link from frozen: it leads to shard 0"),
+        ("alone: frozen ones before weights", alone(held_again, weights), "^links: they replace weights, then frozen ones"),
+        *(
+            (f"alone: {kind}", alone(tuple(altered(c, kind=kind) for c in held_again)), "^links: they replace weights, then frozen ones")
+            for kind in ("stage", "noise", "trace")
+        ),
+        ("alone: budget 5 of a closed part", alone((altered(s.final, budget=5), fresh(s.final, two[1]))), "^commitment 0: .*outside 1..4"),
+        ("alone: budget 0 of a closed part", alone((altered(s.final, budget=0), fresh(s.final, two[1]))), "^commitment 0: .*outside 1..4"),
+        ("alone: budget 5 of a fresh part", alone((s.final, altered(fresh(s.final), part=1, budget=5))), "^link from 0: .*outside 1..4"),
+        ("alone: more rows", alone((s.final, altered(fresh(s.final), part=1, rows=2))), "^link from 0: 2 rows, expected 1"),
+        ("alone: to no part", alone((fresh(s.final, two[0]), weights[1])), "^link from 0: " + not_opened.format("other")),
+        ("alone: frozen ones to weights", alone((kept, fresh(kept, two[0], kind="weights"))), "^link from 0: it leads to weights 0"),
+        ("alone: with a dataset", alone(held_again, dataset=linked()[1].statement.dataset), "^dataset: it is named where shards"),
+    ):  # fmt: skip
+        yield Case(name, call, VerificationError, match)
+
+
+def parts_in_chains():
+    """What joins chunks, what is pinned, and what links make one."""
+    circuit, s, later = parted()
+    two, kept, geometry = s.final.parts, s.frozen, s.geometry
+
+    def chain(*links, first=s, **changes):
+        """The two chunks, with links of these commitments to those, each in a proof of its own."""
+        classes = joined([first, later, *(LinkStatement(geometry, (old,), (new,)) for old, new in links)])
+        return lambda: verifier.check_chain(circuit, [first, dataclasses.replace(later, **changes)], False, classes)
+
+    elsewhere = fresh(s.final)
+    parts_of = [fresh(s.final, part, root=bytes([i]) * 32) for i, part in enumerate(two)]
+    both = [(s.final, elsewhere)]
+    apart = [(s.final, one) for one in parts_of] + [(elsewhere, one) for one in parts_of]
+    again = fresh(kept.commitment)
+    moved = kept._replace(commitment=again)
+    for name, call in (
+        ("as it is", chain()),
+        ("a link of both parts", chain(*both, initial=elsewhere)),
+        ("links of each part", chain(*apart, initial=elsewhere)),
+        ("frozen ones that were replaced", chain((kept.commitment, again), frozen=moved)),
+    ):
+        yield Case(name, call, None)
+    shifted = (*s.shifts[:4], s.shifts[4] + 1)
+    for name, call in (
+        ("another commitment", chain(initial=elsewhere)),
+        ("a link of parameters alone", chain((s.final, parts_of[0]), (elsewhere, parts_of[0]), initial=elsewhere)),
+        ("a link of the other part alone", chain((s.final, parts_of[1]), (elsewhere, parts_of[1]), initial=elsewhere)),
+        ("a part less", chain((s.final, parts_of[0]), initial=parts_of[0])),
+        ("parts exchanged", chain(*both, initial=fresh(s.final, *two[::-1]))),
+        ("a part renamed", chain(initial=altered(s.final, part=1, name="cells"))),
+        ("another budget", chain(initial=altered(s.final, part=1, budget=1))),
+        ("other frozen ones", chain(frozen=moved)),
+        ("no frozen ones", chain(frozen=None)),
+        ("frozen ones of another number", chain(frozen=kept._replace(commitment=altered(kept.commitment, number=1)))),
+        ("frozen ones that are shifted further", chain(shifts=shifted)),
+        ("frozen ones without their shift", chain(shifts=(0,) * 5)),
+        ("another parameter's shift", chain(shifts=(1, *s.shifts_after[1:]))),
+        ("given again", chain(given=True)),
+    ):
+        yield Case(name, call, VerificationError, "^chain: proof 1 does not start from the weights that the one before ends with")
+    less = (*later.initial_bound[:4], later.initial_bound[4] - 1)
+    yield Case("a smaller bound of frozen ones", chain(initial_bound=less), VerificationError, "^chain: proof 1 assumes a smaller bound")
+
+    def pin(which=s, links=(), **pins):
+        statements = [which, *(LinkStatement(geometry, (old,), (new,)) for old, new in links)]
+        names = "dataset", "initial", "final", "seed", "steps"
+        return lambda: verifier._check_pins([which], joined(statements), *(pins.get(name) for name in names))
+
+    fixed, first, last = part_named(kept.commitment, "cells", geometry), s.initial, s.final
+    fixed_again = part_named(again, "cells", geometry)
+
+    def name_of(kind, commitment, fixed=fixed, shifts=()):
+        digest = named(commitment, geometry) if kind == "state" else part_named(commitment, "parameters", geometry)
+        return behind(kind, digest, fixed, shifts)
+
+    yield Case("the first parameters", lambda: s.initial_weights, None, value=name_of("weights", first, shifts=s.shifts))
+    yield Case("the last parameters", lambda: s.final_weights, None, value=name_of("weights", last, shifts=s.shifts_after))
+    yield Case("the last state", lambda: s.final_state, None, value=name_of("state", last, shifts=s.shifts_after))
+    yield Case("no first state", lambda: s.initial_state, None, value=None)
+    yield Case("the next one's state", lambda: later.initial_state, None, value=s.final_state)
+    yield Case("the next one's parameters", lambda: later.initial_weights, None, value=s.final_weights)
+    replaced, one = [(last, elsewhere), (kept.commitment, again)], [(last, parts_of[0])]
+    for name, call in (
+        ("the first parameters", pin(initial=s.initial_weights)),
+        ("the last parameters", pin(final=s.final_weights)),
+        ("the last state", pin(final=s.final_state)),
+        ("a later chunk's first state", pin(later, initial=later.initial_state)),
+        ("a later chunk's first parameters", pin(later, initial=later.initial_weights)),
+        ("parameters that were replaced", pin(links=replaced, final=name_of("weights", elsewhere, fixed_again, s.shifts_after))),
+        ("a state that was replaced", pin(links=replaced, final=name_of("state", elsewhere, fixed, s.shifts_after))),
+        ("one whose frozen part was replaced", pin(links=replaced, final=name_of("state", last, fixed_again, s.shifts_after))),
+        ("parameters of which one part was replaced", pin(links=one, final=name_of("weights", parts_of[0], shifts=s.shifts_after))),
+    ):
+        yield Case(f"pinned: {name}", call, None)
+    for role, name, call in (
+        ("initial", "a state that the circuit gives in part", pin(initial=name_of("state", first, shifts=s.shifts))),
+        ("initial", "parameters with the last shifts", pin(initial=name_of("weights", first, shifts=shifted))),
+        ("initial", "parameters without the frozen ones", pin(initial=name_of("weights", first, b"", s.shifts))),
+        ("initial", "parameters with other frozen ones", pin(initial=name_of("weights", first, fixed_again, s.shifts))),
+        ("initial", "the digest of the part", pin(initial=part_named(first, "parameters", geometry))),
+        ("initial", "the digest of the commitment", pin(later, initial=named(later.initial, geometry))),
+        ("initial", "the other part", pin(later, initial=behind("weights", part_named(last, "other", geometry), fixed, s.shifts_after))),
+        ("initial", "the frozen part", pin(initial=behind("weights", fixed, fixed, s.shifts))),
+        ("final", "a state of which one part was replaced", pin(links=one, final=name_of("state", parts_of[0], shifts=s.shifts_after))),
+        ("final", "a state without the frozen ones", pin(final=name_of("state", last, b"", s.shifts_after))),
+        ("final", "parameters without shifts", pin(final=name_of("weights", last))),
+        ("final", "a state without shifts", pin(final=name_of("state", last))),
+        ("final", "a part as the state", pin(final=behind("state", part_named(last, "parameters", geometry), fixed, s.shifts_after))),
+        ("final", "a state as the parameters", pin(final=behind("weights", named(last, geometry), fixed, s.shifts_after))),
+        ("final", "the first parameters", pin(final=s.initial_weights)),
+    ):
+        yield Case(f"pinned: {name}", call, VerificationError, f"^pinned {role} weights")
+    for name, which, assume, match in (
+        ("in the middle", later, False, "^initial bound"),
+        ("in the middle, with ranges", dataclasses.replace(later, widths=(9,) * 5), False, "^initial state"),
+        ("assumed", later, True, None),
+    ):
+        error = None if match is None else VerificationError
+        yield Case(f"it begins {name}", partial(verifier.check_chain, circuit, [which], assume), error, match or "")
+
+    # ---- classes
+    ends_of = {"its": last, "another": elsewhere}
+    digests = {
+        "the state": named(last, geometry), "another state": named(elsewhere, geometry),
+        **{f"{which} {part.name}": part_named(c, part.name, geometry) for which, c in ends_of.items() for part in two},
+        "parameters": part_named(parts_of[0], "parameters", geometry), "other": part_named(parts_of[1], "other", geometry),
+        "parameters as a state": named(parts_of[0], geometry),
+    }  # fmt: skip
+    for name, links, classes in (
+        ("of all parts", both, (("the state", "another state"), ("its parameters", "another parameters"), ("its other", "another other"))),
+        ("of parameters", one, (("its parameters", "parameters"),)),
+        ("of the other part", [(last, parts_of[1])], (("its other", "other"),)),
+        ("of each part", [(last, parts_of[0]), (last, parts_of[1])], (("its parameters", "parameters"), ("its other", "other"))),
+    ):
+        found = joined([LinkStatement(geometry, (old,), (new,)) for old, new in links])
+        for a, b in itertools.combinations(digests, 2):
+            same = partial(found.same, digests[a], digests[b])
+            yield Case(f"links {name}: {a}, {b}", same, None, value=any({a, b} <= {*group} for group in classes))
+
+
+def columns():
+    """Opened columns of a tree of two parts, of one of which nothing but digests is shown."""
+    rng = np.random.default_rng(0)
+    geometry, indices = Geometry(5, 2, 1, level_bits=2), [0, 3, 4, 100]
+    matrices = [rng.integers(0, P, (count, geometry.row), dtype=np.uint64) for count in (3, 2)]
+    options = {"kind": "weights", "number": 7, "geometry": geometry, "seed": bytes(32)}
+    whole, single = commit(matrices, budget=[1, 1], **options), commit(matrices[0], budget=1, **options)
+    tags = [part_tag("weights", 7, name) for name in ("parameters", "other")]
+    heights = [3, 2]
+
+    def sent(committed):
+        stream = Writer(Transcript(b"", b""))
+        open_columns(stream, shown(committed), geometry.log_code, indices, committed.tree.root, salted=True, opener=committed)
+        return bytes(stream)
+
+    def shown(committed):
+        return [(tag, x.entries if x in committed.members else None) for tag, x in zip(tags, committed.parts)]
+
+    def read(tagged, root, body):
+        stream = Reader(Transcript(b"", b""), body)
+        found = open_columns(stream, tagged, geometry.log_code, indices, root, salted=True)
+        stream.finish()
+        return [x.shape for x in found]
+
+    closed, opened, root = [(tags[0], 3), (tags[1], None)], [(tag, count) for tag, count in zip(tags, heights)], whole.tree.root
+    first, second, both, alone = (sent(x) for x in (whole.only("parameters"), whole.only("other"), whole, single))
+    count = len(indices)
+    salts, own, digests = 16 * count, 8 * 3 * count, 32 * count
+    yield Case("both parts", lambda: read(opened, root, both), None, value=[(3, count), (2, count)])
+    yield Case("the first", lambda: read(closed, root, first), None, value=[(3, count)])
+    yield Case("the second", lambda: read([(tags[0], None), (tags[1], 2)], root, second), None, value=[(2, count)])
+    yield Case("of a tree of one part", lambda: read(closed[:1], single.tree.root, alone), None, value=[(3, count)])
+    yield Case("lengths", lambda: len(first) - salts - own - digests, None, value=siblings_bytes(indices, geometry.log_code))
+    other_leaves = first[salts + own :][:digests]
+    expected = b"".join(leaf(tags[1], i, whole.parts[1].salts([i]), whole.parts[1].columns([i])[:, 0]) for i in indices)
+    yield Case("what is shown of a closed part", lambda: other_leaves, None, value=expected)
+    hidden = matrices[1].astype("<u8").tobytes() + whole.parts[1].salts(list(range(geometry.code)))
+    windows = {hidden[i : i + 8] for i in range(0, len(hidden), 8)}
+    yield Case("nothing else of it", lambda: any(first[i : i + 8] in windows for i in range(len(first) - 7)), None, value=False)
+    path = first[: salts + own], first[salts + own + digests :]
+    flipped = bytes([other_leaves[0] ^ 1]) + other_leaves[1:]
+    for name, tagged, where, body in (
+        ("another digest of a closed part", closed, root, path[0] + flipped + path[1]),
+        ("digests exchanged", closed, root, path[0] + other_leaves[32:64] + other_leaves[:32] + other_leaves[64:] + path[1]),
+        ("the order of parts", opened[::-1], root, both),
+        ("columns of one part as the other's", [(tags[0], 2), (tags[1], None)], root, second),
+        ("a closed part in the first place", [(tags[0], None), (tags[1], 3)], root, first),
+        ("tags exchanged", [(tags[1], 3), (tags[0], 2)], root, both),
+        ("another kind's tag", [(part_tag("stage", 7, "parameters"), 3), closed[1]], root, first),
+        ("another number's tag", [(part_tag("weights", 8, "parameters"), 3), closed[1]], root, first),
+        ("the tree of one part as the first of two", closed, single.tree.root, first),
+        ("the first of two parts as a tree of one", closed[:1], root, alone),
+    ):
+        yield Case(name, partial(read, tagged, where, body), VerificationError, "^Merkle path")
+    for name, body in (
+        ("no digests of a closed part", path[0] + path[1]),
+        ("one less", path[0] + other_leaves[32:] + path[1]),
+        ("one more", path[0] + other_leaves + bytes(32) + path[1]),
+    ):
+        yield Case(
+            name, partial(read, closed, root, body), (VerificationError if name == "one more" else FormatError), "Merkle path|ends inside"
+        )
+    pair_of = [bytes([i]) * 32 for i in range(2)]
+    yield Case("a pair is ordered", lambda: pair(*pair_of) == pair(*pair_of[::-1]), None, value=False)
+    yield Case("a pair is no inner node", lambda: pair(*pair_of) == inner_node(*pair_of), None, value=False)
+    together = np.stack([np.frombuffer(x, dtype="<u4") for x in pair_of], axis=1)
+    yield Case("nor a tree of two leaves", lambda: pair(*pair_of) == Tree(together).root, None, value=False)
+    all_tags = {part_tag(k, n, part) for k, names in PARTS.items() for n in range(12) for part in names}
+    yield Case("a tag for each part", lambda: len(all_tags), None, value=12 * sum(map(len, PARTS.values())))
+    seeds = {tree_seed(bytes(32), geometry, "weights", 7, Part(*x)) for x in itertools.product(PARTS["weights"], (1, 2), (1, 2))}
+    yield Case("a seed for each part", lambda: len(seeds), None, value=8)
+
+
 # ---- the body ---------------------------------------------------------------------------------------------------
 def bodies():
     circuit, proof = frozen()
@@ -1942,5 +2335,6 @@ def limits():
 GROUPS = (  # the dearest last
     honest, honest_states, honest_draws, honest_parts, draws, states, meters, ordinary_files, shapes, layouts, bounds, limits, ledgers,
     statements, commitments, schedules, commitment_files, geometry, graphs, anchors, walks,
+    frozen_parameters, parts_of_commitments, parts_in_chains, columns, frozen_files,
     statement_files, circuit_files, proof_files, openings, challenges, chains, published, links_alone, bodies,
 )  # fmt: skip
