@@ -30,8 +30,9 @@ def consistent(circuit, statement, *, steps=2, first_step=0, samples=12, shard_s
     indices = schedule.batch_indices(statement.seed, samples, shard_size, circuit.batch_size, first_step, steps)
     batches = Batches(indices, shard_size, samples)
     plan = Plan(circuit, first_step, steps, statement.shifts, circuit.coarse_widths, batches)
-    some = statement.shards[0]
-    opened = {n: dataclasses.replace(some, number=n, rows=row_count(plan.shard_layout(n), statement.geometry.row)) for n in batches.shards}
+    some, row = statement.shards[0], statement.geometry.row
+    heights = {n: row_count(plan.shard_layout(n), row) for n in batches.shards}
+    opened = {n: dataclasses.replace(some, number=n, parts=(some.parts[0]._replace(rows=rows),)) for n, rows in heights.items()}
     digests = {n: c.digest(statement.geometry) for n, c in opened.items()}
     count = shard_count(samples, shard_size)
     if count <= 2**12:
@@ -67,11 +68,19 @@ def absurdities(circuit, statement):
     def changed(name, **changes):
         return name, lambda: {**data, **changes}
 
+    def part(commitment, **changes):
+        """Of other rows or another budget, whatever else it is."""
+        return {**commitment, "parts": [{**one, **changes} for one in commitment["parts"]]}
+
     def alone(rows, depth):
-        return {"shards": [{**data["shards"][0], "number": 0, "rows": rows}], "siblings": ["00" * 32] * depth}
+        return {"shards": [part({**data["shards"][0], "number": 0}, rows=rows)], "siblings": ["00" * 32] * depth}
 
     def links(count, **changes):
-        return [{"from": f"shard {i}", "to": {**data["shards"][0], "root": "00" * 32, **changes}} for i in range(count)]
+        return [{"from": f"shard {i}", "to": part({**data["shards"][0], "root": "00" * 32}, **changes)} for i in range(count)]
+
+    def beside(rows, budget):
+        """Another part that a commitment has too."""
+        return [*data["initial"]["parts"], {"name": "other", "rows": rows, "budget": budget}]
 
     yield sizes("65536 steps", steps=2**16)
     yield sizes("65536 late steps of an epoch each", steps=2**16, first_step=2**48 - 2**16, samples=3)
@@ -102,15 +111,30 @@ def absurdities(circuit, statement):
     yield changed("huge bounds", initial_bound=[2**63] * 4, final_bound=[2**63] * 4)
     for which in ("initial", "final"):
         for budget in (0, 5, LARGEST, 2**64):
-            yield changed(f"{which} budget {budget}", **{which: {**data[which], "budget": budget}})
+            yield changed(f"{which} budget {budget}", **{which: part(data[which], budget=budget)})
+            for given in (False, True):
+                yield changed(f"{which} beside budget {budget}", given=given, **{which: {**data[which], "parts": beside(1, budget)}})
         for rows in (0, 2, LARGEST, 2**32):
-            yield changed(f"{which} rows {rows}", **{which: {**data[which], "rows": rows}})
+            yield changed(f"{which} rows {rows}", **{which: part(data[which], rows=rows)})
+            for given in (False, True):
+                yield changed(f"{which} beside rows {rows}", given=given, **{which: {**data[which], "parts": beside(rows, 1)}})
+        yield changed(f"{which} of many parts", **{which: {**data[which], "parts": beside(1, 1) * 2**14}})
+        yield changed(f"{which} of a long name", **{which: part(data[which], name="x" * 2**20)})
+    for rows, budget in ((1, 1), (LARGEST, 1), (1, LARGEST)):
+        kept = {**part(data["shards"][0], rows=rows, budget=budget), "kind": "frozen", "number": 0}
+        for name, parameters in (("none", []), ("one", [0]), ("many", [0] * 2**17), ("all", list(range(2**17)))):
+            for given in (False, True):
+                told = {"frozen": {"commitment": kept, "parameters": parameters}, "given": given}
+                yield changed(f"frozen: {name} of {rows} rows and budget {budget}", **told)
+                yield changed(
+                    f"a link from frozen: {name} of {rows} rows", **told, links=[{"from": "frozen", "to": {**kept, "root": "00" * 32}}]
+                )
     for log_row in (2, 10, 16, 24, 25, 10**6):
         for rate in (0, 1, 4, 5):
             for budget, bits in ((1, 1), (1, 256), (4, 20), (4, 104), (2**10, 104), (2**63, 256), (10**30, 20)):
                 name = f"geometry {log_row} {rate} {budget} {bits}"
                 fields = {"log_row": log_row, "log_inverse_rate": rate, "max_budget": budget, "level_bits": bits}
-                small = {w: {**data[w], "budget": min(4, budget)} for w in ("initial", "final")}
+                small = {w: part(data[w], budget=min(4, budget)) for w in ("initial", "final")}
                 yield changed(name, geometry={**data["geometry"], **fields}, **small)
 
 

@@ -128,7 +128,7 @@ def missing(tree, path):
     return tree
 
 
-def altered(commitment: Commitment, part: int = 0, **changes) -> Commitment:
+def amended(commitment: Commitment, part: int = 0, **changes) -> Commitment:
     """Changes of a commitment's own fields, and of those of one of its parts."""
     own = {name: changes.pop(name) for name in Part._fields if name in changes}
     parts = list(commitment.parts)
@@ -337,10 +337,10 @@ def links_alone():
         return lambda: check_alone(dataclasses.replace(s, **changes))
 
     def old(at, **changes):
-        return check(replaced=(*s.replaced[:at], altered(s.replaced[at], **changes), *s.replaced[at + 1 :]))
+        return check(replaced=(*s.replaced[:at], amended(s.replaced[at], **changes), *s.replaced[at + 1 :]))
 
     def new(at, **changes):
-        return check(fresh=(*s.fresh[:at], altered(s.fresh[at], **changes), *s.fresh[at + 1 :]))
+        return check(fresh=(*s.fresh[:at], amended(s.fresh[at], **changes), *s.fresh[at + 1 :]))
 
     def told(**changes):
         return check(dataset=dataclasses.replace(s.dataset, **changes))
@@ -409,7 +409,7 @@ def links_alone():
     yield Case("memory of two", lambda: work(s, s)["memory"], None, value=taken["alone"]["memory"])
     yield Case("work of a link that rides", lambda: work(riding), None, value=taken["riding"])
     yield Case("work in a geometry that is refused", lambda: work(refused), VerificationError, "^geometry: ")
-    wide = Proof(dataclasses.replace(s, replaced=(altered(s.replaced[0], rows=2**32 - 1),) * 2, fresh=s.fresh[:2]), b"")
+    wide = Proof(dataclasses.replace(s, replaced=(amended(s.replaced[0], rows=2**32 - 1),) * 2, fresh=s.fresh[:2]), b"")
     yield Case("many rows", lambda: verifier.estimate_work(circuit, [wide.statement], 10**9, 2**32), VerificationError, "^work: ")
     short = Proof(s, proof.body[: 8 * 10 * max(1, s.geometry.queries // 4) - 1])
     yield Case("a short body", lambda: verifier.verify_alone(short, BITS), FormatError, "needs more than")
@@ -1533,10 +1533,10 @@ def commitments():
         check_commitments(plan, dataclasses.replace(s, **changes))
 
     def end(name, **changes):
-        return lambda: check(**{name: altered(getattr(s, name), **changes)})
+        return lambda: check(**{name: amended(getattr(s, name), **changes)})
 
     def shard(number, **changes):
-        other = altered(s.shards[number], **changes)
+        other = amended(s.shards[number], **changes)
         return lambda: check(shards=(*s.shards[:number], other, *s.shards[number + 1 :]))
 
     def root_of(shards):
@@ -1544,12 +1544,12 @@ def commitments():
 
     def rooted(**changes):
         """Shards with other commitments, in a dataset of them: what an opening could be made to accept."""
-        new = [altered(x, **changes) for x in s.shards]
+        new = [amended(x, **changes) for x in s.shards]
         return lambda: check(dataset=root_of(new), dataset_after=root_of(new), shards=tuple(new))
 
     def linked(source="final", after=None, **changes):
         """A statement with a link, and the root that it leads to (or another one)."""
-        to = altered(s.named()[source].commitment, **({"root": b"x" * 32} | changes))
+        to = amended(s.named()[source].commitment, **({"root": b"x" * 32} | changes))
         found = [to if source == f"shard {c.number}" else c for c in s.shards]
         return lambda: check(links=(Link(source, to),), dataset_after=after or root_of(found))
 
@@ -1692,7 +1692,7 @@ def chains():
     ):
         yield Case(name, call, VerificationError, match)
     yield Case("less security than asked for", verify(minimum_bits=100.0), VerificationError, "^security")
-    greedy = Proof(dataclasses.replace(s, final=altered(s.final, budget=5)), proof.body)
+    greedy = Proof(dataclasses.replace(s, final=amended(s.final, budget=5)), proof.body)
     yield Case("a commitment that is too large a budget's", verify(circuit, greedy), VerificationError, "^commitment to weights 2")
     cut = Proof(s, proof.body[:-8])
     yield Case("the first of two", verify(circuit, [cut, Proof(later, b"")]), FormatError, "^proof 0 of 0..1: proof ends inside")
@@ -1850,13 +1850,13 @@ def parts_of_commitments():
         return lambda: check_commitments(make_plan(circuit, which), dataclasses.replace(which, **changes))
 
     def initial(which, **changes):
-        return check(which, initial=altered(which.initial, **changes))
+        return check(which, initial=amended(which.initial, **changes))
 
     def final(**changes):
-        return check(s, final=altered(s.final, **changes))
+        return check(s, final=amended(s.final, **changes))
 
     def held(**changes):
-        return check(s, frozen=s.frozen._replace(commitment=altered(kept, **changes)))
+        return check(s, frozen=s.frozen._replace(commitment=amended(kept, **changes)))
 
     def replaced(which, source, to):
         return check(which, links=(Link(source, to),))
@@ -1883,10 +1883,10 @@ def parts_of_commitments():
         ("a link to both", replaced(later, "initial", fresh(later.initial))),
         ("a link to the opened part", replaced(s, "initial", fresh(s.initial, two[0]))),
         ("a link from frozen ones", replaced(s, "frozen", fresh(kept))),
-        ("a link to another budget", replaced(later, "initial", altered(again, part=1, budget=1))),
+        ("a link to another budget", replaced(later, "initial", amended(again, part=1, budget=1))),
         ("alone: weights and frozen ones", alone(weights, held_again)),
         ("alone: one part", alone((s.final, fresh(s.final, two[1])))),
-        ("alone: beside any height", alone((altered(s.final, rows=2**32 - 1), fresh(s.final, two[1])))),
+        ("alone: beside any height", alone((amended(s.final, rows=2**32 - 1), fresh(s.final, two[1])))),
     ):  # fmt: skip
         yield Case(name, call, None)
     some = LinkStatement(geometry, (s.final,), (fresh(s.final, two[1]),))
@@ -1926,27 +1926,27 @@ def parts_of_commitments():
         *((f"final of kind {kind}", final(kind=kind), end + f"it is of {kind} 5") for kind in other_kinds - {"weights"}),
         *((f"frozen of kind {kind}", held(kind=kind), frozen_ones + f"it is of {kind} 0") for kind in other_kinds - {"frozen"}),
         *(
-            (f"a shard of kind {kind}", check(s, shards=(altered(s.shards[0], kind=kind),)), f"^commitment to shard 0: it is of {kind} 0")
+            (f"a shard of kind {kind}", check(s, shards=(amended(s.shards[0], kind=kind),)), f"^commitment to shard 0: it is of {kind} 0")
             for kind in other_kinds - {"shard"}
         ),
         ("a link to a closed part", replaced(s, "initial", fresh(s.initial)), "^link from initial: " + not_opened.format("other")),
         ("to it alone", replaced(s, "initial", fresh(s.initial, two[1])), "^link from initial: " + not_opened.format("other")),
         ("to no part of it", replaced(s, "frozen", fresh(kept, two[0])), "^link from frozen: " + not_opened.format("parameters")),
-        ("a link to more rows", replaced(later, "initial", altered(again, part=1, rows=2)), "^link from initial: 2 rows"),
-        ("a link to budget 5", replaced(later, "initial", altered(again, part=1, budget=5)), "^link from initial: " + outside),
-        ("a link to budget 0", replaced(later, "initial", altered(again, budget=0)), "^link from initial: " + outside),
+        ("a link to more rows", replaced(later, "initial", amended(again, part=1, rows=2)), "^link from initial: 2 rows"),
+        ("a link to budget 5", replaced(later, "initial", amended(again, part=1, budget=5)), "^link from initial: " + outside),
+        ("a link to budget 0", replaced(later, "initial", amended(again, budget=0)), "^link from initial: " + outside),
         ("to the same root", replaced(later, "initial", fresh(s.final, two[0], root=s.final.root)), "^link from initial: .*the same"),
         ("a link to frozen 1", replaced(s, "frozen", fresh(kept, number=1)), "^link from frozen: it leads to frozen 1"),
         ("a link to a shard", replaced(s, "frozen", fresh(kept, kind="shard")), "^link from frozen: it leads to shard 0"),
         ("alone: frozen ones before weights", alone(held_again, weights), "^links: they replace weights, then frozen ones"),
         *(
-            (f"alone: {kind}", alone(tuple(altered(c, kind=kind) for c in held_again)), "^links: they replace weights, then frozen ones")
+            (f"alone: {kind}", alone(tuple(amended(c, kind=kind) for c in held_again)), "^links: they replace weights, then frozen ones")
             for kind in ("stage", "noise", "trace")
         ),
-        ("alone: budget 5 of a closed part", alone((altered(s.final, budget=5), fresh(s.final, two[1]))), "^commitment 0: .*outside 1..4"),
-        ("alone: budget 0 of a closed part", alone((altered(s.final, budget=0), fresh(s.final, two[1]))), "^commitment 0: .*outside 1..4"),
-        ("alone: budget 5 of a fresh part", alone((s.final, altered(fresh(s.final), part=1, budget=5))), "^link from 0: .*outside 1..4"),
-        ("alone: more rows", alone((s.final, altered(fresh(s.final), part=1, rows=2))), "^link from 0: 2 rows, expected 1"),
+        ("alone: budget 5 of a closed part", alone((amended(s.final, budget=5), fresh(s.final, two[1]))), "^commitment 0: .*outside 1..4"),
+        ("alone: budget 0 of a closed part", alone((amended(s.final, budget=0), fresh(s.final, two[1]))), "^commitment 0: .*outside 1..4"),
+        ("alone: budget 5 of a fresh part", alone((s.final, amended(fresh(s.final), part=1, budget=5))), "^link from 0: .*outside 1..4"),
+        ("alone: more rows", alone((s.final, amended(fresh(s.final), part=1, rows=2))), "^link from 0: 2 rows, expected 1"),
         ("alone: to no part", alone((fresh(s.final, two[0]), weights[1])), "^link from 0: " + not_opened.format("other")),
         ("alone: frozen ones to weights", alone((kept, fresh(kept, two[0], kind="weights"))), "^link from 0: it leads to weights 0"),
         ("alone: with a dataset", alone(held_again, dataset=linked()[1].statement.dataset), "^dataset: it is named where shards"),
@@ -1984,11 +1984,11 @@ def parts_in_chains():
         ("a link of the other part alone", chain((s.final, parts_of[1]), (elsewhere, parts_of[1]), initial=elsewhere)),
         ("a part less", chain((s.final, parts_of[0]), initial=parts_of[0])),
         ("parts exchanged", chain(*both, initial=fresh(s.final, *two[::-1]))),
-        ("a part renamed", chain(initial=altered(s.final, part=1, name="cells"))),
-        ("another budget", chain(initial=altered(s.final, part=1, budget=1))),
+        ("a part renamed", chain(initial=amended(s.final, part=1, name="cells"))),
+        ("another budget", chain(initial=amended(s.final, part=1, budget=1))),
         ("other frozen ones", chain(frozen=moved)),
         ("no frozen ones", chain(frozen=None)),
-        ("frozen ones of another number", chain(frozen=kept._replace(commitment=altered(kept.commitment, number=1)))),
+        ("frozen ones of another number", chain(frozen=kept._replace(commitment=amended(kept.commitment, number=1)))),
         ("frozen ones that are shifted further", chain(shifts=shifted)),
         ("frozen ones without their shift", chain(shifts=(0,) * 5)),
         ("another parameter's shift", chain(shifts=(1, *s.shifts_after[1:]))),

@@ -185,7 +185,7 @@ def test_geometries_of_absurd_budgets(budget):
 
 @pytest.mark.parametrize("kind", ["\ud800", "\x1b[2J", "", "weight"])
 def test_commitments_of_unknown_kinds(kind):
-    fields = Commitment("weights", 0, 1, 1, bytes(32)).to_json() | {"kind": kind}
+    fields = Commitment.of("weights", 0, 1, 1, bytes(32)).to_json() | {"kind": kind}
     with pytest.raises(FormatError, match="kind"):
         Commitment.from_json(fields)
 

@@ -14,7 +14,7 @@ import pytest
 from harness import Liar, data_for, make_run, mlp_loss, mlp_params, prove_small, verify_small
 from nodes import equation
 from nodes import node as named
-from refusals import Fixed, frozen
+from refusals import Fixed, amended, frozen
 from replay import BITS, Frozen, messages, outcome, words
 from test_hidden import U, V, W, product_protocol
 from test_integers import _circuit, rescaled
@@ -30,7 +30,8 @@ from zkjax.algebra.field import P, root_of_unity
 from zkjax.algebra.layout import Layout
 from zkjax.algebra.poly import eq_vector
 from zkjax.circuit.parts import Update
-from zkjax.commitment.merkle import leaf, leaf_header, node, tree_tag
+from zkjax.commitment.commit import PARTS
+from zkjax.commitment.merkle import leaf, leaf_header, node, part_tag
 from zkjax.errors import FormatError, VerificationError
 from zkjax.ops.tables import Table
 from zkjax.proofs.proof import Proof
@@ -143,8 +144,8 @@ def test_F02_one_component_in_the_place_of_another():
         first, last = of(label, 0), of(label, 1)
         body = last.replaced(body, first.cut(body))
     assert replayed(body, stated) == (VerificationError, "Merkle path")  # the tag of a leaf names its tree
-    tags = {tree_tag(kind, number) for kind in ("weights", "shard", "trace", "level") for number in range(3)}
-    assert len(tags) == 12
+    parts = [(kind, part) for kind, parts in (PARTS | {"level": ("cells",)}).items() for part in parts]
+    assert len({part_tag(kind, number, part) for kind, part in parts for number in range(3)}) == 3 * len(parts) == 24
     states = set()
     for act in ("absorb", "challenge", "challenges", "indices"):
         for label in ("a", "b"):
@@ -429,7 +430,7 @@ def test_F13_paths_and_leaves():
     entries = columns.size // count
     doubled = columns.cut(body)[:entries] * 2 + columns.cut(body)[2 * entries :]  # one column in the place of its neighbour, too
     assert replayed(columns.replaced(body, doubled)) == (VerificationError, "Merkle path")
-    tag, salt = tree_tag("trace", 0), bytes(16)
+    tag, salt = part_tag("trace", 0, "cells"), bytes(16)
     header = leaf_header(tag, 5, 0, salt)
     assert len(header) == 64 and leaf(tag, 5, salt, np.zeros(0, dtype=np.uint64)) != node(header[:32], header[32:])
     one = np.array([7], dtype=np.uint64)
@@ -467,7 +468,7 @@ def test_F15_sizes_that_the_prover_chooses():
         other = dataclasses.replace(s, geometry=dataclasses.replace(s.geometry, **change))
         rejected(lambda other=other: zkjax.verify(circuit, Proof(other, body), minimum_bits=1), check)
     for budget in (0, s.geometry.max_budget + 1, 2**31):
-        stated = dataclasses.replace(s, final=dataclasses.replace(s.final, budget=budget))
+        stated = dataclasses.replace(s, final=amended(s.final, budget=budget))
         rejected(lambda stated=stated: zkjax.verify(circuit, Proof(stated, body), minimum_bits=1), f"commitment to weights {s.steps}")
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import refusals
 from harness import prove_small
 from replay import Frozen, messages, outcome
 from tiny import chain
@@ -147,6 +148,7 @@ def others():
 
 
 OTHER_CHALLENGES = "Merkle path"  # where only the transcript differs, other columns are asked for
+COMMITMENT = ("kind", "number", "parts.name", "parts.rows", "parts.budget", "root", "masked")
 EXPECTED = {  # which check refuses a leaf that is one more; None: it is not even a statement
     "circuit": {"circuit"},
     "geometry.log_row": {"dataset"},  # digests of commitments bind the geometry
@@ -160,6 +162,7 @@ EXPECTED = {  # which check refuses a leaf that is one more; None: it is not eve
     "shard_size": {"shards"},  # the schedule reads others
     "shards.root": {"dataset"},
     "shards.kind": {None},  # there is no such kind
+    "shards.parts.name": {None},
     "siblings": {"dataset"},
     "seed": {OTHER_CHALLENGES},  # by chance the same shards
     "first_step": {"commitment to weights 1"},
@@ -171,12 +174,12 @@ EXPECTED = {  # which check refuses a leaf that is one more; None: it is not eve
     "final_bound": {"bounds"},
     "losses": {OTHER_CHALLENGES},
 } | {
-    f"{which}.{name}": {"root": {OTHER_CHALLENGES}, "kind": {None}}.get(name, {f"commitment to weights {step}"})
+    f"{which}.{name}": {"root": {OTHER_CHALLENGES}, "kind": {None}, "parts.name": {None}}.get(name, {f"commitment to weights {step}"})
     for which, step in (("initial", 0), ("final", 2))
-    for name in ("kind", "number", "rows", "budget", "root", "masked")
+    for name in COMMITMENT
 }
 # Altered so, the very same equations hold: what binds these leaves is that the transcript absorbs them first.
-STATEMENT_BY_HASHING_ALONE = {("minus one", "initial.budget"), ("minus one", "final.budget")}
+STATEMENT_BY_HASHING_ALONE = {("minus one", "initial.parts.budget"), ("minus one", "final.parts.budget")}
 
 
 def test_every_place_of_the_statement(honest, frozen):
@@ -198,15 +201,54 @@ def test_every_place_of_the_statement(honest, frozen):
             assert found[0] is FormatError, (kind, path)
     assert by_hashing == STATEMENT_BY_HASHING_ALONE
     leaves = {general(path) for path, value in places(data) if not isinstance(value, (dict, list))}
-    assert all(set(seen[kind]) >= leaves for kind in ("plus one", "removed", "type"))
+    assert set(seen["plus one"]) >= leaves - {"frozen"} and all(set(seen[kind]) >= leaves for kind in ("removed", "type"))
     assert len(set(seen["swapped"]) & leaves) >= 10
-    shards = {f"shards.{name}" for name in ("number", "rows", "budget", "masked")}
-    assert set(EXPECTED) | shards == leaves
+    shards = {f"shards.{name}" for name in COMMITMENT} - set(EXPECTED)
+    assert set(EXPECTED) | shards | {"frozen"} == leaves  # there are no frozen parameters
     for name in shards:
-        named = {None} if name.endswith("kind") else {"commitment to shard 0", "commitment to shard 2"}  # an unknown kind is malformed
-        assert {check for _, check in seen["plus one"][name]} == named
+        assert {check for _, check in seen["plus one"][name]} == {"commitment to shard 0", "commitment to shard 2"}
     for name, checks in EXPECTED.items():
         assert {check for _, check in seen["plus one"][name]} == checks, name
+
+
+# What a proof does not read of a part that stays closed is its budget and its height; of an opened one, whether it may be opened again.
+PARTS_BY_HASHING_ALONE = {("plus one", "initial.parts.rows"), ("minus one", "links.to.parts.budget")} | {
+    ("minus one", f"{name}.parts.budget") for name in ("initial", "final", "frozen.commitment", "links.to")
+}
+
+
+def test_every_place_of_a_statement_with_parts():
+    """Of a chunk with frozen parameters, with a part that stays closed, and with links: see ``holding.py``."""
+    circuit, proof = refusals.frozen(refusals.PARTED)
+    data, frozen = proof.statement.to_json(), Frozen(circuit, proof)
+    seen: dict = {}
+    by_hashing = set()
+    for kind, path, altered in alterations(data, [refusals.parted()[2].to_json()]):
+        if path[:1] not in {(field,) for field in ("initial", "final", "frozen", "links", "shifts", "given")}:
+            continue  # as in a statement without parts
+        raw, name = file_of(altered, proof.body), general(path)
+        found = outcome(circuit, raw)
+        assert found is not None, (kind, path)
+        seen.setdefault(kind, {}).setdefault(name, set()).add(found)
+        if (found == (VerificationError, OTHER_CHALLENGES) or kind != "type") and frozen.outcome(circuit, raw) is None:
+            by_hashing.add((kind, name))
+        assert kind != "type" or found[0] is FormatError, (path, at(altered, path))
+    assert by_hashing == PARTS_BY_HASHING_ALONE
+    refused = {name: {check for _, check in checks} for name, checks in seen["plus one"].items()}
+    assert refused["frozen.parameters"] == {"statement"}
+    for name, check, root in (
+        ("frozen.commitment", "commitment to frozen 0", OTHER_CHALLENGES),
+        ("initial", "commitment to weights 0", OTHER_CHALLENGES),
+        ("final", "commitment to weights 5", OTHER_CHALLENGES),
+        ("links.to", None, OTHER_CHALLENGES),
+    ):
+        checks = {check} if check else {"link from final", "link from frozen"}
+        closed = {OTHER_CHALLENGES} if name == "initial" else set()
+        assert refused[f"{name}.root"] == {root} and refused[f"{name}.kind"] == refused[f"{name}.parts.name"] == {None}
+        assert refused[f"{name}.number"] == refused[f"{name}.masked"] == refused[f"{name}.parts.budget"] == checks
+        assert refused[f"{name}.parts.rows"] == checks | closed
+    parts = {check for _, check in seen["removed"]["initial.parts"]}
+    assert parts == {None, OTHER_CHALLENGES, "commitment to weights 0"} and {c for _, c in seen["reversed"]["final.parts"]} == {None}
 
 
 def test_changes_that_agree_with_each_other(honest, frozen):
@@ -221,7 +263,7 @@ def test_changes_that_agree_with_each_other(honest, frozen):
             "initial_bound": [*s.initial_bound[:3], s.initial_bound[3] + 7],
             "final_bound": [*s.final_bound[:3], s.final_bound[3] + 7],
         },
-        "budgets": {which: {**data[which], "budget": 1} for which in ("initial", "final")},
+        "budgets": {w: {**data[w], "parts": [{**part, "budget": 1} for part in data[w]["parts"]]} for w in ("initial", "final")},
     }
     fails = {
         "a later chunk": {
