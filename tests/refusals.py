@@ -1193,7 +1193,7 @@ def draws():
 
 # ---- states that a step multiplies -----------------------------------------------------------------------------
 def states():
-    """Files, graphs, bounds, statements and chains of a circuit with recurrences and given states: w exact, m, v, e rounded."""
+    """Files, graphs, bounds, statements and chains of a circuit with recurrences and given states: w exact, m, v, e rounded, f frozen."""
     circuit, proof = frozen(MOVING)
     data, s = json.loads((VECTORS / f"{MOVING}.circuit.json").read_text("utf-8")), proof.statement
     last, load = len(data["nodes"]) - 1, Circuit.from_json
@@ -1238,7 +1238,7 @@ def states():
         ((*moment, "end"), 0, 62),
         (("public", 0, "change"), -(2**64), 2**64),
         (("public", 0, "values", 0, 0), -(2**256), 2**256),
-        ((*moment, "carry", 0, "parameter"), 0, 3),
+        ((*moment, "carry", 0, "parameter"), 0, 4),
         ((*moment, "carry", 0, "coefficients", 0), -(2**96), 2**96),
         ((*moment, "feeds", 0, "node"), 0, last),
         ((*moment, "feeds", 0, "coefficients", 0), -(2**96), 2**96),
@@ -1246,7 +1246,7 @@ def states():
         (("parameters", 1, "given", "shift"), 0, 62),
     ):
         yield from ends(put(*path), path, low, high, f"expected an integer in {low}\\.\\.{high},")
-    for value in (-1, 4, True, "0"):
+    for value in (-1, 5, True, "0"):
         yield Case(
             f"copied {value!r}", lambda value=value: put("parameters", 3, "given", "copied")(value), FormatError, "expected an integer"
         )
@@ -1264,10 +1264,14 @@ def states():
 
     one = circuit.parameters[1].recurrence.carry[0][1]
     (following,) = circuit.of("next")
-    row = tuple(parts.Parameter(f"p{i}", (3, 2), (), parts.Recurrence(((i, one), (i + 1, one)), (), 3, 0, 0)) for i in range(4, 11))
-    row += (parts.Parameter("p11", (3, 2), (), parts.Recurrence(((11, one),), (), 3, 0, 0)),)
-    longer = parts.Parameter("p12", (3, 2), (), parts.Recurrence(((4, one),), (), 3, 0, 0))
+    row = tuple(parts.Parameter(f"p{i}", (3, 2), (), parts.Recurrence(((i, one), (i + 1, one)), (), 3, 0, 0)) for i in range(5, 12))
+    row += (parts.Parameter("p12", (3, 2), (), parts.Recurrence(((12, one),), (), 3, 0, 0)),)
+    longer = parts.Parameter("p13", (3, 2), (), parts.Recurrence(((5, one),), (), 3, 0, 0))
     fed = ((8, one),)
+
+    def many(count):
+        return dataclasses.replace(circuit, parameters=(*circuit.parameters, *circuit.parameters[4:] * (count - 5)))
+
     for name, refused, match in (
         ("updates beside a recurrence", other(1, updates=circuit.parameters[0].updates), "m has updates and a recurrence"),
         ("a carry of an exact state", moved(1, carry=((0, one),)), "m carries w"),
@@ -1278,16 +1282,18 @@ def states():
         ("two coefficients of a carry", moved(1, carry=((1, one * 2),)), "the carry of m has 2"),
         ("a copy of a given state", other(3, given=parts.Given(0, 1, 0)), "e begins as a copy of m"),
         ("a copy of itself", other(3, given=parts.Given(0, 3, 0)), "e begins as a copy of e"),
-        ("a copy of another shape", other(3, shape=(1, 1), recurrence=None), "e begins as a copy of w"),
+        ("a copy of another shape", other(3, shape=(1, 1), recurrence=None), "e begins as a copy of f"),
+        ("a copy of w of another shape", other(3, shape=(1, 1), recurrence=None, given=parts.Given(0, 0, 0)), "e begins as a copy of w"),
         ("what is after a step without a recurrence", after(0, 8), "what feeds w"),
         ("what is after a step from other feeds", after(1, 1), "what feeds m"),
-        ("after a step of no state", after(4, 8), "index"),
+        ("what is after a step of what stays", after(4, 8), "what feeds f"),
+        ("after a step of no state", after(5, 8), "index"),
         ("after a step of the last state", after(-1, 1), "index"),
         ("a period without states", dataclasses.replace(frozen()[0], period=2), "no state is rounded"),
     ):  # fmt: skip
         yield Case(name, refused.check, FormatError, match)
     for name, refused, match in (
-        ("more parameters", dataclasses.replace(circuit, parameters=circuit.parameters * 2049), "8196 parameters, more than 8192"),
+        ("more parameters", many(2**13 + 1), "8193 parameters, more than 8192"),
         ("more feeds than are allowed", moved(2, feeds=fed * 9), "fed by 9 operations, more than 8"),
         ("more states in a group", dataclasses.replace(circuit, parameters=(*circuit.parameters, *row, longer)), "more than 8 states"),
         ("a state that feeds itself", moved(2, feeds=((2, one),)), "v depends on itself"),
@@ -1295,7 +1301,7 @@ def states():
     ):
         yield Case(name, refused.check, (FormatError if "what feeds" in match else UnsupportedOperationError), match)
     for name, passed in (
-        ("as many parameters", dataclasses.replace(circuit, parameters=circuit.parameters * 2048)),
+        ("as many parameters", many(2**13)),
         ("as many feeds", moved(2, feeds=fed * 8)),
         ("as many states in a group", dataclasses.replace(circuit, parameters=(*circuit.parameters, *row))),
         ("a coefficient for each step", dataclasses.replace(moved(1, carry=((1, one * 2),)), max_steps=2)),
@@ -1309,11 +1315,11 @@ def states():
         return tuple(b + by * (i == p) for i, b in enumerate(s.initial_bound))
 
     yield Case("its plan", lambda: plan().given, None, value=True)
-    yield Case("what is committed at the start", lambda: plan().initial, None, value=(0, 2))
+    yield Case("what is committed at the start", lambda: plan().initial, None, value=(0, 2, 4))
     for name, call, match in (
         ("a shift of a given state", lambda: plan(shifts=(s.shifts[0], 1, *s.shifts[2:])), "^statement: only weights"),
-        ("a range of a given state", lambda: plan(widths=(9, 9, 9, 0)), "^(statement: where|bounds: the initial bound)"),
-        ("a beginning without a range", lambda: plan(widths=(9, 0, 0, 0), shifts=(s.shifts[0], 0, 0, 0)), "^statement: where"),
+        ("a range of a given state", lambda: plan(widths=(9, 9, 9, 0, 9)), "^(statement: where|bounds: the initial bound)"),
+        ("a beginning without range", lambda: plan(widths=(9, 0, 0, 0, 9), shifts=(s.shifts[0], 0, 0, *s.shifts[3:])), "^statement: where"),
         ("a larger bound of a given state", lambda: plan(initial_bound=first(1, 1)), "^bounds: the bound of m is not that"),
         ("a smaller bound of a copy", lambda: plan(initial_bound=first(3, -1)), "^bounds: the bound of e is not that"),
         ("a bound below the range check's", lambda: plan(initial_bound=first(2, -1)), "^bounds: the initial bound is smaller"),
@@ -1333,35 +1339,37 @@ def states():
         bound = 5 + (s.initial_bound[0] << 3 if given.copied == 0 else 0)
         yield Case(f"the bound of {given}", lambda given=given: other(1, given=given).given_bound(1, s.initial_bound), None, value=bound)
 
-    unshifted, written = dataclasses.replace(s, shifts=(0,) * 4), behind("weights", part_named(s.initial, "parameters", s.geometry))
+    fixed = part_named(s.frozen.commitment, "cells", s.geometry)
+    unshifted = dataclasses.replace(s, shifts=(0,) * 5)
+    written = behind("weights", part_named(s.initial, "parameters", s.geometry), fixed)
     for each in (s, unshifted, dataclasses.replace(s, given=False)):  # the same parameters, wherever the other states come from
-        expected = behind("weights", part_named(s.initial, "parameters", s.geometry), shifts=each.shifts)
+        expected = behind("weights", part_named(s.initial, "parameters", s.geometry), fixed, each.shifts)
         yield Case(f"its digest, {each.shifts}", lambda each=each: each.initial_weights, None, value=expected)
     yield Case("its digest without shifts", lambda: unshifted.initial_weights, None, value=written)
     yield Case("no digest of its state", lambda: s.initial_state, None, value=None)
     state = dataclasses.replace(s, given=False)
     yield Case(
-        "but where it is committed", lambda: state.initial_state, None, value=behind("state", named(s.initial, s.geometry), shifts=s.shifts)
+        "but where it is committed", lambda: state.initial_state, None, value=behind("state", named(s.initial, s.geometry), fixed, s.shifts)
     )
     later = dataclasses.replace(
         s,
         first_step=s.first_step + s.steps,
         initial=s.final,
         final=dataclasses.replace(s.final, number=s.final.number + s.steps),
-        shifts=(0,) * 4,
-        widths=(0,) * 4,
+        shifts=s.shifts_after,
+        widths=(0,) * 5,
         given=False,
         initial_bound=s.final_bound,
     )
     yield Case("two that join", lambda: verifier.check_chain(circuit, [s, later], False), None)
     again = dataclasses.replace(later, given=True)
     yield Case("given in between", lambda: verifier.check_chain(circuit, [s, again], False), VerificationError, "^chain: .*does not start")
-    ungiven = dataclasses.replace(later, widths=(9,) * 4)
+    ungiven = dataclasses.replace(later, widths=(9,) * 5)
     yield Case("a chain from somewhere", lambda: verifier.check_chain(circuit, [ungiven], False), VerificationError, "^initial state")
     yield Case("as an assumption", lambda: verifier.check_chain(circuit, [ungiven], True), None)
 
     b = circuit.bounds(s.initial_bound, 5)
-    yield Case("bounds after the last step", lambda: b.final[1:], None, value=(2**12,) * 3)
+    yield Case("bounds after the last step", lambda: b.final[1:], None, value=(2**12,) * 3 + s.initial_bound[4:])
     held = [max(x, 2**12) for x in s.initial_bound]
     periods = [recurrence.rows(circuit, 3, start, length) for start, length in ((0, 3), (3, 2))]
     fed_by = {(2, 0): b.nodes[8], (3, 0): b.nodes[1]}
@@ -1403,7 +1411,7 @@ def states():
             lambda wide=wide: len(wide.bounds(s.initial_bound, 3).final),
             None if fits else PrecisionError,
             "" if fits else "state e may reach",
-            value=4,
+            value=5,
         )
     yield Case("periods", lambda: recurrence.periods(2, 6, 3), None, value=[(2, 1), (3, 3), (6, 2)])
     for steps, at in ((100, 1), (7, 0), (10**9, 2)):

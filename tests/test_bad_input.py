@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from counting import take, taken
 from harness import data_for, mlp_params, prove_small, verify_small
 from tiny import DIMS, TINY, chain, next_run, tiny_run
 
@@ -228,6 +229,7 @@ def test_a_unit_is_spent_before_it_is_used(tmp_path, monkeypatch):
 
 SPENDER = """
 import sys
+from counting import take
 from zkjax.errors import BudgetError
 from zkjax.commitment.openings import Openings
 openings = Openings("chain")
@@ -236,7 +238,7 @@ sys.stdin.readline()
 taken = 0
 for _ in range(30):
     try:
-        openings.spend({"a": 40, "b": 50})
+        take(openings, a=40, b=50)
         taken += 1
     except BudgetError:
         pass
@@ -245,7 +247,7 @@ print(taken)
 
 
 def test_two_processes_share_one_budget(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(Path(zkjax.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(Path(zkjax.__file__).parents[1]), str(Path(__file__).parent)))}
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", SPENDER, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -255,17 +257,17 @@ def test_two_processes_share_one_budget(tmp_path):
     for process in processes:  # both are ready before either starts
         process.stdin.write("go\n")
         process.stdin.flush()
-    taken = [int(process.communicate()[0]) for process in processes]
-    assert sum(taken) == 40
-    assert json.loads((tmp_path / "openings.json").read_text())["spent"] == {"a": 40, "b": 40}
+    done = [int(process.communicate()[0]) for process in processes]
+    assert sum(done) == 40
+    assert taken(json.loads((tmp_path / "openings.json").read_text())["spent"]) == {"a": 40, "b": 40}
     late = Openings("chain")
     late.bind(tmp_path)
     with pytest.raises(BudgetError):
-        late.spend({"a": 40})
-    late.spend({"b": 41, "c": 1})
+        take(late, a=40)
+    take(late, b=41, c=1)
     with pytest.raises(BudgetError):
-        late.spend({"b": 50, "c": 1})
-    assert late.spent == {"a": 40, "b": 41, "c": 1}
+        take(late, b=50, c=1)
+    assert taken(late.spent) == {"a": 40, "b": 41, "c": 1}
 
 
 COUNTERS = '{{"directories": [], "mark": "chain", "replaced": {{}}, "spent": {}}}'
@@ -276,13 +278,13 @@ SPENT = ["[]", '{"a": -1}', '{"a": 1.5}', '{"a": true}', '{"a": "1"}', "null"]
 def test_counters_that_cannot_be_read_allow_nothing(tmp_path, content):
     openings = Openings("chain")
     openings.bind(tmp_path)
-    openings.spend({"a": 3})
+    take(openings, a=3)
     (tmp_path / "openings.json").write_text(content)
     with pytest.raises(FormatError, match="openings.json"):
-        openings.spend({"a": 3})
+        take(openings, a=3)
     with pytest.raises(FormatError):
         Openings("chain").bind(tmp_path)
-    assert openings.spent == {"a": 1}
+    assert taken(openings.spent) == {"a": 1}
 
 
 # ---- saved runs -------------------------------------------------------------------------------------------------
@@ -444,7 +446,7 @@ def test_every_entry_of_a_saved_run(saved):
             parent = altered
             for key in place[:-1]:
                 parent = parent[key]
-            possible = {"shard_size": None, "coarse_shifts": None, "geometry": None, "name": "x", "loss_integers": -1, "max_budget": 10**30}
+            possible = {"shard_size": None, "geometry": None, "name": "x", "loss_integers": -1, "max_budget": 10**30}
             if parent[place[-1]] == wrong or any(name in place and wrong == value for name, value in possible.items()):
                 continue
             if wrong is _removed:
@@ -628,7 +630,7 @@ def test_killed_while_saving(tmp_path, monkeypatch, case):
             assert same(loaded, new) or (died and same(loaded, old)), f"killed after {survivors} writes"
             loaded.witness()
             for run in (old, new):
-                run.chain.openings.spend({"a shard": 100})
+                take(run.chain.openings, a_shard=100)
             owner = old if same(loaded, old) else new
             assert zkjax.Run.load(directory).chain.openings.spent == owner.chain.openings.spent != {}
             if not died:
@@ -688,4 +690,4 @@ def test_errors_have_one_base():
     for name in dir(zkjax):
         if name.endswith("Error"):
             assert issubclass(getattr(zkjax, name), ZkjaxError)
-    assert issubclass(ZkjaxError, Exception) and state.VERSION == 5 and TINY.table_bits == 9
+    assert issubclass(ZkjaxError, Exception) and state.VERSION == 6 and TINY.table_bits == 9

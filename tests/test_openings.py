@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from counting import take, taken
 
 from zkjax.commitment.openings import FILE, Openings
 from zkjax.errors import BudgetError, FormatError, RunError
@@ -21,24 +22,26 @@ def load(directory):
 
 def test_one_unit_of_each_or_none():
     openings = Openings("chain")
-    openings.spend({"a": 2, "b": 1})
-    with pytest.raises(BudgetError, match="commit again"):
-        openings.spend({"a": 2, "b": 1})
-    assert openings.spent == {"a": 1, "b": 1}
+    take(openings, a=2, b=1)
+    with pytest.raises(
+        BudgetError, match="commitment to the matrix b has been opened 1 times, .*: commit again, that is, make another one"
+    ):
+        take(openings, a=2, b=1)
+    assert taken(openings.spent) == {"a": 1, "b": 1}
 
 
 def test_directories_of_one_chain_share_their_counters(tmp_path):
     openings = Openings("chain")
     openings.bind(tmp_path / "first")
-    openings.spend({"shard": 4})
+    take(openings, shard=4)
     openings.bind(tmp_path / "second")
     first, second = load(tmp_path / "first"), load(tmp_path / "second")
-    first.spend({"shard": 4})
-    second.spend({"shard": 4})
-    openings.spend({"shard": 4})
+    take(first, shard=4)
+    take(second, shard=4)
+    take(openings, shard=4)
     for counters in (first, second, openings, load(tmp_path / "first")):
         with pytest.raises(BudgetError):
-            counters.spend({"shard": 4})
+            take(counters, shard=4)
 
 
 def test_branches_saved_apart_find_each_other(tmp_path):
@@ -46,10 +49,10 @@ def test_branches_saved_apart_find_each_other(tmp_path):
     left, right = load(tmp_path / "root"), load(tmp_path / "root")
     left.bind(tmp_path / "left")
     right.bind(tmp_path / "right")
-    left.spend({"weights": 2})
-    load(tmp_path / "right").spend({"weights": 2})
+    take(left, weights=2)
+    take(load(tmp_path / "right"), weights=2)
     with pytest.raises(BudgetError):
-        load(tmp_path / "left").spend({"weights": 2})
+        take(load(tmp_path / "left"), weights=2)
 
 
 def test_deleted_directories_do_not_come_back(tmp_path):
@@ -59,8 +62,8 @@ def test_deleted_directories_do_not_come_back(tmp_path):
     for file in (tmp_path / "gone").iterdir():
         file.unlink()
     (tmp_path / "gone").rmdir()
-    openings.spend({"a": 3})
-    assert not (tmp_path / "gone").exists() and load(tmp_path / "kept").spent == {"a": 1}
+    take(openings, a=3)
+    assert not (tmp_path / "gone").exists() and taken(load(tmp_path / "kept").spent) == {"a": 1}
 
 
 REPLACED = [
@@ -91,7 +94,7 @@ MALFORMED = [
 def test_malformed_counters_are_refused(tmp_path, text):
     openings = load(tmp_path)
     (tmp_path / FILE).write_text(text)
-    for use in (lambda: openings.spend({"a": 1}), lambda: load(tmp_path)):
+    for use in (lambda: take(openings, a=1), lambda: load(tmp_path)):
         with pytest.raises(FormatError):
             use()
 
@@ -100,7 +103,7 @@ def test_directories_of_other_chains_are_left_alone(tmp_path):
     """Whoever can write one private directory and names others in it learns and changes nothing there."""
     victim = Openings("victim")
     victim.bind(tmp_path / "victim")
-    victim.spend({"a": 3})
+    take(victim, a=3)
     for name in ("empty", "unreadable", "pipe"):
         (tmp_path / name).mkdir()
     (tmp_path / "unreadable" / FILE).write_text("nothing")
@@ -110,9 +113,9 @@ def test_directories_of_other_chains_are_left_alone(tmp_path):
     mine = load(tmp_path / "mine")
     content = json.loads((tmp_path / "mine" / FILE).read_text())
     content["directories"] += [*map(str, names), "relative", "/\ud800"]
-    (tmp_path / "mine" / FILE).write_text(json.dumps(content | {"spent": {"a": 3, "b": 2}}))
-    mine.spend({"b": 3})
-    load(tmp_path / "mine").spend({"c": 3})
+    (tmp_path / "mine" / FILE).write_text(json.dumps(content | {"spent": {"a 0 cells": 3, "b 0 cells": 2}}))
+    take(mine, b=3)
+    take(load(tmp_path / "mine"), c=3)
     assert [contents(path) for path in names] == before and mine.directories == [tmp_path / "mine"]
     with pytest.raises(RunError, match="another chain"):
         load(tmp_path / "victim")
@@ -127,8 +130,8 @@ def test_counters_are_written_through_no_link(tmp_path):
     load(tmp_path / "run")
     (tmp_path / "other").write_text("untouched")
     (tmp_path / "run" / f".{FILE}.new").symlink_to(tmp_path / "other")
-    load(tmp_path / "run").spend({"a": 1})
-    assert (tmp_path / "other").read_text() == "untouched" and load(tmp_path / "run").spent == {"a": 1}
+    take(load(tmp_path / "run"), a=1)
+    assert (tmp_path / "other").read_text() == "untouched" and taken(load(tmp_path / "run").spent) == {"a": 1}
     (tmp_path / "run" / f".{FILE}.lock").unlink()
     (tmp_path / "run" / f".{FILE}.lock").symlink_to(tmp_path / "made")
     with pytest.raises(OSError):
@@ -145,6 +148,7 @@ def test_private_permissions(tmp_path):
 # ---- processes ------------------------------------------------------------------------------------------------------
 SPENDING = """
 import sys
+from counting import take
 from zkjax.errors import BudgetError
 from zkjax.commitment.openings import Openings
 openings, done = Openings("chain"), 0
@@ -153,7 +157,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(20):
     try:
-        openings.spend({"shard": 30, "weights": 100})
+        take(openings, shard=30, weights=100)
     except BudgetError:
         break
     done += 1
@@ -161,24 +165,26 @@ print(done)
 """
 HOLDING = """
 import sys, time
+from counting import take
 from zkjax.commitment.openings import Openings
 openings = Openings("chain")
 openings.bind(sys.argv[1])
-openings.spend({"a": 3})
+take(openings, a=3)
 with openings._shared():
     print("held", flush=True)
     time.sleep(600)
 """
 FORKING = """
 import os, sys
+from counting import take
 from zkjax.errors import RunError
 from zkjax.commitment.openings import Openings
 openings, saved = Openings("chain"), Openings("chain")
 saved.bind(sys.argv[1])
 child = os.fork()
 if not child:
-    saved.spend({"b": 2})
-    for act in (lambda: openings.spend({"a": 1}), lambda: openings.bind(sys.argv[1])):
+    take(saved, b=2)
+    for act in (lambda: take(openings, a=1), lambda: openings.bind(sys.argv[1])):
         try:
             act()
         except RunError:
@@ -186,13 +192,14 @@ if not child:
         os._exit(1)
     os._exit(0)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-openings.spend({"a": 1})
-saved.spend({"b": 2})
+take(openings, a=1)
+take(saved, b=2)
 """
 
 
 def python(code, directory, **options):
-    return subprocess.Popen([sys.executable, "-c", code, directory], stdout=subprocess.PIPE, text=True, **options)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen([sys.executable, "-c", code, directory], stdout=subprocess.PIPE, text=True, env=environment, **options)
 
 
 def test_processes_spend_no_unit_twice(tmp_path):
@@ -204,7 +211,7 @@ def test_processes_spend_no_unit_twice(tmp_path):
         child.stdin.write("go\n")
         child.stdin.flush()
     done = [int(child.communicate()[0]) for child in children]
-    assert sum(done) == 30 and load(tmp_path).spent == {"shard": 30, "weights": 30}
+    assert sum(done) == 30 and taken(load(tmp_path).spent) == {"shard": 30, "weights": 30}
 
 
 def test_a_killed_process_leaves_its_units_spent_and_no_lock(tmp_path):
@@ -213,29 +220,29 @@ def test_a_killed_process_leaves_its_units_spent_and_no_lock(tmp_path):
     child.kill()
     child.communicate()
     openings = load(tmp_path)
-    assert openings.spent == {"a": 1}
-    openings.spend({"a": 2})
+    assert taken(openings.spent) == {"a": 1}
+    take(openings, a=2)
     with pytest.raises(BudgetError):
-        openings.spend({"a": 2})
+        take(openings, a=2)
 
 
 def test_a_write_that_fails_spends_nothing_on_disk(tmp_path, monkeypatch):
     """Killed before the new counters are in place: the old ones are whole, and no opening was made."""
     openings = load(tmp_path)
-    openings.spend({"a": 5})
+    take(openings, a=5)
     with monkeypatch.context() as patch:
         patch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
         with pytest.raises(OSError):
-            openings.spend({"a": 5})
-    assert load(tmp_path).spent == {"a": 1}
-    openings.spend({"a": 5})
-    assert load(tmp_path).spent["a"] in (2, 3)  # a unit may be wasted, never repeated
+            take(openings, a=5)
+    assert taken(load(tmp_path).spent) == {"a": 1}
+    take(openings, a=5)
+    assert taken(load(tmp_path).spent)["a"] in (2, 3)  # a unit may be wasted, never repeated
 
 
 def test_a_fork_shares_counters_on_disk_or_has_none(tmp_path):
     child = python(FORKING, tmp_path)
     child.communicate()
-    assert child.returncode == 0 and load(tmp_path).spent == {"b": 2}
+    assert child.returncode == 0 and taken(load(tmp_path).spent) == {"b": 2}
 
 
 def test_counters_are_not_copied():

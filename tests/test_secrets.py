@@ -109,7 +109,8 @@ def test_printed_forms(proven):
     for thing in objects:
         for text in (repr(thing), str(thing), f"{thing}", pprint.pformat(thing)):
             assert not hidden.in_text(text, public), type(thing)
-    named = {"circuit", "first_step", "steps", "seed", "shard_size", "coarse_shifts", "widths", "initial_bound", "final_bound", "data"}
+    named = {"circuit", "first_step", "steps", "seed", "shard_size", "begins", "coarse_shifts", "widths"}
+    named |= {"initial_bound", "final_bound", "data"}
     assert {f.name for f in dataclasses.fields(run) if f.repr} == named  # all of them public, but data: a Dataset shows nothing
     assert repr(run.data) == "Dataset(12 samples: (3,), (2,))"
 
@@ -191,7 +192,7 @@ def lying(run, op, place):
 def exhausted(run):
     """All openings were used up by proofs that never came to an end; counted apart."""
     apart = dataclasses.replace(run, chain=Chain(run.chain.data, geometry=run.chain.geometry))
-    apart.chain.openings.spent[f"{run.keys[0].name} {run.first_step}"] = BUDGETS["weights"]
+    apart.chain.openings.spent[f"{run.keys[0].name} {run.first_step} parameters"] = BUDGETS["weights"]
     prove_small(run.circuit, apart)
 
 

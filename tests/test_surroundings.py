@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from counting import take
 from harness import data_for, mlp_loss, mlp_params, prove_small, verify_small
 from tiny import DIMS, TINY, tiny_run
 from zero_knowledge import NO_TARGET, TOY, tiny_circuit, tiny_data, tiny_params
@@ -491,9 +492,9 @@ def test_threads_share_one_chain():
     from zkjax.commitment.keys import Chain
     from zkjax.errors import BudgetError
 
-    def taken(chain):
+    def succeeds(chain):
         try:
-            chain.openings.spend({"a": 1, "b": 1})
+            take(chain.openings, a=1, b=1)
         except BudgetError:
             return 0
         return 1
@@ -501,7 +502,7 @@ def test_threads_share_one_chain():
     with eager_switches():
         for _ in range(60):
             chain, made = Chain.fresh(), []
-            assert sum(at_once(lambda: taken(chain))) == 1  # noqa: B023
+            assert sum(at_once(lambda: succeeds(chain))) == 1  # noqa: B023
             assert len(set(at_once(lambda: id(chain.fix_geometry(lambda: made.append(1) or object()))))) == 1  # noqa: B023
             assert len(set(at_once(lambda: id(chain.keep("x", lambda: made.append(2) or object()))))) == 1  # noqa: B023
             assert made == [1, 2]

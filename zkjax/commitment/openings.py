@@ -21,10 +21,9 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import MappingProxyType
 
 from .. import files
 from ..errors import BudgetError, FormatError, RunError
@@ -120,15 +119,6 @@ class Openings:
                     yield
                     return
 
-    def spend(self, budgets: Mapping[str, int], told: Mapping[str, tuple[str, str]] = MappingProxyType({})) -> None:
-        """Take one unit of each named commitment, or raise BudgetError.
-
-        budgets: name to allowance. told: name to a name for people, and what to do where nothing is left.
-        """
-        with self._shared():
-            self.require(budgets, told)
-            self._take(budgets)
-
     def _take(self, names: Iterable[str]) -> None:
         for name in names:
             self.spent[name] = self.spent.get(name, 0) + 1
@@ -144,8 +134,7 @@ class Openings:
             group: self.replaced.get(group, NOTHING).base([s for s in slots if s.group == group], chunk, self._left) for group in groups
         }
         choice = Choice(tuple(slots), bases, tuple(slots)) if replace else Choice.of(slots, bases, self._left)
-        told = {unit: (slot.shown, slot.cure) for slot in slots for unit in slot.units(choice.generation(slot))}
-        self.require(choice.budgets(), told)
+        self._require(choice)
         return choice
 
     def take(self, slots: Sequence[Slot], chunk: str, choice: Choice, replace: bool = False) -> Choice:
@@ -168,14 +157,14 @@ class Openings:
     def _left(self, slot: Slot, generation: int) -> int:
         return slot.budget - max(self.spent.get(unit, 0) for unit in slot.units(generation))
 
-    def require(self, budgets: Mapping[str, int], told: Mapping[str, tuple[str, str]] = MappingProxyType({})) -> None:
-        """Raise BudgetError where no unit is left of one of them, as far as this process knows."""
-        for name, budget in budgets.items():
-            if self.spent.get(name, 0) >= budget:
-                shown, cure = told.get(name, (name, "start a new chain (zkjax.train with parameters instead of a run)"))
+    def _require(self, choice: Choice) -> None:
+        """Raise BudgetError where no unit is left of something, as far as this process knows."""
+        for slot in choice.slots:
+            first = choice.generation(slot)
+            if any(self._left(slot, generation) < 1 for generation in range(first, first + 1 + (slot in choice.links))):
                 raise BudgetError(
-                    f"the commitment to {shown} has been opened {budget} times, all that its randomness allows: commit again, that is, "
-                    f"{cure}"
+                    f"the commitment to {slot.shown} has been opened {slot.budget} times, all that its randomness allows: commit again, "
+                    f"that is, {slot.cure}"
                 )
 
     def _merge_all(self) -> bool:
