@@ -1897,6 +1897,8 @@ def parts_of_commitments():
         ("alone: beside any height", alone((amended(s.final, rows=2**32 - 1), fresh(s.final, two[1])))),
     ):  # fmt: skip
         yield Case(name, call, None)
+    unpaired = partial(LinkStatement, geometry, (s.final,), ())
+    yield Case("alone: more from than to", unpaired, FormatError, "^statement: 0 commitments replace 1")
     some = LinkStatement(geometry, (s.final,), (fresh(s.final, two[1]),))
     yield Case("alone: what is opened", lambda: [x.names for x in some.opened()], None, value=[("other",)] * 2)
 
@@ -1917,6 +1919,13 @@ def parts_of_commitments():
         ("a part's name", final(name="cells"), end + "it holds cells, other, expected"),
         ("the other part's name", final(part=1, name="parameters"), end + "it holds parameters, parameters, expected"),
         ("a part twice", check(s, final=fresh(s.final, *two, two[1])), end + "it holds parameters, other, other, expected"),
+        ("a closed part twice", check(s, initial=fresh(s.initial, *two, two[1])), start + "its parts are parameters, other, other, not"),
+        ("a closed part in front", check(s, initial=fresh(s.initial, *two[::-1])), start + "its parts are other, parameters, not some of"),
+        ("a closed part of no name", check(s, initial=amended(s.initial, part=1, name="x")), start + "its parts are parameters, x, not"),
+        ("a link to no part", replaced(s, "frozen", dataclasses.replace(again, parts=())), "^link from frozen: it leads to weights"),
+        ("a link to none", replaced(later, "initial", dataclasses.replace(again, parts=())), "^link from initial: its parts are none"),
+        ("a link from nowhere", replaced(s, "shard 9", fresh(kept)), "^link from shard 9: the statement has no such commitment"),
+        ("alone: no part", alone(tuple(dataclasses.replace(c, parts=()) for c in weights)), "^commitment 0: its parts are none"),
         ("more rows", final(rows=2), end + "2 rows, expected 1"),
         ("more rows of the other part", final(part=1, rows=2), end + "2 rows, expected 1"),
         ("budget 0 of the other part", final(part=1, budget=0), end + outside),
@@ -2006,10 +2015,10 @@ def parts_in_chains():
     less = (*later.initial_bound[:4], later.initial_bound[4] - 1)
     yield Case("a smaller bound of frozen ones", chain(initial_bound=less), VerificationError, "^chain: proof 1 assumes a smaller bound")
 
-    def pin(which=s, links=(), **pins):
+    def pin(which=s, links=(), max_work=None, **pins):
         statements = [which, *(LinkStatement(geometry, (old,), (new,)) for old, new in links)]
         names = "dataset", "initial", "final", "seed", "steps"
-        return lambda: verifier._check_pins([which], joined(statements), *(pins.get(name) for name in names))
+        return lambda: verifier._check_pins([which], joined(statements), *(pins.get(name) for name in names), Meter(max_work))
 
     fixed, first, last = part_named(kept.commitment, "cells", geometry), s.initial, s.final
     fixed_again = part_named(again, "cells", geometry)
@@ -2055,6 +2064,14 @@ def parts_in_chains():
         ("final", "the first parameters", pin(final=s.initial_weights)),
     ):
         yield Case(f"pinned: {name}", call, VerificationError, f"^pinned {role} weights")
+    many = [(last, fresh(last, root=bytes([i]) * 32)) for i in range(3)]
+    many += [(kept.commitment, fresh(kept.commitment, root=bytes([i]) * 32)) for i in range(4)]
+    for role, pairs in (("initial", (1 + 1) * 5), ("final", (4 + 4) * 5)):
+        work = pairs * (128 + 5)
+        call = pin(links=many, max_work=work, **{role: bytes(32)})
+        yield Case(f"pinned: {pairs} digests that {role} weights may have", call, VerificationError, f"^pinned {role} weights")
+        call = pin(links=many, max_work=work - 1, **{role: bytes(32)})
+        yield Case(f"pinned: too many that {role} weights may have", call, VerificationError, "^work: .*for pinned weights")
     for name, which, assume, match in (
         ("in the middle", later, False, "^initial bound"),
         ("in the middle, with ranges", dataclasses.replace(later, widths=(9,) * 5), False, "^initial state"),

@@ -34,7 +34,7 @@ from .protocol.hidden import Hidden
 from .protocol.links import NO_LINKS, Links, draw_alone
 from .protocol.plan import Plan, opening_terms, row_count
 from .protocol.transcript import Reader, Transcript
-from .work import MAX_MEMORY, MAX_WORK, Meter
+from .work import HASH, MAX_MEMORY, MAX_WORK, Meter
 
 
 class Pins(TypedDict, total=False):
@@ -144,7 +144,7 @@ def verify_chain(
     if not chunks:
         raise ConfigurationError("these proofs only replace commitments; give them together with the proofs of a chain")
     classes = joined(statements)  # they count, as all does, once every proof here has been verified
-    _check_pins(chunks, classes, *digests, _seed(seed), _steps(steps))
+    _check_pins(chunks, classes, *digests, _seed(seed), _steps(steps), Meter(max_work, max_memory))
     if statement is not None:
         statement.check(statements)
     check_chain(circuit, chunks, assume_bound, classes)
@@ -241,13 +241,13 @@ def _steps(value) -> tuple[int, int] | None:
     return pair
 
 
-def _check_pins(statements: list[Statement], classes: Classes, dataset, initial, final, seed, steps) -> None:
+def _check_pins(statements: list[Statement], classes: Classes, dataset, initial, final, seed, steps, meter: Meter) -> None:
     first, last = statements[0], statements[-1]
     if dataset is not None and not classes.same(first.dataset, dataset):
         raise VerificationError("pinned dataset", f"the proof is about {first.dataset.hex()}, not {dataset.hex()}")
-    if initial is not None and not _pinned(first, classes, initial, last=False):
+    if initial is not None and not _pinned(first, classes, initial, False, meter):
         raise VerificationError("pinned initial weights", f"the proof starts from {first.initial_weights.hex()}, not {initial.hex()}")
-    if final is not None and not _pinned(last, classes, final, last=True):
+    if final is not None and not _pinned(last, classes, final, True, meter):
         raise VerificationError("pinned final weights", f"the proof ends with {last.final_weights.hex()}, not {final.hex()}")
     if seed is not None and first.seed != seed:
         raise VerificationError("pinned seed", f"the proof's schedule has seed {first.seed}, not {seed}")
@@ -256,11 +256,15 @@ def _check_pins(statements: list[Statement], classes: Classes, dataset, initial,
         raise VerificationError("pinned steps", f"the proof covers steps {shown[0]}:{shown[1]}, not {steps[0]}:{steps[1]}")
 
 
-def _pinned(statement: Statement, classes: Classes, pin: bytes, last: bool) -> bool:
-    """Whether a pin is the digest of the statement's first or last parameters, or of all its states there."""
+def _pinned(statement: Statement, classes: Classes, pin: bytes, last: bool, meter: Meter) -> bool:
+    """Whether a pin is the digest of the statement's first or last parameters, or of all its states there.
+
+    meter: is charged for all that these may be called, by links that nobody has verified yet: a digest for each two of them.
+    """
     commitment, geometry = statement.final if last else statement.initial, statement.geometry
     frozen = classes.of(statement.frozen_digest)
     parts, wholes = classes.of(commitment.part_digest(geometry, PARAMETERS)), classes.of(commitment.digest(geometry))
+    meter.charge("pinned weights", (len(parts) + len(wholes)) * len(frozen) * (HASH + len(statement.shifts)))
     if pin in (statement.weights_behind(part, other, last) for part in parts for other in frozen):
         return True
     whole = last or not statement.given  # else the circuit gives some of the states

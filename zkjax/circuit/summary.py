@@ -147,7 +147,7 @@ class _Forward:
         moving = [(j, c) for j, c in zip(node.inputs, node.operation.coefficients, strict=True) if not self.fixed[j]]
         results = [_power(c, self.nodes[j].scale) for j, c in moving if self.origin[j] == end]
         targets = [(self.origin[j], _power(-c, self.nodes[j].scale)) for j, c in moving if self._is_input(self.origin[j])]
-        if len(moving) != 2 or [factor for _, factor in targets] != results:
+        if len(moving) != 2 or not targets or [factor for _, factor in targets] != results:
             return None
         return f"the squared error against {quoted(self.circuit.inputs[self.nodes[targets[0][0]].operation.index].name)}"
 

@@ -21,7 +21,7 @@ from ..display import Sheet, Shown, Table
 from ..errors import ConfigurationError, FormatError, VerificationError
 from ..protocol.links import Links, draw_alone
 from ..work import CALL, HASH, TERM, Meter
-from .links import Link, check_budgets, check_links, check_roots, links_in_stack, pairs_in
+from .links import Link, check_links, check_parts, check_roots, links_in_stack, pairs_in
 from .statement import canonical, digest_in, integer_in, list_in, parsed, read_back
 
 KIND = "link"
@@ -53,6 +53,10 @@ class LinkStatement(Shown):
     replaced: tuple[Commitment, ...]
     fresh: tuple[Commitment, ...]
     dataset: Dataset | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.replaced) != len(self.fresh):
+            raise FormatError(f"statement: {len(self.fresh)} commitments replace {len(self.replaced)}")
 
     def named(self) -> dict[str, Opened]:
         """What is opened of the replaced commitments, in stack order, by their places: the parts that the fresh ones hold."""
@@ -154,7 +158,7 @@ def check_alone(statement: LinkStatement) -> None:
     for i, c in enumerate(replaced):
         if c.masked:
             raise VerificationError(f"commitment {i}", "it has mask rows")
-        check_budgets(c, geometry, f"commitment {i}")
+        check_parts(c, geometry, f"commitment {i}")
     check_links(statement.links, statement.named(), geometry)
     if (statement.dataset is None) != (not shards):
         raise VerificationError("dataset", "it is named where shards are replaced, and nowhere else")

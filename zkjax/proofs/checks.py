@@ -10,7 +10,7 @@ from ..errors import ConfigurationError, DataError, PrecisionError, Verification
 from ..ops.ranges import signed_bound
 from ..protocol.plan import Batches, Plan, row_count
 from ..protocol.schedule import batch_indices, check_schedule
-from .links import check_budgets, check_links, check_roots
+from .links import check_links, check_parts, check_roots
 from .statement import Statement
 
 MAX_SAMPLES = 2**22  # read in one chunk: what a statement may ask a verifier to work out
@@ -114,7 +114,7 @@ def check_commitments(plan: Plan, statement: Statement) -> None:
         for part, layout in zip(parts, layouts.values(), strict=True):
             if part.rows != row_count(layout, geometry.row):
                 raise VerificationError(called, f"{part.rows} rows, expected {row_count(layout, geometry.row)}")
-        check_budgets(commitment, geometry, called)
+        check_parts(commitment, geometry, called)
     check_links(statement.links, named, geometry)
     fresh = {link.source: link.to for link in statement.links}
     after = tuple(fresh.get(f"shard {c.number}", c) for c in statement.shards)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..commitment.commit import Commitment, Opened
+from ..commitment.commit import PARTS, Commitment, Opened
 from ..commitment.dataset import root_from_siblings
 from ..commitment.geometry import Geometry
 from ..errors import FormatError, VerificationError
@@ -52,7 +52,7 @@ def pairs_in(items: list) -> list[tuple[Any, Any]]:
 def check_links(links: Iterable[Link], named: dict[str, Opened], geometry: Geometry) -> None:
     """Each fresh commitment is of the kind and size of the one that it replaces, part by part, and another one."""
     for link in links:
-        (old, parts), new, name = named[link.source], link.to, f"link from {link.source}"
+        (old, parts), new, name = source_of(link, named), link.to, f"link from {link.source}"
         if (new.kind, new.number, new.masked) != (old.kind, old.number, False):
             raise VerificationError(name, f"it leads to {new.kind} {new.number}{' with mask rows' * new.masked}")
         rows = {part.name: part.rows for part in parts}
@@ -63,11 +63,21 @@ def check_links(links: Iterable[Link], named: dict[str, Opened], geometry: Geome
                 raise VerificationError(name, f"{part.rows} rows, expected {rows[part.name]}")
         if new.root == old.root:
             raise VerificationError(name, "it leads to the same commitment")
-        check_budgets(new, geometry, name)
+        check_parts(new, geometry, name)
 
 
-def check_budgets(commitment: Commitment, geometry: Geometry, name: str) -> None:
-    """Every part may be opened, and not more often than the geometry leaves room for."""
+def source_of(link: Link, named: dict[str, Opened]) -> Opened:
+    """What a link is from."""
+    if link.source not in named:  # of a statement that was not read from a file
+        raise VerificationError(f"link from {link.source}", "the statement has no such commitment")
+    return named[link.source]
+
+
+def check_parts(commitment: Commitment, geometry: Geometry, name: str) -> None:
+    """They are parts of its kind, each of which may be opened, and not more often than the geometry leaves room for."""
+    names, known = [part.name for part in commitment.parts], PARTS[commitment.kind]
+    if not names or names != [part for part in known if part in names]:  # of a statement that was not read from a file
+        raise VerificationError(name, f"its parts are {', '.join(names) or 'none'}, not some of {', '.join(known)} in this order")
     for part in commitment.parts:
         if not 1 <= part.budget <= geometry.max_budget:
             raise VerificationError(name, f"its opening budget {part.budget} is outside 1..{geometry.max_budget}")
@@ -106,7 +116,7 @@ def joined(statements) -> "Classes":
     for statement in statements:
         named, geometry = statement.named(), statement.geometry
         for link in statement.links:
-            old, new = named[link.source].commitment, link.to
+            old, new = source_of(link, named).commitment, link.to
             for part in new.parts:
                 classes.join(old.part_digest(geometry, part.name), new.part_digest(geometry, part.name))
             if [part.name for part in old.parts] == [part.name for part in new.parts]:

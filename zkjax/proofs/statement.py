@@ -6,6 +6,7 @@ PROTOCOL.md, section 4.2.
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -125,9 +126,13 @@ class Statement(Shown):
         return self._behind(STATE, commitment, frozen, last)
 
     def _behind(self, kind: bytes, digest: bytes, frozen: bytes, last: bool) -> bytes:
-        """With the shifts of the first parameters, or of the last ones, of which frozen ones keep theirs; without zeros at the end."""
-        shifts = bytes(self.shifts_after if last else self.shifts).rstrip(b"\0")
-        return hashlib.sha256(kind + bytes([len(frozen)]) + digest + frozen + shifts).digest()
+        return hashlib.sha256(kind + bytes([len(frozen)]) + digest + frozen + self._named_shifts[last]).digest()
+
+    @cached_property
+    def _named_shifts(self) -> tuple[bytes, bytes]:
+        """What names the shifts of the first parameters, and of the last ones, of which frozen ones keep theirs: no zeros at the end."""
+        first, last = (bytes(shifts).rstrip(b"\0") for shifts in (self.shifts, self.shifts_after))
+        return first, last
 
     @property
     def assumed(self) -> bool:
