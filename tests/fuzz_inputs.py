@@ -13,7 +13,7 @@ import struct
 import tempfile
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256, shake_256
 from pathlib import Path
 
@@ -264,6 +264,7 @@ def make_sources(directory: Path) -> None:
     from unittest import mock
 
     import drawing
+    import holding
     from harness import make_run
     from moving import moving, start
     from test_graphs import GRAPHS
@@ -281,9 +282,12 @@ def make_sources(directory: Path) -> None:
             loss, params, data = GRAPHS[name]
             chains[name] = make_run(loss, params, data, batch=3, steps=2, precision=TINY, shard_size=4)[1], ()
         chains["states"] = zkjax.train(moving(), *start(), steps=5), ("loss",)
+        chains["parts"] = zkjax.train(moving(frozen=True), *start(frozen=True), steps=5), ("size",)
         chains["draws"] = zkjax.train(drawing.drawing(), *drawing.start(), steps=2), ("loss", "noise")
         for first, _ in chains.values():
             first.chain.geometry = TOY
+        holding.beside(chains["parts"][0])
+        holding.wear(chains["parts"][0], "frozen", "final")
         chains["later"] = zkjax.train(run.circuit, run, None, steps=1), ()
         for name, (each, reveal) in chains.items():
             each.circuit.save(directory / f"{name}.circuit.json")
@@ -430,10 +434,19 @@ def agree(circuit, tree):
             return tree
         batches = Batches(batch_indices(tree["seed"], samples, size, circuit.batch_size, first, steps), size, samples)
         plan = Plan(circuit, first, steps, tuple(tree["shifts"]), tuple(tree["widths"]), batches, given=tree["given"])
-        for role, number in (("initial", first), ("final", first + steps)):
-            tree[role] = {**tree[role], "number": number, "rows": row_count(plan.weights_layout(role), row)}
-        some = zkjax.proofs.statement.Commitment.from_json(tree["shards"][0])
-        opened = {n: replace(some, number=n, rows=row_count(plan.shard_layout(n), row)) for n in batches.shards}
+
+        def fitted(commitment, name):
+            """With the number that it has in this plan, and the rows of the parts that are opened."""
+            layouts, parts = plan.layouts[name], commitment["parts"]
+            parts = [{**x, "rows": row_count(layouts[x["name"]], row)} if x["name"] in layouts else x for x in parts]
+            return {**commitment, "number": plan.kind(name)[1], "parts": parts}
+
+        for role in ("initial", "final"):
+            tree[role] = fitted(tree[role], role)
+        if tree["frozen"] is not None:
+            tree["frozen"] = {"commitment": fitted(tree["frozen"]["commitment"], "frozen"), "parameters": list(circuit.frozen)}
+        some = tree["shards"][0]
+        opened = {n: zkjax.proofs.statement.Commitment.from_json(fitted(some, f"shard {n}")) for n in batches.shards}
         digests = [opened[n].digest(geometry) if n in opened else bytes(32) for n in range(shard_count(samples, size))]
         root, siblings = dataset_root(digests, list(opened), samples, size)
         tree["dataset"], tree["siblings"] = root.hex(), [x.hex() for x in siblings]

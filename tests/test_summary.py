@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 from jax.nn import relu
+from moving import moving
 from tiny import TINY
 
 import zkjax
@@ -45,6 +46,15 @@ def test_a_squared_error_is_one_only_with_that_sign_and_scale(circuit, factor):
     nodes = [*circuit.nodes]
     nodes[i] = replace(node, operation=Linear(coefficients))
     assert ("squared error" in net(replace(circuit, nodes=tuple(nodes)))) == (factor == 1)
+
+
+def test_a_loss_of_two_summands_of_which_none_is_the_result():
+    """Found by fuzzing: there was no target to name."""
+    circuit = moving()
+    nodes = [*circuit.nodes]
+    nodes[6] = replace(nodes[6], inputs=(4,))  # both summands go back to the first of two products
+    altered = replace(circuit, nodes=tuple(nodes)).check()
+    assert "squared error" not in net(altered) and "squared error" not in str(altered)
 
 
 def test_a_layer_that_changes_what_it_reads_is_no_chain(circuit):
