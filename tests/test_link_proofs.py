@@ -61,9 +61,10 @@ def test_pins_follow_them():
     circuit, _, (a, b), links = chain()
     both = [a, b, *links]
     verify_small(circuit, both, dataset=links[0].statement.dataset.root_after)
-    first = links[0].statement.fresh[0].digest(a.statement.geometry)
-    verify_small(circuit, both, initial=a.statement.weights_behind(first))
-    refused("pinned initial weights", circuit, a, initial=a.statement.weights_behind(first))
+    replaced = dataclasses.replace(a.statement, initial=links[0].statement.fresh[0])
+    for pin in (replaced.initial_weights, replaced.initial_state):
+        verify_small(circuit, both, initial=pin)
+        refused("pinned initial weights", circuit, a, initial=pin)
 
 
 def test_files_and_what_is_printed(tmp_path, capsys):
@@ -189,7 +190,7 @@ def test_units_are_spent_and_replacements_kept(tmp_path):
     again = prove_small(circuit, run)
     assert again.statement.initial == replaced.statement.fresh[0]
     assert again.statement.shards == tuple(c for c in replaced.statement.fresh if c.kind == "shard")
-    assert sorted({c.budget for c in replaced.statement.commitments()}) == [4]
+    assert sorted({part.budget for x in replaced.statement.opened() for part in x.parts}) == [4]
     assert set(run.chain.openings.spent.values()) == {2}
     accepted(circuit, [first, replaced])
     accepted(circuit, [again, replaced])
@@ -206,7 +207,7 @@ def test_misuse():
     with pytest.raises(ConfigurationError, match="below the target of 100"):
         zkjax.link(run)
     assert run.chain.openings.spent == {}
-    run.chain.openings.spent[f"{run.keys[1].name} 2"] = 4
+    run.chain.openings.spent[f"{run.keys[1].name} 2 parameters"] = 4
     with pytest.raises(BudgetError, match="the weights before step 2 has been opened 4 times"):
         link(run)
     link(run, ["initial"])
