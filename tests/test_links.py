@@ -388,6 +388,33 @@ def test_a_chunk_that_is_proven_again_replaces_the_same(tmp_path):
     accepted(circuit, [fifth, following])
 
 
+def test_a_chunk_is_proven_again_after_others_have_replaced_more(tmp_path):
+    """The proof of chunk 2 replaced all that it opened and was lost; those of chunks 3 to 5 are finished, and have replaced shards since.
+
+    The new one starts where the lost one did, and leads where it led: so the others go on from it. Saved counters know as much.
+    """
+    circuit, run = tiny_run(shard_size=5)
+    run.save(tmp_path)
+    proofs, runs = [prove_small(circuit, run)], [run]
+    for _ in range(4):
+        runs.append(next_run(circuit, runs[-1]))
+        proofs.append(prove_small(circuit, runs[-1]))
+    lost = next(i for i, proof in enumerate(proofs) if proof.statement.links)
+    assert 0 < lost < 4 and any(proof.statement.links for proof in proofs[lost + 1 :])
+    accepted(circuit, proofs)
+    gap = [*proofs[:lost], *proofs[lost + 1 :]]
+    with pytest.raises(VerificationError, match="chain"):
+        verify_small(circuit, gap)
+    before = run.chain.openings.replaced
+    run.chain.openings.replaced = {}
+    run.chain.openings.bind(tmp_path)  # what is on disk is taken over
+    assert run.chain.openings.replaced == before
+    again = prove_small(circuit, runs[lost])
+    assert again.statement == proofs[lost].statement and again.body != proofs[lost].body
+    accepted(circuit, [*proofs[:lost], again, *proofs[lost + 1 :]])
+    assert run.chain.openings.replaced == before
+
+
 def test_a_proof_that_is_lost_on_the_way_is_made_up_for(monkeypatch):
     """Its units are gone, but nothing counts as replaced: the next one replaces the same, by the same."""
     circuit, run = tiny_run(shard_size=5)
