@@ -11,17 +11,20 @@ import math
 import random
 import struct
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import moving
 import numpy as np
 import optax
 import pytest
 from drawing import drawing
-from harness import BITS, make_run, mlp_run, prove_small, recorded
+from harness import BITS, SMALL, make_run, mlp_run, prove_small, recorded
 from reference import verifier as reference
 from reference.verifier import Rejected
 from test_graphs import GRAPHS, X, Y, matrix, mean_square
@@ -31,38 +34,51 @@ import zkjax
 from zkjax.algebra import field, threefry
 from zkjax.algebra.layout import axis_pieces
 from zkjax.commitment import merkle
-from zkjax.commitment.commit import Commitment
+from zkjax.commitment.commit import Commitment, Part, commit
 from zkjax.commitment.geometry import Geometry
-from zkjax.errors import ConfigurationError, ZkjaxError
+from zkjax.errors import ConfigurationError, FormatError, ZkjaxError
 from zkjax.ops.draw import Draw
 from zkjax.protocol.schedule import batch_indices, permutation
 from zkjax.protocol.transcript import Transcript
-from zkjax.verifier import verify_chain
+from zkjax.prover.commitments import rows_of, slots_of
+from zkjax.prover.prove import coarse_integers, make_plan
+from zkjax.verifier import verify_alone, verify_chain
 
 VECTORS = Path(__file__).parent / "vectors"
 VECTOR_BITS = 5.0  # of the frozen proof: its geometry is as small as geometries go
 
 
 @cache
-def frozen() -> tuple[dict, bytes]:
+def vector(name: str) -> tuple[dict, bytes]:
     """(circuit's JSON, proof file) of format version 2."""
-    return json.loads((VECTORS / "format-2.circuit.json").read_text("utf-8")), (VECTORS / "format-2.proof").read_bytes()
+    return json.loads((VECTORS / f"{name}.circuit.json").read_text("utf-8")), (VECTORS / f"{name}.proof").read_bytes()
 
 
-def both(circuit: dict, files, bits=BITS, assume_bound=False) -> list[float] | None:
-    """The bits of each file, or None if the verifiers refuse; they must agree, in every term too, and raise nothing else."""
+def frozen() -> tuple[dict, bytes]:
+    """The first of them."""
+    return vector("format-2")
+
+
+def both(circuit: dict, files, bits=BITS, assume_bound=False, check=None, **pins) -> list[float] | None:
+    """The bits of each file, or None if the verifiers refuse; they must agree, in every term too, and raise nothing else.
+
+    check: the name under which both refuse. pins: what the verifiers are to require.
+    """
+    required = dict.fromkeys(("dataset", "initial", "final", "seed", "steps")) | pins
     try:
-        options = {"dataset": None, "initial": None, "seed": None, "steps": None}
         proofs = [zkjax.Proof.parse(raw) for raw in files]
         loaded = zkjax.Circuit.from_json(circuit)
-        _, ledgers = verify_chain(loaded, proofs, assume_bound=assume_bound, minimum_bits=bits, **options)
+        _, ledgers = verify_chain(loaded, proofs, assume_bound=assume_bound, minimum_bits=bits, **required)
         found = [dict(ledger.terms) for ledger in ledgers]
     except ZkjaxError as error:
-        with pytest.raises(Rejected):
-            reference.verify_chain(circuit, files, minimum_bits=bits, assume_bound=assume_bound)
+        with pytest.raises(Rejected) as refused:
+            reference.verify_chain(circuit, files, minimum_bits=bits, assume_bound=assume_bound, **pins)
             print("refused by the package only:", error)
+        if check is not None:
+            assert (getattr(error, "check", None), refused.value.check) == (check, check), (error, refused.value)
         return None
-    errors = reference.verify_chain(circuit, files, minimum_bits=bits, assume_bound=assume_bound)
+    assert check is None
+    errors = reference.verify_chain(circuit, files, minimum_bits=bits, assume_bound=assume_bound, **pins)
     assert len(errors) == len(found)
     for ours, theirs in zip(errors, found):
         assert {name: -math.log2(error) for name, error in ours.items()} == pytest.approx(theirs)
@@ -130,6 +146,10 @@ def test_the_frozen_proof():
     for files in ([raw, alone], [alone, raw]):
         assert len(both(circuit, files, VECTOR_BITS)) == 2
     assert both(circuit, [alone], VECTOR_BITS) is None
+    for name in ("format-2-states", "format-2-draws"):
+        assert both(vector(name)[0], [vector(name)[1]], VECTOR_BITS)
+    part = (VECTORS / "format-2-states.link.proof").read_bytes()  # opens one part of two
+    assert len(both(vector("format-2-states")[0], [vector("format-2-states")[1], part], VECTOR_BITS)) == 2
 
 
 # ---- honest proofs -------------------------------------------------------------------------------------------------
@@ -171,7 +191,8 @@ def test_more_graphs(name):
 def test_cut_axes():
     """A net with tensors that are large enough for their axes to be cut into pieces."""
     circuit, run = mlp_run((37, 21, 3), batch=5)
-    assert len(reference.weights_layout(reference.Circuit(circuit.to_json()), "final", False).boxes) > len(circuit.parameters)
+    (layout,) = reference.weights_layouts(reference.Circuit(circuit.to_json()), "final", False).values()
+    assert len(layout.boxes) > len(circuit.parameters)
     assert both(circuit.to_json(), [bytes(prove_small(circuit, run, reveal=("loss",)))]) is not None
 
 
@@ -190,9 +211,18 @@ def test_chain():
 
 
 # ---- altered proofs ------------------------------------------------------------------------------------------------
-def test_altered_messages(monkeypatch):
+def beside(name: str) -> tuple[dict, bytes, list[bytes]]:
+    """(circuit's JSON, a file to be altered, what it is verified with, after it)."""
+    if name == "chain":
+        return chain().circuit.to_json(), bytes(chain().proofs[1]), []
+    circuit, raw = vector(name.removesuffix(".link"))
+    return (circuit, (VECTORS / f"{name}.proof").read_bytes(), [raw]) if name.endswith(".link") else (circuit, raw, [])
+
+
+@pytest.mark.parametrize("name", ["format-2", "format-2-states.link"])
+def test_altered_messages(name, monkeypatch):
     """A byte of one message of each kind, bytes anywhere, and lengths."""
-    (circuit, raw), chosen = frozen(), random.Random(1)
+    (circuit, raw, others), chosen = beside(name), random.Random(1)
     start = len(raw) - len(zkjax.Proof.parse(raw).body)
     by_label: dict = {}  # label: places of the messages' bytes
 
@@ -200,32 +230,36 @@ def test_altered_messages(monkeypatch):
         by_label.setdefault(label, []).extend(range(start + body.at, start + body.at + size))
         return original(body, label, size)
 
-    monkeypatch.setattr(reference.Body, "raw", logged)
-    assert both(circuit, [raw], VECTOR_BITS)
-    monkeypatch.undo()
-    assert len(by_label) > 20 and sum(map(len, by_label.values())) == len(raw) - start
+    with monkeypatch.context() as patched:
+        patched.setattr(reference.Body, "raw", logged)
+        reference.verify_one(reference.Circuit(circuit), raw, VECTOR_BITS)
+    assert both(circuit, [raw, *others], VECTOR_BITS)
+    assert len(by_label) > (20 if not others else 10) and sum(map(len, by_label.values())) == len(raw) - start
+    assert ("other leaves" in by_label) == (name == "format-2-states.link")
     for at in [*map(chosen.choice, by_label.values()), *(chosen.randrange(len(raw)) for _ in range(30))]:
         changed = raw[:at] + bytes([raw[at] ^ 1 << chosen.randrange(8)]) + raw[at + 1 :]
-        assert both(circuit, [changed], VECTOR_BITS) is None, at
+        assert both(circuit, [changed, *others], VECTOR_BITS) is None, at
     for length in (0, 7, 8, 13, 14, start - 1, start, start + 31, len(raw) - 1, *(chosen.randrange(len(raw)) for _ in range(5))):
-        assert both(circuit, [raw[:length]], VECTOR_BITS) is None
-    assert both(circuit, [raw + b"\0"], VECTOR_BITS) is None
+        assert both(circuit, [raw[:length], *others], VECTOR_BITS) is None
+    assert both(circuit, [raw + b"\0", *others], VECTOR_BITS) is None
 
 
-@pytest.mark.parametrize("vector", [True, False])
-def test_altered_statements(vector):
-    circuit, raw = frozen() if vector else (chain().circuit.to_json(), bytes(chain().proofs[1]))
+@pytest.mark.parametrize("name", ["format-2", "chain", "format-2-states", "format-2.link", "format-2-states.link"])
+def test_altered_statements(name):
+    circuit, raw, others = beside(name)
     proof = zkjax.Proof.parse(raw)
     statement = proof.statement.to_json()
     assert file_of(statement, proof.body) == raw
     for path, changed in alterations(statement, random.Random(2), 150):
-        assert both(circuit, [file_of(changed, proof.body)], VECTOR_BITS, True) is None, path
+        assert both(circuit, [file_of(changed, proof.body), *others], VECTOR_BITS, True) is None, path
     for path in list(leaves(statement)):
         if len(path) == 1:  # a field is missing
-            assert both(circuit, [file_of({k: v for k, v in statement.items() if k != path[0]}, proof.body)], VECTOR_BITS, True) is None
+            without = {k: v for k, v in statement.items() if k != path[0]}
+            assert both(circuit, [file_of(without, proof.body), *others], VECTOR_BITS, True) is None
     text = reference.canonical(statement)
     for other in (text.replace(b":", b": ", 1), text[::-1], text + b" "):
-        assert both(circuit, [b"zkjaxprf" + struct.pack("<HI", 1, len(other)) + other + proof.body], VECTOR_BITS, True) is None
+        file = b"zkjaxprf" + struct.pack("<HI", 2, len(other)) + other + proof.body
+        assert both(circuit, [file, *others], VECTOR_BITS, True) is None
 
 
 def test_a_commitment_of_another_root():
@@ -242,7 +276,7 @@ def test_a_commitment_of_another_root():
 @pytest.mark.parametrize("name", ["format-2", "format-2-states", "format-2-draws"])
 def test_every_message_and_every_draw(name):
     """The frozen proofs' transcripts: every message in its order, and what is drawn after it, by both verifiers."""
-    circuit, raw = json.loads((VECTORS / f"{name}.circuit.json").read_text("utf-8")), (VECTORS / f"{name}.proof").read_bytes()
+    circuit, raw = vector(name)
     expected = json.loads((VECTORS / f"{name}.transcript.json").read_text("utf-8"))
     ours = recorded(Transcript, "_draw", lambda: zkjax.verify(zkjax.Circuit.from_json(circuit), zkjax.Proof.parse(raw), minimum_bits=5.0))
     theirs = recorded(reference.Transcript, "draw", lambda: reference.verify(circuit, raw, minimum_bits=5.0))
@@ -250,10 +284,285 @@ def test_every_message_and_every_draw(name):
     assert {label.split()[0] for _, label, _, _ in expected} >= {"lookup", "level", "trace", "statement"}
 
 
+def test_every_message_of_a_link_of_one_part():
+    raw = (VECTORS / "format-2-states.link.proof").read_bytes()
+    expected = json.loads((VECTORS / "format-2-states.link.transcript.json").read_text("utf-8"))
+    ours = recorded(Transcript, "_draw", lambda: verify_alone(zkjax.Proof.parse(raw), VECTOR_BITS))
+    theirs = recorded(reference.Transcript, "draw", lambda: reference.verify_one(None, raw, VECTOR_BITS))
+    assert ours == expected == theirs and [label for _, label, _, _ in expected].count("other leaves") == 1
+
+
+# ---- parts and frozen parameters -------------------------------------------------------------------------------------
+class Moved(NamedTuple):
+    """Two chunks of ``moving(frozen=True)`` with a link between them, and one of its last parameters alone."""
+
+    circuit: dict
+    runs: tuple
+    first: zkjax.Proof
+    link: zkjax.Proof
+    second: zkjax.Proof
+    part: zkjax.Proof
+
+    def files(self, *names: str) -> list[bytes]:
+        return [bytes(getattr(self, name)) for name in names]
+
+
+@cache
+def moved_parts() -> Moved:
+    circuit = moving.moving(frozen=True)
+    run = zkjax.train(circuit, *moving.start(frozen=True), steps=5)
+    first = prove_small(circuit, run)
+    link = zkjax.link(run, ("final", "frozen"), minimum_bits=BITS)
+    later = zkjax.train(circuit, run, None, steps=3)
+    return Moved(circuit.to_json(), (run, later), first, link, prove_small(circuit, later), moving.link_of_parameters(later, SMALL, BITS))
+
+
+ALL = ("first", "link", "second", "part")
+
+
+def test_parts_and_frozen_parameters():
+    """A commitment of two parts that is opened whole, or in part; frozen parameters, whose commitment is replaced; what they are called."""
+    moved = moved_parts()
+    first, second = moved.first.statement, moved.second.statement
+    assert [[part.name for part in s.initial.parts] for s in (first, second)] == [["parameters"], ["parameters", "other"]]
+    assert first.frozen.parameters == second.frozen.parameters == (4,) and first.shifts == second.shifts == (0, 0, 0, 0, 2)
+    assert first.frozen.commitment.root != second.frozen.commitment.root and first.final.root != second.initial.root
+    for files in (ALL, ALL[:3], ALL[:1], ("part", "first")):
+        assert both(moved.circuit, moved.files(*files))
+    assert both(moved.circuit, moved.files("second", "part"), assume_bound=True)
+    assert both(moved.circuit, moved.files("part", "first", "second", "link"))
+    assert both(moved.circuit, moved.files("first", "second"), check="chain") is None  # nobody joins the two commitments
+    assert both(moved.circuit, moved.files("second"), check="initial bound") is None
+    assert (
+        both(moved.circuit, [bytes(moving.link_of_parameters(moved.runs[1], SMALL, BITS, lie=True)), *moved.files(*ALL)], check="opening")
+        is None
+    )
+
+
+def test_pins_of_parts():
+    """The digests that a caller may require: of parameters, and of all states; whatever links lead to counts, part by part."""
+    moved = moved_parts()
+    first, second, fresh = moved.first.statement, moved.second.statement, moved.part.statement.fresh[0]
+    files, geometry = moved.files(*ALL), second.geometry
+    behind = fresh.part_digest(geometry, "parameters")
+    of_fresh = (
+        second.weights_behind(behind, second.frozen_digest, last=True),
+        second.state_behind(fresh.digest(geometry), second.frozen_digest, True),
+    )
+    of_old_frozen = second.weights_behind(behind, first.frozen_digest, last=True)
+    assert first.final_weights != second.initial_weights and first.final_state != second.initial_state and first.initial_state is None
+    assert both(moved.circuit, files, initial=first.initial_weights, dataset=first.dataset, seed=0, steps=(0, 8))
+    for final in (second.final_weights, second.final_state, of_fresh[0], of_old_frozen):
+        assert both(moved.circuit, files, final=final)
+    assert both(moved.circuit, files[:3], final=of_fresh[0], check="pinned final weights") is None  # without the link
+    assert both(moved.circuit, files[2:], assume_bound=True, final=of_old_frozen, check="pinned final weights") is None
+    for final in (of_fresh[1], first.final_weights, second.weights_behind(behind, b"", last=True), second.final.digest(geometry)):
+        assert both(moved.circuit, files, final=final, check="pinned final weights") is None
+    refused = [first.state_behind(first.initial.digest(geometry), first.frozen_digest), first.final_weights, second.initial_weights]
+    refused += [replace(first, shifts=(0,) * 5).initial_weights, replace(first, shifts=(2,) * 5).initial_weights]
+    for initial in refused:  # of a given statement the state is not behind its commitment
+        assert both(moved.circuit, files, initial=initial, check="pinned initial weights") is None
+    for initial in (second.initial_weights, second.initial_state):  # and of one that is not given it is; links count here too
+        assert both(moved.circuit, files[2:], assume_bound=True, initial=initial)
+    for initial in (first.final_weights, first.final_state):
+        assert both(moved.circuit, files[1:], assume_bound=True, initial=initial)
+        assert both(moved.circuit, files[2:], assume_bound=True, initial=initial, check="pinned initial weights") is None
+    for name, value in (("dataset", behind), ("seed", 1), ("steps", (0, 5))):
+        assert both(moved.circuit, files, check=f"pinned {name}", **{name: value}) is None
+
+
+def other_parts(commitment: dict) -> dict:
+    """A commitment with these parts the other way round."""
+    return commitment | {"parts": commitment["parts"][::-1]}
+
+
+def with_parts(commitment: dict, *names: str, **changes) -> dict:
+    """A commitment with parts of these names, which all are as its first one but for these changes."""
+    return commitment | {"parts": [commitment["parts"][0] | {"name": name} | changes for name in names]}
+
+
+def altered_statements(s: dict, later: bool) -> dict[str, tuple[dict, str | None]]:
+    """What differs in a statement of ``moved_parts``, and under which name it is refused alone; None: malformed."""
+    initial, final, frozen = s["initial"], s["final"], s["frozen"]
+    kept = frozen["commitment"]
+    root = {"root": "1" * 64}
+    at, ends = f"commitment to weights {s['first_step']}", f"commitment to weights {s['first_step'] + s['steps']}"
+    names = ("parameters", "other")
+    found = {
+        "parts in the other order": ({"final": other_parts(final)}, None),
+        "parts of one name": ({"final": with_parts(final, "other", "other")}, None),
+        "a part of no name": ({"final": with_parts(final, "parameters", "others")}, None),
+        "no parts": ({"final": final | {"parts": []}}, None),
+        "cells of weights": ({"final": with_parts(final, "cells")}, None),
+        "parameters of frozen ones": ({"frozen": frozen | {"commitment": with_parts(kept, "parameters")}}, None),
+        "one part alone": ({"final": with_parts(final, "parameters")}, ends),
+        "the other part alone": ({"final": with_parts(final, "other")}, ends),
+        "rows of parts": ({"final": with_parts(final, *names, rows=2)}, ends),
+        "rows of the second part": ({"final": final | {"parts": [final["parts"][0], final["parts"][1] | {"rows": 2}]}}, ends),
+        "budget of parts": ({"final": with_parts(final, *names, budget=5)}, ends),
+        "budget of an unread part": (
+            {"initial": initial | {"parts": [initial["parts"][0], {"name": "other", "rows": 1, "budget": 5}]}},
+            at,
+        ),
+        "other number": ({"final": final | {"number": 0}}, ends),
+        "root": ({"final": final | root}, "Merkle path"),
+        "less budget": ({"final": with_parts(final, *names, budget=3)}, "Merkle path"),
+        "no frozen": ({"frozen": None}, "statement"),
+        "no frozen parameters": ({"frozen": frozen | {"parameters": []}}, "statement"),
+        "another one": ({"frozen": frozen | {"parameters": [0]}}, "statement"),
+        "one more": ({"frozen": frozen | {"parameters": [0, 4]}}, "statement"),
+        "frozen twice": ({"frozen": frozen | {"parameters": [4, 4]}}, "statement"),
+        "frozen out of range": ({"frozen": frozen | {"parameters": [-1]}}, None),
+        "frozen with more": ({"frozen": frozen | {"rows": 1}}, None),
+        "frozen as weights": (
+            {"frozen": frozen | {"commitment": with_parts(kept, "parameters") | {"kind": "weights"}}},
+            "commitment to frozen 0",
+        ),
+        "frozen with a number": ({"frozen": frozen | {"commitment": kept | {"number": 1}}}, "commitment to frozen 0"),
+        "frozen with mask rows": ({"frozen": frozen | {"commitment": kept | {"masked": True}}}, "commitment to frozen 0"),
+        "rows of frozen": ({"frozen": frozen | {"commitment": with_parts(kept, "cells", rows=2)}}, "commitment to frozen 0"),
+        "budget of frozen": ({"frozen": frozen | {"commitment": with_parts(kept, "cells", budget=5)}}, "commitment to frozen 0"),
+        "root of frozen": ({"frozen": frozen | {"commitment": kept | root}}, "Merkle path"),
+        "shift of frozen": ({"shifts": [0, 0, 0, 0, 1]}, "Merkle path"),
+        "shift of others": ({"shifts": [1, 0, 0, 0, 2]}, "statement" if later else "bounds"),
+        "linked to one that is not there": ({"links": [{"from": "frozen 0", "to": kept | root}]}, None),
+        "linked twice": ({"links": [{"from": "frozen", "to": kept | root}] * 2}, None),
+        "linked to another kind": ({"links": [{"from": "frozen", "to": final}]}, "link from frozen"),
+        "linked to itself": ({"links": [{"from": "frozen", "to": kept}]}, "link from frozen"),
+        "linked": ({"links": [{"from": "frozen", "to": kept | root}]}, "malformed body"),
+    }
+    if later:
+        found |= {
+            "given": ({"given": True}, "statement"),
+            "one part": ({"initial": with_parts(initial, "parameters")}, at),
+            "a link of a part": ({"links": [{"from": "initial", "to": with_parts(initial, "other") | root}]}, "malformed body"),
+        }
+    else:
+        found |= {
+            "not given": ({"given": False}, at),
+            "two parts": ({"initial": with_parts(initial, *names)}, "malformed body"),
+            "the other one": ({"initial": with_parts(initial, "other")}, at),
+            "a link of what is not read": ({"links": [{"from": "initial", "to": with_parts(initial, *names) | root}]}, "link from initial"),
+        }
+    return found
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_altered_parts(later):
+    """Alone, with an assumed beginning, each is refused under the name that the page gives it; and in the chain too."""
+    moved = moved_parts()
+    name = "second" if later else "first"
+    proof = getattr(moved, name)
+    statement, checks = proof.statement.to_json(), set()
+    for what, (changes, check) in altered_statements(statement, later).items():
+        file = file_of(statement | changes, proof.body)
+        checks.add(check)
+        named = {} if check in (None, "malformed body") else {"check": check}
+        assert both(moved.circuit, [file], assume_bound=True, **named) is None, what
+        if check is None:
+            with pytest.raises(FormatError):
+                zkjax.Proof.parse(file)
+        else:
+            zkjax.Proof.parse(file)
+        assert both(moved.circuit, [file if other == name else bytes(getattr(moved, other)) for other in ALL]) is None, what
+    assert len(checks) >= 7
+
+
+def test_chains_of_other_parts():
+    """Statements that are well formed, and do not go on where the one before ended."""
+    moved = moved_parts()
+    files, statement = moved.files(*ALL[:3]), moved.second.statement.to_json()
+    frozen, root = statement["frozen"], {"root": "1" * 64}
+    for changes in (
+        {"initial": with_parts(statement["initial"], "parameters")},
+        {"initial": with_parts(statement["initial"], "other")},
+        {"initial": statement["initial"] | root},
+        {"frozen": None},
+        {"frozen": {"commitment": frozen["commitment"] | root, "parameters": [4]}},
+        {"shifts": [0, 0, 0, 0, 1]},
+        {"shifts": [0, 0, 0, 0, 0]},
+        {"given": True},
+        {"initial_bound": [x - (p == 4) for p, x in enumerate(statement["initial_bound"])]},
+    ):
+        assert both(moved.circuit, [*files[:2], file_of(statement | changes, moved.second.body)], check="chain") is None, changes
+    link = moved.link.statement.to_json()
+    for kept in (link["links"][:1], link["links"][1:]):  # final alone, or frozen alone
+        assert both(moved.circuit, [files[0], file_of(link | {"links": kept}, moved.link.body), files[2]], check="chain") is None
+    # parameters go on, and the other states do not
+    assert both(moved.circuit, [files[0], bytes(moving.link_of_parameters(moved.runs[0], SMALL, BITS)), files[2]], check="chain") is None
+
+
+def test_altered_links_of_parts():
+    """Links alone that open one part of two."""
+    moved = moved_parts()
+    statement, body = moved.part.statement.to_json(), moved.part.body
+    (link,) = statement["links"]
+    old, new, root = link["from"], link["to"], {"root": "1" * 64}
+    third = moved.first.statement.frozen.commitment.to_json()
+    frozen = {"from": third, "to": third | root}
+    for links, check in (
+        ([link | {"to": with_parts(new, "other")}], "Merkle path"),
+        ([link | {"to": with_parts(new, "parameters", "other")}], None),
+        ([link | {"to": with_parts(new, "parameters", rows=2)}], "link from 0"),
+        ([link | {"to": with_parts(new, "parameters", budget=5)}], "link from 0"),
+        ([link | {"to": new | {"root": old["root"]}}], "link from 0"),
+        ([link | {"from": with_parts(old, "parameters")}], None),
+        ([link | {"from": with_parts(old, "other")}], "link from 0"),
+        ([link | {"from": with_parts(old, "parameters", "other", budget=5)}], "commitment 0"),
+        ([link | {"from": other_parts(old)}], None),
+        ([link | {"from": old | {"masked": True}}], "commitment 0"),
+        ([link, link], "links"),
+        ([frozen, link], "links"),
+        ([link, frozen], None),
+        ([{"from": third | {"kind": "stage"}, "to": third | root | {"kind": "stage"}}], "links"),
+        ([link | {"from": old | {"kind": "level"}}], None),
+        ([], "links"),
+    ):
+        file = file_of(statement | {"links": links}, body)
+        assert both(moved.circuit, [*moved.files(*ALL[:3]), file], **({"check": check} if check else {})) is None, links
+
+
+def test_the_first_state_may_have_parts_that_are_not_read():
+    """A chain begins with the circuit's states: what is beside the parameters in the first commitment is neither opened nor believed."""
+    circuit = moving.moving(frozen=True)
+    run = zkjax.train(circuit, *moving.start(frozen=True), steps=5)
+    plan = make_plan(run)
+    slot = slots_of(run, plan)["initial"]
+    (layout,) = plan.layouts["initial"].values()
+    rows = rows_of(layout, {("initial", p): x for p, x in enumerate(coarse_integers(run, plan))}, SMALL.row)
+    held = commit(
+        [rows, np.ones((3, SMALL.row), dtype=np.uint64)], kind="weights", number=0, budget=slot.budget, geometry=SMALL, seed=bytes(32)
+    )
+    run.chain.keep(slot.name(0), lambda: held.only("parameters"))
+    proof = prove_small(circuit, run)
+    statement = proof.statement
+    assert statement.given and [part.rows for part in statement.initial.parts] == [1, 3]
+    assert both(circuit.to_json(), [bytes(proof)], initial=statement.initial_weights)
+    unread = statement.state_behind(statement.initial.digest(SMALL), statement.frozen_digest)
+    assert both(circuit.to_json(), [bytes(proof)], initial=unread, check="pinned initial weights") is None
+    labels = [
+        label
+        for _, label, _, _ in recorded(
+            reference.Transcript, "draw", lambda: reference.verify(circuit.to_json(), bytes(proof), minimum_bits=BITS)
+        )
+    ]
+    assert labels.count("other leaves") == 1
+
+
+def test_nothing_is_trained():
+    """All parameters are frozen: of the weights the part for others has no tensor, and one row."""
+    with pytest.warns(zkjax.PrecisionWarning, match="no parameter is updated"):
+        circuit, run = make_run(lambda p, x, y: mean_square(x @ jax.lax.stop_gradient(p["w"]), y), {"w": matrix(4, 2)}, (X, Y))
+    later = zkjax.train(circuit, run, None, steps=1)
+    proofs = [prove_small(circuit, r) for r in (run, later)]
+    assert circuit.frozen == (0,) and proofs[0].statement.shifts == proofs[1].statement.shifts != (0,)
+    assert both(circuit.to_json(), [*map(bytes, proofs)])
+
+
 def test_altered_circuits():
     """The same circuits are refused before there is any proof, and the others have the same digest, shapes and levels."""
     accepted = 0
-    circuits = [frozen()[0], chain().circuit.to_json(), drawing().to_json()]
+    circuits = [frozen()[0], chain().circuit.to_json(), drawing().to_json(), moving.moving(frozen=True).to_json()]
     for circuit in circuits:
         for path, changed in alterations(circuit, random.Random(3), 1000):
             try:
@@ -310,7 +619,8 @@ class PackageValues:
     """What section 22 lists, by the package."""
 
     root_of_unity = staticmethod(field.root_of_unity)
-    tag = staticmethod(merkle.tree_tag)
+    tag = staticmethod(merkle.part_tag)
+    pair = staticmethod(merkle.pair)
     node = staticmethod(merkle.node)
 
     @staticmethod
@@ -330,12 +640,18 @@ class PackageValues:
         return found.queries, found.errors, [tuple(x) for x in levels], clear, found.digest()
 
     @staticmethod
-    def leaf(tag, index, salt, entries):
+    def column(tag, index, salt, entries):
         return merkle.leaf(tag, index, salt, np.array(entries, dtype=np.uint64))
 
     @staticmethod
-    def commitment(numbers, fields):
-        return Commitment(**fields).digest(Geometry(**numbers))
+    def commitment(numbers, kind, number, parts, root, name=None):
+        found, geometry = Commitment(kind, number, tuple(Part(*part) for part in parts), root), Geometry(**numbers)
+        return found.part_digest(geometry, name) if name else found.digest(geometry)
+
+    @staticmethod
+    def weights(kind, digest, f, shifts):
+        any_one = replace(zkjax.Proof.parse(vector("format-2-states")[1]).statement, shifts=shifts)
+        return (any_one.weights_behind if kind == "weights" else any_one.state_behind)(digest, f)
 
     @staticmethod
     def permutation(*arguments):
@@ -360,9 +676,10 @@ class ReferenceValues:
     """What section 22 lists, by the reference."""
 
     root_of_unity = staticmethod(reference.root_of_unity)
-    tag = staticmethod(reference.tree_tag)
-    leaf = staticmethod(reference.leaf)
+    tag = staticmethod(reference.part_tag)
+    column = staticmethod(reference.column_digest)
     node = staticmethod(reference.inner_node)
+    weights = staticmethod(reference.weights_name)
     permutation = staticmethod(reference.permutation)
 
     @staticmethod
@@ -386,8 +703,17 @@ class ReferenceValues:
         return queries, errors, [(x.length, x.rows, x.rate, x.queries) for x in levels], clear, digest
 
     @staticmethod
-    def commitment(numbers, fields):
-        return reference.commitment_digest(numbers | {"hash": "blake2s-256"}, fields | {"root": fields["root"].hex()})
+    def pair(first, second):
+        return reference.leaf([first, second])
+
+    @staticmethod
+    def commitment(numbers, kind, number, parts, root, name=None):
+        parts = [dict(zip(("name", "rows", "budget"), part)) for part in parts]
+        found, geometry = (
+            {"kind": kind, "number": number, "parts": parts, "root": root.hex(), "masked": False},
+            numbers | {"hash": "blake2s-256"},
+        )
+        return reference.part_digest(geometry, found, name) if name else reference.commitment_digest(geometry, found)
 
     @staticmethod
     def threefry(key, counter):
@@ -417,8 +743,10 @@ def test_the_vectors_of_the_protocol(by):
         word = "level" if len(levels) == 1 else "levels"
         return f"q = {queries}, e = {errors}, {word} {', '.join(map(str, levels))}, log_clear {clear}"
 
-    tag, zeros, ones = by.tag("shard", 7), bytes(32), bytes([1]) * 32
-    shard = {"kind": "shard", "number": 7, "rows": 3, "budget": 2, "root": zeros, "masked": False}
+    tag, zeros, ones = by.tag("shard", 7, "cells"), bytes(32), bytes([1]) * 32
+    shard = first, "shard", 7, [("cells", 3, 2)], zeros
+    weights = first, "weights", 5, [("parameters", 3, 2), ("other", 1, 4)], zeros
+    shifts = 0, 2, 0
     expected = f"""
     root of unity of order 8 {by.root_of_unity(3)}; of order 2^32 {by.root_of_unity(32)}
     transcript("parameters" = ASCII parameters, "statement" = ASCII statement):
@@ -430,10 +758,16 @@ def test_the_vectors_of_the_protocol(by):
       digest {by.geometry(first)[-1].hex()}
     geometry 17, 2, 4, 104: {geometry(second)}
     geometry 19, 1, 8, 104: {geometry(third)}
-    tag("shard", 7) {tag.hex()}
-      leaf 5, salt 00 01 .. 0f, entries 1 2 3 {by.leaf(tag, 5, bytes(range(16)), [1, 2, 3]).hex()}
+    tag("shard", 7, "cells") {tag.hex()}
+      column digest for x = 5, salt 00 01 .. 0f, entries 1 2 3 {by.column(tag, 5, bytes(range(16)), [1, 2, 3]).hex()}
+    leaf of two parts, column digests 32 bytes 00, 32 bytes 01 {by.pair(zeros, ones).hex()}
     node(32 bytes 00, 32 bytes 01) {by.node(zeros, ones).hex()}
-    digest of (shard, 7, rows 3, budget 2, root 32 bytes 00, not masked) in the first geometry {by.commitment(first, shard).hex()}
+    digest of (shard, 7, cells with rows 3, budget 2, root 32 bytes 00, not masked) in the first geometry {by.commitment(*shard).hex()}
+    digest of (weights, 5, parameters with rows 3, budget 2, other with rows 1, budget 4, the same root, not masked), there
+      {by.commitment(*weights).hex()}
+      of its part "other" {by.commitment(*weights, "other").hex()}
+    weights digest of a part with digest 32 bytes 00, f 32 bytes 01, shifts 0 2 0 {by.weights("weights", zeros, ones, shifts).hex()}
+      state digest of a commitment of that digest, no f, the same shifts {by.weights("state", zeros, b"", shifts).hex()}
     permutation(10) of seed 1, epoch 2, shard 3 {" ".join(map(str, by.permutation(10, 1, 2, 3)))}
     batches of seed 5, 10 samples, shards of 4, B = 3, t0 = 2, T = 3
     {" | ".join(" ".join(map(str, step)) for step in by.batches(5, 10, 4, 3, 2, 3))}

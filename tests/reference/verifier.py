@@ -1,8 +1,8 @@
 """A second verifier, written from zkjax/PROTOCOL.md: plain Python integers, no NumPy, and no code shared with zkjax.
 
 Slow, and as close to the page as possible: the sections below are the page's sections, in its order. ``verify`` takes a
-circuit's JSON and the bytes of a proof file; ``verify_chain`` a list of files. Both raise ``Rejected`` or return the ledger
-of section 19.
+circuit's JSON and the bytes of a proof file; ``verify_chain`` a list of files, and what must hold of them. Both raise ``Rejected``
+or return the ledger of section 19.
 """
 
 import hashlib
@@ -18,6 +18,11 @@ from typing import NamedTuple
 
 class Rejected(Exception):
     """The proof, its statement or the circuit is refused; the message says why."""
+
+    @property
+    def check(self):
+        """The name of section 18, where the check has one."""
+        return str(self).split(":")[0]
 
 
 def require(condition, reason):
@@ -226,8 +231,8 @@ def check_fields(statement):
     if isinstance(statement, dict) and "kind" in statement:
         return check_alone_fields(statement)
     names = (
-        "circuit geometry dataset dataset_after samples shard_size shards siblings seed first_step steps initial final shifts"
-        " widths given initial_bound final_bound links losses"
+        "circuit geometry dataset dataset_after samples shard_size shards siblings seed first_step steps initial final frozen"
+        " shifts widths given initial_bound final_bound links losses"
     )
     fields(statement, names, "statement")
     for name in ("circuit", "dataset", "dataset_after"):
@@ -251,9 +256,13 @@ def check_fields(statement):
         hexadecimal(sibling, "siblings")
     for commitment in (statement["initial"], statement["final"], *statement["shards"]):
         check_commitment_fields(commitment)
+    if statement["frozen"] is not None:
+        fields(statement["frozen"], "commitment parameters", "frozen")
+        check_commitment_fields(statement["frozen"]["commitment"])
+        integers(statement["frozen"]["parameters"], 0, 2**63, "frozen")
     numbers = [shard["number"] for shard in statement["shards"]]
     require(all(a < b for a, b in itertools.pairwise(numbers)), "shards: order")
-    check_link_fields(statement["links"], read(statement))
+    check_link_fields(statement["links"], named(statement))
 
 
 def check_alone_fields(statement):
@@ -278,13 +287,21 @@ def check_alone_fields(statement):
             hexadecimal(sibling, "siblings")
 
 
+PARTS = {"weights": ("parameters", "other")} | dict.fromkeys(("frozen", "shard", "trace", "stage", "noise"), ("cells",))
+
+
 def check_commitment_fields(commitment):
     """Section 4.2."""
-    fields(commitment, "kind number rows budget root masked", "commitment")
-    require(commitment["kind"] in ("weights", "shard", "trace"), "kind of a commitment")
+    fields(commitment, "kind number parts root masked", "commitment")
+    require(isinstance(commitment["kind"], str) and commitment["kind"] in PARTS, "kind of a commitment")
     integer(commitment["number"], 0, 2**63 - 1, "number")
-    integer(commitment["rows"], 1, 2**32 - 1, "rows")
-    integer(commitment["budget"], 1, 2**32 - 1, "budget")
+    require(isinstance(commitment["parts"], list), "parts")
+    for part in commitment["parts"]:
+        fields(part, "name rows budget", "part")
+        integer(part["rows"], 1, 2**32 - 1, "rows")
+        integer(part["budget"], 1, 2**32 - 1, "budget")
+    names, known = [part["name"] for part in commitment["parts"]], PARTS[commitment["kind"]]
+    require(names != [] and names == [name for name in known if name in names], "names of the parts")
     hexadecimal(commitment["root"], "root")
     require(type(commitment["masked"]) is bool, "masked")
 
@@ -300,23 +317,45 @@ def check_link_fields(links, named):
         check_commitment_fields(link["to"])
 
 
-def read(statement):
-    """Section 4.2: the names that links use, and what the argument reads, in the stack's order."""
-    return {"initial": statement["initial"], "final": statement["final"]} | {f"shard {c['number']}": c for c in statement["shards"]}
+class Opened(NamedTuple):
+    """Section 4.3, item 8: a commitment and those of its parts that are opened."""
+
+    commitment: dict
+    parts: list
+
+
+def opened_of(commitment, names=None):
+    """The parts of these names, or all."""
+    return Opened(commitment, [part for part in commitment["parts"] if names is None or part["name"] in names])
+
+
+def named(statement):
+    """Section 4.2: what the argument reads, by the names that links use, in the stack's order."""
+    found = {"initial": opened_of(statement["initial"], ("parameters",) if statement["given"] else None)}
+    found["final"] = opened_of(statement["final"])
+    if statement["frozen"] is not None:
+        found["frozen"] = opened_of(statement["frozen"]["commitment"])
+    return found | {f"shard {c['number']}": opened_of(c) for c in statement["shards"]}
 
 
 def opened(statement):
     """Section 10.5, statement order, without the trace."""
-    return [*read(statement).values(), *(link["to"] for link in statement["links"])]
+    return [*named(statement).values(), *(opened_of(link["to"]) for link in statement["links"])]
+
+
+def check_budgets(commitment, geometry, where):
+    require(all(part["budget"] <= geometry["max_budget"] for part in commitment["parts"]), f"{where}: budget")
 
 
 def check_links(links, named, geometry):
-    """Section 4.3."""
+    """Section 4.3, item 9."""
     for link in links:
-        old, new = named[link["from"]], link["to"]
-        same = all(new[name] == old[name] for name in ("kind", "number", "rows"))
-        require(same and new["root"] != old["root"] and not new["masked"], f"link from {link['from']}")
-        require(new["budget"] <= geometry["max_budget"], f"budget of the link from {link['from']}")
+        (old, parts), new, where = named[link["from"]], link["to"], f"link from {link['from']}"
+        same = all(new[name] == old[name] for name in ("kind", "number"))
+        require(same and new["root"] != old["root"] and not new["masked"], where)
+        rows = {part["name"]: part["rows"] for part in parts}
+        require(all(rows.get(part["name"]) == part["rows"] for part in new["parts"]), f"{where}: parts")
+        check_budgets(new, geometry, where)
 
 
 def check_statement(circuit, statement):
@@ -324,17 +363,19 @@ def check_statement(circuit, statement):
     require(statement["circuit"] == circuit.digest, "circuit")
     count = len(circuit.parameters)
     require(all(len(statement[name]) == count for name in ("shifts", "widths", "initial_bound", "final_bound")), "statement")
-    given = {p: x["given"] for p, x in enumerate(circuit.parameters) if x["given"] is not None and statement["given"]}
-    require(given or not statement["given"], "statement: given")
+    frozen = [] if statement["frozen"] is None else statement["frozen"]["parameters"]
+    require(frozen == circuit.frozen and (frozen or statement["frozen"] is None), "statement: frozen")
     beta = statement["initial_bound"]
     for p, (b, shift, width) in enumerate(zip(beta, statement["shifts"], statement["widths"])):
-        if p in given:
-            copied = 0 if given[p]["copied"] is None else beta[given[p]["copied"]] * 2 ** given[p]["shift"]
-            require(shift == width == 0 and b == abs(given[p]["integer"]) + copied, "bounds: a given state")
-        elif width == 0:
-            require(shift == 0 and not statement["given"], "statement: a state without a range check")
-        else:
-            require(2 * b >= 2 ** (shift + width), "bounds")
+        require(width or p in frozen or shift == 0, "statement: a shift without a range check")
+        require(width == 0 or 2 * b >= 2 ** (shift + width), "bounds")
+    if statement["given"]:
+        require(circuit.given, "statement: given")
+        require([p for p, width in enumerate(statement["widths"]) if width == 0] == circuit.given, "statement: ranges beside given states")
+        for p in circuit.given:
+            given = circuit.parameters[p]["given"]
+            copied = 0 if given["copied"] is None else beta[given["copied"]] * 2 ** given["shift"]
+            require(beta[p] == abs(given["integer"]) + copied, "bounds: a given state")
     bound, final = bounds(circuit, statement["initial_bound"], statement["steps"], statement["first_step"])
     require(final == statement["final_bound"], "bounds")
     if statement["losses"] is not None:
@@ -348,15 +389,17 @@ def check_statement(circuit, statement):
     chunk = Chunk(circuit, statement, batches(statement, circuit.batch))
     check_geometry(statement["geometry"])
 
-    ends = statement["first_step"], statement["first_step"] + statement["steps"]
-    expected = [("weights", number, layout) for number, layout in zip(ends, chunk.committed_layouts)]
-    expected += [("shard", number, layout) for number, layout in zip(chunk.shards, chunk.committed_layouts[2:])]
-    require(len(read(statement)) == len(expected), "shards")
-    for commitment, (kind, number, layout) in zip(read(statement).values(), expected):
-        require((commitment["kind"], commitment["number"], commitment["masked"]) == (kind, number, False), f"commitment to {kind} {number}")
-        require(commitment["rows"] == row_count(layout, chunk.row), f"rows of {kind} {number}")
-        require(commitment["budget"] <= statement["geometry"]["max_budget"], f"budget of {kind} {number}")
-    check_links(statement["links"], read(statement), statement["geometry"])
+    read, end = named(statement), statement["first_step"] + statement["steps"]
+    require(len(read) == len(chunk.layouts), "shards")
+    numbers = {"initial": ("weights", statement["first_step"]), "final": ("weights", end), "frozen": ("frozen", 0)}
+    for (name, layouts), (commitment, parts) in zip(chunk.layouts.items(), read.values()):
+        kind, number = numbers.get(name) or ("shard", int(name.split()[1]))
+        where = f"commitment to {kind} {number}"
+        require((commitment["kind"], commitment["number"], commitment["masked"]) == (kind, number, False), where)
+        require([part["name"] for part in parts] == list(layouts), f"{where}: parts")
+        require(all(part["rows"] == row_count(layouts[part["name"]], chunk.row) for part in parts), f"{where}: rows")
+        check_budgets(commitment, statement["geometry"], where)
+    check_links(statement["links"], read, statement["geometry"])
     check_dataset(statement)
     return chunk
 
@@ -366,68 +409,132 @@ def check_dataset(statement):
     fresh = {link["from"]: link["to"] for link in statement["links"]}
     after = [fresh.get(f"shard {shard['number']}", shard) for shard in statement["shards"]]
     for name, shards in (("dataset", statement["shards"]), ("dataset_after", after)):
-        require(dataset_root(statement["geometry"], statement, shards) == bytes.fromhex(statement[name]), name)
+        check_root(statement["geometry"], statement, shards, statement[name], name.replace("_", " "))
+
+
+def check_root(geometry, told, shards, root, where):
+    """Section 4.3, item 10. told: samples, shard_size and siblings."""
+    try:
+        require(dataset_root(geometry, told, shards) == bytes.fromhex(root), where)
+    except Rejected:  # whatever it is that does not lead there
+        raise Rejected(where) from None
+
+
+def opened_alone(statement):
+    """Section 4.5: what is opened of what is replaced: the parts that the replacements have. By place in the list."""
+    found = {}
+    for j, link in enumerate(statement["links"]):
+        found[str(j)] = opened_of(link["from"], [part["name"] for part in link["to"]["parts"]])
+    return found
 
 
 def check_alone(statement):
     """Section 4.5."""
     geometry, links, dataset = statement["geometry"], statement["links"], statement["dataset"]
     check_geometry(geometry)
-    require(links, "no link")
+    require(links, "links: none")
     old = [link["from"] for link in links]
-    require(len({commitment_digest(geometry, c) for c in old}) == len(old), "a commitment is replaced twice")
-    require(all(not c["masked"] and c["budget"] <= geometry["max_budget"] and c["kind"] in ("weights", "shard") for c in old), "from")
+    require(len({commitment_digest(geometry, c) for c in old}) == len(old), "links: a commitment is replaced twice")
+    kinds = ("weights", "frozen", "shard")
+    require(all(c["kind"] in kinds for c in old), "links: kind")
+    places = [kinds.index(c["kind"]) for c in old]
+    require(places == sorted(places), "links: order")
     shards = [link for link in links if link["from"]["kind"] == "shard"]
-    require(links[len(links) - len(shards) :] == shards, "order of the links")
     numbers = [link["from"]["number"] for link in shards]
-    require(all(a < b for a, b in itertools.pairwise(numbers)), "order of the shards")
-    check_links([{"from": j, "to": link["to"]} for j, link in enumerate(links)], old, geometry)
+    require(all(a < b for a, b in itertools.pairwise(numbers)), "links: order of the shards")
+    for j, c in enumerate(old):
+        require(not c["masked"], f"commitment {j}")
+        check_budgets(c, geometry, f"commitment {j}")
+    check_links([{"from": str(j), "to": link["to"]} for j, link in enumerate(links)], opened_alone(statement), geometry)
     require((dataset is not None) == bool(shards), "dataset")
     if shards:
-        require(numbers[-1] < -(-dataset["samples"] // dataset["shard_size"]), "a shard that there is not")
-        for name, end in (("root", "from"), ("root_after", "to")):
-            require(dataset_root(geometry, dataset, [link[end] for link in shards]) == bytes.fromhex(dataset[name]), name)
+        require(numbers[-1] < -(-dataset["samples"] // dataset["shard_size"]), "dataset: a shard that there is not")
+        for name, where, end in (("root", "dataset", "from"), ("root_after", "dataset after", "to")):
+            check_root(geometry, dataset, [link[end] for link in shards], dataset[name], where)
 
 
 def classes(statements):
-    """Section 4.4: a function from a digest to the one that stands for all that links join with it."""
-    above = {}
+    """Section 4.4: a function from a digest to its class, all that links join with it."""
+    found = {}
 
-    def top(digest):
-        while digest in above:
-            digest = above[digest]
-        return digest
+    def join(a, b):
+        joined = found.get(a, {a}) | found.get(b, {b})
+        found.update(dict.fromkeys(joined, joined))
 
     for statement in statements:
-        if "kind" in statement:
-            dataset, ends = statement["dataset"], [(x["from"], x["to"]) for x in statement["links"]]
-            pairs = [] if dataset is None else [(dataset["root"], dataset["root_after"])]
-        else:
-            named, pairs = read(statement), [(statement["dataset"], statement["dataset_after"])]
-            ends = [(named[x["from"]], x["to"]) for x in statement["links"]]
-        pairs += [[commitment_digest(statement["geometry"], c) for c in pair] for pair in ends]
-        for a, b in pairs:
-            if top(a) != top(b):
-                above[top(a)] = top(b)
-    return top
+        geometry, alone = statement["geometry"], "kind" in statement
+        ends = [(x["from"] if alone else named(statement)[x["from"]].commitment, x["to"]) for x in statement["links"]]
+        for old, new in ends:
+            for part in new["parts"]:
+                join(*(part_digest(geometry, c, part["name"]) for c in (old, new)))
+            if [part["name"] for part in old["parts"]] == [part["name"] for part in new["parts"]]:
+                join(commitment_digest(geometry, old), commitment_digest(geometry, new))
+        told = statement["dataset"] if alone else statement
+        if told is not None:
+            roots = (told["root"], told["root_after"]) if alone else (told["dataset"], told["dataset_after"])
+            join(*map(bytes.fromhex, roots))
+    return lambda digest: found.get(digest, {digest})
 
 
-def check_chain(circuit, all_statements, assume_bound=False):
-    """Section 4.4, without pins."""
+def frozen_digest(statement):
+    """Section 4.4: f."""
+    return b"" if statement["frozen"] is None else part_digest(statement["geometry"], statement["frozen"]["commitment"], "cells")
+
+
+def kept_shifts(statement):
+    """Section 4.4: the shifts after the steps."""
+    frozen = [] if statement["frozen"] is None else statement["frozen"]["parameters"]
+    return [shift if p in frozen else 0 for p, shift in enumerate(statement["shifts"])]
+
+
+def weights_name(kind, digest, f, shifts):
+    """Section 4.4: the digest of weights (kind: "weights") or of a whole state ("state")."""
+    return sha256(f"zkjax {kind} 2".encode() + bytes([len(f)]) + digest + f + bytes(shifts).rstrip(b"\0"))
+
+
+def pins_of(statement, last, class_of):
+    """Section 4.4: all digests that name the first or the last weights."""
+    geometry, commitment = statement["geometry"], statement["final" if last else "initial"]
+    shifts = kept_shifts(statement) if last else statement["shifts"]
+    kinds = {"weights": part_digest(geometry, commitment, "parameters")}
+    if last or not statement["given"]:
+        kinds["state"] = commitment_digest(geometry, commitment)
+    frozen = class_of(frozen_digest(statement))
+    return {weights_name(kind, c, f, shifts) for kind, digest in kinds.items() for c in class_of(digest) for f in frozen}
+
+
+def check_pins(statements, class_of, dataset, initial, final, seed, steps):
+    """Section 4.4: what a caller requires of the first and the last statement; None: nothing. Digests are bytes."""
+    first, last = statements[0], statements[-1]
+    require(dataset is None or dataset in class_of(bytes.fromhex(first["dataset"])), "pinned dataset")
+    require(initial is None or initial in pins_of(first, False, class_of), "pinned initial weights")
+    require(final is None or final in pins_of(last, True, class_of), "pinned final weights")
+    require(seed is None or seed == first["seed"], "pinned seed")
+    require(steps is None or tuple(steps) == (first["first_step"], last["first_step"] + last["steps"]), "pinned steps")
+
+
+def check_chain(circuit, all_statements, assume_bound=False, dataset=None, initial=None, final=None, seed=None, steps=None):
+    """Section 4.4."""
     statements = [s for s in all_statements if "kind" not in s]
     require(statements, "no proof of a chunk")
+    class_of = classes(all_statements)
+    check_pins(statements, class_of, dataset, initial, final, seed, steps)
     require(all(s["geometry"] == statements[0]["geometry"] for s in all_statements), "chain: geometry")
     require(statements[0]["given"] or 0 not in statements[0]["widths"] or assume_bound, "initial bound")
-    gives = any(x["given"] is not None for x in circuit.parameters)
-    require(statements[0]["given"] or not gives or assume_bound, "initial state")
-    top = classes(all_statements)
+    require(statements[0]["given"] or not circuit.given or assume_bound, "initial state")
     for before, after in itertools.pairwise(statements):
+        geometry = after["geometry"]
         for name in ("circuit", "geometry", "samples", "shard_size", "seed"):
             require(before[name] == after[name], f"chain: {name}")
-        require(top(before["dataset_after"]) == top(after["dataset"]), "chain: dataset")
+        require(bytes.fromhex(after["dataset"]) in class_of(bytes.fromhex(before["dataset_after"])), "chain: dataset")
         require(after["first_step"] == before["first_step"] + before["steps"], "chain: steps")
-        ends = {top(commitment_digest(after["geometry"], c)) for c in (before["final"], after["initial"])}
-        require(len(ends) == 1 and not any(after["shifts"]) and not after["given"], "chain: weights")
+        parts = [[part["name"] for part in c["parts"]] for c in (before["final"], after["initial"])]
+        require(parts[0] == parts[1], "chain: parts")
+        for name in parts[0]:
+            ended, begun = (part_digest(geometry, c, name) for c in (before["final"], after["initial"]))
+            require(begun in class_of(ended), f"chain: {name}")
+        require(frozen_digest(after) in class_of(frozen_digest(before)), "chain: frozen")
+        require(after["shifts"] == kept_shifts(before) and not after["given"], "chain: weights")
         for width, assumed, shown in zip(after["widths"], after["initial_bound"], before["final_bound"]):
             require(width > 0 or assumed >= shown, "chain: bound")
 
@@ -487,6 +594,9 @@ class Circuit:
         require(sum(map(sum, lengths)) <= 2**24, "circuit: axes")
         self.rescales, self.signs = ([i for i, node in enumerate(self.nodes) if node["op"] == op] for op in ("rescale", "sign"))
         self.sign_of = {self.nodes[i]["inputs"][0]: i for i in self.signs}
+        moving = [x["updates"] != [] or x["recurrence"] is not None for x in self.parameters]
+        self.given = [p for p, x in enumerate(self.parameters) if x["given"] is not None]
+        self.frozen = [p for p, moves in enumerate(moving) if not moves and p not in self.given]  # section 4.3, item 3
         check_nodes(self)
         check_levels(self)
 
@@ -998,14 +1108,19 @@ def blake2s(data, person):
     return hashlib.blake2s(data, person=person).digest()
 
 
-def tree_tag(kind, number):
+def part_tag(kind, number, part):
     """Section 8.2."""
-    return blake2s(f"{number} {kind}".encode(), b"zkjxtree")
+    return blake2s(f"{number} {kind} {part}".encode(), b"zkjxtree")
 
 
-def leaf(tag, x, salt, entries):
+def column_digest(tag, x, salt, entries):
     """Section 8.2."""
     return blake2s(tag + u64(x) + u64(len(entries)) + salt + b"".join(map(u64, entries)), b"zkjxleaf")
+
+
+def leaf(digests):
+    """Section 8.2: over the column digests of one part, or of two."""
+    return digests[0] if len(digests) == 1 else blake2s(b"".join(digests), b"zkjxpair")
 
 
 def inner_node(left, right):
@@ -1013,16 +1128,29 @@ def inner_node(left, right):
     return blake2s(left + right, b"zkjxnode")
 
 
-def open_columns(body, tag, log_code, indices, entries, root, salted):
-    """Section 8.3: the opened columns, each a list of integers."""
-    salts = body.raw("salts", 16 * len(indices)) if salted else bytes(16 * len(indices))
-    cells = body.base("columns", len(indices) * entries)
-    raw = body.raw("siblings", 32 * sum(map(len, unknown(indices, log_code))))
-    siblings = [raw[i : i + 32] for i in range(0, len(raw), 32)]
-    columns = [cells[j * entries : (j + 1) * entries] for j in range(len(indices))]
-    leaves = {i: leaf(tag, i, salts[16 * j : 16 * j + 16], columns[j]) for j, i in enumerate(indices)}
-    require(top_of(leaves, siblings, log_code, inner_node) == root, "Merkle path")
-    return columns
+def open_columns(body, parts, log_code, indices, root, salted=True):
+    """Section 8.3: the columns of each opened part, each a list of integers.
+
+    parts: for each part of the tree its tag and the entries of a column, or None if it is not opened.
+    """
+
+    def cut(raw, size):
+        return [raw[i : i + size] for i in range(0, len(raw), size)]
+
+    found, digests = [], {}
+    for tag, entries in parts:
+        if entries is not None:
+            salts = cut(body.raw("salts", 16 * len(indices)), 16) if salted else [bytes(16)] * len(indices)
+            columns = cut(body.base("columns", len(indices) * entries), entries)
+            digests[tag] = [column_digest(tag, *column) for column in zip(indices, salts, columns)]
+            found.append(columns)
+    for tag, _ in parts:
+        if tag not in digests:
+            digests[tag] = cut(body.raw("other leaves", 32 * len(indices)), 32)
+    leaves = [leaf(halves) for halves in zip(*(digests[tag] for tag, _ in parts), strict=True)]
+    siblings = cut(body.raw("siblings", 32 * sum(map(len, unknown(indices, log_code)))), 32)
+    require(top_of(dict(zip(indices, leaves)), siblings, log_code, inner_node) == root, "Merkle path")
+    return found
 
 
 def unknown(known, depth):
@@ -1047,8 +1175,14 @@ def top_of(nodes, siblings, depth, join):
 
 def commitment_digest(geometry, c):
     """Section 8.4."""
-    text = f"{c['number']} {c['rows']} {c['budget']} {int(c['masked'])} {c['kind']}"
+    parts = "".join(f"{part['name']} {part['rows']} {part['budget']} " for part in c["parts"])
+    text = f"{c['number']} {int(c['masked'])} {parts}{c['kind']}"
     return blake2s(geometry_digest(geometry) + bytes.fromhex(c["root"]) + text.encode(), b"zkjxcomm")
+
+
+def part_digest(geometry, c, name):
+    """Section 8.4."""
+    return blake2s(commitment_digest(geometry, c) + name.encode(), b"zkjxpart")
 
 
 def dataset_root(geometry, told, shards):
@@ -1217,7 +1351,7 @@ def lookups(circuit, statement):
     for k, x in enumerate(circuit.inputs):
         found.append(Lookup((steps, *x["shape"]), ("range", x["bits"] + 1), [(2 ** x["bits"], [(1, ("input", k))])]))
     for p, shape, width in range_checks(circuit, statement):
-        form = 2 ** (width - 1), [(1, ("initial", p))]
+        form = 2 ** (width - 1), [(1, start_key(circuit, p))]
         found += in_limbs("initial range", p, *form, width, circuit.table_bits, shape, False)
     for kind, p, shape in roundings(circuit, statement):
         for name, constant, parts, width in rounding_forms(circuit, kind, p):
@@ -1279,8 +1413,10 @@ class Chunk:
         sites = [(("lookup", i), x.shape) for i, x in enumerate(self.lookups)]
         sites += [(("table", i), table_shape(t)) for i, t in enumerate(self.tables)]
         self.sites, self.used_leaves = Layout(sites), sum(math.prod(shape) for _, shape in sites)
-        self.committed_layouts = [weights_layout(circuit, role, statement["given"]) for role in ("initial", "final")]
-        self.committed_layouts += [self.shard_layout(j) for j in self.shards]
+        self.layouts = {role: weights_layouts(circuit, role, statement["given"]) for role in ("initial", "final")}
+        if circuit.frozen:
+            self.layouts["frozen"] = {"cells": parameters_layout(circuit, "frozen", circuit.frozen)}
+        self.layouts |= {f"shard {j}": {"cells": self.shard_layout(j)} for j in self.shards}
         self.node_levels, self.parameter_levels, _ = levels(circuit)
         self.depth = max(self.node_levels + self.parameter_levels)
 
@@ -1307,10 +1443,23 @@ class Chunk:
         return self.once("ones", length, make=lambda: [ONE] * length)
 
 
-def weights_layout(circuit, role, given):
-    """Section 10.4."""
-    left_out = [p for p, x in enumerate(circuit.parameters) if role == "initial" and given and x["given"] is not None]
-    return Layout([((role, p), tuple(x["shape"])) for p, x in enumerate(circuit.parameters) if p not in left_out])
+def parameters_layout(circuit, role, held):
+    """These parameters, in order."""
+    return Layout([((role, p), tuple(circuit.parameters[p]["shape"])) for p in held])
+
+
+def weights_layouts(circuit, role, given):
+    """Section 10.4: by part."""
+    others = [p for p in range(len(circuit.parameters)) if p not in circuit.frozen and p not in circuit.given]
+    found = {"parameters": parameters_layout(circuit, role, others)}
+    if circuit.given and not (given and role == "initial"):
+        found["other"] = parameters_layout(circuit, role, circuit.given)
+    return found
+
+
+def start_key(circuit, p):
+    """Section 10.4: what is committed of a parameter at the chunk's beginning."""
+    return ("frozen" if p in circuit.frozen else "initial"), p
 
 
 def trace_layout(chunk, masks):
@@ -1332,7 +1481,7 @@ def trace_layout(chunk, masks):
 
 
 def stack(rows):
-    """Section 10.5: (offset of each commitment, l0)."""
+    """Section 10.5: (offset of each part, l0)."""
     offsets, height = [0] * len(rows), 0
     for i in sorted(range(len(rows)), key=lambda i: -rows[i]):
         offsets[i] = height
@@ -2003,7 +2152,7 @@ def binding_claim(chunk, hidden):
     hidden.account("weights: binding", sum(variables) + len(parameters) - 1)
     constant = ZERO
     for p, x in enumerate(parameters):
-        if x["recurrence"] is not None:
+        if x["recurrence"] is not None or p in chunk.circuit.frozen:
             continue
         power, eta = challenge**p, []
         for d, m in enumerate(x["shape"]):
@@ -2019,13 +2168,15 @@ def binding_claim(chunk, hidden):
 
 def at_start(chunk, p, scalar, groups):
     """Section 13.3: (terms, number) of scalar times the start of p."""
-    given, shifts = chunk.circuit.parameters[p]["given"], chunk.statement["shifts"]
+
+    def committed(q, shift):
+        return [Term(start_key(chunk.circuit, q), scalar * 2 ** (shift + chunk.statement["shifts"][q]), None, groups)]
+
+    given = chunk.circuit.parameters[p]["given"]
     if given is None or not chunk.statement["given"]:
-        return [Term(("initial", p), scalar * 2 ** shifts[p], None, groups)], ZERO
+        return committed(p, 0), ZERO
     number = Term(None, scalar * given["integer"], None, groups).total
-    if given["copied"] is None:
-        return [], number
-    return [Term(("initial", given["copied"]), scalar * 2 ** (given["shift"] + shifts[given["copied"]]), None, groups)], number
+    return ([] if given["copied"] is None else committed(given["copied"], given["shift"])), number
 
 
 def moved(chunk, kind, p, step):
@@ -2154,7 +2305,7 @@ def lagrange(log_order, z):
 
 
 class Linked(NamedTuple):
-    """Section 14.1: one link's scalar, the places of its matrices in the stack, eq(r_high) cut at their rows, and r_low."""
+    """Section 14.1: a linked part's scalar, the places of both matrices in the stack, eq(r_high) cut at their rows, and r_low."""
 
     scalar: K
     source: int
@@ -2162,19 +2313,25 @@ class Linked(NamedTuple):
     factors: list
     low: list
 
+    @property
+    def variables(self):
+        return len(self.low) + bits(len(self.factors))
 
-def draw_links(transcript, links, named, log_row):
-    """Section 14.1: the point; without scalars yet."""
-    if not links:
+
+def draw_links(transcript, links, read, log_row):
+    """Section 14.1: the point; without scalars yet. read: the name of each commitment's opened parts, in the stack's order."""
+    places = [(name, part["name"], part["rows"]) for name, x in read.items() for part in x.parts]
+    linked = []  # (place, rows)
+    for link in links:
+        for part in link["to"]["parts"]:
+            place = (link["from"], part["name"], part["rows"])
+            linked.append((places.index(place), part["rows"]))
+    if not linked:
         return []
-    names = list(named)
-    rows = [named[link["from"]]["rows"] for link in links]
-    point = transcript.elements("links", log_row + max(map(bits, rows)))
-    found = []
-    for j, (link, count) in enumerate(zip(links, rows)):
-        high = point[len(point) - log_row - bits(count) : len(point) - log_row]
-        place = names.index(link["from"])
-        found.append(Linked(ONE, place, len(names) + j, eq_vector(high, count), point[len(point) - log_row :]))
+    point, found = transcript.elements("links", log_row + max(bits(rows) for _, rows in linked)), []
+    for j, (place, rows) in enumerate(linked):
+        high = point[len(point) - log_row - bits(rows) : len(point) - log_row]
+        found.append(Linked(ONE, place, len(places) + j, eq_vector(high, rows), point[len(point) - log_row :]))
     return found
 
 
@@ -2192,16 +2349,16 @@ def linked_weight(linked, offsets, gamma, zeta):
 
 
 def combine_constraints(chunk, hidden):
-    """Section 14: (committed tensor to its terms, sizes of the masks, the links, Y)."""
+    """Section 14: (committed tensor to its terms, sizes of the masks, the linked parts, Y)."""
     log_triples = bits(hidden.triples + 1)
     count = 1 << log_triples
     z = hidden.draw("triple point")
     require(z ** (2 * count) != 1, "triple point")
     at_a, at_b = hidden.body.elements("triple values", 2)
     statement, own = chunk.statement, len(hidden.constraints)
-    linked = draw_links(hidden.body.transcript, statement["links"], read(statement), statement["geometry"]["log_row"])
+    linked = draw_links(hidden.body.transcript, statement["links"], named(statement), statement["geometry"]["log_row"])
     if linked:
-        hidden.account("links", len(linked[0].low) + max(bits(len(link.factors)) for link in linked))
+        hidden.account("links", max(link.variables for link in linked))
     for name, log_order, value in (("a", log_triples, at_a), ("b", log_triples, at_b), ("c", log_triples + 1, at_a * at_b)):
         hidden.require_zero(Form(-value, {(name, i): x for i, x in enumerate(lagrange(log_order, z))}))
     hidden.account("triples", 2 * count - 1)
@@ -2254,16 +2411,17 @@ def round_claim(claim, constant, leading, x):
     return claim * x + constant * (1 - x - x) + leading * (x * x - x)
 
 
-def open_stack(body, geometry, commitments, weight, value):
-    """Section 15: the opening of all commitments, statement order, the trace last. weight: (offsets, gamma, zeta) to W there."""
+def open_stack(body, geometry, opened, weight, value):
+    """Section 15: the opening, in statement order, the trace last. weight: (offsets, gamma, zeta) to W there."""
     transcript = body.transcript
     q, row, log_code = check_geometry(geometry), 2 ** geometry["log_row"], geometry["log_row"] + geometry["log_inverse_rate"]
-    offsets, row_variables = stack([c["rows"] for c in commitments])
-    padding = q * max(c["budget"] for c in commitments)
+    parts = [(c, part) for c, shown in opened for part in shown]
+    offsets, row_variables = stack([part["rows"] for _, part in parts])
+    padding = q * max(part["budget"] for _, part in parts)
     require(2 * row_variables + q <= row + padding, "commitments")
-    require([c["budget"] for c in commitments if c["masked"]] == [1], "commitments")
+    require([part["budget"] for c, part in parts if c["masked"]] == [1], "commitments")
 
-    transcript.absorb("opening", b"".join(commitment_digest(geometry, c) for c in commitments) + bytes(value))
+    transcript.absorb("opening", b"".join(part_digest(geometry, c, part["name"]) for c, part in parts) + bytes(value))
     known, pads, gamma = value, [], []
     for _ in range(row_variables):
         constant, leading = body.elements("row round", 2)
@@ -2279,19 +2437,20 @@ def open_stack(body, geometry, commitments, weight, value):
     announced = announce(body, levels, log_clear, 0)
     indices = transcript.indices("queries", q, log_code)
     columns = []
-    for c in commitments:
-        tag, entries = tree_tag(c["kind"], c["number"]), c["rows"] + 6 * c["masked"]
-        columns.append(open_columns(body, tag, log_code, indices, entries, bytes.fromhex(c["root"]), True))
+    for c, shown in opened:
+        tags = [part_tag(c["kind"], c["number"], part["name"]) for part in c["parts"]]
+        entries = [part["rows"] + 6 * c["masked"] if part in shown else None for part in c["parts"]]
+        columns += open_columns(body, list(zip(tags, entries)), log_code, indices, bytes.fromhex(c["root"]))
 
     eq, points, targets = eq_vector(gamma, 1 << row_variables), [], []
     for j, index in enumerate(indices):
         x = pow(root_of_unity(log_code), index, P)
         folded = ZERO
-        for c, offset, opened_columns in zip(commitments, offsets, columns):
-            column = opened_columns[j]
-            folded = folded + sum((eq[offset + i] * column[i] for i in range(c["rows"])), ZERO)
+        for (c, part), offset, opened_columns in zip(parts, offsets, columns, strict=True):
+            column, rows = opened_columns[j], part["rows"]
+            folded = folded + sum((eq[offset + i] * column[i] for i in range(rows)), ZERO)
             if c["masked"]:
-                g, s, s_dash = (K(*column[c["rows"] + i : c["rows"] + i + 2]) for i in (0, 2, 4))
+                g, s, s_dash = (K(*column[rows + i : rows + i + 2]) for i in (0, 2, 4))
         require(s_dash + eps * s == polynomial(folded_pads, x), "mask")
         points.append(x)
         targets.append(g + eps * folded - polynomial(folded_padding, x) * pow(x, row, P))
@@ -2331,17 +2490,17 @@ def reduce_levels(body, levels, log_clear, announced, points, targets, claim):
         level, root = levels[number], announced
         announced = announce(body, levels, log_clear, number + 1)
         indices = transcript.indices("level queries", level.queries, level.code)
-        columns = open_columns(body, tree_tag("level", number), level.code, indices, 2 << level.rows, root, False)
+        (columns,) = open_columns(body, [(part_tag("level", number, "cells"), 2 << level.rows)], level.code, indices, root, False)
         eq = eq_vector(zeta[-level.rows :], 1 << level.rows)
         points = [pow(root_of_unity(level.code), i, P) for i in indices]
         targets = [inner_product(eq, [K(*pair) for pair in zip(column[::2], column[1::2])]) for column in columns]
 
 
-def stacked_weight(commitments, layouts, offsets, by_key, gamma, zeta):
+def stacked_weight(opened, layouts, offsets, by_key, gamma, zeta):
     """Section 16.3: W(gamma, zeta)."""
-    total, left = ZERO, set(by_key)
-    for c, layout, offset in zip(commitments, layouts, offsets, strict=True):
-        high = len(gamma) - bits(c["rows"])
+    total, left, parts = ZERO, set(by_key), [part for x in opened for part in x.parts]
+    for part, layout, offset in zip(parts, layouts, offsets, strict=True):
+        high = len(gamma) - bits(part["rows"])
         prefix = ONE
         for i, x in enumerate(gamma[:high]):
             prefix = prefix * (x if offset >> (len(gamma) - 1 - i) & 1 else 1 - x)
@@ -2407,47 +2566,52 @@ def verify_one(circuit, raw, minimum_bits=100.0):
     hidden = Hidden(body)
     argument(chunk, hidden)
     by_key, sizes, linked, value = combine_constraints(chunk, hidden)
-    layouts = [*chunk.committed_layouts, *[Layout([])] * len(linked), trace_layout(chunk, sizes)]
-    trace = {"kind": "trace", "number": 0, "rows": row_count(layouts[-1], chunk.row), "budget": 1, "root": root.hex(), "masked": True}
-    commitments = [*opened(statement), trace]
+    read = [layout for parts in chunk.layouts.values() for layout in parts.values()]
+    layouts = [*read, *[Layout([])] * len(linked), trace_layout(chunk, sizes)]
+    shown = [*opened(statement), trace_of(row_count(layouts[-1], chunk.row), root)]
 
     def weight(offsets, gamma, zeta):
-        tensors = stacked_weight(commitments, layouts, offsets, by_key, gamma, zeta)
+        tensors = stacked_weight(shown, layouts, offsets, by_key, gamma, zeta)
         return tensors + linked_weight(linked, offsets, gamma, zeta)
 
-    row_variables = open_stack(body, statement["geometry"], commitments, weight, value)
+    row_variables = open_stack(body, statement["geometry"], shown, weight, value)
     body.finish()
     errors = ledger(statement["geometry"], hidden.errors, row_variables)
     require(-math.log2(sum(errors.values())) >= minimum_bits, "security")
     return errors
 
 
+def trace_of(rows, root):
+    """Section 15.1: the trace of a proof."""
+    parts = [{"name": "cells", "rows": rows, "budget": 1}]
+    return opened_of({"kind": "trace", "number": 0, "parts": parts, "root": root.hex(), "masked": True})
+
+
 def verify_alone(statement, body, minimum_bits):
     """Section 14.2: its ledger."""
     check_alone(statement)
-    geometry, links = statement["geometry"], statement["links"]
-    named = {j: link["from"] for j, link in enumerate(links)}
+    geometry, read = statement["geometry"], opened_alone(statement)
     root = body.raw("trace root", 32)
-    linked = draw_links(body.transcript, [{"from": j} for j in named], named, geometry["log_row"])
+    links = [{"from": name, "to": link["to"]} for name, link in zip(read, statement["links"])]
+    linked = draw_links(body.transcript, links, read, geometry["log_row"])
     challenge = body.transcript.element("constraints")
     linked = [link._replace(scalar=challenge**j) for j, link in enumerate(linked)]
-    trace = {"kind": "trace", "number": 0, "rows": 1, "budget": 1, "root": root.hex(), "masked": True}
-    commitments = [*named.values(), *(link["to"] for link in links), trace]
-    row_variables = open_stack(body, geometry, commitments, lambda *at: linked_weight(linked, *at), ZERO)
+    shown = [*read.values(), *(opened_of(link["to"]) for link in links), trace_of(1, root)]
+    row_variables = open_stack(body, geometry, shown, lambda *at: linked_weight(linked, *at), ZERO)
     body.finish()
-    numerators = {"links": len(linked[0].low) + max(bits(len(link.factors)) for link in linked), "constraints": len(links) - 1}
+    numerators = {"links": max(link.variables for link in linked), "constraints": len(linked) - 1}
     errors = ledger(geometry, numerators, row_variables)
     require(-math.log2(sum(errors.values())) >= minimum_bits, "security")
     return errors
 
 
-def verify(circuit, raw, *, minimum_bits=100.0, assume_bound=False):
+def verify(circuit, raw, **required):
     """One proof file (bytes) about a circuit (its JSON object). Returns its ledger: the error of each term of section 19."""
-    return verify_chain(circuit, [raw], minimum_bits=minimum_bits, assume_bound=assume_bound)[0]
+    return verify_chain(circuit, [raw], **required)[0]
 
 
-def verify_chain(circuit, files, *, minimum_bits=100.0, assume_bound=False):
-    """Consecutive proof files. Returns the ledger of each."""
+def verify_chain(circuit, files, *, minimum_bits=100.0, assume_bound=False, **pins):
+    """Consecutive proof files. Returns the ledger of each. pins: dataset, initial, final (digests, bytes), seed, steps: section 4.4."""
     checked = Circuit(circuit)
-    check_chain(checked, [read_file(raw)[0] for raw in files], assume_bound)
+    check_chain(checked, [read_file(raw)[0] for raw in files], assume_bound, **pins)
     return [verify_one(checked, raw, minimum_bits) for raw in files]

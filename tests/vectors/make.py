@@ -20,13 +20,13 @@ from zkjax.circuit.file import VERSION  # noqa: E402
 from zkjax.commitment.geometry import Geometry  # noqa: E402
 from zkjax.proofs.links import Link  # noqa: E402
 from zkjax.protocol.transcript import Transcript  # noqa: E402
-from zkjax.verifier import estimate_work  # noqa: E402
+from zkjax.verifier import estimate_work, verify_alone  # noqa: E402
 
 NAME = f"format-{VERSION}"
 
 
 def main() -> None:
-    """All proofs, each accepted by both verifiers: of chunks, and of links alone that go with the first."""
+    """All proofs, each accepted by both verifiers: of chunks, and of links alone that go with the first two."""
     loss, params, data = test_graphs.GRAPHS["reshape"]
     circuit, run = harness.make_run(loss, params, data, batch=3, steps=2, precision=tiny.TINY, shard_size=4)
     freeze(NAME, circuit, run)
@@ -35,8 +35,14 @@ def main() -> None:
     alone.save(HERE / f"{NAME}.link.proof")
     riding = replace(zkjax.Proof.load(HERE / f"{NAME}.proof").statement, links=(Link("initial", alone.statement.fresh[0]),))
     write(f"{NAME}.link.work", {"alone": work(circuit, alone.statement), "riding": work(circuit, riding)})
-    circuit = moving.moving()
-    freeze(f"{NAME}-states", circuit, zkjax.train(circuit, *moving.start(), steps=5))
+    circuit = moving.moving(frozen=True)
+    run = zkjax.train(circuit, *moving.start(frozen=True), steps=5)
+    freeze(f"{NAME}-states", circuit, run)
+    part = moving.link_of_parameters(run, run.chain.geometry, 5.0)
+    files = [(HERE / f"{NAME}-states.proof").read_bytes(), bytes(part)]
+    reference.verify_chain(circuit.to_json(), files, minimum_bits=5.0)
+    part.save(HERE / f"{NAME}-states.link.proof")
+    write(f"{NAME}-states.link.transcript", harness.recorded(Transcript, "_draw", lambda: verify_alone(part, 5.0)))
     circuit = drawing.drawing()
     freeze(f"{NAME}-draws", circuit, zkjax.train(circuit, *drawing.start(), steps=3))
 

@@ -133,7 +133,7 @@ class Plan:
         shapes, circuit = [x.shape for x in self.circuit.parameters], self.circuit
         found = {role: {part: Layout({(role, p): shapes[p] for p in held}) for part, held in circuit.held.items()} for role in ROLES}
         if self.given:
-            found["initial"].pop(OTHER)
+            found["initial"].pop(OTHER, None)  # a statement may say so of a circuit that gives none: refused later
         if circuit.frozen:
             found["frozen"] = {CELLS: Layout({("frozen", p): shapes[p] for p in circuit.frozen})}
         return found | {f"shard {number}": {CELLS: self.shard_layout(number)} for number in self.batches.shards}
