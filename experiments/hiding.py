@@ -19,8 +19,9 @@ from functools import partial
 
 from zkjax import verifier
 from zkjax.algebra.layout import Layout
+from zkjax.circuit.parts import CELLS
 from zkjax.commitment.geometry import MASK_ROWS
-from zkjax.commitment.merkle import tree_tag
+from zkjax.commitment.merkle import part_tag
 from zkjax.proofs.checks import make_plan
 from zkjax.proofs.proof import Proof
 
@@ -49,7 +50,7 @@ def trace_trees(circuit, proof) -> list[Tree]:
 
 def _tree(number: int, layout: Layout, bare: Layout, row: int) -> Tree:
     rows = verifier.row_count(layout, row)
-    return Tree(tree_tag("trace", number), rows + MASK_ROWS, rows - verifier.row_count(bare, row) + MASK_ROWS)
+    return Tree(part_tag("trace", number, CELLS), rows + MASK_ROWS, rows - verifier.row_count(bare, row) + MASK_ROWS)
 
 
 def messages(circuit, proof) -> list[tuple[str, int]]:
@@ -113,7 +114,7 @@ def timed():
     commit = importlib.import_module("zkjax.commitment.commit")  # the package's attribute of that name is the function
     modules = [(commit, "field_stream"), (commit, "stream_blocks")]
     modules += [(importlib.import_module(name), "make_masks") for name in ("zkjax.prover.prove", "sequential")]
-    originals = [(module, name, getattr(module, name)) for module, name in [*modules, (commit, "encode_tree")]]
+    originals = [(module, name, getattr(module, name)) for module, name in [*modules, (commit, "encode_leaves")]]
 
     def drawing(function):
         def call(*arguments, **options):
@@ -136,7 +137,7 @@ def timed():
         return call
 
     for module, name, function in originals:
-        setattr(module, name, (building if name == "encode_tree" else drawing)(function))
+        setattr(module, name, (building if name == "encode_leaves" else drawing)(function))
     try:
         yield result
     finally:

@@ -98,7 +98,7 @@ def _zkjax_columns(size: int):
     import jax.numpy as jnp
 
     from zkjax.algebra.hashing import CHUNK
-    from zkjax.commitment.merkle import Tree, leaf_headers, tree_tag
+    from zkjax.commitment.merkle import Tree, leaf_headers, part_tag
     from zkjax.kernels.merkle import hash_columns, parents
 
     if 1 << size < CHUNK:
@@ -106,7 +106,7 @@ def _zkjax_columns(size: int):
     rng = np.random.default_rng(SEED)
     groups = [jnp.asarray(_field(rng, 2, 1 << size)) for _ in range(ROWS // 2)]
     salts = rng.integers(0, 2**32, size=(4, 1 << size), dtype=np.uint32)
-    header = leaf_headers(tree_tag("trace", 0), ROWS, salts)
+    header = leaf_headers(part_tag("trace", 0, "cells"), ROWS, salts)
     return lambda: Tree(hash_columns(header, groups, ROWS), parents).root
 
 

@@ -368,7 +368,7 @@ def prove_layer(step: Step, n: int, geometry: Geometry, raw: bytes, named: list,
     masks = make_masks(step.counts[n], prover._random_elements(secrets.token_bytes(32)))
     tensors = witness.multiplicities | {("mask", name): np.stack(ext.stack(v), axis=1) for name, v in masks.items()}
     row_counts = [c.commitment.rows for c in named] + [row_count(layout, geometry.row)]
-    mask = Mask.of(geometry, row_counts, [c.commitment.budget for c in named] + [1])
+    mask = Mask.of(geometry, row_counts, [c.commitment.parts[0].budget for c in named] + [1])
     options = {"budget": 1, "geometry": geometry, "seed": secrets.token_bytes(32), "mask": mask}
     trace = prover.commit(rows_of(layout, tensors, geometry.row), kind="trace", number=n, **options)
 
@@ -411,7 +411,8 @@ def verify_step(circuit: Circuit, proof: StepProof) -> Security:
         commitment = Commitment.from_json(s["commitments"][f"{name[0]} {name[1]}"])
         rows = row_count(step.layouts[name], geometry.row)
         expected = (*step.named(name), rows, False)
-        if (commitment.kind, commitment.number, commitment.rows, commitment.masked) != expected or commitment.budget > geometry.max_budget:
+        found, [part] = (commitment.kind, commitment.number, commitment.rows, commitment.masked), commitment.parts
+        if found != expected or part.budget > geometry.max_budget:
             raise VerificationError("commitments", f"{name[0]} {name[1]}: {commitment}, expected {expected}")
         commitments[name] = commitment
     if len(proof.bodies) != len(step.plans):
@@ -427,7 +428,7 @@ def verify_layer(step: Step, n: int, geometry: Geometry, raw: bytes, named: dict
     """Verify one layer's messages; returns its ledger."""
     plan, mask_layout = step.plans[n], step.mask_layout(n)
     stream = Reader(start_transcript(geometry, raw, n), body)
-    trace = Commitment("trace", n, row_count(mask_layout, geometry.row), 1, stream.raw("trace root", 32), True)
+    trace = Commitment.of("trace", n, row_count(mask_layout, geometry.row), 1, stream.raw("trace root", 32), True)
     hidden = Hidden(stream)
     layer_argument(hidden, plan)
     weights, terms, value = hidden.finish()
@@ -451,7 +452,7 @@ def verify_layer(step: Step, n: int, geometry: Geometry, raw: bytes, named: dict
             found += [w._replace(scalar=w.scalar * prefix) for w in weights]
         return weight_evaluation(found, by_key)
 
-    verify_claim(stream, geometry, commitments, evaluate, value)
+    verify_claim(stream, geometry, [c.opened() for c in commitments], evaluate, value)
     stream.finish()
     return security(hidden.errors, geometry, row_variables)
 

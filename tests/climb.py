@@ -32,14 +32,14 @@ from nodes import LINEAR_OPS, inferred  # noqa: E402
 from zkjax import verifier  # noqa: E402
 from zkjax.circuit.circuit import Circuit  # noqa: E402
 from zkjax.circuit.file import _tupled  # noqa: E402
-from zkjax.commitment.commit import Commitment  # noqa: E402
+from zkjax.commitment.commit import Commitment, Part  # noqa: E402
 from zkjax.commitment.dataset import dataset_root, shard_count  # noqa: E402
 from zkjax.commitment.geometry import Geometry  # noqa: E402
 from zkjax.commitment.merkle import root_of  # noqa: E402
 from zkjax.errors import ZkjaxError  # noqa: E402
 from zkjax.ops import BY_NAME  # noqa: E402
 from zkjax.proofs.proof import Proof  # noqa: E402
-from zkjax.proofs.statement import Statement  # noqa: E402
+from zkjax.proofs.statement import Frozen, Statement  # noqa: E402
 from zkjax.protocol import schedule  # noqa: E402
 from zkjax.protocol.plan import Batches, Plan, row_count  # noqa: E402
 from zkjax.protocol.transcript import Reader  # noqa: E402
@@ -81,10 +81,11 @@ def forged(circuit: Circuit, recipe: Recipe) -> Statement:
     widths = (circuit.table_bits * r.range_checked,) * count
     plan = Plan(circuit, r.first_step, r.steps, (0,) * count, widths, Batches(indices, r.shard_size, r.samples))
 
-    def commitment(kind, number, layout):
-        return Commitment(kind, number, row_count(layout, geometry.row), r.max_budget, bytes(32))
+    def commitment(name):
+        parts = [Part(part, row_count(layout, geometry.row), r.max_budget) for part, layout in plan.layouts[name].items()]
+        return Commitment(*plan.kind(name), tuple(parts), bytes(32))
 
-    shards = [commitment("shard", n, plan.shard_layout(n)) for n in plan.batches.shards]
+    shards = [commitment(f"shard {n}") for n in plan.batches.shards]
     opened = {c.number: c.digest(geometry) for c in shards}
     digests = [opened.get(n, bytes(32)) for n in range(shard_count(r.samples, r.shard_size))]
     root, siblings = dataset_root(digests, list(opened), r.samples, r.shard_size)
@@ -101,8 +102,9 @@ def forged(circuit: Circuit, recipe: Recipe) -> Statement:
         seed=r.seed,
         first_step=r.first_step,
         steps=r.steps,
-        initial=commitment("weights", r.first_step, plan.weights_layout("initial")),
-        final=commitment("weights", r.first_step + r.steps, plan.weights_layout("final")),
+        initial=commitment("initial"),
+        final=commitment("final"),
+        frozen=Frozen(commitment("frozen"), circuit.frozen) if circuit.frozen else None,
         shifts=(0,) * count,
         widths=widths,
         given=False,

@@ -25,7 +25,7 @@ from zkjax.algebra.hashing import hash_columns
 from zkjax.algebra.low_rank import factorised
 from zkjax.algebra.ntt import encode
 from zkjax.circuit.parts import Update
-from zkjax.commitment.merkle import Tree, leaf_headers
+from zkjax.commitment.merkle import leaf_headers, part_tag
 from zkjax.kernels.sites import low_rank
 from zkjax.kernels.threads import scope
 from zkjax.protocol.argument import argument
@@ -513,8 +513,7 @@ def test_commitments_to_something_else(coarse, shard_size):
     }
     found, masks = cell_weights(run)
     liar = Liar(run)
-    layouts = [*map(liar.plan.shard_layout, liar.plan.batches.shards), *map(liar.plan.weights_layout, ("initial", "final"))]
-    assert set(found) == set(liar.plan.advice).union(*(layout.shapes for layout in layouts))
+    assert set(found) == set(liar.plan.advice).union(*(layout.shapes for layout in liar.plan.members))
     gated = {i: True for i in (circuit.nodes[i].inputs[1] for i in circuit.of("gate"))}
     gated |= {i: None for i in circuit.of("rescale") if circuit.nodes[i].label.endswith("before its constant")}
     for key, sums in found.items():
@@ -632,15 +631,16 @@ def test_garbage_in_padding_cells(monkeypatch):
 
 def corrupted(monkeypatch, kind, columns):
     """Provers whose trees of this kind have a first row that is no codeword: the given columns are one more."""
-    honest_tree, honest_columns = commit.encode_tree, commit.encoded_columns
+    honest_leaves, honest_columns = commit.encode_leaves, commit.encoded_columns
+    tags = {part_tag(kind, number, commit.PARTS[kind][0]) for number in range(8)}
 
     def lies(polynomials):
         owner = getattr(polynomials, "__self__", None)
-        return isinstance(owner, commit.Committed) and owner.commitment.kind == kind
+        return isinstance(owner, commit.Encoded) and owner.tag in tags
 
-    def tree(polynomials, entries, log_code, tag, salts=None, keep=False):
+    def leaves(polynomials, entries, log_code, tag, salts=None, keep=False):
         if not lies(polynomials):
-            return honest_tree(polynomials, entries, log_code, tag, salts, keep)
+            return honest_leaves(polynomials, entries, log_code, tag, salts, keep)
         header = leaf_headers(tag, entries, salts)
         words = []
         for start in range(0, entries, 2):
@@ -648,7 +648,7 @@ def corrupted(monkeypatch, kind, columns):
             if start == 0:
                 pair[0, columns] = field.add(pair[0, columns], np.uint64(1))
             words.append(pair)
-        return Tree(hash_columns(header, iter(words), entries)), None
+        return hash_columns(header, iter(words), entries), None
 
     def opened(polynomials, entries, log_code, indices):
         values = np.array(honest_columns(polynomials, entries, log_code, indices))
@@ -657,7 +657,7 @@ def corrupted(monkeypatch, kind, columns):
             values[0, wrong] = field.add(values[0, wrong], np.uint64(1))
         return values
 
-    monkeypatch.setattr(commit, "encode_tree", tree)
+    monkeypatch.setattr(commit, "encode_leaves", leaves)
     monkeypatch.setattr(commit, "encoded_columns", opened)
 
 

@@ -1,8 +1,10 @@
 """Proofs of links alone: what they are worth in a chain, what a liar could do without each rule, and how they are made."""
 
 import dataclasses
+import fcntl
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import pytest
@@ -61,9 +63,10 @@ def test_pins_follow_them():
     circuit, _, (a, b), links = chain()
     both = [a, b, *links]
     verify_small(circuit, both, dataset=links[0].statement.dataset.root_after)
-    first = links[0].statement.fresh[0].digest(a.statement.geometry)
-    verify_small(circuit, both, initial=a.statement.weights_behind(first))
-    refused("pinned initial weights", circuit, a, initial=a.statement.weights_behind(first))
+    replaced = dataclasses.replace(a.statement, initial=links[0].statement.fresh[0])
+    for pin in (replaced.initial_weights, replaced.initial_state):
+        verify_small(circuit, both, initial=pin)
+        refused("pinned initial weights", circuit, a, initial=pin)
 
 
 def test_files_and_what_is_printed(tmp_path, capsys):
@@ -189,10 +192,42 @@ def test_units_are_spent_and_replacements_kept(tmp_path):
     again = prove_small(circuit, run)
     assert again.statement.initial == replaced.statement.fresh[0]
     assert again.statement.shards == tuple(c for c in replaced.statement.fresh if c.kind == "shard")
-    assert sorted({c.budget for c in replaced.statement.commitments()}) == [4]
+    assert sorted({part.budget for x in replaced.statement.opened() for part in x.parts}) == [4]
     assert set(run.chain.openings.spent.values()) == {2}
     accepted(circuit, [first, replaced])
     accepted(circuit, [again, replaced])
+
+
+def test_a_lost_proof_of_links_is_made_again():
+    circuit, run = tiny_run(shard_size=5)
+    with pytest.raises(ConfigurationError, match="no link of initial can be made again"):
+        link(run, ["initial"], again=True)
+    first = prove_small(circuit, run)
+    lost = link(run)
+    second = prove_small(circuit, next_run(circuit, run))
+    refused("chain", circuit, [first, second])
+    found = link(run, again=True)
+    assert found.statement == lost.statement and found.body != lost.body
+    accepted(circuit, [first, found, second])
+    assert link(run).statement.replaced[0] == found.statement.fresh[0]  # without again: those of now
+    third = link(run, again=True)  # of the first call: it had more openings left
+    assert third.statement == found.statement
+    with pytest.raises(ConfigurationError, match="can be made again"):
+        link(run, ["final"], again=True)
+
+
+def test_links_wait_for_those_of_another_process(tmp_path):
+    """Who replaces something holds a lock on the directory until that is finished."""
+    _, run = tiny_run(shard_size=5)
+    run.save(tmp_path)
+    with open(tmp_path / ".replacing.lock", "w") as held, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        made = pool.submit(link, run)
+        with pytest.raises(TimeoutError):
+            made.result(timeout=0.3)
+        assert run.chain.openings.spent == {}
+        fcntl.flock(held, fcntl.LOCK_UN)
+        assert made.result().statement.links
 
 
 def test_misuse():
@@ -206,7 +241,7 @@ def test_misuse():
     with pytest.raises(ConfigurationError, match="below the target of 100"):
         zkjax.link(run)
     assert run.chain.openings.spent == {}
-    run.chain.openings.spent[f"{run.keys[1].name} 2"] = 4
+    run.chain.openings.spent[f"{run.keys[1].name} 2 parameters"] = 4
     with pytest.raises(BudgetError, match="the weights before step 2 has been opened 4 times"):
         link(run)
     link(run, ["initial"])

@@ -20,6 +20,7 @@ from zkjax.algebra import extension as ext
 from zkjax.algebra.extension import ZERO, Ext
 from zkjax.algebra.field import P
 from zkjax.algebra.poly import eq_vector
+from zkjax.commitment.commit import members
 from zkjax.commitment.keys import BUDGETS, MAX_BUDGET
 from zkjax.errors import FormatError, VerificationError
 from zkjax.proofs import links
@@ -81,16 +82,15 @@ def test_a_chain_outlasts_its_budgets():
         assert after.statement.dataset == before.statement.dataset_after
         assert (before.statement.dataset == before.statement.dataset_after) == (not before.statement.links)
     spent = runs[0].chain.openings.spent
-    assert max(spent.values()) <= 4 and sum(spent.values()) == sum(len(p.statement.commitments()) for p in proofs)
+    assert max(spent.values()) <= 4 and sum(spent.values()) == sum(len(members(p.statement.opened())) for p in proofs)
 
 
 def test_every_commitment_is_opened_within_its_budget():
     circuit, _, proofs = chain()
     _, _, more = thrice()
     for found in (proofs, more):
-        roots = [c.root for proof in found for c in proof.statement.commitments()]
-        budgets = {c.root: c.budget for proof in found for c in proof.statement.commitments()}
-        assert all(roots.count(root) <= budget for root, budget in budgets.items())
+        parts = [(x.commitment.root, part) for proof in found for x in proof.statement.opened() for part in x.parts]
+        assert all(parts.count((root, part)) <= part.budget for root, part in parts)
 
 
 def test_both_ends_and_all_shards_are_replaced():
@@ -145,9 +145,9 @@ def forging(monkeypatch, name, change):
     def replacement(self, which):
         if which != name:
             return honest(self, which)
-        slot, rows = self.slots[name], self.opened(name).rows.copy()
+        slot, rows = self.slots[name], self.opened(name).parts[0].rows.copy()
         change(rows)
-        return self._commit(slot, self.choice.generation(slot) + 1, rows)
+        return self._commit(slot, self.choice.generation(slot) + 1, [rows])
 
     monkeypatch.setattr(commitments.Commitments, "replacement", replacement)
 
@@ -265,14 +265,17 @@ def test_every_place_of_a_link_counts():
     circuit, _, proofs = thrice()
     data = proofs[2].statement.to_json()
     places = [("links", 0, "from"), ("dataset",), ("dataset_after",), ("siblings", 0)]
-    places += [("links", i, "to", name) for i in range(len(data["links"])) for name in data["links"][0]["to"]]
+    count = range(len(data["links"]))
+    places += [("links", i, "to", name) for i in count for name in data["links"][0]["to"] if name != "parts"]
+    places += [("links", i, "to", "parts", 0, name) for i in count for name in ("name", "rows", "budget")]
     for path in places:
         changed = json.loads(json.dumps(data))
         *above, last = path
         place = changed
         for key in above:
             place = place[key]
-        other = {str: "shard 1" if last == "from" else "shard" if last == "kind" else "00" * 32, int: 3, bool: True}
+        strings = {"from": "shard 1", "kind": "shard", "name": "other"}
+        other = {str: strings.get(last, "00" * 32), int: 3, bool: True}
         place[last] = other[type(place[last])] if place[last] != "shard" else "weights"
         text = reference.canonical(changed)
         file = b"zkjaxprf" + struct.pack("<HI", 2, len(text)) + text + proofs[2].body
@@ -346,14 +349,18 @@ def test_pins_are_met_by_what_links_lead_to():
         verify_small(circuit, proofs, dataset=dataset)
     refused("pinned dataset", circuit, proofs[0], dataset=last.dataset_after)  # nothing here leads there
     circuit, _, proofs = thrice()
-    statement, digest = proofs[2].statement, {x.source: x.to.digest(proofs[2].statement.geometry) for x in proofs[2].statement.links}
+    statement = proofs[2].statement
+    fresh = {link.source: link.to for link in statement.links}
     assert any(statement.shifts)
-    verify_small(circuit, proofs[2], initial=statement.weights_behind(digest["initial"]), final=digest["final"])
-    verify_small(circuit, proofs[2], initial=statement.initial_weights, final=statement.final_weights)
-    refused("pinned initial weights", circuit, proofs[2], initial=digest["initial"])  # without the shifts it stands for others
-    refused("pinned initial weights", circuit, proofs[2], initial=statement.weights_behind(digest["final"]))
-    refused("pinned final weights", circuit, proofs[2], final=digest["initial"])
-    refused("pinned final weights", circuit, proofs[0], final=digest["final"])
+    replaced = dataclasses.replace(statement, initial=fresh["initial"], final=fresh["final"])
+    verify_small(circuit, proofs[2], initial=replaced.initial_weights, final=replaced.final_weights)
+    verify_small(circuit, proofs[2], initial=replaced.initial_state, final=replaced.final_state)
+    verify_small(circuit, proofs[2], initial=statement.initial_weights, final=statement.final_state)
+    bare = dataclasses.replace(replaced, shifts=(0,) * len(statement.shifts))  # without the shifts it stands for others
+    for pin in (bare.initial_weights, bare.initial_state, replaced.final_weights, fresh["initial"].digest(statement.geometry)):
+        refused("pinned initial weights", circuit, proofs[2], initial=pin)
+    for proof, pin in ((proofs[2], replaced.initial_weights), (proofs[0], replaced.final_weights), (proofs[0], replaced.final_state)):
+        refused("pinned final weights", circuit, proof, final=pin)
 
 
 def test_no_link_counts_before_all_proofs_are_verified():
@@ -379,6 +386,33 @@ def test_a_chunk_that_is_proven_again_replaces_the_same(tmp_path):
     fifth = prove_small(circuit, run)  # nothing is left of the first commitments
     assert fifth.statement.initial == proofs[3].statement.links[0].to
     accepted(circuit, [fifth, following])
+
+
+def test_a_chunk_is_proven_again_after_others_have_replaced_more(tmp_path):
+    """The proof of chunk 2 replaced all that it opened and was lost; those of chunks 3 to 5 are finished, and have replaced shards since.
+
+    The new one starts where the lost one did, and leads where it led: so the others go on from it. Saved counters know as much.
+    """
+    circuit, run = tiny_run(shard_size=5)
+    run.save(tmp_path)
+    proofs, runs = [prove_small(circuit, run)], [run]
+    for _ in range(4):
+        runs.append(next_run(circuit, runs[-1]))
+        proofs.append(prove_small(circuit, runs[-1]))
+    lost = next(i for i, proof in enumerate(proofs) if proof.statement.links)
+    assert 0 < lost < 4 and any(proof.statement.links for proof in proofs[lost + 1 :])
+    accepted(circuit, proofs)
+    gap = [*proofs[:lost], *proofs[lost + 1 :]]
+    with pytest.raises(VerificationError, match="chain"):
+        verify_small(circuit, gap)
+    before = run.chain.openings.replaced
+    run.chain.openings.replaced = {}
+    run.chain.openings.bind(tmp_path)  # what is on disk is taken over
+    assert run.chain.openings.replaced == before
+    again = prove_small(circuit, runs[lost])
+    assert again.statement == proofs[lost].statement and again.body != proofs[lost].body
+    accepted(circuit, [*proofs[:lost], again, *proofs[lost + 1 :]])
+    assert run.chain.openings.replaced == before
 
 
 def test_a_proof_that_is_lost_on_the_way_is_made_up_for(monkeypatch):
@@ -461,8 +495,9 @@ def test_a_proof_whose_record_cannot_be_written_is_given_to_nobody(tmp_path, mon
 def test_fresh_commitments_share_no_randomness():
     """With those that they replace, nor with each other: neither random coefficients nor salts."""
     _, runs, _ = chain()
-    kept = [x for x in runs[0].chain._kept.values() if hasattr(x, "padding")]
-    assert sum(x.commitment.kind == "shard" for x in kept) > 5
+    kept = [c for c in runs[0].chain._kept.values() if hasattr(c, "parts")]
+    assert sum(c.commitment.kind == "shard" for c in kept) > 5
+    kept = [x for c in kept for x in c.parts]
     values = np.concatenate([x.padding.reshape(-1) for x in kept])
     assert len(np.unique(values)) == len(values)
     salts = [x.salts([i])[:16] for x in kept for i in range(64)]
@@ -487,8 +522,9 @@ def test_values_behind_links_are_what_they_were():
     kept, found = run.chain._kept, 0
     for name, committed in kept.items():
         older = kept.get(name.removesuffix(".1"))
-        if name.endswith(".1") and hasattr(committed, "rows"):
-            assert np.array_equal(committed.rows, older.rows) and committed.commitment.root != older.commitment.root
+        if name.endswith(".1") and hasattr(committed, "parts"):
+            assert all(np.array_equal(a.rows, b.rows) for a, b in zip(committed.parts, older.parts, strict=True))
+            assert committed.commitment.root != older.commitment.root
             found += 1
     assert found >= 4
 

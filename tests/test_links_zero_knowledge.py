@@ -53,9 +53,10 @@ def link_with(run, challenges) -> SimpleNamespace:
     seen = SimpleNamespace()
 
     def opening_of(stream, geometry, committed, lanes, value):
-        weights = [dense(x, c.commitment.rows, geometry.row) for x, c in zip(lanes, committed, strict=True)]
-        roles = [*((c.commitment.kind, c.commitment.number, c.seed) for c in committed[:-1]), "trace"]
-        seen.claim = SimpleNamespace(geometry=geometry, committed=committed, weights=weights, value=value, roles=roles)
+        parts = [x for c in committed for x in c.members]
+        weights = [dense(x, part.part.rows, geometry.row) for x, part in zip(lanes, parts, strict=True)]
+        roles = [*((x.tag, x.seed) for x in parts[:-1]), "trace"]
+        seen.claim = SimpleNamespace(geometry=geometry, committed=committed, parts=parts, weights=weights, value=value, roles=roles)
         open_claim(stream, geometry, committed, lanes, value)
 
     patches = {"Writer": lambda transcript: Writer(Programmed(challenges)), "open_claim": opening_of}
@@ -85,16 +86,21 @@ class Part:
         others = [(claim.roles.index(role), x) for (role, _), x in opening.columns.items() if role != "trace"]
         private, shared = (np.concatenate([opening.matrix[:, x] for x in found], axis=1) for found in (own, [x for _, x in others]))
         ends = np.cumsum([0, *(x.stop - x.start for _, x in others)]).tolist()
-        self.columns = {claim.committed[i].seed: slice(a, b) for (i, _), a, b in zip(others, ends[:-1], ends[1:], strict=True)}
-        self.kinds = {
-            claim.committed[i].seed: (claim.committed[i].commitment.kind, claim.committed[i].commitment.number) for i, _ in others
-        }
-        rows = [[choice(c) for c in claim.committed] for choice in cells]
+        self.columns = {claim.parts[i].seed: slice(a, b) for (i, _), a, b in zip(others, ends[:-1], ends[1:], strict=True)}
+        named = [(x, name_of(c, x)) for c in claim.committed for x in c.members]
+        self.kinds = {named[i][0].seed: named[i][1] for i, _ in others}
+        rows = [[choice(x, name) for x, name in named] for choice in cells]
         images = np.stack([opening.view(x, {}) for x in rows], axis=1)
         pivots, reduced = eliminate(np.concatenate([private, shared, images], axis=1), private.shape[1])
         rest = reduced[len(pivots) :, private.shape[1] :]
         self.shared, self.images = rest[:, : shared.shape[1]], rest[:, shared.shape[1] :]
         self.claims = np.array([[value(x, claim.weights, part) for x in rows] for part in range(2)], dtype=np.uint64)
+
+
+def name_of(committed, part) -> tuple:
+    """Kind and number of a commitment, and the part's name where there are two."""
+    one = committed.commitment
+    return (one.kind, one.number, *([part.part.name] if len(one.parts) > 1 else []))
 
 
 def value(rows, weights, component):
@@ -116,12 +122,11 @@ def parts_of(challenges, found) -> list[Part]:
     rng, known = np.random.default_rng(1), [{} for _ in range(SAMPLES)]
 
     def cells(i):
-        def choice(made, committed):
-            one = committed.commitment
-            name = (i, one.kind) if one.masked else (one.kind, one.number)
-            return made.setdefault(name, rng.integers(0, P, committed.rows.shape, dtype=np.uint64))
+        def choice(made, part, name):
+            name = (i, "trace") if part.mask is not None else name
+            return made.setdefault(name, rng.integers(0, P, part.rows.shape, dtype=np.uint64))
 
-        return [lambda committed, made=made: choice(made, committed) for made in known]
+        return [lambda part, name, made=made: choice(made, part, name) for made in known]
 
     return [Part(t, f"{challenges} {i}", cells(i)) for i, t in enumerate(found)]
 

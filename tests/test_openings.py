@@ -68,13 +68,15 @@ def test_deleted_directories_do_not_come_back(tmp_path):
 
 REPLACED = [
     "[]",
-    '{"now": [], "before": []}',
-    '{"now": [], "before": [], "chunk": 1}',
-    '{"now": {}, "before": [], "chunk": ""}',
-    '{"now": [1], "before": [], "chunk": ""}',
-    '{"now": [[0]], "before": [], "chunk": ""}',
-    '{"now": [[0, -1]], "before": [], "chunk": ""}',
-    '{"now": [[0, 1]], "before": [[true, 1]], "chunk": ""}',
+    '{"now": []}',
+    '{"now": [], "hops": {}}',
+    '{"now": {}, "hops": []}',
+    '{"now": [1], "hops": []}',
+    '{"now": [[0]], "hops": []}',
+    '{"now": [[0, -1]], "hops": []}',
+    '{"now": [[0, 1]], "hops": [[]]}',
+    '{"now": [[0, 1]], "hops": [[1, []]]}',
+    '{"now": [[0, 1]], "hops": [["", [[true, 1]]]]}',
 ]
 MALFORMED = [
     "",

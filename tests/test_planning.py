@@ -13,6 +13,7 @@ from harness import prove_small
 import zkjax
 from zkjax.__main__ import main
 from zkjax.circuit.bounds import Longest
+from zkjax.commitment.commit import members
 from zkjax.commitment.geometry import COLUMN_CELLS
 from zkjax.errors import ConfigurationError, DataError, FormatError
 from zkjax.planning import measure
@@ -64,7 +65,7 @@ def test_sizes_are_those_of_real_proofs(number, experiment):
         assert sizes.argument_work == dry_run(plan, None).vectors.meter.work
         log = experiment("hiding").messages(circuit, proof)
         before = sum(size for _, size in log[: [label for label, _ in log].index("row round")])
-        rows = [c.rows for c in statement.commitments()]
+        rows = [part.rows for part in members(statement.opened())]
         rows.append(-(-plan.trace_layout(dry_run(plan, None).counts()).size // statement.geometry.row))
         told = sizes.proof_bytes - statement.geometry.opening_bytes(rows)
         assert abs(told - (HEADER + len(statement.canonical()) + before)) < 20 * 2 * len(circuit.parameters)  # digits of bounds
@@ -75,13 +76,13 @@ def test_codewords_are_those_that_a_proof_encodes(shard_size, monkeypatch):
     """Of a chain's first proof, whose dataset has one shard or three, and of the next one."""
     circuit, run = tiny_nets.tiny_run(shard_size=shard_size, samples=15)
     commit = importlib.import_module("zkjax.commitment.commit")
-    encoded, original = [], commit.encode_tree
+    encoded, original = [], commit.encode_leaves
 
     def counted(polynomials, entries, log_code, *rest, **options):
         encoded.append((entries + COLUMN_CELLS) << log_code)
         return original(polynomials, entries, log_code, *rest, **options)
 
-    monkeypatch.setattr(commit, "encode_tree", counted)
+    monkeypatch.setattr(commit, "encode_leaves", counted)
     prove_small(circuit, run)
     assert sum(encoded) == sizes_of(make_plan(run), run.chain.geometry).codes
     encoded.clear()

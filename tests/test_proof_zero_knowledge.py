@@ -219,20 +219,20 @@ def test_the_openings_claim_is_a_function_of_the_view(circuit, trials):
 # ---- 3. the opening's messages are uniform on a coset -----------------------------------------------------------------------
 def free_coordinates(claim, challenges) -> int:
     """What ``simulate_opening`` samples: rounds, h, hp, s*, r*, opened cells of F and of S."""
-    geometry, commitments = claim.geometry, [c.commitment for c in claim.committed]
+    geometry, opened = claim.geometry, [c.opens for c in claim.committed]
     with ending_with_h():
         stream = Recorder(Programmed(challenges))
-        simulate_opening(stream, geometry, commitments, claim.weights, claim.value, np.random.default_rng(0))
+        simulate_opening(stream, geometry, opened, claim.weights, claim.value, np.random.default_rng(0))
     sizes = Counter()
     for label, values in stream.messages:
         sizes[label] += 0 if isinstance(values, bytes) else len(values)
-    columns = sizes["columns"] // sum(c.entries for c in commitments)
+    columns = sizes["columns"] // sum(x.entries for x in claim.parts)
     return sizes.total() - sizes["mu"] - 2 * DEGREE * columns  # mu, and G and S' at the points, follow
 
 
 def random_cells(claim, rng, count: int):
-    """Random cells of all commitments, ``count`` times, and the two components of each <cells, W>."""
-    cells = [[rng.integers(0, P, c.rows.shape, dtype=np.uint64) for c in claim.committed] for _ in range(count)]
+    """Random cells of all opened parts, ``count`` times, and the two components of each <cells, W>."""
+    cells = [[rng.integers(0, P, x.rows.shape, dtype=np.uint64) for x in claim.parts] for _ in range(count)]
     claims = []
     for x in cells:
         total = [np.uint64(0)] * 2
@@ -258,12 +258,12 @@ def cells(trials, opening):
 
 def test_the_opening_is_what_was_probed(trials, opening):
     """E cells + R randomness is what the proof holds, up to the columns; what follows is a function of h."""
-    committed = trials[0].claim.committed
-    sent = field.add(opening.view([c.rows for c in committed], {}), multiply(opening.matrix, opening.vector(trials[0].randomness)))
+    parts = trials[0].claim.parts
+    sent = field.add(opening.view([x.rows for x in parts], {}), multiply(opening.matrix, opening.vector(trials[0].randomness)))
     messages = [(label, values) for label, values in trials[0].opening if not isinstance(values, bytes)]
     in_clear = ("row round", "mu", "folded padding", "folded pads")
     before = view([m for m in messages if m[0] in in_clear])
-    columns = view([m for m in messages if m[0] == "columns"][: len(committed)])
+    columns = view([m for m in messages if m[0] == "columns"][: len(parts)])
     assert np.array_equal(sent[: len(before)], before)
     assert np.array_equal(sent[len(before) + DEGREE * TOY.row :], columns)
 
@@ -283,7 +283,7 @@ def test_broken_openings_leak(trials, opening, cells):
     rounds = sum(label == "row round" for label, _ in trials[0].opening)
     g, s = np.arange(2 * (k + padding)), np.arange(2 * (2 * rounds + q))
     s_at = s % (2 * rounds + q)
-    rows = trials[0].claim.committed[-1].commitment.rows
+    rows = trials[0].claim.parts[-1].part.rows
     broken = {
         "mask row over F": (("trace", "mask g"), g < k + padding),
         "G with k coefficients": (("trace", "mask g"), g % (k + padding) < k),  # k + q leak over several proofs only
@@ -324,7 +324,7 @@ def test_two_witnesses_have_the_same_views(circuit, runs, permuted, trials, open
     assert second.claim.value == first.claim.value
 
     opening = Opening(first.claim, C) if reveal else opening
-    views = [opening.view([c.rows for c in t.claim.committed], {}) for t in (first, second)]
+    views = [opening.view([x.rows for x in t.claim.parts], {}) for t in (first, second)]
     assert not np.array_equal(*views)
     shift = solve(opening.matrix, field.sub(*views))
     chosen |= opening.randomness(field.add(opening.vector(first.randomness), shift))
@@ -357,12 +357,12 @@ def test_simulated_proofs_are_accepted(circuit, runs, geometry):
 def test_simulated_openings_are_distributed_as_real_ones(trials, opening):
     """For one claim: every simulated view lies in the real views' coset, and there are as many of them."""
     claim = trials[0].claim
-    real = opening.view([c.rows for c in claim.committed], {})
-    commitments, rng = [c.commitment for c in claim.committed], np.random.default_rng(3)
+    real = opening.view([x.rows for x in claim.parts], {})
+    opened, rng = [c.opens for c in claim.committed], np.random.default_rng(3)
     for _ in range(3):
         stream = Recorder(Programmed(C))
         with ending_with_h():
-            simulate_opening(stream, claim.geometry, commitments, claim.weights, claim.value, rng)
+            simulate_opening(stream, claim.geometry, opened, claim.weights, claim.value, rng)
         assert hides(opening.matrix, field.sub(view(stream.messages), real))
         wrong = field.add(view(stream.messages), np.eye(1, len(real), dtype=np.uint64)[0])
         assert not hides(opening.matrix, field.sub(wrong, real))
@@ -498,9 +498,9 @@ def test_proofs_share_nothing(circuit, runs):
     assert len(seeds) == 2 * 3 + 3 * 2  # of a run: data and two weights; of a proof: trace and masks
     everything = [value for trial in trials for value in fresh_values(trial)]
     assert len(everything) == len(set(everything)) > 3 * 1000
-    paddings = [np.concatenate([c.padding.reshape(-1) for c in t.claim.committed[:-1]]).tolist() for t in trials]
+    paddings = [np.concatenate([x.padding.reshape(-1) for x in t.claim.parts[:-1]]).tolist() for t in trials]
     assert paddings[0] == paddings[1] and not set(paddings[0]) & set(paddings[2])  # the run's own commitments, and another's
-    salts = [{salt for c in t.claim.committed for salt in _pieces(c.salts(range(TOY.code)))} for t in trials]
+    salts = [{salt for x in t.claim.parts for salt in _pieces(x.salts(range(TOY.code)))} for t in trials]
     assert len(salts[0] & salts[1]) == 4 * TOY.code and not salts[0] & salts[2]
     assert all(len(s) == 5 * TOY.code for s in salts)
     openings = [set(view([m for m in t.opening if m[0] not in ("columns", "final vector")]).tolist()) for t in trials]

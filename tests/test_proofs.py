@@ -187,7 +187,7 @@ def parts(circuit, proof):
     """Messages that show columns of commitments which other proofs open too, and all others."""
     log = messages(circuit, proof)
     opened = [m for m in log if m.label in ("salts", "columns", "siblings")]
-    shared = opened[: 3 * len(proof.statement.commitments())]  # the trace's and the level's columns come after them
+    shared = opened[: 3 * len(proof.statement.opened())]  # the trace's and the level's columns come after them
     return shared, [m for m in log if m not in shared]
 
 
@@ -381,7 +381,7 @@ def test_a_chain_keeps_its_weights():
     for change in changes:
         assert "weights" in refused("chain", circuit, [a, with_statement(b, **change)])
     again = zkjax.train(circuit, mlp_params(DIMS), runs[0].data, steps=2, seed=1, shard_size=5)
-    names = "chain", "first_step", "coarse_shifts", "widths", "initial", "initial_bound", "final", "loss_integers"
+    names = "chain", "first_step", "begins", "coarse_shifts", "widths", "initial", "initial_bound", "final", "loss_integers"
     changes = {name: getattr(runs[1], name) for name in names}
     fresh = dataclasses.replace(again, **changes)  # the same weights, committed with other keys
     proof = prove_small(circuit, fresh)

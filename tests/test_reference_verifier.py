@@ -562,7 +562,7 @@ def test_nothing_is_trained():
 def test_altered_circuits():
     """The same circuits are refused before there is any proof, and the others have the same digest, shapes and levels."""
     accepted = 0
-    circuits = [frozen()[0], chain().circuit.to_json(), drawing().to_json()]
+    circuits = [frozen()[0], chain().circuit.to_json(), drawing().to_json(), moving.moving(frozen=True).to_json()]
     for circuit in circuits:
         for path, changed in alterations(circuit, random.Random(3), 1000):
             try:

@@ -24,7 +24,8 @@ from scipy.special import logsumexp
 import zkjax
 import zkjax.prover.prove
 from zkjax.algebra.layout import Layout
-from zkjax.commitment.merkle import tree_tag
+from zkjax.commitment.commit import members
+from zkjax.commitment.merkle import part_tag
 from zkjax.proofs.checks import make_plan
 from zkjax.protocol.schedule import batch_indices
 
@@ -63,13 +64,13 @@ def test_bytes_of_zero_knowledge_are_those_of_the_protocol(experiment):
     for proof in proofs:
         log, found = hiding.messages(circuit, proof), hiding.hiding_bytes(circuit, proof)
         assert sum(size for _, size in log) == len(proof.body)
-        geometry, commitments = proof.statement.geometry, proof.statement.commitments()
+        geometry, opened = proof.statement.geometry, members(proof.statement.opened())
         q, [trace] = geometry.queries, hiding.trace_trees(circuit, proof)
         row_rounds = sum(label == "row round" for label, _ in log)
         assert found["triple values"] == 2 * 16 and found["mu"] == 16
-        assert found["folded padding"] == 16 * q * max(c.budget for c in commitments)
+        assert found["folded padding"] == 16 * q * max(part.budget for part in opened)
         assert found["folded pads"] == 16 * (2 * row_rounds + q)
-        columns = found["salts"] / (16 * (len(commitments) + 1))  # distinct queries
+        columns = found["salts"] / (16 * (len(opened) + 1))  # distinct queries
         assert columns == int(columns) and q / 2 < columns <= q
         assert found["columns of masks and pads"] == 8 * columns * trace.hiding
         advice = make_plan(circuit, proof.statement).advice
@@ -93,12 +94,13 @@ def test_bytes_of_zero_knowledge_without_aggregation(experiment, tiny):
 
 def test_only_what_hides_is_timed(experiment):
     hiding, commit = experiment("hiding"), importlib.import_module("zkjax.commitment.commit")
-    replaced = [(commit, "field_stream"), (commit, "stream_blocks"), (commit, "encode_tree"), (zkjax.prover.prove, "make_masks")]
+    replaced = [(commit, "field_stream"), (commit, "stream_blocks"), (commit, "encode_leaves"), (zkjax.prover.prove, "make_masks")]
     before = [getattr(*place) for place in replaced]
     rows = np.ones((2, SMALL.row), dtype=np.uint64)
     with hiding.timed() as found:
         commit.commit(rows, kind="weights", number=3, budget=1, geometry=SMALL, seed=bytes(32))
-    assert set(found.trees) == {tree_tag("weights", 3)} and found.random > 0 < found.trees[tree_tag("weights", 3)]
+    tag = part_tag("weights", 3, "parameters")
+    assert set(found.trees) == {tag} and found.random > 0 < found.trees[tag]
     assert [getattr(*place) for place in replaced] == before
     timed = hiding.Timed(random=1.0, trees={b"trace": 8.0, b"weights": 100.0})
     assert timed.total([hiding.Tree(b"trace", entries=16, hiding=6)]) == 1.0 + 8.0 * 6 / 16

@@ -21,7 +21,7 @@ from tiny import chain
 import zkjax
 from zkjax.algebra.field import P
 from zkjax.commitment import geometry as geometry_module
-from zkjax.commitment.commit import stack
+from zkjax.commitment.commit import members, stack
 from zkjax.commitment.geometry import Geometry, Level, radius
 from zkjax.proofs import soundness
 from zkjax.proofs.soundness import security
@@ -423,6 +423,6 @@ def test_the_ledger_of_a_proof_is_that_of_its_plan():
     run, proof = chain().runs[0], chain().proofs[0]
     plan = make_plan(run)
     trace = row_count(plan.trace_layout(Watched(plan, proof.statement.losses).hidden.counts()), SMALL.row)
-    _, row_variables = stack([c.rows for c in proof.statement.commitments()] + [trace])
+    _, row_variables = stack([part.rows for part in members(proof.statement.opened())] + [trace])
     watched = Watched(plan, proof.statement.losses, proof.statement.geometry, row_variables)
     assert dict(proof.security.terms) == pytest.approx({name: bits(error) for name, error in exact_terms(watched).items()})

@@ -291,7 +291,7 @@ def test_a_given_state_is_not_the_provers_choice():
     assert told(run, other).broken()  # as a beginning
     other.chain.geometry = SMALL
     proof = prove_small(
-        circuit, dataclasses.replace(other, circuit=circuit, coarse_shifts=None, widths=(0,) * 4)
+        circuit, dataclasses.replace(other, circuit=circuit, begins=False, coarse_shifts=(0,) * 4, widths=(0,) * 4)
     )  # a later chunk: nothing is false
     with pytest.raises(zkjax.VerificationError) as caught:
         verify_small(circuit, proof)
@@ -412,13 +412,16 @@ def test_sizes_are_those_of_the_plan(steps):
     assert counts.table_entries == sum(2**table.width for table in plan.sites.tables)
 
 
-def test_the_same_cells_beside_given_states_are_other_weights():
-    """A chunk ends in (w, m, v, e). Read as a beginning, its cells are (w, v): another state under the same root, and no pin takes it."""
+def test_the_same_parameters_beside_given_states_are_no_state():
+    """A chunk ends in (w, v) and (m, e). A chain that begins there with given states has its parameters, and no state to pin."""
     circuit = moving()
-    first = trained(circuit, 3)
-    ended = prove_small(circuit, first)
-    begun = dataclasses.replace(ended.statement, initial=ended.statement.final, given=True, shifts=(0,) * 4)
-    assert begun.initial.digest(begun.geometry) == ended.statement.final_weights != begun.initial_weights
+    ended = prove_small(circuit, trained(circuit, 3)).statement
+    assert [part.name for part in ended.final.parts] == ["parameters", "other"]
+    begun = dataclasses.replace(ended, initial=ended.final, given=True, shifts=(0,) * 4)
+    assert begun.initial_weights == ended.final_weights and begun.initial_state is None
+    assert [x.names for x in begun.opened()[:2]] == [("parameters",), ("parameters", "other")]
+    gone_on = dataclasses.replace(begun, given=False)
+    assert gone_on.initial_state == ended.final_state != ended.final_weights == gone_on.initial_weights
     assert "other states that the circuit gives" in str(begun)
 
 

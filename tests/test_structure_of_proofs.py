@@ -19,6 +19,7 @@ from tiny import TINY, tiny_run
 
 import zkjax
 from zkjax.algebra.poly import num_bits
+from zkjax.commitment.commit import members
 from zkjax.protocol import contraction, gate, membership
 from zkjax.protocol.argument import argument
 from zkjax.protocol.hidden import Hidden
@@ -197,7 +198,8 @@ def test_no_committed_tensor_is_a_weight_of_every_step(depth, steps):
         else:
             assert shape in [t.shape for t in plan.sites.tables] or key[0] == "mask"
     for role in ("initial", "final"):
-        assert set(plan.weights_layout(role).shapes.values()) <= parameters  # once, without steps
+        (weights,) = plan.layouts[role].values()
+        assert set(weights.shapes.values()) <= parameters  # once, without steps
     assert all(shape[0] == 24 for shape in plan.shard_layout(0).shapes.values())
 
 
@@ -253,7 +255,7 @@ def test_messages_of_a_real_proof():
         proof = prove_small(circuit, run)
         log = messages(circuit, proof)
         found[name] = [m.label for m in log]
-        assert found[name].count("trace root") == 1 and len(proof.statement.commitments()) == 3
+        assert found[name].count("trace root") == 1 and len(members(proof.statement.opened())) == 3
         plan = zkjax.prover.prove.make_plan(run)
         hidden = recorded(plan)
         sent = Counter()

@@ -29,12 +29,13 @@ from zkjax.algebra.extension import NON_RESIDUE, ONE, ZERO, Ext
 from zkjax.algebra.field import P
 from zkjax.algebra.hashing import field_stream
 from zkjax.algebra.poly import eq_vector
+from zkjax.circuit.parts import OTHER
 from zkjax.commitment import opening as opening_module
-from zkjax.commitment.commit import Commitment
+from zkjax.commitment.commit import Commitment, members
 from zkjax.commitment.dataset import dataset_root, shard_count
 from zkjax.commitment.geometry import MASK_ROWS, SALT, Geometry
 from zkjax.commitment.keys import Chain, Key
-from zkjax.commitment.merkle import Tree, leaf, siblings_bytes, tree_tag
+from zkjax.commitment.merkle import Tree, leaf, pair, part_tag, siblings_bytes
 from zkjax.commitment.opening import check_opening, open_claim
 from zkjax.commitment.recursion import roots, round_claim
 from zkjax.kernels.threads import scope
@@ -201,9 +202,10 @@ def prove_with(run, challenges=None, chosen=None, name=None, reveal=()) -> Trial
         kept[at] = values
         return values
 
-    def tree_seed(seed, geometry, kind, number, *sizes):
-        found = own_tree_seed(seed, geometry, kind, number, *sizes)
-        roles[found] = roles.get(seed, (kind, number, found))
+    def tree_seed(seed, geometry, kind, number, part):
+        found = own_tree_seed(seed, geometry, kind, number, part)
+        role = roles.get(seed, (kind, number, found))
+        roles[found] = (role, OTHER) if part.name == OTHER else role
         return found
 
     def masks_of(*arguments):
@@ -219,9 +221,10 @@ def prove_with(run, challenges=None, chosen=None, name=None, reveal=()) -> Trial
         return seen.stream
 
     def opening_of(stream, geometry, committed, lanes, value):
-        weights = [dense(x, c.commitment.rows, geometry.row) for x, c in zip(lanes, committed, strict=True)]
-        own = [roles.get(c.seed, (c.commitment.kind, c.commitment.number, c.seed)) for c in committed]
-        seen.claim = SimpleNamespace(geometry=geometry, committed=committed, weights=weights, value=value, roles=own)
+        parts = [x for c in committed for x in c.members]
+        weights = [dense(x, part.part.rows, geometry.row) for x, part in zip(lanes, parts, strict=True)]
+        own = [roles.get(x.seed, (x.tag, x.seed)) for x in parts]
+        seen.claim = SimpleNamespace(geometry=geometry, committed=committed, parts=parts, weights=weights, value=value, roles=own)
         seen.start = len(stream.messages)
         open_claim(stream, geometry, committed, lanes, value)
 
@@ -257,8 +260,7 @@ def public_claim(plan, statement, stream) -> SimpleNamespace:
     argument(hidden, plan, statement.losses)
     weights, terms, value = hidden.finish()
     by_key, row = opening_terms(plan, weights, terms), statement.geometry.row
-    layouts = [plan.weights_layout("initial"), plan.weights_layout("final")]
-    layouts += [plan.shard_layout(n) for n in plan.batches.shards] + [plan.trace_layout(hidden.counts())]
+    layouts = [*plan.members, plan.trace_layout(hidden.counts())]
     rows = [row_count(layout, row) for layout in layouts]
     matrices = [dense(row_lanes(layout, by_key, count, row), count, row) for layout, count in zip(layouts, rows, strict=True)]
     return SimpleNamespace(hidden=hidden, rows=rows, weights=matrices, value=value)
@@ -395,7 +397,7 @@ class Opening:
         self._places |= {("trace", name): (len(roles) - 1, "mask", j) for j, name in enumerate(("mask g", "mask s", "mask s'"))}
         probes, self.columns = [], {}
         for name, (which, attribute, part) in self._places.items():
-            array = getattr(claim.committed[which], attribute)
+            array = getattr(claim.parts[which], attribute)
             size = (array if part is None else array[part]).size
             self.columns[name] = slice(len(probes), len(probes) + size)
             for at in range(size):
@@ -405,24 +407,26 @@ class Opening:
         self.matrix = np.stack(probes, axis=1)
 
     def view(self, cells, randomness: dict) -> np.ndarray:
-        """What ``open_claim`` sends for these cells (rows of each commitment; None: zero) and randomness (absent: zero)."""
+        """What ``open_claim`` sends for these cells (rows of each part; None: zero) and randomness (absent: zero)."""
         arrays = {name: np.zeros(0) for name in self._places} | randomness
-        committed = []
-        for i, c in enumerate(self._claim.committed):
-            changes = {"rows": np.zeros_like(c.rows) if cells is None else cells[i], "padding": np.zeros_like(c.padding), "codewords": None}
-            if c.mask:
-                changes["mask"] = [np.zeros_like(m) for m in c.mask]
-            for name, (which, attribute, part) in self._places.items():
-                if which == i and arrays[name].size:
-                    if part is None:
-                        changes[attribute] = arrays[name].reshape(c.padding.shape)
-                    else:
-                        changes["mask"][part] = arrays[name].reshape(c.mask[part].shape)
-            committed.append(dataclasses.replace(c, **changes))
+        parts = iter(self._changed(i, x, cells, arrays) for i, x in enumerate(self._claim.parts))
+        committed = [dataclasses.replace(c, parts=tuple(next(parts) for _ in c.parts)) for c in self._claim.committed]
         stream = Recorder(Programmed(self._challenges))
         with ending_with_h():
             open_claim(stream, self._claim.geometry, committed, self._claim.weights, self._claim.value)
         return view(stream.messages)
+
+    def _changed(self, i: int, x, cells, arrays):
+        changes = {"rows": np.zeros_like(x.rows) if cells is None else cells[i], "padding": np.zeros_like(x.padding), "codewords": None}
+        if x.mask:
+            changes["mask"] = [np.zeros_like(m) for m in x.mask]
+        for name, (which, attribute, part) in self._places.items():
+            if which == i and arrays[name].size:
+                if part is None:
+                    changes[attribute] = arrays[name].reshape(x.padding.shape)
+                else:
+                    changes["mask"][part] = arrays[name].reshape(x.mask[part].shape)
+        return dataclasses.replace(x, **changes)
 
     def vector(self, randomness: dict) -> np.ndarray:
         return np.concatenate([randomness[name] for name in self.columns])
@@ -459,29 +463,28 @@ def simulate(circuit, statement, challenges, rng) -> zkjax.Proof:
     plan = make_plan(circuit, statement)
     stream = Inventor(Programmed(challenges), rng)
     claim = public_claim(plan, statement, stream)
-    named = [("weights", statement.initial.number), ("weights", statement.final.number), *(("shard", n) for n in plan.batches.shards)]
-    budgets = [c.budget for c in statement.commitments()]
-    commitments = [Commitment(*name, rows, budget, b"") for name, rows, budget in zip(named, claim.rows, budgets, strict=False)]
-    commitments.append(Commitment("trace", 0, claim.rows[-1], 1, b"", True))
+    opened = [*statement.opened(), Commitment.of("trace", 0, claim.rows[-1], 1, b"", True).opened()]
     writer = Writer(Programmed(challenges))
-    found = simulate_opening(writer, statement.geometry, commitments, claim.weights, claim.value, rng)
-    initial, final, *shards = [dataclasses.replace(c, root=root) for c, root in zip(commitments[:-1], found, strict=False)]
+    found = simulate_opening(writer, statement.geometry, opened, claim.weights, claim.value, rng)
+    made = [dataclasses.replace(x.commitment, root=root) for x, root in zip(opened[:-1], found, strict=False)]
+    shards = [c for c in made if c.kind == "shard"]
     digests = [rng.bytes(32) for _ in range(shard_count(statement.samples, statement.shard_size))]
     for shard in shards:
         digests[shard.number] = shard.digest(statement.geometry)
     root, siblings = dataset_root(digests, [c.number for c in shards], statement.samples, statement.shard_size)
     fields = {"dataset": root, "dataset_after": root, "shards": tuple(shards), "siblings": tuple(siblings)}
-    statement = dataclasses.replace(statement, initial=initial, final=final, **fields)
+    frozen = statement.frozen and statement.frozen._replace(commitment=next(c for c in made if c.kind == "frozen"))
+    statement = dataclasses.replace(statement, initial=made[0], final=made[1], frozen=frozen, **fields)
     return zkjax.Proof(statement, found[-1] + b"".join(base_bytes(v) for _, v in stream.messages) + bytes(writer))
 
 
-def simulate_opening(writer, geometry, commitments, weights, value: Ext, rng) -> list[bytes]:
+def simulate_opening(writer, geometry, opened, weights, value: Ext, rng) -> list[bytes]:
     """An opening from challenges, weights and value alone. Returns the trees' roots.
 
     Uniform: round messages, h, hp, s*, r*, the opened cells of F's rows and of S. The verifier's equations then fix mu,
     and G and S' at the opened points. Leaves that are not opened are random digests, as salted ones look.
     """
-    offsets, log_rows, padding = check_opening(geometry, commitments)
+    offsets, log_rows, padding = check_opening(geometry, opened)
     k, q, plan, challenge = geometry.row, geometry.queries, geometry.plan(), writer.transcript.challenge
     known, pads, row_point = value, [], []
     for _ in range(log_rows):
@@ -493,8 +496,8 @@ def simulate_opening(writer, geometry, commitments, weights, value: Ext, rng) ->
     eps, eq = challenge("eps"), eq_vector(row_point)
     h, folded_padding, folded_pads = uniform(rng, k), uniform(rng, padding), uniform(rng, 2 * log_rows + q)
     folded_weights = ext.stack([ZERO] * k)
-    for c, offset, w in zip(commitments, offsets, weights, strict=True):
-        part = tuple(x[offset : offset + c.rows, None] for x in eq)
+    for x, offset, w in zip(members(opened), offsets, weights, strict=True):
+        part = tuple(c[offset : offset + x.rows, None] for c in eq)
         folded_weights = ext.add(folded_weights, ext.sum(ext.mul(part, w), axis=0))
     inner = ext.dot(tuple(c[: 2 * log_rows] for c in folded_pads), ext.stack(pads))
     writer.elements("mu", 1, ext.stack([ext.dot(h, folded_weights) - eps * known - inner]))
@@ -503,26 +506,31 @@ def simulate_opening(writer, geometry, commitments, weights, value: Ext, rng) ->
     announced = opening_module.announce(writer, plan, 0, h)
 
     indices = sorted(set(writer.transcript.indices("queries", q, geometry.log_code)))
-    columns = [rng.integers(0, P, (c.entries, len(indices)), dtype=np.uint64) for c in commitments]
-    trace = next(column for column, c in zip(columns, commitments, strict=True) if c.masked)
+    heights = [part.rows + MASK_ROWS * x.commitment.masked for x in opened for part in x.parts]
+    columns = [rng.integers(0, P, (height, len(indices)), dtype=np.uint64) for height in heights]
+    trace = columns[-1]
     for j, x in enumerate(roots(geometry.log_code, indices).tolist()):
         folded = ZERO
-        for c, offset, column in zip(commitments, offsets, columns, strict=True):
-            for i in range(c.rows):
+        for part, offset, column in zip(members(opened), offsets, columns, strict=True):
+            for i in range(part.rows):
                 folded = folded + Ext(eq[0][offset + i], eq[1][offset + i]) * int(column[i, j])
         s = Ext(*trace[-4:-2, j])
         g = horner(h, x) + horner(folded_padding, x) * pow(x, k, P) - eps * folded
         s_dash = horner(folded_pads, x) - eps * s
         trace[-MASK_ROWS:, j] = [g.c0, g.c1, s.c0, s.c1, s_dash.c0, s_dash.c1]
-    found = []
-    for c, column in zip(commitments, columns, strict=True):
-        salts = [rng.bytes(SALT) for _ in indices]
+    found, following = [], iter(columns)
+    for c, parts in opened:
+        digests = []
+        for part in parts:
+            salts, column = [rng.bytes(SALT) for _ in indices], next(following)
+            tag = part_tag(c.kind, c.number, part.name)
+            digests.append([leaf(tag, i, salts[j], column[:, j]) for j, i in enumerate(indices)])
+            writer.raw("salts", SALT * len(indices), b"".join(salts))
+            writer.base("columns", column.size, column.T)
         leaves = np.frombuffer(rng.bytes(32 * geometry.code), dtype="<u4").reshape(-1, 8).copy()
-        for j, i in enumerate(indices):
-            leaves[i] = np.frombuffer(leaf(tree_tag(c.kind, c.number), i, salts[j], column[:, j]), dtype="<u4")
+        for i, own in zip(indices, digests[0] if len(parts) == 1 else map(pair, *digests), strict=True):
+            leaves[i] = np.frombuffer(own, dtype="<u4")
         tree = Tree(np.ascontiguousarray(leaves.T))
-        writer.raw("salts", SALT * len(indices), b"".join(salts))
-        writer.base("columns", column.size, column.T)
         writer.raw("siblings", siblings_bytes(indices, geometry.log_code), tree.siblings(indices))
         found.append(tree.root)
     claims = geometry.log_code, indices, None
@@ -543,7 +551,7 @@ def fresh_values(trial: Trial) -> list[int]:
     """Everything that must differ between any two proofs: the argument's messages, and all randomness of the trace's
     commitment, of the masks, and all salts of the trace."""
     drawn = [values for (role, _), values in trial.randomness.items() if role in ("trace", "masks")]
-    salts = trial.claim.committed[-1].salts(range(trial.claim.geometry.code))
+    salts = trial.claim.parts[-1].salts(range(trial.claim.geometry.code))
     return np.concatenate([view(trial.argument), *drawn, np.frombuffer(salts, dtype="<u8")]).tolist()
 
 

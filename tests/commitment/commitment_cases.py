@@ -1,5 +1,6 @@
 """Random openings to prove, verify and attack; and streams that record or fix what passes."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,8 @@ from zkjax.algebra import extension as ext
 from zkjax.algebra.extension import ZERO, Ext
 from zkjax.algebra.field import P
 from zkjax.algebra.poly import eq_vector
-from zkjax.commitment import Geometry, Mask, commit, open_claim, stack, verify_claim
+from zkjax.commitment import Commitment, Geometry, Mask, commit, open_claim, stack, verify_claim
+from zkjax.commitment.commit import Committed, Encoded, encode_leaves, members, tree_over
 from zkjax.protocol.transcript import Reader, Transcript, Writer
 
 TINY = Geometry(7, 2, 2, 4)
@@ -21,7 +23,7 @@ def random_base(rng, *shape):
 
 @dataclass
 class Case:
-    """Commitments with rows of random cells and random weights, and the value of the claim."""
+    """Commitments with rows of random cells and random weights of each opened part, and the value of the claim."""
 
     geometry: Geometry
     committed: list
@@ -33,8 +35,16 @@ class Case:
     def commitments(self):
         return [c.commitment for c in self.committed]
 
+    @property
+    def parts(self) -> list[Encoded]:
+        return [x for c in self.committed for x in c.members]
+
+    @property
+    def opened(self):
+        return [c.opens for c in self.committed]
+
     def evaluate(self, row_point, column_point):
-        offsets, _ = stack([c.rows for c in self.commitments])
+        offsets, _ = stack([part.rows for part in members(self.opened)])
         rows, columns = eq_vector(row_point), tuple(c[None] for c in eq_vector(column_point))
         total = ZERO
         for offset, w in zip(offsets, self.weights, strict=True):
@@ -43,12 +53,13 @@ class Case:
 
 
 def make_case(geometry, row_counts, budgets=None, masked=0, seed=0) -> Case:
+    """row_counts: of each commitment; a pair of them, of two parts."""
     rng = np.random.default_rng(seed)
     budgets = budgets or [1] * len(row_counts)
-    mask = Mask.of(geometry, row_counts, budgets)
+    mask = Mask.of(geometry, list(flat(row_counts)), budgets)
     committed, weights, value, seeds = [], [], ZERO, []
     for i, (count, budget) in enumerate(zip(row_counts, budgets, strict=True)):
-        rows = random_base(rng, count, geometry.row)
+        rows = [random_base(rng, n, geometry.row) for n in flat([count])]
         seeds.append(rng.bytes(32))
         committed.append(
             commit(
@@ -61,9 +72,44 @@ def make_case(geometry, row_counts, budgets=None, masked=0, seed=0) -> Case:
                 mask=mask if i == masked else None,
             )
         )
-        weights.append((random_base(rng, count, geometry.row), random_base(rng, count, geometry.row)))
-        value = value + inner(committed[-1].rows, weights[-1])
+        for x in committed[-1].parts:
+            weights.append((random_base(rng, len(x.rows), geometry.row), random_base(rng, len(x.rows), geometry.row)))
+            value = value + inner(x.rows, weights[-1])
     return Case(geometry, committed, weights, value, seeds)
+
+
+def flat(row_counts):
+    for count in row_counts:
+        yield from count if isinstance(count, tuple) else (count,)
+
+
+def only_part(c: Committed) -> Encoded:
+    (part,) = c.parts
+    return part
+
+
+def with_part(c: Committed, **changes) -> Committed:
+    """With its one part changed; the tree stays."""
+    return dataclasses.replace(c, parts=(dataclasses.replace(only_part(c), **changes),))
+
+
+def changed_part(c: Commitment, index: int = 0, **changes) -> Commitment:
+    """With another name, number of rows, or budget of a part."""
+    parts = [part._replace(**changes) if i == index else part for i, part in enumerate(c.parts)]
+    return dataclasses.replace(c, parts=tuple(parts))
+
+
+def recommitted(c: Committed) -> Committed:
+    """The same polynomials under a fresh tree."""
+    n, parts, leaves = c.geometry.code, [], []
+    for x in c.parts:
+        salts = np.frombuffer(x.salts(range(n)), dtype="<u4").reshape(n, 4).T
+        digests, codewords = encode_leaves(x.polynomials, x.entries, x.log_code, x.tag, salts, keep=True)
+        parts.append(dataclasses.replace(x, codewords=codewords))
+        leaves.append(digests)
+    tree = tree_over(*leaves)
+    commitment = dataclasses.replace(c.commitment, root=tree.root)
+    return dataclasses.replace(c, parts=tuple(parts), tree=tree, opens=commitment.opened(*c.opens.names))
 
 
 def inner(rows, weights) -> Ext:
@@ -84,7 +130,8 @@ def prove(case: Case, writer=None, value=None) -> bytes:
 def verify(case: Case, body: bytes, commitments=None, value=None, geometry=None, script=None):
     reader = Reader(script or transcript(), body)
     value = case.value if value is None else value
-    verify_claim(reader, geometry or case.geometry, commitments or case.commitments, case.evaluate, value)
+    opened = case.opened if commitments is None else [c.opened() for c in commitments]
+    verify_claim(reader, geometry or case.geometry, opened, case.evaluate, value)
     reader.finish()
     return reader.transcript.state
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zkjax.algebra.hashing import CHUNK, LEAF, NODE, hash_columns
-from zkjax.commitment.merkle import Tree, leaf, leaf_headers, node, root_of, siblings_bytes, tree_tag
+from zkjax.commitment.merkle import Tree, leaf, leaf_headers, node, part_tag, root_of, siblings_bytes
 from zkjax.errors import FormatError
 
 
@@ -58,9 +58,9 @@ def test_siblings_come_level_by_level_from_left_to_right():
 
 def test_leaf_binds_everything():
     column, salt = np.arange(5, dtype=np.uint64), bytes(range(16))
-    tag = tree_tag("weights", 3)
+    tag = part_tag("weights", 3, "cells")
     digests = {leaf(tag, 7, salt, column)}
-    digests |= {leaf(tree_tag("trace", 3), 7, salt, column), leaf(tree_tag("weights", 4), 7, salt, column)}
+    digests |= {leaf(part_tag("trace", 3, "cells"), 7, salt, column), leaf(part_tag("weights", 4, "cells"), 7, salt, column)}
     digests |= {leaf(tag, 8, salt, column), leaf(tag, 7, bytes(16), column), leaf(tag, 7, salt, column + np.uint64(1))}
     digests |= {leaf(tag, 7, salt, np.append(column, np.uint64(0))), hashlib.blake2s(tag, person=NODE).digest()}
     assert len(digests) == 8
@@ -69,7 +69,7 @@ def test_leaf_binds_everything():
 def test_leaves_in_columns():
     salts = np.random.default_rng(1).integers(0, 2**32, (4, 4), dtype=np.uint32)
     columns = np.random.default_rng(2).integers(0, 2**63, (5, 4), dtype=np.uint64)
-    tag = tree_tag("shard", 2)
+    tag = part_tag("shard", 2, "cells")
     digests = hash_columns(leaf_headers(tag, 5, salts), [columns[:4], columns[4:]], 5, LEAF)
     expected = [leaf(tag, i, salts[:, i].astype("<u4").tobytes(), columns[:, i]) for i in range(4)]
     assert leaf_bytes(digests) == expected

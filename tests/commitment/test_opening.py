@@ -4,15 +4,29 @@ import dataclasses
 
 import numpy as np
 import pytest
-from commitment_cases import SMALL, TINY, Frozen, Recorder, inner, make_case, prove, random_base, transcript, verify
+from commitment_cases import (
+    SMALL,
+    TINY,
+    Frozen,
+    Recorder,
+    changed_part,
+    inner,
+    make_case,
+    only_part,
+    prove,
+    random_base,
+    recommitted,
+    transcript,
+    verify,
+    with_part,
+)
 from field_values import dense
 
 from zkjax.algebra import extension as ext
 from zkjax.algebra.extension import ZERO, Ext
 from zkjax.algebra.field import P
 from zkjax.commitment import Geometry, commit
-from zkjax.commitment.commit import encode_tree
-from zkjax.commitment.merkle import tree_tag
+from zkjax.commitment.commit import Encoded
 from zkjax.commitment.opening import check_opening
 from zkjax.commitment.rows import Lane
 from zkjax.errors import ConfigurationError, FormatError, VerificationError
@@ -46,6 +60,8 @@ def recorded(case):
         (Geometry(9, 1, 1, 10), [6, 1], [1, 1], 0),
         (Geometry(8, 3, 2, 10), [7, 2], [1, 2], 0),
         (SMALL, [9, 2], [1, 2], 0),
+        (TINY, [2, (3, 1)], [1, 2], 0),
+        (SMALL, [(1, 5), 3, (2, 2)], [2, 1, 1], 1),
     ],
 )
 def test_completeness(geometry, row_counts, budgets, masked):
@@ -74,13 +90,13 @@ def test_weights_in_lanes(geometry):
     rng = np.random.default_rng(1)
     lanes = [random_lanes(rng, c.commitment.rows, geometry.row) for c in case.committed]
     case.weights = [dense(x, c.commitment.rows, geometry.row) for x, c in zip(lanes, case.committed, strict=True)]
-    case.value = sum((inner(c.rows, w) for c, w in zip(case.committed, case.weights, strict=True)), ZERO)
+    case.value = sum((inner(x.rows, w) for x, w in zip(case.parts, case.weights, strict=True)), ZERO)
     body = prove(case)
     verify(case, body)
     case.weights = lanes
     assert prove(case) == body
     case.weights = [lanes[0], []]
-    case.value = inner(case.committed[0].rows, dense(lanes[0], 5, geometry.row))
+    case.value = inner(case.parts[0].rows, dense(lanes[0], 5, geometry.row))
     body = prove(case)
     case.weights = [dense(lanes[0], 5, geometry.row), dense([], 2, geometry.row)]
     verify(case, body)
@@ -89,15 +105,15 @@ def test_weights_in_lanes(geometry):
 def test_recreated_from_the_seed(case):
     again = [
         commit(
-            c.rows,
+            x.rows,
             kind=c.commitment.kind,
             number=c.commitment.number,
-            budget=c.commitment.budget,
+            budget=x.part.budget,
             geometry=SMALL,
             seed=seed,
-            mask=check_mask(case) if c.mask else None,
+            mask=check_mask(case) if x.mask else None,
         )
-        for c, seed in zip(case.committed, case.seeds, strict=True)
+        for c, x, seed in zip(case.committed, case.parts, case.seeds, strict=True)
     ]
     assert prove(dataclasses.replace(case, committed=again)) == prove(case)
 
@@ -105,7 +121,7 @@ def test_recreated_from_the_seed(case):
 def check_mask(case):
     from zkjax.commitment import Mask
 
-    return Mask.of(SMALL, [c.rows for c in case.commitments], [c.budget for c in case.commitments])
+    return Mask.of(SMALL, [x.part.rows for x in case.parts], [x.part.budget for x in case.parts])
 
 
 def test_two_openings_of_one_commitment():
@@ -114,7 +130,7 @@ def test_two_openings_of_one_commitment():
     second.committed[1], second.weights[1] = first.committed[1], first.weights[1]
     from commitment_cases import inner
 
-    second.value = inner(second.committed[0].rows, second.weights[0]) + inner(first.committed[1].rows, first.weights[1])
+    second.value = inner(second.parts[0].rows, second.weights[0]) + inner(first.parts[1].rows, first.weights[1])
     for case in (first, second):
         verify(case, prove(case))
 
@@ -225,33 +241,24 @@ def test_rows_of_too_high_degree_are_rejected(case):
     """A word far from the code: one more coefficient than the geometry allows."""
     honest = case.committed[0]
 
-    class Far(type(honest)):
+    class Far(Encoded):
         def polynomials(self, start):
             pair = np.pad(super().polynomials(start), ((0, 0), (0, 200)))
             pair[0, -1] = 1
             return pair
 
-    far = Far(**{f.name: getattr(honest, f.name) for f in dataclasses.fields(honest)})
-    far = recommitted(far)
+    far = recommitted(dataclasses.replace(honest, parts=(Far(**vars(only_part(honest))),)))
     bad = dataclasses.replace(case, committed=[far, *case.committed[1:]])
     with pytest.raises(VerificationError):
         verify(bad, prove(bad))
-
-
-def recommitted(c):
-    """The same polynomials under a fresh tree."""
-    n = c.geometry.code
-    salts = np.frombuffer(c.salts(range(n)), dtype="<u4").reshape(n, 4).T
-    tag = tree_tag(c.commitment.kind, c.commitment.number)
-    tree, codewords = encode_tree(c.polynomials, c.commitment.entries, c.geometry.log_code, tag, salts, keep=True)
-    return dataclasses.replace(c, tree=tree, codewords=codewords, commitment=dataclasses.replace(c.commitment, root=tree.root))
 
 
 def test_coefficients_beyond_the_budget_need_no_enforcement(case):
     """Rows of budget 1 beside a budget of 2 may carry up to t random coefficients."""
     weights, trace = case.committed
     rng = np.random.default_rng(9)
-    longer = recommitted(dataclasses.replace(trace, padding=random_base(rng, *weights.padding.shape[1:], 1).T.repeat(5, axis=0)))
+    length = only_part(weights).padding.shape[1]
+    longer = recommitted(with_part(trace, padding=random_base(rng, length, 1).T.repeat(5, axis=0)))
     other = dataclasses.replace(case, committed=[weights, longer])
     verify(other, prove(other))
 
@@ -266,10 +273,11 @@ def test_statement_is_bound(case, recorded):
     changes = [
         [dataclasses.replace(weights, number=5), trace],
         [dataclasses.replace(weights, kind="shard"), trace],
-        [dataclasses.replace(weights, budget=1), trace],
+        [changed_part(weights, budget=1), trace],
         [dataclasses.replace(weights, root=bytes(32)), trace],
-        [dataclasses.replace(weights, rows=4), trace],
-        [dataclasses.replace(weights, rows=2), trace],
+        [changed_part(weights, rows=4), trace],
+        [changed_part(weights, rows=2), trace],
+        [changed_part(weights, name="other"), trace],
         [trace, weights],
     ]
     for commitments in changes:
@@ -283,15 +291,15 @@ def test_commitments_that_must_not_be_opened(case, recorded):
     _, body = recorded
     weights, trace = case.commitments
     bad = [
-        [dataclasses.replace(weights, budget=0), trace],
-        [dataclasses.replace(weights, budget=3), trace],
-        [weights, dataclasses.replace(trace, budget=2)],
+        [changed_part(weights, budget=0), trace],
+        [changed_part(weights, budget=3), trace],
+        [weights, changed_part(trace, budget=2)],
         [weights, dataclasses.replace(trace, masked=False)],
-        [dataclasses.replace(weights, budget=1, masked=True), trace],
+        [dataclasses.replace(changed_part(weights, budget=1), masked=True), trace],
     ]
     for commitments in bad:
         with pytest.raises(ConfigurationError):
-            check_opening(SMALL, commitments)
+            check_opening(SMALL, [c.opened() for c in commitments])
         with pytest.raises(VerificationError, match="commitments"):
             verify(case, body, commitments=commitments)
     with pytest.raises(VerificationError, match="an eighth"):
@@ -310,6 +318,6 @@ def test_verifier_reads_no_more_than_the_statement_needs(case, recorded):
     """Sizes come from the statement: a statement with more rows asks for more bytes than the body has."""
     _, body = recorded
     weights, trace = case.commitments
-    huge = dataclasses.replace(weights, rows=1 << 20)
+    huge = changed_part(weights, rows=1 << 20)
     with pytest.raises(FormatError):
         verify(case, body, commitments=[huge, trace])

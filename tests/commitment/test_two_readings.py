@@ -12,15 +12,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from commitment_cases import Frozen, inner, make_case, prove, verify
+from commitment_cases import Frozen, inner, make_case, only_part, prove, recommitted, verify
 
 from zkjax.algebra import field
 from zkjax.algebra.extension import ZERO
 from zkjax.algebra.ntt import encode, inverse_ntt, root_powers
 from zkjax.commitment import Geometry
-from zkjax.commitment.commit import encode_tree
+from zkjax.commitment.commit import Encoded
 from zkjax.commitment.geometry import radius
-from zkjax.commitment.merkle import tree_tag
 from zkjax.errors import VerificationError
 from zkjax.protocol.transcript import Writer
 
@@ -78,19 +77,15 @@ def case_of(name: str):
     """An opening whose weights are committed as the word, by a prover who reads them in this way."""
     case = make_case(GEOMETRY, [2, 1, 1][: len(BUDGETS[name])], BUDGETS[name])
     coefficients = np.stack([inverse_ntt(WORD[:, None])[:, 0], np.zeros(N, dtype=np.uint64)])
+
+    class Word(Encoded):
+        def polynomials(self, start):
+            return coefficients
+
     honest = case.committed[1]
-    salts = np.frombuffer(honest.salts(range(N)), dtype="<u4").reshape(N, 4).T
-    tag = tree_tag(honest.commitment.kind, honest.commitment.number)
-    tree, codewords = encode_tree(lambda start: coefficients, 1, GEOMETRY.log_code, tag, salts, keep=True)
-    case.committed[1] = dataclasses.replace(
-        honest,
-        rows=MESSAGES[name][None, :K],
-        padding=MESSAGES[name][None, K:],
-        commitment=dataclasses.replace(honest.commitment, root=tree.root),
-        tree=tree,
-        codewords=codewords,
-    )
-    case.value = sum((inner(c.rows, w) for c, w in zip(case.committed, case.weights, strict=True)), ZERO)
+    word = Word(**vars(only_part(honest)) | {"rows": MESSAGES[name][None, :K], "padding": MESSAGES[name][None, K:]})
+    case.committed[1] = recommitted(dataclasses.replace(honest, parts=(word,)))
+    case.value = sum((inner(x.rows, w) for x, w in zip(case.parts, case.weights, strict=True)), ZERO)
     return case
 
 
@@ -123,4 +118,4 @@ def test_only_queries_tell_a_reading_from_a_codeword(name):
 def test_both_readings_are_of_one_commitment():
     first, second = (case_of(name) for name in BUDGETS)
     assert first.commitments[1] == second.commitments[1]
-    assert not np.array_equal(first.committed[1].rows, second.committed[1].rows)
+    assert not np.array_equal(first.parts[1].rows, second.parts[1].rows)

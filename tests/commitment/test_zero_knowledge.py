@@ -1,8 +1,9 @@
 """Zero knowledge of the opening as linear algebra over F, on the prover's own code.
 
 With challenges fixed, everything the prover sends in the clear is F-linear in the committed cells (A) and in the
-randomness (B). Three proofs are probed with every unit vector, each with a trace, weights and a shard of its own; which of them
-are one commitment is chosen afterwards. In a chain, two proofs share the weights and the shard, up to the budgets of both.
+randomness (B). Three proofs are probed with every unit vector, each with a trace, weights of two parts and a shard of its
+own; which of them are one commitment is chosen afterwards, for each part of a tree by itself. In a chain, two proofs share the weights
+and the shard, up to the budgets of both.
 Nothing leaks exactly if what the randomness cannot hide is a function of the public values <F, W>:
 
     leak = rank(rows of the view modulo span(B), together with the claims) - number of claims = 0.
@@ -14,7 +15,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from commitment_cases import inner, make_case, random_base
+from commitment_cases import inner, make_case, only_part, random_base
 
 from zkjax.algebra import field
 from zkjax.algebra.extension import ZERO
@@ -23,8 +24,8 @@ from zkjax.commitment import Geometry, commit, open_claim
 from zkjax.kernels.threads import scope
 
 GEOMETRY = Geometry(5, 2, 2, 1)  # rows of 32, code length 128, 2 queries
-Q, K, PADS = GEOMETRY.queries, GEOMETRY.row, 4
-KINDS, ROWS, BUDGETS = ("trace", "weights", "shard"), [2, 1, 1], [1, 2, 2]  # l0 = 2
+Q, K, PADS = GEOMETRY.queries, GEOMETRY.row, 6
+KINDS, ROWS, BUDGETS = ("trace", "parameters", "other", "shard"), [2, (1, 1), 1], [1, 2, 2]  # l0 = 3; weights have two parts
 PROOFS = 3  # one more than weights and shard carry
 
 
@@ -88,7 +89,7 @@ def probed() -> Probed:
 def proof_case(proof: int):
     """Random commitments of one proof, the last of them to a shard of a dataset."""
     case = make_case(GEOMETRY, ROWS, BUDGETS, seed=1 + proof)
-    rows = case.committed[-1].rows
+    rows = only_part(case.committed[-1]).rows
     case.committed[-1] = commit(rows, kind="shard", number=0, budget=BUDGETS[-1], geometry=GEOMETRY, seed=bytes(32))
     return case
 
@@ -97,7 +98,7 @@ def probe() -> Probed:
     columns, claims, size = {}, {}, None
     for proof in range(PROOFS):
         case = proof_case(proof)
-        assert [c.commitment.kind for c in case.committed] == list(KINDS)
+        assert [c.commitment.kind for c in case.committed] == ["trace", "weights", "shard"]
         size = size or len(view(case, proof))
         empty = [blank(c) for c in case.committed]
         assert not view(dataclasses.replace(case, committed=empty), proof).any()
@@ -105,14 +106,13 @@ def probe() -> Probed:
         arrays |= {f"{kind} padding": (which, "padding", None) for which, kind in enumerate(KINDS)}
         arrays |= {name: (0, "mask", part) for part, name in enumerate(("g", "s", "s'"))}
         for name, (which, attribute, part) in arrays.items():
-            array = getattr(case.committed[which], attribute) if part is None else case.committed[which].mask[part]
+            array = getattr(case.parts[which], attribute) if part is None else case.parts[which].mask[part]
             block = []
             for at in np.ndindex(array.shape):
                 unit = np.zeros_like(array)
                 unit[at] = 1
-                changed = list(empty)
-                value = unit if part is None else tuple(unit if i == part else m for i, m in enumerate(empty[0].mask))
-                changed[which] = dataclasses.replace(empty[which], **{attribute: value})
+                value = unit if part is None else tuple(unit if i == part else m for i, m in enumerate(empty[0].parts[0].mask))
+                changed = with_member(empty, which, **{attribute: value})
                 block.append(view(dataclasses.replace(case, committed=changed), proof))
             columns[f"{name} {proof}"] = np.zeros((PROOFS * size, len(block)), dtype=np.uint64)
             columns[f"{name} {proof}"][proof * size : (proof + 1) * size] = np.array(block).T
@@ -124,8 +124,20 @@ def probe() -> Probed:
 
 
 def blank(c):
-    mask = c.mask and tuple(np.zeros_like(m) for m in c.mask)
-    return dataclasses.replace(c, rows=np.zeros_like(c.rows), padding=np.zeros_like(c.padding), mask=mask, codewords=None)
+    def zero(x):
+        mask = x.mask and tuple(np.zeros_like(m) for m in x.mask)
+        return dataclasses.replace(x, rows=np.zeros_like(x.rows), padding=np.zeros_like(x.padding), mask=mask, codewords=None)
+
+    return dataclasses.replace(c, parts=tuple(map(zero, c.parts)))
+
+
+def with_member(committed, which: int, **changes):
+    """With one of the stack's parts changed."""
+    numbers = iter(range(len(KINDS)))
+    return [
+        dataclasses.replace(c, parts=tuple(dataclasses.replace(x, **changes) if next(numbers) == which else x for x in c.parts))
+        for c in committed
+    ]
 
 
 def eliminate(matrix, columns: int):
@@ -183,23 +195,26 @@ def separate(probed, proofs: int):
 
 @pytest.fixture(scope="module")
 def chain(probed):
-    """Two proofs that open the same weights and the same shard."""
-    return one_commitment(one_commitment(separate(probed, 2), "weights", 0, 1), "shard", 0, 1)
+    """Two proofs that open the same weights, both parts, and the same shard."""
+    parts = separate(probed, 2)
+    for kind in KINDS[1:]:
+        parts = one_commitment(parts, kind, 0, 1)
+    return parts
 
 
 def test_probing_is_linear(probed):
     """The view of a random case is the matrix times its cells: so the matrix is the prover."""
     with scope():
         case = proof_case(0)
-        cells = {f"{kind} 0": c.rows for kind, c in zip(KINDS, case.committed)}
-        cells |= {f"{kind} padding 0": c.padding for kind, c in zip(KINDS, case.committed)}
-        cells |= dict(zip(("g 0", "s 0", "s' 0"), case.committed[0].mask))
+        cells = {f"{kind} 0": x.rows for kind, x in zip(KINDS, case.parts)}
+        cells |= {f"{kind} padding 0": x.padding for kind, x in zip(KINDS, case.parts)}
+        cells |= dict(zip(("g 0", "s 0", "s' 0"), case.parts[0].mask))
         sent = view(case, 0)
     total = np.zeros(len(sent), dtype=np.uint64)
     for name, values in cells.items():
         total = field.add(total, field.sum(field.mul(probed.columns[name][: len(sent)], values.reshape(1, -1)), axis=1))
     assert np.array_equal(total, sent)
-    assert sum((inner(c.rows, w) for c, w in zip(case.committed, case.weights)), ZERO) == case.value
+    assert sum((inner(x.rows, w) for x, w in zip(case.parts, case.weights)), ZERO) == case.value
 
 
 def test_recipe_leaks_nothing(chain):
@@ -225,8 +240,10 @@ BROKEN = {
     "second round without its second pad": ("s 0", (2, S_LENGTH), _s != 3),
     "pads over F": ("s 0", (2, S_LENGTH), (_s >= PADS) | np.array([[True], [False]])),
     "trace rows with q-1 random coefficients": ("trace padding 0", (2, Q), _t < Q - 1),
-    "weights of budget 1 opened twice": ("weights padding 0", (1, 2 * Q), _w < Q),
-    "weights with 2q-1 random coefficients": ("weights padding 0", (1, 2 * Q), _w < 2 * Q - 1),
+    "parameters of budget 1 opened twice": ("parameters padding 0", (1, 2 * Q), _w < Q),
+    "parameters with 2q-1 random coefficients": ("parameters padding 0", (1, 2 * Q), _w < 2 * Q - 1),
+    "other states of budget 1 opened twice": ("other padding 0", (1, 2 * Q), _w < Q),
+    "other states with 2q-1 random coefficients": ("other padding 0", (1, 2 * Q), _w < 2 * Q - 1),
     "a shard of budget 1 opened twice": ("shard padding 0", (1, 2 * Q), _w < Q),
     "a shard with 2q-1 random coefficients": ("shard padding 0", (1, 2 * Q), _w < 2 * Q - 1),
 }
@@ -250,9 +267,22 @@ def test_one_trace_opened_twice_leaks(chain):
     assert leak(*one_commitment(chain, "trace", 0, 1))[0] > 0
 
 
-@pytest.mark.parametrize("kind, other", [("weights", "shard"), ("shard", "weights")])
-def test_one_opening_beyond_the_budget_leaks(probed, kind, other):
-    """A third proof opens a commitment of budget 2 once more; a new commitment in its place leaks nothing."""
-    three = one_commitment(separate(probed, 3), other, 0, 1)
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_one_opening_beyond_the_budget_leaks(probed, kind):
+    """A third proof opens a commitment of budget 2, or a part, once more; a new one in its place leaks nothing.
+
+    So a proof that opens one part alone uses up nothing of the other one.
+    """
+    three = separate(probed, 3)
+    for other in KINDS[1:]:
+        three = three if other == kind else one_commitment(three, other, 0, 1)
     assert leak(*one_commitment(three, kind, 0, 1)) == (0, 6)
     assert leak(*one_commitment(three, kind, 0, 1, 2))[0] > 0
+
+
+def test_one_stream_of_coefficients_for_both_parts_leaks(chain):
+    """Why each part has its own: the same coefficients in both show the difference of their cells."""
+    witness, claims, randomness = chain
+    both = field.add(randomness["parameters padding 0"], randomness["other padding 0"])
+    rest = {name: c for name, c in randomness.items() if name != "other padding 0"}
+    assert leak(witness, claims, rest | {"parameters padding 0": both})[0] > 0

@@ -30,6 +30,7 @@ from ..errors import BudgetError, FormatError, RunError
 from .slots import NOTHING, Choice, Replacements, Slot
 
 FILE = "openings.json"
+REPLACING = "replacing"  # a lock's name
 LIMIT = 2**26  # bytes of such a file: a million counters
 
 
@@ -43,7 +44,7 @@ class Openings:
         self.directories: list[Path] = []
         self._process = os.getpid()
         self._lock = threading.RLock()  # of this process's threads; other processes meet at the files' locks
-        self.replacing = threading.RLock()  # of a proof that replaces commitments, until it is finished: others start from there
+        self._replacing, self._depth = threading.RLock(), 0
 
     def __reduce__(self):
         raise RunError("a run cannot be copied or pickled: two copies would spend the same randomness twice; use run.save and Run.load")
@@ -119,31 +120,46 @@ class Openings:
                     yield
                     return
 
+    @contextmanager
+    def replacing(self):
+        """Of a proof that replaces commitments, until it is finished: others wait for it, in all processes, and start from there."""
+        with self._replacing, ExitStack() as locks:
+            if not self._depth:  # a file is locked once by a process
+                for directory in self.directories:
+                    locks.enter_context(_locked(directory, REPLACING))
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+
     def _take(self, names: Iterable[str]) -> None:
         for name in names:
             self.spent[name] = self.spent.get(name, 0) + 1
         self._write_all()
 
-    def choose(self, slots: Sequence[Slot], chunk: str, replace: bool = False) -> Choice:
+    def choose(self, slots: Sequence[Slot], chunk: str, replace: bool = False, again: bool = True) -> Choice:
         """Which of the slots' commitments a proof opens and replaces, as far as this process knows; spends nothing.
 
-        chunk: a name of what it proves. replace: all of them, whatever is left. Raises: BudgetError.
+        chunk: a name of what it proves. replace: all of them, whatever is left. again: as a finished proof of the chunk did, if there is
+        one, and units for it. Raises: BudgetError.
         """
-        groups = dict.fromkeys(slot.group for slot in slots)
-        bases = {
-            group: self.replaced.get(group, NOTHING).base([s for s in slots if s.group == group], chunk, self._left) for group in groups
-        }
-        choice = Choice(tuple(slots), bases, tuple(slots)) if replace else Choice.of(slots, bases, self._left)
+        found, replaced = {}, []
+        for group in dict.fromkeys(slot.group for slot in slots):
+            known, own = self.replaced.get(group, NOTHING), [slot for slot in slots if slot.group == group]
+            found[group], links = known.start(own, chunk if again else "", self._left)
+            replaced += own if replace and found[group] == known.now else links
+        choice = Choice(tuple(slots), found, tuple(slot for slot in slots if slot in replaced))
         self._require(choice)
         return choice
 
-    def take(self, slots: Sequence[Slot], chunk: str, choice: Choice, replace: bool = False) -> Choice:
+    def take(self, slots: Sequence[Slot], chunk: str, choice: Choice, replace: bool = False, again: bool = True) -> Choice:
         """Take one unit of each commitment that was chosen; or, where another proof came in between, return another choice."""
         with self._shared():
-            again = self.choose(slots, chunk, replace)
-            if again == choice:
+            new = self.choose(slots, chunk, replace, again)
+            if new == choice:
                 self._take(choice.budgets())
-            return again
+            return new
 
     def finish(self, choice: Choice, chunk: str) -> None:
         """Remember what a proof has replaced: it is finished, and nobody has its bytes yet."""
@@ -216,8 +232,8 @@ def marks_of(directory: Path) -> list[str]:
 
 
 @contextmanager
-def _locked(directory: Path):
-    descriptor = os.open(directory / f".{FILE}.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+def _locked(directory: Path, name: str = FILE):
+    descriptor = os.open(directory / f".{name}.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

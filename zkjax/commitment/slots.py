@@ -6,7 +6,8 @@ change together, so that every root that a statement names is one that a finishe
 
 A proof that takes one of the last two units of a commitment replaces it. The second of them is a reserve: where the first proof is
 lost, the next one replaces the same commitment by the same fresh one. And a chunk that is proven again, for what was lost may be
-the finished proof, starts from where it started before, while the reserve lasts.
+the finished proof, starts from where it started before, while the reserve lasts, whatever has been replaced since: the proofs before and
+after it fit the new one.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,36 +43,45 @@ class Slot(NamedTuple):
         return [f"{self.name(generation)} {part}" for part in self.parts]
 
 
+class Hop(NamedTuple):
+    """A finished proof of ``chunk`` that replaced something, and what had been replaced before."""
+
+    chunk: str
+    before: Generations
+
+
 @dataclass(frozen=True)
 class Replacements:
-    """What was replaced in a group, last by a proof of ``chunk``, which started from ``before``."""
+    """What was replaced in a group, and by which proofs, in order."""
 
     now: Generations = ()
-    before: Generations = ()
-    chunk: str = ""
+    hops: tuple[Hop, ...] = ()
 
     def count(self) -> int:
         """How often."""
         return sum(generation for _, generation in self.now)
 
-    def base(self, slots: Sequence[Slot], chunk: str, left: Callable[[Slot, int], int]) -> Generations:
-        """Where a proof of a chunk starts that opens these slots of the group. left: units of a slot's generation."""
-        own, now = dict(self.before), dict(self.now)
-        if chunk != self.chunk:
-            return self.now
-        for slot in slots:
-            generation = own.get(slot.member, 0)
-            units, fixed = left(slot, generation), now.get(slot.member, 0) == generation
-            if units < 1 or fixed and units <= 1 + RESERVE:
-                return self.now
-        return self.before
+    def start(self, slots: Sequence[Slot], chunk: str, left: Callable[[Slot, int], int]) -> tuple[Generations, tuple[Slot, ...]]:
+        """Where a proof of a chunk starts that opens these slots of the group, and which of them it replaces.
+
+        left: units of a slot's generation. A chunk that is proven again does what its finished proof did, as long as there are units
+        for that: of what is still in use one must be left for the proof that replaces it.
+        """
+        now, ends = dict(self.now), [*(hop.before for hop in self.hops[1:]), self.now]
+        for (own, before), after in zip(self.hops, ends, strict=False):
+            found, reached = dict(before), dict(after)
+            links = tuple(slot for slot in slots if reached.get(slot.member, 0) > found.get(slot.member, 0))
+            opened = [(slot, found.get(slot.member, 0)) for slot in slots] + [(slot, reached[slot.member]) for slot in links]
+            if own == chunk and all(left(slot, at) > RESERVE * (now.get(slot.member, 0) == at) for slot, at in opened):
+                return before, links
+        return self.now, tuple(slot for slot in slots if left(slot, now.get(slot.member, 0)) <= 1 + RESERVE)
 
     def moved(self, base: Generations, after: Generations, chunk: str) -> "Replacements":
         """After a proof that led from base to after; where another one came first, its work stands."""
-        return Replacements(after, base, chunk) if base == self.now else self
+        return Replacements(after, (*self.hops, Hop(chunk, base))) if base == self.now else self
 
     def to_json(self) -> dict[str, Any]:
-        return {"now": self.now, "before": self.before, "chunk": self.chunk}
+        return {"now": self.now, "hops": self.hops}
 
     @staticmethod
     def is_json(data) -> bool:
@@ -81,14 +91,18 @@ class Replacements:
             pairs = isinstance(value, list) and all(isinstance(x, list) and len(x) == 2 for x in value)
             return pairs and all(type(n) is int and n >= 0 for pair in value for n in pair)
 
-        return (
-            isinstance(data, dict) and isinstance(data.get("chunk"), str) and all(generations(data.get(name)) for name in ("now", "before"))
-        )
+        def hop(value) -> bool:
+            return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and generations(value[1])
+
+        hops = data.get("hops") if isinstance(data, dict) else None
+        return isinstance(hops, list) and generations(data.get("now")) and all(map(hop, hops))
 
     @staticmethod
     def from_json(data: dict) -> "Replacements":
-        now, before = (tuple((member, generation) for member, generation in data[name]) for name in ("now", "before"))
-        return Replacements(now, before, data["chunk"])
+        def generations(value) -> Generations:
+            return tuple((member, generation) for member, generation in value)
+
+        return Replacements(generations(data["now"]), tuple(Hop(chunk, generations(before)) for chunk, before in data["hops"]))
 
 
 NOTHING = Replacements()
@@ -101,11 +115,6 @@ class Choice:
     slots: tuple[Slot, ...]
     bases: dict[str, Generations] = field(hash=False)
     links: tuple[Slot, ...]
-
-    @staticmethod
-    def of(slots: Sequence[Slot], bases: dict[str, Generations], left: Callable[[Slot, int], int]) -> "Choice":
-        bare = Choice(tuple(slots), bases, ())
-        return Choice(bare.slots, bases, tuple(s for s in slots if left(s, bare.generation(s)) <= 1 + RESERVE))
 
     def base(self, group: str) -> Generations:
         """(member, generation) of what was replaced before."""

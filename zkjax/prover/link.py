@@ -9,7 +9,7 @@ from ..algebra.extension import ZERO
 from ..commitment.commit import Mask, commit, stack
 from ..commitment.keys import Chain
 from ..commitment.opening import open_claim
-from ..commitment.openings import Openings
+from ..commitment.slots import NOTHING
 from ..errors import ConfigurationError, RunError, UnsatisfiedWitnessError
 from ..proofs.alone import Dataset, LinkStatement, errors_alone
 from ..proofs.links import Link
@@ -23,28 +23,29 @@ from .lanes import link_lanes
 from .prove import coarse_integers, fix_geometry, make_plan
 
 
-def link(run, names: Sequence[str] | None = None, *, minimum_bits: float = TARGET, verify: bool = True) -> Proof:
+def link(run, names: Sequence[str] | None = None, *, again: bool = False, minimum_bits: float = TARGET, verify: bool = True) -> Proof:
     """Replace commitments of a run by fresh ones, in a small proof that both hold the same values. Returns a Proof.
 
     run:          a Run; it is not changed. What it shares with the runs of its chain is: their next proofs open the fresh commitments.
     names:        of what is replaced: "initial", "final", "frozen", "shard N" for shards that the run reads; default: all of them.
+    again:        make a proof once more that an earlier call with these names returned, and that was lost: chains need it.
     minimum_bits: refuse to make a proof with less proven security.
     verify:       verify the finished proof, from its bytes alone, before it is returned.
 
     ``prove`` replaces commitments by itself, where their openings are nearly used up. This does so at any time: before many proofs are
     made at once, or before a commitment is to be opened for something else. Whoever verifies the chain is given this proof with the
     others, at any place. It takes one opening of each commitment and of what replaces it.
-    Raises: RunError - no run, or one that was altered; ConfigurationError - other names, or too little security; BudgetError - a
-            commitment has no opening left; UnsatisfiedWitnessError - a bug of the prover.
+    Raises: RunError - no run, or one that was altered; ConfigurationError - other names, too little security, or nothing that could be
+            made again; BudgetError - a commitment has no opening left; UnsatisfiedWitnessError - a bug of the prover.
     """
     from ..kernels.threads import scope
 
     if not isinstance(getattr(run, "chain", None), Chain):
         raise RunError(f"run is a {type(run).__name__}; give a zkjax.Run")
     run.check()
-    with run.chain.openings.replacing:
+    with run.chain.openings.replacing():
         with scope():
-            proof, choice, chunk = _link(run, names, minimum_bits)
+            proof, choice, chunk = _link(run, names, again, minimum_bits)
         if verify:
             try:
                 verify_alone(Proof.parse(bytes(proof)), minimum_bits)
@@ -55,7 +56,7 @@ def link(run, names: Sequence[str] | None = None, *, minimum_bits: float = TARGE
     return proof
 
 
-def _link(run, names, minimum_bits: float):
+def _link(run, names, again: bool, minimum_bits: float):
     chain, plan = run.chain, make_plan(run)
     fix_geometry(run)
     geometry, known = chain.geometry, slots_of(run, plan)
@@ -63,18 +64,20 @@ def _link(run, names, minimum_bits: float):
     if not isinstance(wanted, (tuple, list, dict)) or not wanted or not all(isinstance(x, str) and x in known for x in wanted):
         raise ConfigurationError(f"names is {names!r:.80}; give some of {', '.join(known)}")
     slots = tuple(slot for name, slot in known.items() if name in wanted)
-    chunk = Openings.new_name()  # of nothing that could be proven again
+    chunk = f"links of {', '.join(slot.name(0) for slot in slots)}"
 
-    choice = chain.openings.choose(slots, chunk, replace=True)
+    choice = chain.openings.choose(slots, chunk, True, again)
+    if again and any(chain.openings.replaced.get(slot.group, NOTHING).now == choice.base(slot.group) for slot in slots):
+        raise ConfigurationError(f"no link of {', '.join(wanted)} can be made again: none was finished, or no opening is left for it")
     while True:
         found = Commitments(run, plan, geometry, coarse_integers(run, plan), choice)
         rows = [*found.row_counts, 1]
         ledger = security(errors_alone(found.links), geometry, stack(rows)[1]).require(minimum_bits)
         replaced = [found.opened(name) for name in found.slots]
-        again = chain.openings.take(slots, chunk, choice, replace=True)
-        if again == choice:
+        taken = chain.openings.take(slots, chunk, choice, True, again)
+        if taken == choice:
             break
-        choice = again  # another proof of the chain came in between
+        choice = taken  # another proof of the chain came in between
 
     fresh = [found.replacement(name) for name in found.slots]
     mask = Mask.of(geometry, rows, [*found.budgets, 1])

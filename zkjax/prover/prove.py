@@ -180,12 +180,12 @@ def _prove(
 
     phases.next("commitments")
     if choice.links:
-        alone.enter_context(chain.openings.replacing)
+        alone.enter_context(chain.openings.replacing())
     # one unit of each commitment is used up before anything random is drawn; a crash wastes it
     while (again := chain.openings.take(slots, chunk, choice)) != choice:  # another proof of the chain came in between
         choice = again
         if choice.links:
-            alone.enter_context(chain.openings.replacing)
+            alone.enter_context(chain.openings.replacing())
         found, row_counts, ledger = prepared(choice)
     seed, mask_seed = secrets.token_bytes(32), secrets.token_bytes(32)
     masks = make_masks(counts, _random_elements(mask_seed))
