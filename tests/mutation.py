@@ -44,6 +44,7 @@ FILES = {  # by module, or by room
     "protocol.hidden": "test_hidden.py",
     "protocol.lookup": "test_lookup.py",
     "ops": f"test_integers.py test_claims.py test_circuit.py {LIES}",
+    "proofs": "test_parts.py test_link_proofs.py",
     "proofs.proof": "test_bad_input.py",
     "proofs.published": "test_command_line.py",
     "protocol.schedule": "test_schedule.py",
