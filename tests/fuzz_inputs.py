@@ -292,6 +292,9 @@ def make_sources(directory: Path) -> None:
         for name, (each, reveal) in chains.items():
             each.circuit.save(directory / f"{name}.circuit.json")
             zkjax.prove(each.circuit, each, reveal=reveal, progress=None, minimum_bits=NO_TARGET).save(directory / f"{name}.proof")
+        replaced = chains["states"][0]
+        replaced.circuit.save(directory / "alone.circuit.json")
+        zkjax.link(replaced, minimum_bits=NO_TARGET).save(directory / "alone.proof")
         run.save(directory / "run")
     for name in GRAPHS_TRACED:
         loss, params, data = GRAPHS[name]
@@ -318,8 +321,9 @@ def load_sources(directory: Path) -> Sources:
     proofs = {path.stem: zkjax.Proof.load(path) for path in sorted(directory.glob("*.proof"))}
     pinned = proofs[GRAPHS_PROVEN[0]].statement
     last = pinned.first_step + pinned.steps
-    pins = {"dataset": pinned.dataset, "initial": pinned.initial_weights, "seed": pinned.seed, "steps": (pinned.first_step, last)}
-    ways = {"later": {"before": (proofs["tiny"],)}, GRAPHS_PROVEN[0]: {"pins": pins}}
+    pins = {"dataset": pinned.dataset, "initial": pinned.initial_weights, "final": pinned.final_state}
+    pins |= {"seed": pinned.seed, "steps": (pinned.first_step, last)}
+    ways = {"later": {"before": (proofs["tiny"],)}, "alone": {"before": (proofs["states"],)}, GRAPHS_PROVEN[0]: {"pins": pins}}
     return Sources(
         {name: ProofSource(circuits[name], proof, **ways.get(name, {})) for name, proof in proofs.items()},
         {name: circuit.to_json() for name, circuit in circuits.items()},
@@ -424,6 +428,8 @@ MESSAGE = ("word", "byte", "fill", "noise", "exchange", "take", "resize")
 
 def agree(circuit, tree):
     """What follows from the rest of a statement, worked out anew: digest, bounds, schedule's shards, rows, roots and paths."""
+    if "kind" in tree:  # a statement of links alone is about no circuit
+        return tree
     tree = {**tree, "circuit": circuit.digest().hex()}
     try:
         steps, first, samples, size = (tree[name] for name in ("steps", "first_step", "samples", "shard_size"))

@@ -44,6 +44,7 @@ NOT_VERIFIED = {
         "Mask",
         "tree_seed",
         "commit",
+        "_encoded",
         "encode_leaves",
         "tree_over",
         "encoded_columns",

@@ -18,7 +18,7 @@ import zkjax
 ROOT = Path(zkjax.__file__).parent
 CORPUS = [(error, place, Case.from_json(case)) for error, place, case in json.loads(fuzz.CORPUS.read_text())]
 READERS = ("circuit/circuit", "circuit/file", "ops/arithmetic", "ops/operation", "ops/rescale")
-READERS += ("proofs/proof", "proofs/statement", "protocol/transcript")
+READERS += ("proofs/chain", "proofs/links", "proofs/proof", "proofs/statement", "protocol/transcript")
 READERS += tuple(f"commitment/{name}" for name in ("commit", "geometry", "merkle", "opening", "openings", "recursion"))
 READERS += ("training/saved", "verifier")
 REFUSALS = {"FormatError", "VerificationError"}
