@@ -554,7 +554,9 @@ def test_frozen_parameters_are_committed_once():
     assert Liar(run).broken() == set()
     for by in (1, -1):
         liar = Liar(run)
-        liar._committed = lambda key, honest=liar._committed: field.add(honest(key), field.from_int(np.int64(by * (key == ("frozen", 0)))))
+        liar._committed = lambda key, honest=liar._committed, by=by: field.add(
+            honest(key), field.from_int(np.int64(by * (key == ("frozen", 0))))
+        )
         assert liar.broken() == {"committed values"}
 
 
