@@ -229,6 +229,86 @@ def test_rare_masks_are_bit_by_bit_those_of_jax(mask):
     assert masks and all(np.array_equal(x, expected) or np.array_equal(x, ~expected) for x in masks)
 
 
+U = np.arange(2**23, dtype=np.float32) * np.float32(2.0**-23)  # all numbers that jax.random.uniform draws
+
+EXACT = {
+    "one minus": lambda u: 1 - u > 0.1,
+    "twice one minus": lambda u: 1.0 - (1.0 - u) <= 0.7,
+    "negative": lambda u: -u < -0.3,
+    "shifted": lambda u: u - 0.5 < 0.1,
+    "scaled": lambda u: 4 * u >= 1.3,
+    "as by minval and maxval": lambda u: jnp.maximum(u * 2.0 - 1.0, -1.0) > 0.3,
+    "all": lambda u: 1 - u > 0,
+    "a number of exact arithmetic": lambda u: u < jnp.float32(1.0) - jnp.float32(0.25),
+    "a number that float32 makes the same of": lambda u: u < jnp.float32(1.0) - jnp.float32(0.1),
+    "from an array": lambda u: u < jnp.asarray(np.float32([0.1, 0.3]))[1],
+    "tiny": lambda u: u > 1e-12,
+}
+
+
+def traced_mask(mask):
+    def loss(params, x, y, key):
+        return jnp.mean(jnp.where(mask(key), x @ params, 0.0) - y)
+
+    x, y, w = (np.ones(shape, np.float32) for shape in ((8, 1), (8, 8), (1, 8)))
+    return zkjax.trace(loss, optax.sgd(0.1), w, batch=(x, y), key=KEY)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_every_number_is_compared_as_jax_does(name):
+    """What is exact in float32 comes out as in JAX for each of the 2^23 numbers, compiled or not."""
+    mask = EXACT[name]
+    eager, compiled = np.asarray(mask(jnp.asarray(U))), np.asarray(jax.jit(mask)(U))
+    assert np.array_equal(eager, compiled)
+    circuit = traced_mask(lambda key: mask(jax.random.uniform(key, (8, 8))))
+    if eager.all() or not eager.any():
+        assert not circuit.drawn
+        return
+    (i,) = circuit.drawn
+    below = np.arange(2**23) < circuit.nodes[i].operation.threshold
+    assert np.array_equal(eager, below) or np.array_equal(eager, ~below)
+
+
+UNLIKE = next(p for p in (i / 1000 for i in range(1, 1000)) if np.float32(1) - np.float32(p) != np.float32(1 - p))
+
+ROUNDED = {
+    "a factor": (lambda u: u * 10 < 3, "compare jax.random.uniform"),
+    "a factor and its inverse": (lambda u: u * 0.1 * 10 < 0.5, "compare jax.random.uniform"),
+    "a sum": (lambda u: u - 0.1 < 0.2, "compare jax.random.uniform"),
+    "a quotient": (lambda u: u / 3 < 0.2, "compare jax.random.uniform"),
+    "minval and maxval": (lambda u: u * 0.5 + 0.2 < 0.3, "compare jax.random.uniform"),
+    "twice": (lambda u: u + u < 0.5, "more than one number"),
+    "float32 makes another number": (lambda u: u < 1 - jnp.float32(UNLIKE), "compute it in Python or with NumPy"),
+    "a function": (lambda u: u < jnp.exp(jnp.float32(-1.0)), "compute it in Python or with NumPy"),
+    "many numbers": (lambda u: u < np.linspace(0, 1, 8, dtype=np.float32), "more than one number"),
+    "subnormal": (lambda u: u < 1e-40, "compute it in Python or with NumPy"),
+}
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_what_float32_rounds_is_not_compared(name):
+    mask, told = ROUNDED[name]
+    with pytest.raises(UnsupportedOperationError, match=told):
+        traced_mask(lambda key: mask(jax.random.uniform(key, (8, 8))))
+
+
+def test_words_as_floating_point_numbers():
+    """Words have 32 bits, of which float32 keeps 24."""
+    with pytest.raises(UnsupportedOperationError, match="float32 has rounded"):
+        traced_mask(lambda key: jax.random.bits(key, (8, 8)).astype(jnp.float32) < 3e9)
+    circuit = traced_mask(lambda key: (jax.random.bits(key, (8, 8)) >> 8).astype(jnp.float32) < 3e6)
+    assert [circuit.nodes[i].operation.threshold for i in circuit.drawn] == [3_000_000]
+
+
+def test_a_probability_that_depends_on_the_step():
+    def loss(params, state, x, y, key):
+        p = jnp.where(state < 2, 0.3, 0.5)
+        return net(lambda h, key: jnp.where(jax.random.uniform(key, h.shape) < p, h, 0))(params, x, y, key), state + 1
+
+    with pytest.raises(UnsupportedOperationError, match="depends on the step; compare with one number each"):
+        zkjax.trace(loss, optax.sgd(1 / 32), PARAMS, state=jnp.zeros((), jnp.int32), batch=SAMPLE, key=KEY, steps=4)
+
+
 # ---- keys of the program's own -------------------------------------------------------------------------------------------
 
 

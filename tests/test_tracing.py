@@ -432,6 +432,7 @@ def test_rates():
 
 def test_constants():
     assert simplest(Fraction(float(np.float32(0.1)))) == Fraction(1, 10)
+    assert [simplest(Fraction(n)) for n in (2**24 + 2, 3 * 10**9, 2**60 + 2**37)] == [2**24 + 2, 3 * 10**9, 2**60 + 2**37]
     assert simplest(Fraction(float(np.float32(1 / 3)))) == Fraction(1, 3)
     assert simplest(Fraction(-3, 8)) == Fraction(-3, 8)
     assert between(Fraction(314, 100), Fraction(315, 100)) == Fraction(22, 7)

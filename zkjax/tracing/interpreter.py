@@ -5,6 +5,7 @@ Equations that the results do not need are not looked at, at any depth: dead cod
 """
 
 import re
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -115,7 +116,7 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
     """The results of one equation."""
     name, inner = eqn.primitive.name, _inner(eqn)
     if "transpose" in str(eqn.source_info.name_stack) and not any(x.tagged for x in values if x is not None):
-        values = [Known(x.values, x.shape, True) if isinstance(x, Known) else x for x in values]  # the seed of a gradient is one of them
+        values = [replace(x, tagged=True) if isinstance(x, Known) else x for x in values]  # the seed of a gradient is one of them
     constant = all(isinstance(x, Known) or x is None for x in values)
     if inner is not None:
         return interpret(graph, inner, values, where, wanted, inside_custom_jvp or name == "custom_jvp_call")
@@ -198,7 +199,7 @@ def _while(graph, eqn, values, where: str) -> list:
         (proceed,) = interpret(graph, p["cond_jaxpr"], [*condition, *state], where)
         if not proceed.values.any():
             tagged = any(x.tagged for x in (*values, proceed))  # so is the number of iterations
-            return [Known(x.values, x.shape, x.tagged or tagged) for x in state]
+            return [replace(x, tagged=x.tagged or tagged) for x in state]
         following = interpret(graph, p["body_jaxpr"], [*body, *state], where)
         state = [_where(graph, proceed, *pair) for pair in zip(following, state, strict=True)]
     raise Refusal(f"a loop of more than {MAX_ITERATIONS} iterations")

@@ -10,7 +10,7 @@ from functools import reduce
 
 from . import keys
 from .constants import Known, map_known
-from .expressions import Expression, Mask, affine
+from .expressions import Drawn, Mask
 from .folding import kind, narrow
 from .series import Refusal, values
 
@@ -35,13 +35,16 @@ def _sum_of(*coefficients):
     """A rule for c1 * x1 + c2 * x2 + ..."""
 
     def rule(graph, *terms):
+        if (words := keys.combined(graph, coefficients, terms)) is not None:
+            return words
         return graph.linear([(c, x if isinstance(x, Known) else graph.tensor(x)) for c, x in zip(coefficients, terms, strict=True)])
 
     return rule
 
 
 def _product(graph, x, y):
-    return graph.product(*(x if isinstance(x, Known) else graph.tensor(x) for x in (x, y)))
+    words = keys.multiplied(graph, x, y)
+    return words if words is not None else graph.product(*(x if isinstance(x, Known) else graph.tensor(x) for x in (x, y)))
 
 
 def _div(graph, eqn, x, y):
@@ -77,7 +80,7 @@ def maximum(graph, eqn, x, y, inside_custom_jvp):
 def of_words(graph, eqn, x, y):
     """The larger one of two numbers of which one follows from random words, if it is always the same one; None of anything else."""
     pair = [graph.expand(v, eqn.outvars[0].aval.shape) for v in (x, y)]
-    if all(isinstance(v, Known) and v.scalar is not None and not v.moving or isinstance(v, Expression) and affine(v) for v in pair):
+    if all(isinstance(v, Drawn) or isinstance(v, Known) and v.scalar is not None and not v.moving for v in pair):
         (low, high), (least, most) = (graph.range(v) for v in pair)
         return pair[0] if low >= most else pair[1] if least >= high else None
     return None
@@ -128,7 +131,7 @@ def _comparison(swap: bool, negate: bool):
 
     def rule(graph, eqn, x, y):
         x, y = (_number(graph, v) if kind(eqn.invars[0].aval.dtype) == "b" else v for v in (x, y))
-        result = graph.greater(*((y, x) if swap else (x, y)), eqn.outvars[0].aval.shape, kind(eqn.invars[0].aval.dtype) != "f")
+        result = graph.greater(*((y, x) if swap else (x, y)), eqn.outvars[0].aval.shape)
         return _negated(result) if negate else result
 
     return rule
@@ -140,7 +143,7 @@ def _unequal(graph, eqn, x, y):
         raise Refusal("whether rounded values are equal depends on the rounding; compare with >, or give a boolean array in the data")
     shape = eqn.outvars[0].aval.shape
     x, y = (_number(graph, v) if kind(eqn.invars[0].aval.dtype) == "b" else v for v in (x, y))
-    above, below = graph.greater(x, y, shape, True), graph.greater(y, x, shape, True)
+    above, below = graph.greater(x, y, shape), graph.greater(y, x, shape)
     if kind(eqn.invars[0].aval.dtype) == "i":
         (low, high), (least, most) = graph.range(x), graph.range(y)
         above = Known.uniform(False, shape) if high <= least else above  # an unsigned number is never below 0
@@ -174,13 +177,11 @@ def _convert(graph, eqn, x):
         return x
     if after == "b":
         zero = Known.uniform(0, x.shape)
-        sides = [
-            graph.greater(*pair, x.shape, True) for pair, possible in (((x, zero), True), ((zero, x), graph.range(x)[0] < 0)) if possible
-        ]
+        sides = [graph.greater(*pair, x.shape) for pair, possible in (((x, zero), True), ((zero, x), graph.range(x)[0] < 0)) if possible]
         return graph.linear([(1, _number(graph, side)) for side in sides])
     if after == "f" and narrow(new):
         raise Refusal(f"conversion of integers to {new.name} may round them; {NARROW}")
-    return x
+    return keys.as_number(graph, x) if after == "f" and isinstance(x, Drawn) else x
 
 
 NARROW = "use float32 throughout (dtype=jnp.float32, param_dtype=jnp.float32); the circuit's own formats are set by Precision"

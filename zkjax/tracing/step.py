@@ -18,7 +18,7 @@ from ..ops.draw import Draw
 from ..ops.leaves import MAX_CONSTANT, InputArray, Param
 from .arguments import Leaf
 from .constants import Known, by_entry
-from .expressions import Combination, Expression, Mask
+from .expressions import Combination, Drawn, Expression, Mask
 from .folding import kind, limits
 from .graph import Graph
 from .interpreter import interpret
@@ -123,7 +123,8 @@ class _Reader:
                 own[i] = graph.node(Param(len(own)), (), x.leaf.shape)
         inputs = [_typed(graph, graph.node(InputArray(i), (), x.shape), x) for i, x in enumerate(self.data)]
         arguments = [public.get(i, own.get(i)) for i in range(len(self.state))]
-        return graph, own, interpret(graph, self.closed, [*arguments, *inputs, *self.keys], self.place, wanted)
+        results = interpret(graph, self.closed, [*arguments, *inputs, *self.keys], self.place, wanted)
+        return graph, own, [graph.tensor(x) if isinstance(x, Drawn) else x for x in results]
 
     def _checked(self, leaf: Leaf, x):
         if not isinstance(x, Known):
