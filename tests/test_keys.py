@@ -484,6 +484,37 @@ def test_other_kinds_of_keys_are_refused():
         zkjax.trace(net(lambda h, key: as_haiku(h, jax.random.key(1, impl="rbg"))), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY)
 
 
+def with_a_key_of_its_own(h, key):
+    return as_haiku(h, jax.random.key(5))
+
+
+def with_a_raw_key(h, key):
+    return as_haiku(h, jax.random.key_data(key))
+
+
+@pytest.mark.parametrize(
+    "setting, value, ways, right",
+    [
+        (jax.threefry_partitionable, False, (as_haiku, twice), ()),
+        (jax.enable_x64, True, (as_haiku,), ()),
+        (jax.default_prng_impl, "rbg", (with_a_key_of_its_own, with_a_raw_key), (as_haiku, twice)),
+        (jax.enable_custom_prng, True, (), (as_haiku, with_a_key_of_its_own, with_a_raw_key)),
+    ],
+    ids=["partitionable", "x64", "implementation", "custom"],
+)
+def test_settings_by_which_jax_draws_otherwise_are_refused(setting, value, ways, right):
+    """The user's own program has other masks then than the circuit; where it has the same, the circuit is the same."""
+    usual = [zkjax.trace(net(way), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY).digest() for way in right]
+    with setting(value):
+        assert [zkjax.trace(net(way), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY).digest() for way in right] == usual
+        for way in ways:
+            with pytest.raises(
+                UnsupportedOperationError, match=rf"primitive .* at .*is {value}, by which JAX draws other words.*config.update"
+            ):
+                zkjax.trace(net(way), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY)
+        zkjax.trace(net(lambda h, key: h), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY)
+
+
 def test_a_loss_without_a_key_does_not_take_one():
     with pytest.raises(DataError, match="does not take"):
         zkjax.trace(lambda params, x, y: error(x @ params[0]["w"], y), optax.sgd(0.1), PARAMS, batch=SAMPLE, key=KEY)

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import DataError, UnsupportedOperationError, ZkjaxError
 from . import places
-from .keys import IMPLEMENTATION
+from .keys import IMPLEMENTATION, OWN
 
 
 def as_array(x, name: str) -> np.ndarray:
@@ -206,7 +206,8 @@ def _words_of(x):
 
 def as_keys(tree, like):
     """The other way: typed keys where ``like`` has some."""
-    return jax.tree.map(lambda x, y: keys_of(x) if is_key(y) else x, tree, like)
+    with jax.named_scope(OWN):
+        return jax.tree.map(lambda x, y: keys_of(x) if is_key(y) else x, tree, like)
 
 
 def keys_of(words):

@@ -24,9 +24,13 @@ from .series import Refusal, Series, values
 
 
 class Graph:
-    """Makes expressions; equal ones are made once, so that every reader of a tensor reads the same one."""
+    """Makes expressions; equal ones are made once, so that every reader of a tensor reads the same one.
 
-    def __init__(self):
+    unusual: operations on random keys that are refused, and why, as ``keys.unusual``.
+    """
+
+    def __init__(self, unusual: dict[str, str] | None = None):
+        self.unusual = unusual or {}
         self.expressions: list[Expression] = []
         self.labels: dict[Expression, str] = {}
         self.ranges: dict[Expression, tuple[int, int]] = {}  # of tensors of integers; those of inputs are their dtypes'

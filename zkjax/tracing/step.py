@@ -65,27 +65,36 @@ class Start:
 
 
 def read_step(
-    step, structure, state: Sequence[Start], data, key, names, outputs: tuple[str, ...], steps: int | None, place: str
+    step,
+    structure,
+    state: Sequence[Start],
+    data,
+    key,
+    names,
+    outputs: tuple[str, ...],
+    steps: int | None,
+    place: str,
+    unusual: dict[str, str],
 ) -> Program:
     """Read ``step(state, *batch) -> (state, outputs)``; with a key ``step(state, *batch, words)``.
 
     structure, state: its pytree and its leaves. data: a ShapeDtypeStruct for each array of the batch, called ``names``. key: two words,
     into which the step's number is folded; None: none. outputs: names of the scalars among the step's that a proof may reveal. steps: for
-    which what depends on the step is tabulated. place: of the step, where no line is known.
+    which what depends on the step is tabulated. place: of the step, where no line is known. unusual: as in ``Graph``.
     Raises UnsupportedOperationError, which names what has no exact counterpart.
     """
-    return _Reader(step, structure, state, data, key, outputs, steps, place).program(names)
+    return _Reader(step, structure, state, data, key, outputs, steps, place, unusual).program(names)
 
 
 class _Reader:
     """A step's equations, and its interpretation with some leaves as constants."""
 
-    def __init__(self, step, structure, state, data, key, outputs, steps, place):
+    def __init__(self, step, structure, state, data, key, outputs, steps, place, unusual):
         def flat(leaves, *batch):
             after, found = step(jax.tree.unflatten(structure, leaves), *batch)
             return [*jax.tree.leaves(after), *(found[name] for name in outputs)]
 
-        self.state, self.data, self.outputs, self.place = state, data, outputs, place
+        self.state, self.data, self.outputs, self.place, self.unusual = state, data, outputs, place, unusual
         self.steps, self.tabulated = steps or FEWEST, steps is not None
         self.keys = () if key is None else (step_key(key, self.steps),)
         words = [jax.ShapeDtypeStruct((2,), np.uint32) for _ in self.keys]
@@ -117,7 +126,7 @@ class _Reader:
 
     def _interpret(self, public: dict[int, Known], wanted=None) -> tuple[Graph, dict[int, Expression], list]:
         """With these leaves as constants: the graph, the expressions of the others, and the results, None where they are not wanted."""
-        graph, own = Graph(), {}
+        graph, own = Graph(self.unusual), {}
         for i, x in enumerate(self.state):
             if i not in public:
                 own[i] = graph.node(Param(len(own)), (), x.leaf.shape)
