@@ -86,7 +86,101 @@ def twice(h, key):
     return as_haiku(as_haiku(h, first), second)
 
 
-WAYS = [as_haiku, as_equinox, as_linen, as_nnx, for_each_sample, for_each_feature, in_one_of_two_ways, with_a_coin, with_noise, twice]
+def by_two_masks(h, key):
+    first, second = jax.random.split(key)
+    return jnp.where(jax.random.bernoulli(first, 0.75, h.shape) & (jax.random.uniform(second, h.shape) < 0.5), 2 * h, 0)
+
+
+def unless(h, key):
+    return jax.lax.cond(~jax.random.bernoulli(key, 0.3), lambda h: as_haiku(h, key), lambda h: 0.5 * h, h)
+
+
+def by_two_coins(combined, h, key):
+    coins = (jax.random.bernoulli(k, 0.6) for k in jax.random.split(key))
+    return jax.lax.cond(combined(*coins), lambda h: 2 * h, lambda h: h, h)
+
+
+def and_(h, key):
+    return by_two_coins(jnp.logical_and, h, key)
+
+
+def or_(h, key):
+    return by_two_coins(jnp.logical_or, h, key)
+
+
+def xor(h, key):
+    return by_two_coins(jnp.logical_xor, h, key)
+
+
+def with_relu_inside(h, key):
+    return jax.lax.cond(jax.random.bernoulli(key), lambda h: jax.nn.relu(h - 0.25), lambda h: h, h)
+
+
+def with_conditions_inside(h, key):
+    above = jax.lax.cond(jax.random.bernoulli(key), lambda h: h > 0.25, lambda h: h > 0.5, h)
+    return jnp.where(above, h, 0)
+
+
+def one_inside_another(h, key):
+    first, second = jax.random.split(key)
+    return jax.lax.cond(jax.random.bernoulli(first), lambda h: in_one_of_two_ways(h, second), lambda h: 2 * h, h)
+
+
+def keys_by_scan(h, key):
+    last, keys = jax.lax.scan(lambda k, _: tuple(jax.random.split(k)), key, None, length=3)
+    return as_haiku(as_haiku(h, last), keys[1])
+
+
+def keys_by_fori_loop(h, key):
+    return as_haiku(h, jax.lax.fori_loop(0, 3, lambda i, k: jax.random.fold_in(k, i), key))
+
+
+def keys_by_while_loop(h, key):
+    return as_haiku(h, jax.lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, jax.random.split(s[1])[0]), (0, key))[1])
+
+
+def by_remat(h, key):
+    return jax.checkpoint(lambda h: jax.nn.relu(jnp.where(1 - jax.random.uniform(key, h.shape) > 0.3, h, -h)))(h)
+
+
+def each_by_a_coin(h, key):
+    def one(row, key):
+        return jax.lax.cond(jax.random.bernoulli(key), lambda row: 2 * row[::-1], lambda row: row, row)
+
+    return jax.vmap(one)(h, jax.random.split(key, len(h)))
+
+
+def with_the_highest_bit(h, key):
+    return h * (jax.random.bits(key, h.shape) >> 31).astype(jnp.float32)
+
+
+CHOICES = [
+    each_by_a_coin,
+    with_the_highest_bit,
+    by_two_masks,
+    unless,
+    and_,
+    or_,
+    xor,
+    with_relu_inside,
+    with_conditions_inside,
+    one_inside_another,
+]
+LOOPS = [keys_by_scan, keys_by_fori_loop, keys_by_while_loop, by_remat]
+WAYS = [
+    as_haiku,
+    as_equinox,
+    as_linen,
+    as_nnx,
+    for_each_sample,
+    for_each_feature,
+    in_one_of_two_ways,
+    with_a_coin,
+    with_noise,
+    twice,
+    *CHOICES,
+    *LOOPS,
+]
 
 
 def float_training(loss, steps) -> list[float]:
@@ -190,7 +284,9 @@ def make_run_with_key(loss):
     return circuit, run
 
 
-@pytest.mark.parametrize("way", [for_each_sample, with_noise, twice, in_one_of_two_ways], ids=lambda way: way.__name__)
+@pytest.mark.parametrize(
+    "way", [for_each_sample, with_noise, twice, in_one_of_two_ways, by_two_masks, with_relu_inside], ids=lambda way: way.__name__
+)
 def test_it_is_proven(way):
     verify_small(*proven(way))
 
@@ -440,8 +536,14 @@ def test_constants_are_those_of_jax(function):
 
 
 REFUSED = [
-    (lambda h, key: h * jax.random.normal(key, h.shape), "erf_inv"),
-    (lambda h, key: h + jax.random.randint(key, h.shape, 0, 5), "rem"),
+    (
+        lambda h, key: h * jax.random.normal(key, h.shape),
+        "erf_inv.*test_keys.*random words.*use jax.random.bernoulli, or jax.random.uniform",
+    ),
+    (lambda h, key: h + jax.random.randint(key, h.shape, 0, 5), "rem.*random words.*give what is drawn in the data"),
+    (lambda h, key: h[jax.random.permutation(key, len(h))], "sort.*random words"),
+    (lambda h, key: h * jax.random.gamma(key, 1.0, h.shape), "random_gamma.*use jax.random.bernoulli"),
+    (lambda h, key: h * (jax.random.bits(key, h.shape) & 1), "bits of random words; use jax.random.bernoulli"),
     (lambda h, key: jnp.where(jax.random.uniform(key, h.shape) < h, h, 0), None),
     (lambda h, key: jnp.where(jax.random.bernoulli(key, 0.5, h.shape) & (jax.random.uniform(key, h.shape) > 0.1), h, 0), None),
     (lambda h, key: jnp.where(jax.random.bits(key, h.shape, "uint16") > 5, h, 0), "16 bits"),
@@ -449,6 +551,19 @@ REFUSED = [
         lambda h, key: jnp.where(jax.random.uniform(key, h.shape) + jax.random.uniform(jax.random.fold_in(key, 1), h.shape) < 1, h, 0),
         "more than one number",
     ),
+    (
+        lambda h, key: jax.lax.scan(lambda h, k: (as_haiku(h, k), None), h, jax.random.split(key, 2))[0],
+        "'scan'.*test_keys.*a loop over data, parameters or what was drawn; write the loop in Python",
+    ),
+    (
+        lambda h, key: as_haiku(h, jax.lax.while_loop(lambda k: jax.random.uniform(k) > 0.3, lambda k: jax.random.split(k)[0], key)),
+        "'while'.*goes on as long as a draw",
+    ),
+    (
+        lambda h, key: as_haiku(h, jax.lax.cond(jax.random.bernoulli(key), lambda k: k, lambda k: jax.random.fold_in(k, 1), key)),
+        "'cond'.*between random keys.*draw from both keys",
+    ),
+    (lambda h, key: as_haiku(h, jax.random.fold_in(key, jax.random.bits(key))), "on what was drawn; derive keys from keys and counters"),
 ]
 
 

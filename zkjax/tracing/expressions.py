@@ -3,11 +3,12 @@
 Nothing here knows JAX or fixed point.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..ops.draw import Draw
-from ..ops.leaves import Param
+from ..ops.leaves import InputArray, Param
 from ..ops.moves import MOVES
 from ..ops.operation import Operation
 from ..ops.products import Dot
@@ -114,6 +115,28 @@ def masked(x):
 def is_mask(x) -> bool:
     """Whether a tensor is of public zeros and ones, drawn from a key."""
     return x.does(Draw) and x.operation.threshold > 0 or x.does(*MOVES) and all(is_mask(y) for y in x.inputs)
+
+
+def is_choice(x) -> bool:
+    """Whether this is a product of masks, entry by entry, at least one of them public."""
+    other = masked(x)
+    return other is not None and (other.does(Above) or is_mask(other) or is_choice(other))
+
+
+def reached(x) -> Iterator["Expression"]:
+    """x and whatever it is computed from, each once."""
+    stack, seen = [x], set()
+    while stack:
+        x = stack.pop()
+        if x not in seen:
+            seen.add(x)
+            stack += x.inputs
+            yield x
+
+
+def is_public(x) -> bool:
+    """Whether constants and draws alone make a tensor."""
+    return not any(y.does(Param, InputArray) for y in reached(x))
 
 
 def scaling(x):

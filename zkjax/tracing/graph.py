@@ -19,7 +19,7 @@ from ..ops.operation import Leaves
 from ..ops.products import Dot, Gate
 from . import keys
 from .constants import Keys, Known, factored, map_known, too_large
-from .expressions import Above, Combination, Drawn, Expression, Mask, Numbers, are_weights, is_mask, scaling
+from .expressions import Above, Combination, Drawn, Expression, Mask, Numbers, are_weights, is_choice, is_mask, scaling
 from .series import Refusal, Series, values
 
 
@@ -148,6 +148,10 @@ class Graph:
         if isinstance(x, Known) or isinstance(y, Known):
             return self.times(x, self.tensor(y)) if isinstance(x, Known) else self.times(y, self.tensor(x))
         x, y = self.tensor(x), self.tensor(y)
+        if is_choice(y):
+            x, y = y, x
+        if is_choice(x) and not is_mask(y):  # one mask after another: nobody needs their product
+            return self.product(x.inputs[0], self.product(x.inputs[1], y))
         if y.does(Above):
             x, y = y, x
         if x.does(Above) and not y.does(Draw):

@@ -6,6 +6,7 @@ Equations that the results do not need are not looked at, at any depth: dead cod
 
 import re
 from dataclasses import replace
+from functools import partial
 
 import jax
 import numpy as np
@@ -13,11 +14,11 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from ..errors import UnsupportedOperationError
 from . import keys, places
-from .constants import Keys, Known, every_step, map_known
-from .expressions import Expression, Mask, is_mask
+from .constants import Keys, Known, by_entry, every_step, map_known
+from .expressions import Drawn, Expression, Mask, is_public
 from .folding import conversion, fold, kind, limits, narrow
 from .graph import Graph
-from .rules import BOOLEAN, CURES, FLOAT_FIRST, INDEX, KEYS, MOVES, NARROW, RULES, maximum
+from .rules import BOOLEAN, CURES, FLOAT_FIRST, INDEX, KEYS, MOVES, NARROW, RULES, maximum, number
 from .series import Refusal, Series
 
 OPTIMIZER = "zkjax optimizer"  # scope of an optimizer's update
@@ -129,15 +130,16 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
         chosen = branches[min(max(int(values[0].scalar), 0), len(branches) - 1)]
         results = interpret(graph, chosen, values[1:], where, wanted, inside_custom_jvp)
         return [None if x is None else graph.tag(x, values[0].tagged) for x in results]
-    if name == "cond" and isinstance(values[0], Expression) and is_mask(values[0]):
+    if name == "cond" and isinstance(values[0], Expression) and is_public(values[0]) and graph.range(values[0]) == (0, 1):
         cases = zip(*(interpret(graph, b, values[1:], where, wanted, inside_custom_jvp) for b in eqn.params["branches"]), strict=True)
-        mask = Mask(values[0])
-        return [graph.select(graph.broadcast(mask, x[0].shape, ()), *x) if use else None for x, use in zip(cases, wanted, strict=True)]
+        return [_chosen(graph, values[0], *x) if use else None for x, use in zip(cases, wanted, strict=True)]
     if eqn.outvars and all(0 in v.aval.shape for v in eqn.outvars) and not eqn.effects:  # no entries: any will do
         return [map_known(conversion(v.aval.dtype), v.aval.shape, Known.uniform(0, v.aval.shape)) for v in eqn.outvars]
-    if constant and name in ("scan", "while"):
+    if name in ("scan", "while"):
         run = _scan if name == "scan" else _while
-        if any(x.moving for x in values):
+        if not all(isinstance(x, Known | Keys) for x in values):
+            raise Refusal(f"a loop over data, parameters or what was drawn; {CURES[name]}")
+        if constant and any(x.moving for x in values):
             return every_step(lambda *values: run(graph, eqn, values, where), values)
         return run(graph, eqn, values, where)
     if name in KEYS or any(isinstance(x, Keys) for x in values):
@@ -171,7 +173,11 @@ def _on_data(graph, eqn, values, inside_custom_jvp) -> list:
     elif name in RULES:
         results = RULES[name](graph, eqn, *values)
     else:
-        raise Refusal(CURES.get(name, "it has no exact counterpart; use linear operations, products and ReLU"))
+        raise Refusal(
+            f"a function of random words that has no exact counterpart; {keys.CURE}"
+            if any(isinstance(x, Drawn) for x in values)
+            else CURES.get(name, "it has no exact counterpart; use linear operations, products and ReLU")
+        )
     return results if isinstance(results, list) else [results]
 
 
@@ -188,6 +194,16 @@ def _checked(graph, dtype, x):
     return map_known(conversion(dtype), x.shape, x) if isinstance(x, Known) else x
 
 
+def _chosen(graph, mask: Expression, no, yes):
+    """What a public mask, one number, chooses of two arrays."""
+    if isinstance(no, Keys) or isinstance(yes, Keys):
+        raise Refusal("a choice between random keys by what was drawn; draw from both keys, and choose between what is drawn")
+    mask = graph.broadcast(Mask(mask), no.shape, ())
+    if isinstance(no, Mask) or isinstance(yes, Mask):
+        return graph.mask(graph.select(mask, *(number(graph, x) for x in (no, yes))))
+    return graph.select(mask, no, yes)
+
+
 # ---- loops over constants --------------------------------------------------------------------------------------------
 
 
@@ -197,18 +213,22 @@ def _while(graph, eqn, values, where: str) -> list:
     condition, body, state = values[:a], values[a : a + b], values[a + b :]
     for _ in range(MAX_ITERATIONS):
         (proceed,) = interpret(graph, p["cond_jaxpr"], [*condition, *state], where)
+        if not isinstance(proceed, Known) or proceed.moving:
+            raise Refusal(f"a loop that goes on as long as a draw or a counter of the step says; {CURES['while']}")
         if not proceed.values.any():
             tagged = any(x.tagged for x in (*values, proceed))  # so is the number of iterations
-            return [replace(x, tagged=x.tagged or tagged) for x in state]
+            return [x if isinstance(x, Keys) else replace(x, tagged=x.tagged or tagged) for x in state]
         following = interpret(graph, p["body_jaxpr"], [*body, *state], where)
         state = [_where(graph, proceed, *pair) for pair in zip(following, state, strict=True)]
     raise Refusal(f"a loop of more than {MAX_ITERATIONS} iterations")
 
 
-def _where(graph, proceed: Known, new: Known, old: Known) -> Known:
+def _where(graph, proceed: Known, new: Known | Keys, old: Known | Keys) -> Known | Keys:
     """The next state of a loop. Under ``jax.vmap`` each row has a condition of its own, and stays as it is when it is done."""
+    if isinstance(new, Keys):
+        return keys.moved(lambda *halves: _where(graph, proceed, *halves), [new, old])[0]
     proceed = graph.broadcast(proceed, new.shape, range(len(proceed.shape)))
-    return map_known(lambda go, a, b: a if go else b, new.shape, proceed, new, old)
+    return by_entry(lambda go, a, b: a if go else b, new.shape, proceed, new, old)  # which leaves series as they are
 
 
 def _scan(graph, eqn, values, where: str) -> list:
@@ -218,14 +238,18 @@ def _scan(graph, eqn, values, where: str) -> list:
         raise Refusal(f"a loop of more than {MAX_ITERATIONS} iterations")
     state, rows = values[a:b], []
     for i in reversed(range(length)) if p["reverse"] else range(length):
-        row = [x.reshaped(lambda v, i=i: v[i], x.shape[1:]) for x in values[b:]]
+        row = [_moved(lambda x, i=i: x.reshaped(lambda v: v[i], x.shape[1:]), x) for x in values[b:]]
         results = interpret(graph, p["jaxpr"], [*values[:a], *state, *row], where)
         state = results[: b - a]
         rows.append(results[b - a :])
     rows = rows[::-1] if p["reverse"] else rows
-    outs = []
-    for k, v in enumerate(eqn.outvars[b - a :]):
-        column = [row[k].full() for row in rows]
-        tagged = any(row[k].tagged for row in rows)
-        outs.append(Known.spread(np.stack(column) if column else np.empty(v.aval.shape, object), v.aval.shape, tagged))
-    return [*state, *outs]
+    return [*state, *(_moved(partial(_stacked, v.aval.shape), *(row[k] for row in rows)) for k, v in enumerate(eqn.outvars[b - a :]))]
+
+
+def _moved(function, *values):
+    """A movement of entries, of constants or of keys."""
+    return keys.moved(function, values)[0] if any(isinstance(x, Keys) for x in values) else function(*values)
+
+
+def _stacked(shape, *rows: Known) -> Known:
+    return Known.spread(np.stack([x.full() for x in rows]) if rows else np.empty(shape, object), shape, any(x.tagged for x in rows))

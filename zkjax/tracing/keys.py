@@ -16,9 +16,9 @@ import numpy as np
 
 from ..algebra import threefry
 from ..ops.draw import MAX_PATH, ROW, STEP, WORD, Draw
-from ..ops.leaves import MAX_CONSTANT, InputArray, Param
+from ..ops.leaves import MAX_CONSTANT
 from .constants import Keys, Known, in_single, map_known
-from .expressions import Drawn, Expression, Mask
+from .expressions import Drawn, Expression, Mask, is_public, reached
 from .rationals import common, valuation
 from .series import Refusal, Series, values
 
@@ -32,7 +32,7 @@ SETTINGS = {  # of JAX: what they are while tracing, and operations on keys to w
 MAX_KEYS = 2**10  # that words are drawn from at once
 ONE, FRACTION = 0x3F800000, 23  # float32: the bits of 1, and how many stand after its leading one
 TINY, HUGE = Fraction(2) ** -126, Fraction(2) ** 127  # float32: the least number that every machine has, and what none goes beyond
-CURE = "use jax.random.bernoulli, or jax.random.uniform compared with a number"
+CURE = "use jax.random.bernoulli, or jax.random.uniform, compared with a number or as it is, or give what is drawn in the data"
 PLAIN = "compare jax.random.uniform(key, shape) itself, between 0 and 1, with a number"
 WRITTEN = "compute it in Python or with NumPy, outside of jax.numpy"
 STEADY = "compare with one number each, and choose by the step, jnp.where(step < 10, jnp.where(a, x, 0), jnp.where(b, x, 0))"
@@ -80,7 +80,7 @@ def apply(graph, eqn, values) -> list:
     if name in graph.unusual and OWN not in str(eqn.source_info.name_stack):
         raise Refusal(graph.unusual[name])
     if not all(isinstance(x, (Known, Keys)) for x in values):
-        raise Refusal("a random key that depends on data or parameters")
+        raise Refusal("a random key that depends on data, on parameters, or on what was drawn; derive keys from keys and counters alone")
     if name == "random_seed":
         return [_seeded(values[0], eqn.invars[0].aval.dtype)]
     if name == "random_wrap":
@@ -97,7 +97,7 @@ def apply(graph, eqn, values) -> list:
         return [_drawn(graph, values[0], parameters["bit_width"], tuple(parameters["shape"]))]
     if name == "select_n":
         return moved(lambda which, *cases: map_known(lambda n, *x: x[int(n)], cases[0].shape, which, *cases), values)
-    raise Refusal("an operation on random keys that is not known")
+    raise Refusal(f"an operation on random keys that is not known; {CURE}")
 
 
 def moved(rule, values) -> list:
@@ -290,17 +290,7 @@ def compared(graph, x, y) -> Mask | Known | None:
 
 def check_comparison(x: Expression) -> None:
     """Refusal where random words and constants alone decide: they would be rounded first, and another mask be drawn than JAX's."""
-    stack, seen, words = [x], set(), False
-    while stack:
-        x = stack.pop()
-        if x in seen:
-            continue
-        seen.add(x)
-        if x.does(Param, InputArray):
-            return
-        words = words or x.does(Draw) and not x.operation.threshold
-        stack += x.inputs
-    if words:
+    if is_public(x) and any(y.does(Draw) and not y.operation.threshold for y in reached(x)):
         raise Refusal(f"a comparison of random words with more than one number; {CURE}")
 
 

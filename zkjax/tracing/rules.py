@@ -89,7 +89,7 @@ def of_words(graph, eqn, x, y):
 # ---- booleans and comparisons ----------------------------------------------------------------------------------------
 
 
-def _number(graph, x):
+def number(graph, x):
     """A boolean as 0 or 1: a tensor, or a constant of rationals."""
     return map_known(lambda v: Fraction(int(v)), x.shape, x) if isinstance(x, Known) else graph.tensor(x)
 
@@ -100,25 +100,27 @@ def _logic(both: int):
     def rule(graph, eqn, x, y):
         if both == 1 and (words := keys.filled(graph, x, y)) is not None:
             return words
-        _only_booleans(eqn)
-        x, y = (_number(graph, graph.expand(v, eqn.outvars[0].aval.shape)) for v in (x, y))
+        _only_booleans(eqn, x, y)
+        x, y = (number(graph, graph.expand(v, eqn.outvars[0].aval.shape)) for v in (x, y))
         return graph.linear([(1, x), (1, y), (-both, graph.product(x, y))])
 
     return rule
 
 
 def _and(graph, eqn, x, y):
-    _only_booleans(eqn)
-    return graph.product(*(_number(graph, graph.expand(v, eqn.outvars[0].aval.shape)) for v in (x, y)))
+    _only_booleans(eqn, x, y)
+    return graph.product(*(number(graph, graph.expand(v, eqn.outvars[0].aval.shape)) for v in (x, y)))
 
 
 def _not(graph, eqn, x):
-    _only_booleans(eqn)
+    _only_booleans(eqn, x)
     return _negated(x)
 
 
-def _only_booleans(eqn):
+def _only_booleans(eqn, *values):
     if kind(eqn.outvars[0].aval.dtype) != "b":
+        if any(isinstance(x, Drawn) for x in values):
+            raise Refusal(f"an operation on the bits of random words; {keys.CURE}")
         raise Refusal("an operation on the bits of integers that depend on data; give its result in the data")
 
 
@@ -130,7 +132,7 @@ def _comparison(swap: bool, negate: bool):
     """x > y of the circuit's integers: where x - y, rounded to the format if it is wide, is above 0."""
 
     def rule(graph, eqn, x, y):
-        x, y = (_number(graph, v) if kind(eqn.invars[0].aval.dtype) == "b" else v for v in (x, y))
+        x, y = (number(graph, v) if kind(eqn.invars[0].aval.dtype) == "b" else v for v in (x, y))
         result = graph.greater(*((y, x) if swap else (x, y)), eqn.outvars[0].aval.shape)
         return _negated(result) if negate else result
 
@@ -142,22 +144,23 @@ def _unequal(graph, eqn, x, y):
     if kind(eqn.invars[0].aval.dtype) == "f":
         raise Refusal("whether rounded values are equal depends on the rounding; compare with >, or give a boolean array in the data")
     shape = eqn.outvars[0].aval.shape
-    x, y = (_number(graph, v) if kind(eqn.invars[0].aval.dtype) == "b" else v for v in (x, y))
+    x, y = (number(graph, v) if kind(eqn.invars[0].aval.dtype) == "b" else v for v in (x, y))
     above, below = graph.greater(x, y, shape), graph.greater(y, x, shape)
     if kind(eqn.invars[0].aval.dtype) == "i":
         (low, high), (least, most) = graph.range(x), graph.range(y)
         above = Known.uniform(False, shape) if high <= least else above  # an unsigned number is never below 0
         below = Known.uniform(False, shape) if most <= low else below
-    return graph.linear([(1, _number(graph, above)), (1, _number(graph, below))])
+    return graph.linear([(1, number(graph, above)), (1, number(graph, below))])
 
 
 def _select(graph, eqn, which, *cases):
     boolean = kind(eqn.outvars[0].aval.dtype) == "b"
     if isinstance(which, Known) and which.scalar is not None:
         return graph.choose(which.scalar, cases, which.tagged)
-    if kind(eqn.invars[0].aval.dtype) != "b":
+    if kind(eqn.invars[0].aval.dtype) != "b" and (len(cases) != 2 or graph.range(which) != (0, 1)):
         raise Refusal("a choice by an integer that depends on data; choose with jnp.where(x > 0, ...)")
-    no, yes = (_number(graph, x) if boolean else x.finite() if isinstance(x, Known) else graph.tensor(x) for x in cases)
+    no, yes = (number(graph, x) if boolean else x.finite() if isinstance(x, Known) else graph.tensor(x) for x in cases)
+    which = graph.mask(which)  # a condition that jax.vmap made of many, each 0 or 1
     return graph.select(which if which.shape == no.shape else graph.broadcast(which, no.shape, ()), no, yes)
 
 
@@ -168,7 +171,11 @@ def _convert(graph, eqn, x):
     old, new = eqn.invars[0].aval.dtype, eqn.params["new_dtype"]
     before, after = kind(old), kind(new)
     if before == "b":
-        return x if after == "b" else graph.tensor(x)
+        if after == "b":
+            return x
+        x = graph.tensor(x)
+        graph.ranges[x] = 0, 1
+        return x
     if before == "f":
         if after != "f":
             raise Refusal(f"conversion of a tensor to {new.name} rounds or truncates; keep it floating-point")
@@ -178,7 +185,7 @@ def _convert(graph, eqn, x):
     if after == "b":
         zero = Known.uniform(0, x.shape)
         sides = [graph.greater(*pair, x.shape) for pair, possible in (((x, zero), True), ((zero, x), graph.range(x)[0] < 0)) if possible]
-        return graph.linear([(1, _number(graph, side)) for side in sides])
+        return graph.linear([(1, number(graph, side)) for side in sides])
     if after == "f" and narrow(new):
         raise Refusal(f"conversion of integers to {new.name} may round them; {NARROW}")
     return keys.as_number(graph, x) if after == "f" and isinstance(x, Drawn) else x
@@ -231,7 +238,7 @@ def _reverse(graph, eqn, x):
 def _dot_general(graph, eqn, x, y):
     (contract, batch), shape = eqn.params["dimension_numbers"], eqn.outvars[0].aval.shape
     contract, batch = (tuple(tuple(int(d) for d in side) for side in pair) for pair in (contract, batch))
-    x, y = (_number(graph, v) if kind(a.aval.dtype) == "b" else v for v, a in zip((x, y), eqn.invars, strict=True))
+    x, y = (number(graph, v) if kind(a.aval.dtype) == "b" else v for v, a in zip((x, y), eqn.invars, strict=True))
     return graph.dot(x, y, contract, batch, shape)
 
 

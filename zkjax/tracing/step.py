@@ -18,7 +18,7 @@ from ..ops.draw import Draw
 from ..ops.leaves import MAX_CONSTANT, InputArray, Param
 from .arguments import Leaf
 from .constants import Known, by_entry
-from .expressions import Combination, Drawn, Expression, Mask
+from .expressions import Combination, Drawn, Expression, Mask, reached
 from .folding import kind, limits
 from .graph import Graph
 from .interpreter import interpret
@@ -253,17 +253,11 @@ def _tabulated(start: Start, following: Known) -> Public:
 
 def depends_on_step(x: Expression, drawn: bool = False) -> bool:
     """Whether a tensor depends on a number of the step; drawn: or on keys for which there is a table."""
-    stack, seen = [x], set()
-    while stack:
-        x = stack.pop()
-        if x in seen:
-            continue
-        seen.add(x)
-        if x.does(Combination) and any(isinstance(c, Series) for c in x.operation.coefficients):
+    for y in reached(x):
+        if y.does(Combination) and any(isinstance(c, Series) for c in y.operation.coefficients):
             return True
-        if drawn and x.does(Draw) and len(x.operation.words) > 2:
+        if drawn and y.does(Draw) and len(y.operation.words) > 2:
             return True
-        stack += x.inputs
     return False
 
 
