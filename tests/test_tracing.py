@@ -20,6 +20,7 @@ from zkjax.tracing.elementary import between, simplest
 from zkjax.tracing.precision import Precision
 from zkjax.tracing.program import trace
 from zkjax.tracing.rationals import dyadic, gradient_unit, rounded_rates
+from zkjax.tracing.rules import RULES
 
 
 def normal(*shape, seed=0, scale=0.5):
@@ -428,6 +429,25 @@ def test_rates():
     assert rounded_rates((Fraction(3),), tolerance) == ((3,), 0)
     n, b = rounded_rates((Fraction(1, 100),), Fraction(0) + Fraction(1, 10**6))
     assert abs(Fraction(n[0], 2**b) * 100 - 1) <= Fraction(1, 10**6)
+
+
+def test_a_fault_of_the_tracer_is_not_one_of_the_loss(monkeypatch):
+    """It stays what it is, as do refusals of zkjax that a loss meets while it runs."""
+
+    def fault(graph, eqn, x):
+        raise TypeError("a fault")
+
+    monkeypatch.setitem(RULES, "neg", fault)
+    x, y, w = (np.ones(shape, np.float32) for shape in ((4, 3), (4, 2), (3, 2)))
+    with pytest.raises(TypeError, match="a fault"):
+        trace(lambda p, x, y: jnp.mean((-(x @ p) - y) ** 2), optax.sgd(0.1), w, batch=(x, y))
+
+    def loss(p, x, y):
+        raise PrecisionError("said while the loss runs")
+
+    for step in (loss, jax.jit(loss), jax.checkpoint(loss), lambda p, x, y: jax.vmap(lambda r: loss(p, r, y))(x)):
+        with pytest.raises(PrecisionError, match="said while the loss runs"):
+            trace(step, optax.sgd(0.1), w, batch=(x, y))
 
 
 def test_constants():

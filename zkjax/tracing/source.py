@@ -27,7 +27,7 @@ from .precision import Precision
 from .rules import NARROW
 from .series import values
 from .starts import CURE, first_state, kept_by_optimizers, start_of
-from .step import Program, Start, read_step
+from .step import Program, Start, equations, read_step
 
 LATER = 32  # steps after which tensors that begin with zeros are looked at
 
@@ -159,7 +159,8 @@ def read(loss, optimizer, params, batch, steps: int | None, state=None, key=None
         step, batch, names = _with_data(step, batch, names)
         with explained("the loss", loss):
             start = [*(Start(x, None) for x in leaves), *carried, *kept]
-            program = read_step(step, structure, start, _shapes(batch), words, names, ("loss",), _tabulated(steps), place, settings)
+            closed = equations(step, structure, start, _shapes(batch), words, ("loss",))
+        program = read_step(closed, start, _shapes(batch), words, names, ("loss",), _tabulated(steps), place, settings)
 
     def first():
         params = tree.unflatten([x.array for x in leaves])
@@ -186,7 +187,8 @@ def read_own(step, state, batch, outputs: tuple[str, ...], steps: int | None, ke
         with explained("the step", user):
             names, place = input_names(user, len(batch)), places.of_function(user)
             own, batch, names = _with_data(own, batch, names)
-            program = read_step(own, structure, start, _shapes(batch), words, names, outputs, _tabulated(steps), place, settings)
+            closed = equations(own, structure, start, _shapes(batch), words, outputs)
+        program = read_step(closed, start, _shapes(batch), words, names, outputs, _tabulated(steps), place, settings)
     return Source(program, rows_of(program), own, lambda: state, batch, _tabulated(steps), words)
 
 

@@ -64,41 +64,40 @@ class Start:
     value: Known | int | None
 
 
-def read_step(
-    step,
-    structure,
-    state: Sequence[Start],
-    data,
-    key,
-    names,
-    outputs: tuple[str, ...],
-    steps: int | None,
-    place: str,
-    unusual: dict[str, str],
-) -> Program:
-    """Read ``step(state, *batch) -> (state, outputs)``; with a key ``step(state, *batch, words)``.
+def equations(step, structure, state: Sequence[Start], data, key, outputs: tuple[str, ...]):
+    """The jaxpr of ``step(state, *batch) -> (state, outputs)``, or with a key of ``step(state, *batch, words)``: the user's code runs here.
 
-    structure, state: its pytree and its leaves. data: a ShapeDtypeStruct for each array of the batch, called ``names``. key: two words,
-    into which the step's number is folded; None: none. outputs: names of the scalars among the step's that a proof may reveal. steps: for
-    which what depends on the step is tabulated. place: of the step, where no line is known. unusual: as in ``Graph``.
+    structure, state: its pytree and its leaves. data: a ShapeDtypeStruct for each array of the batch. key: two words, or None. outputs:
+    names of the scalars among the step's that a proof may reveal. Results: the leaves of the new state, and these outputs.
+    """
+
+    def flat(leaves, *batch):
+        after, found = step(jax.tree.unflatten(structure, leaves), *batch)
+        return [*jax.tree.leaves(after), *(found[name] for name in outputs)]
+
+    words = () if key is None else (jax.ShapeDtypeStruct((2,), np.uint32),)
+    return jax.make_jaxpr(flat)([jax.ShapeDtypeStruct(x.leaf.shape, x.leaf.dtype) for x in state], *data, *words)
+
+
+def read_step(
+    closed, state: Sequence[Start], data, key, names, outputs: tuple[str, ...], steps: int | None, place: str, unusual: dict[str, str]
+) -> Program:
+    """Read the equations of a step; what is not said here is as for ``equations``.
+
+    key: into which the step's number is folded. names: of the arrays of the batch. steps: for which what depends on the step is tabulated.
+    place: of the step, where no line is known. unusual: as in ``Graph``.
     Raises UnsupportedOperationError, which names what has no exact counterpart.
     """
-    return _Reader(step, structure, state, data, key, outputs, steps, place, unusual).program(names)
+    return _Reader(closed, state, data, key, outputs, steps, place, unusual).program(names)
 
 
 class _Reader:
     """A step's equations, and its interpretation with some leaves as constants."""
 
-    def __init__(self, step, structure, state, data, key, outputs, steps, place, unusual):
-        def flat(leaves, *batch):
-            after, found = step(jax.tree.unflatten(structure, leaves), *batch)
-            return [*jax.tree.leaves(after), *(found[name] for name in outputs)]
-
-        self.state, self.data, self.outputs, self.place, self.unusual = state, data, outputs, place, unusual
+    def __init__(self, closed, state, data, key, outputs, steps, place, unusual):
+        self.closed, self.state, self.data, self.outputs, self.place, self.unusual = closed, state, data, outputs, place, unusual
         self.steps, self.tabulated = steps or FEWEST, steps is not None
         self.keys = () if key is None else (step_key(key, self.steps),)
-        words = [jax.ShapeDtypeStruct((2,), np.uint32) for _ in self.keys]
-        self.closed = jax.make_jaxpr(flat)([jax.ShapeDtypeStruct(x.leaf.shape, x.leaf.dtype) for x in state], *data, *words)
 
     def program(self, names) -> Program:
         public = self._public()
