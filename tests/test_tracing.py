@@ -323,6 +323,21 @@ def test_refused_optimizers(optimizer, message):
         trace(GRAPHS["one layer"][0], optimizer, P, batch=(X, Y))
 
 
+@pytest.mark.parametrize(
+    "optimizer, told",
+    [
+        (optax.scale_by_adam(), r"'sqrt' on shapes .* at .*: it has no exact counterpart$"),
+        (optax.clip(1.0), r"'max' on shapes .* at .*: the derivative of a maximum at a tie is not that of ReLU$"),
+        (optax.scale(float("inf")), r"the constant inf is not finite; leave it out, or choose a large number for it$"),
+    ],
+)
+def test_an_optimizer_is_not_told_what_a_loss_may_do(optimizer, told):
+    """But what is true of every constant it is told."""
+    with pytest.raises(UnsupportedOperationError, match=rf"update is no sum of gradients.*{told}") as found:
+        trace(GRAPHS["one layer"][0], optimizer, P, batch=(X, Y))
+    assert type(found.value) is UnsupportedOperationError
+
+
 def test_bad_arguments():
     loss, good = GRAPHS["one layer"][0], (X, Y)
     bad = np.where(np.arange(20).reshape(4, 5) == 7, np.nan, X)

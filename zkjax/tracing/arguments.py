@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import DataError, UnsupportedOperationError, ZkjaxError
 from . import places
-from .keys import IMPLEMENTATION, OWN
+from .keys import IMPLEMENTATION, OWN, is_key
 
 
 def as_array(x, name: str) -> np.ndarray:
@@ -169,11 +169,6 @@ def _static_shape(x, name: str) -> tuple[int, ...]:
 
 
 THREEFRY = "key<fry>"  # as JAX prints the dtype
-
-
-def is_key(x) -> bool:
-    """Whether this is an array, or a shape, of JAX's typed keys."""
-    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def key_words(key) -> np.ndarray:

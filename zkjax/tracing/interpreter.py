@@ -4,7 +4,8 @@ Operations on constants are computed exactly (``folding.py``), those on data and
 Equations that the results do not need are not looked at, at any depth: dead code costs and refuses nothing.
 """
 
-import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -30,55 +31,60 @@ MAX_ITERATIONS = 2**16  # of a loop over constants
 CALLS = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 
 
-def interpret(graph: Graph, closed, arguments, place: str, wanted=None, inside_custom_jvp=False) -> list:
+def interpret(graph: Graph, closed, arguments, place: str, wanted=None) -> list:
     """Run a jaxpr on expressions and constants; nested jaxprs are flattened.
 
     place: where, if no line of the user's is known. wanted: which results are needed (default: all); the others are None.
     Raises UnsupportedOperationError, which names primitive, shapes and line.
     """
+    try:
+        return _run(graph, closed, arguments, place, wanted)
+    except Refusal as error:
+        raise UnsupportedOperationError(str(error)) from None
+
+
+def _run(graph: Graph, closed, arguments, place: str, wanted=None, inside_custom_jvp=False) -> list:
+    """The same of any jaxpr, at any depth; Refusals say where."""
     jaxpr, constants = _opened(closed)
     wanted = [True] * len(jaxpr.outvars) if wanted is None else wanted
     equations, needed = _live(jaxpr, wanted)
     environment = dict(zip(jaxpr.invars, arguments, strict=True))
     for variable, value in zip(jaxpr.constvars, constants, strict=True):
         if variable in needed:
-            environment[variable] = _located(lambda v=variable, x=value: _constant(x, v.aval.dtype), f"a captured value at {place}")
+            with _located(f"a captured value at {place}"):
+                environment[variable] = _constant(value, variable.aval.dtype)
 
     def read(atom):
         return _constant(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else environment.get(atom)
 
     for eqn, results in equations:
         where = places.of_equation(eqn) or place
-        values = [read(x) for x in eqn.invars]
         shapes = [tuple(x.aval.shape) for x in eqn.invars]
-        name = f"primitive '{eqn.primitive.name}' on shapes {shapes} at {where}"
-        try:
-            found = _located(lambda e=eqn, v=values, r=results, w=where: _apply(graph, e, v, w, r, inside_custom_jvp), name)
-        except UnsupportedOperationError as error:
-            if OPTIMIZER in str(eqn.source_info.name_stack):
-                found = re.search(r"primitive '\w+'.*?(?= at )", str(error))  # cures of operations are for losses
-                told = str(error) if "finite" in str(error) or "entries" in str(error) or not found else f"{found[0]}, at {place}"
-                raise UnsupportedOperationError(f"{NONLINEAR}: {told}") from None
-            raise
+        with _located(f"primitive '{eqn.primitive.name}' on shapes {shapes} at {where}", OPTIMIZER in str(eqn.source_info.name_stack)):
+            found = _apply(graph, eqn, [read(x) for x in eqn.invars], where, results, inside_custom_jvp)
         environment |= zip(eqn.outvars, found, strict=True)
     return [read(x) if use else None for x, use in zip(jaxpr.outvars, wanted, strict=True)]
 
 
-def _located(function, name: str):
-    """The value of a function, whose Refusals get the name of the operation and the line."""
+@contextmanager
+def _located(name: str, optimizes: bool = False) -> Iterator[None]:
+    """Refusals get the name of the operation and the line, if they have none. optimizes: it is an optimizer's: cures are for losses."""
     try:
-        return function()
+        yield
     except Refusal as error:
-        raise UnsupportedOperationError(f"{name}: {error}") from None
+        where = error.where or name
+        if optimizes:
+            raise UnsupportedOperationError(f"{NONLINEAR}: {Refusal(error.reason, where=where)}") from None
+        raise Refusal(error.reason, error.cure, where) from None
 
 
 def _constant(value, dtype) -> Known | Keys:
-    if jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) and not isinstance(value, jax.core.Tracer):
+    if isinstance(value, jax.core.Tracer):
+        raise Refusal("a value of an earlier trace was kept; let the function keep no state between calls")
+    if keys.is_key(value):
         keys.check(str(jax.random.key_impl(value)))
         return keys.of_words(Known.of(np.asarray(jax.random.key_data(value))))
     kind(dtype)
-    if isinstance(value, jax.core.Tracer):
-        raise Refusal("a value of an earlier trace was kept; let the function keep no state between calls")
     return Known.of(value, dtype)
 
 
@@ -120,18 +126,18 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
         values = [replace(x, tagged=True) if isinstance(x, Known) else x for x in values]  # the seed of a gradient is one of them
     constant = all(isinstance(x, Known) or x is None for x in values)
     if inner is not None:
-        return interpret(graph, inner, values, where, wanted, inside_custom_jvp or name == "custom_jvp_call")
+        return _run(graph, inner, values, where, wanted, inside_custom_jvp or name == "custom_jvp_call")
     if name == "cond" and isinstance(values[0], Known) and isinstance(values[0].scalar, Series):
-        cases = [interpret(graph, b, values[1:], where, wanted, inside_custom_jvp) for b in eqn.params["branches"]]
+        cases = [_run(graph, b, values[1:], where, wanted, inside_custom_jvp) for b in eqn.params["branches"]]
         chosen = zip(zip(*cases, strict=True), wanted, strict=True)
         return [graph.choose(values[0].scalar, list(case), values[0].tagged) if use else None for case, use in chosen]
     if name == "cond" and isinstance(values[0], Known) and values[0].scalar is not None:
         branches = eqn.params["branches"]
         chosen = branches[min(max(int(values[0].scalar), 0), len(branches) - 1)]
-        results = interpret(graph, chosen, values[1:], where, wanted, inside_custom_jvp)
+        results = _run(graph, chosen, values[1:], where, wanted, inside_custom_jvp)
         return [None if x is None else graph.tag(x, values[0].tagged) for x in results]
     if name == "cond" and isinstance(values[0], Expression) and is_public(values[0]) and graph.range(values[0]) == (0, 1):
-        cases = zip(*(interpret(graph, b, values[1:], where, wanted, inside_custom_jvp) for b in eqn.params["branches"]), strict=True)
+        cases = zip(*(_run(graph, b, values[1:], where, wanted, inside_custom_jvp) for b in eqn.params["branches"]), strict=True)
         return [_chosen(graph, values[0], *x) if use else None for x, use in zip(cases, wanted, strict=True)]
     if eqn.outvars and all(0 in v.aval.shape for v in eqn.outvars) and not eqn.effects:  # no entries: any will do
         return [map_known(conversion(v.aval.dtype), v.aval.shape, Known.uniform(0, v.aval.shape)) for v in eqn.outvars]
@@ -162,9 +168,9 @@ def _on_data(graph, eqn, values, inside_custom_jvp) -> list:
     for v in (*eqn.invars, *eqn.outvars):
         kind(v.aval.dtype)
     if name not in MOVES and name != "convert_element_type" and any(narrow(v.aval.dtype) for v in eqn.outvars):
-        raise Refusal(f"arithmetic in {eqn.outvars[0].aval.dtype.name} rounds its results; {NARROW}")
+        raise Refusal(f"arithmetic in {eqn.outvars[0].aval.dtype.name} rounds its results", NARROW)
     if name not in MOVES and name not in BOOLEAN and any(kind(v.aval.dtype) == "b" for v in eqn.outvars):
-        raise Refusal(f"an operation in booleans; {FLOAT_FIRST}")
+        raise Refusal("an operation in booleans", FLOAT_FIRST)
     for x in values if name != "select_n" else ():
         if isinstance(x, Known):
             x.finite()
@@ -173,11 +179,9 @@ def _on_data(graph, eqn, values, inside_custom_jvp) -> list:
     elif name in RULES:
         results = RULES[name](graph, eqn, *values)
     else:
-        raise Refusal(
-            f"a function of random words that has no exact counterpart; {keys.CURE}"
-            if any(isinstance(x, Drawn) for x in values)
-            else CURES.get(name, "it has no exact counterpart; use linear operations, products and ReLU")
-        )
+        drawn = any(isinstance(x, Drawn) for x in values)
+        cure = keys.CURE if drawn else CURES.get(name, "use linear operations, products and ReLU")
+        raise Refusal(f"{'a function of random words' if drawn else 'it'} has no exact counterpart", cure)
     return results if isinstance(results, list) else [results]
 
 
@@ -189,7 +193,7 @@ def _checked(graph, dtype, x):
         (low, high), (least, most) = graph.range(x), limits(dtype)
         if low < least or high > most:
             raise Refusal(
-                f"{dtype.name} holds {least}..{most}, the result may be {low}..{high}, where JAX wraps around; {FLOAT_FIRST} ({INDEX})"
+                f"{dtype.name} holds {least}..{most}, the result may be {low}..{high}, where JAX wraps around", f"{FLOAT_FIRST} ({INDEX})"
             )
     return map_known(conversion(dtype), x.shape, x) if isinstance(x, Known) else x
 
@@ -197,7 +201,7 @@ def _checked(graph, dtype, x):
 def _chosen(graph, mask: Expression, no, yes):
     """What a public mask, one number, chooses of two arrays."""
     if isinstance(no, Keys) or isinstance(yes, Keys):
-        raise Refusal("a choice between random keys by what was drawn; draw from both keys, and choose between what is drawn")
+        raise Refusal("a choice between random keys by what was drawn", "draw from both keys, and choose between what is drawn")
     mask = graph.broadcast(Mask(mask), no.shape, ())
     if isinstance(no, Mask) or isinstance(yes, Mask):
         return graph.mask(graph.select(mask, *(number(graph, x) for x in (no, yes))))
@@ -212,13 +216,13 @@ def _while(graph, eqn, values, where: str) -> list:
     a, b = p["cond_nconsts"], p["body_nconsts"]
     condition, body, state = values[:a], values[a : a + b], values[a + b :]
     for _ in range(MAX_ITERATIONS):
-        (proceed,) = interpret(graph, p["cond_jaxpr"], [*condition, *state], where)
+        (proceed,) = _run(graph, p["cond_jaxpr"], [*condition, *state], where)
         if not isinstance(proceed, Known) or proceed.moving:
             raise Refusal(f"a loop that goes on as long as a draw or a counter of the step says; {CURES['while']}")
         if not proceed.values.any():
             tagged = any(x.tagged for x in (*values, proceed))  # so is the number of iterations
             return [x if isinstance(x, Keys) else replace(x, tagged=x.tagged or tagged) for x in state]
-        following = interpret(graph, p["body_jaxpr"], [*body, *state], where)
+        following = _run(graph, p["body_jaxpr"], [*body, *state], where)
         state = [_where(graph, proceed, *pair) for pair in zip(following, state, strict=True)]
     raise Refusal(f"a loop of more than {MAX_ITERATIONS} iterations")
 
@@ -239,7 +243,7 @@ def _scan(graph, eqn, values, where: str) -> list:
     state, rows = values[a:b], []
     for i in reversed(range(length)) if p["reverse"] else range(length):
         row = [_moved(lambda x, i=i: x.reshaped(lambda v: v[i], x.shape[1:]), x) for x in values[b:]]
-        results = interpret(graph, p["jaxpr"], [*values[:a], *state, *row], where)
+        results = _run(graph, p["jaxpr"], [*values[:a], *state, *row], where)
         state = results[: b - a]
         rows.append(results[b - a :])
     rows = rows[::-1] if p["reverse"] else rows

@@ -46,6 +46,11 @@ def step_key(words: np.ndarray, steps: int) -> Known:
     return Known(found, (2,))
 
 
+def is_key(x) -> bool:
+    """Whether this is an array, or a shape, of JAX's typed keys."""
+    return hasattr(x, "dtype") and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
 def unusual() -> dict[str, str]:
     """By name the operations on keys that do something else in the user's own program, as JAX is set now, than while tracing; and why."""
     found = {}

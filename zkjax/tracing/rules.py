@@ -49,9 +49,9 @@ def _product(graph, x, y):
 
 def _div(graph, eqn, x, y):
     if kind(eqn.outvars[0].aval.dtype) != "f":
-        raise Refusal(f"division of integers truncates; {FLOAT_FIRST}, which divides exactly")
+        raise Refusal("division of integers truncates", f"{FLOAT_FIRST}, which divides exactly")
     if not isinstance(y, Known):
-        raise Refusal("division by a tensor has no exact counterpart; divide by constants only")
+        raise Refusal("division by a tensor has no exact counterpart", "divide by constants only")
     if any(v == 0 for entry in y.values.reshape(-1) for v in values(entry)):
         raise Refusal("division by zero")
     shape = eqn.outvars[0].aval.shape
@@ -60,7 +60,7 @@ def _div(graph, eqn, x, y):
 
 def _power(graph, x, exponent: int):
     if exponent < 1:
-        raise Refusal(f"the power {exponent} of a tensor has no exact counterpart; use positive powers")
+        raise Refusal(f"the power {exponent} of a tensor has no exact counterpart", "use positive powers")
     return reduce(lambda a, b: graph.product(a, b), [graph.tensor(x)] * exponent)
 
 
@@ -71,7 +71,7 @@ def maximum(graph, eqn, x, y, inside_custom_jvp):
         return drawn
     # The derivative of a maximum at a tie is one half; inside a custom_jvp the user's rule gives it (0 for jax.nn.relu).
     if not inside_custom_jvp:
-        raise Refusal("the derivative of a maximum at a tie is not that of ReLU; use jax.nn.relu(x)")
+        raise Refusal("the derivative of a maximum at a tie is not that of ReLU", "use jax.nn.relu(x)")
     shape = eqn.outvars[0].aval.shape
     x, y = graph.expand(x, shape), graph.expand(y, shape)
     return graph.select(graph.greater(x, y, shape), y, x)
@@ -120,8 +120,8 @@ def _not(graph, eqn, x):
 def _only_booleans(eqn, *values):
     if kind(eqn.outvars[0].aval.dtype) != "b":
         if any(isinstance(x, Drawn) for x in values):
-            raise Refusal(f"an operation on the bits of random words; {keys.CURE}")
-        raise Refusal("an operation on the bits of integers that depend on data; give its result in the data")
+            raise Refusal("an operation on the bits of random words", keys.CURE)
+        raise Refusal("an operation on the bits of integers that depend on data", "give its result in the data")
 
 
 def _negated(x):
@@ -142,7 +142,7 @@ def _comparison(swap: bool, negate: bool):
 def _unequal(graph, eqn, x, y):
     """Of integers and booleans, which have no rounding: 1 where x > y or y > x."""
     if kind(eqn.invars[0].aval.dtype) == "f":
-        raise Refusal("whether rounded values are equal depends on the rounding; compare with >, or give a boolean array in the data")
+        raise Refusal("whether rounded values are equal depends on the rounding", "compare with >, or give a boolean array in the data")
     shape = eqn.outvars[0].aval.shape
     x, y = (number(graph, v) if kind(eqn.invars[0].aval.dtype) == "b" else v for v in (x, y))
     above, below = graph.greater(x, y, shape), graph.greater(y, x, shape)
@@ -158,7 +158,7 @@ def _select(graph, eqn, which, *cases):
     if isinstance(which, Known) and which.scalar is not None:
         return graph.choose(which.scalar, cases, which.tagged)
     if kind(eqn.invars[0].aval.dtype) != "b" and (len(cases) != 2 or graph.range(which) != (0, 1)):
-        raise Refusal("a choice by an integer that depends on data; choose with jnp.where(x > 0, ...)")
+        raise Refusal("a choice by an integer that depends on data", "choose with jnp.where(x > 0, ...)")
     no, yes = (number(graph, x) if boolean else x.finite() if isinstance(x, Known) else graph.tensor(x) for x in cases)
     which = graph.mask(which)  # a condition that jax.vmap made of many, each 0 or 1
     return graph.select(which if which.shape == no.shape else graph.broadcast(which, no.shape, ()), no, yes)
@@ -178,16 +178,16 @@ def _convert(graph, eqn, x):
         return x
     if before == "f":
         if after != "f":
-            raise Refusal(f"conversion of a tensor to {new.name} rounds or truncates; keep it floating-point")
+            raise Refusal(f"conversion of a tensor to {new.name} rounds or truncates", "keep it floating-point")
         if narrow(new) and new != old:
-            raise Refusal(f"conversion of a tensor to {new.name} rounds it; {NARROW}")
+            raise Refusal(f"conversion of a tensor to {new.name} rounds it", NARROW)
         return x
     if after == "b":
         zero = Known.uniform(0, x.shape)
         sides = [graph.greater(*pair, x.shape) for pair, possible in (((x, zero), True), ((zero, x), graph.range(x)[0] < 0)) if possible]
         return graph.linear([(1, number(graph, side)) for side in sides])
     if after == "f" and narrow(new):
-        raise Refusal(f"conversion of integers to {new.name} may round them; {NARROW}")
+        raise Refusal(f"conversion of integers to {new.name} may round them", NARROW)
     return keys.as_number(graph, x) if after == "f" and isinstance(x, Drawn) else x
 
 
@@ -196,7 +196,7 @@ NARROW = "use float32 throughout (dtype=jnp.float32, param_dtype=jnp.float32); t
 
 def _reduce_precision(graph, eqn, x):
     if eqn.params["exponent_bits"] < 8 or eqn.params["mantissa_bits"] < 23:
-        raise Refusal(f"rounding to fewer bits; {NARROW}")
+        raise Refusal("rounding to fewer bits", NARROW)
     return x
 
 
@@ -210,7 +210,7 @@ def _dynamic_slice(graph, eqn, x, *starts):
 
 def _dynamic_update_slice(graph, eqn, x, part, *starts):
     if not isinstance(x, Known) or x.scalar is None or x.scalar != 0:
-        raise Refusal("an update of a slice; build the array with concatenate")
+        raise Refusal("an update of a slice", "build the array with concatenate")
     starts = _static(starts, x.shape, part.shape)
     padding = [(a, n - a - m, 0) for a, n, m in zip(starts, x.shape, part.shape, strict=True)]
     return graph.pad(part, Known.uniform(Fraction(0), ()), padding)
@@ -218,7 +218,7 @@ def _dynamic_update_slice(graph, eqn, x, part, *starts):
 
 def _static(starts, shape, sizes) -> list[int]:
     if not all(isinstance(s, Known) for s in starts):
-        raise Refusal(f"an index that depends on data or parameters; {INDEX}")
+        raise Refusal("an index that depends on data or parameters", INDEX)
     return [min(max(int(s.scalar), 0), n - m) for s, n, m in zip(starts, shape, sizes, strict=True)]
 
 
