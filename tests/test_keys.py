@@ -401,7 +401,7 @@ def test_a_probability_that_depends_on_the_step():
         p = jnp.where(state < 2, 0.3, 0.5)
         return net(lambda h, key: jnp.where(jax.random.uniform(key, h.shape) < p, h, 0))(params, x, y, key), state + 1
 
-    with pytest.raises(UnsupportedOperationError, match="depends on the step; compare with one number each"):
+    with pytest.raises(UnsupportedOperationError, match="depends on the step; use one number in all steps"):
         zkjax.trace(loss, optax.sgd(1 / 32), PARAMS, state=jnp.zeros((), jnp.int32), batch=SAMPLE, key=KEY, steps=4)
 
 
@@ -419,6 +419,31 @@ def counting(state, x, y, key):
     """A step that folds a counter of its own into a key."""
     value, gradient = jax.value_and_grad(net(as_haiku))(state["params"], x, y, jax.random.fold_in(key, 2 * state["count"]))
     return {"params": jax.tree.map(lambda p, g: p - g / 32, state["params"], gradient), "count": state["count"] + 1}, {"loss": value}
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        lambda coin, new, old: jax.lax.cond(coin, lambda: new, lambda: old),
+        lambda coin, new, old: jax.tree.map(lambda a, b: jnp.where(coin, a, b), new, old),
+        lambda coin, new, old: jax.tree.map(lambda a, b: jnp.where(coin, b, a), new, old),
+    ],
+)
+def test_an_update_that_is_left_out_by_a_coin(chosen):
+    """The weights stay exact: only their change is chosen."""
+
+    def step(state, x, y, key):
+        gradient = jax.grad(net(lambda h, key: h))(state, x, y, key)
+        return chosen(jax.random.bernoulli(key), jax.tree.map(lambda p, g: p - g / 32, state, gradient), state)
+
+    circuit = zkjax.trace_step(step, PARAMS, SAMPLE, key=KEY)
+    assert all(exact < 1e-6 and rounded < 0.05 for _, exact, rounded in circuit.comparison.updates)
+    assert not circuit.recurrent
+    run = zkjax.train(circuit, PARAMS, DATA, steps=STEPS, seed=1)
+    own = PARAMS
+    for t, rows in enumerate(batches(STEPS)):
+        own = step(own, *(x[rows] for x in DATA), jax.random.fold_in(KEY, t))
+    assert apart(run.params, own) < 0.05
 
 
 def by_the_step(step, state, *keys):

@@ -63,7 +63,7 @@ class Graph:
 
     def mask(self, x) -> "Mask | Known":
         """A tensor of zeros and ones as booleans."""
-        return map_known(bool, x.shape, x) if isinstance(x, Known) else x if isinstance(x, Mask) else Mask(x)
+        return map_known(bool, x.shape, x) if isinstance(x, Known) else x if isinstance(x, Mask) else Mask(self.tensor(x))
 
     def range(self, x) -> tuple[int, int]:
         """The least and the largest value that a tensor of integers can take, whatever its inputs are."""
@@ -369,7 +369,19 @@ class Graph:
         (c, x), (d, y) = scaling(no), scaling(yes)
         if x is y and not isinstance(x, Known):  # c x + mask (d - c) x: one gate where the user wrote two branches
             return self.linear([(c, x), (d - c, self.product(mask, x))], no.tagged or yes.tagged)
+        terms = [_terms(z) for z in (no, yes)]
+        both = [(c, z) for z, c in terms[0].items() if terms[1].get(z) == c]
+        if both:  # what both cases hold, as a state that is updated or not, needs no choice
+            no, yes = (self.linear([(c, z) for z, c in t.items() if (c, z) not in both] or [(0, both[0][1])]) for t in terms)
+            return self.linear([*both, (1, self.select(Mask(mask), no, yes))])
         return self.linear([(1, no), (-1, self.product(mask, no)), (1, self.product(mask, yes))])
+
+
+def _terms(x) -> dict[Expression, Fraction | Series]:
+    """A tensor as a sum: coefficients of what is added up; none of a constant."""
+    if isinstance(x, Known):
+        return {}
+    return dict(zip(x.inputs, x.operation.coefficients, strict=True)) if x.does(Combination) else {x: Fraction(1)}
 
 
 def _check_joint(before, after):

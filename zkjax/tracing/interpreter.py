@@ -136,7 +136,8 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
         chosen = branches[min(max(int(values[0].scalar), 0), len(branches) - 1)]
         results = _run(graph, chosen, values[1:], where, wanted, inside_custom_jvp)
         return [None if x is None else graph.tag(x, values[0].tagged) for x in results]
-    if name == "cond" and isinstance(values[0], Expression) and is_public(values[0]) and graph.range(values[0]) == (0, 1):
+    coin = name == "cond" and len(eqn.params["branches"]) == 2 and isinstance(values[0], Expression) and is_public(values[0])
+    if coin and graph.range(values[0]) == (0, 1):
         cases = zip(*(_run(graph, b, values[1:], where, wanted, inside_custom_jvp) for b in eqn.params["branches"]), strict=True)
         return [_chosen(graph, values[0], *x) if use else None for x, use in zip(cases, wanted, strict=True)]
     if eqn.outvars and all(0 in v.aval.shape for v in eqn.outvars) and not eqn.effects:  # no entries: any will do

@@ -34,8 +34,9 @@ ONE, FRACTION = 0x3F800000, 23  # float32: the bits of 1, and how many stand aft
 TINY, HUGE = Fraction(2) ** -126, Fraction(2) ** 127  # float32: the least number that every machine has, and what none goes beyond
 CURE = "use jax.random.bernoulli, or jax.random.uniform, compared with a number or as it is, or give what is drawn in the data"
 PLAIN = "compare jax.random.uniform(key, shape) itself, between 0 and 1, with a number"
+MASKS = "compare each array of jax.random.uniform with one number, and put the masks together"
 WRITTEN = "compute it in Python or with NumPy, outside of jax.numpy"
-STEADY = "compare with one number each, and choose by the step, jnp.where(step < 10, jnp.where(a, x, 0), jnp.where(b, x, 0))"
+STEADY = "use one number in all steps, or give the mask in the batch"
 
 
 def step_key(words: np.ndarray, steps: int) -> Known:
@@ -296,7 +297,7 @@ def compared(graph, x, y) -> Mask | Known | None:
 def check_comparison(x: Expression) -> None:
     """Refusal where random words and constants alone decide: they would be rounded first, and another mask be drawn than JAX's."""
     if is_public(x) and any(y.does(Draw) and not y.operation.threshold for y in reached(x)):
-        raise Refusal(f"a comparison of random words with more than one number; {CURE}")
+        raise Refusal("a comparison of random words with more than one number, or of such that were put together; " + MASKS)
 
 
 def _draw(x: Expression) -> Expression:

@@ -256,6 +256,12 @@ def _unstack(graph, eqn, x):
     return [graph.reshape(graph.slice(x, *zip(*row, strict=True), None), rest) for row in rows]
 
 
+def _tile(graph, eqn, x):
+    repeats = eqn.params["reps"]
+    copies = [n for pair in zip(repeats, x.shape, strict=True) for n in pair]
+    return graph.reshape(graph.broadcast(x, copies, range(1, len(copies), 2)), eqn.outvars[0].aval.shape)
+
+
 def _split(graph, eqn, x):
     axis, parts, position = eqn.params["axis"], [], 0
     for size in eqn.params["sizes"]:
@@ -279,6 +285,7 @@ MOVES = {
     "stack": _stack,
     "unstack": _unstack,
     "split": _split,
+    "tile": _tile,
     "rev": _reverse,
     **dict.fromkeys(("copy", "stop_gradient", "sharding_constraint"), lambda graph, eqn, x: x),
     "optimization_barrier": lambda graph, eqn, *xs: list(xs),
