@@ -142,3 +142,8 @@ def is_public(x) -> bool:
 def scaling(x):
     """A tensor as (coefficient, base)."""
     return (x.operation.coefficients[0], x.inputs[0]) if isinstance(x, Expression) and x.is_scaling else (Fraction(1), x)
+
+
+def added(x) -> dict["Expression", Fraction]:
+    """A tensor as a sum: the coefficient of each tensor that is added up."""
+    return dict(zip(x.inputs, x.operation.coefficients, strict=True)) if x.does(Combination) else {x: Fraction(1)}

@@ -19,14 +19,14 @@ from ..ops.operation import Leaves
 from ..ops.products import Dot, Gate
 from . import keys
 from .constants import Keys, Known, factored, map_known, too_large
-from .expressions import Above, Combination, Drawn, Expression, Mask, Numbers, are_weights, is_choice, is_mask, scaling
+from .expressions import Above, Combination, Drawn, Expression, Mask, Numbers, added, are_weights, is_choice, is_mask, scaling
 from .series import Refusal, Series, values
 
 
 class Graph:
     """Makes expressions; equal ones are made once, so that every reader of a tensor reads the same one.
 
-    unusual: operations on random keys that are refused, and why, as ``keys.unusual``.
+    unusual: operations on random keys that are refused, and why, as ``arguments.unusual``.
     """
 
     def __init__(self, unusual: dict[str, str] | None = None):
@@ -369,19 +369,12 @@ class Graph:
         (c, x), (d, y) = scaling(no), scaling(yes)
         if x is y and not isinstance(x, Known):  # c x + mask (d - c) x: one gate where the user wrote two branches
             return self.linear([(c, x), (d - c, self.product(mask, x))], no.tagged or yes.tagged)
-        terms = [_terms(z) for z in (no, yes)]
+        terms = [added(z) if isinstance(z, Expression) else {} for z in (no, yes)]
         both = [(c, z) for z, c in terms[0].items() if terms[1].get(z) == c]
         if both:  # what both cases hold, as a state that is updated or not, needs no choice
-            no, yes = (self.linear([(c, z) for z, c in t.items() if (c, z) not in both] or [(0, both[0][1])]) for t in terms)
-            return self.linear([*both, (1, self.select(Mask(mask), no, yes))])
+            rest = (self.linear([(c, z) for z, c in t.items() if (c, z) not in both] or [(0, both[0][1])]) for t in terms)
+            return self.linear([*both, (1, self.select(Mask(mask), *rest))], no.tagged or yes.tagged)
         return self.linear([(1, no), (-1, self.product(mask, no)), (1, self.product(mask, yes))])
-
-
-def _terms(x) -> dict[Expression, Fraction | Series]:
-    """A tensor as a sum: coefficients of what is added up; none of a constant."""
-    if isinstance(x, Known):
-        return {}
-    return dict(zip(x.inputs, x.operation.coefficients, strict=True)) if x.does(Combination) else {x: Fraction(1)}
 
 
 def _check_joint(before, after):

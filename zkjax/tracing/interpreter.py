@@ -15,6 +15,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from ..errors import UnsupportedOperationError
 from . import keys, places
+from .arguments import is_key
 from .constants import Keys, Known, by_entry, every_step, map_known
 from .expressions import Drawn, Expression, Mask, is_public
 from .folding import conversion, fold, kind, limits, narrow
@@ -81,7 +82,7 @@ def _located(name: str, optimizes: bool = False) -> Iterator[None]:
 def _constant(value, dtype) -> Known | Keys:
     if isinstance(value, jax.core.Tracer):
         raise Refusal("a value of an earlier trace was kept; let the function keep no state between calls")
-    if keys.is_key(value):
+    if is_key(value):
         keys.check(str(jax.random.key_impl(value)))
         return keys.of_words(Known.of(np.asarray(jax.random.key_data(value))))
     kind(dtype)

@@ -11,7 +11,6 @@ import math
 from dataclasses import replace
 from fractions import Fraction
 
-import jax
 import numpy as np
 
 from ..algebra import threefry
@@ -24,11 +23,6 @@ from .series import Refusal, Series, values
 
 IMPLEMENTATION = "threefry2x32"
 OWN = "zkjax keys"  # scope of typed keys that become what they were when they were given
-SETTINGS = {  # of JAX: what they are while tracing, and operations on keys to which they matter
-    "jax_threefry_partitionable": (True, ("random_bits", "random_split")),
-    "jax_enable_x64": (False, ("random_bits",)),
-    "jax_default_prng_impl": (IMPLEMENTATION, ("random_seed", "random_wrap")),
-}
 MAX_KEYS = 2**10  # that words are drawn from at once
 ONE, FRACTION = 0x3F800000, 23  # float32: the bits of 1, and how many stand after its leading one
 TINY, HUGE = Fraction(2) ** -126, Fraction(2) ** 127  # float32: the least number that every machine has, and what none goes beyond
@@ -45,22 +39,6 @@ def step_key(words: np.ndarray, steps: int) -> Known:
     keys, found = Draw((), *source, 0, 0).keys(0, steps), np.empty(2, dtype=object)
     found[:] = [Series(tuple(int(w) for w in keys[:, 0, half]), (*source, half)) for half in range(2)]
     return Known(found, (2,))
-
-
-def is_key(x) -> bool:
-    """Whether this is an array, or a shape, of JAX's typed keys."""
-    return hasattr(x, "dtype") and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-def unusual() -> dict[str, str]:
-    """By name the operations on keys that do something else in the user's own program, as JAX is set now, than while tracing; and why."""
-    found = {}
-    for setting, (usual, names) in SETTINGS.items():
-        value = getattr(jax.config, setting)
-        if value != usual:
-            told = f"{setting} is {value}, by which JAX draws other words than a circuit does; jax.config.update({setting!r}, {usual!r})"
-            found |= dict.fromkeys(names, told)
-    return found
 
 
 def check(implementation: str) -> None:

@@ -16,12 +16,11 @@ from ..circuit.circuit import Circuit
 from ..errors import DataError, UnsupportedOperationError
 from ..kernels.settings import fixed
 from . import places
-from .arguments import NOTHING, as_keys, batch_arrays, check_loss, explained, in_words, input_names, key_words, state_leaves
+from .arguments import NOTHING, as_keys, batch_arrays, check_loss, explained, in_words, input_names, key_words, state_leaves, unusual
 from .arguments import parameters as parameter_leaves
 from .constants import Known
 from .folding import narrow
 from .interpreter import OPTIMIZER
-from .keys import unusual
 from .motions import Row, rows_of
 from .precision import Precision
 from .rules import NARROW

@@ -9,12 +9,11 @@ import numpy as np
 from ..errors import DataError, UnsupportedOperationError
 from ..ops.leaves import Param
 from . import places
-from .arguments import Leaf, explained
+from .arguments import Leaf, explained, is_key
 from .constants import Known
 from .folding import kind, narrow
 from .graph import Graph
 from .interpreter import interpret
-from .keys import is_key
 from .rules import NARROW
 from .series import Refusal
 from .step import Start
