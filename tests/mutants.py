@@ -23,7 +23,7 @@ MODULES = """
 algebra.exact circuit.anchors circuit.bounds circuit.circuit circuit.file circuit.levels circuit.recurrence commitment.commit
 commitment.dataset commitment.geometry commitment.merkle commitment.opening
 commitment.recursion files ops.arithmetic ops.committed ops.draw ops.leaves ops.moves ops.operation ops.products ops.ranges
-ops.rescale ops.tables proofs.alone proofs.checks proofs.estimate proofs.links proofs.proof proofs.published proofs.soundness
+ops.rescale ops.tables proofs.alone proofs.chain proofs.checks proofs.estimate proofs.links proofs.proof proofs.published proofs.soundness
 proofs.statement
 protocol.argument protocol.claims protocol.contraction protocol.draws protocol.gate protocol.hidden protocol.links protocol.lookup
 protocol.membership protocol.motion protocol.plan

@@ -2018,7 +2018,7 @@ def parts_in_chains():
     def pin(which=s, links=(), max_work=None, **pins):
         statements = [which, *(LinkStatement(geometry, (old,), (new,)) for old, new in links)]
         names = "dataset", "initial", "final", "seed", "steps"
-        return lambda: verifier._check_pins([which], joined(statements), *(pins.get(name) for name in names), Meter(max_work))
+        return lambda: verifier.check_pins([which], joined(statements), *(pins.get(name) for name in names), Meter(max_work))
 
     fixed, first, last = part_named(kept.commitment, "cells", geometry), s.initial, s.final
     fixed_again = part_named(again, "cells", geometry)

@@ -27,7 +27,7 @@ from zkjax.commitment.commit import Mask, commit
 from zkjax.commitment.opening import open_claim
 from zkjax.errors import FormatError, VerificationError
 from zkjax.kernels.threads import scope
-from zkjax.proofs import checks, links
+from zkjax.proofs import chain, checks, links
 from zkjax.proofs.alone import LinkStatement
 from zkjax.proofs.links import Classes
 from zkjax.proofs.statement import Statement
@@ -292,12 +292,12 @@ def test_a_state_of_which_a_part_is_not_read(monkeypatch):
     zkjax.verify(circuit, proof, minimum_bits=5, initial=s.initial_weights)
     with pytest.raises(VerificationError, match="pinned initial weights"):
         zkjax.verify(circuit, proof, minimum_bits=5, initial=pin)
-    own = verifier._pinned
+    own = chain._pinned
 
     def careless(stated, *arguments):
         return own(dataclasses.replace(stated, given=False), *arguments)
 
-    monkeypatch.setattr(verifier, "_pinned", careless)
+    monkeypatch.setattr(chain, "_pinned", careless)
     zkjax.verify(circuit, proof, minimum_bits=5, initial=pin)
 
 

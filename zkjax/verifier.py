@@ -16,14 +16,14 @@ from .algebra.extension import ZERO, Ext
 from .algebra.layout import Layout
 from .algebra.vectors import Vectors
 from .circuit.circuit import Circuit
-from .circuit.parts import PARAMETERS
 from .commitment.commit import Commitment, members, stack, within
 from .commitment.opening import verify_claim
 from .errors import ConfigurationError, FormatError, VerificationError
 from .proofs.alone import LinkStatement, check_alone, errors_alone, estimate_alone
+from .proofs.chain import check_chain, check_pins
 from .proofs.checks import check_circuit, check_commitments, check_sizes, make_plan
 from .proofs.estimate import charge_file, estimate
-from .proofs.links import Classes, joined, links_in_stack
+from .proofs.links import joined, links_in_stack
 from .proofs.proof import Proof
 from .proofs.published import Published
 from .proofs.soundness import TARGET, Security, security
@@ -34,7 +34,7 @@ from .protocol.hidden import Hidden
 from .protocol.links import NO_LINKS, Links, draw_alone
 from .protocol.plan import Plan, opening_terms, row_count
 from .protocol.transcript import Reader, Transcript
-from .work import HASH, MAX_MEMORY, MAX_WORK, Meter
+from .work import MAX_MEMORY, MAX_WORK, Meter
 
 
 class Pins(TypedDict, total=False):
@@ -81,8 +81,9 @@ def verify(
     proof:        a Proof, or several in order, each one's final weights the next one's initial weights. Proofs of ``zkjax.link`` may
                   stand anywhere among them.
     dataset:      required root of the dataset: 32 bytes, or hexadecimal.
-    initial:      required digest of the first weights (``Statement.initial_weights``), likewise.
-    final:        required digest of the last weights (``Statement.final_weights`` of the last proof), likewise.
+    initial:      required digest of the first parameters (``Statement.initial_weights``), likewise; or of the whole first state, what an
+                  optimizer keeps included (``Statement.initial_state``).
+    final:        required digest of the last parameters, or of the whole last state (``final_weights``, ``final_state``), likewise.
     seed:         required seed of the schedule.
     steps:        required range (first, end) of the whole chain, end excluded.
     statement:    what was published about the chain (``zkjax.Published.load``): every field of every proof is required to be that.
@@ -144,7 +145,7 @@ def verify_chain(
     if not chunks:
         raise ConfigurationError("these proofs only replace commitments; give them together with the proofs of a chain")
     classes = joined(statements)  # they count, as all does, once every proof here has been verified
-    _check_pins(chunks, classes, *digests, _seed(seed), _steps(steps), Meter(max_work, max_memory))
+    check_pins(chunks, classes, *digests, _seed(seed), _steps(steps), Meter(max_work, max_memory))
     if statement is not None:
         statement.check(statements)
     check_chain(circuit, chunks, assume_bound, classes)
@@ -239,89 +240,6 @@ def _steps(value) -> tuple[int, int] | None:
     if len(pair) != 2 or not all(isinstance(x, Integral) and not isinstance(x, bool) for x in pair) or not 0 <= pair[0] < pair[1]:
         raise ConfigurationError(f"steps is {value!r:.80}; give the range (first, end), end excluded, with 0 <= first < end")
     return pair
-
-
-def _check_pins(statements: list[Statement], classes: Classes, dataset, initial, final, seed, steps, meter: Meter) -> None:
-    first, last = statements[0], statements[-1]
-    if dataset is not None and not classes.same(first.dataset, dataset):
-        raise VerificationError("pinned dataset", f"the proof is about {first.dataset.hex()}, not {dataset.hex()}")
-    if initial is not None and not _pinned(first, classes, initial, False, meter):
-        raise VerificationError("pinned initial weights", f"the proof starts from {first.initial_weights.hex()}, not {initial.hex()}")
-    if final is not None and not _pinned(last, classes, final, True, meter):
-        raise VerificationError("pinned final weights", f"the proof ends with {last.final_weights.hex()}, not {final.hex()}")
-    if seed is not None and first.seed != seed:
-        raise VerificationError("pinned seed", f"the proof's schedule has seed {first.seed}, not {seed}")
-    shown = first.first_step, last.first_step + last.steps
-    if steps is not None and shown != steps:
-        raise VerificationError("pinned steps", f"the proof covers steps {shown[0]}:{shown[1]}, not {steps[0]}:{steps[1]}")
-
-
-def _pinned(statement: Statement, classes: Classes, pin: bytes, last: bool, meter: Meter) -> bool:
-    """Whether a pin is the digest of the statement's first or last parameters, or of all its states there.
-
-    meter: is charged for all that these may be called, by links that nobody has verified yet: a digest for each two of them.
-    """
-    commitment, geometry = statement.final if last else statement.initial, statement.geometry
-    frozen = classes.of(statement.frozen_digest)
-    parts, wholes = classes.of(commitment.part_digest(geometry, PARAMETERS)), classes.of(commitment.digest(geometry))
-    meter.charge("pinned weights", (len(parts) + len(wholes)) * len(frozen) * (HASH + len(statement.shifts)))
-    if pin in (statement.weights_behind(part, other, last) for part in parts for other in frozen):
-        return True
-    whole = last or not statement.given  # else the circuit gives some of the states
-    return whole and pin in (statement.state_behind(one, other, last) for one in wholes for other in frozen)
-
-
-def check_chain(circuit: Circuit, statements: list[Statement], assume_bound: bool, classes: Classes | None = None) -> None:
-    """Each statement goes on where the one before ended, about the same circuit, data, seed and geometry.
-
-    classes: of commitments and of dataset roots; by default what the links of these statements join.
-    """
-    classes = classes or joined(statements)
-    first = statements[0]
-    if first.assumed and not assume_bound:
-        raise VerificationError(
-            "initial bound",
-            "this proof does not range-check its initial weights; verify the chain from a proof that does, or accept the bound "
-            "as an assumption (assume_bound=True, --assume-bound)",
-        )
-    if circuit.given and not first.given and not assume_bound:
-        raise VerificationError(
-            "initial state",
-            f"this proof does not start from the state that the circuit gives ({circuit.parameters[circuit.given[0]].path}, ..); verify "
-            "the chain from a proof that does, or accept that state as an assumption (assume_bound=True, --assume-bound)",
-        )
-    for number, (before, after) in enumerate(zip(statements, statements[1:], strict=False), start=1):
-        for name in ("circuit", "geometry", "samples", "shard_size", "seed"):
-            if getattr(before, name) != getattr(after, name):
-                raise VerificationError("chain", f"proofs {number - 1} and {number} differ in {name}; give the proofs of one chain")
-        if not classes.same(before.dataset_after, after.dataset):
-            cure = "give the proofs of one chain, with those that replace commitments"
-            raise VerificationError("chain", f"proofs {number - 1} and {number} differ in dataset, and no link here joins the two; {cure}")
-        if after.first_step != before.first_step + before.steps:
-            end = before.first_step + before.steps
-            raise VerificationError(
-                "chain",
-                f"proof {number} starts at step {after.first_step}, the one before ends before {end}; give all proofs, each once, in "
-                "the order of their steps",
-            )
-        if not _goes_on(before, after, classes):
-            raise VerificationError("chain", f"proof {number} does not start from the weights that the one before ends with")
-        bounds = zip(after.widths, after.initial_bound, before.final_bound, strict=False)
-        if any(not width and bound < shown for width, bound, shown in bounds):
-            raise VerificationError("chain", f"proof {number} assumes a smaller bound on its initial weights than the one before shows")
-
-
-def _goes_on(before: Statement, after: Statement, classes: Classes) -> bool:
-    """Whether a chunk starts from all states that the one before ends with: every part, and the frozen parameters, with their shifts."""
-    geometry, ended, begun = before.geometry, before.final, after.initial
-    names = [part.name for part in ended.parts]
-    return (
-        not after.given
-        and [part.name for part in begun.parts] == names
-        and all(classes.same(ended.part_digest(geometry, name), begun.part_digest(geometry, name)) for name in names)
-        and classes.same(before.frozen_digest, after.frozen_digest)
-        and before.shifts_after == after.shifts
-    )
 
 
 def start_transcript(statement: Statement | LinkStatement) -> Transcript:
