@@ -156,7 +156,7 @@ class Liar:
         return {name for name, form in hidden.constraints if values[form.index] != ZERO}
 
     def _committed(self, key):
-        if key[0] == "initial":
+        if key[0] in ("initial", "frozen"):
             return field.from_int(self.initial[key[1]])
         if key[0] == "final":
             return field.from_int(self.final[key[1]])

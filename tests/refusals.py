@@ -59,7 +59,6 @@ from zkjax.ops.rescale import Rescale
 from zkjax.ops.tables import Table
 from zkjax.proofs import soundness
 from zkjax.proofs.alone import LinkStatement, check_alone
-from zkjax.proofs.chain import check_pins
 from zkjax.proofs.checks import check_commitments, check_sizes, make_plan
 from zkjax.proofs.links import Link, joined
 from zkjax.proofs.proof import MAGIC, MAX_STATEMENT, VERSION, Proof
@@ -2019,7 +2018,7 @@ def parts_in_chains():
     def pin(which=s, links=(), max_work=None, **pins):
         statements = [which, *(LinkStatement(geometry, (old,), (new,)) for old, new in links)]
         names = "dataset", "initial", "final", "seed", "steps"
-        return lambda: check_pins([which], joined(statements), *(pins.get(name) for name in names), Meter(max_work))
+        return lambda: verifier.check_pins([which], joined(statements), *(pins.get(name) for name in names), Meter(max_work))
 
     fixed, first, last = part_named(kept.commitment, "cells", geometry), s.initial, s.final
     fixed_again = part_named(again, "cells", geometry)

@@ -86,7 +86,101 @@ def twice(h, key):
     return as_haiku(as_haiku(h, first), second)
 
 
-WAYS = [as_haiku, as_equinox, as_linen, as_nnx, for_each_sample, for_each_feature, in_one_of_two_ways, with_a_coin, with_noise, twice]
+def by_two_masks(h, key):
+    first, second = jax.random.split(key)
+    return jnp.where(jax.random.bernoulli(first, 0.75, h.shape) & (jax.random.uniform(second, h.shape) < 0.5), 2 * h, 0)
+
+
+def unless(h, key):
+    return jax.lax.cond(~jax.random.bernoulli(key, 0.3), lambda h: as_haiku(h, key), lambda h: 0.5 * h, h)
+
+
+def by_two_coins(combined, h, key):
+    coins = (jax.random.bernoulli(k, 0.6) for k in jax.random.split(key))
+    return jax.lax.cond(combined(*coins), lambda h: 2 * h, lambda h: h, h)
+
+
+def and_(h, key):
+    return by_two_coins(jnp.logical_and, h, key)
+
+
+def or_(h, key):
+    return by_two_coins(jnp.logical_or, h, key)
+
+
+def xor(h, key):
+    return by_two_coins(jnp.logical_xor, h, key)
+
+
+def with_relu_inside(h, key):
+    return jax.lax.cond(jax.random.bernoulli(key), lambda h: jax.nn.relu(h - 0.25), lambda h: h, h)
+
+
+def with_conditions_inside(h, key):
+    above = jax.lax.cond(jax.random.bernoulli(key), lambda h: h > 0.25, lambda h: h > 0.5, h)
+    return jnp.where(above, h, 0)
+
+
+def one_inside_another(h, key):
+    first, second = jax.random.split(key)
+    return jax.lax.cond(jax.random.bernoulli(first), lambda h: in_one_of_two_ways(h, second), lambda h: 2 * h, h)
+
+
+def keys_by_scan(h, key):
+    last, keys = jax.lax.scan(lambda k, _: tuple(jax.random.split(k)), key, None, length=3)
+    return as_haiku(as_haiku(h, last), keys[1])
+
+
+def keys_by_fori_loop(h, key):
+    return as_haiku(h, jax.lax.fori_loop(0, 3, lambda i, k: jax.random.fold_in(k, i), key))
+
+
+def keys_by_while_loop(h, key):
+    return as_haiku(h, jax.lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, jax.random.split(s[1])[0]), (0, key))[1])
+
+
+def by_remat(h, key):
+    return jax.checkpoint(lambda h: jax.nn.relu(jnp.where(1 - jax.random.uniform(key, h.shape) > 0.3, h, -h)))(h)
+
+
+def each_by_a_coin(h, key):
+    def one(row, key):
+        return jax.lax.cond(jax.random.bernoulli(key), lambda row: 2 * row[::-1], lambda row: row, row)
+
+    return jax.vmap(one)(h, jax.random.split(key, len(h)))
+
+
+def with_the_highest_bit(h, key):
+    return h * (jax.random.bits(key, h.shape) >> 31).astype(jnp.float32)
+
+
+CHOICES = [
+    each_by_a_coin,
+    with_the_highest_bit,
+    by_two_masks,
+    unless,
+    and_,
+    or_,
+    xor,
+    with_relu_inside,
+    with_conditions_inside,
+    one_inside_another,
+]
+LOOPS = [keys_by_scan, keys_by_fori_loop, keys_by_while_loop, by_remat]
+WAYS = [
+    as_haiku,
+    as_equinox,
+    as_linen,
+    as_nnx,
+    for_each_sample,
+    for_each_feature,
+    in_one_of_two_ways,
+    with_a_coin,
+    with_noise,
+    twice,
+    *CHOICES,
+    *LOOPS,
+]
 
 
 def float_training(loss, steps) -> list[float]:
@@ -190,7 +284,9 @@ def make_run_with_key(loss):
     return circuit, run
 
 
-@pytest.mark.parametrize("way", [for_each_sample, with_noise, twice, in_one_of_two_ways], ids=lambda way: way.__name__)
+@pytest.mark.parametrize(
+    "way", [for_each_sample, with_noise, twice, in_one_of_two_ways, by_two_masks, with_relu_inside], ids=lambda way: way.__name__
+)
 def test_it_is_proven(way):
     verify_small(*proven(way))
 
@@ -229,6 +325,86 @@ def test_rare_masks_are_bit_by_bit_those_of_jax(mask):
     assert masks and all(np.array_equal(x, expected) or np.array_equal(x, ~expected) for x in masks)
 
 
+U = np.arange(2**23, dtype=np.float32) * np.float32(2.0**-23)  # all numbers that jax.random.uniform draws
+
+EXACT = {
+    "one minus": lambda u: 1 - u > 0.1,
+    "twice one minus": lambda u: 1.0 - (1.0 - u) <= 0.7,
+    "negative": lambda u: -u < -0.3,
+    "shifted": lambda u: u - 0.5 < 0.1,
+    "scaled": lambda u: 4 * u >= 1.3,
+    "as by minval and maxval": lambda u: jnp.maximum(u * 2.0 - 1.0, -1.0) > 0.3,
+    "all": lambda u: 1 - u > 0,
+    "a number of exact arithmetic": lambda u: u < jnp.float32(1.0) - jnp.float32(0.25),
+    "a number that float32 makes the same of": lambda u: u < jnp.float32(1.0) - jnp.float32(0.1),
+    "from an array": lambda u: u < jnp.asarray(np.float32([0.1, 0.3]))[1],
+    "tiny": lambda u: u > 1e-12,
+}
+
+
+def traced_mask(mask):
+    def loss(params, x, y, key):
+        return jnp.mean(jnp.where(mask(key), x @ params, 0.0) - y)
+
+    x, y, w = (np.ones(shape, np.float32) for shape in ((8, 1), (8, 8), (1, 8)))
+    return zkjax.trace(loss, optax.sgd(0.1), w, batch=(x, y), key=KEY)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_every_number_is_compared_as_jax_does(name):
+    """What is exact in float32 comes out as in JAX for each of the 2^23 numbers, compiled or not."""
+    mask = EXACT[name]
+    eager, compiled = np.asarray(mask(jnp.asarray(U))), np.asarray(jax.jit(mask)(U))
+    assert np.array_equal(eager, compiled)
+    circuit = traced_mask(lambda key: mask(jax.random.uniform(key, (8, 8))))
+    if eager.all() or not eager.any():
+        assert not circuit.drawn
+        return
+    (i,) = circuit.drawn
+    below = np.arange(2**23) < circuit.nodes[i].operation.threshold
+    assert np.array_equal(eager, below) or np.array_equal(eager, ~below)
+
+
+UNLIKE = next(p for p in (i / 1000 for i in range(1, 1000)) if np.float32(1) - np.float32(p) != np.float32(1 - p))
+
+ROUNDED = {
+    "a factor": (lambda u: u * 10 < 3, "compare jax.random.uniform"),
+    "a factor and its inverse": (lambda u: u * 0.1 * 10 < 0.5, "compare jax.random.uniform"),
+    "a sum": (lambda u: u - 0.1 < 0.2, "compare jax.random.uniform"),
+    "a quotient": (lambda u: u / 3 < 0.2, "compare jax.random.uniform"),
+    "minval and maxval": (lambda u: u * 0.5 + 0.2 < 0.3, "compare jax.random.uniform"),
+    "twice": (lambda u: u + u < 0.5, "more than one number"),
+    "float32 makes another number": (lambda u: u < 1 - jnp.float32(UNLIKE), "compute it in Python or with NumPy"),
+    "a function": (lambda u: u < jnp.exp(jnp.float32(-1.0)), "compute it in Python or with NumPy"),
+    "many numbers": (lambda u: u < np.linspace(0, 1, 8, dtype=np.float32), "more than one number"),
+    "subnormal": (lambda u: u < 1e-40, "compute it in Python or with NumPy"),
+}
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_what_float32_rounds_is_not_compared(name):
+    mask, told = ROUNDED[name]
+    with pytest.raises(UnsupportedOperationError, match=told):
+        traced_mask(lambda key: mask(jax.random.uniform(key, (8, 8))))
+
+
+def test_words_as_floating_point_numbers():
+    """Words have 32 bits, of which float32 keeps 24."""
+    with pytest.raises(UnsupportedOperationError, match="float32 has rounded"):
+        traced_mask(lambda key: jax.random.bits(key, (8, 8)).astype(jnp.float32) < 3e9)
+    circuit = traced_mask(lambda key: (jax.random.bits(key, (8, 8)) >> 8).astype(jnp.float32) < 3e6)
+    assert [circuit.nodes[i].operation.threshold for i in circuit.drawn] == [3_000_000]
+
+
+def test_a_probability_that_depends_on_the_step():
+    def loss(params, state, x, y, key):
+        p = jnp.where(state < 2, 0.3, 0.5)
+        return net(lambda h, key: jnp.where(jax.random.uniform(key, h.shape) < p, h, 0))(params, x, y, key), state + 1
+
+    with pytest.raises(UnsupportedOperationError, match="depends on the step; use one number in all steps"):
+        zkjax.trace(loss, optax.sgd(1 / 32), PARAMS, state=jnp.zeros((), jnp.int32), batch=SAMPLE, key=KEY, steps=4)
+
+
 # ---- keys of the program's own -------------------------------------------------------------------------------------------
 
 
@@ -243,6 +419,31 @@ def counting(state, x, y, key):
     """A step that folds a counter of its own into a key."""
     value, gradient = jax.value_and_grad(net(as_haiku))(state["params"], x, y, jax.random.fold_in(key, 2 * state["count"]))
     return {"params": jax.tree.map(lambda p, g: p - g / 32, state["params"], gradient), "count": state["count"] + 1}, {"loss": value}
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        lambda coin, new, old: jax.lax.cond(coin, lambda: new, lambda: old),
+        lambda coin, new, old: jax.tree.map(lambda a, b: jnp.where(coin, a, b), new, old),
+        lambda coin, new, old: jax.tree.map(lambda a, b: jnp.where(coin, b, a), new, old),
+    ],
+)
+def test_an_update_that_is_left_out_by_a_coin(chosen):
+    """The weights stay exact: only their change is chosen."""
+
+    def step(state, x, y, key):
+        gradient = jax.grad(net(lambda h, key: h))(state, x, y, key)
+        return chosen(jax.random.bernoulli(key), jax.tree.map(lambda p, g: p - g / 32, state, gradient), state)
+
+    circuit = zkjax.trace_step(step, PARAMS, SAMPLE, key=KEY)
+    assert all(exact < 1e-6 and rounded < 0.05 for _, exact, rounded in circuit.comparison.updates)
+    assert not circuit.recurrent
+    run = zkjax.train(circuit, PARAMS, DATA, steps=STEPS, seed=1)
+    own = PARAMS
+    for t, rows in enumerate(batches(STEPS)):
+        own = step(own, *(x[rows] for x in DATA), jax.random.fold_in(KEY, t))
+    assert apart(run.params, own) < 0.05
 
 
 def by_the_step(step, state, *keys):
@@ -360,8 +561,14 @@ def test_constants_are_those_of_jax(function):
 
 
 REFUSED = [
-    (lambda h, key: h * jax.random.normal(key, h.shape), "erf_inv"),
-    (lambda h, key: h + jax.random.randint(key, h.shape, 0, 5), "rem"),
+    (
+        lambda h, key: h * jax.random.normal(key, h.shape),
+        "erf_inv.*test_keys.*random words.*use jax.random.bernoulli, or jax.random.uniform",
+    ),
+    (lambda h, key: h + jax.random.randint(key, h.shape, 0, 5), "rem.*random words.*give what is drawn in the data"),
+    (lambda h, key: h[jax.random.permutation(key, len(h))], "sort.*random words"),
+    (lambda h, key: h * jax.random.gamma(key, 1.0, h.shape), "random_gamma.*use jax.random.bernoulli"),
+    (lambda h, key: h * (jax.random.bits(key, h.shape) & 1), "bits of random words; use jax.random.bernoulli"),
     (lambda h, key: jnp.where(jax.random.uniform(key, h.shape) < h, h, 0), None),
     (lambda h, key: jnp.where(jax.random.bernoulli(key, 0.5, h.shape) & (jax.random.uniform(key, h.shape) > 0.1), h, 0), None),
     (lambda h, key: jnp.where(jax.random.bits(key, h.shape, "uint16") > 5, h, 0), "16 bits"),
@@ -369,6 +576,19 @@ REFUSED = [
         lambda h, key: jnp.where(jax.random.uniform(key, h.shape) + jax.random.uniform(jax.random.fold_in(key, 1), h.shape) < 1, h, 0),
         "more than one number",
     ),
+    (
+        lambda h, key: jax.lax.scan(lambda h, k: (as_haiku(h, k), None), h, jax.random.split(key, 2))[0],
+        "'scan'.*test_keys.*a loop over data, parameters or what was drawn; write the loop in Python",
+    ),
+    (
+        lambda h, key: as_haiku(h, jax.lax.while_loop(lambda k: jax.random.uniform(k) > 0.3, lambda k: jax.random.split(k)[0], key)),
+        "'while'.*goes on as long as a draw",
+    ),
+    (
+        lambda h, key: as_haiku(h, jax.lax.cond(jax.random.bernoulli(key), lambda k: k, lambda k: jax.random.fold_in(k, 1), key)),
+        "'cond'.*between random keys.*draw from both keys",
+    ),
+    (lambda h, key: as_haiku(h, jax.random.fold_in(key, jax.random.bits(key))), "on what was drawn; derive keys from keys and counters"),
 ]
 
 
@@ -402,6 +622,37 @@ def test_other_kinds_of_keys_are_refused():
             zkjax.trace(net(as_haiku), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=key)
     with pytest.raises(UnsupportedOperationError, match="use threefry2x32"):
         zkjax.trace(net(lambda h, key: as_haiku(h, jax.random.key(1, impl="rbg"))), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY)
+
+
+def with_a_key_of_its_own(h, key):
+    return as_haiku(h, jax.random.key(5))
+
+
+def with_a_raw_key(h, key):
+    return as_haiku(h, jax.random.key_data(key))
+
+
+@pytest.mark.parametrize(
+    "setting, value, ways, right",
+    [
+        (jax.threefry_partitionable, False, (as_haiku, twice), ()),
+        (jax.enable_x64, True, (as_haiku,), ()),
+        (jax.default_prng_impl, "rbg", (with_a_key_of_its_own, with_a_raw_key), (as_haiku, twice)),
+        (jax.enable_custom_prng, True, (), (as_haiku, with_a_key_of_its_own, with_a_raw_key)),
+    ],
+    ids=["partitionable", "x64", "implementation", "custom"],
+)
+def test_settings_by_which_jax_draws_otherwise_are_refused(setting, value, ways, right):
+    """The user's own program has other masks then than the circuit; where it has the same, the circuit is the same."""
+    usual = [zkjax.trace(net(way), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY).digest() for way in right]
+    with setting(value):
+        assert [zkjax.trace(net(way), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY).digest() for way in right] == usual
+        for way in ways:
+            with pytest.raises(
+                UnsupportedOperationError, match=rf"primitive .* at .*is {value}, by which JAX draws other words.*config.update"
+            ):
+                zkjax.trace(net(way), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY)
+        zkjax.trace(net(lambda h, key: h), optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY)
 
 
 def test_a_loss_without_a_key_does_not_take_one():

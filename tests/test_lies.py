@@ -547,13 +547,16 @@ def test_a_net_without_activations():
         assert liar.broken() == broken, key
 
 
-def test_frozen_parameters_stay_what_they_are():
-    """No update at all: the claim that binds the last weights meets no product."""
+def test_frozen_parameters_are_committed_once():
+    """No update at all: there are no last weights, and every step reads the one commitment."""
     _, run = trained(_circuit(rescaled(3, 4)), start=5)
+    assert [key for layout in Liar(run).plan.members for key in layout.shapes if key[0] != "data"] == [("frozen", 0)]
     assert Liar(run).broken() == set()
     for by in (1, -1):
         liar = Liar(run)
-        liar.final = (liar.final[0] + by,)
+        liar._committed = lambda key, honest=liar._committed, by=by: field.add(
+            honest(key), field.from_int(np.int64(by * (key == ("frozen", 0))))
+        )
         assert liar.broken() == {"committed values"}
 
 

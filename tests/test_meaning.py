@@ -135,6 +135,7 @@ PROGRAMS = {  # p, x, y: floats; k: int32 labels; u: uint8 pixels; m: booleans
     "captured booleans": lambda p, x, y, k, u, m: jnp.sum(jnp.where(np.arange(6) % 2 == 0, x, 0.5) @ p["a"]),
     "products": lambda p, x, y, k, u, m: jnp.einsum("ni,ij,nj->", x, p["a"], y) + jnp.vdot(out(p, x), out(p, x)),
     "batched product": lambda p, x, y, k, u, m: jnp.sum(jnp.einsum("ni,ij->nij", x, p["a"]) * p["b"]),
+    "tile": lambda p, x, y, k, u, m: jnp.sum(jnp.tile(out(p, x), (2, 3)) * jnp.tile(y, (1, 2, 3))[0]) + jnp.tile(m, 2).sum(dtype=F),
     "moves": lambda p, x, y, k, u, m: jnp.sum(jnp.stack([out(p, x), y], axis=1)[:, ::-1].transpose(1, 2, 0)[0] * out(p, x).T),
     "slices": lambda p, x, y, k, u, m: jnp.sum(x[1:3, ::2] @ p["a"][::2] * lax.dynamic_slice(y, (1, 0), (2, 3))),
     "split, pad": lambda p, x, y, k, u, m: jnp.sum(sum(jnp.split(jnp.pad(out(p, x), ((0, 0), (2, 1))), 3, axis=1)) ** 2),

@@ -40,11 +40,12 @@ protocol protocol.transcript protocol.links protocol.hidden protocol.sumcheck pr
 protocol.membership protocol.draws protocol.contraction protocol.gate protocol.motion protocol.states protocol.plan protocol.argument
 commitment.slots commitment.openings commitment.geometry commitment.merkle commitment.dataset commitment.commit commitment.recursion
 commitment.rows commitment.opening commitment.keys commitment
-proofs proofs.soundness proofs.links proofs.statement proofs.chain proofs.alone proofs.checks proofs.estimate proofs.proof proofs.published
+proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain proofs.checks proofs.estimate proofs.proof proofs.published
 verifier
-tracing tracing.precision tracing.elementary tracing.series tracing.constants tracing.expressions tracing.keys tracing.graph tracing.folding
-tracing.places tracing.arguments tracing.rules tracing.interpreter tracing.step tracing.starts tracing.motions tracing.rationals
-tracing.demands tracing.names tracing.formats tracing.source tracing.states tracing.lowering tracing.comparison tracing.program
+tracing tracing.precision tracing.elementary tracing.series tracing.constants tracing.expressions tracing.rationals tracing.keys
+tracing.graph tracing.folding tracing.places tracing.arguments tracing.rules tracing.interpreter tracing.step tracing.starts
+tracing.motions tracing.demands tracing.names tracing.formats tracing.source tracing.states tracing.lowering tracing.comparison
+tracing.program
 prover.aggregate prover.lanes prover.states prover.witness prover.rehearsal prover.commitments prover.prove prover.link prover
 training training.dataset training.template training.saved training.states training.steps training.run training.train
 calibration

@@ -20,6 +20,7 @@ from zkjax.tracing.elementary import between, simplest
 from zkjax.tracing.precision import Precision
 from zkjax.tracing.program import trace
 from zkjax.tracing.rationals import dyadic, gradient_unit, rounded_rates
+from zkjax.tracing.rules import RULES
 
 
 def normal(*shape, seed=0, scale=0.5):
@@ -322,6 +323,21 @@ def test_refused_optimizers(optimizer, message):
         trace(GRAPHS["one layer"][0], optimizer, P, batch=(X, Y))
 
 
+@pytest.mark.parametrize(
+    "optimizer, told",
+    [
+        (optax.scale_by_adam(), r"'sqrt' on shapes .* at .*: it has no exact counterpart$"),
+        (optax.clip(1.0), r"'max' on shapes .* at .*: the derivative of a maximum at a tie is not that of ReLU$"),
+        (optax.scale(float("inf")), r"the constant inf is not finite; leave it out, or choose a large number for it$"),
+    ],
+)
+def test_an_optimizer_is_not_told_what_a_loss_may_do(optimizer, told):
+    """But what is true of every constant it is told."""
+    with pytest.raises(UnsupportedOperationError, match=rf"update is no sum of gradients.*{told}") as found:
+        trace(GRAPHS["one layer"][0], optimizer, P, batch=(X, Y))
+    assert type(found.value) is UnsupportedOperationError
+
+
 def test_bad_arguments():
     loss, good = GRAPHS["one layer"][0], (X, Y)
     bad = np.where(np.arange(20).reshape(4, 5) == 7, np.nan, X)
@@ -430,8 +446,28 @@ def test_rates():
     assert abs(Fraction(n[0], 2**b) * 100 - 1) <= Fraction(1, 10**6)
 
 
+def test_a_fault_of_the_tracer_is_not_one_of_the_loss(monkeypatch):
+    """It stays what it is, as do refusals of zkjax that a loss meets while it runs."""
+
+    def fault(graph, eqn, x):
+        raise TypeError("a fault")
+
+    monkeypatch.setitem(RULES, "neg", fault)
+    x, y, w = (np.ones(shape, np.float32) for shape in ((4, 3), (4, 2), (3, 2)))
+    with pytest.raises(TypeError, match="a fault"):
+        trace(lambda p, x, y: jnp.mean((-(x @ p) - y) ** 2), optax.sgd(0.1), w, batch=(x, y))
+
+    def loss(p, x, y):
+        raise PrecisionError("said while the loss runs")
+
+    for step in (loss, jax.jit(loss), jax.checkpoint(loss), lambda p, x, y: jax.vmap(lambda r: loss(p, r, y))(x)):
+        with pytest.raises(PrecisionError, match="said while the loss runs"):
+            trace(step, optax.sgd(0.1), w, batch=(x, y))
+
+
 def test_constants():
     assert simplest(Fraction(float(np.float32(0.1)))) == Fraction(1, 10)
+    assert [simplest(Fraction(n)) for n in (2**24 + 2, 3 * 10**9, 2**60 + 2**37)] == [2**24 + 2, 3 * 10**9, 2**60 + 2**37]
     assert simplest(Fraction(float(np.float32(1 / 3)))) == Fraction(1, 3)
     assert simplest(Fraction(-3, 8)) == Fraction(-3, 8)
     assert between(Fraction(314, 100), Fraction(315, 100)) == Fraction(22, 7)

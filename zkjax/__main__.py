@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.add_argument("--circuit", required=True, metavar="FILE", help="the circuit that was trained")
     verify.add_argument("--dataset", metavar="ROOT", help="required root of the dataset")
-    verify.add_argument("--initial", metavar="DIGEST", help="required digest of the initial weights, as verify prints it")
+    verify.add_argument("--initial", metavar="DIGEST", help="required digest of the initial weights, or of the initial state")
     verify.add_argument("--final", metavar="DIGEST", help="required digest of the final weights, as verify prints it")
     verify.add_argument("--seed", type=int, metavar="N", help="required seed of the batch schedule")
     verify.add_argument("--steps", type=_steps, metavar="FIRST:END", help="required range of steps, END excluded")
@@ -226,7 +226,8 @@ def _told(
     first, last = statements[0], statements[-1]
     bits = -math.log2(sum(2.0**-ledger.bits for ledger in ledgers))
     updated = any(circuit.updated(first.first_step, last.first_step + last.steps - first.first_step))
-    facts, free = _facts(arguments, circuit, statements), bool(circuit.given) and not first.given
+    facts, free = _facts(arguments, circuit, statements), bool(circuit.given) and first.initial_state is not None
+    free = free and (arguments.initial or "").lower() != first.initial_state.hex()
     if arguments.json:
         result = {"valid": True, "bits": bits, "seconds": seconds, "updated": updated}
         result |= {"required": [*facts[True]], "only_claimed": [*facts[False]], "assumed_bound": first.assumed}
@@ -243,7 +244,8 @@ def _told(
     if first.assumed:
         lines.append("  ASSUMED          that the initial weights are within the first statement's bounds: no proof here shows it")
     if free:
-        lines.append("  ASSUMED          the first state beside the weights, such as a momentum: it may be any")
+        told = f"it may be any, unless --initial {first.initial_state.hex()} requires it"
+        lines.append(f"  ASSUMED          the first state beside the weights, such as a momentum: {told}")
     proven = [f"  {name:16} {' '.join(map(_number, values))}" for name, values in _outputs(circuit, statements)]
     lines += ["Proven of these:", *proven] if proven else []
     for path, security in zip(paths, ledgers) if arguments.ledger else ():

@@ -81,8 +81,9 @@ def verify(
     proof:        a Proof, or several in order, each one's final weights the next one's initial weights. Proofs of ``zkjax.link`` may
                   stand anywhere among them.
     dataset:      required root of the dataset: 32 bytes, or hexadecimal.
-    initial:      required digest of the first weights (``Statement.initial_weights``), likewise.
-    final:        required digest of the last weights (``Statement.final_weights`` of the last proof), likewise.
+    initial:      required digest of the first parameters (``Statement.initial_weights``), likewise; or of the whole first state, what an
+                  optimizer keeps included (``Statement.initial_state``).
+    final:        required digest of the last parameters, or of the whole last state (``final_weights``, ``final_state``), likewise.
     seed:         required seed of the schedule.
     steps:        required range (first, end) of the whole chain, end excluded.
     statement:    what was published about the chain (``zkjax.Published.load``): every field of every proof is required to be that.

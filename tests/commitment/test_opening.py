@@ -72,6 +72,13 @@ def test_completeness(geometry, row_counts, budgets, masked):
     assert prove(case) == body
 
 
+def test_a_stage_beside_the_trace():
+    """Room for an argument in two stages: a second tree, of budget 1 and without mask rows, opened with the trace in one opening."""
+    case = make_case(TINY, [2, 3, 1], [1, 2, 1], masked=2)
+    case.committed[0] = commit(case.parts[0].rows, kind="stage", number=0, budget=1, geometry=TINY, seed=bytes(32))
+    verify(case, prove(case))
+
+
 def random_lanes(rng, count: int, row: int) -> list[Lane]:
     """Lanes of all lengths and places, some over few rows, overlapping."""
     lanes = []

@@ -1,4 +1,6 @@
-"""What must hold of several statements together: they go on from each other, and are about what the caller requires.
+"""What must hold between the statements of a chain: each goes on where the one before ended, and the ends are those that are required.
+
+Commitments and dataset roots are compared up to the links of these statements (``links.Classes``).
 
 PROTOCOL.md, section 4.4.
 """
@@ -12,7 +14,10 @@ from .statement import Statement
 
 
 def check_pins(statements: list[Statement], classes: Classes, dataset, initial, final, seed, steps, meter: Meter) -> None:
-    """The chain is about what the caller requires, as far as that is not None. meter: with the limits of what verifying takes."""
+    """What the caller requires of the first statement and of the last one; None is no requirement. Raises VerificationError.
+
+    meter: is charged for what links may make of a pin.
+    """
     first, last = statements[0], statements[-1]
     if dataset is not None and not classes.same(first.dataset, dataset):
         raise VerificationError("pinned dataset", f"the proof is about {first.dataset.hex()}, not {dataset.hex()}")

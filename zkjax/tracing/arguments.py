@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import DataError, UnsupportedOperationError, ZkjaxError
 from . import places
-from .keys import IMPLEMENTATION
+from .keys import IMPLEMENTATION, OWN
 
 
 def as_array(x, name: str) -> np.ndarray:
@@ -169,11 +169,27 @@ def _static_shape(x, name: str) -> tuple[int, ...]:
 
 
 THREEFRY = "key<fry>"  # as JAX prints the dtype
+SETTINGS = {  # of JAX: what they are while tracing, and operations on keys to which they matter
+    "jax_threefry_partitionable": (True, ("random_bits", "random_split")),
+    "jax_enable_x64": (False, ("random_bits",)),
+    "jax_default_prng_impl": (IMPLEMENTATION, ("random_seed", "random_wrap")),
+}
 
 
 def is_key(x) -> bool:
     """Whether this is an array, or a shape, of JAX's typed keys."""
-    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return hasattr(x, "dtype") and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def unusual() -> dict[str, str]:
+    """By name the operations on keys that do something else in the user's own program, as JAX is set now, than while tracing; and why."""
+    found = {}
+    for setting, (usual, names) in SETTINGS.items():
+        value = getattr(jax.config, setting)
+        if value != usual:
+            told = f"{setting} is {value}, by which JAX draws other words than a circuit does; jax.config.update({setting!r}, {usual!r})"
+            found |= dict.fromkeys(names, told)
+    return found
 
 
 def key_words(key) -> np.ndarray:
@@ -206,7 +222,8 @@ def _words_of(x):
 
 def as_keys(tree, like):
     """The other way: typed keys where ``like`` has some."""
-    return jax.tree.map(lambda x, y: keys_of(x) if is_key(y) else x, tree, like)
+    with jax.named_scope(OWN):
+        return jax.tree.map(lambda x, y: keys_of(x) if is_key(y) else x, tree, like)
 
 
 def keys_of(words):

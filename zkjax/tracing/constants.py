@@ -1,7 +1,7 @@
 """Constants of a trace: exact rationals, integers and booleans, whatever JAX's floating point makes of them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -21,12 +21,14 @@ class Known:
 
     An entry is a ``Fraction`` where JAX has a floating-point number (a Python float if that is infinite or not a number), an
     ``int`` where JAX has an integer, a ``bool`` where it has a boolean; a ``Series`` of them where it depends on the step.
-    tagged: depends on the seed cotangent.
+    tagged: depends on the seed cotangent. single: the float32 next to an entry is the one that JAX has, as of a number that the source
+    writes: float32's own arithmetic has not rounded on the way.
     """
 
     values: np.ndarray
     shape: tuple[int, ...]
     tagged: bool = False
+    single: bool = False
 
     @staticmethod
     def uniform(value, shape, tagged=False) -> "Known":
@@ -40,10 +42,11 @@ class Known:
             raise Refusal("a mutable array (jax.new_ref, or JAX's own error state) has no fixed value; pass what it holds as data")
         dtype = array.dtype if dtype is None else np.dtype(dtype)
         if array.size and (array == array.flat[0]).all():
-            return Known.uniform(_exact(array.flat[0], dtype), array.shape)
+            return Known(_objects(_exact(array.flat[0], dtype)), array.shape, single=True)
         if array.size > MAX_FOLDED:
             raise Refusal(too_large(array.shape))
-        return Known.spread(_objects(*(_exact(v, dtype) for v in array.reshape(-1))).reshape(array.shape), array.shape)
+        found = Known.spread(_objects(*(_exact(v, dtype) for v in array.reshape(-1))).reshape(array.shape), array.shape)
+        return replace(found, single=True)
 
     @staticmethod
     def spread(values, shape, tagged=False) -> "Known":
@@ -69,8 +72,8 @@ class Known:
     def reshaped(self, function, shape) -> "Known":
         """``function`` moves entries of the full array; it is not needed if they are all equal."""
         if self.values.ndim == 0:
-            return Known(self.values, tuple(shape), self.tagged)
-        return Known.spread(function(self.full()), shape, self.tagged)
+            return replace(self, shape=tuple(shape))
+        return replace(Known.spread(function(self.full()), shape, self.tagged), single=self.single)
 
     def compact(self) -> tuple[np.ndarray, tuple[int, ...]]:
         """The entries over the axes along which they differ, and these axes."""
@@ -121,6 +124,11 @@ def _objects(*values) -> np.ndarray:
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array if len(values) != 1 else array.reshape(())
+
+
+def in_single(value: Fraction | int) -> Fraction:
+    """The float32 next to a number that float32's range has."""
+    return Fraction(float(np.float32(float(value))))
 
 
 def too_large(shape) -> str:

@@ -23,10 +23,11 @@ INFINITY, NAN = float("inf"), float("nan")
 def simplest(value: Fraction) -> Fraction:
     """The simplest rational within half a unit of float32's last place of ``value``: 1/10 for the float 0.1.
 
-    Short dyadic values stay as they are.
+    Integers that float32 holds, and short dyadic values, stay as they are.
     """
     n, d = abs(value.numerator), value.denominator
-    if n.bit_length() <= SHORT_BITS and d & (d - 1) == 0:
+    bits = (n // (n & -n or 1)).bit_length() if d == 1 else n.bit_length()
+    if d & (d - 1) == 0 and bits <= (SINGLE_BITS if d == 1 else SHORT_BITS):
         return value
     exponent = n.bit_length() - d.bit_length()
     if n < d << exponent if exponent >= 0 else n << -exponent < d:

@@ -3,12 +3,13 @@
 Nothing here knows JAX or fixed point.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..ops.draw import Draw
-from ..ops.leaves import Param
-from ..ops.moves import MOVES, Pad
+from ..ops.leaves import InputArray, Param
+from ..ops.moves import MOVES
 from ..ops.operation import Operation
 from ..ops.products import Dot
 
@@ -69,6 +70,34 @@ class Mask:
     def tagged(self):
         return self.expression.tagged
 
+    def moved(self, move) -> "Mask":
+        """With other places of its entries."""
+        return replace(self, expression=move(self.expression))
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Numbers that follow from random words alone: factor * words + constant. words: a draw, moved or not. whole: integers.
+
+    single: factor and constant of the very numbers that JAX has, whatever the order in which a compiler lets it compute; None where
+    float32 rounds on the way. They are others than those above where the source says 0.1 and JAX has the float32 next to it.
+    """
+
+    words: Expression
+    factor: Fraction
+    constant: Fraction
+    single: tuple[Fraction, Fraction] | None
+    whole: bool
+    tagged: bool = False
+
+    @property
+    def shape(self):
+        return self.words.shape
+
+    def moved(self, move) -> "Drawn":
+        """With other places of its entries."""
+        return replace(self, words=move(self.words))
+
 
 def are_weights(x) -> bool:
     """Whether a tensor is a sum of parameters, moved or not, which products read as it is."""
@@ -88,37 +117,33 @@ def is_mask(x) -> bool:
     return x.does(Draw) and x.operation.threshold > 0 or x.does(*MOVES) and all(is_mask(y) for y in x.inputs)
 
 
-def drawn(x) -> "Expression | None":
-    """The draw that x is, moved or not; None of anything else."""
-    while x.does(*MOVES) and len(x.inputs) == 1 and not x.does(Pad):
-        x = x.inputs[0]
-    return x if x.does(Draw) else None
+def is_choice(x) -> bool:
+    """Whether this is a product of masks, entry by entry, at least one of them public."""
+    other = masked(x)
+    return other is not None and (other.does(Above) or is_mask(other) or is_choice(other))
 
 
-def affine(x) -> tuple[dict["Expression", Fraction], Fraction] | None:
-    """x as a sum of coefficient * draw, moved or not, and a constant; None of what is more than draws and steady numbers."""
-    terms: dict = {}
-    constant, stack = Fraction(0), [(Fraction(1), x)]
+def reached(x) -> Iterator["Expression"]:
+    """x and whatever it is computed from, each once."""
+    stack, seen = [x], set()
     while stack:
-        c, x = stack.pop()
-        if x.does(Combination) and all(isinstance(k, Fraction) for k in x.operation.coefficients):
-            stack += [(c * k, y) for k, y in zip(x.operation.coefficients, x.inputs, strict=True)]
-        elif drawn(x) is not None:
-            terms[x] = terms.get(x, Fraction(0)) + c
-        elif _uniform(x) is not None:
-            constant += c * _uniform(x)
-        else:
-            return None
-    return ({x: c for x, c in terms.items() if c}, constant) if terms else None
+        x = stack.pop()
+        if x not in seen:
+            seen.add(x)
+            stack += x.inputs
+            yield x
 
 
-def _uniform(x) -> Fraction | None:
-    """The value of all entries of a constant, moved or not."""
-    while x.does(*MOVES) and len(x.inputs) == 1 and not x.does(Pad):
-        x = x.inputs[0]
-    return Fraction(x.operation.values[0]) if x.does(Numbers) and len(set(x.operation.values)) == 1 else None
+def is_public(x) -> bool:
+    """Whether constants and draws alone make a tensor."""
+    return not any(y.does(Param, InputArray) for y in reached(x))
 
 
 def scaling(x):
     """A tensor as (coefficient, base)."""
     return (x.operation.coefficients[0], x.inputs[0]) if isinstance(x, Expression) and x.is_scaling else (Fraction(1), x)
+
+
+def added(x) -> dict["Expression", Fraction]:
+    """A tensor as a sum: the coefficient of each tensor that is added up."""
+    return dict(zip(x.inputs, x.operation.coefficients, strict=True)) if x.does(Combination) else {x: Fraction(1)}

@@ -9,12 +9,13 @@ machine and under all settings of JAX. Loops over constants are run by ``interpr
 
 import math
 import operator
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
 
-from .constants import MAX_FOLDED, Known, every_step, map_known
+from .constants import MAX_FOLDED, Known, every_step, in_single, map_known
 from .elementary import FUNCTIONS, INFINITY, NAN, elementary, power, shortened
 from .series import Refusal, values
 
@@ -302,7 +303,8 @@ def fold(eqn, *known: Known) -> list[Known] | None:
     if function is not None:
         _check_size(math.prod(np.broadcast_shapes(*(k.values.shape for k in known))))
         convert = conversion(out.dtype)
-        return [map_known(lambda *values: convert(_carried(function, values)), out.shape, *known)]
+        result = map_known(lambda *values: convert(_carried(function, values)), out.shape, *known)
+        return [replace(result, single=_is_single(eqn, function, known, result))]
     if any(k.moving for k in known):
         _check_size(max(len(values(v)) for k in known for v in k.values.reshape(-1)) * max(k.values.size for k in known))
         return every_step(lambda *known: fold(eqn, *known), known)
@@ -322,6 +324,21 @@ def fold(eqn, *known: Known) -> list[Known] | None:
     arrays = arrays if isinstance(arrays, list) else [arrays]
     cast = [np.frompyfunc(conversion(v.aval.dtype), 1, 1)(a) for v, a in zip(eqn.outvars, arrays, strict=True)]
     return [Known.spread(a, v.aval.shape, tagged) for v, a in zip(eqn.outvars, cast, strict=True)]
+
+
+CHOICES = ("convert_element_type", "copy", "reduce_precision", "neg", "max", "min", "select_n")  # round nothing to float32
+
+
+def _is_single(eqn, function, known, result: Known) -> bool:
+    """Whether JAX has the float32 next to the result: by a choice, or where its arithmetic makes the same of the floats next to numbers."""
+    if not all(k.single or kind(v.aval.dtype) != "f" for k, v in zip(known, eqn.invars, strict=True)):
+        return False
+    name, numbers = eqn.primitive.name, [k.scalar for k in (*known, result)]
+    if kind(eqn.outvars[0].aval.dtype) != "f" or name in CHOICES:
+        return True
+    if name not in ("add", "sub", "mul") or not all(type(v) is Fraction and abs(v) < 2**100 for v in numbers):
+        return False
+    return in_single(function(*(in_single(v) for v in numbers[:-1]))) == in_single(numbers[-1])
 
 
 def _check_size(entries: int) -> None:

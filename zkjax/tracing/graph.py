@@ -5,6 +5,7 @@ known to be a gradient.
 """
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -18,14 +19,18 @@ from ..ops.operation import Leaves
 from ..ops.products import Dot, Gate
 from . import keys
 from .constants import Keys, Known, factored, map_known, too_large
-from .expressions import Above, Combination, Expression, Mask, Numbers, affine, are_weights, is_mask, scaling
+from .expressions import Above, Combination, Drawn, Expression, Mask, Numbers, added, are_weights, is_choice, is_mask, scaling
 from .series import Refusal, Series, values
 
 
 class Graph:
-    """Makes expressions; equal ones are made once, so that every reader of a tensor reads the same one."""
+    """Makes expressions; equal ones are made once, so that every reader of a tensor reads the same one.
 
-    def __init__(self):
+    unusual: operations on random keys that are refused, and why, as ``arguments.unusual``.
+    """
+
+    def __init__(self, unusual: dict[str, str] | None = None):
+        self.unusual = unusual or {}
         self.expressions: list[Expression] = []
         self.labels: dict[Expression, str] = {}
         self.ranges: dict[Expression, tuple[int, int]] = {}  # of tensors of integers; those of inputs are their dtypes'
@@ -33,10 +38,6 @@ class Graph:
 
     def node(self, operation, inputs, shape, tagged=False) -> Expression:
         tagged = tagged or any(x.tagged for x in inputs)
-        flat = affine(inputs[0]) if isinstance(operation, MOVES) and len(inputs) == 1 and inputs[0].does(Combination) else None
-        if flat is not None and len(flat[0]) == 1 and not isinstance(operation, Pad):  # of random words: the draw is moved
-            ((x, c),) = flat[0].items()
-            return self.linear([(c, self.node(operation, (x,), shape)), (flat[1], Known.uniform(Fraction(1), shape))], tagged)
         key = operation, tuple(x.index for x in inputs), tuple(shape), tagged
         if key not in self._made:
             self._made[key] = Expression(operation, tuple(inputs), tuple(shape), tagged, len(self.expressions))
@@ -50,6 +51,8 @@ class Graph:
             return x
         if isinstance(x, Mask):
             return x.expression if x.positive else self.linear([(1, Known.uniform(1, x.shape)), (-1, x.expression)])
+        if isinstance(x, Drawn):
+            return self.linear([(x.factor, x.words), (x.constant, Known.uniform(Fraction(1), x.shape))], x.tagged)
         if x.moving:
             return self.tensor(self.linear([(1, x)], x.tagged))
         values, axes = x.compact()
@@ -60,7 +63,7 @@ class Graph:
 
     def mask(self, x) -> "Mask | Known":
         """A tensor of zeros and ones as booleans."""
-        return map_known(bool, x.shape, x) if isinstance(x, Known) else x if isinstance(x, Mask) else Mask(x)
+        return map_known(bool, x.shape, x) if isinstance(x, Known) else x if isinstance(x, Mask) else Mask(self.tensor(x))
 
     def range(self, x) -> tuple[int, int]:
         """The least and the largest value that a tensor of integers can take, whatever its inputs are."""
@@ -69,6 +72,9 @@ class Graph:
             return min(found), max(found)
         if isinstance(x, Mask):
             return 0, 1
+        if isinstance(x, Drawn):
+            low, high = sorted(x.factor * v + x.constant for v in self.range(x.words))
+            return low, high
         if x not in self.ranges:
             self.ranges[x] = self._range(x)
         return self.ranges[x]
@@ -119,17 +125,13 @@ class Graph:
         tagged = tagged or any(x.tagged for x in merged)
         if len(merged) == 1 and [*merged.values()] == [1] and [*merged][0].tagged == tagged:
             return [*merged][0]
-        flat = affine(Expression(Combination(tuple(merged.values())), tuple(merged), tuple(shape), tagged, -1))
-        if flat is not None and len(flat[0]) + bool(flat[1]) < len(merged) + sum(x.does(Combination) for x in merged):
-            terms = [*((c, x) for x, c in flat[0].items()), (flat[1], Known.uniform(Fraction(1), shape))]
-            return self.linear([(c, x) for c, x in terms if c] or terms[-1:], tagged)
         return self.node(Combination(tuple(merged.values())), tuple(merged), shape, tagged)
 
     def tag(self, x, tagged: bool):
         """x, tagged also if ``tagged``."""
         if not tagged or x.tagged:
             return x
-        return Known(x.values, x.shape, True) if isinstance(x, Known) else self.linear([(1, x)], True)
+        return replace(x, tagged=True) if isinstance(x, Known | Drawn) else self.linear([(1, x)], True)
 
     def times(self, known: Known, x: Expression):
         """A constant times a tensor, of one shape."""
@@ -145,6 +147,11 @@ class Graph:
             return map_known(lambda a, b: a * b, x.shape, x, y)
         if isinstance(x, Known) or isinstance(y, Known):
             return self.times(x, self.tensor(y)) if isinstance(x, Known) else self.times(y, self.tensor(x))
+        x, y = self.tensor(x), self.tensor(y)
+        if is_choice(y):
+            x, y = y, x
+        if is_choice(x) and not is_mask(y):  # one mask after another: nobody needs their product
+            return self.product(x.inputs[0], self.product(x.inputs[1], y))
         if y.does(Above):
             x, y = y, x
         if x.does(Above) and not y.does(Draw):
@@ -197,8 +204,8 @@ class Graph:
         shape = tuple(shape)
         if isinstance(x, Known):
             return x.reshaped(lambda a: a.reshape(shape), shape)
-        if isinstance(x, Mask):
-            return Mask(self.reshape(x.expression, shape), x.positive)
+        if isinstance(x, Mask | Drawn):
+            return x.moved(lambda x: self.reshape(x, shape))
         if x.does(Reshape):
             x = x.inputs[0]
         if x.shape == shape:
@@ -210,8 +217,8 @@ class Graph:
         permutation = tuple(permutation)
         if isinstance(x, Known):
             return x.reshaped(lambda a: a.transpose(permutation), [x.shape[d] for d in permutation])
-        if isinstance(x, Mask):
-            return Mask(self.transpose(x.expression, permutation), x.positive)
+        if isinstance(x, Mask | Drawn):
+            return x.moved(lambda x: self.transpose(x, permutation))
         if x.does(Transpose):
             x, permutation = x.inputs[0], tuple(x.operation.permutation[d] for d in permutation)
         if permutation == tuple(range(len(permutation))):
@@ -234,8 +241,8 @@ class Graph:
                 return np.broadcast_to(a.reshape([lengths.get(d, 1) for d in range(len(shape))]), shape)
 
             return x.reshaped(place, shape)
-        if isinstance(x, Mask):
-            return Mask(self.broadcast(x.expression, shape, axes), x.positive)
+        if isinstance(x, Mask | Drawn):
+            return x.moved(lambda x: self.broadcast(x, shape, axes))
         if x.shape != shape:
             kept = [i for i, d in enumerate(axes) if not (x.shape[i] == 1 and shape[d] != 1)]
             x, axes = self.reshape(x, [x.shape[i] for i in kept]), tuple(axes[i] for i in kept)
@@ -256,6 +263,7 @@ class Graph:
             if x.scalar is not None:
                 return Known.uniform(x.scalar * math.prod(x.shape[d] for d in axes), shape, x.tagged)
             return Known.spread(x.full().sum(axis=axes), shape, x.tagged)
+        x = self.tensor(x)
         if all(x.shape[d] == 1 for d in axes):
             return self.reshape(x, shape)
         return self.node(Sum(axes), (x,), shape)
@@ -264,8 +272,8 @@ class Graph:
         """Slices and flips, of constants by ``function``."""
         if isinstance(x, Known):
             return x.reshaped(function, shape)
-        if isinstance(x, Mask):
-            return Mask(self.structural(operation, x.expression, shape, function), x.positive)
+        if isinstance(x, Mask | Drawn):
+            return x.moved(lambda x: self.structural(operation, x, shape, function))
         return self.node(operation, (x,), shape)
 
     def reverse(self, x, axes):
@@ -315,15 +323,15 @@ class Graph:
         """Where x is above 0."""
         return self.node(Above(), (x,), x.shape)
 
-    def greater(self, x, y, shape, whole: bool = False) -> "Mask | Known":
-        """x > y as a mask of the tensor x - y. whole: of integers, which are compared as they are."""
+    def greater(self, x, y, shape) -> "Mask | Known":
+        """x > y as a mask of the tensor x - y, or of random words as they are."""
         x, y = self.expand(x, shape), self.expand(y, shape)
-        difference = self.linear([(1, x), (-1, y)])
-        if isinstance(difference, Known):
-            return map_known(lambda v: v > 0, shape, difference)
-        drawn = keys.above_zero(self, difference, whole)
+        drawn = keys.compared(self, x, y)
         if drawn is not None:
             return drawn
+        difference = self.linear([(c, z if isinstance(z, Known) else self.tensor(z)) for c, z in ((1, x), (-1, y))])
+        if isinstance(difference, Known):
+            return map_known(lambda v: v > 0, shape, difference)
         keys.check_comparison(difference)
         return Mask(self.above(difference))
 
@@ -340,6 +348,7 @@ class Graph:
         if any(isinstance(x, Mask) for x in cases):
             raise Refusal("a choice by the step between conditions on data; choose between numbers")
         chosen = [min(max(int(n), 0), len(cases) - 1) for n in which.values]
+        cases = [x if isinstance(x, Known) else self.tensor(x) for x in cases]
         shares = (Series(tuple(Fraction(int(n == i)) for n in chosen)) for i in range(len(cases)))
         return self.linear([(share, x) for share, x in zip(shares, cases, strict=True)], tagged)
 
@@ -347,6 +356,7 @@ class Graph:
         """``yes`` where the condition holds, else ``no``."""
         if isinstance(no, Mask) or isinstance(yes, Mask):
             raise Refusal("a choice between two conditions; choose between numbers")
+        no, yes = (x if isinstance(x, Known) else self.tensor(x) for x in (no, yes))
         if isinstance(condition, Known):
             if condition.scalar is not None:
                 return self.choose(condition.scalar, [no, yes], condition.tagged)
@@ -359,6 +369,11 @@ class Graph:
         (c, x), (d, y) = scaling(no), scaling(yes)
         if x is y and not isinstance(x, Known):  # c x + mask (d - c) x: one gate where the user wrote two branches
             return self.linear([(c, x), (d - c, self.product(mask, x))], no.tagged or yes.tagged)
+        terms = [added(z) if isinstance(z, Expression) else {} for z in (no, yes)]
+        both = [(c, z) for z, c in terms[0].items() if terms[1].get(z) == c]
+        if both:  # what both cases hold, as a state that is updated or not, needs no choice
+            rest = (self.linear([(c, z) for z, c in t.items() if (c, z) not in both] or [(0, both[0][1])]) for t in terms)
+            return self.linear([*both, (1, self.select(Mask(mask), *rest))], no.tagged or yes.tagged)
         return self.linear([(1, no), (-1, self.product(mask, no)), (1, self.product(mask, yes))])
 
 

@@ -4,7 +4,10 @@ Operations on constants are computed exactly (``folding.py``), those on data and
 Equations that the results do not need are not looked at, at any depth: dead code costs and refuses nothing.
 """
 
-import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 
 import jax
 import numpy as np
@@ -12,11 +15,12 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from ..errors import UnsupportedOperationError
 from . import keys, places
-from .constants import Keys, Known, every_step, map_known
-from .expressions import Expression, Mask, is_mask
+from .arguments import is_key
+from .constants import Keys, Known, by_entry, every_step, map_known
+from .expressions import Drawn, Expression, Mask, is_public
 from .folding import conversion, fold, kind, limits, narrow
 from .graph import Graph
-from .rules import BOOLEAN, CURES, FLOAT_FIRST, INDEX, KEYS, MOVES, NARROW, RULES, maximum
+from .rules import BOOLEAN, CURES, FLOAT_FIRST, INDEX, KEYS, MOVES, NARROW, RULES, maximum, number
 from .series import Refusal, Series
 
 OPTIMIZER = "zkjax optimizer"  # scope of an optimizer's update
@@ -28,55 +32,60 @@ MAX_ITERATIONS = 2**16  # of a loop over constants
 CALLS = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 
 
-def interpret(graph: Graph, closed, arguments, place: str, wanted=None, inside_custom_jvp=False) -> list:
+def interpret(graph: Graph, closed, arguments, place: str, wanted=None) -> list:
     """Run a jaxpr on expressions and constants; nested jaxprs are flattened.
 
     place: where, if no line of the user's is known. wanted: which results are needed (default: all); the others are None.
     Raises UnsupportedOperationError, which names primitive, shapes and line.
     """
+    try:
+        return _run(graph, closed, arguments, place, wanted)
+    except Refusal as error:
+        raise UnsupportedOperationError(str(error)) from None
+
+
+def _run(graph: Graph, closed, arguments, place: str, wanted=None, inside_custom_jvp=False) -> list:
+    """The same of any jaxpr, at any depth; Refusals say where."""
     jaxpr, constants = _opened(closed)
     wanted = [True] * len(jaxpr.outvars) if wanted is None else wanted
     equations, needed = _live(jaxpr, wanted)
     environment = dict(zip(jaxpr.invars, arguments, strict=True))
     for variable, value in zip(jaxpr.constvars, constants, strict=True):
         if variable in needed:
-            environment[variable] = _located(lambda v=variable, x=value: _constant(x, v.aval.dtype), f"a captured value at {place}")
+            with _located(f"a captured value at {place}"):
+                environment[variable] = _constant(value, variable.aval.dtype)
 
     def read(atom):
         return _constant(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else environment.get(atom)
 
     for eqn, results in equations:
         where = places.of_equation(eqn) or place
-        values = [read(x) for x in eqn.invars]
         shapes = [tuple(x.aval.shape) for x in eqn.invars]
-        name = f"primitive '{eqn.primitive.name}' on shapes {shapes} at {where}"
-        try:
-            found = _located(lambda e=eqn, v=values, r=results, w=where: _apply(graph, e, v, w, r, inside_custom_jvp), name)
-        except UnsupportedOperationError as error:
-            if OPTIMIZER in str(eqn.source_info.name_stack):
-                found = re.search(r"primitive '\w+'.*?(?= at )", str(error))  # cures of operations are for losses
-                told = str(error) if "finite" in str(error) or "entries" in str(error) or not found else f"{found[0]}, at {place}"
-                raise UnsupportedOperationError(f"{NONLINEAR}: {told}") from None
-            raise
+        with _located(f"primitive '{eqn.primitive.name}' on shapes {shapes} at {where}", OPTIMIZER in str(eqn.source_info.name_stack)):
+            found = _apply(graph, eqn, [read(x) for x in eqn.invars], where, results, inside_custom_jvp)
         environment |= zip(eqn.outvars, found, strict=True)
     return [read(x) if use else None for x, use in zip(jaxpr.outvars, wanted, strict=True)]
 
 
-def _located(function, name: str):
-    """The value of a function, whose Refusals get the name of the operation and the line."""
+@contextmanager
+def _located(name: str, optimizes: bool = False) -> Iterator[None]:
+    """Refusals get the name of the operation and the line, if they have none. optimizes: it is an optimizer's: cures are for losses."""
     try:
-        return function()
+        yield
     except Refusal as error:
-        raise UnsupportedOperationError(f"{name}: {error}") from None
+        where = error.where or name
+        if optimizes:
+            raise UnsupportedOperationError(f"{NONLINEAR}: {Refusal(error.reason, where=where)}") from None
+        raise Refusal(error.reason, error.cure, where) from None
 
 
 def _constant(value, dtype) -> Known | Keys:
-    if jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) and not isinstance(value, jax.core.Tracer):
+    if isinstance(value, jax.core.Tracer):
+        raise Refusal("a value of an earlier trace was kept; let the function keep no state between calls")
+    if is_key(value):
         keys.check(str(jax.random.key_impl(value)))
         return keys.of_words(Known.of(np.asarray(jax.random.key_data(value))))
     kind(dtype)
-    if isinstance(value, jax.core.Tracer):
-        raise Refusal("a value of an earlier trace was kept; let the function keep no state between calls")
     return Known.of(value, dtype)
 
 
@@ -115,28 +124,30 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
     """The results of one equation."""
     name, inner = eqn.primitive.name, _inner(eqn)
     if "transpose" in str(eqn.source_info.name_stack) and not any(x.tagged for x in values if x is not None):
-        values = [Known(x.values, x.shape, True) if isinstance(x, Known) else x for x in values]  # the seed of a gradient is one of them
+        values = [replace(x, tagged=True) if isinstance(x, Known) else x for x in values]  # the seed of a gradient is one of them
     constant = all(isinstance(x, Known) or x is None for x in values)
     if inner is not None:
-        return interpret(graph, inner, values, where, wanted, inside_custom_jvp or name == "custom_jvp_call")
+        return _run(graph, inner, values, where, wanted, inside_custom_jvp or name == "custom_jvp_call")
     if name == "cond" and isinstance(values[0], Known) and isinstance(values[0].scalar, Series):
-        cases = [interpret(graph, b, values[1:], where, wanted, inside_custom_jvp) for b in eqn.params["branches"]]
+        cases = [_run(graph, b, values[1:], where, wanted, inside_custom_jvp) for b in eqn.params["branches"]]
         chosen = zip(zip(*cases, strict=True), wanted, strict=True)
         return [graph.choose(values[0].scalar, list(case), values[0].tagged) if use else None for case, use in chosen]
     if name == "cond" and isinstance(values[0], Known) and values[0].scalar is not None:
         branches = eqn.params["branches"]
         chosen = branches[min(max(int(values[0].scalar), 0), len(branches) - 1)]
-        results = interpret(graph, chosen, values[1:], where, wanted, inside_custom_jvp)
+        results = _run(graph, chosen, values[1:], where, wanted, inside_custom_jvp)
         return [None if x is None else graph.tag(x, values[0].tagged) for x in results]
-    if name == "cond" and isinstance(values[0], Expression) and is_mask(values[0]):
-        cases = zip(*(interpret(graph, b, values[1:], where, wanted, inside_custom_jvp) for b in eqn.params["branches"]), strict=True)
-        mask = Mask(values[0])
-        return [graph.select(graph.broadcast(mask, x[0].shape, ()), *x) if use else None for x, use in zip(cases, wanted, strict=True)]
+    coin = name == "cond" and len(eqn.params["branches"]) == 2 and isinstance(values[0], Expression) and is_public(values[0])
+    if coin and graph.range(values[0]) == (0, 1):
+        cases = zip(*(_run(graph, b, values[1:], where, wanted, inside_custom_jvp) for b in eqn.params["branches"]), strict=True)
+        return [_chosen(graph, values[0], *x) if use else None for x, use in zip(cases, wanted, strict=True)]
     if eqn.outvars and all(0 in v.aval.shape for v in eqn.outvars) and not eqn.effects:  # no entries: any will do
         return [map_known(conversion(v.aval.dtype), v.aval.shape, Known.uniform(0, v.aval.shape)) for v in eqn.outvars]
-    if constant and name in ("scan", "while"):
+    if name in ("scan", "while"):
         run = _scan if name == "scan" else _while
-        if any(x.moving for x in values):
+        if not all(isinstance(x, Known | Keys) for x in values):
+            raise Refusal(f"a loop over data, parameters or what was drawn; {CURES[name]}")
+        if constant and any(x.moving for x in values):
             return every_step(lambda *values: run(graph, eqn, values, where), values)
         return run(graph, eqn, values, where)
     if name in KEYS or any(isinstance(x, Keys) for x in values):
@@ -159,9 +170,9 @@ def _on_data(graph, eqn, values, inside_custom_jvp) -> list:
     for v in (*eqn.invars, *eqn.outvars):
         kind(v.aval.dtype)
     if name not in MOVES and name != "convert_element_type" and any(narrow(v.aval.dtype) for v in eqn.outvars):
-        raise Refusal(f"arithmetic in {eqn.outvars[0].aval.dtype.name} rounds its results; {NARROW}")
+        raise Refusal(f"arithmetic in {eqn.outvars[0].aval.dtype.name} rounds its results", NARROW)
     if name not in MOVES and name not in BOOLEAN and any(kind(v.aval.dtype) == "b" for v in eqn.outvars):
-        raise Refusal(f"an operation in booleans; {FLOAT_FIRST}")
+        raise Refusal("an operation in booleans", FLOAT_FIRST)
     for x in values if name != "select_n" else ():
         if isinstance(x, Known):
             x.finite()
@@ -170,7 +181,9 @@ def _on_data(graph, eqn, values, inside_custom_jvp) -> list:
     elif name in RULES:
         results = RULES[name](graph, eqn, *values)
     else:
-        raise Refusal(CURES.get(name, "it has no exact counterpart; use linear operations, products and ReLU"))
+        drawn = any(isinstance(x, Drawn) for x in values)
+        cure = keys.CURE if drawn else CURES.get(name, "use linear operations, products and ReLU")
+        raise Refusal(f"{'a function of random words' if drawn else 'it'} has no exact counterpart", cure)
     return results if isinstance(results, list) else [results]
 
 
@@ -182,9 +195,19 @@ def _checked(graph, dtype, x):
         (low, high), (least, most) = graph.range(x), limits(dtype)
         if low < least or high > most:
             raise Refusal(
-                f"{dtype.name} holds {least}..{most}, the result may be {low}..{high}, where JAX wraps around; {FLOAT_FIRST} ({INDEX})"
+                f"{dtype.name} holds {least}..{most}, the result may be {low}..{high}, where JAX wraps around", f"{FLOAT_FIRST} ({INDEX})"
             )
     return map_known(conversion(dtype), x.shape, x) if isinstance(x, Known) else x
+
+
+def _chosen(graph, mask: Expression, no, yes):
+    """What a public mask, one number, chooses of two arrays."""
+    if isinstance(no, Keys) or isinstance(yes, Keys):
+        raise Refusal("a choice between random keys by what was drawn", "draw from both keys, and choose between what is drawn")
+    mask = graph.broadcast(Mask(mask), no.shape, ())
+    if isinstance(no, Mask) or isinstance(yes, Mask):
+        return graph.mask(graph.select(mask, *(number(graph, x) for x in (no, yes))))
+    return graph.select(mask, no, yes)
 
 
 # ---- loops over constants --------------------------------------------------------------------------------------------
@@ -195,19 +218,23 @@ def _while(graph, eqn, values, where: str) -> list:
     a, b = p["cond_nconsts"], p["body_nconsts"]
     condition, body, state = values[:a], values[a : a + b], values[a + b :]
     for _ in range(MAX_ITERATIONS):
-        (proceed,) = interpret(graph, p["cond_jaxpr"], [*condition, *state], where)
+        (proceed,) = _run(graph, p["cond_jaxpr"], [*condition, *state], where)
+        if not isinstance(proceed, Known) or proceed.moving:
+            raise Refusal(f"a loop that goes on as long as a draw or a counter of the step says; {CURES['while']}")
         if not proceed.values.any():
             tagged = any(x.tagged for x in (*values, proceed))  # so is the number of iterations
-            return [Known(x.values, x.shape, x.tagged or tagged) for x in state]
-        following = interpret(graph, p["body_jaxpr"], [*body, *state], where)
+            return [x if isinstance(x, Keys) else replace(x, tagged=x.tagged or tagged) for x in state]
+        following = _run(graph, p["body_jaxpr"], [*body, *state], where)
         state = [_where(graph, proceed, *pair) for pair in zip(following, state, strict=True)]
     raise Refusal(f"a loop of more than {MAX_ITERATIONS} iterations")
 
 
-def _where(graph, proceed: Known, new: Known, old: Known) -> Known:
+def _where(graph, proceed: Known, new: Known | Keys, old: Known | Keys) -> Known | Keys:
     """The next state of a loop. Under ``jax.vmap`` each row has a condition of its own, and stays as it is when it is done."""
+    if isinstance(new, Keys):
+        return keys.moved(lambda *halves: _where(graph, proceed, *halves), [new, old])[0]
     proceed = graph.broadcast(proceed, new.shape, range(len(proceed.shape)))
-    return map_known(lambda go, a, b: a if go else b, new.shape, proceed, new, old)
+    return by_entry(lambda go, a, b: a if go else b, new.shape, proceed, new, old)  # which leaves series as they are
 
 
 def _scan(graph, eqn, values, where: str) -> list:
@@ -217,14 +244,18 @@ def _scan(graph, eqn, values, where: str) -> list:
         raise Refusal(f"a loop of more than {MAX_ITERATIONS} iterations")
     state, rows = values[a:b], []
     for i in reversed(range(length)) if p["reverse"] else range(length):
-        row = [x.reshaped(lambda v, i=i: v[i], x.shape[1:]) for x in values[b:]]
-        results = interpret(graph, p["jaxpr"], [*values[:a], *state, *row], where)
+        row = [_moved(lambda x, i=i: x.reshaped(lambda v: v[i], x.shape[1:]), x) for x in values[b:]]
+        results = _run(graph, p["jaxpr"], [*values[:a], *state, *row], where)
         state = results[: b - a]
         rows.append(results[b - a :])
     rows = rows[::-1] if p["reverse"] else rows
-    outs = []
-    for k, v in enumerate(eqn.outvars[b - a :]):
-        column = [row[k].full() for row in rows]
-        tagged = any(row[k].tagged for row in rows)
-        outs.append(Known.spread(np.stack(column) if column else np.empty(v.aval.shape, object), v.aval.shape, tagged))
-    return [*state, *outs]
+    return [*state, *(_moved(partial(_stacked, v.aval.shape), *(row[k] for row in rows)) for k, v in enumerate(eqn.outvars[b - a :]))]
+
+
+def _moved(function, *values):
+    """A movement of entries, of constants or of keys."""
+    return keys.moved(function, values)[0] if any(isinstance(x, Keys) for x in values) else function(*values)
+
+
+def _stacked(shape, *rows: Known) -> Known:
+    return Known.spread(np.stack([x.full() for x in rows]) if rows else np.empty(shape, object), shape, any(x.tagged for x in rows))

@@ -15,15 +15,22 @@ import numpy as np
 
 from ..algebra import threefry
 from ..ops.draw import MAX_PATH, ROW, STEP, WORD, Draw
-from ..ops.leaves import MAX_CONSTANT, InputArray, Param
-from .constants import Keys, Known, map_known
-from .expressions import Expression, Mask, affine, drawn
+from ..ops.leaves import MAX_CONSTANT
+from .constants import Keys, Known, in_single, map_known
+from .expressions import Drawn, Expression, Mask, is_public, reached
+from .rationals import common, valuation
 from .series import Refusal, Series, values
 
 IMPLEMENTATION = "threefry2x32"
+OWN = "zkjax keys"  # scope of typed keys that become what they were when they were given
 MAX_KEYS = 2**10  # that words are drawn from at once
 ONE, FRACTION = 0x3F800000, 23  # float32: the bits of 1, and how many stand after its leading one
-CURE = "use jax.random.bernoulli, or jax.random.uniform compared with a number"
+TINY, HUGE = Fraction(2) ** -126, Fraction(2) ** 127  # float32: the least number that every machine has, and what none goes beyond
+CURE = "use jax.random.bernoulli, or jax.random.uniform, compared with a number or as it is, or give what is drawn in the data"
+PLAIN = "compare jax.random.uniform(key, shape) itself, between 0 and 1, with a number"
+MASKS = "compare each array of jax.random.uniform with one number, and put the masks together"
+WRITTEN = "compute it in Python or with NumPy, outside of jax.numpy"
+STEADY = "use one number in all steps, or give the mask in the batch"
 
 
 def step_key(words: np.ndarray, steps: int) -> Known:
@@ -54,8 +61,10 @@ def apply(graph, eqn, values) -> list:
     """The results of an equation that makes or reads keys."""
     name, parameters = eqn.primitive.name, eqn.params
     check(getattr(parameters.get("impl"), "name", IMPLEMENTATION))
+    if name in graph.unusual and OWN not in str(eqn.source_info.name_stack):
+        raise Refusal(graph.unusual[name])
     if not all(isinstance(x, (Known, Keys)) for x in values):
-        raise Refusal("a random key that depends on data or parameters")
+        raise Refusal("a random key that depends on data, on parameters, or on what was drawn; derive keys from keys and counters alone")
     if name == "random_seed":
         return [_seeded(values[0], eqn.invars[0].aval.dtype)]
     if name == "random_wrap":
@@ -72,7 +81,7 @@ def apply(graph, eqn, values) -> list:
         return [_drawn(graph, values[0], parameters["bit_width"], tuple(parameters["shape"]))]
     if name == "select_n":
         return moved(lambda which, *cases: map_known(lambda n, *x: x[int(n)], cases[0].shape, which, *cases), values)
-    raise Refusal("an operation on random keys that is not known")
+    raise Refusal(f"an operation on random keys that is not known; {CURE}")
 
 
 def moved(rule, values) -> list:
@@ -146,10 +155,10 @@ def _drawn(graph, keys: Keys, width: int, shape):
         words = threefry.bits(np.array(pairs, dtype=np.uint32).reshape(rows, 2), size)
         return Known.spread(np.frompyfunc(int, 1, 1)(words.reshape(whole)), whole)
     sources = [_source(*pair) for pair in pairs]
-    if rows == 1:
-        return graph.reshape(graph.node(Draw(shape, *sources[0], 0, 0), (), shape), whole)
-    root, path = _in_rows(sources)
-    return graph.reshape(graph.node(Draw((rows, *shape), root, path, 0, 0), (), (rows, *shape)), whole)
+    root, path = sources[0] if rows == 1 else _in_rows(sources)
+    drawn = shape if rows == 1 else (rows, *shape)
+    words = graph.reshape(graph.node(Draw(drawn, root, path, 0, 0), (), drawn), whole)
+    return Drawn(words, Fraction(1), Fraction(0), (Fraction(1), Fraction(0)), True)
 
 
 def _in_rows(sources: list[tuple]) -> tuple[tuple, tuple]:
@@ -164,72 +173,116 @@ def _in_rows(sources: list[tuple]) -> tuple[tuple, tuple]:
 # ---- what comes of the words ------------------------------------------------------------------------------------------
 
 
+def combined(graph, coefficients, terms) -> Drawn | None:
+    """c * x + d * y + ... where one term is of words, and the others are steady numbers; None of anything else."""
+    found = [(c, x) for c, x in zip(coefficients, terms, strict=True) if isinstance(x, Drawn)]
+    if len(found) != 1 or not all(isinstance(x, Drawn) or _steady(x) for x in terms):
+        return None
+    (c, x), others = found[0], [(d, y) for d, y in zip(coefficients, terms, strict=True) if isinstance(y, Known)]
+    numbers = [_single(y, x.whole) for _, y in others]
+    single = None
+    if x.single is not None and None not in numbers:
+        single = c * x.single[0], c * x.single[1] + sum(d * n for (d, _), n in zip(others, numbers, strict=True))
+    constant = c * x.constant + sum(d * y.scalar for d, y in others)
+    return _followed(graph, x, c * x.factor, constant, single, any(y.tagged for _, y in others))
+
+
+def multiplied(graph, x, y) -> Drawn | None:
+    """A product of words and a steady number other than 0; None of anything else."""
+    x, y = (y, x) if isinstance(x, Known) else (x, y)
+    if not isinstance(x, Drawn) or not _steady(y) or not y.scalar:
+        return None
+    n = _single(y, x.whole)
+    single = None if x.single is None or n is None else (n * x.single[0], n * x.single[1])
+    return _followed(graph, x, y.scalar * x.factor, y.scalar * x.constant, single, y.tagged)
+
+
+def as_number(graph, x: Drawn) -> Drawn:
+    """Integers as floating-point numbers."""
+    return _followed(graph, replace(x, whole=False), x.factor, x.constant, x.single)
+
+
+def _steady(x) -> bool:
+    """Whether this is one finite number, in all entries and all steps."""
+    return isinstance(x, Known) and isinstance(x.scalar, int | Fraction)
+
+
+def _single(x: Known, whole: bool) -> Fraction | None:
+    """The number that JAX has, if it is known."""
+    if whole:
+        return Fraction(x.scalar)
+    return in_single(x.scalar) if x.single and (not x.scalar or TINY <= abs(x.scalar) < HUGE) else None
+
+
+def _followed(graph, x: Drawn, factor, constant, single, tagged: bool = False) -> Drawn:
+    """Words with another factor and constant. JAX has these very numbers where float32 holds all of them."""
+    found = replace(x, factor=Fraction(factor), constant=Fraction(constant), single=single, tagged=x.tagged or tagged)
+    if x.whole or single is None:
+        return found
+    unit = Fraction(2) ** -valuation(common(single))
+    ends = (abs(single[0] * v + single[1]) for v in graph.range(x.words))
+    return found if all(v <= unit * 2 ** (FRACTION + 1) for v in ends) and unit >= TINY else replace(found, single=None)
+
+
 def shifted(graph, eqn, x, n):
     """``shift_right_logical`` of words as they were drawn."""
-    words = drawn(x) if isinstance(x, Expression) else None
-    if words is None or words.operation.threshold or not isinstance(n, Known) or not isinstance(n.scalar, int):
+    if not isinstance(x, Drawn) or (x.factor, x.constant) != (1, 0) or not isinstance(n, Known) or not isinstance(n.scalar, int):
         raise Refusal(f"a shift of integers that depend on data, or of what became of random words; {CURE}")
-    shift = words.operation.shift + n.scalar
-    return Known.uniform(0, x.shape) if shift >= WORD else _with(graph, x, shift=shift)
+    shift = _draw(x.words).operation.shift + n.scalar
+    return Known.uniform(0, x.shape) if shift >= WORD else x.moved(lambda words: _with(graph, words, shift=shift))
 
 
-def filled(graph, x, y) -> Expression | None:
+def filled(graph, x, y) -> Drawn | None:
     """``or`` with a constant that has no bit where drawn words have some: their sum. None of anything else."""
     x, y = (y, x) if isinstance(x, Known) else (x, y)
-    if not isinstance(x, Expression) or not isinstance(y, Known) or type(y.scalar) is not int or affine(x) is None:
+    if not isinstance(x, Drawn) or not isinstance(y, Known) or type(y.scalar) is not int:
         return None
     low, high = graph.range(x)
-    return graph.linear([(1, x), (1, y)]) if low >= 0 and y.scalar & -y.scalar > high else None
+    return combined(graph, (1, 1), (x, y)) if low >= 0 and y.scalar & -y.scalar > high else None
 
 
-def as_float(graph, eqn, x):
+def as_float(graph, eqn, x) -> Drawn:
     """``bitcast_convert_type`` to float32 of integers between the bits of 1 and of 2, among which it is linear."""
-    low, high = graph.range(x) if isinstance(x, Expression) and affine(x) is not None else (0, 0)
+    low, high = graph.range(x) if isinstance(x, Drawn) else (0, 0)
     if str(eqn.params["new_dtype"]) != "float32" or low < ONE or high >= ONE + 2**FRACTION:
         raise Refusal(f"the bits of numbers that depend on data; {CURE}")
-    (drawn, c), constant = _single(x)
     unit = Fraction(1, 2**FRACTION)
-    return graph.linear([(c * unit, drawn), (1 + (constant - ONE) * unit, Known.uniform(Fraction(1), x.shape))])
+    numbers = x.factor * unit, 1 + (x.constant - ONE) * unit
+    return _followed(graph, replace(x, whole=False), *numbers, numbers)
 
 
-def _single(x) -> tuple[tuple[Expression, Fraction], Fraction]:
-    terms, constant = affine(x)
-    if len(terms) != 1:
-        raise Refusal(f"a comparison of sums of random words; {CURE}")
-    return next(iter(terms.items())), constant
-
-
-def above_zero(graph, x: Expression, whole: bool) -> Mask | Known | None:
-    """Where x is above 0, if it is c * draw + b of words: where a draw is below a number. None of anything else.
-
-    JAX compares float32's, unless ``whole`` says integers: b is the float32 that the source means.
-    """
-    found = affine(x)
-    if found is None or len(found[0]) != 1 or any(drawn(y).operation.threshold for y in found[0]):
+def compared(graph, x, y) -> Mask | Known | None:
+    """x > y as JAX has it, bit by bit, where one is of words and the other a number: where a draw is below one. None of anything else."""
+    (words, number), sign = ((x, y), 1) if isinstance(x, Drawn) else ((y, x), -1)
+    if not isinstance(words, Drawn) or not isinstance(number, Known):
         return None
-    (words, c), b = _single(x)
-    if not whole and abs(b) < 2**100:
-        b = Fraction(float(np.float32(float(b))))
+    if number.moving:
+        raise Refusal(f"a comparison of random words with a number that depends on the step; {STEADY}")
+    if not _steady(number):
+        return None  # to be refused by ``check_comparison``
+    limit = _single(number, words.whole)
+    if words.single is None:
+        raise Refusal(f"a comparison of what float32 has rounded, after random words were drawn, which is not the same everywhere; {PLAIN}")
+    if limit is None:
+        raise Refusal(f"a comparison of random words with a number that float32's arithmetic has made, rounded or not; {WRITTEN}")
+    c, b = sign * words.single[0], sign * (words.single[1] - limit)
     below = math.ceil(-b / c) if c < 0 else math.floor(-b / c) + 1
-    if below <= 0 or below > drawn(words).operation.bound([], [], None):
-        return Known.uniform((below > 0) == (c < 0), x.shape)
-    return Mask(_with(graph, words, threshold=below), c < 0)
+    if below <= 0 or below > graph.range(words.words)[1]:
+        return Known.uniform((below > 0) == (c < 0), words.shape)
+    return Mask(_with(graph, words.words, threshold=below), c < 0)
 
 
 def check_comparison(x: Expression) -> None:
     """Refusal where random words and constants alone decide: they would be rounded first, and another mask be drawn than JAX's."""
-    stack, seen, words = [x], set(), False
-    while stack:
-        x = stack.pop()
-        if x in seen:
-            continue
-        seen.add(x)
-        if x.does(Param, InputArray):
-            return
-        words = words or x.does(Draw) and not x.operation.threshold
-        stack += x.inputs
-    if words:
-        raise Refusal(f"a comparison of random words with more than one number; {CURE}")
+    if is_public(x) and any(y.does(Draw) and not y.operation.threshold for y in reached(x)):
+        raise Refusal("a comparison of random words with more than one number, or of such that were put together; " + MASKS)
+
+
+def _draw(x: Expression) -> Expression:
+    """The draw that words are, moved or not."""
+    while not x.does(Draw):
+        (x,) = x.inputs
+    return x
 
 
 def _with(graph, x: Expression, **changes) -> Expression:

@@ -10,7 +10,7 @@ from functools import reduce
 
 from . import keys
 from .constants import Known, map_known
-from .expressions import Expression, Mask, affine
+from .expressions import Drawn, Mask
 from .folding import kind, narrow
 from .series import Refusal, values
 
@@ -35,20 +35,23 @@ def _sum_of(*coefficients):
     """A rule for c1 * x1 + c2 * x2 + ..."""
 
     def rule(graph, *terms):
+        if (words := keys.combined(graph, coefficients, terms)) is not None:
+            return words
         return graph.linear([(c, x if isinstance(x, Known) else graph.tensor(x)) for c, x in zip(coefficients, terms, strict=True)])
 
     return rule
 
 
 def _product(graph, x, y):
-    return graph.product(*(x if isinstance(x, Known) else graph.tensor(x) for x in (x, y)))
+    words = keys.multiplied(graph, x, y)
+    return words if words is not None else graph.product(*(x if isinstance(x, Known) else graph.tensor(x) for x in (x, y)))
 
 
 def _div(graph, eqn, x, y):
     if kind(eqn.outvars[0].aval.dtype) != "f":
-        raise Refusal(f"division of integers truncates; {FLOAT_FIRST}, which divides exactly")
+        raise Refusal("division of integers truncates", f"{FLOAT_FIRST}, which divides exactly")
     if not isinstance(y, Known):
-        raise Refusal("division by a tensor has no exact counterpart; divide by constants only")
+        raise Refusal("division by a tensor has no exact counterpart", "divide by constants only")
     if any(v == 0 for entry in y.values.reshape(-1) for v in values(entry)):
         raise Refusal("division by zero")
     shape = eqn.outvars[0].aval.shape
@@ -57,7 +60,7 @@ def _div(graph, eqn, x, y):
 
 def _power(graph, x, exponent: int):
     if exponent < 1:
-        raise Refusal(f"the power {exponent} of a tensor has no exact counterpart; use positive powers")
+        raise Refusal(f"the power {exponent} of a tensor has no exact counterpart", "use positive powers")
     return reduce(lambda a, b: graph.product(a, b), [graph.tensor(x)] * exponent)
 
 
@@ -68,7 +71,7 @@ def maximum(graph, eqn, x, y, inside_custom_jvp):
         return drawn
     # The derivative of a maximum at a tie is one half; inside a custom_jvp the user's rule gives it (0 for jax.nn.relu).
     if not inside_custom_jvp:
-        raise Refusal("the derivative of a maximum at a tie is not that of ReLU; use jax.nn.relu(x)")
+        raise Refusal("the derivative of a maximum at a tie is not that of ReLU", "use jax.nn.relu(x)")
     shape = eqn.outvars[0].aval.shape
     x, y = graph.expand(x, shape), graph.expand(y, shape)
     return graph.select(graph.greater(x, y, shape), y, x)
@@ -77,7 +80,7 @@ def maximum(graph, eqn, x, y, inside_custom_jvp):
 def of_words(graph, eqn, x, y):
     """The larger one of two numbers of which one follows from random words, if it is always the same one; None of anything else."""
     pair = [graph.expand(v, eqn.outvars[0].aval.shape) for v in (x, y)]
-    if all(isinstance(v, Known) and v.scalar is not None and not v.moving or isinstance(v, Expression) and affine(v) for v in pair):
+    if all(isinstance(v, Drawn) or isinstance(v, Known) and v.scalar is not None and not v.moving for v in pair):
         (low, high), (least, most) = (graph.range(v) for v in pair)
         return pair[0] if low >= most else pair[1] if least >= high else None
     return None
@@ -86,7 +89,7 @@ def of_words(graph, eqn, x, y):
 # ---- booleans and comparisons ----------------------------------------------------------------------------------------
 
 
-def _number(graph, x):
+def number(graph, x):
     """A boolean as 0 or 1: a tensor, or a constant of rationals."""
     return map_known(lambda v: Fraction(int(v)), x.shape, x) if isinstance(x, Known) else graph.tensor(x)
 
@@ -97,26 +100,28 @@ def _logic(both: int):
     def rule(graph, eqn, x, y):
         if both == 1 and (words := keys.filled(graph, x, y)) is not None:
             return words
-        _only_booleans(eqn)
-        x, y = (_number(graph, graph.expand(v, eqn.outvars[0].aval.shape)) for v in (x, y))
+        _only_booleans(eqn, x, y)
+        x, y = (number(graph, graph.expand(v, eqn.outvars[0].aval.shape)) for v in (x, y))
         return graph.linear([(1, x), (1, y), (-both, graph.product(x, y))])
 
     return rule
 
 
 def _and(graph, eqn, x, y):
-    _only_booleans(eqn)
-    return graph.product(*(_number(graph, graph.expand(v, eqn.outvars[0].aval.shape)) for v in (x, y)))
+    _only_booleans(eqn, x, y)
+    return graph.product(*(number(graph, graph.expand(v, eqn.outvars[0].aval.shape)) for v in (x, y)))
 
 
 def _not(graph, eqn, x):
-    _only_booleans(eqn)
+    _only_booleans(eqn, x)
     return _negated(x)
 
 
-def _only_booleans(eqn):
+def _only_booleans(eqn, *values):
     if kind(eqn.outvars[0].aval.dtype) != "b":
-        raise Refusal("an operation on the bits of integers that depend on data; give its result in the data")
+        if any(isinstance(x, Drawn) for x in values):
+            raise Refusal("an operation on the bits of random words", keys.CURE)
+        raise Refusal("an operation on the bits of integers that depend on data", "give its result in the data")
 
 
 def _negated(x):
@@ -127,8 +132,8 @@ def _comparison(swap: bool, negate: bool):
     """x > y of the circuit's integers: where x - y, rounded to the format if it is wide, is above 0."""
 
     def rule(graph, eqn, x, y):
-        x, y = (_number(graph, v) if kind(eqn.invars[0].aval.dtype) == "b" else v for v in (x, y))
-        result = graph.greater(*((y, x) if swap else (x, y)), eqn.outvars[0].aval.shape, kind(eqn.invars[0].aval.dtype) != "f")
+        x, y = (number(graph, v) if kind(eqn.invars[0].aval.dtype) == "b" else v for v in (x, y))
+        result = graph.greater(*((y, x) if swap else (x, y)), eqn.outvars[0].aval.shape)
         return _negated(result) if negate else result
 
     return rule
@@ -137,24 +142,25 @@ def _comparison(swap: bool, negate: bool):
 def _unequal(graph, eqn, x, y):
     """Of integers and booleans, which have no rounding: 1 where x > y or y > x."""
     if kind(eqn.invars[0].aval.dtype) == "f":
-        raise Refusal("whether rounded values are equal depends on the rounding; compare with >, or give a boolean array in the data")
+        raise Refusal("whether rounded values are equal depends on the rounding", "compare with >, or give a boolean array in the data")
     shape = eqn.outvars[0].aval.shape
-    x, y = (_number(graph, v) if kind(eqn.invars[0].aval.dtype) == "b" else v for v in (x, y))
-    above, below = graph.greater(x, y, shape, True), graph.greater(y, x, shape, True)
+    x, y = (number(graph, v) if kind(eqn.invars[0].aval.dtype) == "b" else v for v in (x, y))
+    above, below = graph.greater(x, y, shape), graph.greater(y, x, shape)
     if kind(eqn.invars[0].aval.dtype) == "i":
         (low, high), (least, most) = graph.range(x), graph.range(y)
         above = Known.uniform(False, shape) if high <= least else above  # an unsigned number is never below 0
         below = Known.uniform(False, shape) if most <= low else below
-    return graph.linear([(1, _number(graph, above)), (1, _number(graph, below))])
+    return graph.linear([(1, number(graph, above)), (1, number(graph, below))])
 
 
 def _select(graph, eqn, which, *cases):
     boolean = kind(eqn.outvars[0].aval.dtype) == "b"
     if isinstance(which, Known) and which.scalar is not None:
         return graph.choose(which.scalar, cases, which.tagged)
-    if kind(eqn.invars[0].aval.dtype) != "b":
-        raise Refusal("a choice by an integer that depends on data; choose with jnp.where(x > 0, ...)")
-    no, yes = (_number(graph, x) if boolean else x.finite() if isinstance(x, Known) else graph.tensor(x) for x in cases)
+    if kind(eqn.invars[0].aval.dtype) != "b" and (len(cases) != 2 or graph.range(which) != (0, 1)):
+        raise Refusal("a choice by an integer that depends on data", "choose with jnp.where(x > 0, ...)")
+    no, yes = (number(graph, x) if boolean else x.finite() if isinstance(x, Known) else graph.tensor(x) for x in cases)
+    which = graph.mask(which)  # a condition that jax.vmap made of many, each 0 or 1
     return graph.select(which if which.shape == no.shape else graph.broadcast(which, no.shape, ()), no, yes)
 
 
@@ -165,22 +171,24 @@ def _convert(graph, eqn, x):
     old, new = eqn.invars[0].aval.dtype, eqn.params["new_dtype"]
     before, after = kind(old), kind(new)
     if before == "b":
-        return x if after == "b" else graph.tensor(x)
+        if after == "b":
+            return x
+        x = graph.tensor(x)
+        graph.ranges[x] = 0, 1
+        return x
     if before == "f":
         if after != "f":
-            raise Refusal(f"conversion of a tensor to {new.name} rounds or truncates; keep it floating-point")
+            raise Refusal(f"conversion of a tensor to {new.name} rounds or truncates", "keep it floating-point")
         if narrow(new) and new != old:
-            raise Refusal(f"conversion of a tensor to {new.name} rounds it; {NARROW}")
+            raise Refusal(f"conversion of a tensor to {new.name} rounds it", NARROW)
         return x
     if after == "b":
         zero = Known.uniform(0, x.shape)
-        sides = [
-            graph.greater(*pair, x.shape, True) for pair, possible in (((x, zero), True), ((zero, x), graph.range(x)[0] < 0)) if possible
-        ]
-        return graph.linear([(1, _number(graph, side)) for side in sides])
+        sides = [graph.greater(*pair, x.shape) for pair, possible in (((x, zero), True), ((zero, x), graph.range(x)[0] < 0)) if possible]
+        return graph.linear([(1, number(graph, side)) for side in sides])
     if after == "f" and narrow(new):
-        raise Refusal(f"conversion of integers to {new.name} may round them; {NARROW}")
-    return x
+        raise Refusal(f"conversion of integers to {new.name} may round them", NARROW)
+    return keys.as_number(graph, x) if after == "f" and isinstance(x, Drawn) else x
 
 
 NARROW = "use float32 throughout (dtype=jnp.float32, param_dtype=jnp.float32); the circuit's own formats are set by Precision"
@@ -188,7 +196,7 @@ NARROW = "use float32 throughout (dtype=jnp.float32, param_dtype=jnp.float32); t
 
 def _reduce_precision(graph, eqn, x):
     if eqn.params["exponent_bits"] < 8 or eqn.params["mantissa_bits"] < 23:
-        raise Refusal(f"rounding to fewer bits; {NARROW}")
+        raise Refusal("rounding to fewer bits", NARROW)
     return x
 
 
@@ -202,7 +210,7 @@ def _dynamic_slice(graph, eqn, x, *starts):
 
 def _dynamic_update_slice(graph, eqn, x, part, *starts):
     if not isinstance(x, Known) or x.scalar is None or x.scalar != 0:
-        raise Refusal("an update of a slice; build the array with concatenate")
+        raise Refusal("an update of a slice", "build the array with concatenate")
     starts = _static(starts, x.shape, part.shape)
     padding = [(a, n - a - m, 0) for a, n, m in zip(starts, x.shape, part.shape, strict=True)]
     return graph.pad(part, Known.uniform(Fraction(0), ()), padding)
@@ -210,7 +218,7 @@ def _dynamic_update_slice(graph, eqn, x, part, *starts):
 
 def _static(starts, shape, sizes) -> list[int]:
     if not all(isinstance(s, Known) for s in starts):
-        raise Refusal(f"an index that depends on data or parameters; {INDEX}")
+        raise Refusal("an index that depends on data or parameters", INDEX)
     return [min(max(int(s.scalar), 0), n - m) for s, n, m in zip(starts, shape, sizes, strict=True)]
 
 
@@ -230,7 +238,7 @@ def _reverse(graph, eqn, x):
 def _dot_general(graph, eqn, x, y):
     (contract, batch), shape = eqn.params["dimension_numbers"], eqn.outvars[0].aval.shape
     contract, batch = (tuple(tuple(int(d) for d in side) for side in pair) for pair in (contract, batch))
-    x, y = (_number(graph, v) if kind(a.aval.dtype) == "b" else v for v, a in zip((x, y), eqn.invars, strict=True))
+    x, y = (number(graph, v) if kind(a.aval.dtype) == "b" else v for v, a in zip((x, y), eqn.invars, strict=True))
     return graph.dot(x, y, contract, batch, shape)
 
 
@@ -246,6 +254,12 @@ def _unstack(graph, eqn, x):
     rest = (*x.shape[:axis], *x.shape[axis + 1 :])
     rows = ([(i if d == axis else 0, i + 1 if d == axis else n) for d, n in enumerate(x.shape)] for i in range(x.shape[axis]))
     return [graph.reshape(graph.slice(x, *zip(*row, strict=True), None), rest) for row in rows]
+
+
+def _tile(graph, eqn, x):
+    repeats = eqn.params["reps"]
+    copies = [n for pair in zip(repeats, x.shape, strict=True) for n in pair]
+    return graph.reshape(graph.broadcast(x, copies, range(1, len(copies), 2)), eqn.outvars[0].aval.shape)
 
 
 def _split(graph, eqn, x):
@@ -271,6 +285,7 @@ MOVES = {
     "stack": _stack,
     "unstack": _unstack,
     "split": _split,
+    "tile": _tile,
     "rev": _reverse,
     **dict.fromkeys(("copy", "stop_gradient", "sharding_constraint"), lambda graph, eqn, x: x),
     "optimization_barrier": lambda graph, eqn, *xs: list(xs),

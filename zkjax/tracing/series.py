@@ -13,7 +13,14 @@ from ..errors import UnsupportedOperationError
 
 
 class Refusal(UnsupportedOperationError):
-    """Raised by a rule, which does not know its place in the user's source; ``interpret`` adds it."""
+    """Raised by a rule. cure: what a loss may do instead, where that is no part of the reason. where: the operation and the line in the
+    user's source, which a rule does not know, and ``interpret`` adds.
+    """
+
+    def __init__(self, reason: str, cure: str = "", where: str = ""):
+        told = "; ".join(x for x in (reason, cure) if x)
+        super().__init__(": ".join(x for x in (where, told) if x))
+        self.reason, self.cure, self.where = reason, cure, where
 
 
 @dataclass(frozen=True, eq=True)

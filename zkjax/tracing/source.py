@@ -16,7 +16,7 @@ from ..circuit.circuit import Circuit
 from ..errors import DataError, UnsupportedOperationError
 from ..kernels.settings import fixed
 from . import places
-from .arguments import NOTHING, as_keys, batch_arrays, check_loss, explained, in_words, input_names, key_words, state_leaves
+from .arguments import NOTHING, as_keys, batch_arrays, check_loss, explained, in_words, input_names, key_words, state_leaves, unusual
 from .arguments import parameters as parameter_leaves
 from .constants import Known
 from .folding import narrow
@@ -26,7 +26,7 @@ from .precision import Precision
 from .rules import NARROW
 from .series import values
 from .starts import CURE, first_state, kept_by_optimizers, start_of
-from .step import Program, Start, read_step
+from .step import Program, Start, equations, read_step
 
 LATER = 32  # steps after which tensors that begin with zeros are looked at
 
@@ -137,6 +137,7 @@ def read(loss, optimizer, params, batch, steps: int | None, state=None, key=None
     state: of a model; the loss is then ``loss(params, state, *batch) -> (scalar, new state)``. key: its last argument, if there is one.
     full: the batch is all data, without a batch axis.
     """
+    settings = unusual()
     with fixed(x64=False):  # the same source gives the same circuit, whatever the process has set
         leaves, given, batch = parameter_leaves(params), batch, batch_arrays(batch, full)
         others, keys = (() if x is None else (x,) for x in (state, key))
@@ -157,7 +158,8 @@ def read(loss, optimizer, params, batch, steps: int | None, state=None, key=None
         step, batch, names = _with_data(step, batch, names)
         with explained("the loss", loss):
             start = [*(Start(x, None) for x in leaves), *carried, *kept]
-            program = read_step(step, structure, start, _shapes(batch), words, names, ("loss",), _tabulated(steps), place)
+            closed = equations(step, structure, start, _shapes(batch), words, ("loss",))
+        program = read_step(closed, start, _shapes(batch), words, names, ("loss",), _tabulated(steps), place, settings)
 
     def first():
         params = tree.unflatten([x.array for x in leaves])
@@ -168,6 +170,7 @@ def read(loss, optimizer, params, batch, steps: int | None, state=None, key=None
 
 def read_own(step, state, batch, outputs: tuple[str, ...], steps: int | None, key=None, full: bool = False) -> Source:
     """What ``zkjax.trace_step`` reads: ``step(state, *batch) -> state``, or ``(state, outputs)``; key, full: as for ``read``."""
+    settings = unusual()
     with fixed(x64=False):
         keys, words = (() if key is None else (key,)), None if key is None else key_words(key)
         check_loss(step, state, (*batch, *keys) if isinstance(batch, (tuple, list)) else batch, "train_step(state, *batch)")
@@ -183,7 +186,8 @@ def read_own(step, state, batch, outputs: tuple[str, ...], steps: int | None, ke
         with explained("the step", user):
             names, place = input_names(user, len(batch)), places.of_function(user)
             own, batch, names = _with_data(own, batch, names)
-            program = read_step(own, structure, start, _shapes(batch), words, names, outputs, _tabulated(steps), place)
+            closed = equations(own, structure, start, _shapes(batch), words, outputs)
+        program = read_step(closed, start, _shapes(batch), words, names, outputs, _tabulated(steps), place, settings)
     return Source(program, rows_of(program), own, lambda: state, batch, _tabulated(steps), words)
 
 

@@ -18,7 +18,7 @@ from ..ops.draw import Draw
 from ..ops.leaves import MAX_CONSTANT, InputArray, Param
 from .arguments import Leaf
 from .constants import Known, by_entry
-from .expressions import Combination, Expression, Mask
+from .expressions import Combination, Drawn, Expression, Mask, reached
 from .folding import kind, limits
 from .graph import Graph
 from .interpreter import interpret
@@ -64,32 +64,40 @@ class Start:
     value: Known | int | None
 
 
-def read_step(
-    step, structure, state: Sequence[Start], data, key, names, outputs: tuple[str, ...], steps: int | None, place: str
-) -> Program:
-    """Read ``step(state, *batch) -> (state, outputs)``; with a key ``step(state, *batch, words)``.
+def equations(step, structure, state: Sequence[Start], data, key, outputs: tuple[str, ...]):
+    """The jaxpr of ``step(state, *batch) -> (state, outputs)``, or with a key of ``step(state, *batch, words)``: the user's code runs here.
 
-    structure, state: its pytree and its leaves. data: a ShapeDtypeStruct for each array of the batch, called ``names``. key: two words,
-    into which the step's number is folded; None: none. outputs: names of the scalars among the step's that a proof may reveal. steps: for
-    which what depends on the step is tabulated. place: of the step, where no line is known.
+    structure, state: its pytree and its leaves. data: a ShapeDtypeStruct for each array of the batch. key: two words, or None. outputs:
+    names of the scalars among the step's that a proof may reveal. Results: the leaves of the new state, and these outputs.
+    """
+
+    def flat(leaves, *batch):
+        after, found = step(jax.tree.unflatten(structure, leaves), *batch)
+        return [*jax.tree.leaves(after), *(found[name] for name in outputs)]
+
+    words = () if key is None else (jax.ShapeDtypeStruct((2,), np.uint32),)
+    return jax.make_jaxpr(flat)([jax.ShapeDtypeStruct(x.leaf.shape, x.leaf.dtype) for x in state], *data, *words)
+
+
+def read_step(
+    closed, state: Sequence[Start], data, key, names, outputs: tuple[str, ...], steps: int | None, place: str, unusual: dict[str, str]
+) -> Program:
+    """Read the equations of a step; what is not said here is as for ``equations``.
+
+    key: into which the step's number is folded. names: of the arrays of the batch. steps: for which what depends on the step is tabulated.
+    place: of the step, where no line is known. unusual: as in ``Graph``.
     Raises UnsupportedOperationError, which names what has no exact counterpart.
     """
-    return _Reader(step, structure, state, data, key, outputs, steps, place).program(names)
+    return _Reader(closed, state, data, key, outputs, steps, place, unusual).program(names)
 
 
 class _Reader:
     """A step's equations, and its interpretation with some leaves as constants."""
 
-    def __init__(self, step, structure, state, data, key, outputs, steps, place):
-        def flat(leaves, *batch):
-            after, found = step(jax.tree.unflatten(structure, leaves), *batch)
-            return [*jax.tree.leaves(after), *(found[name] for name in outputs)]
-
-        self.state, self.data, self.outputs, self.place = state, data, outputs, place
+    def __init__(self, closed, state, data, key, outputs, steps, place, unusual):
+        self.closed, self.state, self.data, self.outputs, self.place, self.unusual = closed, state, data, outputs, place, unusual
         self.steps, self.tabulated = steps or FEWEST, steps is not None
         self.keys = () if key is None else (step_key(key, self.steps),)
-        words = [jax.ShapeDtypeStruct((2,), np.uint32) for _ in self.keys]
-        self.closed = jax.make_jaxpr(flat)([jax.ShapeDtypeStruct(x.leaf.shape, x.leaf.dtype) for x in state], *data, *words)
 
     def program(self, names) -> Program:
         public = self._public()
@@ -117,13 +125,14 @@ class _Reader:
 
     def _interpret(self, public: dict[int, Known], wanted=None) -> tuple[Graph, dict[int, Expression], list]:
         """With these leaves as constants: the graph, the expressions of the others, and the results, None where they are not wanted."""
-        graph, own = Graph(), {}
+        graph, own = Graph(self.unusual), {}
         for i, x in enumerate(self.state):
             if i not in public:
                 own[i] = graph.node(Param(len(own)), (), x.leaf.shape)
         inputs = [_typed(graph, graph.node(InputArray(i), (), x.shape), x) for i, x in enumerate(self.data)]
         arguments = [public.get(i, own.get(i)) for i in range(len(self.state))]
-        return graph, own, interpret(graph, self.closed, [*arguments, *inputs, *self.keys], self.place, wanted)
+        results = interpret(graph, self.closed, [*arguments, *inputs, *self.keys], self.place, wanted)
+        return graph, own, [graph.tensor(x) if isinstance(x, Drawn) else x for x in results]
 
     def _checked(self, leaf: Leaf, x):
         if not isinstance(x, Known):
@@ -243,17 +252,11 @@ def _tabulated(start: Start, following: Known) -> Public:
 
 def depends_on_step(x: Expression, drawn: bool = False) -> bool:
     """Whether a tensor depends on a number of the step; drawn: or on keys for which there is a table."""
-    stack, seen = [x], set()
-    while stack:
-        x = stack.pop()
-        if x in seen:
-            continue
-        seen.add(x)
-        if x.does(Combination) and any(isinstance(c, Series) for c in x.operation.coefficients):
+    for y in reached(x):
+        if y.does(Combination) and any(isinstance(c, Series) for c in y.operation.coefficients):
             return True
-        if drawn and x.does(Draw) and len(x.operation.words) > 2:
+        if drawn and y.does(Draw) and len(y.operation.words) > 2:
             return True
-        stack += x.inputs
     return False
 
 
