@@ -2000,6 +2000,7 @@ def parts_in_chains():
         ("a link of parameters alone", chain((s.final, parts_of[0]), (elsewhere, parts_of[0]), initial=elsewhere)),
         ("a link of the other part alone", chain((s.final, parts_of[1]), (elsewhere, parts_of[1]), initial=elsewhere)),
         ("a part less", chain((s.final, parts_of[0]), initial=parts_of[0])),
+        ("a part more", chain((elsewhere, parts_of[0]), first=dataclasses.replace(s, final=parts_of[0]), initial=elsewhere)),
         ("parts exchanged", chain(*both, initial=fresh(s.final, *two[::-1]))),
         ("a part renamed", chain(initial=amended(s.final, part=1, name="cells"))),
         ("another budget", chain(initial=amended(s.final, part=1, budget=1))),
