@@ -203,6 +203,10 @@ def hashed(slot: Slot) -> Iterator[tuple[str, Slot, ast.AST]]:
             values = [Slot(node.right, "elts", i) for i in range(len(node.right.elts))] if isinstance(node.right, ast.Tuple) else []
             for value in values or [Slot(node, "right")]:
                 yield f"without: {text(value.node)}", value, ast.Constant(0 if "encode" not in text(value.node) else b"")
+        elif isinstance(node, ast.JoinedStr):
+            for i, value in enumerate(node.values):
+                if isinstance(value, ast.FormattedValue):
+                    yield f"without: {text(value.value)}", Slot(node, "values", i), ast.Constant("")
         elif isinstance(node, ast.Call) and text(node.func) == "struct.pack":
             for i in range(1, len(node.args)):
                 yield f"without: {text(node.args[i])}", Slot(node, "args", i), ast.Constant(0)

@@ -1897,6 +1897,11 @@ def parts_of_commitments():
         ("alone: beside any height", alone((amended(s.final, rows=2**32 - 1), fresh(s.final, two[1])))),
     ):  # fmt: skip
         yield Case(name, call, None)
+    named_alike = {"kind": "frozen", "number": 3, "masked": True, "rows": 7, "budget": 2, "name": "cells"}
+    for which in ({}, *({name: value} for name, value in named_alike.items()), {"part": 1, "rows": 2}, {"part": 1, "name": "x"}):
+        one = amended(s.final, **which)
+        yield Case(f"the digest with {which}", partial(one.digest, geometry), None, value=named(one, geometry))
+        yield Case(f"the part's with {which}", partial(one.part_digest, geometry, "other"), None, value=part_named(one, "other", geometry))
     unpaired = partial(LinkStatement, geometry, (s.final,), ())
     yield Case("alone: more from than to", unpaired, FormatError, "^statement: 0 commitments replace 1")
     some = LinkStatement(geometry, (s.final,), (fresh(s.final, two[1]),))
