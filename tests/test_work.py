@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from climb import Recipe, forged, seeds, verified
 from field_values import random_vector
-from refusals import frozen
+from refusals import amended, frozen
 from replay import BITS
 from test_hostile_files import X, circuit, node
 
@@ -25,9 +25,12 @@ from zkjax.algebra import field
 from zkjax.algebra.extension import ONE
 from zkjax.algebra.vectors import Vectors, only_length
 from zkjax.circuit.circuit import Circuit
+from zkjax.commitment.commit import Commitment, Part
 from zkjax.commitment.geometry import Geometry
 from zkjax.errors import ConfigurationError, FormatError, UnsupportedOperationError, VerificationError
+from zkjax.proofs.links import Link
 from zkjax.proofs.proof import MAGIC, Proof
+from zkjax.proofs.statement import Frozen
 from zkjax.protocol.argument import argument
 from zkjax.protocol.claims import Claim, Term
 from zkjax.protocol.hidden import Hidden
@@ -133,11 +136,17 @@ def test_a_sample_of_the_climb():
 def test_it_does_not_depend_on_what_a_proof_cannot_choose():
     statement = PROOF.statement
     expected = estimate_work(FROZEN, [statement], None, None).work
-    initial = dataclasses.replace(statement.initial, rows=2**32 - 1, budget=2**32 - 1)
+    initial = amended(statement.initial, rows=2**32 - 1, budget=2**32 - 1)
+    beside = dataclasses.replace(statement.initial, parts=(*statement.initial.parts, Part("other", 2**32 - 1, 2**32 - 1)))
+    frozen = Frozen(Commitment.of("frozen", 0, 2**32 - 1, 2**32 - 1, bytes(32)), (0, 1, 2) * 9)
     losses = tuple((2**62,) * 7 for _ in range(3))
     for changes in (
         {"initial": initial},
         {"final": initial},
+        {"initial": beside},
+        {"final": beside, "given": True},
+        {"frozen": frozen},
+        {"frozen": frozen, "links": (Link("frozen", frozen.commitment),)},
         {"losses": losses},
         {"losses": ()},
         {"shifts": (9,) * 3},
