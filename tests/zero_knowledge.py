@@ -14,9 +14,12 @@ import json
 import secrets
 from collections import Counter
 from contextlib import contextmanager
+from functools import cache, partial
 from types import SimpleNamespace
 from unittest import mock
 
+import drawing
+import moving
 import numpy as np
 import optax
 from field_values import dense
@@ -24,10 +27,11 @@ from harness import mlp_loss, mlp_params
 
 import zkjax
 from zkjax.algebra import extension as ext
-from zkjax.algebra import field
+from zkjax.algebra import field, ntt
 from zkjax.algebra.extension import NON_RESIDUE, ONE, ZERO, Ext
 from zkjax.algebra.field import P
 from zkjax.algebra.hashing import field_stream
+from zkjax.algebra.ntt import encode
 from zkjax.algebra.poly import eq_vector
 from zkjax.circuit.parts import OTHER
 from zkjax.commitment import opening as opening_module
@@ -38,6 +42,7 @@ from zkjax.commitment.keys import Chain, Key
 from zkjax.commitment.merkle import Tree, leaf, pair, part_tag, siblings_bytes
 from zkjax.commitment.opening import check_opening, open_claim
 from zkjax.commitment.recursion import roots, round_claim
+from zkjax.commitment.rows import RowRounds
 from zkjax.kernels.threads import scope
 from zkjax.proofs.checks import make_plan
 from zkjax.protocol.argument import argument
@@ -84,6 +89,56 @@ def tiny_params(seed: int, dead=False, order=(0, 1, 2)):
 def tiny_run(circuit, params, data, name: str, geometry=TOY):
     """A run of two shards with keys from ``name``, so that a test draws the same every time."""
     return renewed(zkjax.train(circuit, params, data, steps=2, seed=1, shard_size=2), name, geometry)
+
+
+def tiny_start(seed: int, **options):
+    """(parameters, data)."""
+    return tiny_params(seed, **options), tiny_data(seed)
+
+
+def outputs_of(start, seed: int, swapped=False):
+    """(parameters, data) of matrices with a column for each output; largest entries, hence public shifts, are the same for all seeds."""
+    parameters, data = start(seed)
+    for x in parameters:
+        x[0, 0] = np.copysign(15 / 4 if np.abs(x).max() > 1 else 15 / 16, x[0, 0])  # frozen ones are larger than others
+    return [x[:, ::-1].copy() if swapped else x for x in parameters], data
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A tiny circuit, and pairs of witnesses of one public statement on two of its steps.
+
+    starts: (parameters, data) from which two witnesses differ. alike: from which two have the same outputs ``reveal``. before: steps of
+    the chain before.
+    """
+
+    circuit: zkjax.Circuit
+    starts: tuple
+    alike: tuple
+    reveal: tuple[str, ...]
+    shard_size: int
+    before: int = 0
+
+    @staticmethod
+    @cache
+    def of(name: str) -> "Case":
+        if name == "plain":
+            orders = [tiny_start(0, order=order) for order in ((0, 1, 2), (0, 2, 1))]  # of hidden neurons
+            starts = [(tiny_params(i, dead=bool(i)), tiny_data(i)) for i in range(2)]
+            return Case(tiny_circuit(), tuple(starts), tuple(orders), ("loss",), 2)
+        if name == "draws":  # what is random in them is public: an output of nothing else is the same for all witnesses
+            starts = tuple(outputs_of(drawing.start, i) for i in range(2))
+            return Case(drawing.drawing(), starts, starts, ("noise",), 3)
+        start = partial(moving.start, frozen=True)
+        starts = tuple(outputs_of(start, i) for i in range(2))
+        pair = tuple(outputs_of(start, 0, swapped) for swapped in (False, True))
+        return Case(moving.moving(frozen=True), starts, pair, ("loss", "size"), 6, 2 * (name == "momentum"))
+
+    def run(self, start):
+        """A run of two steps, a later one of its chain if there are steps before."""
+        parameters, data = start
+        run = zkjax.train(self.circuit, parameters, data, steps=self.before or 2, seed=1, shard_size=self.shard_size)
+        return zkjax.train(self.circuit, run, None, steps=2) if self.before else run
 
 
 def renewed(run, name: str, geometry=TOY):
@@ -186,6 +241,7 @@ def prove_with(run, challenges=None, chosen=None, name=None, reveal=()) -> Trial
     roles = {run.keys[0].seed: "initial", run.keys[1].seed: "final"}
     for n in range(-(-run.data.samples // run.shard_size)):
         roles[run.chain.secret(f"shard {n}")] = "shard", n
+    roles[run.chain.secret("frozen 0")] = "frozen"
     secret = iter(("trace", "masks"))
 
     def token_bytes(count):
@@ -222,9 +278,7 @@ def prove_with(run, challenges=None, chosen=None, name=None, reveal=()) -> Trial
 
     def opening_of(stream, geometry, committed, lanes, value):
         parts = [x for c in committed for x in c.members]
-        weights = [dense(x, part.part.rows, geometry.row) for x, part in zip(lanes, parts, strict=True)]
-        own = [roles.get(x.seed, (x.tag, x.seed)) for x in parts]
-        seen.claim = SimpleNamespace(geometry=geometry, committed=committed, parts=parts, weights=weights, value=value, roles=own)
+        seen.claim = claim_of(geometry, committed, lanes, value, [roles.get(x.seed, (x.tag, x.seed)) for x in parts])
         seen.start = len(stream.messages)
         open_claim(stream, geometry, committed, lanes, value)
 
@@ -241,6 +295,13 @@ def prove_with(run, challenges=None, chosen=None, name=None, reveal=()) -> Trial
         proof = zkjax.prove(run.circuit, run, progress=None, minimum_bits=NO_TARGET, reveal=reveal, verify=False)
     messages = seen.stream.messages
     return Trial(proof, kept, messages[: seen.start], messages[seen.start :], seen.masks, seen.hidden, seen.claim)
+
+
+def claim_of(geometry, committed, lanes, value, roles) -> SimpleNamespace:
+    """What an opening opens, its weights as dense matrices too, and the roles of its parts."""
+    parts = [x for c in committed for x in c.members]
+    weights = [dense(x, part.part.rows, geometry.row) for x, part in zip(lanes, parts, strict=True)]
+    return SimpleNamespace(geometry=geometry, committed=committed, parts=parts, lanes=lanes, weights=weights, value=value, roles=roles)
 
 
 def verify_with(circuit, proof, challenges=None) -> zkjax.Statement:
@@ -384,14 +445,49 @@ def ending_with_h():
         yield
 
 
+class Rounds:
+    """Row rounds of an opening with fixed challenges, worked out once and told again and again."""
+
+    def __init__(self, matrices):
+        self._rounds, self._messages, self._folded, self._told = RowRounds(matrices), [], 0, 0
+
+    def again(self) -> "Rounds":
+        self._told = 0
+        return self
+
+    def message(self):
+        if self._told == len(self._messages):
+            self._messages.append(self._rounds.message())
+        return self._messages[self._told]
+
+    def fold(self, r):
+        self._told += 1
+        if self._told > self._folded:
+            self._rounds.fold(r)
+            self._folded = self._told
+
+    def vectors(self):
+        return self._rounds.vectors()
+
+
+_encoded = cache(lambda raw, shape, log_n: encode(np.frombuffer(raw, dtype=np.uint64).reshape(shape), log_n))
+
+
+def encoded(rows, log_n: int) -> np.ndarray:
+    """Codewords, of which most are of zeros here."""
+    return _encoded(rows.tobytes(), rows.shape, log_n)
+
+
 class Opening:
     """The prover's side of one opening with fixed challenges: view = cells' part + matrix * randomness.
+
+    Probes of randomness have cells that are all zero: what the prover makes of those, row rounds and codewords, is worked out once.
 
     columns: name of randomness, as in ``Trial``, to its columns of the matrix.
     """
 
     def __init__(self, claim, challenges):
-        self._claim, self._challenges = claim, challenges
+        self._claim, self._challenges, self._idle = claim, challenges, None
         roles = claim.roles
         self._places = {(role, "padding"): (i, "padding", None) for i, role in enumerate(roles)}
         self._places |= {("trace", name): (len(roles) - 1, "mask", j) for j, name in enumerate(("mask g", "mask s", "mask s'"))}
@@ -412,9 +508,15 @@ class Opening:
         parts = iter(self._changed(i, x, cells, arrays) for i, x in enumerate(self._claim.parts))
         committed = [dataclasses.replace(c, parts=tuple(next(parts) for _ in c.parts)) for c in self._claim.committed]
         stream = Recorder(Programmed(self._challenges))
-        with ending_with_h():
-            open_claim(stream, self._claim.geometry, committed, self._claim.weights, self._claim.value)
+        with ending_with_h(), mock.patch.object(opening_module, "RowRounds", self._rounds), mock.patch.object(ntt, "encode", encoded):
+            open_claim(stream, self._claim.geometry, committed, self._claim.lanes, self._claim.value)
         return view(stream.messages)
+
+    def _rounds(self, matrices):
+        if any(rows.any() for _, rows, _ in matrices):
+            return RowRounds(matrices)
+        self._idle = self._idle or Rounds(matrices)
+        return self._idle.again()
 
     def _changed(self, i: int, x, cells, arrays):
         changes = {"rows": np.zeros_like(x.rows) if cells is None else cells[i], "padding": np.zeros_like(x.padding), "codewords": None}
