@@ -550,8 +550,9 @@ def test_proofs_share_nothing(case):
     everything = [value for trial in trials for value in fresh_values(trial)]
     assert len(everything) == len(set(everything)) > 3 * 1000
     paddings = [np.concatenate([x.padding.reshape(-1) for x in t.claim.parts[:-1]]).tolist() for t in trials]
+    assert all(len(x) == len(set(x)) for x in paddings)  # no two parts have one in common
     assert paddings[0] == paddings[1] and not set(paddings[0]) & set(paddings[2])  # the run's own commitments, and another's
-    salts = [{salt for x in t.claim.parts for salt in _pieces(x.salts(range(TOY.code)))} for t in trials]
+    salts = [{salt for x in t.claim.parts for salt in pieces(x.salts(range(TOY.code)))} for t in trials]
     parts = len(trials[0].claim.parts)
     assert len(salts[0] & salts[1]) == (parts - 1) * TOY.code and not salts[0] & salts[2]
     assert all(len(s) == parts * TOY.code for s in salts)
@@ -559,7 +560,7 @@ def test_proofs_share_nothing(case):
     assert not openings[0] & openings[1] and not openings[0] & openings[2] and not openings[1] & openings[2]
 
 
-def _pieces(raw: bytes) -> list[bytes]:
+def pieces(raw: bytes) -> list[bytes]:
     return [raw[i : i + 16] for i in range(0, len(raw), 16)]
 
 

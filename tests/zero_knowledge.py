@@ -47,11 +47,12 @@ from zkjax.kernels.threads import scope
 from zkjax.proofs.checks import make_plan
 from zkjax.protocol.argument import argument
 from zkjax.protocol.hidden import Hidden, Pad, lagrange_vector, make_masks
+from zkjax.protocol.links import draw_alone
 from zkjax.protocol.plan import opening_terms, row_count
 from zkjax.protocol.transcript import Transcript, Writer, base_bytes
 from zkjax.prover import prove as prover
-from zkjax.prover.lanes import row_lanes
-from zkjax.verifier import verify_one
+from zkjax.prover.lanes import link_lanes, row_lanes
+from zkjax.verifier import verify_alone, verify_one
 
 TOY = Geometry(6, 2, 4, level_bits=1)  # rows of 64, 2 queries, one level of recursion below
 _commit = importlib.import_module("zkjax.commitment.commit")  # the package's attribute of this name is the function
@@ -305,12 +306,13 @@ def claim_of(geometry, committed, lanes, value, roles) -> SimpleNamespace:
 
 
 def verify_with(circuit, proof, challenges=None) -> zkjax.Statement:
-    """Verify a proof of any security, with programmed challenges if a name is given."""
+    """Verify a proof of any security, with programmed challenges if a name is given. circuit: None for links alone."""
+    verify = partial(verify_one, circuit) if circuit else verify_alone
     if challenges is None:
-        verify_one(circuit, proof, NO_TARGET)
+        verify(proof, NO_TARGET)
     else:
         with mock.patch("zkjax.verifier.start_transcript", lambda statement: Programmed(challenges)):
-            verify_one(circuit, proof, NO_TARGET)
+            verify(proof, NO_TARGET)
     return proof.statement
 
 
@@ -506,7 +508,8 @@ class Opening:
         """What ``open_claim`` sends for these cells (rows of each part; None: zero) and randomness (absent: zero)."""
         arrays = {name: np.zeros(0) for name in self._places} | randomness
         parts = iter(self._changed(i, x, cells, arrays) for i, x in enumerate(self._claim.parts))
-        committed = [dataclasses.replace(c, parts=tuple(next(parts) for _ in c.parts)) for c in self._claim.committed]
+        shown = [[next(parts) if x.part in c.opens.parts else x for x in c.parts] for c in self._claim.committed]
+        committed = [dataclasses.replace(c, parts=tuple(x)) for c, x in zip(self._claim.committed, shown, strict=True)]
         stream = Recorder(Programmed(self._challenges))
         with ending_with_h(), mock.patch.object(opening_module, "RowRounds", self._rounds), mock.patch.object(ntt, "encode", encoded):
             open_claim(stream, self._claim.geometry, committed, self._claim.lanes, self._claim.value)
@@ -580,6 +583,19 @@ def simulate(circuit, statement, challenges, rng) -> zkjax.Proof:
     return zkjax.Proof(statement, found[-1] + b"".join(base_bytes(v) for _, v in stream.messages) + bytes(writer))
 
 
+def simulate_link(statement, challenges, rng) -> zkjax.Proof:
+    """The same of a proof of links alone of weights."""
+    trace = Commitment.of("trace", 0, 1, 1, b"", True)
+    opened, linked = [*statement.opened(), trace.opened()], draw_alone(Programmed(challenges), statement.in_stack())
+    sizes = [part.rows for part in members(opened)]
+    weights = [dense(link_lanes(linked, place), rows, statement.geometry.row) for place, rows in enumerate(sizes)]
+    writer = Writer(Programmed(challenges))
+    roots = simulate_opening(writer, statement.geometry, opened, weights, ZERO, rng)
+    made = [dataclasses.replace(x.commitment, root=root) for x, root in zip(opened[:-1], roots, strict=False)]
+    half = len(statement.replaced)
+    return zkjax.Proof(dataclasses.replace(statement, replaced=tuple(made[:half]), fresh=tuple(made[half:])), roots[-1] + bytes(writer))
+
+
 def simulate_opening(writer, geometry, opened, weights, value: Ext, rng) -> list[bytes]:
     """An opening from challenges, weights and value alone. Returns the trees' roots.
 
@@ -622,15 +638,17 @@ def simulate_opening(writer, geometry, opened, weights, value: Ext, rng) -> list
         trace[-MASK_ROWS:, j] = [g.c0, g.c1, s.c0, s.c1, s_dash.c0, s_dash.c1]
     found, following = [], iter(columns)
     for c, parts in opened:
-        digests = []
+        digests = {part: [rng.bytes(32) for _ in indices] for part in c.parts}
         for part in parts:
             salts, column = [rng.bytes(SALT) for _ in indices], next(following)
             tag = part_tag(c.kind, c.number, part.name)
-            digests.append([leaf(tag, i, salts[j], column[:, j]) for j, i in enumerate(indices)])
+            digests[part] = [leaf(tag, i, salts[j], column[:, j]) for j, i in enumerate(indices)]
             writer.raw("salts", SALT * len(indices), b"".join(salts))
             writer.base("columns", column.size, column.T)
+        for part in (x for x in c.parts if x not in parts):
+            writer.raw("other leaves", 32 * len(indices), b"".join(digests[part]))
         leaves = np.frombuffer(rng.bytes(32 * geometry.code), dtype="<u4").reshape(-1, 8).copy()
-        for i, own in zip(indices, digests[0] if len(parts) == 1 else map(pair, *digests), strict=True):
+        for i, own in zip(indices, map(pair, *digests.values()) if len(c.parts) > 1 else digests[c.parts[0]], strict=True):
             leaves[i] = np.frombuffer(own, dtype="<u4")
         tree = Tree(np.ascontiguousarray(leaves.T))
         writer.raw("siblings", siblings_bytes(indices, geometry.log_code), tree.siblings(indices))
