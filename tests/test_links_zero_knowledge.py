@@ -77,9 +77,9 @@ def link_with(link, challenges, module="zkjax.prover.link") -> SimpleNamespace:
 
 
 @cache
-def with_a_link_between() -> list:
+def with_a_link_between(name) -> list:
     """A chunk's proof, a proof of links alone that replaces all that it opens, and a proof of the same chunk."""
-    run = start_of("plain", 2)
+    run = start_of(name, 2)
     with mock.patch.object(slots, "RESERVE", 0):
         first = prove_with(run, "between 0", name="proof 0")
         link = link_with(lambda: zkjax.link(run, minimum_bits=NO_TARGET, verify=False), "between 1")
@@ -238,18 +238,20 @@ def test_one_opening_too_many_tells_something():
     assert together(found[:1]) == together(found[1:]) == 0
 
 
-def test_links_alone_tell_nothing():
+@pytest.mark.parametrize("name", ["plain", pytest.param("momentum", marks=pytest.mark.slow)])
+def test_links_alone_tell_nothing(name):
     """Opened beside chunks' proofs: C in the first proof and in that of links, C' in it and in the next chunk's."""
-    found = parts_of("between", with_a_link_between())
-    kinds = [[(c.commitment.kind, c.commitment.number) for c in t.claim.committed] for t in with_a_link_between()]
+    found = parts_of("between", with_a_link_between(name))
+    kinds = [[(c.commitment.kind, c.commitment.number) for c in t.claim.committed] for t in with_a_link_between(name)]
     assert kinds[1] == [*kinds[0][:-1], *kinds[0]] == kinds[2]
     opened = [seed for part in found for seed in part.columns]
     assert max(opened.count(seed) for seed in opened) == 2
     assert together(found) == 0
-    old, new = generations(found, "weights", 2, PARAMETERS)[:2]
-    assert together(found, one_stream(old, new)) > 0
-    for seed in (old, new):
-        assert together(found, kept={seed: 0}) > 0
+    for part in [PARAMETERS, OTHER][: 1 + (name == "momentum")]:
+        old, new = generations(found, "weights", Case.of(name).before + 2, part)[:2]
+        assert together(found, one_stream(old, new)) > 0
+        for seed in (old, new):
+            assert together(found, kept={seed: 0}) > 0
 
 
 @cache
