@@ -7,71 +7,97 @@ wherever one of them is broken.
 """
 
 import dataclasses
-from functools import cache
+import itertools
+from collections import Counter
+from functools import cache, partial
 from types import SimpleNamespace
 from unittest import mock
 
+import moving
 import numpy as np
 import pytest
-from field_values import dense
-from test_proof_zero_knowledge import leak
-from zero_knowledge import NO_TARGET, Opening, Programmed, eliminate, prove_with, tiny_circuit, tiny_data, tiny_params, tiny_run
+from test_proof_zero_knowledge import leak, pieces
+from zero_knowledge import NO_TARGET, Case, Opening, Programmed, claim_of, eliminate, prove_with, renewed, simulate_link, verify_with
 
 import zkjax
 from zkjax.algebra import field
 from zkjax.algebra.field import P
+from zkjax.circuit.parts import CELLS, OTHER, PARAMETERS
 from zkjax.commitment import slots
 from zkjax.commitment.geometry import Geometry
 from zkjax.commitment.keys import Key
 from zkjax.commitment.opening import open_claim
+from zkjax.errors import VerificationError
 from zkjax.protocol.transcript import Writer
 
+QUERIES, BUDGET = 2, 3  # of a chain without links
 SAMPLES = 16  # of all cells: leaks and claims together are fewer
 
 
+def start_of(name, budget):
+    case = Case.of(name)
+    return renewed(case.run(case.starts[0]), "run", Geometry(6, 2, budget, level_bits=1))
+
+
+def after(run, i):
+    """The run that goes on from another one."""
+    run = zkjax.train(run.circuit, run, None, steps=2)
+    return dataclasses.replace(run, keys=(run.keys[0], Key(bytes([i + 1]) * 32, f"key {i}")))
+
+
 @cache
-def trials(challenges, count=3, budget=2, reserve=0):
+def trials(challenges, count=3, budget=2, reserve=0, name="plain"):
     """Proofs of consecutive runs, in rows of 64 with 2 queries; the last unit of a commitment is spent in the proof that replaces it.
 
     reserve: -1 for a chain that forgets its counters, and replaces nothing.
     """
-    circuit = tiny_circuit()
-    run = tiny_run(circuit, tiny_params(0), tiny_data(0), "run", Geometry(6, 2, budget, level_bits=1))
-    found = []
+    run, found = start_of(name, budget), []
     for i in range(count):
         with mock.patch.object(slots, "RESERVE", reserve):
             found.append(prove_with(run, f"{challenges} {i}", name=f"proof {i}"))
         if reserve < 0:
             run.chain.openings.spent.clear()
-        run = zkjax.train(circuit, run, None, steps=2)
-        run = dataclasses.replace(run, keys=(run.keys[0], Key(bytes([i + 1]) * 32, f"key {i}")))
+        run = after(run, i)
     return found
 
 
-def link_with(run, challenges) -> SimpleNamespace:
-    """A proof of links alone, and the claim of its opening, as ``prove_with``."""
+def link_with(link, challenges, module="zkjax.prover.link") -> SimpleNamespace:
+    """A proof of links alone, ``link()``, and the claim of its opening, as ``prove_with``. module: in which it is made."""
     seen = SimpleNamespace()
 
     def opening_of(stream, geometry, committed, lanes, value):
-        parts = [x for c in committed for x in c.members]
-        weights = [dense(x, part.part.rows, geometry.row) for x, part in zip(lanes, parts, strict=True)]
-        roles = [*((x.tag, x.seed) for x in parts[:-1]), "trace"]
-        seen.claim = SimpleNamespace(geometry=geometry, committed=committed, parts=parts, weights=weights, value=value, roles=roles)
+        roles = [*((x.tag, x.seed) for c in committed[:-1] for x in c.members), "trace"]
+        seen.claim = claim_of(geometry, committed, lanes, value, roles)
         open_claim(stream, geometry, committed, lanes, value)
 
     patches = {"Writer": lambda transcript: Writer(Programmed(challenges)), "open_claim": opening_of}
-    with mock.patch.multiple("zkjax.prover.link", **patches):
-        seen.proof = zkjax.link(run, minimum_bits=NO_TARGET, verify=False)
+    with mock.patch.multiple(module, **patches):
+        seen.proof = link()
     return seen
 
 
 @cache
-def with_a_link_between() -> list:
+def with_a_link_between(name) -> list:
     """A chunk's proof, a proof of links alone that replaces all that it opens, and a proof of the same chunk."""
-    run = tiny_run(tiny_circuit(), tiny_params(0), tiny_data(0), "run", Geometry(6, 2, 2, level_bits=1))
+    run = start_of(name, 2)
     with mock.patch.object(slots, "RESERVE", 0):
         first = prove_with(run, "between 0", name="proof 0")
-        return [first, link_with(run, "between 1"), prove_with(run, "between 2", name="proof 2")]
+        link = link_with(lambda: zkjax.link(run, minimum_bits=NO_TARGET, verify=False), "between 1")
+        return [first, link, prove_with(run, "between 2", name="proof 2")]
+
+
+@cache
+def with_a_part_between() -> list:
+    """Proofs of three chunks that nothing is replaced in; after the first, a link that opens the parameters of its last weights alone."""
+    run = start_of("momentum", BUDGET)
+    found = [prove_with(run, "part 0", name="proof 0")]
+    link = partial(moving.link_of_parameters, run, run.chain.geometry, NO_TARGET)
+    found.append(link_with(link, "part 1", "moving"))
+    with mock.patch.object(slots, "RESERVE", -1):
+        for i in (2, 3):
+            run = after(run, i)
+            found.append(prove_with(run, f"part {i}", name=f"proof {i}"))
+    return found
 
 
 class Part:
@@ -98,9 +124,8 @@ class Part:
 
 
 def name_of(committed, part) -> tuple:
-    """Kind and number of a commitment, and the part's name where there are two."""
-    one = committed.commitment
-    return (one.kind, one.number, *([part.part.name] if len(one.parts) > 1 else []))
+    """Kind and number of a commitment, and the part's name."""
+    return committed.commitment.kind, committed.commitment.number, part.part.name
 
 
 def value(rows, weights, component):
@@ -112,9 +137,9 @@ def value(rows, weights, component):
 
 
 @cache
-def parts(challenges, count=3, budget=2, reserve=0):
+def parts(challenges, count=3, budget=2, reserve=0, name="plain"):
     """Of each proof of ``trials``; see ``parts_of``."""
-    return parts_of(challenges, trials(challenges, count, budget, reserve))
+    return parts_of(challenges, trials(challenges, count, budget, reserve, name))
 
 
 def parts_of(challenges, found) -> list[Part]:
@@ -131,78 +156,150 @@ def parts_of(challenges, found) -> list[Part]:
     return [Part(t, f"{challenges} {i}", cells(i)) for i, t in enumerate(found)]
 
 
-def together(found, name=lambda seed, kind: seed, spoilt=()):
-    """What all proofs tell. name: of a commitment's random coefficients; spoilt: seeds of those that are 0."""
+def together(found, name=lambda seed, i: seed, kept=None):
+    """What all proofs tell.
+
+    name: of random coefficients, by the commitment's seed and the proof's number. kept: seed to how many coefficients are not 0.
+    """
     columns, wide = {}, 0
-    for part in found:
+    for i, part in enumerate(found):
         for seed, at in part.columns.items():
-            if name(seed, part.kinds[seed]) not in columns:
-                columns[name(seed, part.kinds[seed])] = slice(wide, wide + at.stop - at.start)
+            if name(seed, i) not in columns:
+                columns[name(seed, i)] = slice(wide, wide + at.stop - at.start)
                 wide += at.stop - at.start
     blocks = []
-    for part in found:
+    for i, part in enumerate(found):
         block = np.zeros((len(part.shared), wide), dtype=np.uint64)
         for seed, at in part.columns.items():
-            if seed not in spoilt:
-                where = columns[name(seed, part.kinds[seed])]
-                block[:, where] = field.add(block[:, where], part.shared[:, at])
+            own, where = part.shared[:, at].copy(), columns[name(seed, i)]
+            own[:, (kept or {}).get(seed, own.shape[1]) :] = 0
+            block[:, where] = field.add(block[:, where], own)
         blocks.append(block)
     images, claims = (np.concatenate([getattr(part, x) for part in found]) for x in ("images", "claims"))
     return leak(np.concatenate(blocks), images, claims)
 
 
-def generations(found, kind, number) -> list:
-    """Seeds of the commitments to one matrix, in the order in which they are opened first."""
-    return list(dict.fromkeys(seed for part in found for seed, what in part.kinds.items() if what == (kind, number)))
+def generations(found, *kind) -> list:
+    """Seeds of the commitments to one matrix, in the order in which they are opened first. kind: as ``name_of`` has it."""
+    return list(dict.fromkeys(seed for part in found for seed, what in part.kinds.items() if what == kind))
 
 
-@pytest.mark.parametrize("challenges, count", [("first", 3), *(pytest.param(x, 2, marks=pytest.mark.slow) for x in ("second", "third"))])
-def test_replaced_commitments_tell_nothing(challenges, count):
-    """Two shards at once, and weights: C in proofs 1 and 2, C' in 2 and 3, C'' in 3; budgets of two."""
-    links = [[link.source for link in t.proof.statement.links] for t in trials(challenges, count)]
-    assert links == [[], *[["initial", "shard 0", "shard 1"]] * (count - 1)]
-    found = parts(challenges, count)
+def one_stream(*seeds):
+    """Names of random coefficients, where these commitments have the same ones."""
+    return lambda seed, _: "one" if seed in seeds else seed
+
+
+REPLACED = {"plain": ["initial", "shard 0", "shard 1"], "momentum": ["initial", "frozen", "shard 0"]}
+
+
+@pytest.mark.parametrize(
+    "challenges, count, name",
+    [
+        ("first", 3, "plain"),
+        ("first", 3, "momentum"),
+        *(pytest.param(x, 2, n, marks=pytest.mark.slow) for x in ("second", "third") for n in REPLACED),
+    ],
+)
+def test_replaced_commitments_tell_nothing(challenges, count, name):
+    """Frozen weights or two shards, and weights, in two parts or one: C in proofs 1 and 2, C' in 2 and 3, C'' in 3; budgets of two."""
+    links = [[link.source for link in t.proof.statement.links] for t in trials(challenges, count, name=name)]
+    assert links == [[], *[REPLACED[name]] * (count - 1)]
+    found = parts(challenges, count, name=name)
     opened = [seed for part in found for seed in part.columns]
     assert max(opened.count(seed) for seed in opened) == 2
-    assert len(generations(found, "shard", 0)) == len(generations(found, "shard", 1)) == count
+    other = {"plain": ("shard", 1), "momentum": ("frozen", 0)}[name]
+    assert len(generations(found, "shard", 0, CELLS)) == len(generations(found, *other, CELLS)) == count
     assert together(found) == 0
 
 
-def test_broken_replacements_tell_something():
-    """Random coefficients that serve twice, or that are missing."""
-    found = parts("first", 3)
-    first, second = generations(found, "shard", 0)[:2]
-    other, weights = generations(found, "shard", 1)[0], generations(found, "weights", 2)
-    broken = {
-        "C' with C's random coefficients": {first: "one", second: "one"},
-        "one stream for both shards": {first: "one", other: "one"},
-        "a shard's replacement with those of the weights'": {second: "one", weights[1]: "one"},
-    }
-    for name, names in broken.items():
-        assert together(found, lambda seed, _, names=names: names.get(seed, seed)) > 0, name
-    for kind, number in (("weights", 0), ("weights", 2), ("weights", 4), ("shard", 0), ("shard", 1)):
-        for seed in generations(found, kind, number):
-            assert together(found, spoilt=[seed]) > 0, f"{kind} {number} without random coefficients"
+@pytest.mark.parametrize("name", REPLACED)
+def test_broken_replacements_tell_something(name):
+    """Random coefficients that serve twice, be it for two parts of a tree, or that are missing."""
+    found = parts("first", 3, name=name)
+    for what in dict.fromkeys(kind for part in found for kind in part.kinds.values()):
+        seeds = generations(found, *what)
+        for seed in seeds:
+            assert together(found, kept={seed: 0}) > 0, f"{what} without random coefficients"
+        for pair in itertools.combinations(seeds, 2):  # with the same random coefficients: one commitment, in two proofs or in three
+            proofs = sum(any(seed in part.columns for seed in pair) for part in found)
+            assert (together(found, one_stream(*pair)) > 0) == (proofs > 2), f"{what}, replaced by itself, in {proofs} proofs"
+    for part in found:
+        for a, b in itertools.combinations(part.kinds, 2):
+            if part.kinds[a] != part.kinds[b]:
+                assert together(found, one_stream(a, b)) > 0, f"{part.kinds[a]} and {part.kinds[b]} with one stream"
 
 
 def test_one_opening_too_many_tells_something():
     """Counters that are forgotten: commitments with the random coefficients of one opening in two of them."""
     found = parts("first", 2, budget=1, reserve=-1)
     assert not any(t.proof.statement.links for t in trials("first", 2, 1, -1))
-    assert len(generations(found, "shard", 0)) == 1
+    assert len(generations(found, "shard", 0, CELLS)) == 1
     assert together(found) > 0
     assert together(found[:1]) == together(found[1:]) == 0
 
 
-def test_links_alone_tell_nothing():
+@pytest.mark.parametrize("name", ["plain", pytest.param("momentum", marks=pytest.mark.slow)])
+def test_links_alone_tell_nothing(name):
     """Opened beside chunks' proofs: C in the first proof and in that of links, C' in it and in the next chunk's."""
-    found = parts_of("between", with_a_link_between())
-    kinds = [[(c.commitment.kind, c.commitment.number) for c in t.claim.committed] for t in with_a_link_between()]
+    found = parts_of("between", with_a_link_between(name))
+    kinds = [[(c.commitment.kind, c.commitment.number) for c in t.claim.committed] for t in with_a_link_between(name)]
     assert kinds[1] == [*kinds[0][:-1], *kinds[0]] == kinds[2]
     opened = [seed for part in found for seed in part.columns]
     assert max(opened.count(seed) for seed in opened) == 2
     assert together(found) == 0
-    old, new = generations(found, "weights", 2)[:2]
-    assert together(found, lambda seed, _: "one" if seed in (old, new) else seed) > 0
-    for seed in (old, new):
-        assert together(found, spoilt=[seed]) > 0
+    for part in [PARAMETERS, OTHER][: 1 + (name == "momentum")]:
+        old, new = generations(found, "weights", Case.of(name).before + 2, part)[:2]
+        assert together(found, one_stream(old, new)) > 0
+        for seed in (old, new):
+            assert together(found, kept={seed: 0}) > 0
+
+
+@cache
+def around_a_part() -> list[Part]:
+    return parts_of("part", with_a_part_between())
+
+
+def test_commitments_are_opened_as_often_as_they_allow():
+    """Frozen weights in three proofs, both parts of the weights between two of them in these: what is random just suffices."""
+    first, _, *later = around_a_part()
+    found = [first, *later]
+    assert not any(t.proof.statement.links for i, t in enumerate(with_a_part_between()) if i != 1)
+    uses = Counter(seed for part in found for seed in part.columns)
+    kinds = {seed: kind for part in found for seed, kind in part.kinds.items()}
+    assert {kind: uses[seed] for seed, kind in kinds.items() if uses[seed] > 1} == {
+        ("frozen", 0, CELLS): 3,
+        ("shard", 0, CELLS): 3,
+        **{("weights", number, part): 2 for number in (4, 6) for part in (PARAMETERS, OTHER)},
+    }
+    needed = {seed: QUERIES * count for seed, count in uses.items()}
+    assert together(found) == together(found, kept=needed) == 0
+    for seed, count in needed.items():
+        assert together(found, kept=needed | {seed: count - 1}) > 0, kinds[seed]
+        assert together(found, kept=needed | {seed: count - QUERIES}) > 0, f"{kinds[seed]}: once more than its budget"
+
+
+def test_a_link_of_one_part_uses_up_nothing_of_the_other():
+    """Opened in a chunk's proof, the parameters alone in that of a link, and in the next chunk's proof."""
+    link, found = with_a_part_between()[1], around_a_part()[:3]
+    assert [c.opens.names for c in link.claim.committed] == [(PARAMETERS,), (PARAMETERS,), (CELLS,)]
+    (parameters, fresh), (other,) = (generations(found, "weights", 4, part) for part in (PARAMETERS, OTHER))
+    needed = {parameters: 3 * QUERIES, other: 2 * QUERIES, fresh: QUERIES}
+    assert together(found) == together(found, kept=needed) == 0
+    for seed, count in needed.items():
+        assert together(found, kept=needed | {seed: count - 1}) > 0
+    assert together(found, one_stream(parameters, other)) > 0
+    shown, hidden = link.claim.committed[0].members[0], link.claim.committed[0].closed[0]
+    told = [sum(salt in bytes(link.proof) for salt in pieces(x.salts(range(256)))) for x in (shown, hidden)]
+    assert told[0] in (1, QUERIES) and told[1] == 0  # what is shown of a part that stays closed are salted hashes
+
+
+def test_simulated_links_of_one_part_are_accepted():
+    """Known challenges stand in for the weights; what stays closed is random digests."""
+    statement, rng = with_a_part_between()[1].proof.statement, np.random.default_rng(5)
+    verify_with(None, with_a_part_between()[1].proof, "part 1")
+    for proof in (simulate_link(statement, "part 1", rng) for _ in range(2)):
+        assert proof.nbytes == with_a_part_between()[1].proof.nbytes
+        assert verify_with(None, proof, "part 1") == proof.statement != statement
+        for challenges in (None, "part 2"):
+            with pytest.raises(VerificationError):
+                verify_with(None, proof, challenges)

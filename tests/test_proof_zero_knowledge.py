@@ -16,6 +16,7 @@ several proofs, which the opening's own rank test shows. Distributions of real p
 
 import ast
 import dataclasses
+import itertools
 import json
 import secrets
 import subprocess
@@ -31,6 +32,7 @@ from scipy import stats
 from test_graphs import GRAPHS
 from zero_knowledge import (
     TOY,
+    Case,
     Masking,
     Opening,
     Programmed,
@@ -49,10 +51,6 @@ from zero_knowledge import (
     simulate,
     simulate_opening,
     solve,
-    tiny_circuit,
-    tiny_data,
-    tiny_params,
-    tiny_run,
     verify_with,
     view,
 )
@@ -62,6 +60,7 @@ from zkjax.algebra import extension as ext
 from zkjax.algebra import field
 from zkjax.algebra.extension import DEGREE, Ext
 from zkjax.algebra.field import P, root_of_unity
+from zkjax.circuit.parts import CELLS, OTHER, PARAMETERS
 from zkjax.errors import VerificationError
 from zkjax.proofs.checks import make_plan
 from zkjax.protocol.argument import argument
@@ -69,26 +68,34 @@ from zkjax.protocol.hidden import Hidden, Pad
 from zkjax.protocol.transcript import Reader
 
 C = "challenges"
+CASES = ("plain", "momentum", "draws")
+
+
+@pytest.fixture(scope="module", params=[*CASES, pytest.param("given", marks=pytest.mark.slow)])
+def case(request) -> Case:
+    """Circuits with what makes proofs differ. momentum: not at the beginning of the chain, so all commitments to weights have two parts,
+    over a period's end, with a frozen parameter; given: the same at the beginning, where the circuit gives what is beside parameters."""
+    return Case.of(request.param)
+
+
+plain = pytest.mark.parametrize("case", ["plain"], indirect=True)
 
 
 @pytest.fixture(scope="module")
-def circuit():
-    return tiny_circuit()
+def circuit(case):
+    return case.circuit
 
 
 @pytest.fixture(scope="module")
-def runs(circuit):
-    """Two witnesses of the same public statement: other weights, other data, and a dead neuron in the second."""
-    pair = [tiny_run(circuit, tiny_params(i, dead=bool(i)), tiny_data(i), "run") for i in range(2)]
-    dead = pair[1].witness().values[circuit.of("sign")[0]][..., 1]
-    assert not dead.any() and pair[0].witness().values[circuit.of("sign")[0]].any(axis=(0, 1)).all()
-    return pair
+def runs(case):
+    """Two witnesses of the same public statement: other weights and other data."""
+    return [renewed(case.run(start), "run") for start in case.starts]
 
 
 @pytest.fixture(scope="module")
-def permuted(circuit):
-    """Two witnesses with the same data and the same losses: the hidden neurons stand in another order."""
-    return [tiny_run(circuit, tiny_params(0, order=order), tiny_data(0), "run") for order in ((0, 1, 2), (0, 2, 1))]
+def permuted(case):
+    """Two witnesses with the same revealed outputs: hidden neurons or outputs stand in another order."""
+    return [renewed(case.run(start), "run") for start in case.alike]
 
 
 @pytest.fixture(scope="module")
@@ -116,11 +123,29 @@ def public(proof) -> dict:
     """The statement without digests, which are of hiding commitments."""
     fields = proof.statement.to_json()
     del fields["dataset"], fields["dataset_after"]
-    for name in ("initial", "final"):
-        del fields[name]["root"]
-    for commitment in (*fields["shards"], *(link["to"] for link in fields["links"])):
+    frozen = [fields["frozen"]["commitment"]] if fields["frozen"] else []
+    for commitment in (fields["initial"], fields["final"], *frozen, *fields["shards"], *(link["to"] for link in fields["links"])):
         del commitment["root"]
     return fields | {"siblings": len(fields["siblings"])}
+
+
+def test_circuits_have_what_they_are_for(case, circuit, runs, trials):
+    """What a change of the circuits might lose."""
+    plan, later = make_plan(circuit, trials[0].proof.statement), case.before > 0
+    opened = {name: tuple(held) for name, held in plan.layouts.items() if not name.startswith("shard")}
+    kinds = {key[0] for key in plan.advice}
+    if circuit.recurrent:
+        assert opened == {"initial": (PARAMETERS, OTHER)[: 1 + later], "final": (PARAMETERS, OTHER), "frozen": (CELLS,)}
+        assert kinds >= {"final remainder", "final range"} and plan.given != later
+        assert {"hat", "hat remainder", "hat range"} <= kinds if later else "hat" not in kinds
+    else:
+        assert opened == {"initial": (PARAMETERS,), "final": (PARAMETERS,)}
+    if circuit.of("sign"):
+        signs = [run.witness().values[circuit.of("sign")[0]] for run in runs]
+        assert signs[0].any(axis=(0, 1)).all() and not signs[1][..., 1].any()  # a dead neuron
+    for draw in (circuit.nodes[i].operation for i in circuit.of("draw")):
+        drawn = draw.values(draw.keys(0, 2))
+        assert len(np.unique(drawn)) > 1 and not np.array_equal(*drawn)
 
 
 # ---- 1. the argument's messages are uniform ---------------------------------------------------------------------------------
@@ -136,10 +161,12 @@ def test_pads_enter_linearly(runs, trials, masking):
         assert not np.intersect1d(view(trial.argument), view(again.argument)).size
 
 
-def test_the_argument_is_uniform(masking, difference):
+def test_the_argument_is_uniform(case, trials, masking, difference):
     assert rank(masking.matrix) == len(masking.matrix)
     values = difference.reshape(-1, DEGREE)
-    assert values[:-2].any(axis=1).all()  # every true scalar depends on the witness
+    same = [label for (label, _, _), x in zip(trials[0].hidden.received, values) if not x.any()]
+    # Every true scalar depends on the witness, but for what is public: a factor that is a draw, and table entries, half of all leaves.
+    assert same == (["lookup values", "lookup values", "level 2 values"] if case is Case.of("draws") else [])
     assert not values[-2:].any()  # A(z), B(z) do not
 
 
@@ -173,7 +200,7 @@ def z_on_a_point(masking, slot: int):
     return dataclasses.replace(masking, matrix=matrix)
 
 
-def test_broken_masking_leaks(trials, masking, difference):
+def test_broken_masking_leaks(case, trials, masking, difference):
     used = trials[0].hidden.counts()
     slots = 1 << used.log_triples
     pads = [pad for pad in masking.columns if pad.vector == "pad"]
@@ -192,7 +219,8 @@ def test_broken_masking_leaks(trials, masking, difference):
     for name, variant in broken.items():
         assert not hides(variant.matrix, difference), name
     assert hides(z_on_a_point(masking, 0).matrix, difference)  # the reserved slot reveals nothing
-    for pad in (*pads, *(Pad(name, slot) for name in "ab" for slot in range(1, used.triples + 1))):
+    secret = [pad for (_, pad, _), x in zip(trials[0].hidden.received, difference.reshape(-1, DEGREE)) if x.any()]
+    for pad in secret[:: 1 if case is Case.of("plain") else 7]:  # a case takes seconds
         assert not hides(without(masking, [pad]).matrix, difference), f"{pad} is 0: its message is sent as it is"
 
 
@@ -293,25 +321,33 @@ def test_broken_openings_leak(trials, opening, cells):
         "s' zero": (("trace", "mask s'"), s_at >= 2 * rounds),
         "random part of S' zero": (("trace", "mask s'"), s_at < 2 * rounds),
         "trace rows with q - 1 random coefficients": (("trace", "padding"), np.arange(rows * q) % q != 0),
-        "weights without random coefficients": (("final", "padding"), np.arange(padding) < 0),
-        "a shard with q - 1 random coefficients": ((("shard", 1), "padding"), np.arange(padding) < q - 1),
     }
+    shared = [role for role in trials[0].claim.roles if role != "trace"]
+    for role in shared:  # both parts of weights, frozen weights and shards
+        assert trials[0].claim.parts[trials[0].claim.roles.index(role)].padding.shape == (1, padding)
+        broken[f"{role} without random coefficients"] = (role, "padding"), np.arange(padding) < 0
+        broken[f"{role} with q - 1 random coefficients"] = (role, "padding"), np.arange(padding) < q - 1
     for name, (where, stays) in broken.items():
         matrix = opening.matrix.copy()
         matrix[:, opening.columns[where]] *= stays.astype(np.uint64)
         assert leak(matrix, images, claims) > 0, name
+    for pair in itertools.combinations(shared, 2):  # both parts of one tree among them
+        matrix, (one, other) = opening.matrix.copy(), [opening.columns[role, "padding"] for role in pair]
+        matrix[:, one] = field.add(matrix[:, one], matrix[:, other])
+        matrix[:, other] = 0
+        assert leak(matrix, images, claims) > 0, f"one stream of random coefficients for {pair}"
 
 
 # ---- both together: one proof, two witnesses ----------------------------------------------------------------------------------
-@pytest.mark.parametrize("reveal", [(), ("loss",)])
-def test_two_witnesses_have_the_same_views(circuit, runs, permuted, trials, opening, reveal):
+@pytest.mark.parametrize("revealing", [False, True])
+def test_two_witnesses_have_the_same_views(case, runs, permuted, opening, revealing):
     """For all randomness of the first witness's proof there is randomness of the second's with the same messages.
 
     It is found by adding a constant (that depends on the witnesses and, for the opening, on the argument's messages): a
     bijection, so the views have the same distribution. The second proof is then made with it: all that is sent in the
     clear is equal bit by bit, only hashes differ. With revealed losses the witnesses differ by the order of neurons.
     """
-    pair = permuted if reveal else runs
+    pair, reveal = (permuted, case.reveal) if revealing else (runs, ())
     first = prove_with(renewed(pair[0], "run"), C, name="trial", reveal=reveal)
     second = prove_with(renewed(pair[1], "run"), C, name="another", reveal=reveal)
     assert public(first.proof) == public(second.proof)
@@ -323,7 +359,7 @@ def test_two_witnesses_have_the_same_views(circuit, runs, permuted, trials, open
     assert np.array_equal(view(second.argument), view(first.argument))
     assert second.claim.value == first.claim.value
 
-    opening = Opening(first.claim, C) if reveal else opening
+    opening = Opening(first.claim, C) if revealing else opening
     views = [opening.view([x.rows for x in t.claim.parts], {}) for t in (first, second)]
     assert not np.array_equal(*views)
     shift = solve(opening.matrix, field.sub(*views))
@@ -333,16 +369,20 @@ def test_two_witnesses_have_the_same_views(circuit, runs, permuted, trials, open
     assert np.array_equal(view(third.opening), view(first.opening))
     roots = [[values for label, values in t.opening if label == "level root"] for t in (first, third)]
     assert roots[0] == roots[1]
-    assert verify_with(circuit, third.proof, C) == third.proof.statement
+    assert verify_with(case.circuit, third.proof, C) == third.proof.statement
     assert third.proof.statement.final != first.proof.statement.final
 
 
 # ---- 4. proofs without a witness ------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("geometry", [TOY, SMALL])
+geometries = pytest.mark.parametrize("case, geometry", [*((name, TOY) for name in CASES), ("plain", SMALL)], indirect=["case"])
+
+
+@geometries
 def test_simulated_proofs_are_accepted(circuit, runs, geometry):
     """Challenges known in advance stand in for a witness; even false losses are then accepted. The hash prevents it."""
     run = renewed(runs[0], "run", geometry)
-    statement = dataclasses.replace(prove_with(run, C, name="trial").proof.statement, losses=((1, -1),))
+    losses = ((1, -1), *[None] * (len(circuit.losses) - 1))
+    statement = dataclasses.replace(prove_with(run, C, name="trial").proof.statement, losses=losses)
     rng = np.random.default_rng(7)
     proofs = [simulate(circuit, statement, C, rng) for _ in range(2)]
     for proof in proofs:
@@ -394,6 +434,14 @@ def test_every_pad_is_used_once_in_every_graph(name):
     loss, params, data = GRAPHS[name]
     small = zkjax.Precision(activation_scale=4, activation_bits=7, gradient_scale=5, gradient_bits=8, table_bits=9)
     _, run = make_run(loss, params, data, batch=3, steps=2, precision=small)
+    every_pad_is_used_once(run)
+
+
+def test_every_pad_is_used_once(runs):
+    every_pad_is_used_once(runs[0])
+
+
+def every_pad_is_used_once(run):
     losses = tuple(zip(*run.loss_integers, strict=True))
     liar = Liar(run, losses)
     counter, prover_, messages = argue(liar)
@@ -449,6 +497,7 @@ class AnotherPad(Watched):
         return forms
 
 
+@plain
 @pytest.mark.parametrize("kind", [Watched, SharedPad, SharedTriple, NoReservedSlot, Unpadded, AnotherPad])
 def test_broken_pads_are_noticed(runs, kind):
     counter, prover_, messages = argue(Liar(runs[0]), kind)
@@ -458,6 +507,7 @@ def test_broken_pads_are_noticed(runs, kind):
         check_pads(prover_, messages)
 
 
+@plain
 def test_z_on_the_triples_domain_is_refused(runs):
     """By prover and verifier, before A and B are sent: at an even point A(z) would be a triple's own a."""
     order = 2 << argue(Liar(runs[0]))[0].counts().log_triples
@@ -481,7 +531,7 @@ def test_z_on_the_triples_domain_is_refused(runs):
 
 
 # ---- nothing twice ------------------------------------------------------------------------------------------------------------------
-def test_proofs_share_nothing(circuit, runs):
+def test_proofs_share_nothing(case):
     """Two proofs of a run, and one of another run: no scalar behind a pad, no pad, mask, random coefficient or salt twice."""
     drawn, token_bytes = [], secrets.token_bytes
 
@@ -490,27 +540,31 @@ def test_proofs_share_nothing(circuit, runs):
         return drawn[-1]
 
     with mock.patch("secrets.token_bytes", recorded):
-        first, second = (zkjax.train(circuit, tiny_params(i), tiny_data(i), steps=2, seed=1, shard_size=2) for i in range(2))
+        first, second = map(case.run, case.starts)
         first.chain.geometry = second.chain.geometry = TOY
         trials = [prove_with(run) for run in (first, first, second)]
     assert len(drawn) == len(set(drawn))
     seeds = [value for value in drawn if len(value) == 32]  # the others name commitments
-    assert len(seeds) == 2 * 3 + 3 * 2  # of a run: data and two weights; of a proof: trace and masks
+    chunks = 1 + (case.before > 0)
+    assert len(seeds) == 2 * (2 + chunks) + 3 * 2  # of a chain: data, and weights before and after each chunk; of a proof: trace and masks
     everything = [value for trial in trials for value in fresh_values(trial)]
     assert len(everything) == len(set(everything)) > 3 * 1000
     paddings = [np.concatenate([x.padding.reshape(-1) for x in t.claim.parts[:-1]]).tolist() for t in trials]
+    assert all(len(x) == len(set(x)) for x in paddings)  # no two parts have one in common
     assert paddings[0] == paddings[1] and not set(paddings[0]) & set(paddings[2])  # the run's own commitments, and another's
-    salts = [{salt for x in t.claim.parts for salt in _pieces(x.salts(range(TOY.code)))} for t in trials]
-    assert len(salts[0] & salts[1]) == 4 * TOY.code and not salts[0] & salts[2]
-    assert all(len(s) == 5 * TOY.code for s in salts)
+    salts = [{salt for x in t.claim.parts for salt in pieces(x.salts(range(TOY.code)))} for t in trials]
+    parts = len(trials[0].claim.parts)
+    assert len(salts[0] & salts[1]) == (parts - 1) * TOY.code and not salts[0] & salts[2]
+    assert all(len(s) == parts * TOY.code for s in salts)
     openings = [set(view([m for m in t.opening if m[0] not in ("columns", "final vector")]).tolist()) for t in trials]
     assert not openings[0] & openings[1] and not openings[0] & openings[2] and not openings[1] & openings[2]
 
 
-def _pieces(raw: bytes) -> list[bytes]:
+def pieces(raw: bytes) -> list[bytes]:
     return [raw[i : i + 16] for i in range(0, len(raw), 16)]
 
 
+@plain
 def test_processes_that_share_a_run_share_no_randomness(runs, tmp_path):
     """Two processes prove the same saved run at the same time."""
     renewed(runs[0], "shared").save(tmp_path)
@@ -581,6 +635,7 @@ def many(runs) -> list[list[Trial]]:
     return trials
 
 
+@pytest.mark.parametrize("case", ["plain", *(pytest.param(x, marks=pytest.mark.slow) for x in CASES[1:])], indirect=True)
 def test_all_messages_look_uniform(many):
     """Given the challenges, at every position, for both witnesses; from the lookups to the last message of the opening."""
     views = [np.stack([np.concatenate([view(t.argument), view(t.opening)]) for t in trials]) for trials in many]
@@ -589,6 +644,7 @@ def test_all_messages_look_uniform(many):
     assert same_p(*views) > LEVEL
 
 
+@plain
 def test_statistics_notice_bad_pads(many, masking):
     """Controls: one message without its pad, with a pad over F, with a pad of 60 bits, with pads for one witness only."""
     sent = [np.stack([view(t.argument)[:2] for t in trials]) for trials in many]
@@ -604,6 +660,7 @@ def test_statistics_notice_bad_pads(many, masking):
         assert same_p(*bad) < LEVEL
 
 
+@plain
 def test_proofs_with_their_own_challenges(circuit, runs):
     """Fiat-Shamir: all messages of a few proofs together."""
     values = []
@@ -618,7 +675,7 @@ def test_proofs_with_their_own_challenges(circuit, runs):
 
 
 # ---- sizes --------------------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("geometry", [TOY, SMALL])
+@geometries
 def test_sizes_are_public(runs, geometry):
     """Messages, their order and their lengths depend on public values and challenges only."""
     trials = [prove_with(renewed(run, "run", geometry), C, name="trial") for run in runs]

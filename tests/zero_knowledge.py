@@ -14,9 +14,12 @@ import json
 import secrets
 from collections import Counter
 from contextlib import contextmanager
+from functools import cache, partial
 from types import SimpleNamespace
 from unittest import mock
 
+import drawing
+import moving
 import numpy as np
 import optax
 from field_values import dense
@@ -24,10 +27,11 @@ from harness import mlp_loss, mlp_params
 
 import zkjax
 from zkjax.algebra import extension as ext
-from zkjax.algebra import field
+from zkjax.algebra import field, ntt
 from zkjax.algebra.extension import NON_RESIDUE, ONE, ZERO, Ext
 from zkjax.algebra.field import P
 from zkjax.algebra.hashing import field_stream
+from zkjax.algebra.ntt import encode
 from zkjax.algebra.poly import eq_vector
 from zkjax.circuit.parts import OTHER
 from zkjax.commitment import opening as opening_module
@@ -38,15 +42,17 @@ from zkjax.commitment.keys import Chain, Key
 from zkjax.commitment.merkle import Tree, leaf, pair, part_tag, siblings_bytes
 from zkjax.commitment.opening import check_opening, open_claim
 from zkjax.commitment.recursion import roots, round_claim
+from zkjax.commitment.rows import RowRounds
 from zkjax.kernels.threads import scope
 from zkjax.proofs.checks import make_plan
 from zkjax.protocol.argument import argument
 from zkjax.protocol.hidden import Hidden, Pad, lagrange_vector, make_masks
+from zkjax.protocol.links import draw_alone
 from zkjax.protocol.plan import opening_terms, row_count
 from zkjax.protocol.transcript import Transcript, Writer, base_bytes
 from zkjax.prover import prove as prover
-from zkjax.prover.lanes import row_lanes
-from zkjax.verifier import verify_one
+from zkjax.prover.lanes import link_lanes, row_lanes
+from zkjax.verifier import verify_alone, verify_one
 
 TOY = Geometry(6, 2, 4, level_bits=1)  # rows of 64, 2 queries, one level of recursion below
 _commit = importlib.import_module("zkjax.commitment.commit")  # the package's attribute of this name is the function
@@ -84,6 +90,56 @@ def tiny_params(seed: int, dead=False, order=(0, 1, 2)):
 def tiny_run(circuit, params, data, name: str, geometry=TOY):
     """A run of two shards with keys from ``name``, so that a test draws the same every time."""
     return renewed(zkjax.train(circuit, params, data, steps=2, seed=1, shard_size=2), name, geometry)
+
+
+def tiny_start(seed: int, **options):
+    """(parameters, data)."""
+    return tiny_params(seed, **options), tiny_data(seed)
+
+
+def outputs_of(start, seed: int, swapped=False):
+    """(parameters, data) of matrices with a column for each output; largest entries, hence public shifts, are the same for all seeds."""
+    parameters, data = start(seed)
+    for x in parameters:
+        x[0, 0] = np.copysign(15 / 4 if np.abs(x).max() > 1 else 15 / 16, x[0, 0])  # frozen ones are larger than others
+    return [x[:, ::-1].copy() if swapped else x for x in parameters], data
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A tiny circuit, and pairs of witnesses of one public statement on two of its steps.
+
+    starts: (parameters, data) from which two witnesses differ. alike: from which two have the same outputs ``reveal``. before: steps of
+    the chain before.
+    """
+
+    circuit: zkjax.Circuit
+    starts: tuple
+    alike: tuple
+    reveal: tuple[str, ...]
+    shard_size: int
+    before: int = 0
+
+    @staticmethod
+    @cache
+    def of(name: str) -> "Case":
+        if name == "plain":
+            orders = [tiny_start(0, order=order) for order in ((0, 1, 2), (0, 2, 1))]  # of hidden neurons
+            starts = [(tiny_params(i, dead=bool(i)), tiny_data(i)) for i in range(2)]
+            return Case(tiny_circuit(), tuple(starts), tuple(orders), ("loss",), 2)
+        if name == "draws":  # what is random in them is public: an output of nothing else is the same for all witnesses
+            starts = tuple(outputs_of(drawing.start, i) for i in range(2))
+            return Case(drawing.drawing(), starts, starts, ("noise",), 3)
+        start = partial(moving.start, frozen=True)
+        starts = tuple(outputs_of(start, i) for i in range(2))
+        pair = tuple(outputs_of(start, 0, swapped) for swapped in (False, True))
+        return Case(moving.moving(frozen=True), starts, pair, ("loss", "size"), 6, 2 * (name == "momentum"))
+
+    def run(self, start):
+        """A run of two steps, a later one of its chain if there are steps before."""
+        parameters, data = start
+        run = zkjax.train(self.circuit, parameters, data, steps=self.before or 2, seed=1, shard_size=self.shard_size)
+        return zkjax.train(self.circuit, run, None, steps=2) if self.before else run
 
 
 def renewed(run, name: str, geometry=TOY):
@@ -186,6 +242,7 @@ def prove_with(run, challenges=None, chosen=None, name=None, reveal=()) -> Trial
     roles = {run.keys[0].seed: "initial", run.keys[1].seed: "final"}
     for n in range(-(-run.data.samples // run.shard_size)):
         roles[run.chain.secret(f"shard {n}")] = "shard", n
+    roles[run.chain.secret("frozen 0")] = "frozen"
     secret = iter(("trace", "masks"))
 
     def token_bytes(count):
@@ -222,9 +279,7 @@ def prove_with(run, challenges=None, chosen=None, name=None, reveal=()) -> Trial
 
     def opening_of(stream, geometry, committed, lanes, value):
         parts = [x for c in committed for x in c.members]
-        weights = [dense(x, part.part.rows, geometry.row) for x, part in zip(lanes, parts, strict=True)]
-        own = [roles.get(x.seed, (x.tag, x.seed)) for x in parts]
-        seen.claim = SimpleNamespace(geometry=geometry, committed=committed, parts=parts, weights=weights, value=value, roles=own)
+        seen.claim = claim_of(geometry, committed, lanes, value, [roles.get(x.seed, (x.tag, x.seed)) for x in parts])
         seen.start = len(stream.messages)
         open_claim(stream, geometry, committed, lanes, value)
 
@@ -243,13 +298,21 @@ def prove_with(run, challenges=None, chosen=None, name=None, reveal=()) -> Trial
     return Trial(proof, kept, messages[: seen.start], messages[seen.start :], seen.masks, seen.hidden, seen.claim)
 
 
+def claim_of(geometry, committed, lanes, value, roles) -> SimpleNamespace:
+    """What an opening opens, its weights as dense matrices too, and the roles of its parts."""
+    parts = [x for c in committed for x in c.members]
+    weights = [dense(x, part.part.rows, geometry.row) for x, part in zip(lanes, parts, strict=True)]
+    return SimpleNamespace(geometry=geometry, committed=committed, parts=parts, lanes=lanes, weights=weights, value=value, roles=roles)
+
+
 def verify_with(circuit, proof, challenges=None) -> zkjax.Statement:
-    """Verify a proof of any security, with programmed challenges if a name is given."""
+    """Verify a proof of any security, with programmed challenges if a name is given. circuit: None for links alone."""
+    verify = partial(verify_one, circuit) if circuit else verify_alone
     if challenges is None:
-        verify_one(circuit, proof, NO_TARGET)
+        verify(proof, NO_TARGET)
     else:
         with mock.patch("zkjax.verifier.start_transcript", lambda statement: Programmed(challenges)):
-            verify_one(circuit, proof, NO_TARGET)
+            verify(proof, NO_TARGET)
     return proof.statement
 
 
@@ -384,14 +447,49 @@ def ending_with_h():
         yield
 
 
+class Rounds:
+    """Row rounds of an opening with fixed challenges, worked out once and told again and again."""
+
+    def __init__(self, matrices):
+        self._rounds, self._messages, self._folded, self._told = RowRounds(matrices), [], 0, 0
+
+    def again(self) -> "Rounds":
+        self._told = 0
+        return self
+
+    def message(self):
+        if self._told == len(self._messages):
+            self._messages.append(self._rounds.message())
+        return self._messages[self._told]
+
+    def fold(self, r):
+        self._told += 1
+        if self._told > self._folded:
+            self._rounds.fold(r)
+            self._folded = self._told
+
+    def vectors(self):
+        return self._rounds.vectors()
+
+
+_encoded = cache(lambda raw, shape, log_n: encode(np.frombuffer(raw, dtype=np.uint64).reshape(shape), log_n))
+
+
+def encoded(rows, log_n: int) -> np.ndarray:
+    """Codewords, of which most are of zeros here."""
+    return _encoded(rows.tobytes(), rows.shape, log_n)
+
+
 class Opening:
     """The prover's side of one opening with fixed challenges: view = cells' part + matrix * randomness.
+
+    Probes of randomness have cells that are all zero: what the prover makes of those, row rounds and codewords, is worked out once.
 
     columns: name of randomness, as in ``Trial``, to its columns of the matrix.
     """
 
     def __init__(self, claim, challenges):
-        self._claim, self._challenges = claim, challenges
+        self._claim, self._challenges, self._idle = claim, challenges, None
         roles = claim.roles
         self._places = {(role, "padding"): (i, "padding", None) for i, role in enumerate(roles)}
         self._places |= {("trace", name): (len(roles) - 1, "mask", j) for j, name in enumerate(("mask g", "mask s", "mask s'"))}
@@ -410,11 +508,18 @@ class Opening:
         """What ``open_claim`` sends for these cells (rows of each part; None: zero) and randomness (absent: zero)."""
         arrays = {name: np.zeros(0) for name in self._places} | randomness
         parts = iter(self._changed(i, x, cells, arrays) for i, x in enumerate(self._claim.parts))
-        committed = [dataclasses.replace(c, parts=tuple(next(parts) for _ in c.parts)) for c in self._claim.committed]
+        shown = [[next(parts) if x.part in c.opens.parts else x for x in c.parts] for c in self._claim.committed]
+        committed = [dataclasses.replace(c, parts=tuple(x)) for c, x in zip(self._claim.committed, shown, strict=True)]
         stream = Recorder(Programmed(self._challenges))
-        with ending_with_h():
-            open_claim(stream, self._claim.geometry, committed, self._claim.weights, self._claim.value)
+        with ending_with_h(), mock.patch.object(opening_module, "RowRounds", self._rounds), mock.patch.object(ntt, "encode", encoded):
+            open_claim(stream, self._claim.geometry, committed, self._claim.lanes, self._claim.value)
         return view(stream.messages)
+
+    def _rounds(self, matrices):
+        if any(rows.any() for _, rows, _ in matrices):
+            return RowRounds(matrices)
+        self._idle = self._idle or Rounds(matrices)
+        return self._idle.again()
 
     def _changed(self, i: int, x, cells, arrays):
         changes = {"rows": np.zeros_like(x.rows) if cells is None else cells[i], "padding": np.zeros_like(x.padding), "codewords": None}
@@ -478,6 +583,19 @@ def simulate(circuit, statement, challenges, rng) -> zkjax.Proof:
     return zkjax.Proof(statement, found[-1] + b"".join(base_bytes(v) for _, v in stream.messages) + bytes(writer))
 
 
+def simulate_link(statement, challenges, rng) -> zkjax.Proof:
+    """The same of a proof of links alone of weights."""
+    trace = Commitment.of("trace", 0, 1, 1, b"", True)
+    opened, linked = [*statement.opened(), trace.opened()], draw_alone(Programmed(challenges), statement.in_stack())
+    sizes = [part.rows for part in members(opened)]
+    weights = [dense(link_lanes(linked, place), rows, statement.geometry.row) for place, rows in enumerate(sizes)]
+    writer = Writer(Programmed(challenges))
+    roots = simulate_opening(writer, statement.geometry, opened, weights, ZERO, rng)
+    made = [dataclasses.replace(x.commitment, root=root) for x, root in zip(opened[:-1], roots, strict=False)]
+    half = len(statement.replaced)
+    return zkjax.Proof(dataclasses.replace(statement, replaced=tuple(made[:half]), fresh=tuple(made[half:])), roots[-1] + bytes(writer))
+
+
 def simulate_opening(writer, geometry, opened, weights, value: Ext, rng) -> list[bytes]:
     """An opening from challenges, weights and value alone. Returns the trees' roots.
 
@@ -520,15 +638,17 @@ def simulate_opening(writer, geometry, opened, weights, value: Ext, rng) -> list
         trace[-MASK_ROWS:, j] = [g.c0, g.c1, s.c0, s.c1, s_dash.c0, s_dash.c1]
     found, following = [], iter(columns)
     for c, parts in opened:
-        digests = []
+        digests = {part: [rng.bytes(32) for _ in indices] for part in c.parts}
         for part in parts:
             salts, column = [rng.bytes(SALT) for _ in indices], next(following)
             tag = part_tag(c.kind, c.number, part.name)
-            digests.append([leaf(tag, i, salts[j], column[:, j]) for j, i in enumerate(indices)])
+            digests[part] = [leaf(tag, i, salts[j], column[:, j]) for j, i in enumerate(indices)]
             writer.raw("salts", SALT * len(indices), b"".join(salts))
             writer.base("columns", column.size, column.T)
+        for part in (x for x in c.parts if x not in parts):
+            writer.raw("other leaves", 32 * len(indices), b"".join(digests[part]))
         leaves = np.frombuffer(rng.bytes(32 * geometry.code), dtype="<u4").reshape(-1, 8).copy()
-        for i, own in zip(indices, digests[0] if len(parts) == 1 else map(pair, *digests), strict=True):
+        for i, own in zip(indices, map(pair, *digests.values()) if len(c.parts) > 1 else digests[c.parts[0]], strict=True):
             leaves[i] = np.frombuffer(own, dtype="<u4")
         tree = Tree(np.ascontiguousarray(leaves.T))
         writer.raw("siblings", siblings_bytes(indices, geometry.log_code), tree.siblings(indices))
