@@ -374,7 +374,7 @@ def test_a_chain_keeps_its_weights():
     s = b.statement
     changes = [
         {"initial": dataclasses.replace(s.initial, root=bytes(32))},
-        {"initial": dataclasses.replace(s.initial, budget=3)},
+        {"initial": dataclasses.replace(s.initial, parts=(s.initial.parts[0]._replace(budget=3),))},
         {"initial": dataclasses.replace(s.initial, number=0)},
         {"shifts": (0, 0, 0, 1)},
     ]
