@@ -3,7 +3,8 @@
 All openings of a chain's proofs are one linear map of cells, random coefficients and mask rows. Its part that belongs to the
 randomness must span what any cells contribute, but for the claims, where matrices behind linked commitments are equal: then the
 views are distributed alike for all cells with the same claims. ``leak`` counts what is told beyond that: 0 by the rules, and more
-wherever one of them is broken.
+wherever one of them is broken. Chains are plain, or have momentum: then weights have two parts, each with openings of its own, and
+frozen weights are opened in every proof.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """Zero knowledge of whole proofs, on the prover's own code. (The opening alone: ``commitment/test_zero_knowledge.py``.)
 
-Exactly, for fixed challenges, a tiny net, and randomness that is uniform where it is drawn:
+Exactly, for fixed challenges, tiny circuits, and randomness that is uniform where it is drawn:
 
 1. The argument's messages are f(witness) - L * (pads, a, b) with the same L for all witnesses; L has full row rank. So they
    are uniform, whatever the witness is.
@@ -10,8 +10,8 @@ Exactly, for fixed challenges, a tiny net, and randomness that is uniform where 
    c = a b among them included.
 4. A simulator that knows only public values and challenges samples the same distribution, and the verifier accepts it.
 
-Not covered by algebra: hash functions (roots, siblings and the expansion of seeds), and that one commitment is opened in
-several proofs, which the opening's own rank test shows. Distributions of real proofs are tested statistically as well.
+Not covered by algebra: hash functions (roots, siblings and the expansion of seeds). That one commitment is opened in several
+proofs is another module's (``test_links_zero_knowledge.py``). Distributions of real proofs are tested statistically as well.
 """
 
 import ast
@@ -73,8 +73,7 @@ CASES = ("plain", "momentum", "draws")
 
 @pytest.fixture(scope="module", params=[*CASES, pytest.param("given", marks=pytest.mark.slow)])
 def case(request) -> Case:
-    """Circuits with what makes proofs differ. momentum: not at the beginning of the chain, so all commitments to weights have two parts,
-    over a period's end, with a frozen parameter; given: the same at the beginning, where the circuit gives what is beside parameters."""
+    """Circuits with what makes proofs differ."""
     return Case.of(request.param)
 
 
@@ -478,7 +477,7 @@ class NoReservedSlot(Watched):
 
 class Unpadded(Watched):
     def receive(self, label, count, values=None):
-        if label != "gates round":
+        if label != "lookup round":
             return super().receive(label, count, values)
         known = [None] * count
         if self.proving:
@@ -497,7 +496,6 @@ class AnotherPad(Watched):
         return forms
 
 
-@plain
 @pytest.mark.parametrize("kind", [Watched, SharedPad, SharedTriple, NoReservedSlot, Unpadded, AnotherPad])
 def test_broken_pads_are_noticed(runs, kind):
     counter, prover_, messages = argue(Liar(runs[0]), kind)

@@ -87,16 +87,6 @@ def tiny_params(seed: int, dead=False, order=(0, 1, 2)):
     return [{"w": first["w"][:, order], "b": first["b"][order]}, {"w": second["w"][order], "b": second["b"]}]
 
 
-def tiny_run(circuit, params, data, name: str, geometry=TOY):
-    """A run of two shards with keys from ``name``, so that a test draws the same every time."""
-    return renewed(zkjax.train(circuit, params, data, steps=2, seed=1, shard_size=2), name, geometry)
-
-
-def tiny_start(seed: int, **options):
-    """(parameters, data)."""
-    return tiny_params(seed, **options), tiny_data(seed)
-
-
 def outputs_of(start, seed: int, swapped=False):
     """(parameters, data) of matrices with a column for each output; largest entries, hence public shifts, are the same for all seeds."""
     parameters, data = start(seed)
@@ -109,8 +99,7 @@ def outputs_of(start, seed: int, swapped=False):
 class Case:
     """A tiny circuit, and pairs of witnesses of one public statement on two of its steps.
 
-    starts: (parameters, data) from which two witnesses differ. alike: from which two have the same outputs ``reveal``. before: steps of
-    the chain before.
+    starts: (parameters, data) of two witnesses. alike: of two with the same outputs ``reveal``. before: steps of the chain before.
     """
 
     circuit: zkjax.Circuit
@@ -123,10 +112,12 @@ class Case:
     @staticmethod
     @cache
     def of(name: str) -> "Case":
+        """plain: exact weights alone. draws: with masks and random words. given, momentum: with states of all kinds and a frozen
+        parameter, at the chain's beginning, where the circuit gives some of them, or later and over a period's end."""
         if name == "plain":
-            orders = [tiny_start(0, order=order) for order in ((0, 1, 2), (0, 2, 1))]  # of hidden neurons
-            starts = [(tiny_params(i, dead=bool(i)), tiny_data(i)) for i in range(2)]
-            return Case(tiny_circuit(), tuple(starts), tuple(orders), ("loss",), 2)
+            starts = tuple((tiny_params(i, dead=bool(i)), tiny_data(i)) for i in range(2))
+            pair = tuple((tiny_params(0, order=order), tiny_data(0)) for order in ((0, 1, 2), (0, 2, 1)))
+            return Case(tiny_circuit(), starts, pair, ("loss",), 2)
         if name == "draws":  # what is random in them is public: an output of nothing else is the same for all witnesses
             starts = tuple(outputs_of(drawing.start, i) for i in range(2))
             return Case(drawing.drawing(), starts, starts, ("noise",), 3)
