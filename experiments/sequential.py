@@ -111,6 +111,10 @@ class LayerPlan(Plan):
 
     layer: Layer
 
+    def start(self, p: int) -> tuple[str, int]:
+        """Other layers' parameters are not frozen: they are updated by their own arguments."""
+        return "initial", p
+
     @cached_property
     def sites(self) -> Sites:
         """The layer's lookups."""
@@ -147,6 +151,8 @@ class Step:
     """
 
     def __init__(self, circuit: Circuit, first_step: int, shifts, range_check: bool, batches: Batches):
+        if circuit.frozen:
+            raise ConfigurationError("the baseline has no commitment to frozen parameters; use a net in which all are trained")
         if len(batches.shards) != 1:
             raise ConfigurationError("a step of the baseline reads one shard; use shards of one batch")
         self.first_step, self.shard = first_step, batches.shards[0]
