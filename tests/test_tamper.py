@@ -458,6 +458,7 @@ def test_messages_of_another_proof(honest, log):
     circuit, proof = honest
     run = chain().runs[0]
     run.chain.openings.spent.clear()
+    run.chain.openings.replaced.clear()  # whatever other tests have proven of it
     other = prove_small(circuit, run, reveal=("loss",))
     assert other.statement == proof.statement
     theirs = messages(circuit, other)
