@@ -397,9 +397,9 @@ def test_no_message_is_without_a_test(log):
 
 @pytest.mark.parametrize("label", LABELS)
 def test_every_message(honest, log, frozen, label):
-    """Plus one in the messages of every label, without fresh challenges: at three places of four of them, and at one of twelve more. With
-    fresh ones in one message, for what they refuse is another transcript, alike for all. One is swapped, dropped, repeated, not canonical, and two
-    are exchanged: that is refused where messages of this label are read, by the same code for each.
+    """Plus one in the messages of every label, without fresh challenges: at three places of four of them, and at one of twelve more.
+    With fresh ones in one message, for what they refuse is another transcript, alike for all. One is swapped, dropped, repeated, not
+    canonical, and two are exchanged: that is refused where messages of this label are read, by the same code for each.
     ``test_every_place_of_the_body`` does all of it to every word.
     """
     circuit, proof = honest
