@@ -203,7 +203,10 @@ def batches(steps):
     return zkjax.protocol.schedule.batch_indices(1, len(DATA[0]), None, BATCH, 0, steps)
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+OFTEN = [as_haiku, as_equinox, as_linen, as_nnx, for_each_sample, in_one_of_two_ways, with_noise, CHOICES[0], LOOPS[0]]
+
+
+@pytest.mark.parametrize("way", [pytest.param(x, marks=[] if x in OFTEN else pytest.mark.slow, id=x.__name__) for x in WAYS])
 def test_dropout_is_the_users_own(way):
     """The circuit without rounding computes the user's step, and training in integers goes along with it, mask for mask."""
     loss = net(way)
@@ -284,9 +287,11 @@ def make_run_with_key(loss):
     return circuit, run
 
 
-@pytest.mark.parametrize(
-    "way", [for_each_sample, with_noise, twice, in_one_of_two_ways, by_two_masks, with_relu_inside], ids=lambda way: way.__name__
-)
+PROVEN = [for_each_sample, by_two_masks, with_relu_inside]
+MORE = [pytest.param(x, marks=pytest.mark.slow, id=x.__name__) for x in (with_noise, twice, in_one_of_two_ways)]
+
+
+@pytest.mark.parametrize("way", [*(pytest.param(x, id=x.__name__) for x in PROVEN), *MORE])
 def test_it_is_proven(way):
     verify_small(*proven(way))
 

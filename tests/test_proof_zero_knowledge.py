@@ -633,7 +633,8 @@ def many(runs) -> list[list[Trial]]:
     return trials
 
 
-@pytest.mark.parametrize("case", ["plain", *(pytest.param(x, marks=pytest.mark.slow) for x in CASES[1:])], indirect=True)
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, indirect=True)
 def test_all_messages_look_uniform(many):
     """Given the challenges, at every position, for both witnesses; from the lookups to the last message of the opening."""
     views = [np.stack([np.concatenate([view(t.argument), view(t.opening)]) for t in trials]) for trials in many]

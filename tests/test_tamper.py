@@ -397,7 +397,7 @@ def test_no_message_is_without_a_test(log):
 
 @pytest.mark.parametrize("label", LABELS)
 def test_every_message(honest, log, frozen, label):
-    """Plus one in the messages of every label, without fresh challenges: at three places of four of them, and at one of twelve more.
+    """Plus one in the messages of every label, without fresh challenges: at three places of three of them, and at one of six more.
     With fresh ones in one message, for what they refuse is another transcript, alike for all. One is swapped, dropped, repeated, not
     canonical, and two are exchanged: that is refused where messages of this label are read, by the same code for each.
     ``test_every_place_of_the_body`` does all of it to every word.
@@ -406,14 +406,14 @@ def test_every_message(honest, log, frozen, label):
     rng = random.Random(label)
     noise = random.Random(0).randbytes(len(proof.body))
     following = [m for m in log if m.label == label]
-    chosen = following if len(following) <= 4 else [following[0], following[-1], *rng.sample(following[1:-1], 2)]
+    chosen = following if len(following) <= 3 else [following[0], following[-1], rng.choice(following[1:-1])]
     for m in chosen:
         for alter, offset in spots(m, rng):
             altered = bytes_of(proof, alter(proof.body, offset))
             assert frozen.outcome(circuit, altered) is not None  # by an equation, not by hashing alone
             assert m is not chosen[0] or outcome(circuit, altered) is not None
     others = [m for m in following if m not in chosen]
-    for m in rng.sample(others, min(12, len(others))):
+    for m in rng.sample(others, min(6, len(others))):
         alter, offset = rng.choice(spots(m, rng))
         assert frozen.outcome(circuit, bytes_of(proof, alter(proof.body, offset))) is not None, m
     m = rng.choice(following)
