@@ -23,7 +23,7 @@ from .proofs.alone import LinkStatement, check_alone, errors_alone, estimate_alo
 from .proofs.chain import check_chain, check_pins
 from .proofs.checks import check_circuit, check_commitments, check_sizes, make_plan
 from .proofs.estimate import charge_file, estimate
-from .proofs.links import joined, links_in_stack
+from .proofs.links import joined, links_of
 from .proofs.proof import Proof
 from .proofs.published import Published
 from .proofs.soundness import TARGET, Security, security
@@ -187,7 +187,7 @@ def ledger(circuit: Circuit, proof: Proof, *, max_work: int = MAX_WORK, max_memo
         return security(errors_alone(statement.in_stack()), statement.geometry, row_variables)
     plan = make_plan(circuit, statement)
     check_commitments(plan, statement)
-    hidden = dry_run(plan, statement.losses, _links(statement))
+    hidden = dry_run(plan, statement.losses, links_of(statement))
     hidden.account_finish()
     trace = row_count(plan.trace_layout(hidden.counts()), statement.geometry.row)
     _, row_variables = stack([*rows, trace])
@@ -254,12 +254,6 @@ def dry_run(plan: Plan, revealed, links: Links = NO_LINKS) -> Hidden:
     return hidden
 
 
-def _links(statement: Statement) -> Links:
-    """What the opening shows equal; the statement's commitments have been checked."""
-    named = {name: [(part.name, part.rows) for part in x.parts] for name, x in statement.named().items()}
-    return links_in_stack([(link.source, link.to.opened().names) for link in statement.links], named, statement.geometry.log_row)
-
-
 def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> Security:
     """Verify one proof, whatever its place in a chain. Returns the ledger."""
     statement = proof.statement
@@ -269,7 +263,7 @@ def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> 
     _check_length(proof, row_count(Layout(plan.advice), geometry.row))
     stream = Reader(start_transcript(statement), proof.body)
     root = stream.raw("trace root", 32)
-    hidden = Hidden(stream, links=_links(statement))
+    hidden = Hidden(stream, links=links_of(statement))
     argument(hidden, plan, statement.losses)
     weights, terms, value = hidden.finish()
 

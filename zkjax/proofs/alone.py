@@ -21,7 +21,7 @@ from ..display import Sheet, Shown, Table
 from ..errors import ConfigurationError, FormatError, VerificationError
 from ..protocol.links import Links, draw_alone
 from ..work import CALL, HASH, TERM, Meter
-from .links import Link, check_links, check_parts, check_roots, links_in_stack, pairs_in
+from .links import Link, check_links, check_parts, check_roots, links_of, pairs_in
 from .statement import canonical, digest_in, integer_in, list_in, parsed, read_back
 
 KIND = "link"
@@ -79,8 +79,7 @@ class LinkStatement(Shown):
 
     def in_stack(self) -> Links:
         """What the opening shows equal, once the rows are known to agree."""
-        named = {name: [(part.name, part.rows) for part in x.parts] for name, x in self.named().items()}
-        return links_in_stack([(name, x.names) for name, x in self.named().items()], named, self.geometry.log_row)
+        return links_of(self)
 
     # ---- canonical form ---------------------------------------------------------------------------------------
     def to_json(self) -> dict[str, Any]:

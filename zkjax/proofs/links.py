@@ -110,6 +110,12 @@ def links_in_stack(links: Iterable[tuple[str, tuple[str, ...]]], named: dict[str
     return Links(tuple(Pair(place, len(members) + j, rows) for j, (place, rows) in enumerate(linked)), log_row)
 
 
+def links_of(statement) -> Links:
+    """The same of a statement, of a chunk or of links alone, by the rows that it says."""
+    named = {name: [(part.name, part.rows) for part in x.parts] for name, x in statement.named().items()}
+    return links_in_stack([(link.source, link.to.opened().names) for link in statement.links], named, statement.geometry.log_row)
+
+
 def joined(statements) -> "Classes":
     """What these statements' links say is equal, by digests: parts of commitments, commitments all of whose parts are, dataset roots."""
     classes = Classes()
