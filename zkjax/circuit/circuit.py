@@ -175,12 +175,12 @@ class Circuit(Shown):
     @cached_property
     def frozen(self) -> tuple[int, ...]:
         """The parameters that no step changes: they have a commitment of their own."""
-        return tuple(p for p, x in enumerate(self.parameters) if not x.updates and x.recurrence is None and x.given is None)
+        return tuple(p for p, x in enumerate(self.parameters) if x.frozen)
 
     @cached_property
     def held(self) -> dict[str, tuple[int, ...]]:
         """The states that a commitment to weights holds, by its parts: parameters, and what the circuit gives where a chain begins."""
-        changing = tuple(p for p in range(len(self.parameters)) if p not in self.frozen and p not in self.given)
+        changing = tuple(p for p, x in enumerate(self.parameters) if not x.frozen and x.given is None)
         return {PARAMETERS: changing} | ({OTHER: self.given} if self.given else {})
 
     @cached_property

@@ -75,6 +75,11 @@ class Parameter:
     given: Given | None = None
     unit: Fraction = Fraction(1)
 
+    @property
+    def frozen(self) -> bool:
+        """Whether no step changes it, though it is no state that the circuit gives."""
+        return not self.updates and self.recurrence is None and self.given is None
+
     def tables(self) -> list[tuple[int, ...]]:
         """All its rates and coefficients."""
         found = self.recurrence

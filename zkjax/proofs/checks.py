@@ -22,7 +22,7 @@ def make_plan(circuit: Circuit, statement: Statement) -> Plan:
     check_lengths(circuit, statement)
     check_frozen(circuit, statement)
     for p, (shift, width, bound) in enumerate(zip(statement.shifts, statement.widths, statement.initial_bound, strict=True)):
-        if shift and not width and p not in circuit.frozen:
+        if shift and not width and not circuit.parameters[p].frozen:
             raise VerificationError("statement", "only weights that are range-checked here, or frozen, may be shifted")
         if width and bound < signed_bound(width) << shift:
             raise VerificationError("bounds", "the initial bound is smaller than what the range check shows")

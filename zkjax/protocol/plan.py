@@ -102,7 +102,7 @@ class Plan:
 
     def start(self, p: int) -> tuple[str, int]:
         """The tensor that is committed of a state at the chunk's beginning."""
-        return ("frozen" if p in self.circuit.frozen else "initial"), p
+        return ("frozen" if self.circuit.parameters[p].frozen else "initial"), p
 
     @property
     def checked(self) -> tuple[int, ...]:

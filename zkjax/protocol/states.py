@@ -116,7 +116,7 @@ def binding(hidden: Hidden, plan) -> Claim:
     scalars = powers(hidden.challenge("weights: parameters"), len(circuit.parameters))
     hidden.account("weights: binding", sum(axes) + len(circuit.parameters) - 1)
     vectors, along = hidden.vectors, {}
-    exact = [(p, x) for p, x in enumerate(circuit.parameters) if x.recurrence is None and p not in circuit.frozen]
+    exact = [(p, x) for p, x in enumerate(circuit.parameters) if x.recurrence is None and not x.frozen]
     uses = sum(2 + len(parameter.updates) for _, parameter in exact)
     vectors.meter.charge("updates of parameters", TERM * uses, OBJECT * uses)
     terms, updates, constant = [], [], ZERO

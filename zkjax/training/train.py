@@ -271,7 +271,7 @@ def _continued(circuit, run: Run, data, seed, shard_size) -> dict:
         "shard_size": run.shard_size,
         "initial": run.final,
         "begins": False,
-        "coarse_shifts": tuple(shift * (p in circuit.frozen) for p, shift in enumerate(run.coarse_shifts)),
+        "coarse_shifts": tuple(s * x.frozen for s, x in zip(run.coarse_shifts, circuit.parameters, strict=True)),
         "widths": (0,) * len(circuit.parameters),
         "initial_bound": run.final_bound,
         "keys": (run.keys[1], Key.fresh()),
