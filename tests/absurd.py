@@ -83,8 +83,7 @@ def absurdities(circuit, statement):
         return [*data["initial"]["parts"], {"name": "other", "rows": rows, "budget": budget}]
 
     yield sizes("65536 steps", steps=2**16)
-    yield sizes("65536 late steps of an epoch each", steps=2**16, first_step=2**48 - 2**16, samples=3)
-    yield sizes("2^20 samples", samples=2**20, shard_size=2**20)
+    yield sizes("16384 late steps of an epoch each", steps=2**14, first_step=2**48 - 2**14, samples=3)
     yield sizes("2^20 shards", samples=LARGEST, shard_size=2**12)
     yield sizes("2^20 samples in each shard", samples=LARGEST, shard_size=2**20)
     yield sizes("2^11 shards that are read", steps=2**9, samples=2**12, shard_size=1)

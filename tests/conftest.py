@@ -33,17 +33,27 @@ COMPILED = "JAX_COMPILATION_CACHE_DIR"
 
 
 def pytest_configure(config):
-    """A directory of compiled code for this session: its workers, and the processes that tests start, find it in the environment.
+    """Cores for each worker, and a directory of compiled code for this session.
 
-    A directory that the environment names already is used and stays. Two processes may write and read one entry at a time:
-    what is read by halves is compiled again, and ``pyproject.toml`` ignores JAX's warning of it.
+    Workers, and the processes that tests start, find the directory in the environment; one that is named there already is used and
+    stays. Two processes may write and read one entry at a time: what is read by halves is compiled again, and ``pyproject.toml``
+    ignores JAX's warning of it.
     """
+    share_cores()
     if not os.environ.get(COMPILED):
         os.environ[COMPILED] = config.compiled = tempfile.mkdtemp(prefix="zkjax-compiled-")
     os.environ |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
     jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def share_cores() -> None:
+    """A worker keeps to its own share of the cores: threads of two would wait for each other, which costs a tenth of the time."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+    if 1 < workers <= len(cores):
+        os.sched_setaffinity(0, cores[int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) :: workers])
 
 
 def pytest_unconfigure(config):

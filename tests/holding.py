@@ -1,11 +1,6 @@
-"""A chunk that opens commitments in every way: parameters beside a part that stays closed, frozen ones, links part by part.
+"""A chunk that opens commitments in every way: parameters beside a part that stays closed, frozen ones, links part by part."""
 
-``python tests/holding.py`` writes it, ``vectors/format-2-parts``, only while a format is being made.
-"""
-
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import moving
 
@@ -32,18 +27,11 @@ def wear(run, *names) -> None:
     run.chain.openings.spent |= {unit: slots[name].budget - 2 for name in names for unit in slots[name].units(0)}
 
 
-def main() -> None:
-    """The proof of a chain's first chunk: given, with a part that stays closed, and with links from its frozen and its last weights."""
-    sys.path.insert(0, str(Path(__file__).parent / "vectors"))
-    import make
-
+def holding():
+    """(circuit, run) of a chain's first chunk: given, with a part that stays closed; a proof replaces its frozen and its last weights."""
     circuit = moving.moving(frozen=True)
     run = zkjax.train(circuit, *moving.start(frozen=True), steps=5)
     run.chain.geometry = Geometry(9, 2, 4, level_bits=8)
     beside(run)
     wear(run, "frozen", "final")
-    make.freeze(f"{make.NAME}-parts", circuit, run)
-
-
-if __name__ == "__main__":
-    main()
+    return circuit, run

@@ -48,9 +48,9 @@ def fuzzer(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def replayed(fuzzer):
-    """Every case of the corpus with what becomes of it."""
+    """Every case of the corpus with what becomes of it, and what Python allocates for it."""
     with honest_circuits(fuzzer.sources):
-        return [(case, error, fuzzer.attempt(case)) for error, _, case in CORPUS]
+        return [(case, error, fuzzer.attempt(case, traced=True)) for error, _, case in CORPUS]
 
 
 def test_the_corpus_is_small():
@@ -63,12 +63,9 @@ def test_every_case_is_refused_as_it_was(replayed):
         assert outcome.error == error, (case, outcome)
 
 
-def test_memory_of_every_case(fuzzer):
-    """What Python allocates, to the byte."""
-    with honest_circuits(fuzzer.sources):
-        for _, _, case in CORPUS:
-            outcome = fuzzer.attempt(case, traced=True)
-            assert 0 < outcome.memory <= outcome.room, (case, outcome)
+def test_memory_of_every_case(replayed):
+    for case, _, outcome in replayed:
+        assert 0 < outcome.memory <= outcome.room, (case, outcome)
 
 
 def refusals() -> dict[tuple[str, int], str]:

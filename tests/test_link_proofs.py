@@ -168,11 +168,11 @@ def test_every_part_of_a_file_counts():
     raw, rng = bytes(y), random.Random(0)
     places = [*range(0, 14), *rng.sample(range(14, len(raw)), 16)]
     spoilt = [raw[:i] + bytes([raw[i] ^ 1 << rng.randrange(8)]) + raw[i + 1 :] for i in places]
-    for file in (*spoilt, raw[:-1], raw[:-8], raw + b"\0" * 8, raw[:14]):
+    for file in (*spoilt, raw[:-1], raw[:-8], raw + b"\0" * 8, raw[:14]):  # first: where it stands in the chain does not matter
         with pytest.raises((VerificationError, FormatError)):
-            verify_small(circuit, [a, b, x, zkjax.Proof.parse(file)])
+            verify_small(circuit, [zkjax.Proof.parse(file), a, b, x])
         with pytest.raises(reference.Rejected):
-            reference.verify_chain(circuit.to_json(), [*(bytes(p) for p in (a, b, x)), file], minimum_bits=BITS)
+            reference.verify_chain(circuit.to_json(), [file, *(bytes(p) for p in (a, b, x))], minimum_bits=BITS)
 
 
 def test_another_geometry_is_refused():

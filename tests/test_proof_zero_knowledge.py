@@ -643,6 +643,7 @@ def test_all_messages_look_uniform(many):
     assert same_p(*views) > LEVEL
 
 
+@pytest.mark.slow
 @plain
 def test_statistics_notice_bad_pads(many, masking):
     """Controls: one message without its pad, with a pad over F, with a pad of 60 bits, with pads for one witness only."""

@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--circuit", required=True, metavar="FILE", help="the circuit that was trained")
     verify.add_argument("--dataset", metavar="ROOT", help="required root of the dataset")
     verify.add_argument("--initial", metavar="DIGEST", help="required digest of the initial weights, or of the initial state")
-    verify.add_argument("--final", metavar="DIGEST", help="required digest of the final weights, as verify prints it")
+    verify.add_argument("--final", metavar="DIGEST", help="required digest of the final weights, or of the final state")
     verify.add_argument("--seed", type=int, metavar="N", help="required seed of the batch schedule")
     verify.add_argument("--steps", type=_steps, metavar="FIRST:END", help="required range of steps, END excluded")
     verify.add_argument("--statement", metavar="FILE", help="require all that this statement.json says of the proofs")

@@ -10,6 +10,7 @@ sys.path.insert(0, str(HERE.parent))
 
 import drawing  # noqa: E402
 import harness  # noqa: E402
+import holding  # noqa: E402
 import moving  # noqa: E402
 import test_graphs  # noqa: E402
 import tiny  # noqa: E402
@@ -43,6 +44,7 @@ def main() -> None:
     reference.verify_chain(circuit.to_json(), files, minimum_bits=5.0)
     part.save(HERE / f"{NAME}-states.link.proof")
     write(f"{NAME}-states.link.transcript", harness.recorded(Transcript, "_draw", lambda: verify_alone(part, 5.0)))
+    freeze(f"{NAME}-parts", *holding.holding())
     circuit = drawing.drawing()
     freeze(f"{NAME}-draws", circuit, zkjax.train(circuit, *drawing.start(), steps=3))
 

@@ -22,7 +22,8 @@ import numpy as np
 
 from ..algebra import extension as ext
 from ..algebra.extension import ONE, PHI, ZERO, Ext, lift
-from ..algebra.field import P, root_of_unity
+from ..algebra.field import P
+from ..algebra.ntt import inverse_ntt, ntt
 from ..algebra.poly import num_bits
 from ..algebra.vectors import Vector, Vectors
 from ..errors import UnsatisfiedWitnessError, VerificationError
@@ -271,16 +272,10 @@ class Hidden:
 def lagrange_vector(z: Ext, n: int):
     """Values at z of the Lagrange polynomials of the n-th roots of unity, in order: a NumPy K array of length n.
 
-    L_i(z) = w^i (z^n - 1) / (n (z - w^i)); z is no n-th root of unity.
+    L_i(z) = (1/n) sum over k < n of (z w^-i)^k: the powers of z under the inverse transform.
     """
-    root, x, denominators, roots = root_of_unity(n.bit_length() - 1), 1, [], []
-    for _ in range(n):
-        roots.append(x)
-        denominators.append(z - x)
-        x = x * root % P
-    inverses = ext.inverse(ext.stack(denominators))
-    factor = (z**n - 1) * Ext(n).inverse()
-    return ext.mul(ext.mul_base(inverses, np.array(roots, dtype=np.uint64)), ext.stack([factor]))
+    transformed = inverse_ntt(np.stack(ext.stack(ext.powers(z, n)), axis=1))
+    return transformed[:, 0], transformed[:, 1]
 
 
 def make_masks(counts: Counts, random_elements) -> dict:
@@ -297,8 +292,6 @@ def make_masks(counts: Counts, random_elements) -> dict:
 
 def extend_to_double(values):
     """Values of a polynomial of degree < n on the n-th roots of unity, to its values on the 2n-th roots."""
-    from ..algebra.ntt import inverse_ntt, ntt
-
     result = []
     for component in values:
         coefficients = inverse_ntt(component.reshape(-1, 1))

@@ -54,7 +54,7 @@ def _apart(x, own, state) -> float:
 def _own_step(source) -> tuple[list[np.ndarray], dict, list[np.ndarray]]:
     """The leaves of the user's state before a step, what the step returns besides, and the leaves after it."""
     state = source.state()
-    after, outputs = jax.jit(source.step)(state, *source.batch, *source.keys(0))
+    after, outputs = source.compiled()(state, *source.batch, *source.keys(0))
     return _arrays(state), outputs, _arrays(after)
 
 

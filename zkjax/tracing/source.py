@@ -72,12 +72,16 @@ class Source:
         *_, (states, _) = self.trained([self.batch] * LATER)
         return [(states, self.batch)] if all(np.isfinite(x).all() for x in states) else []
 
+    def compiled(self):
+        """The step by the user's own code, compiled fast rather than well: it is run for some dozens of times at most."""
+        return jax.jit(self.step, compiler_options={"xla_backend_optimization_level": 0})
+
     def trained(self, batches) -> Iterator[tuple[list[np.ndarray], dict]]:
         """After a step by the user's own code on each of these batches: all states, and the step's outputs."""
-        state = self.state()
+        state, step = self.state(), self.compiled()
         for t, batch in enumerate(batches):
             with fixed(x64=False):  # the step as it was traced
-                state, outputs = jax.jit(self.step)(state, *batch, *self.keys(t))
+                state, outputs = step(state, *batch, *self.keys(t))
                 leaves = jax.tree.leaves(state)
                 states = [np.asarray(leaves[x.index]) for x in self.program.states]
             yield states, outputs
