@@ -142,7 +142,7 @@ def test_schedule():
 KINDS = ["dense", "bias", "relu", "skip", "product", "flip", "split", "fold", "tied", "reshape", "frozen"]
 
 
-@settings(max_examples=5)
+@settings(max_examples=2)
 @given(
     width=st.integers(2, 4),
     batch=st.integers(1, 4),

@@ -68,7 +68,7 @@ def test_random_values(name):
     zeros = [np.zeros(s, np.float32) for s in shapes]
     lowest, highest = ((np.full((12, dims[0]), v), np.full((12, dims[-1]), v // 4)) for v in (-LARGEST, LARGEST - 1))
 
-    @settings(max_examples=6)
+    @settings(max_examples=2)
     @given(
         st.tuples(*map(weights, shapes)),
         st.sampled_from([0.0, 0.125, 0.5, 1.0]),
@@ -97,7 +97,7 @@ def test_random_values(name):
         proven.append(run)
 
     prove_and_verify()
-    assert len(proven) >= 5  # of nine
+    assert len(proven) >= 3  # of five
     assert any(not x.any() for run in proven for x in run.initial)
     assert any((x == -LARGEST).any() for run in proven for x in run.data.arrays)
 
@@ -107,7 +107,7 @@ def test_random_chains_and_proofs_made_twice():
     circuit, _ = tiny_run()
     proven = []
 
-    @settings(max_examples=4)
+    @settings(max_examples=2)
     @given(
         st.tuples(*(weights(p.shape) for p in circuit.parameters)),
         st.tuples(samples((12, 3)), samples((12, 2))),

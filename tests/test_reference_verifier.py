@@ -27,6 +27,7 @@ from drawing import drawing
 from harness import BITS, SMALL, make_run, mlp_run, prove_small, recorded
 from reference import verifier as reference
 from reference.verifier import Rejected
+from terms import PHASES, own_terms, reference_terms
 from test_graphs import GRAPHS, X, Y, matrix, mean_square
 from tiny import chain
 
@@ -42,7 +43,7 @@ from zkjax.protocol.schedule import batch_indices, permutation
 from zkjax.protocol.transcript import Transcript
 from zkjax.prover.commitments import rows_of, slots_of
 from zkjax.prover.prove import coarse_integers, make_plan
-from zkjax.verifier import verify_alone, verify_chain
+from zkjax.verifier import verify_alone, verify_chain, verify_one
 
 VECTORS = Path(__file__).parent / "vectors"
 VECTOR_BITS = 5.0  # of the frozen proof: its geometry is as small as geometries go
@@ -273,7 +274,10 @@ def test_a_commitment_of_another_root():
     assert both(circuit.to_json(), [file_of(statement, proofs[2].body)], assume_bound=True) is None
 
 
-@pytest.mark.parametrize("name", ["format-2", "format-2-states", "format-2-draws"])
+FROZEN = ["format-2", "format-2-states", "format-2-parts", "format-2-draws"]
+
+
+@pytest.mark.parametrize("name", FROZEN)
 def test_every_message_and_every_draw(name):
     """The frozen proofs' transcripts: every message in its order, and what is drawn after it, by both verifiers."""
     circuit, raw = vector(name)
@@ -282,6 +286,16 @@ def test_every_message_and_every_draw(name):
     theirs = recorded(reference.Transcript, "draw", lambda: reference.verify(circuit, raw, minimum_bits=5.0))
     assert ours == expected == theirs and len(expected) > 100
     assert {label.split()[0] for _, label, _, _ in expected} >= {"lookup", "level", "trace", "statement"}
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_all_terms(name):
+    """Of the frozen proofs, phase by phase, by both verifiers."""
+    circuit, raw = vector(name)
+    expected = json.loads((VECTORS / f"{name}.terms.json").read_text("utf-8"))
+    ours = own_terms(lambda: verify_one(zkjax.Circuit.from_json(circuit), zkjax.Proof.parse(raw), VECTOR_BITS))
+    theirs = reference_terms(lambda: reference.verify_one(reference.Circuit(circuit), raw, VECTOR_BITS))
+    assert ours == expected == theirs and {phase for phase, _, _ in expected} >= set(PHASES) - {"losses"}
 
 
 def test_every_message_of_a_link_of_one_part():
@@ -775,6 +789,6 @@ def test_the_vectors_of_the_protocol(by):
     draw of shape 2 3, words 1 2, path 7 -1 -2, shift 29, threshold 0, in step 3 {by.drawn((2, 3), (1, 2), (7, -1, -2), 29, 3)}
     """
     protocol = (Path(zkjax.__file__).parent / "PROTOCOL.md").read_text("utf-8")
-    _, heading, section = protocol.partition("## 22. Test vectors\n")
+    _, heading, section = protocol.partition("## 23.")[0].partition("## 22. Test vectors\n")
     assert heading and "\n## " not in section
     assert section.split() == expected.split()

@@ -478,10 +478,10 @@ def test_messages_of_another_proof(honest, log):
 def test_truncated_and_extended(honest, log):
     circuit, proof = honest
     by_label = {label: [m for m in log if m.label == label] for label in LABELS}
-    for m in (m for found in by_label.values() for m in {found[0], found[len(found) // 2], found[-1]}):
+    for m in (m for found in by_label.values() for m in {found[0], found[-1]}):
         assert outcome(circuit, bytes_of(proof, proof.body[: m.offset])) == (FormatError, None), m
     for m in {m.label: m for m in log}.values():
-        for end in (m.offset + 1, m.offset + m.size // 2, m.offset + m.size - 1):
+        for end in (m.offset + 1, m.offset + m.size - 1):
             assert outcome(circuit, bytes_of(proof, proof.body[:end])) == (FormatError, None), m
     for tail in (b"\0", bytes(8), proof.body[-8:], proof.body, MAGIC):
         assert outcome(circuit, bytes_of(proof, proof.body + tail)) == (FormatError, None)
@@ -527,7 +527,7 @@ def test_every_place_of_the_circuit(honest, frozen):
     by_hashing, loaded, refused = set(), set(), set()
     for kind, path, altered in alterations(data, []):
         name = general(path)
-        if kind == "type" and rng.random() < 0.85 and name != "max_steps":
+        if kind == "type" and rng.random() < 0.92 and name != "max_steps":
             continue
         if name in ("nodes.label", "nodes.scale") and path[1] % 9:
             continue  # for people, in every operation

@@ -13,6 +13,7 @@ from jax.nn import relu
 
 from tests.reference import mlp_integers
 from zkjax.algebra import exact
+from zkjax.circuit.rounding import NAMED, Rounding, lossy
 from zkjax.errors import DataError, PrecisionError, RunError
 from zkjax.protocol.schedule import batch_indices
 from zkjax.tracing.precision import Precision
@@ -251,6 +252,13 @@ def test_data_is_validated(small):
         train(circuit, jax.tree.map(lambda p: p * np.inf, params), (x, y), steps=1)
     with pytest.raises(DataError, match="shape"):
         train(circuit, jax.tree.map(lambda p: p[..., None], params), (x, y), steps=1)
+
+
+def test_warnings_of_rounding_name_some_tensors_and_count_the_rest():
+    grave = [Rounding(f"tensor {i}", 0.9, 0.9) for i in range(NAMED + 3)]
+    (told,) = lossy([*grave, Rounding("fine", 0.0, 0.0)])
+    assert told.count("; of tensor") == NAMED - 1 and told.endswith("; of 3 tensors more") and "fine" not in told
+    assert "more" not in lossy(grave[:NAMED])[0] and not lossy([])
 
 
 def test_rounding_of_data_is_half_up(small):

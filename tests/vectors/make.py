@@ -12,6 +12,7 @@ import drawing  # noqa: E402
 import harness  # noqa: E402
 import holding  # noqa: E402
 import moving  # noqa: E402
+import terms  # noqa: E402
 import test_graphs  # noqa: E402
 import tiny  # noqa: E402
 from reference import verifier as reference  # noqa: E402
@@ -21,7 +22,7 @@ from zkjax.circuit.file import VERSION  # noqa: E402
 from zkjax.commitment.geometry import Geometry  # noqa: E402
 from zkjax.proofs.links import Link  # noqa: E402
 from zkjax.protocol.transcript import Transcript  # noqa: E402
-from zkjax.verifier import estimate_work, verify_alone  # noqa: E402
+from zkjax.verifier import estimate_work, verify_alone, verify_one  # noqa: E402
 
 NAME = f"format-{VERSION}"
 
@@ -57,8 +58,8 @@ def freeze(name: str, circuit, run) -> None:
     circuit.save(HERE / f"{name}.circuit.json")
     proof.save(HERE / f"{name}.proof")
     write(f"{name}.ledger", [[term, round(bits, 9)] for term, bits in zkjax.ledger(circuit, proof).terms])
-    told = harness.recorded(Transcript, "_draw", lambda: zkjax.verify(circuit, proof, minimum_bits=5.0))
-    write(f"{name}.transcript", told)
+    write(f"{name}.transcript", harness.recorded(Transcript, "_draw", lambda: zkjax.verify(circuit, proof, minimum_bits=5.0)))
+    write(f"{name}.terms", terms.own_terms(lambda: verify_one(circuit, proof, 5.0)))
     write(f"{name}.work", work(circuit, proof.statement))
 
 

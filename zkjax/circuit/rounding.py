@@ -11,6 +11,7 @@ import numpy as np
 from ..display import Sheet, Shown, Table
 
 LOST, FAR = 0.5, 0.25  # share of values that became 0, and relative error of a tensor, beyond which people are told
+NAMED = 5  # of these, in one warning
 APART = 0.01  # distance of an update that is not rounded, besides that of its learning rate
 
 
@@ -98,9 +99,10 @@ class Roundings(Shown, tuple[Rounding, ...]):
 
 
 def lossy(roundings) -> list[str]:
-    """What people should be told of these: one text, or none."""
+    """What people should be told of these: one text, or none; the first NAMED of them by name."""
     grave = [str(x) for x in roundings if x.grave]
-    return [f"rounding loses much of {'; of '.join(grave)}"] if grave else []
+    more = [f"{len(grave) - NAMED} tensors more"] if len(grave) > NAMED else []
+    return [f"rounding loses much of {'; of '.join(grave[:NAMED] + more)}"] if grave else []
 
 
 def distance(x, y) -> float:
