@@ -32,6 +32,7 @@ from ..verifier import dry_run, estimate_work
 from .machine import Machine, Sizes
 
 ZEROS = bytes(32)  # in place of digests
+MOVED = 18  # units of a step's work for each entry of a state that is multiplied: its sums of long integers, and their rounding
 TRACED = 30  # bytes that each parameter takes besides: the user's own, the circuit's first step, the steps of training
 
 
@@ -263,7 +264,7 @@ def sizes_of(plan: Plan, geometry: Geometry) -> Sizes:
     messages = 16 * (counts.pads + 2 * counts.triples + 2)
     work = plan.steps * step_work(circuit)
     return Sizes(
-        step_work=work,
+        step_work=work + plan.steps * MOVED * sum(prod(circuit.parameters[s].shape) for s in circuit.recurrent),
         compiled=work > UNCOMPILED,
         argument_work=argument_work,
         verifying_work=verifying.work,

@@ -3,7 +3,7 @@
     training   = run + step_work * (stepping, or compiled where XLA compiles the steps)
     proving    = proof + codes * entries of codewords + argument * units of work of the argument + lookups * leaves of their tree
     verifying  = verifying * units of work
-    compiling  = compiling * (log2 of the leaves - 12)^2, once in a process; short tables stay in NumPy
+    compiling  = kernels + compiling * (log2 of the leaves - 12)^4, once in a process; longer tables have more shapes
 
 A proof of a small circuit is Python, message by message, and the same lines run in the verifier, which counts them in units (``work``);
 one of a large circuit is hashing of codewords and folding of the tree of lookups. Standard library only.
@@ -25,7 +25,7 @@ UNCOMPILED_LOG, LONGEST_LOG = 12, 21  # trees of lookups: up to here nothing is 
 class Sizes:
     """What a chunk of steps and its proof consist of.
 
-    step_work:     units of all steps (``training.steps.step_work``); compiled: whether XLA compiles them
+    step_work:     units of all steps (``training.steps.step_work``, and what moving states takes); compiled: whether XLA compiles them
     argument_work: units of the argument (``work``); verifying_work: of verifying the proof
     log_lookups:   log2 of the tree of lookups; leaves: those that are not padding
     codes:         entries of the codewords that the proof encodes and hashes, with what each column takes besides
@@ -64,6 +64,7 @@ class Machine:
     argument: float
     lookups: float
     verifying: float
+    kernels: float
     compiling: float
     memory: int
 
@@ -81,7 +82,7 @@ class Machine:
 
     def compiling_seconds(self, sizes: Sizes) -> float:
         """What a first proof takes longer in a process without a cache of compiled code."""
-        return self.compiling * kernels(sizes)
+        return self.kernels + self.compiling * shapes(sizes)
 
     # ---- the file ---------------------------------------------------------------------------------------------
     def save(self, path: str | os.PathLike[str] | None = None) -> Path:
@@ -108,9 +109,9 @@ class Machine:
         return Machine(**data)
 
 
-def kernels(sizes: Sizes) -> int:
-    """How much there is to compile: each layer of the tree of lookups has its rounds, for tables of each length."""
-    return max(1, min(sizes.log_lookups, LONGEST_LOG) - UNCOMPILED_LOG) ** 2
+def shapes(sizes: Sizes) -> int:
+    """How much more there is to compile than for any proof: with longer tables more kernels, for more lengths, of longer loops."""
+    return max(1, min(sizes.log_lookups, LONGEST_LOG) - UNCOMPILED_LOG) ** 4
 
 
 def own_file() -> Path:
@@ -130,6 +131,7 @@ BUILT_IN = Machine(
     argument=2.8e-7,
     lookups=8e-8,
     verifying=3.3e-8,
-    compiling=0.7,
+    kernels=14.0,
+    compiling=9e-3,
     memory=750_000_000,
 )

@@ -23,7 +23,7 @@ from ..tracing.program import trace
 from ..training.train import train
 from ..verifier import verify
 from .estimate import sizes_of
-from .machine import Machine, Sizes, kernels
+from .machine import Machine, Sizes, shapes
 
 # widths, batch, steps of a chunk
 NETS = (((8, 6, 3), 4, 2), ((64, 48, 32, 10), 32, 16), ((512, 512, 512, 10), 32, 8), ((1024, *(1024,) * 4, 10), 64, 8))
@@ -64,7 +64,7 @@ def measure(say: Callable[[str], object] = print, nets=NETS) -> Machine:
 def fitted(found: list[Measured], name: str, memory: int) -> Machine:
     """The constants of the least relative error. Some chunks have steps that are compiled, and some have not.
 
-    Kernels that one proof has compiled the next one has, so all that was compiled counts for the largest.
+    Kernels that one proof has compiled the next one has, so of each counts what was compiled up to it.
     """
     proof, codes = least([(1, x.sizes.codes) for x in found], [x.codes for x in found])
     argument, lookups = least([(x.sizes.argument_work, x.sizes.leaves) for x in found], [x.argument for x in found])
@@ -72,8 +72,9 @@ def fitted(found: list[Measured], name: str, memory: int) -> Machine:
     run, stepping = least([(1, x.sizes.step_work) for x in small], [x.training for x in small])
     [compiled] = least([(x.sizes.step_work,) for x in large], [x.training - min(run, x.training / 2) for x in large])
     [verifying] = least([(x.sizes.verifying_work,) for x in found], [x.verifying for x in found])
-    compiling = sum(x.cold for x in found) / max(kernels(x.sizes) for x in found)
-    return Machine(name, run, stepping, compiled, proof, codes, argument, lookups, verifying, compiling, memory)
+    cold = [sum(x.cold for x in found[: i + 1]) for i in range(len(found))]
+    kernels, compiling = least([(1, shapes(x.sizes)) for x in found], cold)
+    return Machine(name, run, stepping, compiled, proof, codes, argument, lookups, verifying, kernels, compiling, memory)
 
 
 def least(rows: list[tuple[float, ...]], seconds: list[float]) -> list[float]:
