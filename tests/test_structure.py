@@ -15,7 +15,7 @@ ROOT = Path(zkjax.__file__).parent
 REPOSITORY = ROOT.parent
 JAX = ("jax", "jaxlib", "flax", "optax")
 # besides kernels.*: the only ones that import JAX when they are imported
-JAX_MODULES = {f"tracing.{name}" for name in ("arguments", "interpreter", "starts", "step", "source", "program", "comparison")}
+JAX_MODULES = {f"tracing.{name}" for name in ("arguments", "interpreter", "starts", "step", "own", "source", "program", "comparison")}
 JAX_MODULES |= {"training.template", "training.steps", "training.run", "training.train", "calibration", "prover.aggregate"}
 JAX_MODULES |= {"planning.measure"}
 # imported by prover functions and by the user only, never by the verifier
@@ -44,7 +44,7 @@ proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain 
 verifier
 tracing tracing.precision tracing.elementary tracing.series tracing.constants tracing.expressions tracing.rationals tracing.keys
 tracing.graph tracing.folding tracing.places tracing.arguments tracing.rules tracing.interpreter tracing.step tracing.starts
-tracing.motions tracing.demands tracing.names tracing.formats tracing.source tracing.states tracing.lowering tracing.comparison
+tracing.motions tracing.demands tracing.names tracing.formats tracing.own tracing.source tracing.states tracing.lowering tracing.comparison
 tracing.program
 prover.aggregate prover.lanes prover.states prover.witness prover.rehearsal prover.commitments prover.prove prover.link prover
 training training.dataset training.template training.saved training.states training.steps training.run training.train

@@ -124,10 +124,10 @@ def calibrate(
     Raises: DataError, UnsupportedOperationError as ``trace``, or DataError - the float training diverges; PrecisionError - no
     candidate can be traced and trained.
     """
-    loss = without_auxiliary(loss, state is not None) if has_aux else loss
+    scalar, auxiliary = (without_auxiliary(loss, state is not None), loss) if has_aux else (loss, None)
 
     def source(batch, tabulated: int) -> Source:
-        return read(loss, optimizer, params, batch, tabulated, state, key, full_batch)
+        return read(scalar, optimizer, params, batch, tabulated, state, key, full_batch, auxiliary)
 
     return _calibrated(source, data, batch_size, full_batch, steps, chunk, chain, seed, tolerance, precision)
 

@@ -71,7 +71,8 @@ class Circuit(Shown):
     tracing rounded, for people.
     comparison: the first step beside the user's own (``rounding.Comparison``), where it was traced with arrays. It follows from
     the trainer's data: it is shown, and neither saved nor part of the digest. precision: all formats as a ``zkjax.Precision``, which is
-    not saved here either, but belongs to the recipe: ``circuit.precision.save("precision.json")``. None of a circuit that was loaded.
+    not saved here either, but belongs to the recipe: ``circuit.precision.save("precision.json")``. own: the user's step, for what it
+    returns besides its state. None of the three in a circuit that was loaded.
     """
 
     nodes: tuple[Node, ...]
@@ -85,6 +86,7 @@ class Circuit(Shown):
     notes: tuple[str, ...] = ()
     comparison: Any = field(default=None, compare=False, repr=False)
     precision: Any = field(default=None, compare=False, repr=False)
+    own: Any = field(default=None, compare=False, repr=False)
 
     # ---- facts ------------------------------------------------------------------------------------------------
     @property

@@ -61,7 +61,7 @@ def trace(
                and what is drawn from it too: masks of dropout, samples that are compared with a number. Dropout's 1 / keep is met
                within 2^-8, exactly where it is short.
     full_batch: the arrays of ``batch`` are all the data, of any shapes, without a batch axis, as of a graph; every step reads them whole.
-    has_aux:   the loss returns (scalar, auxiliary output), as for ``jax.grad``; the latter is not looked at, and nothing is proven of it.
+    has_aux:   the loss returns (scalar, auxiliary output), as for ``jax.grad``; nothing is proven of the latter (see ``train``'s callback).
     steps:     the number of steps of a chain: a learning-rate schedule is tabulated for so many, and default formats are chosen
                that last so long, where there are any. Not needed for a constant rate.
     chunk:     the number of steps that one proof is planned to hold: bounds must hold for it, and table sizes suit it.
@@ -77,8 +77,8 @@ def trace(
     """
     precision = Precision() if precision is None else precision
     chunk, steps = whole("chunk", chunk), None if steps is None else whole("steps", steps)
-    loss = without_auxiliary(loss, state is not None) if has_aux else loss
-    source = read(loss, optimizer, params, batch, steps, state, key, full_batch)
+    scalar, auxiliary = (without_auxiliary(loss, state is not None), loss) if has_aux else (loss, None)
+    source = read(scalar, optimizer, params, batch, steps, state, key, full_batch, auxiliary)
     return _traced(source, precision, min(chunk, steps or chunk), steps)
 
 
@@ -117,7 +117,7 @@ def trace_step(
 def _traced(source: Source, precision: Precision, chunk: int, steps: int | None) -> Circuit:
     """The circuit of a step that was read, beside the user's own; warnings are of the line that called the caller's caller."""
     circuit, formats = _bounded(source, precision, chunk, steps or (LASTING * chunk if source.multiplied else chunk))
-    circuit = replace(circuit, precision=explicit(formats, circuit, precision))
+    circuit = replace(circuit, precision=explicit(formats, circuit, precision), own=source.own)
     if UNMOVED in circuit.notes:
         warnings.warn(UNMOVED, PrecisionWarning, stacklevel=3)
     if source.known:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ..algebra import exact, threefry
+from ..algebra import exact
 from ..circuit.circuit import Circuit
 from ..errors import DataError, UnsupportedOperationError
 from ..kernels.settings import fixed
@@ -22,6 +22,7 @@ from .constants import Known
 from .folding import narrow
 from .interpreter import OPTIMIZER
 from .motions import Row, rows_of
+from .own import OwnStep, folded
 from .precision import Precision
 from .rules import NARROW
 from .series import values
@@ -36,7 +37,7 @@ class Source:
     """What tracing has read of the user's program: the step as it is and as expressions, and arrays; no formats yet.
 
     rows: of the program's states. step, state: the user's function, and a function that makes its state, a pytree of arrays; in both
-    random keys are words. key: the words of the user's key, into which a step's number is folded, if there is one.
+    random keys are words. own: for what the step returns besides.
     """
 
     program: Program
@@ -45,13 +46,11 @@ class Source:
     state: Callable[[], Any]
     batch: tuple[Any, ...]
     steps: int | None
-    key: np.ndarray | None = None
+    own: OwnStep
 
     def keys(self, step: int) -> tuple[np.ndarray, ...]:
         """What a step is given after its batch: the words of its key, if it has one."""
-        if self.key is None:
-            return ()
-        return (np.concatenate(threefry.fold_in((self.key[:1], self.key[1:]), np.uint32([step]))),)
+        return folded(self.own.key, step)
 
     @property
     def known(self) -> bool:
@@ -135,11 +134,11 @@ def _equal(a, b) -> bool:
     return a.array is not None and b.array is not None and a.shape == b.shape and np.array_equal(a.array, b.array)
 
 
-def read(loss, optimizer, params, batch, steps: int | None, state=None, key=None, full: bool = False) -> Source:
+def read(loss, optimizer, params, batch, steps: int | None, state=None, key=None, full: bool = False, auxiliary=None) -> Source:
     """What ``zkjax.trace`` reads: the loss is ``loss(params, *batch) -> scalar``.
 
     state: of a model; the loss is then ``loss(params, state, *batch) -> (scalar, new state)``. key: its last argument, if there is one.
-    full: the batch is all data, without a batch axis.
+    full: the batch is all data, without a batch axis. auxiliary: the loss with its auxiliary output, where it has one.
     """
     settings = unusual()
     with fixed(x64=False):  # the same source gives the same circuit, whatever the process has set
@@ -156,9 +155,12 @@ def read(loss, optimizer, params, batch, steps: int | None, state=None, key=None
             value = jax.eval_shape(applied, shapes, *carried_shapes, *data, *in_words(keys))
         _check_value(value, bool(others))
         kept, kept_shapes = first_state(optimizer, shapes, leaves)
-        step = _standard_step(applied, optimizer, bool(others))
+        step = told = _standard_step(applied, optimizer, bool(others))
+        if auxiliary is not None:
+            told = _telling_step(_applied(auxiliary, (params, *others), keys, "the loss", full), bool(others))
         structure = jax.tree.structure((shapes, *carried_shapes, kept_shapes))
         names, place = input_names(loss, len(batch), 1 + len(others)), places.of_function(loss)
+        told, *_ = _with_data(told, batch, names)
         step, batch, names = _with_data(step, batch, names)
         with explained("the loss", loss):
             start = [*(Start(x, None) for x in leaves), *carried, *kept]
@@ -169,7 +171,7 @@ def read(loss, optimizer, params, batch, steps: int | None, state=None, key=None
         params = tree.unflatten([x.array for x in leaves])
         return params, *others, optimizer.init(params)
 
-    return Source(program, rows_of(program), step, first, batch, _tabulated(steps), words)
+    return Source(program, rows_of(program), step, first, batch, _tabulated(steps), _own(told, structure, start, batch, words))
 
 
 def read_own(step, state, batch, outputs: tuple[str, ...], steps: int | None, key=None, full: bool = False) -> Source:
@@ -192,7 +194,13 @@ def read_own(step, state, batch, outputs: tuple[str, ...], steps: int | None, ke
             own, batch, names = _with_data(own, batch, names)
             closed = equations(own, structure, start, _shapes(batch), words, outputs)
         program = read_step(closed, start, _shapes(batch), words, names, outputs, _tabulated(steps), place, settings)
-    return Source(program, rows_of(program), own, lambda: state, batch, _tabulated(steps), words)
+    told = _own(own, structure, start, batch, words)
+    return Source(program, rows_of(program), own, lambda: state, batch, _tabulated(steps), told)
+
+
+def _own(step, structure, start, batch, words) -> OwnStep:
+    leaves = tuple((x.leaf.path, jax.dtypes.canonicalize_dtype(x.leaf.dtype)) for x in start)
+    return OwnStep(step, structure, leaves, tuple(x.dtype for x in _shapes(batch)), words)
 
 
 def _with_data(step, batch, names):
@@ -266,6 +274,17 @@ def _standard_step(applied, optimizer, with_state: bool):
             updates, kept = optimizer.update(gradient, kept, params)
             params = optax.apply_updates(params, updates)
         return (params, *others, kept), {"loss": value}
+
+    return step
+
+
+def _telling_step(applied, with_state: bool):
+    """Of a loss with an auxiliary output a step that moves nothing, and tells both."""
+
+    def step(state, *batch):
+        params, *others, _ = state
+        value, more = applied(params, *others, *batch)
+        return state, {"loss": value, "aux": more[1] if with_state else more}
 
     return step
 

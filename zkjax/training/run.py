@@ -27,6 +27,13 @@ from .template import Template, nested, template_of
 RECIPE = ("circuit", "data", "initial", "final", "loss_integers", "first_step", "steps", "seed", "shard_size")
 
 
+def public_values(circuit, step: int) -> dict[str, np.ndarray]:
+    """What of the state follows from the step alone, before this step, by path."""
+    kinds = {"f": np.float64, "i": np.int64, "b": bool}
+    rows = ((x, [float(v) if x.kind == "f" else int(v) for v in x.at(step)]) for x in circuit.public)
+    return {x.path: np.array(row, dtype=kinds[x.kind]).reshape(x.shape) for x, row in rows}
+
+
 @dataclass(frozen=True, eq=False)
 class Run(Shown):
     """One chunk of exact training. All integers are NumPy int64; the value of parameter p is integer * circuit.unit(p).
@@ -130,11 +137,7 @@ class Run(Shown):
     def _values(self) -> dict[str, np.ndarray]:
         """All that goes from step to step after the last one, by path."""
         found = {x.path: array * float(self.circuit.unit(p)) for p, (x, array) in enumerate(zip(self.circuit.parameters, self.final))}
-        for x in self.circuit.public:
-            values = x.at(self.first_step + self.steps)
-            kind = {"f": np.float64, "i": np.int64, "b": bool}[x.kind]
-            found[x.path] = np.array([float(v) if x.kind == "f" else int(v) for v in values], dtype=kind).reshape(x.shape)
-        return found
+        return found | public_values(self.circuit, self.first_step + self.steps)
 
     @property
     def losses(self) -> list[Fraction]:

@@ -37,8 +37,11 @@ class Outcome:
     kept: dict[Any, np.ndarray] = field(repr=False)
 
 
-def run_steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices, first_step: int, keep: bool, done) -> Outcome:
-    """Run the steps of these batches from ``initial``; keep: also the tensors that a proof needs; done(n) after the nth step."""
+def run_steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices, first_step: int, keep: bool, done, look=None) -> Outcome:
+    """Run the steps of these batches from ``initial``; keep: also the tensors that a proof needs; done(n) after the nth step.
+
+    look: if given, ``look(step, parameters, samples)`` before each step: all parameters as float64, and which samples it reads.
+    """
     xp = np if len(indices) * step_work(circuit) <= UNCOMPILED else jnp
     step = integers.training_step(circuit, exact.plan(circuit, bounds.nodes), keep, xp)
     types = [np.float64 if bound <= 2**exact.MANTISSA else np.int64 for bound in bounds.final]
@@ -49,6 +52,8 @@ def run_steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices,
         arrays, keys = [xp.asarray(x) for x in data.arrays], circuit.keys(first_step, len(indices))
         for t, batch in enumerate(indices):
             parameters = tuple(moving.values(s) if s in moving.held else x for s, x in enumerate(parameters))
+            if look is not None:
+                look(first_step + t, _as_numbers(circuit, parameters, moving.held), batch)
             arguments = arrays, batch, _rates(circuit, first_step + t), [x[t] for x in keys]
             parameters, loss, extreme, rounded, kept, fed = step(parameters, moving.bases(), *arguments)
             moving.feed(fed)
@@ -68,6 +73,12 @@ def run_steps(circuit: Circuit, bounds: Bounds, initial, data: Dataset, indices,
         integers_of_losses = tuple(tuple(int(v) for v in np.asarray(x)) for x in losses)
         summed = np.sum([np.asarray(x) for x in sums], axis=0)
     return Outcome(final, integers_of_losses, stacked, summed, columns)
+
+
+def _as_numbers(circuit: Circuit, parameters, held) -> list[np.ndarray]:
+    """What integers of states mean; held: those that are rounded in periods, and finer within one."""
+    fine = (circuit.parameters[p].recurrence.inner if p in held else 0 for p in range(len(parameters)))
+    return [np.asarray(x, np.float64) * float(circuit.unit(p)) * 2.0**-bits for p, (x, bits) in enumerate(zip(parameters, fine))]
 
 
 def step_work(circuit: Circuit) -> int:

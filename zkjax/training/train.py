@@ -22,7 +22,7 @@ from ..progress import Steps
 from ..protocol.schedule import batch_indices
 from ..tracing.arguments import as_array, in_words, named_leaves, whole
 from .dataset import Dataset
-from .run import RECIPE, Run
+from .run import RECIPE, Run, public_values
 from .steps import check_quotients, kept_bytes, run_steps
 from .template import Template, template_of
 
@@ -38,6 +38,7 @@ def train(
     seed: int | None = None,
     shard_size: int | None = None,
     progress: Callable[[int, int], object] | str | None = "auto",
+    callback: Callable[[int, dict[str, Any]], object] | None = None,
 ) -> Run:
     """Train ``steps`` steps in exact integers, as one run.
 
@@ -47,6 +48,9 @@ def train(
     seed:       of the public batch schedule, 0 .. 2^64-1; default 0, or the run's.
     shard_size: samples in each separately committed part of the data, at most 2^20; default: one part, or the run's.
     progress:   "auto" shows a bar on a terminal, None nothing; or ``progress(done, steps)``, called after each step.
+    callback:   ``callback(step, outputs)``, called before each step with all that the user's step returns besides its state, or the loss
+                and ``aux``, its auxiliary output: floats and NumPy arrays, by the user's own code on the states of the exact training and
+                the batch as rounded. Nothing of them is proven. It takes the time of a step in floating point.
     Raises: DataError; RunError - a run of another circuit, data, seed or shards, or JAX cannot run in a forked process;
             PrecisionError - a value left its declared range (step, operation, value, what to change), or a bound could reach 2^63
             within these steps.
@@ -56,7 +60,7 @@ def train(
     """
     steps, seed, shard_size = _checked(circuit, steps, seed, shard_size)
     start = _start(circuit, params, data, seed, shard_size)
-    return _train(circuit, start, steps, progress)
+    return _train(circuit, start, steps, progress, callback)
 
 
 def _checked(circuit, steps, seed, shard_size) -> tuple[int, int | None, int | None]:
@@ -167,13 +171,14 @@ def renewed(circuit: Circuit, initial, bound: tuple[int, ...]) -> tuple[tuple[in
     return tuple(widths), tuple(bounds)
 
 
-def _train(circuit: Circuit, start: dict, steps: int, progress) -> Run:
+def _train(circuit: Circuit, start: dict, steps: int, progress, callback=None) -> Run:
+    look = None if callback is None else _telling(circuit, start["data"], callback)
     start, bounds = _bounded(circuit, start, steps)
     dataset, first = start["data"], start["first_step"]
     indices = batch_indices(start["seed"], dataset.samples, start["shard_size"], circuit.batch_size, first, steps)
     keep = kept_bytes(circuit, steps) <= KEEP
     with Steps(progress, steps, f"training steps {first}..{first + steps - 1}") as shown:
-        done = run_steps(circuit, bounds, start["initial"], dataset, indices, first, keep, shown.done)
+        done = run_steps(circuit, bounds, start["initial"], dataset, indices, first, keep, shown.done, look)
     check_quotients(circuit, done.extremes, first)
     largest = np.abs(done.extremes).max(axis=(0, 2)).tolist()
     named = zip(circuit.rounded, done.rounded.tolist(), largest, strict=True)
@@ -186,6 +191,20 @@ def _train(circuit: Circuit, start: dict, steps: int, progress) -> Run:
     return Run(**fields, kept=(tuple(fields[name] for name in RECIPE), done.kept) if keep else None)
 
 
+def _telling(circuit: Circuit, dataset: Dataset, callback):
+    """What looks at each step for ``callback``."""
+    own = circuit.own
+    if own is None:
+        raise DataError("a circuit from a file does not know what the user's step returns; trace the step again, or leave callback out")
+
+    def look(step: int, parameters, batch) -> None:
+        values = {x.path: array for x, array in zip(circuit.parameters, parameters, strict=True)} | public_values(circuit, step)
+        samples = [x[batch] * 2.0**-told.scale for x, told in zip(dataset.arrays, circuit.inputs, strict=True)]
+        callback(step, own.outputs(values, samples, step))
+
+    return look
+
+
 def chunks(
     circuit: Circuit,
     params: Any,
@@ -196,6 +215,7 @@ def chunks(
     seed: int | None = None,
     shard_size: int | None = None,
     progress: Callable[[int, int], object] | str | None = "auto",
+    callback: Callable[[int, dict[str, Any]], object] | None = None,
 ) -> Iterator[Run]:
     """Train ``steps`` steps as runs of at most ``chunk`` steps and nearly equal length: 90 by 16 is 6 runs of 15.
 
@@ -216,7 +236,7 @@ def chunks(
         run = None
         for first, end in zip((0, *ends), ends, strict=False):
             shown = (lambda done, _, first=first: progress(first + done, steps)) if callable(progress) else progress
-            run = _train(circuit, start if run is None else _continued(circuit, run, None, None, None), end - first, shown)
+            run = _train(circuit, start if run is None else _continued(circuit, run, None, None, None), end - first, shown, callback)
             yield run
 
     return runs()
