@@ -1,5 +1,8 @@
 """What a step returns besides its state reaches the trainer's callback, in floating point and unproven."""
 
+import copy
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,10 +101,11 @@ def test_training_is_the_same_and_a_callback_may_stop_it():
         zkjax.train(circuit, PARAMS, DATA, steps=4, callback=lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
 
 
-def test_a_circuit_from_a_file_knows_no_step_of_the_users(tmp_path):
+def test_a_circuit_from_a_file_or_another_process_knows_no_step_of_the_users(tmp_path):
     circuit = zkjax.trace(mlp_loss, optax.sgd(1 / 32), PARAMS, batch=SAMPLE)
     circuit.save(tmp_path / "circuit.json")
-    loaded = zkjax.Circuit.load(tmp_path / "circuit.json")
-    assert loaded == circuit and loaded.digest() == circuit.digest()
-    with pytest.raises(DataError, match="trace the step again"):
-        zkjax.train(loaded, PARAMS, DATA, steps=1, callback=print)
+    for other in (zkjax.Circuit.load(tmp_path / "circuit.json"), pickle.loads(pickle.dumps(circuit))):
+        assert other == circuit and other.digest() == circuit.digest()
+        with pytest.raises(DataError, match="trace the step again"):
+            zkjax.train(other, PARAMS, DATA, steps=1, callback=print)
+    assert copy.deepcopy(circuit).own is circuit.own

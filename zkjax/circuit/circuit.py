@@ -66,13 +66,11 @@ class Circuit(Shown):
     draw       shape, words, path, shift, threshold    public random words of the step's key; with a threshold 1 where one is less, else 0
     ========== ======================================= ==========================================================
 
-    table_bits: width of the largest lookup table. max_steps: number of steps that a schedule was traced for, or None. period: steps
-    after which states with a recurrence are rounded. public: what else the step hands on, and follows from its number alone. notes: what
-    tracing rounded, for people.
-    comparison: the first step beside the user's own (``rounding.Comparison``), where it was traced with arrays. It follows from
-    the trainer's data: it is shown, and neither saved nor part of the digest. precision: all formats as a ``zkjax.Precision``, which is
-    not saved here either, but belongs to the recipe: ``circuit.precision.save("precision.json")``. own: the user's step, for what it
-    returns besides its state. None of the three in a circuit that was loaded.
+    table_bits: width of the largest lookup table. max_steps: of a schedule, or None. period: steps after which states with a recurrence
+    are rounded. public: what else the step hands on, and follows from its number alone. notes: what tracing rounded, for people.
+    comparison: the first step beside the user's own (``rounding.Comparison``), where it was traced with arrays; it follows from the
+    trainer's data. precision: all formats as a ``zkjax.Precision``, part of the recipe: ``circuit.precision.save("precision.json")``.
+    own: the user's step, for what it returns besides its state. None of the three is saved, or part of the digest.
     """
 
     nodes: tuple[Node, ...]

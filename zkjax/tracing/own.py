@@ -41,6 +41,13 @@ class OwnStep:
             found = jax.tree.map(_plain, self._outputs(state, *arrays, *folded(self.key, number)))
         return dict(found) if isinstance(found, Mapping) else {"outputs": found}
 
+    def __reduce__(self):
+        """A user's function is of this process: to another one nothing goes, as to a file."""
+        return type(None), ()
+
+    def __deepcopy__(self, memo):
+        return self
+
     @cached_property
     def _outputs(self):
         return jax.jit(lambda *arguments: self.step(*arguments)[1])
