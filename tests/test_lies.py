@@ -12,6 +12,7 @@ import optax
 import pytest
 from harness import Liar, data_for, make_run, mlp_loss, mlp_params, mlp_run, prove_small, verify_small
 from nodes import equation, signed
+from nodes import node as operation
 from test_integers import _circuit, rescaled, trained
 from tiny import tiny_run
 
@@ -36,6 +37,7 @@ from zkjax.prover.witness import vectors_of
 from zkjax.verifier import dry_run
 
 commit = importlib.import_module("zkjax.commitment.commit")  # the package gives its function this name
+BOTH = {"level 2", "committed values"}
 LOOKUP = {"lookup multiplicities", "lookup layer", "committed values"}
 
 
@@ -558,6 +560,19 @@ def test_frozen_parameters_are_committed_once():
             honest(key), field.from_int(np.int64(by * (key == ("frozen", 0))))
         )
         assert liar.broken() == {"committed values"}
+
+
+def test_updates_that_are_committed():
+    """At the parameter's level is no product: what its claim comes down to is committed, and ends in a constraint of its own."""
+    rescales = (operation("rescale", (i,), (1,), {"shift": 2, "bits": 4}) for i in (1, 0))
+    nodes = [operation("param", (), (1,), {"index": 0}), *rescales]
+    _, run = trained(_circuit(nodes, updates=(Update(3, (1,)),), bits=5), x=9, start=25, steps=2)
+    assert run.final[0].tolist() == [25 - 2 * 2] and Liar(run).broken() == set()
+    for key, broken in {("initial", 0): BOTH, ("final", 0): {"committed values"}, ("quotient", 3): BOTH}.items():
+        liar = Liar(run)
+        honest = liar._committed
+        liar._committed = lambda asked, key=key, honest=honest: honest(asked) if asked != key else field.add(honest(asked), np.uint64(1))
+        assert liar.broken() == broken, key
 
 
 # ---- messages ---------------------------------------------------------------------------------------------------
