@@ -55,7 +55,7 @@ FILES = {  # by module, or by room
     "protocol.states": f"test_states.py {LIES}",
     "protocol.sumcheck": "test_sumcheck.py",
     "protocol.transcript": "test_transcript.py",
-    "verifier": "test_proofs.py",
+    "verifier": "test_proofs.py test_link_proofs.py",
     "work": "test_work.py",
 }
 HEAD = """# Every check of the verifier, changed
