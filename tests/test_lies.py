@@ -529,6 +529,14 @@ def test_commitments_to_something_else(coarse, shard_size):
     assert set(masks) == {"pad", "a", "b", "c"} and all(weighted(weights).all() for weights in masks.values())
 
 
+def committing(run, key, by: int) -> Liar:
+    """A liar whose commitment holds so much more in each entry of one tensor."""
+    liar = Liar(run)
+    honest = liar._committed
+    liar._committed = lambda asked: field.add(honest(asked), field.from_int(np.int64(by))) if asked == key else honest(asked)
+    return liar
+
+
 def test_a_net_without_activations():
     """Where no claim goes to the gates, each ends in a constraint of its own; one committed cell breaks it, in every tensor."""
     _, run = tiny_run((2, 2), batch=2, steps=1, samples=2)
@@ -543,10 +551,7 @@ def test_a_net_without_activations():
         ("final", 1): {"level 2"},
     }
     for key, broken in expected.items():
-        liar = Liar(run)
-        honest = liar._committed
-        liar._committed = lambda asked, key=key, honest=honest: honest(asked) if asked != key else field.add(honest(asked), np.uint64(1))
-        assert liar.broken() == broken, key
+        assert committing(run, key, 1).broken() == broken, key
 
 
 def test_frozen_parameters_are_committed_once():
@@ -555,11 +560,7 @@ def test_frozen_parameters_are_committed_once():
     assert [key for layout in Liar(run).plan.members for key in layout.shapes if key[0] != "data"] == [("frozen", 0)]
     assert Liar(run).broken() == set()
     for by in (1, -1):
-        liar = Liar(run)
-        liar._committed = lambda key, honest=liar._committed, by=by: field.add(
-            honest(key), field.from_int(np.int64(by * (key == ("frozen", 0))))
-        )
-        assert liar.broken() == {"committed values"}
+        assert committing(run, ("frozen", 0), by).broken() == {"committed values"}
 
 
 def test_updates_that_are_committed():
@@ -569,10 +570,7 @@ def test_updates_that_are_committed():
     _, run = trained(_circuit(nodes, updates=(Update(3, (1,)),), bits=5), x=9, start=25, steps=2)
     assert run.final[0].tolist() == [25 - 2 * 2] and Liar(run).broken() == set()
     for key, broken in {("initial", 0): BOTH, ("final", 0): {"committed values"}, ("quotient", 3): BOTH}.items():
-        liar = Liar(run)
-        honest = liar._committed
-        liar._committed = lambda asked, key=key, honest=honest: honest(asked) if asked != key else field.add(honest(asked), np.uint64(1))
-        assert liar.broken() == broken, key
+        assert committing(run, key, 1).broken() == broken, key
 
 
 # ---- messages ---------------------------------------------------------------------------------------------------
