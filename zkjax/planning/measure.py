@@ -72,7 +72,7 @@ def fitted(found: list[Measured], name: str, memory: int) -> Machine:
     run, stepping = least([(1, x.sizes.step_work) for x in small], [x.training for x in small])
     [compiled] = least([(x.sizes.step_work,) for x in large], [x.training - min(run, x.training / 2) for x in large])
     [verifying] = least([(x.sizes.verifying_work,) for x in found], [x.verifying for x in found])
-    cold = [sum(x.cold for x in found[: i + 1]) for i in range(len(found))]
+    cold = np.cumsum([x.cold for x in found]).tolist()
     kernels, compiling = least([(1, shapes(x.sizes)) for x in found], cold)
     return Machine(name, run, stepping, compiled, proof, codes, argument, lookups, verifying, kernels, compiling, memory)
 
