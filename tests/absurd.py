@@ -83,7 +83,8 @@ def absurdities(circuit, statement):
         return [*data["initial"]["parts"], {"name": "other", "rows": rows, "budget": budget}]
 
     yield sizes("65536 steps", steps=2**16)
-    yield sizes("16384 late steps of an epoch each", steps=2**14, first_step=2**48 - 2**14, samples=3)
+    yield sizes("65536 late steps of an epoch each", steps=2**16, first_step=2**48 - 2**16, samples=3)
+    yield sizes("2^20 samples", samples=2**20, shard_size=2**20)
     yield sizes("2^20 shards", samples=LARGEST, shard_size=2**12)
     yield sizes("2^20 samples in each shard", samples=LARGEST, shard_size=2**20)
     yield sizes("2^11 shards that are read", steps=2**9, samples=2**12, shard_size=1)
@@ -121,8 +122,7 @@ def absurdities(circuit, statement):
         yield changed(f"{which} of a long name", **{which: part(data[which], name="x" * 2**20)})
     for rows, budget in ((1, 1), (LARGEST, 1), (1, LARGEST)):
         kept = {**part(data["shards"][0], rows=rows, budget=budget), "kind": "frozen", "number": 0}
-        long = [("many", [0] * 2**17), ("all", list(range(2**17)))] if rows == budget else []
-        for name, parameters in (("none", []), ("one", [0]), *long):
+        for name, parameters in (("none", []), ("one", [0]), ("many", [0] * 2**17), ("all", list(range(2**17)))):
             for given in (False, True):
                 told = {"frozen": {"commitment": kept, "parameters": parameters}, "given": given}
                 yield changed(f"frozen: {name} of {rows} rows and budget {budget}", **told)
