@@ -69,9 +69,9 @@ def test_lookups_and_bounds_speak_of_the_same_equation():
         virtual = found["remainder", i, 0]
         ((constant, parts),) = virtual.columns
         ranges = {("node", circuit.nodes[i].inputs[0]): (-1000, 1000)}
-        ranges |= {key: (0, 2 ** found[key].table.width - 1) for _, key in parts if key not in ranges}
-        sides = [(coefficient, *ranges[key]) for coefficient, key in parts] + [(-1, 0, 2**virtual.table.width - 1)]
-        limbs = sorted((coefficient, 0, 2 ** found[key].table.width - 1) for coefficient, key in parts if key[0] != "node")
+        ranges |= {key: (0, 2 ** found[key].table.width - 1) for _, key, *_ in parts if key not in ranges}
+        sides = [(coefficient, *ranges[key]) for coefficient, key, *_ in parts] + [(-1, 0, 2**virtual.table.width - 1)]
+        limbs = sorted((coefficient, 0, 2 ** found[key].table.width - 1) for coefficient, key, *_ in parts if key[0] != "node")
         (whole,) = [equation for equation in circuit.equations[i] if equation[1]]  # the others are limbs alone
         assert whole[0] == constant and whole[1] == [(1, circuit.nodes[i].inputs[0])]
         assert sorted(whole[2]) == sorted([*limbs, sides[-1]])

@@ -16,7 +16,7 @@ from harness import Liar, make_run
 from jax import lax
 from jax.nn import relu
 
-from zkjax.algebra import exact
+from zkjax.algebra import exact, functions
 from zkjax.errors import UnsupportedOperationError
 from zkjax.ops.moves import aligned
 from zkjax.tracing.constants import Known
@@ -51,6 +51,12 @@ OPERATIONS = {  # of the operation, values of the inputs, and the result's shape
     "Slice": lambda o, v, shape: v[0][tuple(map(slice, o.start, o.limit, o.stride))],
     "Reverse": lambda o, v, shape: np.flip(v[0], o.axes),
     "Concatenate": lambda o, v, shape: np.concatenate(v, axis=o.axis),
+    "Applied": lambda o, v, shape: functions.floats(o.program, v[0]),
+    "Picked": lambda o, v, shape: (functions.floats(o.program, v[0])[..., None] == np.arange(o.size)).astype(float),
+    "Maximum": lambda o, v, shape: v[0].max(axis=-1),
+    "FirstPlace": lambda o, v, shape: (np.arange(v[0].shape[-1]) == v[0].argmax(axis=-1)[..., None]).astype(float),
+    "Ratio": lambda o, v, shape: v[0] / (v[1] + float(o.least)),
+    "SquareRoot": lambda o, v, shape: np.sqrt(v[0] + float(o.least)),
     "Pad": lambda o, v, shape: np.asarray(lax.pad(v[0].astype(np.float32), np.float32(0), [*zip(o.low, o.high, o.interior)])).astype(float),
 }
 
@@ -161,6 +167,51 @@ PROGRAMS = {  # p, x, y: floats; k: int32 labels; u: uint8 pixels; m: booleans
         jnp.sum(jnp.concatenate([x[:0], x]) @ p["a"] * (y + lax.pad(out(p, x)[:0], F(0), ((2, 2, 1), (0, 0, 0))))) + jnp.sum(out(p, x)[2:2])
     ),
     "barrier": lambda p, x, y, k, u, m: jnp.sum(lax.optimization_barrier(out(p, x)) * y),
+    "exponentials": lambda p, x, y, k, u, m: jnp.sum(jnp.exp(out(p, x) / 4) * y + jnp.expm1(x @ p["a"]) / 9 + jnp.exp2(y) * out(p, x)),
+    "logarithms": lambda p, x, y, k, u, m: jnp.sum(jnp.log(1.5 + out(p, x) ** 2) * y + jnp.log1p(jnp.abs(out(p, x)))),
+    "waves": lambda p, x, y, k, u, m: jnp.sum(jnp.sin(out(p, x)) * y + jnp.cos(out(p, x) + y) + jnp.tan(out(p, x) / 9)),
+    "sigmoids": lambda p, x, y, k, u, m: jnp.sum(
+        jax.nn.sigmoid(out(p, x)) * y + jnp.tanh(out(p, x)) ** 2 + jax.scipy.special.erf(out(p, x))
+    ),
+    "hyperbolic": lambda p, x, y, k, u, m: jnp.sum(jnp.sinh(out(p, x) / 3) * y + jnp.cosh(out(p, x) / 3) + jnp.arcsinh(out(p, x))),
+    "roots of functions": lambda p, x, y, k, u, m: jnp.sum(jnp.sqrt(1 + jnp.tanh(out(p, x)) ** 2) * y + jnp.cbrt(2 + jnp.sin(out(p, x)))),
+    "roots": lambda p, x, y, k, u, m: jnp.sqrt(jnp.sum(p["a"] ** 2)) + jnp.sum(lax.rsqrt(jnp.sum(out(p, x) ** 2, axis=1) + 0.5)),
+    "norms": lambda p, x, y, k, u, m: jnp.sum(out(p, x) / jnp.linalg.norm(out(p, x), axis=1, keepdims=True) * y),
+    "powers": lambda p, x, y, k, u, m: jnp.sum((2 + jnp.tanh(out(p, x))) ** 1.7 * y + (1 + out(p, x) ** 2) ** -0.5 + jnp.exp(y) ** -2),
+    "quotients of tensors": lambda p, x, y, k, u, m: jnp.sum(y / (2 + out(p, x) ** 2) + out(p, x) / jnp.exp(y) + out(p, x) / (5 + p["b"])),
+    "gelu": lambda p, x, y, k, u, m: jnp.sum((jax.nn.gelu(out(p, x)) + jax.nn.gelu(x @ p["a"], approximate=False)) * y),
+    "silu, softplus": lambda p, x, y, k, u, m: jnp.sum((jax.nn.silu(out(p, x)) + jax.nn.softplus(out(p, x)) + jax.nn.mish(x @ p["a"])) * y),
+    "elu, selu, celu": lambda p, x, y, k, u, m: jnp.sum((jax.nn.elu(out(p, x)) + jax.nn.selu(out(p, x)) + jax.nn.celu(out(p, x), 2.0)) * y),
+    "hard ones": lambda p, x, y, k, u, m: jnp.sum(
+        (jax.nn.relu6(4 * out(p, x)) + jax.nn.hard_tanh(out(p, x)) + jax.nn.hard_sigmoid(out(p, x)) + jax.nn.hard_swish(out(p, x))) * y
+    ),
+    "leaky ones": lambda p, x, y, k, u, m: jnp.sum(
+        (jax.nn.leaky_relu(out(p, x)) + jax.nn.soft_sign(out(p, x)) + jax.nn.log_sigmoid(y)) * y
+    ),
+    "clip, abs, sign": lambda p, x, y, k, u, m: jnp.sum(jnp.clip(out(p, x), -0.5, 1.5) * y + jnp.abs(out(p, x)) + jnp.sign(y) * out(p, x)),
+    "steps": lambda p, x, y, k, u, m: jnp.sum((jnp.floor(x * 2) + jnp.ceil(x) + jnp.round(x)) @ p["a"]),
+    "maximum of a constant": lambda p, x, y, k, u, m: jnp.sum(jnp.maximum(out(p, x), 0.25) * y + jnp.minimum(out(p, x), 1)),
+    "maximum of two": lambda p, x, y, k, u, m: jnp.sum(jnp.maximum(out(p, x), y) + 2 * jnp.minimum(out(p, x), y) * y),
+    "maxima": lambda p, x, y, k, u, m: jnp.sum(out(p, x).max(axis=1) * y[:, 0]) + out(p, x).min() + jnp.max(out(p, x), axis=0) @ p["b"],
+    "softmax": lambda p, x, y, k, u, m: jnp.sum(jax.nn.softmax(out(p, x)) * y) + jnp.sum(jax.nn.softmax(out(p, x), axis=0) * y),
+    "log softmax": lambda p, x, y, k, u, m: jnp.sum(jax.nn.log_softmax(out(p, x)) * y) + jnp.sum(jax.nn.logsumexp(out(p, x), axis=1)),
+    "integer labels": lambda p, x, y, k, u, m: optax.softmax_cross_entropy_with_integer_labels(out(p, x), k).mean(),
+    "one-hot cross-entropy": lambda p, x, y, k, u, m: optax.softmax_cross_entropy(
+        out(p, x), optax.smooth_labels(jax.nn.one_hot(k, 3), 0.1)
+    ).mean(),
+    "picked by labels": lambda p, x, y, k, u, m: (
+        -jax.nn.log_softmax(out(p, x))[jnp.arange(4), k].mean() - jnp.take_along_axis(jax.nn.log_softmax(y), k[:, None], 1).sum() * p["s"]
+    ),
+    "picked rows": lambda p, x, y, k, u, m: (
+        jnp.sum(p["a"][k] * y) + jnp.sum(p["a"][jnp.array([5, 0, 3, 3])] * y) + jnp.sum(x.T[2] @ y * p["b"])
+    ),
+    "picked pixels": lambda p, x, y, k, u, m: jnp.sum(jnp.arange(256.0)[u] / 256 @ p["a"] + (out(p, x))[:, jnp.array([1, 0, 2])]),
+    "accuracy": lambda p, x, y, k, u, m: jnp.sum(out(p, x)) * 0.1 + jnp.mean(jnp.argmax(lax.stop_gradient(out(p, x)), 1) == k) * 3,
+    "sigmoid cross-entropy": lambda p, x, y, k, u, m: optax.sigmoid_binary_cross_entropy(out(p, x), (y > 0).astype(F)).mean(),
+    "hinge": lambda p, x, y, k, u, m: optax.hinge_loss(out(p, x), jnp.sign(y)).mean(),
+    "huber, log-cosh": lambda p, x, y, k, u, m: optax.huber_loss(out(p, x), y).mean() + optax.log_cosh(out(p, x), y).mean(),
+    "cosine": lambda p, x, y, k, u, m: optax.cosine_similarity(out(p, x), y, epsilon=1e-6).mean(),
+    "divergence": lambda p, x, y, k, u, m: optax.kl_divergence(jax.nn.log_softmax(out(p, x)), jax.nn.softmax(y)).mean(),
 }
 
 
@@ -237,13 +288,12 @@ REFUSED = {
     "any": (lambda p, u: jnp.any(u > 3, axis=1), "'reduce_or'"),
     "float to integer": (lambda p, u: (p * u).astype(INT), "'convert_element_type'.*rounds or truncates"),
     "float to boolean": (lambda p, u: (p * u).astype(bool), "'ne'|'convert_element_type'.*"),
-    "floats equal": (lambda p, u: p * u == 1, "'eq'.*equal depends on the rounding"),
-    "floor": (lambda p, u: jnp.floor(p * u), "'floor'.*steps"),
+    "floats equal": (lambda p, u: p * u == 3.0 * u - p * p, "'eq'.*equal depends on the rounding"),
     "half precision": (lambda p, u: (p * u).astype(jnp.bfloat16), "'convert_element_type'.*bfloat16 rounds it.*float32"),
     "half precision of pixels": (lambda p, u: u.astype(jnp.float16) * 2, "'convert_element_type'.*float16 may round.*float32"),
     "reduce_precision": (lambda p, u: lax.reduce_precision(p * u, 5, 10), "'reduce_precision'.*fewer bits"),
-    "index by data": (lambda p, u: jnp.arange(256.0)[u], "'gather'.*jax.nn.one_hot"),
-    "indices": (lambda p, u: (p * u)[:, jnp.array([1, 0])], "'gather'.*Python integers or slices"),
+    "index of a large array": (lambda p, u: jnp.zeros(5000)[u.astype(INT) * 16], "'gather'.*up to 1,024 classes"),
+    "two indices": (lambda p, u: (p * u)[u[:, 0] % 4, u[:, 1] % 6], "'rem'"),
     "infinity": (lambda p, u: jnp.where(u > 2, -jnp.inf, p), "'select_n'.*-inf is not finite"),
     "not a number": (lambda p, u: p * u * jnp.nan, "'mul'.*nan is not finite"),
     "infinite array": (lambda p, u: p * u + jnp.array([jnp.inf] * 2 + [0.0] * 4), "'add'.*inf is not finite"),

@@ -19,7 +19,7 @@ DECIDE_NOTHING = {  # what a verifier imports besides: arithmetic and sizes, whi
     "errors", "progress", "display", "commitment.rows", "circuit.parts", "circuit.sheet", "circuit.summary", "circuit.counts",
     "circuit.descent",
     *("algebra", "circuit", "commitment", "ops", "proofs", "protocol"),
-    *(f"algebra.{name}" for name in ("field", "extension", "poly", "vectors", "ntt", "hashing", "layout", "threefry")),
+    *(f"algebra.{name}" for name in ("field", "extension", "poly", "vectors", "ntt", "hashing", "layout", "threefry", "decimals")),
 }  # fmt: skip
 
 

@@ -11,7 +11,9 @@ import math
 import random
 import struct
 import sys
+import warnings
 from dataclasses import replace
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,18 +34,20 @@ from test_graphs import GRAPHS, X, Y, matrix, mean_square
 from tiny import chain
 
 import zkjax
-from zkjax.algebra import field, threefry
+from zkjax.algebra import field, functions, threefry
 from zkjax.algebra.layout import axis_pieces
 from zkjax.commitment import merkle
 from zkjax.commitment.commit import Commitment, Part, commit
 from zkjax.commitment.geometry import Geometry
 from zkjax.errors import ConfigurationError, FormatError, ZkjaxError
 from zkjax.ops.draw import Draw
+from zkjax.proofs.estimate import charge_file
 from zkjax.protocol.schedule import batch_indices, permutation
 from zkjax.protocol.transcript import Transcript
 from zkjax.prover.commitments import rows_of, slots_of
 from zkjax.prover.prove import coarse_integers, make_plan
 from zkjax.verifier import verify_alone, verify_chain, verify_one
+from zkjax.work import MAX_MEMORY, MAX_WORK, Meter
 
 VECTORS = Path(__file__).parent / "vectors"
 VECTOR_BITS = 5.0  # of the frozen proof: its geometry is as small as geometries go
@@ -573,14 +577,269 @@ def test_nothing_is_trained():
     assert both(circuit.to_json(), [*map(bytes, proofs)])
 
 
+# ---- functions, maxima, divisions, roots, and what a step is multiplied by ---------------------------------------------
+class Curved(NamedTuple):
+    """Two chunks of a net with all of them, and one of labels; the second one goes on where the first one ends."""
+
+    circuit: dict
+    first: bytes
+    second: bytes
+
+
+CURVED = ("range", "function", "onehot", "largest", "first", "divide", "root", "paced", "sign", "gate")
+
+
+@cache
+def curved() -> Curved:
+    def loss(p, x, y):
+        h = jnp.tanh(x @ p["a"])
+        h = jax.nn.relu(h - jnp.max(h, axis=-1, keepdims=True) / 2)
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(h @ p["c"], y))
+
+    data = np.array(X, np.float32), np.arange(len(X), dtype=np.int32) % 3
+    precision = zkjax.Precision(activation_scale=5, activation_bits=8, gradient_scale=8, gradient_bits=10)
+    params = {"a": matrix(data[0].shape[1], 3), "c": matrix(3, 3)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", zkjax.PrecisionWarning)
+        circuit = zkjax.trace(loss, optax.adam(1e-2), params, batch=tuple(x[:4] for x in data), precision=precision, steps=5, chunk=3)
+        run = zkjax.train(circuit, params, data, steps=3, seed=1)
+        run.chain.geometry = SMALL
+        later = zkjax.train(circuit, run, None, steps=2)
+    return Curved(circuit.to_json(), bytes(prove_small(circuit, run, reveal=("loss",))), bytes(prove_small(circuit, later)))
+
+
+def test_curved():
+    """Both accept it, with the same ledger, the same messages and draws, and the same terms after every phase."""
+    made = curved()
+    circuit = zkjax.Circuit.from_json(made.circuit)
+    assert {node["op"] for node in made.circuit["nodes"]} >= set(CURVED)
+    assert circuit.to_json() == made.circuit
+    assert both(made.circuit, [made.first, made.second])
+    assert both(made.circuit, [made.second], assume_bound=True)
+    assert both(made.circuit, [made.second]) is None
+    checked = reference.Circuit(made.circuit)
+    for raw in made[1:]:
+        ours = recorded(Transcript, "_draw", lambda raw=raw: verify_one(circuit, zkjax.Proof.parse(raw), BITS))
+        theirs = recorded(reference.Transcript, "draw", lambda raw=raw: reference.verify_one(checked, raw, BITS))
+        assert ours == theirs and len(ours) > 100
+        ours = own_terms(lambda raw=raw: verify_one(circuit, zkjax.Proof.parse(raw), BITS))
+        theirs = reference_terms(lambda raw=raw: reference.verify_one(checked, raw, BITS))
+        assert ours == theirs
+        kinds = {term[0].split()[0] for _, _, terms in ours for term in terms}
+        assert kinds >= {"function", "onehot", "largest", "first", "quotient", "root", "excess"}
+
+
+def test_altered_messages_of_curved(monkeypatch):
+    """A byte of one message of each kind, and bytes anywhere."""
+    made, chosen, by_label = curved(), random.Random(5), {}
+    start = len(made.first) - len(zkjax.Proof.parse(made.first).body)
+
+    def logged(body, label, size, original=reference.Body.raw):
+        by_label.setdefault(label, []).extend(range(start + body.at, start + body.at + size))
+        return original(body, label, size)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reference.Body, "raw", logged)
+        reference.verify_one(reference.Circuit(made.circuit), made.first, BITS)
+    assert len(by_label) > 20
+    for at in [*map(chosen.choice, by_label.values()), *(chosen.randrange(len(made.first)) for _ in range(10))]:
+        changed = made.first[:at] + bytes([made.first[at] ^ 1 << chosen.randrange(8)]) + made.first[at + 1 :]
+        assert both(made.circuit, [changed]) is None, at
+
+
+def altered_curves(circuit: dict):
+    """What differs in a circuit, and the circuit: what it computes, and not how it is written."""
+
+    def changed(*changes):
+        found = copy.deepcopy(circuit)
+        for i, name, value in changes:
+            assert found["nodes"][i][name] != value
+            found["nodes"][i][name] = value
+        return found
+
+    nodes, of = circuit["nodes"], {op: [i for i, node in enumerate(circuit["nodes"]) if node["op"] == op] for op in CURVED}
+    for i in of["function"] + of["onehot"]:
+        node = nodes[i]
+        yield f"unit of {i}", changed((i, "unit", [node["unit"][0], node["unit"][1] + 1]))
+        other = [*node["program"], ["neg", len(node["program"]) - 1]]
+        yield f"program of {i}", changed((i, "program", other))
+        for place, instruction in enumerate(node["program"]):
+            if instruction[0] == "number" and instruction[2] == 1:
+                other = [*node["program"][:place], ["number", instruction[1] + 1, 1], *node["program"][place + 1 :]]
+                yield f"number {place} of {i}", changed((i, "program", other))
+    for op, name in (("function", "scale"), ("root", "size"), ("divide", "divisor"), ("onehot", "size")):
+        for i in of[op]:
+            yield f"{name} of {i}", changed((i, name, nodes[i][name] + 1))
+    for i in of["paced"]:
+        for t in range(3):
+            numbers = nodes[i]["numbers"]
+            yield f"number {t} of {i}", changed((i, "numbers", [*numbers[:t], numbers[t] + 1, *numbers[t + 1 :]]))
+    for i in of["range"]:
+        here = [i, *(j for j, node in enumerate(nodes) if node["inputs"][:1] == [i] and node["op"] in ("function", "onehot", "largest"))]
+        yield f"low of {i}", changed(*((j, "low", nodes[j]["low"] + 1) for j in here))
+        yield f"width of {i}", changed(*((j, "width", nodes[j]["width"] - 1) for j in here))
+
+
+def test_altered_curves():
+    """Of circuits that compute something else; refused for their digest, and where the statement has that one too."""
+    made, checks = curved(), set()
+    statement, body = zkjax.Proof.parse(made.first).statement.to_json(), zkjax.Proof.parse(made.first).body
+    for what, changed in altered_curves(made.circuit):
+        try:
+            zkjax.Circuit.from_json(changed)
+        except ZkjaxError:
+            with pytest.raises(Rejected):
+                reference.Circuit(changed)
+                print("refused by the package only:", what)
+            checks.add("refused")
+            continue
+        assert both(changed, [made.first], check="circuit") is None, what
+        file = file_of(statement | {"circuit": reference.circuit_digest(changed)}, body)
+        assert both(changed, [file]) is None, what
+        checks.add(what.split()[0])
+    assert checks >= {"unit", "program", "number", "scale", "size", "divisor", "low", "width"}
+
+
+def loaded(tree):
+    """A circuit as a verifier takes it on: read and checked, its tables made within a limit of work."""
+    circuit = zkjax.Circuit.from_json(tree)
+    charge_file(circuit, Meter(MAX_WORK, MAX_MEMORY))
+    return circuit
+
+
+def test_curves_that_are_none():
+    """What section 5.2 demands of attributes, and of what stands beside an operation: refused by both before there is any proof."""
+    circuit = curved().circuit
+    nodes, of = circuit["nodes"], {op: [i for i, node in enumerate(circuit["nodes"]) if node["op"] == op] for op in CURVED}
+    function, onehot, largest, first, divide, root, paced = (of[op][0] for op in CURVED[1:8])
+    site, program = nodes[function]["inputs"][0], nodes[function]["program"]
+    x = nodes[of["range"][0]]["inputs"][0]
+    nothing = [["x"], ["number", -1, 1], ["sqrt", 1]]
+    cases = [
+        *((function, "unit", unit) for unit in ([0, 1], [1, 0], [1, -1], [1], [1, 2, 3], 1, ["x", 1])),
+        *((function, "scale", scale) for scale in (63, -63, True, [1], None)),
+        *((function, "program", wrong) for wrong in ([], [["number", 1, 1]], [["x"], []], [["x"], ["x"]], [["x"], ["exp", 1]])),
+        *((function, "program", wrong) for wrong in ([["x"], ["exp"]], [["x"], ["exp", 0, 0]], [["x"], ["exp", -1]], [["x"], ["tan", 0]])),
+        *((function, "program", [["x"], ["number", *wrong]]) for wrong in ([2, 2], [1, 0], [1, -1], [1], [2**64, 1], [0, 2], ["x", 1])),
+        *((function, "program", wrong) for wrong in (nothing, [["x"], *([["neg", 0]] * 256)], "x", [["x", 0]], ["x"], [["x"], [["x"]]])),
+        *((i, "low", nodes[i]["low"] + 1) for i in (function, onehot, largest, of["range"][0])),
+        *((i, "width", width) for i in (function, onehot, largest, of["range"][0]) for width in (0, 21, nodes[i]["width"] + 1)),
+        *((onehot, "size", size) for size in (0, 1025, -1, [3])),
+        (onehot, "program", nothing),
+        *((i, "inputs", [x]) for i in (function, onehot, largest, of["sign"][0])),
+        *((i, "inputs", []) for i in (function, onehot, largest, first, divide, root, paced)),
+        *((first, "inputs", wrong) for wrong in (nodes[first]["inputs"][::-1], [nodes[first]["inputs"][0], x], [largest])),
+        *((root, "size", size) for size in (1, 31)),
+        *((divide, "divisor", divisor) for divisor in (0, 63)),
+        *((divide, "bits", bits) for bits in (-1, circuit["table_bits"])),
+        *((divide + 1, "inputs", wrong) for wrong in (nodes[divide + 1]["inputs"][::-1], [divide, divide])),
+        *((i + 1, "op", "first") for i in (divide, root)),
+        *((paced, "numbers", wrong) for wrong in ([], [1], nodes[paced]["numbers"] + [1], 1, [2**63] * 5, [-(2**63)] * 5, [[1]] * 5)),
+        (of["range"][0], "low", 2**62),
+        (of["range"][0], "low", [0]),
+    ]
+    for i, name, value in cases:
+        changed = copy.deepcopy(circuit)
+        changed["nodes"][i][name] = value
+        with pytest.raises(FormatError):
+            loaded(changed)
+            print("refused by neither, or by the reference only:", i, name, value)
+        with pytest.raises(Rejected):
+            reference.Circuit(changed)
+            print("refused by the package only:", i, name, value)
+    assert program[0] == ["x"] and nodes[site]["op"] in ("rescale", "range")
+    twice = copy.deepcopy(circuit)
+    twice["nodes"].append(copy.deepcopy(nodes[function]))
+    zkjax.Circuit.from_json(twice | {"nodes": [*nodes, nodes[function] | {"scale": nodes[function]["scale"] - 1}]})
+    for refused in (loaded, reference.Circuit):
+        with pytest.raises((FormatError, Rejected)):
+            refused(twice)
+
+
+def columns_of(program, low: int, unit: tuple[int, int], scale: int, width: int) -> tuple[list, list]:
+    """Entries by the package and by the reference; None where there is none."""
+    ours = functions.entries(program, low, 1 << width, Fraction(*unit), scale)
+    return [None if x == functions.LARGEST else int(x) for x in ours], list(reference.column_entries(program, low, unit, scale, width))
+
+
+@pytest.mark.parametrize("name", reference.FUNCTIONS)
+def test_entries_of_functions(name):
+    """Every function alone, at integers and at fractions, with entries that are halves, too large, infinite, or no numbers."""
+    arity = reference.FUNCTIONS[name][0]
+    programs = [(("x",), *made) for made in arguments(arity, name)]
+    for program in programs:
+        for low, unit in ((-32, (1, 4)), (-32, (1, 1)), (-20, (3, 7)), (1, (1, 2**20)), (-3, (-5, 1))):
+            for scale in (0, 10, 25, -3):
+                ours, theirs = columns_of(program, low, unit, scale, 6)
+                if name in ("sin", "erf"):  # at 0 and beyond 5: below
+                    places = [v for v in range(64) if 0 < abs(Fraction(*unit) * (low + v)) < 5]
+                    ours, theirs = [ours[v] for v in places], [theirs[v] for v in places]
+                assert ours == theirs, (program, low, unit, scale)
+
+
+def arguments(arity: int, name: str):
+    """Instructions after x that end with the function."""
+    number, root = ("number", 5, 4), ("sqrt", 0)  # what a root of a negative number leaves is no number
+    if arity == 1:
+        return [[(name, 0)], [root, (name, 1)], [number, ("div", 1, 0), ("neg", 2), (name, 3)]]
+    if arity == 2:
+        return [[number, (name, 0, 1)], [number, (name, 1, 0)], [(name, 0, 0)], [root, (name, 0, 1)], [root, (name, 1, 0)]]
+    return [
+        [number, ("gt", 0, 1), ("exp", 0), (name, 2, 0, 3)],
+        [root, ("ge", 1, 0), (name, 2, 0, 1)],
+        [number, ("lt", 0, 1), (name, 2, 0, 1)],
+    ]
+
+
+def test_entries_of_programs():
+    """Of random programs of functions that are settled alike: bits of 0 and 1 where conditions are expected."""
+    chosen, names = (
+        random.Random(6),
+        [x for x in reference.FUNCTIONS if x not in ("and", "or", "not", "select", "div", "sin", "erf", "cos")],
+    )
+    compared = ("gt", "ge", "lt", "le", "eq", "ne")
+    for _ in range(150):
+        program = [("x",), ("number", chosen.randrange(-9, 10), 1)]
+        for _ in range(chosen.randrange(1, 6)):
+            name = chosen.choice(names)
+            program.append((name, *(chosen.randrange(max(0, len(program) - 3), len(program)) for _ in range(reference.FUNCTIONS[name][0]))))
+        last = len(program) - 1
+        program += [(chosen.choice(compared), last, 1), (chosen.choice(compared), last, 0), ("and", last + 1, last + 2), ("not", last + 3)]
+        program += [("or", last + 4, last + 1), ("select", last + 5, last, 0)]
+        unit, scale = chosen.choice([(1, 1), (1, 4), (1, 256), (3, 7), (5, 3)]), chosen.choice([0, 1, 4, 13, -2])
+        ours, theirs = columns_of(tuple(program), chosen.randrange(-9, 2), unit, scale, 4)
+        assert ours == theirs, (program, unit, scale)
+
+
+X_ = ("x",)
+DIFFERENT = {
+    "a condition below 0": ((X_, ("number", 1, 1), ("select", 0, 0, 1)), -4, 0),
+    "a condition that is a small fraction": ((X_, ("number", 1, 10), ("mul", 0, 1), ("select", 2, 0, 1)), -4, 4),
+    "no number within bounds": ((X_, ("div", 0, 0), ("tanh", 1), ("number", 1, 10), ("mul", 2, 3)), -4, 0),
+    "no number compared": ((X_, ("div", 0, 0), ("abs", 1), ("number", 0, 1), ("ge", 2, 3)), -4, 0),
+    "the sign of the sine of 0": ((X_, ("sin", 0), ("sign", 1)), -4, 0),
+    "the sine of 0, rounded down": ((X_, ("sin", 0), ("floor", 1)), -4, 0),
+    "the tail of erf": ((X_, ("number", 1, 1), ("erf", 0), ("sub", 1, 2), ("log", 3)), 0, 10),
+    "1 less a tiny number": ((X_, ("number", 1, 10**18), ("not", 1), ("floor", 2)), -4, 0),
+    "the number before one half": ((X_, ("number", 2**53 - 1, 2**54)), -4, 0),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_entries_that_differ(name):
+    program, low, scale = DIFFERENT[name]
+    ours, theirs = columns_of(program, low, (1, 1), scale, 3)
+    assert ours == theirs
+
+
 def test_altered_circuits():
     """The same circuits are refused before there is any proof, and the others have the same digest, shapes and levels."""
     accepted = 0
-    circuits = [frozen()[0], chain().circuit.to_json(), drawing().to_json(), moving.moving(frozen=True).to_json()]
+    circuits = [frozen()[0], chain().circuit.to_json(), drawing().to_json(), moving.moving(frozen=True).to_json(), curved().circuit]
     for circuit in circuits:
         for path, changed in alterations(circuit, random.Random(3), 1000):
             try:
-                loaded = zkjax.Circuit.from_json(changed)
+                read = loaded(changed)
             except ZkjaxError:
                 with pytest.raises(Rejected):
                     reference.Circuit(changed)
@@ -588,7 +847,7 @@ def test_altered_circuits():
                 continue
             checked = reference.Circuit(changed)
             accepted += 1
-            assert checked.digest == loaded.digest().hex() and checked.shapes == [x.shape for x in loaded.nodes]
+            assert checked.digest == read.digest().hex() and checked.shapes == [x.shape for x in read.nodes]
             assert (checked.digest == reference.circuit_digest(circuit)) == (path[0] == "notes"), path
     assert accepted > 50
 

@@ -286,8 +286,8 @@ def one_more_variable(module, name, at):
     """A sumcheck over a cube twice as large."""
     original = getattr(module, name)
 
-    def call(*arguments):
-        return original(*arguments[:at], arguments[at] + 1, *arguments[at + 1 :])
+    def call(*arguments, **named):
+        return original(*arguments[:at], arguments[at] + 1, *arguments[at + 1 :], **named)
 
     return mock.patch.object(module, name, call)
 

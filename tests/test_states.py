@@ -468,7 +468,7 @@ def test_every_committed_tensor_of_a_state_is_anchored(chunk):
     for _ in range(3):
         for lookup in plan.sites.lookups:
             for _, parts in lookup.columns:
-                unknown = [(c, key) for c, key in parts if key in committed and key not in found]
+                unknown = [(c, key) for c, key, *_ in parts if key in committed and key not in found]
                 if len(unknown) == 1 and abs(unknown[0][0]) == 1:
                     found.add(unknown[0][1])
     assert found == committed and {"hat", "quotient"} <= {key[0] for key in found}

@@ -29,10 +29,11 @@ files
 progress
 work
 algebra algebra.field algebra.extension algebra.poly algebra.vectors algebra.ntt algebra.exact algebra.hashing algebra.layout
-algebra.low_rank algebra.threefry
+algebra.low_rank algebra.threefry algebra.decimals algebra.functions
 kernels kernels.settings kernels.threads kernels.jit kernels.memory kernels.products kernels.tiles kernels.sumcheck
 kernels.lookup kernels.sites kernels.ntt kernels.merkle kernels.opening kernels.integers
-ops.operation ops.tables ops.ranges ops.committed ops.leaves ops.moves ops.arithmetic ops.rescale ops.products ops.draw ops
+ops.operation ops.tables ops.ranges ops.committed ops.leaves ops.moves ops.arithmetic ops.functions ops.rescale ops.products ops.draw
+ops.maximum ops.division ops.root ops.paced ops
 memory
 circuit.parts circuit.recurrence circuit.levels circuit.anchors circuit.bounds circuit.counts circuit.rounding circuit.summary
 circuit.descent circuit.sheet circuit.file circuit.circuit circuit
@@ -43,9 +44,10 @@ commitment.rows commitment.opening commitment.keys commitment
 proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain proofs.checks proofs.estimate proofs.proof proofs.published
 verifier
 tracing tracing.precision tracing.elementary tracing.series tracing.constants tracing.expressions tracing.rationals tracing.keys
-tracing.graph tracing.folding tracing.places tracing.arguments tracing.rules tracing.interpreter tracing.step tracing.starts
-tracing.motions tracing.demands tracing.names tracing.formats tracing.own tracing.source tracing.states tracing.lowering tracing.comparison
-tracing.program
+tracing.intervals tracing.functions tracing.graph tracing.folding tracing.places tracing.arguments tracing.quotients tracing.choices
+tracing.indexing tracing.entrywise tracing.rules tracing.interpreter tracing.step tracing.starts tracing.motions tracing.demands
+tracing.names tracing.formats tracing.own tracing.source tracing.states tracing.planned tracing.builder tracing.relations
+tracing.lowering tracing.comparison tracing.program
 prover.aggregate prover.lanes prover.states prover.witness prover.rehearsal prover.commitments prover.prove prover.link prover
 training training.dataset training.template training.saved training.states training.steps training.run training.train
 calibration

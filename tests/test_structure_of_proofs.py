@@ -83,10 +83,10 @@ def shape_of(depth, steps, revealed=False):
     saved = [getattr(module, name) for module, name in originals]
 
     def counted(name, function):
-        def call(hidden, *arguments):
+        def call(hidden, *arguments, **named):
             label, rounds = (arguments[0], arguments[2]) if name != "fractional_sum" else (name, arguments[0])
             calls.append((name, label, rounds))
-            return function(hidden, *arguments)
+            return function(hidden, *arguments, **named)
 
         return call
 

@@ -260,14 +260,11 @@ def test_batch_sizes(batch):
 
 P = normal(5, 3)
 REFUSED = {
-    "maximum": (lambda p, x, y: jnp.sum((jnp.maximum(x @ p, 0) - y) ** 2), r"'max'.*test_tracing\.py:\d+.*jax\.nn\.relu"),
-    "tanh": (lambda p, x, y: jnp.sum((jnp.tanh(x @ p) - y) ** 2), r"'tanh'.*test_tracing\.py:\d+.*ReLU"),
-    "softmax": (lambda p, x, y: optax.losses.softmax_cross_entropy(x @ p, y).mean(), "'reduce_max'.*ReLU"),
-    "division": (lambda p, x, y: jnp.sum(y / (x @ p)), "'div'.*constants only"),
-    "absolute": (lambda p, x, y: jnp.sum(jnp.abs(x @ p - y)), "'abs'|'sign'"),
+    "power of a tensor": (lambda p, x, y: jnp.sum(jnp.exp(y) ** (x @ p)), r"'pow'.*test_tracing\.py:\d+.*exponent"),
+    "sorting": (lambda p, x, y: jnp.sum(jnp.sort(x @ p) * y), "'sort'.*maxima"),
+    "inverse": (lambda p, x, y: jnp.sum(jnp.linalg.inv(x.T @ x) @ p), "'(lu|triangular_solve)'"),
+    "angle": (lambda p, x, y: jnp.sum(jnp.arctan2(x @ p, y)), "'atan2'"),
     "scan": (lambda p, x, y: jnp.sum(jax.lax.scan(lambda c, r: (c + r @ p, None), jnp.zeros(3), x)[0]), "'scan'.*loop in Python"),
-    "gather": (lambda p, x, y: jnp.sum((x @ p)[jnp.argmax(y, axis=1)]), "'(gather|argmax)'"),
-    "inverse power": (lambda p, x, y: jnp.sum((x @ p) ** -2), "'integer_pow'.*positive"),
     "big constant": (lambda p, x, y: jnp.sum((x @ p @ jnp.asarray(normal(3, 4000)))[:, :3] - y), "more than 4096"),
     "rounding": (lambda p, x, y: jnp.sum((x @ p).astype(jnp.int32).astype(jnp.float32)), "'convert_element_type'"),
 }
@@ -298,20 +295,17 @@ def test_a_large_constant_gradient_is_refused_at_the_loss():
 def test_location_is_the_users_line():
     def loss(p, x, y):
         h = x @ p
-        return jnp.sum(jnp.exp(h))  # this line
+        return jnp.sum(jnp.sort(h, axis=0)[0])  # this line
 
     line = loss.__code__.co_firstlineno + 2
-    with pytest.raises(UnsupportedOperationError, match=rf"'exp' on shapes \[\(4, 3\)\] at .*test_tracing\.py:{line}"):
+    with pytest.raises(UnsupportedOperationError, match=rf"'sort' on shapes \[\(4, 3\)(, \(4, 3\))?\] at .*test_tracing\.py:{line}"):
         trace(loss, optax.sgd(1 / 8), P, batch=(X, Y))
 
 
 @pytest.mark.parametrize(
     "optimizer, message",
     [
-        (optax.adam(1e-3), "update is no sum"),
-        (optax.rmsprop(1e-3), "update is no sum of gradients.*'sqrt'|'rsqrt'"),
-        (optax.chain(optax.clip(1.0), optax.sgd(0.1)), "update is no sum of gradients.*'max'"),
-        (optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1)), "update is no sum"),
+        (optax.adam(1e-3), "steps="),
         (optax.noisy_sgd(0.1, key=0), "random key"),
         (optax.sgd(optax.linear_schedule(0.1, 0.0, 10)), "steps="),
         (optax.sgd(Fraction(1, 3)), "'Fraction'.*give the learning rate as a number, such as 1 / 64"),
@@ -326,8 +320,7 @@ def test_refused_optimizers(optimizer, message):
 @pytest.mark.parametrize(
     "optimizer, told",
     [
-        (optax.scale_by_adam(), r"'sqrt' on shapes .* at .*: it has no exact counterpart$"),
-        (optax.clip(1.0), r"'max' on shapes .* at .*: the derivative of a maximum at a tie is not that of ReLU$"),
+        (optax.contrib.muon(0.1), r"on shapes .* at .*$"),
         (optax.scale(float("inf")), r"the constant inf is not finite; leave it out, or choose a large number for it$"),
     ],
 )

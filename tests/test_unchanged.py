@@ -33,8 +33,15 @@ def plan_of(run) -> list:
     """Committed tensors and lookups, in the order in which they stand in the trace and in the tree."""
     plan = make_plan(run)
     advice = [[*map(str, key), *shape] for key, shape in plan.advice.items()]
-    lookups = [[str(x.key), x.table.kind, x.table.width, str(x.shape), str(x.columns)] for x in plan.sites.lookups]
+    lookups = [[str(x.key), x.table.kind, x.table.width, str(x.shape), str(columns_of(x))] for x in plan.sites.lookups]
     return [advice, lookups, str(dry_run(plan, None).counts())]
+
+
+def columns_of(lookup) -> tuple:
+    """Its forms: of tensors of its own shape coefficient and key, of others how they stand in it too."""
+    return tuple(
+        (constant, tuple((x.coefficient, x.key) if not x.along else tuple(x) for x in parts)) for constant, parts in lookup.columns
+    )
 
 
 def figures(name: str) -> dict:

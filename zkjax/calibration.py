@@ -179,7 +179,9 @@ def _calibrated(read_source, data, batch_size, full, steps, chunk, chain, seed, 
     floating = _float_training(source, batches)
     base = replace(precision or Precision())
     base = replace(base, rate_tolerance=min(base.rate_tolerance, tolerance / 2))
-    task = _Task(source, data, floating, Magnitudes(list(zip(floating.states, batches, strict=False))), steps, chunk, chain, seed)
+    task = _Task(
+        source, data, floating, Magnitudes(list(zip(range(steps), floating.states, batches, strict=False))), steps, chunk, chain, seed
+    )
     trials, best, closest = [], None, None
     for scale in range(COARSEST, FINEST_SCALE + 1):
         trial, found = task.tried(base, scale)

@@ -1,16 +1,18 @@
-"""A second verifier, written from zkjax/PROTOCOL.md: plain Python integers, no NumPy, and no code shared with zkjax.
+"""A second verifier, written from zkjax/PROTOCOL.md: plain Python numbers, no NumPy, and no code shared with zkjax.
 
 Slow, and as close to the page as possible: the sections below are the page's sections, in its order. ``verify`` takes a
 circuit's JSON and the bytes of a proof file; ``verify_chain`` a list of files, and what must hold of them. Both raise ``Rejected``
 or return the ledger of section 19.
 """
 
+import decimal
 import hashlib
 import itertools
 import json
 import math
 import struct
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from fractions import Fraction
 from functools import cache, lru_cache, partial
 from typing import NamedTuple
@@ -542,7 +544,7 @@ def check_chain(circuit, all_statements, assume_bound=False, dataset=None, initi
 # ---- 5 circuit --------------------------------------------------------------------------------------------------------
 
 STATES = ("param", "next", "inner", "last")  # a parameter before a step, after it, before its roundings, before the last one
-LINEAR = "linear transpose reshape broadcast sum slice pad concatenate reverse scale".split()
+LINEAR = "linear transpose reshape broadcast sum slice pad concatenate reverse scale range paced".split()
 ATTRIBUTES = {
     "input": "index",
     "param": "index",
@@ -563,14 +565,18 @@ ATTRIBUTES = {
     "gate": "",
     "next": "index",
     "draw": "shape words path shift threshold",
+    "range": "low width",
+    "function": "program unit low width",  # and its scale, which is the node's
+    "onehot": "program unit low width size",
+    "largest": "low width",
+    "first": "",
+    "divide": "bits divisor",
+    "root": "size",
+    "paced": "numbers",
 }
-INTEGERS = (
-    "index",
-    "axis",
-    "shift",
-    "bits",
-    "threshold",
-)  # attributes that are one integer; "contract", "batch" are two lists, the others one
+# attributes that are one integer ("low" of a pad is none); "contract", "batch" are two lists, "program" is one of instructions
+INTEGERS = "index axis shift bits threshold low width size divisor".split()
+RIDERS = ("sign", "function", "onehot")
 
 
 class Circuit:
@@ -592,16 +598,30 @@ class Circuit:
             self.shapes.append(shape)
         lengths = [*self.shapes, *(x["shape"] for x in (*self.inputs, *self.parameters))]
         require(sum(map(sum, lengths)) <= 2**24, "circuit: axes")
-        self.rescales, self.signs = ([i for i, node in enumerate(self.nodes) if node["op"] == op] for op in ("rescale", "sign"))
-        self.sign_of = {self.nodes[i]["inputs"][0]: i for i in self.signs}
+        self.riders = {}  # of each site, in node order
+        for i, node in enumerate(self.nodes):
+            if node["op"] in RIDERS:
+                self.riders.setdefault(node["inputs"][0], []).append(i)
         moving = [x["updates"] != [] or x["recurrence"] is not None for x in self.parameters]
         self.given = [p for p, x in enumerate(self.parameters) if x["given"] is not None]
         self.frozen = [p for p, moves in enumerate(moving) if not moves and p not in self.given]  # section 4.3, item 3
         check_nodes(self)
         check_levels(self)
+        self.node_lookups = {i: list(lookups_of(self, i)) for op in LOOKED_UP for i in self.of(op)}  # in the order of 10.3, 1
 
     def op(self, i):
         return self.nodes[i]["op"]
+
+    def of(self, op):
+        """The nodes with this operation."""
+        return [i for i, node in enumerate(self.nodes) if node["op"] == op]
+
+    def span(self, i):
+        """Section 5.2: (low, width) of a site; None of another node."""
+        node = self.nodes[i]
+        if node["op"] == "rescale":
+            return -(2 ** node["bits"]), node["bits"] + 1
+        return (node["low"], node["width"]) if node["op"] == "range" else None
 
 
 def check_shape(shape, where):
@@ -654,8 +674,10 @@ def check_circuit_fields(data):
         integer(node["scale"], -(2**16), 2**16, "scale of a node")
         text(node["label"])
         for name in ATTRIBUTES[node["op"]].split():
-            if name in INTEGERS:
+            if name in INTEGERS and node["op"] != "pad":
                 integer(node[name], -(2**63), 2**63, name)
+            elif name == "program":
+                check_program(node[name])
             elif name in ("contract", "batch"):
                 require(isinstance(node[name], list) and len(node[name]) == 2, name)
                 for axes in node[name]:
@@ -712,7 +734,8 @@ def infer_shape(circuit, node, shapes):
         return axes
 
     op = node["op"]
-    arity = {"input": 0, "param": 0, "const": 0, "draw": 0, "scale": 2, "dot": 2, "gate": 2}.get(op, 1)
+    arity = dict.fromkeys(("input", "param", "const", "draw"), 0) | dict.fromkeys(("scale", "dot", "gate", "first", "divide"), 2)
+    arity = arity.get(op, 1)
     require(len(shapes) == arity or (op in ("linear", "concatenate", "next") and shapes), f"number of inputs of {op}")
     x = shapes[0] if shapes else ()
     if op in ("input", "param", "next"):
@@ -773,17 +796,47 @@ def infer_shape(circuit, node, shapes):
         require([x[d] for d in distinct(node["axes"], len(x))] == list(shapes[1]), "scale")
     if op == "rescale":
         require(0 <= node["shift"] <= 62 and 0 <= node["bits"] < circuit.table_bits, "rescale")
-    if op == "gate":
-        require(shapes[0] == shapes[1], "gate")
+    if op in ("gate", "divide"):
+        require(shapes[0] == shapes[1], op)
+    if op == "divide":
+        require(0 <= node["bits"] < circuit.table_bits and 1 <= node["divisor"] <= 62, "divide")
+    if op == "root":
+        require(2 <= node["size"] <= 30, "root")
+    if op == "paced":
+        require(len(node["numbers"]) == circuit.max_steps and all(abs(n) < 2**63 for n in node["numbers"]), "paced")
+    if "width" in node:
+        require(1 <= node["width"] <= circuit.table_bits and abs(node["low"]) < 2**62, f"range of {op}")
+    if op in ("function", "onehot"):
+        require(len(node["unit"]) == 2 and node["unit"][1] > 0 and node["unit"][0] != 0, "unit")
+        require(-62 <= node["scale"] <= 62 if op == "function" else 1 <= node["size"] <= 1024, op)
+        least_and_largest(column_of(node), node["width"])  # there is an entry
+    if op == "onehot":
+        return [*x, node["size"]]
+    if op == "largest":
+        require(len(x) > 0, "largest")
+        return x[:-1]
+    if op == "first":
+        require(x == shapes[1][:-1], "first")
+        return shapes[1]
     return x
 
 
 def check_nodes(circuit):
-    """Section 5.2: what sign, gate and scale read."""
-    require(len(circuit.sign_of) == len(circuit.signs), "a second sign of one rescale")
-    for node in circuit.nodes:
-        kinds = [circuit.op(i) for i in node["inputs"]]
-        require(node["op"] != "sign" or kinds == ["rescale"], "sign")
+    """Section 5.2: what operations read, and what stands after a divide or a root."""
+    for site, riders in circuit.riders.items():
+        known = [(circuit.op(i), *(json.dumps(circuit.nodes[i][name]) for name in rider_attributes(circuit, i))) for i in riders]
+        require(circuit.span(site) is not None and len(set(known)) == len(known), "what rides on a node")
+    for i, node in enumerate(circuit.nodes):
+        kinds = [circuit.op(j) for j in node["inputs"]]
+        if node["op"] in ("function", "onehot", "largest"):
+            require(circuit.span(node["inputs"][0]) == (node["low"], node["width"]), f"site of {node['op']}")
+        if node["op"] == "first":
+            largest, x = node["inputs"]
+            require(circuit.op(largest) == "largest" and circuit.nodes[largest]["inputs"] == [x], "first")
+        if node["op"] in ("divide", "root"):
+            axes, after = list(range(len(circuit.shapes[i]))), circuit.nodes[i + 1] if i + 1 < len(circuit.nodes) else {"op": None}
+            require(after["op"] == "dot" and after["inputs"] == [node["inputs"][1] if node["op"] == "divide" else i, i], "product")
+            require(after["contract"] == [[], []] and after["batch"] == [axes, axes], "product")
         require(node["op"] != "gate" or kinds == ["sign", "rescale"], "gate")
         require(node["op"] != "scale" or kinds[1] == "const", "scale")
         if node["op"] == "next":
@@ -801,7 +854,15 @@ def check_nodes(circuit):
             require(copied["given"] is None and copied["shape"] == shape, "copied")
     for p, x in enumerate(circuit.parameters):
         require(x["recurrence"] is None or len(group(circuit, p)) <= 8, "group")
+    for site in circuit.riders:  # rows that all riders have
+        if table := table_of(circuit, site)[2:]:
+            table_columns(table[0], circuit.span(site)[1])
     require(circuit.period == 1 or any(x["recurrence"] for x in circuit.parameters), "period")
+
+
+def rider_attributes(circuit, i):
+    """Those that tell riders of one kind apart."""
+    return [*ATTRIBUTES[circuit.op(i)].split(), *(["scale"] if circuit.op(i) == "function" else [])]
 
 
 # ---- 5.6 states that a step multiplies ------------------------------------------------------------------------------------
@@ -919,10 +980,16 @@ def node_bounds(circuit, parameters, after):
             b = after[node["index"]]
         elif op == "const":
             b = max(map(abs, node["values"]))
-        elif op == "rescale":
+        elif op in ("rescale", "divide"):
             b = 2 ** node["bits"]
-        elif op == "sign":
+        elif op in ("sign", "onehot", "first"):
             b = 1
+        elif op in ("range", "largest"):
+            b = max(abs(node["low"]), abs(node["low"] + 2 ** node["width"] - 1))
+        elif op == "function":
+            b = max(map(abs, least_and_largest(column_of(node), node["width"])))
+        elif op == "root":
+            b = 2 ** node["size"] - 1 if x[0] is None else min(2 ** node["size"] - 1, math.isqrt(x[0]))
         elif op == "draw":
             b = 1 if node["threshold"] else 2 ** (32 - node["shift"]) - 1
         elif None in x:
@@ -937,10 +1004,36 @@ def node_bounds(circuit, parameters, after):
             b = x[0] * x[1]
         elif op == "gate":
             b = x[1]
+        elif op == "paced":
+            b = x[0] * max(map(abs, node["numbers"]))
         else:
             b = max(x)
         found.append(b)
     return found
+
+
+def check_forms(circuit, b):
+    """Section 5.4, third and fourth inequality: no looked-up form is further from a row of its table than integers below 2^63 are."""
+    largest, every = {}, [x for found in circuit.node_lookups.values() for x in found]
+    for i in circuit.of("largest"):
+        entries = circuit.shapes[circuit.nodes[i]["inputs"][0]][-1]
+        largest |= {("largest", i): 2 ** (circuit.nodes[i]["width"] + 1) + entries, ("first", i): 1}
+    largest |= {("root", i): 2 ** circuit.nodes[i]["size"] for i in circuit.of("root")}
+    for x in every:  # what is looked up alone
+        offset, parts = x.columns[0]
+        if offset == 0 and len(parts) == 1 and parts[0].coefficient == 1 and not parts[0].along and parts[0].key[0] != "node":
+            largest[parts[0].key] = 2 ** x.table[1] - 1
+    for x in every:
+        offset, parts = x.columns[0]
+        ends = [offset - (2 ** x.table[1] - 1), offset]  # with every row
+        for part in parts:
+            low, high = (-b[part.key[1]], b[part.key[1]]) if part.key[0] == "node" else (0, largest[part.key])
+            times = part.coefficient * {"later": x.shape[-1] if x.shape else 1, "summed": part.size}.get(part.along, 1)
+            ends = [ends[0] + min(times * low, times * high), ends[1] + max(times * low, times * high)]
+        require(max(map(abs, ends)) < 2**63, "bounds: a lookup")
+    for i in circuit.of("root"):
+        size = circuit.nodes[i]["size"]
+        require(4 * b[circuit.nodes[i]["inputs"][0]] + 2 ** (2 * size + 2) + 2 ** (size + 2) < 2**63, "bounds: a root")
 
 
 def bounds(circuit, initial, steps, first_step):
@@ -972,9 +1065,10 @@ def bounds(circuit, initial, steps, first_step):
         final[p] = initial[p] + sum(changes)
     b = node_bounds(circuit, inside, after)
     require(all(x < 2**63 for x in b), "bounds: a node")
-    for i in circuit.rescales:
+    for i in circuit.of("rescale"):
         node = circuit.nodes[i]
         require(b[node["inputs"][0]] + 2 ** (node["shift"] + node["bits"]) + (2 ** node["shift"] >> 1) < 2**63, "bounds: a rescale")
+    check_forms(circuit, b)
     require(all(2 * x < 2**63 for x in final), "bounds: a parameter")
     require(all(2 * b[loss["node"]] < 2**63 for loss in circuit.losses), "bounds: a loss")
     return b, final
@@ -1317,13 +1411,26 @@ def limbs(shift, table_bits):
 
 
 def table_shape(table):
-    """Section 10.2. A table is (kind, width)."""
+    """Section 10.2. A table is (kind, width), of functions (kind, width, columns)."""
     return 1 << (table[1] - table[1] // 2), 1 << (table[1] // 2)
+
+
+class Part(NamedTuple):
+    """Section 10.3: coefficient * tensor, in a column.
+
+    along: how a tensor of another shape stands in it. "repeated": it lacks the last axis; "later": the sum of the entries that come
+    later along the last axis; "summed": over a last axis of ``size`` entries; "columns": such an axis of which each entry is a column.
+    """
+
+    coefficient: int
+    key: tuple
+    along: str = ""
+    size: int = 1
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """Section 10.3. columns: affine forms (constant, [(coefficient, tensor)])."""
+    """Section 10.3. columns: affine forms (constant, [Part])."""
 
     shape: tuple
     table: tuple
@@ -1331,27 +1438,17 @@ class Lookup:
     stepped: bool = True
 
 
+LOOKED_UP = ("rescale", "range", "largest", "divide", "root")  # section 10.3, 1, in its order
+
+
 def lookups(circuit, statement):
     """Section 10.3."""
-    found, steps = [], statement["steps"]
-    for i in circuit.rescales:
-        node, shape = circuit.nodes[i], (steps, *circuit.shapes[i])
-        shift, quotient, widths = node["shift"], ("quotient", i), limbs(node["shift"], circuit.table_bits)
-        kind, columns = "range", [(0, [(1, quotient)])]
-        if i in circuit.sign_of:
-            kind, columns = "sign", columns + [(0, [(1, ("sign", circuit.sign_of[i]))])]
-        found.append(Lookup(shape, (kind, node["bits"] + 1), columns))
-        lowest, position = [(1, ("node", node["inputs"][0])), (-(2**shift), quotient)], widths[0]
-        for j, width in enumerate(widths[1:], start=1):
-            found.append(Lookup(shape, ("range", width), [(0, [(1, ("limb", i, j))])]))
-            lowest.append((-(2**position), ("limb", i, j)))
-            position += width
-        constant = (2 ** (shift - 1) if shift else 0) + 2 ** (shift + node["bits"])
-        found.append(Lookup(shape, ("range", widths[0]), [(constant, lowest)]))
+    steps = statement["steps"]
+    found = [replace(x, shape=(steps, *x.shape)) for of_node in circuit.node_lookups.values() for x in of_node]
     for k, x in enumerate(circuit.inputs):
-        found.append(Lookup((steps, *x["shape"]), ("range", x["bits"] + 1), [(2 ** x["bits"], [(1, ("input", k))])]))
+        found.append(Lookup((steps, *x["shape"]), ("range", x["bits"] + 1), [(2 ** x["bits"], [Part(1, ("input", k))])]))
     for p, shape, width in range_checks(circuit, statement):
-        form = 2 ** (width - 1), [(1, start_key(circuit, p))]
+        form = 2 ** (width - 1), [Part(1, start_key(circuit, p))]
         found += in_limbs("initial range", p, *form, width, circuit.table_bits, shape, False)
     for kind, p, shape in roundings(circuit, statement):
         for name, constant, parts, width in rounding_forms(circuit, kind, p):
@@ -1359,13 +1456,61 @@ def lookups(circuit, statement):
     return found
 
 
-def in_limbs(name, p, constant, parts, width, table_bits, shape, stepped):
+def lookups_of(circuit, i):
+    """Section 10.3, 1: those of a node, shapes without steps."""
+    node, shape = circuit.nodes[i], circuit.shapes[i]
+    if node["op"] == "rescale":
+        yield site_lookup(circuit, i, 0, ("quotient", i))
+    elif node["op"] == "range":
+        yield site_lookup(circuit, i, -node["low"], ("node", node["inputs"][0]))
+    elif node["op"] == "divide":
+        yield Lookup(shape, ("range", node["bits"] + 1), [(0, [Part(1, ("quotient", i))])])
+    elif node["op"] == "largest":
+        x, o = node["inputs"][0], ("first", i)
+        form = [Part(1, ("largest", i), "repeated"), Part(-1, ("node", x)), Part(-1, o, "later")]
+        yield Lookup(circuit.shapes[x], ("first", node["width"]), [(node["low"], form), (0, [Part(1, o)])])
+        yield Lookup(shape, ("range", 0), [(-1, [Part(1, o, "summed", circuit.shapes[x][-1])])])
+    for name, constant, parts, width in forms(circuit, i):
+        yield from in_limbs(name, i, constant, parts, width, circuit.table_bits, shape)
+
+
+def site_lookup(circuit, i, offset, key):
+    """Section 10.6: of a site, with what rides on it."""
+    columns = [(offset, [Part(1, key)])]
+    for j in circuit.riders.get(i, ()):
+        columns.append((0, [Part(1, (circuit.op(j), j), *(("columns", circuit.nodes[j]["size"]) if circuit.op(j) == "onehot" else ()))]))
+    return Lookup(circuit.shapes[i], table_of(circuit, i), columns)
+
+
+def forms(circuit, i):
+    """Sections 10.1 and 10.8: (name of its limbs, constant, parts, width) of each form of a node that is cut into limbs."""
+    node, reads = circuit.nodes[i], [("node", j) for j in circuit.nodes[i]["inputs"]]
+    after = "node", i + 1  # of a divide or a root
+    if node["op"] == "rescale":
+        shift = node["shift"]
+        constant = (2 ** (shift - 1) if shift else 0) + 2 ** (shift + node["bits"])
+        return [("limb", constant, [Part(1, reads[0]), Part(-(2**shift), ("quotient", i))], shift)]
+    if node["op"] == "divide":
+        x, d = reads
+        return [
+            ("remainder", 0, [Part(2, x), Part(1, d), Part(-2, after)], node["divisor"]),
+            ("excess", -1, [Part(1, d), Part(-2, x), Part(2, after)], node["divisor"]),
+        ]
+    if node["op"] == "root":
+        return [
+            ("remainder", 0, [Part(1, reads[0]), Part(-1, after)], node["size"]),
+            ("excess", 0, [Part(2, ("root", i)), Part(-1, reads[0]), Part(1, after)], node["size"]),
+        ]
+    return []
+
+
+def in_limbs(name, p, constant, parts, width, table_bits, shape, stepped=True):
     """Section 10.1: the lookups of a form, whose upper limbs are committed under this name."""
     widths, lowest, position, found = limbs(width, table_bits), list(parts), 0, []
     for j, narrow in enumerate(widths[1:], start=1):
         position += widths[j - 1]
-        found.append(Lookup(shape, ("range", narrow), [(0, [(1, (name, p, j))])], stepped))
-        lowest.append((-(2**position), (name, p, j)))
+        found.append(Lookup(shape, ("range", narrow), [(0, [Part(1, (name, p, j))])], stepped))
+        lowest.append(Part(-(2**position), (name, p, j)))
     return [*found, Lookup(shape, ("range", widths[0]), [(constant, lowest)], stepped)]
 
 
@@ -1389,8 +1534,8 @@ def rounding_forms(circuit, kind, p):
     """The two forms of a rounding: (name of its limbs, constant, parts, width)."""
     found = circuit.parameters[p]["recurrence"]
     sum_of = ("inner" if kind == "hat" else "last", p)
-    yield f"{kind} remainder", 2 ** found["end"] // 2, [(1, sum_of), (-(2 ** found["end"]), (kind, p))], found["end"]
-    yield f"{kind} range", 2 ** found["bits"], [(1, (kind, p))], found["bits"] + 1
+    yield f"{kind} remainder", 2 ** found["end"] // 2, [Part(1, sum_of), Part(-(2 ** found["end"]), (kind, p))], found["end"]
+    yield f"{kind} range", 2 ** found["bits"], [Part(1, (kind, p))], found["bits"] + 1
 
 
 @dataclass
@@ -1462,14 +1607,22 @@ def start_key(circuit, p):
     return ("frozen" if p in circuit.frozen else "initial"), p
 
 
+COMMITTED = ("rescale", "sign", "function", "onehot", "largest", "divide", "root")  # section 10.4, in its order
+
+
 def trace_layout(chunk, masks):
     """Section 10.4. masks: name to its number of elements of K."""
     circuit, tensors = chunk.circuit, []
-    for i in circuit.rescales:
-        count = len(limbs(circuit.nodes[i]["shift"], circuit.table_bits))
-        keys = [("quotient", i), *(("limb", i, j) for j in range(1, count))]
-        tensors += [(key, (chunk.steps, *circuit.shapes[i])) for key in keys]
-    tensors += [(("sign", i), (chunk.steps, *circuit.shapes[i])) for i in circuit.signs]
+    for op in COMMITTED:
+        for i in circuit.of(op):
+            keys = [("quotient" if op in ("rescale", "divide") else op, i)]
+            if op == "largest":
+                tensors.append((keys.pop(), (chunk.steps, *circuit.shapes[i])))
+                keys.append(("first", i))
+            for name, _, _, width in forms(circuit, i):
+                keys += [(name, i, j) for j in range(1, len(limbs(width, circuit.table_bits)))]
+            shape = circuit.shapes[circuit.nodes[i]["inputs"][0] if op == "largest" else i]
+            tensors += [(key, (chunk.steps, *shape)) for key in keys]
     for kind, p, shape in roundings(circuit, chunk.statement):
         tensors += [((kind, p), shape)] if kind == "hat" else []
         for name, _, _, width in rounding_forms(circuit, kind, p):
@@ -1487,6 +1640,221 @@ def stack(rows):
         offsets[i] = height
         height += 1 << bits(rows[i])
     return offsets, bits(height)
+
+
+# ---- 10.6 functions ---------------------------------------------------------------------------------------------------
+
+DIGITS = decimal.Context(prec=36, rounding=decimal.ROUND_HALF_EVEN, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, traps=[])
+MANY = decimal.Context(prec=120, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, traps=[])  # for what is then rounded to 36 digits
+NAN, INFINITY = Decimal("NaN"), Decimal("Infinity")
+TAU = Decimal("6.28318530717958647692528676655900577")  # 2 pi with 36 digits
+
+
+@cache
+def pi():
+    """With some 150 digits, by Machin's formula."""
+
+    def arctangent(n):  # of 1 / n, in units of 10^-160
+        total, term, k = 0, 10**160 // n, 0
+        while term:
+            total, term, k = total + (-term if k % 2 else term) // (2 * k + 1), term // (n * n), k + 1
+        return total
+
+    return Decimal(4 * (4 * arctangent(5) - arctangent(239))).scaleb(-160, MANY)
+
+
+def series(first, ratio):
+    """The sum of the terms first, first * ratio(1), first * ratio(1) * ratio(2), .., in many digits."""
+    total = term = first
+    for k in itertools.count(1):
+        term = term * ratio(k)
+        total += term
+        if term == 0 or term.adjusted() < total.adjusted() - 125 and term.adjusted() < -125:
+            return total
+
+
+def wave(x, quarters):
+    """cos(x - quarters * pi / 2) with 36 digits."""
+    if not abs(x) < TAU.scaleb(36):
+        return NAN
+    with decimal.localcontext(MANY):
+        turns = (x / (pi() / 2)).to_integral_value()
+        rest, quarters = x - turns * (pi() / 2), (int(turns) - quarters) % 4  # cos(rest + quarters * pi / 2)
+        square = rest * rest
+        if quarters % 2:
+            found = series(rest, lambda k: -square / (2 * k * (2 * k + 1)))
+        else:
+            found = series(Decimal(1), lambda k: -square / (2 * k * (2 * k - 1)))
+    return DIGITS.plus(-found if quarters in (1, 2) else found)
+
+
+def erf(x):
+    if not abs(x) <= 9:
+        return x if x.is_nan() else Decimal(1).copy_sign(x)
+    with decimal.localcontext(MANY):
+        sums = sum_of_erf(x)
+        found = 2 * sums / pi().sqrt()
+    return DIGITS.plus(found)
+
+
+def sum_of_erf(x):
+    """The sum of (-1)^k x^(2k+1) / k! / (2k+1)."""
+    total = term = x
+    for k in itertools.count(1):
+        term = -term * x * x / k
+        total += term / (2 * k + 1)
+        if term == 0 or k > x * x and term.adjusted() < total.adjusted() - 125:
+            return total
+
+
+def exp(x):
+    return INFINITY if x > 10**4 else Decimal(0) if x < -(10**4) else x.exp()
+
+
+def cbrt(x):
+    return Decimal(0) if x == 0 else (abs(x).ln() / 3).exp().copy_sign(x)
+
+
+def logistic(x):
+    return 1 / (1 + exp(-x))
+
+
+def nan_or(choose):
+    return lambda x, y: NAN if x.is_nan() or y.is_nan() else choose(x, y)
+
+
+def truth(compare):
+    return lambda x, y: Decimal(int(compare(x, y)))
+
+
+FUNCTIONS = {  # name: (number of arguments, function)
+    "add": (2, lambda x, y: x + y),
+    "sub": (2, lambda x, y: x - y),
+    "mul": (2, lambda x, y: x * y),
+    "div": (2, lambda x, y: x / y),
+    "max": (2, nan_or(lambda x, y: y if y > x else x)),
+    "min": (2, nan_or(lambda x, y: y if y < x else x)),
+    "neg": (1, lambda x: -x),
+    "abs": (1, abs),
+    "sign": (1, lambda x: x if x.is_nan() else Decimal(int(x > 0) - int(x < 0))),
+    "floor": (1, lambda x: x.to_integral_value(decimal.ROUND_FLOOR)),
+    "ceil": (1, lambda x: x.to_integral_value(decimal.ROUND_CEILING)),
+    "round": (1, lambda x: x.to_integral_value(decimal.ROUND_HALF_EVEN)),
+    "exp": (1, exp),
+    "expm1": (1, lambda x: exp(x) - 1),
+    "log": (1, lambda x: x.ln()),
+    "log1p": (1, lambda x: (1 + x).ln()),
+    "sqrt": (1, lambda x: x.sqrt()),
+    "cbrt": (1, cbrt),
+    "logistic": (1, logistic),
+    "tanh": (1, lambda x: 2 * logistic(2 * x) - 1),
+    "erf": (1, erf),
+    "cos": (1, lambda x: wave(x, 0)),
+    "sin": (1, lambda x: wave(x, 1)),
+    "gt": (2, truth(lambda x, y: x > y)),
+    "ge": (2, truth(lambda x, y: x >= y)),
+    "lt": (2, truth(lambda x, y: x < y)),
+    "le": (2, truth(lambda x, y: x <= y)),
+    "eq": (2, truth(lambda x, y: x == y)),
+    "ne": (2, truth(lambda x, y: x != y)),
+    "and": (2, lambda x, y: y if y < x else x),
+    "or": (2, lambda x, y: y if y > x else x),
+    "not": (1, lambda x: 1 - x),
+    "select": (3, lambda which, no, yes: no if which == 0 else yes),
+}
+
+
+def check_program(program):
+    require(isinstance(program, list) and 1 <= len(program) <= 256 and program[0] == ["x"], "program")
+    for place, instruction in enumerate(program[1:], start=1):
+        require(isinstance(instruction, list) and instruction and isinstance(instruction[0], str), "program: an instruction")
+        name, *reads = instruction
+        if name == "number":
+            integers(reads, -(2**63), 2**63, "number")
+            require(len(reads) == 2 and reads[1] > 0 and math.gcd(*reads) == 1, "number")
+        else:
+            integers(reads, 0, place - 1, "program: what an instruction reads")
+            require(name in FUNCTIONS and len(reads) == FUNCTIONS[name][0], "program: an instruction")
+
+
+def quotient(x):
+    """A rational in decimals."""
+    return Decimal(x.numerator) / Decimal(x.denominator)
+
+
+def value_of(program, x):
+    """The value of a program, a tuple of tuples, at a rational."""
+    with decimal.localcontext(DIGITS):
+        found = []
+        for name, *reads in program:
+            if name in ("x", "number"):
+                found.append(quotient(x if name == "x" else Fraction(*reads)))
+            else:
+                found.append(FUNCTIONS[name][1](*(found[j] for j in reads)))
+        return found[-1]
+
+
+def nearest(value, scale):
+    """The entry of a value; None: there is none."""
+    with decimal.localcontext(DIGITS):
+        found = (value * quotient(Fraction(2) ** scale) + quotient(Fraction(1, 2))).to_integral_value(decimal.ROUND_FLOOR)
+        return int(found) if found.is_finite() and abs(found) < 2**30 else None
+
+
+def column_of(node):
+    """(program, low, unit, scale, size) of what rides on a site; of a sign: ``sign_column``."""
+    program = tuple(map(tuple, node["program"]))
+    one = node["op"] == "onehot"
+    return program, node["low"], tuple(node["unit"]), 0 if one else node["scale"], node["size"] if one else 0
+
+
+def sign_column(low):
+    return (("x",), ("number", 0, 1), ("gt", 0, 1)), low, (1, 1), 0, 0
+
+
+@cache
+def column_entries(program, low, unit, scale, width):
+    """The entries at low, low + 1, .."""
+    return tuple(nearest(value_of(program, Fraction(*unit) * (low + v)), scale) for v in range(2**width))
+
+
+def least_and_largest(column, width):
+    """Of the entries of a column, of which there is one at least."""
+    found = [x for x in column_entries(*column[:4], width) if x is not None]
+    require(found, "a function without a value")
+    return min(found), max(found)
+
+
+@cache
+def table_columns(columns, width):
+    """All columns of a table of functions."""
+    found = [list(range(2**width))]
+    every = [column_entries(*column[:4], width) for column in columns]
+    for column, entries in zip(columns, every):
+        least = min(0, least_and_largest(column, width)[0])
+        size = column[4]
+        found += [[int(x == k) for x in entries] for k in range(size)] if size else [[x if x is None else x - least for x in entries]]
+    whole = [v for v in range(2**width) if all(entries[v] is not None for entries in every)]
+    require(whole, "functions without a common row")
+    present = set(whole)
+    return [[column[v if v in present else whole[0]] for v in range(2**width)] for column in found]
+
+
+def table_of(circuit, i):
+    """The table of a site: (kind, width), or ("function", width, columns)."""
+    (low, width), riders = circuit.span(i), circuit.riders.get(i, ())
+    if not riders:
+        return "range", width
+    if [circuit.op(j) for j in riders] == ["sign"] and low == -(2 ** (width - 1)):
+        return "sign", width
+    return "function", width, tuple(sign_column(low) if circuit.op(j) == "sign" else column_of(circuit.nodes[j]) for j in riders)
+
+
+def columns_in(table):
+    """How many columns a table has."""
+    if table[0] == "function":
+        return 1 + sum(column[4] or 1 for column in table[2])
+    return 1 if table[0] == "range" else 2
 
 
 # ---- 11 hidden scalars ------------------------------------------------------------------------------------------------
@@ -1681,9 +2049,15 @@ class Walk:
                 if node["op"] in LINEAR:
                     for below, moved in getattr(self, node["op"])(i, node, term):
                         self.put(below, moved)
-                elif node["op"] == "rescale":
+                elif node["op"] in ("rescale", "divide"):
                     done.append(replace(term, key=("quotient", i)))
                     constant = constant - term.total * 2 ** node["bits"]
+                elif node["op"] in ("function", "largest"):
+                    least = node["low"] if node["op"] == "largest" else min(0, least_and_largest(column_of(node), node["width"])[0])
+                    done.append(replace(term, key=(node["op"], i)))
+                    constant = constant + term.total * least
+                elif node["op"] == "first":
+                    done.append(replace(term, key=("first", node["inputs"][0])))
                 elif node["op"] in ("input", "param", "next"):
                     done.append(replace(term, key=(node["op"], node["index"])))
                 elif node["op"] == "const":
@@ -1835,6 +2209,14 @@ class Walk:
 
         return [(below, self.change(self.join(term, axes, shape), ("scale", i), axes, multiply))]
 
+    def range(self, i, node, term):
+        return [(node["inputs"][0], term)]
+
+    def paced(self, i, node, term):
+        numbers = node["numbers"][self.chunk.first_step :]
+        step = self.once("paced", i, term.step, make=lambda: [x * n for x, n in zip(term.step.entries, numbers)])
+        return [(node["inputs"][0], replace(term, step=step))]
+
     def const(self, i, node, term):
         """What a term on a constant is worth."""
         shape = self.circuit.shapes[i]
@@ -1929,9 +2311,9 @@ def without_draws(chunk, claim):
     return Claim(left, constant, claim.value)
 
 
-def fraction_tree(hidden, num_vars, padding):
-    """Section 13.1, steps 1 and 2: (point, P, Q) at the leaves."""
-    hidden.account("lookup: cleared numerator", 2**num_vars - 1)
+def fraction_tree(hidden, num_vars, padding, widest):
+    """Section 13.1, steps 1 and 2: (point, P, Q) at the leaves. widest: the most columns of a table."""
+    hidden.account("lookup: cleared numerator", (2**num_vars - 1) * max(1, widest - 1))
     hidden.account("lookup: rounds", num_vars * (num_vars - 1))
     hidden.account("lookup: combinations and merges", 2 * num_vars)
     (q,), point = hidden.receive("lookup root", 1), []
@@ -1955,23 +2337,40 @@ def fraction_tree(hidden, num_vars, padding):
 
 
 def table_values(table, high, low):
-    """Sections 10.2 and 13.1: <rows, w> and <second column, w> for w = high outer low."""
-    middle, length = 1 << (table[1] - 1) if table[1] else 0, len(low)
+    """Sections 10.2 and 13.1: <column, w> for each column, w = high outer low."""
+    length = len(low)
     rows = sum((x * (a * length) for a, x in enumerate(high.entries)), ZERO) * low.total
     rows = rows + high.total * sum((x * b for b, x in enumerate(low.entries)), ZERO)
-    second = ZERO
-    for a, x in enumerate(high.entries if table[0] == "sign" else ()):
+    if table[0] == "function":
+        return [column_value(column, high, low) for column in table_columns(table[2], table[1])]
+    if table[0] == "first":
+        last = high.entries[-1] * low.entries[-1]
+        return [rows - last * (2 ** table[1] - 1), last]
+    if table[0] == "range":
+        return [rows]
+    second, middle = ZERO, 2 ** (table[1] - 1)
+    for a, x in enumerate(high.entries):
         first_one = max(0, middle + 1 - a * length)  # row a * length + b is above the middle
         if first_one < length:
             second = second + x * (low.total if not first_one else sum(low.entries[first_one:], ZERO))
-    return rows, second
+    return [rows, second]
+
+
+def column_value(column, high, low):
+    """<column, high outer low> of integers."""
+    total, parts = ZERO, [(x.c0, x.c1) for x in low.entries]
+    for a, x in enumerate(high.entries):
+        line = column[a * len(parts) : (a + 1) * len(parts)]
+        total = total + x * K(*(sum(entry * part[c] for entry, part in zip(line, parts)) for c in (0, 1)))
+    return total
 
 
 def lookup_claim(chunk, hidden):
     """Section 13.1."""
     alpha, beta, second_column = hidden.draws("lookups", 3)
-    factors = ONE, second_column
-    point, p, q = fraction_tree(hidden, chunk.sites.num_vars, 2**chunk.sites.num_vars - chunk.used_leaves)
+    widest = max(map(columns_in, chunk.tables))
+    factors = [second_column**j for j in range(widest)]
+    point, p, q = fraction_tree(hidden, chunk.sites.num_vars, 2**chunk.sites.num_vars - chunk.used_leaves, widest)
     terms, multiplicities, constant, p = [], [], ONE, p - ONE
     for w in chunk.sites.weights(point):
         constant = constant - w.total
@@ -1984,14 +2383,31 @@ def lookup_claim(chunk, hidden):
             for factor, value in zip(factors, table_values(table, *w.vectors)):
                 constant = constant - factor * value * w.scalar
             continue
-        for factor, (offset, parts) in zip(factors, chunk.lookups[j].columns):
-            constant = constant - factor * offset * w.total
-            for coefficient, key in parts:
-                step, vectors = (w.vectors[0], w.vectors[1:]) if chunk.lookups[j].stepped else (None, w.vectors)
-                terms.append(simple_term(key, factor * -coefficient * w.scalar, step, vectors))
+        number = 0  # of the column
+        for offset, parts in chunk.lookups[j].columns:
+            constant = constant - factors[number] * offset * w.total
+            for part in parts:
+                terms.append(looked_up(chunk, part, w, factors[number:], chunk.lookups[j].stepped))
+            number += sum(part.size for part in parts if part.along == "columns") or 1
     hidden.require_zero(p + hidden.functional(multiplicities))
     terms, below = walk(chunk, merge_terms(terms))
     return Claim(terms, constant + below, q)
+
+
+def looked_up(chunk, part, w, factors, stepped):
+    """Section 13.1, step 3: the term on a part. factors: of its column, and of those after it."""
+    vectors, scalar = w.vectors, factors[0] * -part.coefficient * w.scalar
+    if part.along == "repeated":
+        vectors, scalar = vectors[:-1], scalar * vectors[-1].total
+    elif part.along == "later":
+        before = itertools.accumulate(vectors[-1].entries[:-1], initial=ZERO)
+        vectors = (*vectors[:-1], Vector(before))
+    elif part.along == "summed":
+        vectors = (*vectors, chunk.ones(part.size))
+    elif part.along == "columns":
+        vectors, scalar = (*vectors, Vector(factors[: part.size])), -w.scalar
+    step, vectors = (vectors[0], vectors[1:]) if stepped else (None, vectors)
+    return simple_term(part.key, scalar, step, vectors)
 
 
 def loss_claims(chunk, hidden):

@@ -148,11 +148,12 @@ def remainder(x, y, shift: int):
     return x + 2 ** (shift - 1) - (y << shift) if shift else x - y
 
 
-def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None, moving=None, keys=None) -> list:
+def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None, moving=None, keys=None, paces=None) -> list:
     """The arrays of all nodes of one step. With ``needed``, of these nodes; the others are those of ``known``, or None.
 
     moving: for each state with a recurrence what ``Next`` adds the step's own feeds to, and their coefficients; by default in
-    floating point, of the first step. keys: of each draw, in order, uint32 (rows, 2); by default those of the first step.
+    floating point, of the first step. keys: of each draw, in order, uint32 (rows, 2); by default those of the first step, as ``paces``,
+    the numbers of operations that are paced.
 
     limbs: from ``plan``; None for floats. parameters, inputs: int64 (or float64) arrays of the circuit's shapes, NumPy or jax.numpy alike;
     float64 parameters beside int64 inputs hold integers.
@@ -160,6 +161,7 @@ def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None, moving
     floating = limbs is None
     values: list = []
     keys = dict(zip(circuit.drawn, (x[0] for x in circuit.keys(0, 1)) if keys is None else keys, strict=True))
+    paces = dict(zip(circuit.paced, circuit.paces(0) if paces is None else paces, strict=True))
     for i, node in enumerate(circuit.nodes):
         operation = node.operation
         if needed is not None and i not in needed:
@@ -171,7 +173,7 @@ def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None, moving
             if operation.moved:
                 cut = moved(circuit, operation.index, parameters) if moving is None else moving[operation.index]
             else:
-                cut = None if floating else limbs[i]
+                cut = paces[i] if operation.paced else None if floating else limbs[i]
             value = operation.evaluate(x, node, circuit.shapes(i), cut)
         values.append(value)
     return values

@@ -28,10 +28,13 @@ def only_length(length: int) -> Vector:
 
 
 class Vectors:
-    """Makes the vectors of one argument. meter: what they are charged to; lengths_only: their contents are never computed."""
+    """Makes the vectors of one argument. meter: what they are charged to; lengths_only: their contents are never computed.
+
+    first_step: of the chunk that the argument is about, for numbers that depend on the step.
+    """
 
     def __init__(self, meter: Meter | None = None, lengths_only: bool = False):
-        self.meter, self.lengths_only = meter or Meter(), lengths_only
+        self.meter, self.lengths_only, self.first_step = meter or Meter(), lengths_only, 0
         self._ones: dict[int, Vector] = {}
         self._totals: dict[Vector, Ext] = {}
 

@@ -13,6 +13,8 @@ PROTOCOL.md, section 5.4.
 
 from ..errors import FormatError
 
+ALONE = ("", "repeated", "columns")  # where every entry of a tensor stands by itself
+
 
 def check(circuit) -> None:
     """FormatError names an operation with a committed tensor that no lookup anchors."""
@@ -25,6 +27,8 @@ def check(circuit) -> None:
             for lookup in circuit.lookups.get(i, ()):
                 for _, parts in lookup.columns:
                     _anchor(parts, committed, anchored, bounded)
+            if all(bounded[j] for j in node.inputs):
+                anchored.update(node.operation.anchored(i))
             bounded[i] = anchored.issuperset(circuit.advice.get(i, ())) and all(bounded[j] for j in node.inputs)
         if len(anchored) == before:
             break
@@ -35,6 +39,10 @@ def check(circuit) -> None:
 
 def _anchor(parts, committed: dict, anchored: set, bounded: list[bool]) -> None:
     """What a column anchors, given what is anchored."""
-    unknown = [(c, key) for c, key in parts if not (bounded[key[1]] if key[0] == "node" else key not in committed or key in anchored)]
-    if len(unknown) == 1 and abs(unknown[0][0]) == 1 and unknown[0][1][0] != "node":
-        anchored.add(unknown[0][1])
+
+    def known(key) -> bool:
+        return bounded[key[1]] if key[0] == "node" else key not in committed or key in anchored
+
+    unknown = [part for part in parts if not known(part.key)]
+    if len(unknown) == 1 and abs(unknown[0].coefficient) == 1 and unknown[0].along in ALONE and unknown[0].key[0] != "node":
+        anchored.add(unknown[0].key)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..errors import PrecisionError
 from ..ops.operation import LIMIT
-from ..ops.ranges import farthest, residues_differ, signed_bound
+from ..ops.ranges import Part, farthest, residues_differ, signed_bound
 from . import recurrence
 
 BEYOND = 2**128  # in place of larger bounds, which would grow with every operation of a hostile circuit
@@ -117,7 +117,8 @@ def _growth(update, steps: int, first_step: int) -> tuple[int, int]:
 def _beyond(circuit, nodes: list[int], final: tuple[int, ...], ends: dict[int, int]) -> str | None:
     """What could leave the field, and how far it may reach."""
     for i in range(len(circuit.nodes)):
-        if (worst := max(nodes[i], reach(circuit, i, nodes))) >= LIMIT:
+        own = circuit.nodes[i].operation.reach([nodes[j] for j in circuit.nodes[i].inputs])
+        if (worst := max(nodes[i], reach(circuit, i, nodes), own)) >= LIMIT:
             return f"{circuit.describe(i)} may reach {_power(worst)}, beyond 2^63,"
     for loss in circuit.losses:
         if residues_differ(nodes[loss.node]) >= LIMIT:  # a revealed integer, and the one it stands for
@@ -145,17 +146,19 @@ def reach(circuit, i: int, nodes: list[int] | tuple[int, ...]) -> int:
 
 def equations(circuit) -> dict[int, list[tuple]]:
     """Of each node, of the first column of each lookup less a row of its table: its constant, nodes that it reads, and the rest."""
-    largest = {}
-    for lookup in (x for found in circuit.lookups.values() for x in found):
-        constant, parts = lookup.columns[0]
-        if constant == 0 and parts == ((1, lookup.key),):
-            largest[lookup.key] = (1 << lookup.table.width) - 1
+    largest: dict = {}
+    for i, lookups in circuit.lookups.items():
+        largest |= circuit.nodes[i].operation.committed_bounds(i, circuit)
+        for lookup in lookups:
+            constant, parts = lookup.columns[0]
+            if constant == 0 and parts == (Part(1, lookup.key),):
+                largest[lookup.key] = (1 << lookup.table.width) - 1
     found: dict[int, list[tuple]] = {}
     for i, lookups in circuit.lookups.items():
         for lookup in lookups:
             constant, parts = lookup.columns[0]
-            read = [(k, key[1]) for k, key in parts if key[0] == "node"]
-            rest = [(k, 0, largest[key]) for k, key in parts if key[0] != "node"]
+            read = [(part.coefficient, part.key[1]) for part in parts if part.key[0] == "node"]
+            rest = [(x.coefficient * x.most(lookup.shape), 0, largest[x.key]) for x in parts if x.key[0] != "node"]
             found.setdefault(i, []).append((constant, read, [*rest, (-1, 0, (1 << lookup.table.width) - 1)]))
     return found
 

@@ -42,29 +42,7 @@ MAX_JOINT_AXIS = 2**20  # entries of a vector over axes that a reshape has joine
 class Circuit(Shown):
     """A traced training step: a graph of exact integer operations, made by ``zkjax.trace`` or ``Circuit.load``.
 
-    ========== ======================================= ==========================================================
-    operation  inputs, attributes                      integers
-    ========== ======================================= ==========================================================
-    input      index                                   a batch gathered from the committed dataset
-    param      index                                   a parameter at the start of the step
-    const      shape, values                           public integers
-    linear     x1.. xn, coefficients                   sum of coefficient * x, all of one shape
-    transpose  x, permutation                          numpy.transpose
-    reshape    x, shape                                numpy.reshape
-    broadcast  x, shape, axes                          axis i of x becomes axis axes[i]; the others repeat
-    sum        x, axes                                 sum over axes, which disappear
-    slice      x, start, limit, stride                 x[start:limit:stride]
-    pad        x, low, high, interior                  zeros around and between
-    concatenate x1.. xn, axis                          numpy.concatenate
-    reverse    x, axes                                 numpy.flip
-    scale      x, c (a const), axes                    x times c, axis i of c aligned with axis axes[i] of x
-    dot        x, y, contract, batch                   lax.dot_general; all axes in ``batch`` gives x * y
-    rescale    x, shift, bits                          (x + 2^(shift-1)) >> shift, in [-2^bits, 2^bits); advice
-    sign       y (a rescale)                           1 where y > 0, else 0; advice
-    gate       m (a sign), y (a rescale)               m * y
-    next       x1.. xn (a state's feeds), index        a state with a recurrence after the step, before it is rounded
-    draw       shape, words, path, shift, threshold    public random words of the step's key; with a threshold 1 where one is less, else 0
-    ========== ======================================= ==========================================================
+    ``zkjax.ops`` lists the operations.
 
     table_bits: width of the largest lookup table. max_steps: of a schedule, or None. period: steps after which states with a recurrence
     are rounded. public: what else the step hands on, and follows from its number alone. notes: what tracing rounded, for people.
@@ -112,14 +90,28 @@ class Circuit(Shown):
         return found
 
     @cached_property
-    def rounded(self) -> tuple[int, ...]:
-        """The nodes whose values are checked against a range while training: those that round."""
+    def limited(self) -> tuple[int, ...]:
+        """The nodes whose values are checked against a range while training."""
         return tuple(i for i, node in enumerate(self.nodes) if node.operation.limits() is not None)
+
+    @cached_property
+    def rounded(self) -> tuple[int, ...]:
+        """Those of them that round."""
+        return tuple(i for i in self.limited if self.nodes[i].operation.rounds)
 
     @cached_property
     def drawn(self) -> tuple[int, ...]:
         """The nodes that are drawn from keys."""
         return tuple(i for i, node in enumerate(self.nodes) if node.operation.drawn)
+
+    @cached_property
+    def paced(self) -> tuple[int, ...]:
+        """The nodes that multiply by a number of the step."""
+        return tuple(i for i, node in enumerate(self.nodes) if node.operation.paced)
+
+    def paces(self, step: int) -> list[int]:
+        """These numbers in a step."""
+        return [self.nodes[i].operation.numbers[step] for i in self.paced]
 
     def keys(self, first_step: int, steps: int) -> list[Any]:
         """Of each draw its keys in these steps, uint32 (steps, rows, 2)."""
@@ -141,6 +133,14 @@ class Circuit(Shown):
     def riders(self, i: int) -> tuple[int, ...]:
         """The nodes whose tensors are further columns of the lookup of this one's."""
         return self._riders.get(i, ())
+
+    @cached_property
+    def _first_riders(self) -> dict[tuple, int]:
+        return {(node.inputs[0], node.operation): i for i, node in reversed([*enumerate(self.nodes)]) if node.operation.rides}
+
+    def first_rider(self, i: int) -> int:
+        """The first rider of its site with the same operation and attributes: this one, if it is the only one."""
+        return self._first_riders[self.nodes[i].inputs[0], self.nodes[i].operation]
 
     def shapes(self, i: int) -> list[tuple[int, ...]]:
         """Those of what node i reads."""

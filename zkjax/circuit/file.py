@@ -10,6 +10,7 @@ from fractions import Fraction
 from os import PathLike
 from typing import Any
 
+from ..algebra.functions import FUNCTIONS
 from ..errors import FormatError
 from ..files import read
 from ..ops import BY_NAME
@@ -183,10 +184,11 @@ def _node(item, nodes: list[Node], leaves: Leaves) -> Node:
     """The node after these."""
     where = f"nodes[{len(nodes)}]"
     _keys(item, where, ("op", "inputs", "scale", "label"), open_ended=True)
-    attributes = {k: _tupled(v, f"{where}.{k}") for k, v in item.items() if k not in ("op", "inputs", "scale", "label")}
     if not isinstance(item["op"], str) or item["op"] not in BY_NAME:
         raise FormatError(f"{where}: unknown operation {item['op']!r:.60}")
     kind = BY_NAME[item["op"]]
+    own = [k for k in item if k in kind.names() or k not in ("op", "inputs", "scale", "label")]  # the scale of a function is the node's
+    attributes = {k: _tupled(item[k], f"{where}.{k}") for k in own}
     if set(attributes) != set(kind.names()):
         raise FormatError(f"{where}: attributes {sorted(attributes)!s:.200}, expected {sorted(kind.names())}")
     operation = kind(**attributes)
@@ -244,9 +246,11 @@ def _listed(value):
 
 
 def _tupled(value, where: str, depth: int = 0):
-    """Nested lists of integers as tuples."""
+    """Nested lists of integers, and of names of functions, as tuples."""
     if isinstance(value, list) and depth < 4:
         return tuple(_tupled(v, where, depth + 1) for v in value)
+    if isinstance(value, str) and depth == 2 and (value in FUNCTIONS or value in ("x", "number")):
+        return value
     return _int(value, where, -LIMIT, LIMIT)
 
 

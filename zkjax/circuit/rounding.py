@@ -49,7 +49,9 @@ class Rounding:
         """This one, of the node that rounds it; largest: as an integer."""
         node = circuit.nodes[i]
         cells, lookups = (n * math.prod(node.shape) for n in circuit.cost(i))
-        return self.within(math.ldexp(largest, -node.scale), math.ldexp(1.0, node.operation.bits - node.scale), cells + lookups)
+        return self.within(
+            math.ldexp(largest, -node.scale), math.ldexp(max(map(abs, node.operation.limits())), -node.scale), cells + lookups
+        )
 
     def of_input(self, x, largest: float) -> "Rounding":
         """This one, of an array of the batch, an ``Input``; largest: as an integer."""

@@ -21,6 +21,7 @@ class Committed(Operation):
     """
 
     ends: ClassVar[str | None] = "quotient"
+    rounds: ClassVar[bool] = True
     bits: int
 
     def forms(self, i: int, node) -> list[tuple]:
@@ -33,6 +34,9 @@ class Committed(Operation):
 
     def bound(self, x, shapes, leaves):
         return signed_bound(self.bits + 1)
+
+    def table_width(self):
+        return self.bits + 1
 
     def limits(self):
         return -signed_bound(self.bits + 1), signed_bound(self.bits + 1)

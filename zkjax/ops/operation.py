@@ -37,13 +37,15 @@ class Operation:
     """Base of all operations. Its defaults are those of one that commits nothing and looks nothing up.
 
     name:      in the circuit file. arity: how many operations it reads; None: any number but zero.
-    ends:      the kind of tensor on which a claim on it ends ("quotient", "sign", "input", "param", "next", "dot", "gate", "draw"), "" for
+    ends:      the kind of tensor on which a claim on it ends ("quotient", "sign", "function", "first", "input", "param", "dot", ..), "" for
                a constant, and None where a claim goes through it: a linear operation.
     as_stored: ``evaluate`` takes parameters that are stored as float64; else all arrays are int64.
+    rounds:    its integers stand for other numbers than an exact computation has.
     rides:     its tensor is a further column of the lookup of the committed tensor that it reads.
     rebuilt:   a training step does not keep its value, and the proof makes it again from its inputs', which are kept.
     checked:   lookups of an entry that its declaration takes, besides those of ``lookups``.
     moved:     its value follows from a state's recurrence: the trainer hands ``evaluate`` (base, coefficients of the inputs) as limbs.
+    paced:     it is multiplied by a public number of the step, which ``evaluate`` is given as limbs.
     drawn:     its value follows from the step's keys, which the trainer hands ``leaf``.
     """
 
@@ -51,11 +53,13 @@ class Operation:
     arity: ClassVar[int | None] = 1
     ends: ClassVar[str | None] = None
     as_stored: ClassVar[bool] = False
+    rounds: ClassVar[bool] = False
     rides: ClassVar[bool] = False
     rebuilt: ClassVar[bool] = False
     checked: ClassVar[int] = 0
     moved: ClassVar[bool] = False
     drawn: ClassVar[bool] = False
+    paced: ClassVar[bool] = False
 
     # ---- everyone ---------------------------------------------------------------------------------------------
     def infer_shape(self, x: list, leaves: Leaves) -> tuple[int, ...]:
@@ -90,6 +94,18 @@ class Operation:
         """Committed tensors of its own: key to shape, without the step axis."""
         return {}
 
+    def anchored(self, i: int) -> tuple[tuple, ...]:
+        """Committed tensors that its lookups bound together, though none of them does so alone; its inputs are bounded."""
+        return ()
+
+    def reach(self, x: list) -> int:
+        """How far a relation of its own, beyond those of single lookups, can be from 0; x: bounds of its inputs."""
+        return 0
+
+    def committed_bounds(self, i: int, circuit) -> dict[tuple, int]:
+        """The largest integers of committed tensors that no lookup holds alone in its first column."""
+        return {}
+
     def lookups(self, i: int, circuit) -> list:
         """The lookups (``ranges.Lookup``, shapes without the step axis) that make its value true."""
         return []
@@ -106,6 +122,15 @@ class Operation:
     def summed(self, shapes: list) -> int | None:
         """Of a product of matrices: how many products an entry sums; None of others."""
         return None
+
+    def table_width(self) -> int:
+        """Of the narrowest largest table with which a circuit can have it."""
+        return 0
+
+    def outside(self, value: int, scale: int) -> str:
+        """What to tell of a value beyond ``limits``; scale: bits after the point."""
+        low, high = self.limits()
+        return f"holds {value} = {value * 2.0**-scale:g}, outside [{low}, {high}) = [{low * 2.0**-scale:g}, {high * 2.0**-scale:g})"
 
     def keep(self, x: list, y, leaves: Leaves) -> dict[str, tuple[Any, Any]]:
         """What a training step keeps for the proof, from inputs and result: name to (array, NumPy dtype that holds what is in range)."""

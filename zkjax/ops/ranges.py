@@ -7,26 +7,49 @@ PROTOCOL.md, section 10.1.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from .tables import Table
 
 
+class Part(NamedTuple):
+    """coefficient * tensor, in a column. key: a committed tensor, ("input", k) or ("node", i).
+
+    along: "" where the tensor has the lookup's shape. "repeated": it lacks the last axis. "later": of the entries that come later along the
+    last axis, the sum. "summed": it has an axis more, of ``size`` entries, which are added up. "columns": it has an axis more, whose
+    entries are ``size`` columns, one after another.
+    """
+
+    coefficient: int
+    key: tuple
+    along: str = ""
+    size: int = 1
+
+    def most(self, shape: tuple[int, ...]) -> int:
+        """How many entries of the tensor one of a lookup of this shape adds up, at most."""
+        return shape[-1] if self.along == "later" else self.size if self.along == "summed" else 1
+
+
 @dataclass(frozen=True)
 class Lookup:
     """The statement "each entry of this tensor is in this table".
 
-    key: names the lookup. shape: of the tensor. columns: for each column of the table, an affine form (constant,
-    ((coefficient, tensor key), ...)); keys are committed tensors, ("input", k) or ("node", i). Where there are several columns,
-    each is one committed tensor. stepped: the first axis, which an operation's shapes leave out, runs over steps or periods.
+    key: names the lookup. shape: of the tensor. columns: for each column of the table, or for several that one tensor holds, an affine form
+    (constant, parts). All but the first are committed tensors as they are. stepped: the first axis, which an operation's shapes leave
+    out, runs over steps or periods.
     """
 
     key: tuple
     table: Table
     shape: tuple[int, ...]
-    columns: tuple
+    columns: tuple[tuple[int, tuple[Part, ...]], ...]
     stepped: bool = True
+
+    def __post_init__(self) -> None:
+        parts = tuple((constant, tuple(Part(*part) for part in parts)) for constant, parts in self.columns)
+        object.__setattr__(self, "columns", parts)
 
 
 def signed_bound(width: int) -> int:
@@ -72,10 +95,10 @@ def cells(name: tuple, width: int, shape: tuple[int, ...], table_bits: int) -> d
 def lookups(name: tuple, constant: int, parts, width: int, shape: tuple[int, ...], table_bits: int, stepped: bool = True) -> list[Lookup]:
     """What shows that constant + sum of coefficient * tensor is in [0, 2^width): the committed limbs', then the virtual one's."""
     (_, lowest), *upper = limbs(width, table_bits)
-    found, form = [], list(parts)
+    found, form = [], [Part(*part) for part in parts]
     for j, (weight, narrow) in enumerate(upper, start=1):
-        found.append(Lookup((*name, j), Table("range", narrow), shape, ((0, ((1, (*name, j)),)),), stepped))
-        form.append((-weight, (*name, j)))
+        found.append(Lookup((*name, j), Table("range", narrow), shape, ((0, (Part(1, (*name, j)),)),), stepped))
+        form.append(Part(-weight, (*name, j)))
     return [*found, Lookup((*name, 0), Table("range", lowest), shape, ((constant, tuple(form)),), stepped)]
 
 

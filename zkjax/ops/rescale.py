@@ -17,22 +17,25 @@ PROTOCOL.md, sections 5.2, 10.1.
 """
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import ClassVar
 
 import numpy as np
 
-from ..algebra import exact
+from ..algebra import exact, functions
 from ..errors import FormatError
 from .committed import Committed
-from .operation import Operation, check_reads, require
-from .ranges import Lookup, signed_bound
-from .tables import Table
+from .functions import Site
+from .operation import Operation, require
+from .ranges import Part, signed_bound
+from .tables import Column
 
+ABOVE = functions.joined("gt", functions.IDENTITY, functions.number(Fraction(0)))
 REMAINDER = "remainder"  # the form's name: of its limbs' keys, and of what a training step keeps
 
 
 @dataclass(frozen=True)
-class Rescale(Committed):
+class Rescale(Site, Committed):
     """x / 2^shift, rounded to the nearest integer, halves upwards."""
 
     name: ClassVar[str] = "rescale"
@@ -51,11 +54,14 @@ class Rescale(Committed):
         constant = (weight >> 1) + weight * signed_bound(self.bits + 1)  # half of it rounds to the nearest; 0 for a shift of 0
         return [(REMAINDER, constant, [(1, ("node", node.inputs[0])), (-weight, ("quotient", i))], self.shift)]
 
+    def span(self):
+        return -signed_bound(self.bits + 1), self.bits + 1
+
+    def row(self, i, node):
+        return ("quotient", i), (0, (Part(1, ("quotient", i)),))
+
     def lookups(self, i, circuit):
-        riders = circuit.riders(i)
-        columns = tuple((0, ((1, key),)) for key in (("quotient", i), *((circuit.nodes[j].operation.ends, j) for j in riders)))
-        table = Table("sign" if riders else "range", self.bits + 1)
-        return [Lookup(("quotient", i), table, circuit.nodes[i].shape, columns), *super().lookups(i, circuit)]
+        return [*Site.lookups(self, i, circuit), *Committed.lookups(self, i, circuit)]
 
     def evaluate(self, x, node, shapes, limbs):
         return exact.rescale(x[0], self.shift)
@@ -67,7 +73,7 @@ class Rescale(Committed):
 
 @dataclass(frozen=True)
 class Sign(Operation):
-    """1 where a rescale's y > 0, else 0: a *rider*, a further column of the quotient's lookup."""
+    """1 where the y of a rescale or range is above 0, else 0: a *rider*, a further column of its lookup."""
 
     name: ClassVar[str] = "sign"
     ends: ClassVar[str | None] = "sign"
@@ -77,9 +83,19 @@ class Sign(Operation):
         return x[0]
 
     def check(self, i, circuit):
-        check_reads(i, circuit, Rescale)
-        if circuit.riders(circuit.nodes[i].inputs[0])[0] != i:
+        below = circuit.nodes[i].inputs[0]
+        if not isinstance(circuit.nodes[below].operation, Site):
+            raise FormatError(f"{circuit.describe(i)} reads {circuit.nodes[below].op}, expected a rescale or range")
+        if circuit.first_rider(i) != i:
             raise FormatError(f"{circuit.describe(i)}: a second sign of one quotient")
+
+    def column(self, low: int) -> Column:
+        """Of the site's table, where others ride too."""
+        return Column(ABOVE, low, (1, 1), 0)
+
+    def part(self, i: int) -> Part:
+        """What its tensor is in the lookup."""
+        return Part(1, ("sign", i))
 
     def bound(self, x, shapes, leaves):
         return 1

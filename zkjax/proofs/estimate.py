@@ -20,6 +20,7 @@ from ..commitment.commit import members, stack
 from ..commitment.dataset import shard_count
 from ..commitment.opening import opening_work
 from ..ops.ranges import limbs
+from ..ops.tables import charge
 from ..protocol.argument import argument
 from ..protocol.claims import weight_evaluation
 from ..protocol.hidden import Hidden
@@ -101,7 +102,9 @@ def argument_work(circuit: Circuit, steps: int) -> Meter:
 
 
 def charge_file(circuit: Circuit, meter: Meter) -> None:
-    """Charge what a circuit's digest takes, once for all proofs."""
+    """Charge what a circuit's digest and its tables of functions take, once for all proofs. FormatError for a table without a row."""
+    for table in {x.table for found in circuit.lookups.values() for x in found if x.table.functions}:
+        charge(table, meter)
     rates = sum(len(values) for parameter in circuit.parameters for values in parameter.tables())
     meter.charge("the circuit's file", HASH * _tensors(circuit) + ONE_BY_ONE * (_entries(circuit) + rates))
 

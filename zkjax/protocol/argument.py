@@ -33,7 +33,7 @@ def argument(hidden: Hidden, plan: Plan, revealed: tuple | None = None, prover=N
     revealed: for each loss of the circuit its public integers, one per step, or None; None: all hidden. prover: ``witness.Witness``, in the
     prover's role only.
     """
-    circuit = plan.circuit
+    circuit, hidden.vectors.first_step = plan.circuit, plan.first_step
     claims = [membership(hidden, circuit, plan.sites, prover)]
     if revealed is not None:
         claims += loss_claims(hidden, plan, revealed)

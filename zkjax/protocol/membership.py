@@ -16,13 +16,18 @@ PROTOCOL.md, section 13.1.
 from dataclasses import dataclass
 from math import prod
 
+import numpy as np
+
+from ..algebra import extension as ext
+from ..algebra import field
 from ..algebra.extension import ONE, ZERO, Ext, powers
 from ..algebra.layout import Layout
+from ..algebra.vectors import Vectors
 from ..circuit.circuit import Circuit
-from ..ops.ranges import Lookup
+from ..ops.ranges import Lookup, Part
 from ..ops.tables import Table
 from ..work import TERM
-from .claims import Claim, merge_terms, pull, separable
+from .claims import Claim, Term, merge_terms, pull, separable
 from .hidden import Hidden
 from .lookup import fractional_sum
 
@@ -61,10 +66,13 @@ class Randomness:
 def membership(hidden: Hidden, circuit: Circuit, sites: Sites, prover=None) -> Claim:
     """Reduce all lookups to one claim on what was looked up (and a constraint on the multiplicities)."""
     alpha, tag, pair = hidden.challenges("lookups", 3)
-    randomness = Randomness(alpha, tag, tuple(powers(pair, 2)))
+    most = max((table.width_of_rows for table in sites.tables), default=1)
+    randomness = Randomness(alpha, tag, tuple(powers(pair, most)))
     padding = (1 << sites.layout.num_vars) - sum(prod(shape) for shape in sites.layout.shapes.values())
     # the leaves are handed over, so that they are freed as soon as they are used up
-    point, p, q = fractional_sum(hidden, sites.layout.num_vars, padding, prover.leaves(sites, randomness) if hidden.proving else None)
+    point, p, q = fractional_sum(
+        hidden, sites.layout.num_vars, padding, prover.leaves(sites, randomness) if hidden.proving else None, degree=max(1, most - 1)
+    )
     vectors = hidden.vectors
     terms, multiplicities, in_tables, valid, constant = [], [], ZERO, ZERO, ZERO
     for w in sites.layout.weights(point, vectors):
@@ -84,10 +92,45 @@ def membership(hidden: Hidden, circuit: Circuit, sites: Sites, prover=None) -> C
         vectors.meter.charge("lookups", TERM * sum(1 + len(parts) for _, parts in lookup.columns))
         valid = valid + weight
         constant = constant + randomness.offset(sites.tag(lookup.table)) * weight
-        for factor, (offset, parts) in zip(randomness.columns, lookup.columns, strict=False):
+        place = 0
+        for offset, parts in lookup.columns:
+            factor = randomness.columns[place]
             constant = constant - factor * offset * weight
-            for coefficient, key in parts:
-                terms.append(separable(key, -factor * coefficient * w.scalar, w.vectors, lookup.stepped))
+            for part in parts:
+                if part.along == "columns":
+                    factors = randomness.columns[place : place + part.size]
+                    terms.append(_in_columns(part, w, factors, lookup.stepped, vectors))
+                    place += part.size - 1
+                else:
+                    terms.append(_term(part, w, -factor * part.coefficient, lookup.stepped, vectors))
+            place += 1
     hidden.require_zero("lookup multiplicities", p - (ONE - in_tables) - hidden.functional(multiplicities))
     terms, below = pull(circuit, merge_terms(terms), vectors)
     return Claim(tuple(terms), constant + ONE - valid + below, q)
+
+
+def _term(part: Part, w, factor: Ext, stepped: bool, vectors: Vectors) -> Term:
+    """factor * <part, weight of the lookup>, as a term on the part's tensor."""
+    along, scalar = w.vectors, factor * w.scalar
+    if part.along == "repeated":
+        along, scalar = along[:-1], scalar * vectors.total(along[-1])
+    elif part.along == "later":
+        along = (*along[:-1], vectors.make(len(along[-1][0]), lambda: _before(w.vectors[-1])))
+    elif part.along == "summed":
+        along = (*along, vectors.ones(part.size))
+    return separable(part.key, scalar, along, stepped)
+
+
+def _in_columns(part: Part, w, factors: tuple[Ext, ...], stepped: bool, vectors: Vectors) -> Term:
+    """The same of a tensor that holds several columns, each with its factor."""
+    along = vectors.make(part.size, lambda: ext.stack(factors))
+    return separable(part.key, -w.scalar, (*w.vectors, along), stepped)
+
+
+def _before(vector):
+    """For each place the sum of the entries before it: what a sum over later places makes of weights."""
+    sums = []
+    for c in vector:
+        halves = (np.cumsum(half) - half for half in (c & field.EPSILON, c >> np.uint64(32)))
+        sums.append(field.join(*halves))
+    return tuple(sums)

@@ -19,7 +19,7 @@ from ..algebra.vectors import Vectors
 from ..circuit.circuit import Circuit
 from ..circuit.parts import CELLS, OTHER
 from ..ops import ranges
-from ..ops.ranges import Lookup, signed_bound
+from ..ops.ranges import Lookup, Part, signed_bound
 from ..ops.tables import Table
 from ..work import PASSING, SPREAD
 from . import motion
@@ -87,7 +87,7 @@ class Plan:
         circuit = self.circuit
         found = [replace(x, shape=(self.steps, *x.shape)) for lookups in circuit.lookups.values() for x in lookups]
         for k, x in enumerate(circuit.inputs):
-            column = (signed_bound(x.bits + 1), ((1, ("input", k)),))
+            column = (signed_bound(x.bits + 1), (Part(1, ("input", k)),))
             found.append(Lookup(("input", k), Table("range", x.bits + 1), (self.steps, *x.shape), (column,)))
         for p in self.checked:
             form, width, shape = ((1, self.start(p)),), self.widths[p], circuit.parameters[p].shape

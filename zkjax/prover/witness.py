@@ -48,7 +48,7 @@ class Witness:
         kept: dict = {}
         for (name, i), array in computed.forms.items():
             kept.setdefault(i, {})[name] = array
-        for i in self.circuit.advice:
+        for i in dict.fromkeys((*self.circuit.advice, *self.circuit.lookups)):
             value = np.asarray(self._values[i])
             found = self.circuit.nodes[i].operation.witness(i, {"value": value, **kept.get(i, {})}, self.circuit)
             self.tensors |= {key: tensor.astype(np.uint32) for key, tensor in found.items()}
@@ -67,9 +67,11 @@ class Witness:
         if kind == "input":
             k = lookup.key[1]
             return [self._input(k) + signed_bound(self.circuit.inputs[k].bits + 1)]
-        if lookup.key in self.tensors and len(lookup.columns) == 1:  # of a virtual column the integers, not the form
-            return [self.tensors[lookup.key]]
-        return [self.tensors[key] for _, ((_, key),) in lookup.columns]
+        found = [self.tensors[lookup.key]]  # of a virtual column the integers, not the form
+        for _, (part,) in lookup.columns[1:]:
+            tensor = self.tensors[part.key]
+            found += [tensor[..., k] for k in range(part.size)] if part.along == "columns" else [tensor]
+        return found
 
     def _input(self, k: int) -> np.ndarray:
         return next(self._values[i] for i in self.circuit.of(InputArray.name) if self.circuit.nodes[i].operation.index == k)
@@ -79,7 +81,7 @@ class Witness:
         """How often each row of each table is looked up; UnsatisfiedWitnessError for a value outside its table."""
         counts = {table: np.zeros(1 << table.width, dtype=np.int64) for table in self.plan.sites.tables}
         for lookup in self.plan.sites.lookups:
-            rows = self.columns(lookup)[0].reshape(-1)
+            rows = lookup.table.rows(self.columns(lookup)).reshape(-1)
             rows = self._inside(lookup.key, rows, lookup.table.width)
             counts[lookup.table] += np.bincount(rows, minlength=1 << lookup.table.width)
         return {table.key: count.reshape(table.shape).astype(np.uint32) for table, count in counts.items()}

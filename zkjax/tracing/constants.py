@@ -94,6 +94,11 @@ class Known:
         found[:] = [at(v, step) for v in self.values.reshape(-1)]
         return Known(found.reshape(self.values.shape), self.shape, self.tagged)
 
+    @property
+    def somewhere_finite(self) -> bool:
+        """Whether each entry is finite in some step."""
+        return all(any(not isinstance(v, float) for v in values_of(entry)) for entry in self.values.reshape(-1))
+
     def finite(self) -> "Known":
         """Itself; Refusal where an entry is infinite or not a number."""
         for entry in self.values.reshape(-1):

@@ -11,23 +11,42 @@ from ..ops.draw import Draw
 from ..ops.leaves import InputArray, Param
 from ..ops.moves import MOVES, Reshape, Reverse, Transpose
 from ..ops.products import Dot, Gate
-from .expressions import Above, Combination, Numbers, are_weights, masked, scaling
+from .expressions import (
+    COMMITTED,
+    Above,
+    Applied,
+    Combination,
+    Expression,
+    Numbers,
+    Picked,
+    Ratio,
+    SquareRoot,
+    are_weights,
+    masked,
+    scaling,
+)
+from .rationals import odd
+from .series import Series
 from .step import Program
 
 
 @dataclass(frozen=True)
 class Demands:
-    """narrow: expressions that some product reads. quotients: those that must be a rescale themselves, for a sign or gate."""
+    """narrow: expressions that some product reads. quotients: those that everybody reads rounded, for a sign, gate or maximum; gated: of
+    these the ones that a gate reads. sites: those of which there are functions, one-hots or maxima.
+    """
 
     narrow: frozenset
     quotients: frozenset
+    gated: frozenset
+    sites: frozenset
     needed: tuple
     losses: tuple  # (output, coefficient, scalar leaf expression, gradient whose quadratic form stands for it or None)
 
 
 def demands(program: Program, trained) -> Demands:
     """The least set of rescaled tensors with which every product reads narrow operands."""
-    narrow, quotients, seen = set(), set(), set()
+    narrow, quotients, gated, sites, seen = set(), set(), set(), set(), set()
 
     def demand(x):
         if x.does(*MOVES):
@@ -35,7 +54,7 @@ def demands(program: Program, trained) -> Demands:
                 demand(y)
         elif (other := masked(scaling(x)[1])) is not None:  # as narrow as what it masks
             demand(other)
-        elif not x.does(InputArray, Param, Numbers, Above, Gate, Draw):
+        elif not x.does(InputArray, Param, Numbers, Gate, Draw, *COMMITTED):
             narrow.add(x)
 
     def visit(x):
@@ -50,8 +69,16 @@ def demands(program: Program, trained) -> Demands:
                     demand(y)
                 if are_weights(x.inputs[0]) and are_weights(x.inputs[1]):
                     quotients.add(x.inputs[1])
-            elif x.does(Above, Gate):
+            elif x.does(Ratio, SquareRoot):
+                pass  # read what they read with all its bits
+            elif x.does(Applied, Picked):
+                sites.add(x.inputs[0])
+            elif x.does(Gate, *COMMITTED):
                 quotients.add(x.inputs[-1])
+                if x.does(Gate):
+                    gated.add(x.inputs[-1])
+                elif not x.does(Above):
+                    sites.add(x.inputs[0])
             stack.extend(x.inputs)
 
     for x in trained:
@@ -71,7 +98,7 @@ def demands(program: Program, trained) -> Demands:
                 losses.append((name, c, leaf, None))
                 visit(leaf)
     needed = tuple(sorted(seen, key=lambda x: x.index))
-    return Demands(frozenset(narrow), frozenset(quotients), needed, tuple(losses))
+    return Demands(frozenset(narrow), frozenset(quotients), frozenset(gated), frozenset(sites), needed, tuple(losses))
 
 
 def _loss_leaves(graph, loss) -> list:
@@ -97,3 +124,22 @@ def _squared(x):
         return None
     (cx, cy), (bx, by) = x.operation.contract, x.operation.batch
     return x.inputs[0] if (cx, bx) == (cy, by) and len(cx) + len(bx) == len(x.inputs[0].shape) else None
+
+
+def absorbed(found: Demands) -> dict[Expression, Fraction]:
+    """Of tensors that are rounded, masked, and then multiplied by a constant, as in dropout: its odd part, which their unit takes over.
+
+    1 where the rounding comes after the constant, as in dropout's gradient.
+    """
+    result, rounded = {}, found.narrow | found.quotients
+    for x in found.needed:
+        c, y = scaling(x)
+        base = masked(y) if y is not x and not isinstance(c, Series) else None
+        if base is not None and x in rounded:
+            result[x] = Fraction(1)
+            continue
+        while base is not None and base not in rounded:
+            base = base.inputs[1] if base.does(Gate) else masked(base)
+        if base is not None:
+            result.setdefault(base, abs(odd(c)))
+    return result

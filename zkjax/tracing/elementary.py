@@ -7,16 +7,14 @@ from the result, so that cos(pi) is -1 and sqrt(0.25) is 1/2. Results beyond all
 
 import math
 from collections.abc import Callable
-from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
+from decimal import Decimal, localcontext
 from fractions import Fraction
-from functools import lru_cache
+
+from ..algebra import decimals, functions
 
 SHORT_BITS = 12  # a dyadic rational whose numerator has no more bits stays as it is
 SINGLE_BITS = 24  # significant bits of a float32
 LONGEST_BITS = 512  # of a numerator or denominator, before it is rounded
-LARGEST_EXPONENT = 10**4  # exp of more is infinite, of less than its negative is 0
-DIGITS = Context(prec=36, Emax=MAX_EMAX, Emin=MIN_EMIN)
-PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534211706798")
 INFINITY, NAN = float("inf"), float("nan")
 
 
@@ -59,84 +57,12 @@ def shortened(value: Fraction) -> Fraction:
     return Fraction((n << shift) // d if shift >= 0 else n // (d << -shift)) / Fraction(2) ** shift
 
 
-def _decimal(x: Fraction) -> Decimal:
-    return Decimal(x.numerator) / Decimal(x.denominator)
-
-
-def _exp(x: Decimal):
-    if abs(x) > LARGEST_EXPONENT:
-        return INFINITY if x > 0 else Decimal(0)
-    return x.exp()
-
-
-@lru_cache(maxsize=1024)
-def _ln(x: Decimal):
-    return x.ln() if x > 0 else -INFINITY if x == 0 else NAN
-
-
-def _sqrt(x: Decimal):
-    return x.sqrt() if x >= 0 else NAN
-
-
-def _reciprocal(x):
-    """Of a result: 0 of an infinity."""
-    return Decimal(0) if x == INFINITY else INFINITY if x == 0 else 1 / x
-
-
-def _cos(x: Decimal) -> Decimal:
-    """Taylor's series in integers, after multiples of 2 pi are taken off."""
-    unit = 2**100
-    x = int(x % (2 * PI) * unit)
-    square, total, term, k = x * x >> 100, unit, unit, 1
-    while abs(term) > 1:
-        term = -(term * square >> 100) // (k * (k + 1))
-        total, k = total + term, k + 2
-    return Decimal(total) / unit
-
-
-def _erf(x: Decimal) -> Decimal:
-    if abs(x) > 7:  # 1 - erf(7) is below 10^-22
-        return Decimal(1).copy_sign(x)
-    total = term = x
-    for k in range(1, 1000):
-        term = -term * x * x / k
-        total += term / (2 * k + 1)
-        if abs(term) < Decimal("1e-34"):
-            break
-    return 2 * total / PI.sqrt()
-
-
-def _logistic(x: Decimal):
-    return _reciprocal(1 + _exp(-x)) if -x <= LARGEST_EXPONENT else Decimal(0)
-
-
-def _tanh(x: Decimal):
-    return 2 * _logistic(2 * x) - 1
-
-
-def _minus_one(x):
-    return x if x == INFINITY else x - 1
-
-
-def _cbrt(x: Decimal):
-    return Decimal(0) if x == 0 else (abs(x).ln() / 3).exp().copy_sign(x)
-
-
 FUNCTIONS: dict[str, Callable] = {
-    "exp": _exp,
-    "exp2": lambda x: _exp(x * Decimal(2).ln()),
-    "expm1": lambda x: _minus_one(_exp(x)),
-    "log": _ln,
-    "log1p": lambda x: _ln(1 + x),
-    "sqrt": _sqrt,
-    "rsqrt": lambda x: _reciprocal(_sqrt(x)),
-    "cbrt": _cbrt,
-    "logistic": _logistic,
-    "tanh": _tanh,
-    "cos": _cos,
-    "sin": lambda x: _cos(x - PI / 2),
-    "tan": lambda x: _cos(x - PI / 2) / _cos(x),
-    "erf": _erf,
+    **{name: functions.FUNCTIONS[name].decimal for name in ("exp", "expm1", "log", "log1p", "sqrt", "cbrt", "logistic", "tanh")},
+    **{name: functions.FUNCTIONS[name].decimal for name in ("cos", "sin", "erf")},
+    "exp2": lambda x: decimals.exp(x * Decimal(2).ln()),
+    "rsqrt": lambda x: 1 / x.sqrt(),
+    "tan": lambda x: decimals.cos(x - decimals.PI / 2) / decimals.cos(x),
 }
 AT_INFINITY = {  # at minus and at plus infinity
     **dict.fromkeys(("exp", "exp2"), (Fraction(0), INFINITY)),
@@ -153,8 +79,8 @@ def elementary(name: str, x):
     """A function of ``FUNCTIONS`` at a rational (or infinite, or not a number): the simplest rational, or a float that is not finite."""
     if isinstance(x, float):
         return NAN if math.isnan(x) else AT_INFINITY.get(name, (NAN, NAN))[x > 0]
-    with localcontext(DIGITS):
-        return _result(FUNCTIONS[name](_decimal(x)))
+    with localcontext(decimals.DIGITS):
+        return _result(FUNCTIONS[name](decimals.decimal(x)))
 
 
 def power(x, y):
@@ -169,8 +95,8 @@ def power(x, y):
         return NAN
     if x == 0:
         return Fraction(0) if y > 0 else INFINITY
-    with localcontext(DIGITS):
-        return _result(_exp(_decimal(y) * _ln(_decimal(x))))
+    with localcontext(decimals.DIGITS):
+        return _result(decimals.exp(decimals.decimal(y) * decimals.log(decimals.decimal(x))))
 
 
 def _infinite_power(x, y):
@@ -180,5 +106,5 @@ def _infinite_power(x, y):
     return INFINITY if grows else Fraction(0)
 
 
-def _result(value):
-    return value if isinstance(value, float) else simplest(Fraction(value))
+def _result(value: Decimal):
+    return simplest(Fraction(value)) if value.is_finite() else float(value)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from ..algebra.functions import Program
 from ..ops.draw import Draw
 from ..ops.leaves import InputArray, Param
 from ..ops.moves import MOVES
@@ -33,14 +34,53 @@ class Above:
     """1 where its input is above 0, else 0."""
 
 
+@dataclass(frozen=True)
+class Applied:
+    """A function of its input, entry by entry (``algebra.functions``)."""
+
+    program: Program
+
+
+@dataclass(frozen=True)
+class Picked:
+    """1 where the function of its input is the place along a further, last axis of ``size`` entries, else 0."""
+
+    program: Program
+    size: int
+
+
+@dataclass(frozen=True)
+class Maximum:
+    """The largest entry along the last axis."""
+
+
+@dataclass(frozen=True)
+class FirstPlace:
+    """1 where its input has its ``Maximum`` first, else 0."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Its first input divided by the second, of the same shape, plus ``least``: a constant above 0 is one unit of the divisor at least."""
+
+    least: Fraction = Fraction(0)
+
+
+@dataclass(frozen=True)
+class SquareRoot:
+    """Of its input, which is not below 0, plus ``least``, which is one unit of it at least if it is above 0."""
+
+    least: Fraction = Fraction(0)
+
+
 @dataclass(frozen=True, eq=False)
 class Expression:
-    """A real-valued tensor: an operation of the circuit where nothing is rounded, else ``Numbers``, ``Combination`` or ``Above``.
+    """A real-valued tensor: an operation of the circuit where nothing is rounded, else one of the classes above.
 
     A ``Gate`` multiplies an Above and a tensor. index: creation order, inputs first. tagged: a gradient.
     """
 
-    operation: Operation | Numbers | Combination | Above
+    operation: Operation | Numbers | Combination | Above | Applied | Picked | Maximum | FirstPlace | Ratio | SquareRoot
     inputs: tuple["Expression", ...]
     shape: tuple[int, ...]
     tagged: bool
@@ -97,6 +137,9 @@ class Drawn:
     def moved(self, move) -> "Drawn":
         """With other places of its entries."""
         return replace(self, words=move(self.words))
+
+
+COMMITTED = (Above, Applied, Picked, Maximum, FirstPlace, Ratio, SquareRoot)  # what a lookup proves by itself: narrow, and no state's
 
 
 def are_weights(x) -> bool:

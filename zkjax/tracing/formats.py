@@ -16,15 +16,31 @@ import numpy as np
 from ..algebra import exact
 from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError
-from .expressions import Combination, Numbers
+from .expressions import Applied, Combination, Numbers, SquareRoot
 from .precision import MAX_SCALE, Precision, StateFormat, TensorFormat
 from .series import values
 
 HEADROOM = 2  # bits that a format's range has at least above the largest value seen
 MAX_BITS = 19  # of a format
 ACTIVATION_SCALE, GRADIENT_BITS = 8, 13  # by default
+MORE = 2  # bits where an optimizer divides by the size of gradients, or takes their signs: small ones count as much as large ones
 COARSEST_SCALE, COARSEST_GRADIENT = 4, 9  # what defaults become at the least, where bounds ask for it
-SPARE = {False: 3, True: 5}  # of activations and of gradients: bits of a default range that the largest value may leave unused
+SPARE = {
+    "activation": 3,
+    "gradient": 5,
+    "slope": 4,
+    "site": 4,
+    "function": 3,
+    "root": 2,
+    "ratio": 3,
+}  # bits of a default range that the largest value may leave unused
+FINER = {"activation": 0, "site": 0, "function": 4, "root": 8}  # bits after the point that a kind has more than activations
+ROOM = {"site": 1, "slope": 2}  # bits that a kind leaves above the largest value seen, besides HEADROOM
+FREE = ("slope", "function", "root", "ratio")
+RATIO_BITS = (
+    13  # of a quotient: its range is looked up, where a function's width costs nothing  # kinds whose scales follow from their values alone
+)
+WIDER = {"activation": 0, "gradient": 0, "slope": 2, "site": 1, "function": 4, "root": 4}  # bits that it has more
 FINEST = (16, 8, 4, 2, 0)  # bits by which a scale is finer than the default, at most; tried until bounds hold
 GROWTH = 16  # what is 0 where a chain begins is expected to become so many times what it is some steps later
 FROZEN_BITS = 14  # of the largest value of a parameter that stays as it is: the range check of first values shows hardly more
@@ -57,20 +73,25 @@ class Formats:
     period: int = 1
     notes: tuple[str, ...] = ()
 
-    def default(self, tagged: bool) -> TensorFormat:
-        """Of gradients, or of activations."""
-        return TensorFormat(*((self.gradient_scale, self.gradient_bits) if tagged else (self.activation_scale, self.activation_bits)))
+    def default(self, kind: str) -> TensorFormat:
+        """Of gradients, of those that are squared or of which there are functions ("slope"), of activations, likewise ("site"), ..."""
+        if kind in ("gradient", "slope"):
+            return TensorFormat(self.gradient_scale, self.gradient_bits + WIDER[kind])
+        if kind == "ratio":
+            return TensorFormat(RATIO_BITS - SPARE[kind], RATIO_BITS)
+        return TensorFormat(self.activation_scale + FINER[kind], self.activation_bits + WIDER[kind])
 
-    def of(self, name: str | None, tagged: bool) -> TensorFormat:
+    def of(self, name: str | None, kind: str) -> TensorFormat:
         """Of the tensor with that name."""
-        return self.tensors.get(name) or self.default(tagged)
+        return self.tensors.get(name) or self.default(kind)
 
 
 def default_formats(program, batch, precision: Precision, chunk: int) -> Formats:
     """The user's formats, and defaults for what is None; ``batch`` holds NumPy arrays, or shapes where the data are not known."""
-    a = ACTIVATION_SCALE if precision.activation_scale is None else precision.activation_scale
-    bits = a + SPARE[False] if precision.activation_bits is None else precision.activation_bits
-    gradient_bits = GRADIENT_BITS if precision.gradient_bits is None else precision.gradient_bits
+    more = MORE if any(x.tagged and x.does(SquareRoot, Applied) for x in program.graph.expressions) else 0
+    a = ACTIVATION_SCALE + more if precision.activation_scale is None else precision.activation_scale
+    bits = a + SPARE["activation"] if precision.activation_bits is None else precision.activation_bits
+    gradient_bits = GRADIENT_BITS + more if precision.gradient_bits is None else precision.gradient_bits
     gradient_scale = precision.gradient_scale
     if gradient_scale is None:
         # A range of +-4 divided by the loss's mean divisor: the constants that carry the seed into the graph.
@@ -83,6 +104,9 @@ def default_formats(program, batch, precision: Precision, chunk: int) -> Formats
     for name in program.input_names:
         if name in named and named[name].scale < 0:
             raise PrecisionError(f"the format of {name} in Precision.tensors has a scale of {named[name].scale}; data need at least 0")
+    for name, x in zip(program.input_names, batch, strict=True):
+        if name in named and named[name].scale and np.dtype(x.dtype).kind in "iu":
+            raise PrecisionError(f"{name} holds integers, so its scale is 0, not {named[name].scale} as Precision.tensors has it")
     arrays = enumerate(zip(program.input_names, batch, strict=True))
     data = {name: named.get(name) or _data_format(x, a, bits, precision, k) for k, (name, x) in arrays}
     period = min(chunk, LONGEST_PERIOD) if precision.period is None else precision.period
@@ -107,7 +131,10 @@ def coarser(formats: Formats, precision: Precision) -> Formats | None:
         formats,
         activation_scale=formats.activation_scale - 1,
         activation_bits=formats.activation_bits - (precision.activation_bits is None),
-        data={name: x if name in named else TensorFormat(max(0, x.scale - 1), max(1, x.bits - less)) for name, x in formats.data.items()},
+        data={
+            name: x if name in named or not x.scale else TensorFormat(x.scale - 1, max(1, x.bits - less))
+            for name, x in formats.data.items()
+        },
     )
 
 
@@ -118,9 +145,11 @@ def _seed_constants(x) -> tuple:
 
 def _data_format(x, scale: int, bits: int, precision: Precision, k: int) -> TensorFormat:
     """Of array k of the batch: its values and one bit to spare, resolved as activations are where the scale is not given."""
-    known = isinstance(x, np.ndarray)
+    known, whole = isinstance(x, np.ndarray), np.dtype(x.dtype).kind in "iu"
     largest = float(np.abs(x.astype(np.float64)).max()) if known else 0.0
-    if precision.activation_scale is None and precision.data_bits is None and largest:
+    if whole:  # an integer stays one, whatever is committed
+        scale = 0
+    elif precision.activation_scale is None and precision.data_bits is None and largest:
         e = _exponent(largest)
         scale = max(0, min(MAX_BITS - 2 - e, max(scale, min(scale + FINEST[0], scale - e))))
     if precision.data_bits is not None:
@@ -142,13 +171,13 @@ def frozen_scale(largest: float) -> int:
 def largest_values(circuit: Circuit, samples, nodes: Collection[int]) -> dict[int, float]:
     """The largest absolute value of each of these nodes on any sample, in floating point.
 
-    samples: pairs of states and batch, lists of arrays.
+    samples: (step, states, batch), lists of arrays.
     """
     seen = dict.fromkeys(nodes, 0.0)
-    for parameters, batch in samples:
+    for step, parameters, batch in samples:
         parameters = [x.astype(np.float64) / circuit.inside(p) for p, x in enumerate(parameters)]
         inputs = [x.astype(np.float64) * 2.0**y.scale for x, y in zip(batch, circuit.inputs, strict=True)]
-        values = exact.evaluate(circuit, None, parameters, inputs)
+        values = exact.evaluate(circuit, None, parameters, inputs, paces=circuit.paces(step))
         seen = {i: max(largest, float(np.abs(values[i]).max())) for i, largest in seen.items()}
     return seen
 
@@ -156,7 +185,7 @@ def largest_values(circuit: Circuit, samples, nodes: Collection[int]) -> dict[in
 class Magnitudes:
     """The largest absolute values of tensors on samples, in floating point. Circuits of one source share them: formats do not matter.
 
-    samples: pairs of states and batch, lists of arrays; none where only shapes are known. later: makes more of them, of later steps, for
+    samples: (step, states, batch), lists of arrays; none where only shapes are known. later: makes more of them, of later steps, for
     tensors that are 0 on all samples, as gradients of an adapter that begins with zeros are.
     """
 
@@ -184,18 +213,20 @@ class Magnitudes:
             self._found[name] = max(self._found.get(name, 0.0), growth * largest * abs(float(factor)))
 
 
-def fitted(formats: Formats, sizes: Mapping[str, tuple[bool, float]], precision: Precision) -> Formats:
+def fitted(formats: Formats, sizes: Mapping[str, tuple[str, float]], precision: Precision) -> Formats:
     """Formats in which every value seen has two bits of headroom, and no tensor is left with few bits, where the user has not chosen.
 
-    sizes: of each rounded tensor whether it is a gradient, and the largest value seen, in units of its kind.
+    sizes: of each rounded tensor its kind, and the largest value seen, in units of its kind.
     """
     notes, refined, named = [], 0, precision.tensors or {}
-    chosen = {name: formats.of(name, tagged) for name, (tagged, _) in sizes.items()} | named
-    for tagged, kind in ((False, "activation"), (True, "gradient")):
-        scale, bits = formats.default(tagged)
-        scale_given, bits_given = (getattr(precision, f"{kind}_{x}") is not None for x in ("scale", "bits"))
-        found = {name: x for name, (gradient, x) in sizes.items() if gradient == tagged and x and name not in named}
-        resolved = bits - SPARE[tagged]
+    chosen = {name: formats.of(name, kind) for name, (kind, _) in sizes.items()} | named
+    for kind in SPARE:
+        scale, bits = formats.default(kind)
+        given = "gradient" if kind in ("gradient", "slope") else "activation"
+        scale_given, bits_given = (getattr(precision, f"{given}_{x}") is not None for x in ("scale", "bits"))
+        scale_given, bits_given = scale_given and kind == given, bits_given and kind == given
+        found = {name: x for name, (own, x) in sizes.items() if own == kind and x and name not in named}
+        resolved, headroom = bits - SPARE[kind], HEADROOM + ROOM.get(kind, 0)
         where = max(found, key=found.__getitem__, default="")
         if found and scale_given and not bits_given:
             needed = _exponent(found[where]) + scale + HEADROOM
@@ -210,8 +241,10 @@ def fitted(formats: Formats, sizes: Mapping[str, tuple[bool, float]], precision:
         for name, largest in found.items():
             e, own = _exponent(largest), scale
             if not scale_given:  # coarser rather than wider: the largest value keeps as many bits, and bounds grow by none
-                own = min(bits - HEADROOM - e, max(scale, min(scale + formats.finer, resolved - e, MAX_SCALE)))
-            chosen[name], refined = TensorFormat(own, bits), max(refined, own - scale)
+                most = resolved - e if kind in FREE else max(scale, min(scale + formats.finer, resolved - e, MAX_SCALE))
+                own = max(-MAX_SCALE, min(bits - headroom - e, most, MAX_SCALE))
+            chosen[name] = TensorFormat(own, bits)
+            refined = max(refined, own - scale) if kind not in FREE else refined
     return replace(formats, tensors=chosen, refined=refined, notes=(*formats.notes, *notes))
 
 
@@ -234,7 +267,7 @@ def explicit(formats: Formats, circuit: Circuit, precision: Precision) -> Precis
 
 def with_tables(circuit: Circuit, precision: Precision, chunk: int) -> Circuit:
     """The circuit with the cheapest table width: fewest cells, lookups and table entries in a chunk."""
-    least = max([circuit.nodes[i].operation.bits + 1 for i in circuit.rounded] + [x.bits + 1 for x in circuit.inputs] + [4])
+    least = max([circuit.nodes[i].operation.table_width() for i in circuit.limited] + [x.bits + 1 for x in circuit.inputs] + [4])
     if precision.table_bits is not None:
         if precision.table_bits < least:
             raise PrecisionError(

@@ -14,12 +14,23 @@ from ..circuit.circuit import MAX_JOINT_AXIS
 from ..ops.arithmetic import Scale, Sum
 from ..ops.draw import Draw
 from ..ops.leaves import MAX_CONSTANT
-from ..ops.moves import MOVES, Broadcast, Concatenate, Pad, Reshape, Reverse, Slice, Transpose
-from ..ops.operation import Leaves
+from ..ops.moves import Broadcast, Concatenate, Pad, Reshape, Reverse, Slice, Transpose
 from ..ops.products import Dot, Gate
-from . import keys
-from .constants import Keys, Known, factored, map_known, too_large
-from .expressions import Above, Combination, Drawn, Expression, Mask, Numbers, added, are_weights, is_choice, is_mask, scaling
+from . import functions, intervals, keys
+from .constants import Known, factored, map_known, too_large
+from .expressions import (
+    Above,
+    Combination,
+    Drawn,
+    Expression,
+    Mask,
+    Numbers,
+    Ratio,
+    are_weights,
+    is_choice,
+    is_mask,
+    scaling,
+)
 from .series import Refusal, Series, values
 
 
@@ -34,6 +45,13 @@ class Graph:
         self.expressions: list[Expression] = []
         self.labels: dict[Expression, str] = {}
         self.ranges: dict[Expression, tuple[int, int]] = {}  # of tensors of integers; those of inputs are their dtypes'
+        self.unary: dict = {}  # of tensors: what they are as functions of one
+        self.intervals: dict[Expression, tuple[float, float]] = {}
+        self.assumed: dict[int, tuple[float, float]] = {}  # intervals of states, which a step keeps
+        self.largest_of: dict[Expression, Expression] = {}  # a maximum, repeated: the tensor whose it is
+        self.one_along: dict[Expression, tuple[int, ...]] = {}  # the axes along which exactly one entry is 1, the others 0
+        self.extremes: dict[Expression, tuple] = {}  # the larger or smaller of two: both, and "max" or "min"
+        self.one_hots: dict[Expression, Expression] = {}  # an index: the one-hot whose place it is
         self._made: dict = {}
 
     def node(self, operation, inputs, shape, tagged=False) -> Expression:
@@ -76,32 +94,8 @@ class Graph:
             low, high = sorted(x.factor * v + x.constant for v in self.range(x.words))
             return low, high
         if x not in self.ranges:
-            self.ranges[x] = self._range(x)
+            self.ranges[x] = intervals.whole(self, x)
         return self.ranges[x]
-
-    def _range(self, x) -> tuple[int, int]:
-        if x.does(Above):
-            return 0, 1
-        if x.does(Draw):
-            return 0, x.operation.bound([], [], None)
-        if x.does(Numbers):
-            return min(x.operation.values), max(x.operation.values)
-        ranges = [self.range(y) for y in x.inputs]
-        if x.does(Combination):
-            ends = [sorted((c * low, c * high)) for c, (low, high) in zip(x.operation.coefficients, ranges, strict=True)]
-            return sum(low for low, _ in ends), sum(high for _, high in ends)
-        if x.does(Dot, Scale, Gate):
-            products = [a * b for a in ranges[0] for b in ranges[1]]
-            terms = x.operation.summed([y.shape for y in x.inputs]) if x.does(Dot) else 1
-            return terms * min(products), terms * max(products)
-        if x.does(Sum):
-            terms = math.prod(x.inputs[0].shape[d] for d in x.operation.axes)
-            return terms * ranges[0][0], terms * ranges[0][1]
-        if x.does(*MOVES):
-            low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
-            return (min(low, 0), max(high, 0)) if x.does(Pad) else (low, high)
-        largest = x.operation.bound([max(map(abs, r)) for r in ranges], [y.shape for y in x.inputs], Leaves((), ()))
-        return -largest, largest
 
     # ---- linear maps
     def linear(self, terms, tagged=False):
@@ -123,6 +117,8 @@ class Graph:
         if not merged:
             return Known.uniform(Fraction(0), shape, tagged)
         tagged = tagged or any(x.tagged for x in merged)
+        if len(merged) > 1 and (fused := functions.fused_sum(self, merged)) is not None:
+            return self.linear([(c, x) for x, c in fused.items()], tagged)
         if len(merged) == 1 and [*merged.values()] == [1] and [*merged][0].tagged == tagged:
             return [*merged][0]
         return self.node(Combination(tuple(merged.values())), tuple(merged), shape, tagged)
@@ -143,11 +139,29 @@ class Graph:
 
     def product(self, x, y):
         """Entry by entry, of one shape."""
+        given = x, y
         if isinstance(x, Known) and isinstance(y, Known):
             return map_known(lambda a, b: a * b, x.shape, x, y)
         if isinstance(x, Known) or isinstance(y, Known):
             return self.times(x, self.tensor(y)) if isinstance(x, Known) else self.times(y, self.tensor(x))
+        (c, x), (d, y) = scaling(self.tensor(x)), scaling(self.tensor(y))
+        if not isinstance(c, Series) and not isinstance(d, Series) and (fused := functions.fused_product(self, x, y)) is not None:
+            return self.linear([(c * d, fused)])
+        return self._outward(self.plain_product, *given)
+
+    def _outward(self, product, x, y):
+        """product(x, y) with constants of functions and quotients taken out of it."""
         x, y = self.tensor(x), self.tensor(y)
+        (c, left), (d, right) = functions.outward(self, x), functions.outward(self, y)
+        return product(x, y) if c == d == 1 else self.linear([(c * d, product(left, right))], x.tagged or y.tagged)
+
+    def plain_product(self, x, y) -> Expression:
+        """The same of tensors, whatever they are functions of."""
+        x, y = self.tensor(x), self.tensor(y)
+        for a, b in ((x, y), (y, x)):  # a / b, and not a times a rounded 1 / b
+            if b.does(Ratio) and functions.constant(b.inputs[0]) == 1 and not is_choice(a):
+                c, a = scaling(a)
+                return self.linear([(c, self.node(b.operation, (a, b.inputs[1]), a.shape))], x.tagged or y.tagged)
         if is_choice(y):
             x, y = y, x
         if is_choice(x) and not is_mask(y):  # one mask after another: nobody needs their product
@@ -183,8 +197,11 @@ class Graph:
             b = len(batch[0])
             axes = tuple(d if d < b or not swapped else d + extra for d in range(len(x.shape)))
             return self.product(Known.uniform(y.scalar, shape, y.tagged), self.broadcast(x, shape, axes))
-        x, contract, batch = self._untransposed(self.tensor(x), contract, batch, 0)
-        y, contract, batch = self._untransposed(self.tensor(y), contract, batch, 1)
+        return self._outward(lambda x, y: self._plain_dot(x, y, contract, batch, shape), x, y)
+
+    def _plain_dot(self, x, y, contract, batch, shape):
+        x, contract, batch = self._untransposed(x, contract, batch, 0)
+        y, contract, batch = self._untransposed(y, contract, batch, 1)
         return self.node(Dot(contract, batch), (x, self._beside(x, y)), shape)
 
     def _untransposed(self, x, contract, batch, side):
@@ -200,6 +217,15 @@ class Graph:
         return (x.inputs[0], *pairs)
 
     # ---- moving entries
+    def moved(self, like: Expression, x, further: tuple[int, ...] = ()) -> Expression:
+        """x moved as ``like`` moves its input; further: lengths of axes that x has more, at the end."""
+        shape, operation, rank = (*like.shape, *further), like.operation, len(like.inputs[0].shape)
+        if like.does(Transpose):
+            return self.transpose(x, (*operation.permutation, *range(rank, rank + len(further))))
+        if like.does(Broadcast):
+            return self.broadcast(x, shape, (*operation.axes, *range(len(like.shape), len(shape))))
+        return self.reshape(x, shape) if like.does(Reshape) else self.reverse(x, operation.axes)
+
     def reshape(self, x, shape):
         shape = tuple(shape)
         if isinstance(x, Known):
@@ -264,6 +290,8 @@ class Graph:
                 return Known.uniform(x.scalar * math.prod(x.shape[d] for d in axes), shape, x.tagged)
             return Known.spread(x.full().sum(axis=axes), shape, x.tagged)
         x = self.tensor(x)
+        if self.one_along.get(x) == axes:
+            return Known.uniform(Fraction(1), shape, x.tagged)
         if all(x.shape[d] == 1 for d in axes):
             return self.reshape(x, shape)
         return self.node(Sum(axes), (x,), shape)
@@ -334,47 +362,6 @@ class Graph:
             return map_known(lambda v: v > 0, shape, difference)
         keys.check_comparison(difference)
         return Mask(self.above(difference))
-
-    def choose(self, which, cases, tagged: bool):
-        """The case that a public number says, in every step."""
-        if all(isinstance(x, Keys) for x in cases):
-            (chosen,) = keys.moved(lambda *halves: self.choose(which, list(halves), tagged), cases)
-            return chosen
-        if not isinstance(which, Series):
-            return self.tag(cases[min(max(int(which), 0), len(cases) - 1)], tagged)
-        if all(isinstance(x, Known) for x in cases):
-            number = Known.uniform(which, cases[0].shape, tagged)
-            return map_known(lambda n, *entries: entries[min(max(int(n), 0), len(entries) - 1)], cases[0].shape, number, *cases)
-        if any(isinstance(x, Mask) for x in cases):
-            raise Refusal("a choice by the step between conditions on data; choose between numbers")
-        chosen = [min(max(int(n), 0), len(cases) - 1) for n in which.values]
-        cases = [x if isinstance(x, Known) else self.tensor(x) for x in cases]
-        shares = (Series(tuple(Fraction(int(n == i)) for n in chosen)) for i in range(len(cases)))
-        return self.linear([(share, x) for share, x in zip(shares, cases, strict=True)], tagged)
-
-    def select(self, condition, no, yes):
-        """``yes`` where the condition holds, else ``no``."""
-        if isinstance(no, Mask) or isinstance(yes, Mask):
-            raise Refusal("a choice between two conditions; choose between numbers")
-        no, yes = (x if isinstance(x, Known) else self.tensor(x) for x in (no, yes))
-        if isinstance(condition, Known):
-            if condition.scalar is not None:
-                return self.choose(condition.scalar, [no, yes], condition.tagged)
-            ones = map_known(lambda c: Fraction(int(c)), condition.shape, condition)
-            zeros = map_known(lambda c: 1 - c, condition.shape, ones)
-            return self.linear([(1, self.product(ones, yes)), (1, self.product(zeros, no))])
-        if not condition.positive:
-            no, yes = yes, no
-        mask = condition.expression
-        (c, x), (d, y) = scaling(no), scaling(yes)
-        if x is y and not isinstance(x, Known):  # c x + mask (d - c) x: one gate where the user wrote two branches
-            return self.linear([(c, x), (d - c, self.product(mask, x))], no.tagged or yes.tagged)
-        terms = [added(z) if isinstance(z, Expression) else {} for z in (no, yes)]
-        both = [(c, z) for z, c in terms[0].items() if terms[1].get(z) == c]
-        if both:  # what both cases hold, as a state that is updated or not, needs no choice
-            rest = (self.linear([(c, z) for z, c in t.items() if (c, z) not in both] or [(0, both[0][1])]) for t in terms)
-            return self.linear([*both, (1, self.select(Mask(mask), *rest))], no.tagged or yes.tagged)
-        return self.linear([(1, no), (-1, self.product(mask, no)), (1, self.product(mask, yes))])
 
 
 def _check_joint(before, after):

@@ -14,13 +14,13 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from ..errors import UnsupportedOperationError
-from . import keys, places
+from . import choices, entrywise, keys, places
 from .arguments import is_key
 from .constants import Keys, Known, by_entry, every_step, map_known
 from .expressions import Drawn, Expression, Mask, is_public
 from .folding import conversion, fold, kind, limits, narrow
 from .graph import Graph
-from .rules import BOOLEAN, CURES, FLOAT_FIRST, INDEX, KEYS, MOVES, NARROW, RULES, maximum, number
+from .rules import BOOLEAN, CURES, FLOAT_FIRST, INDEX, KEYS, MOVES, NARROW, RULES, number
 from .series import Refusal, Series
 
 OPTIMIZER = "zkjax optimizer"  # scope of an optimizer's update
@@ -29,6 +29,7 @@ NONLINEAR = (
     "those of optax.sgd with momentum, of weight decay, averages, schedules and MultiSteps are)"
 )
 MAX_ITERATIONS = 2**16  # of a loop over constants
+UNBOUNDED = ("select_n", "max", "min", "clamp", "eq", "ne", "lt", "le", "gt", "ge")  # may read infinities
 CALLS = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 
 
@@ -131,7 +132,7 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
     if name == "cond" and isinstance(values[0], Known) and isinstance(values[0].scalar, Series):
         cases = [_run(graph, b, values[1:], where, wanted, inside_custom_jvp) for b in eqn.params["branches"]]
         chosen = zip(zip(*cases, strict=True), wanted, strict=True)
-        return [graph.choose(values[0].scalar, list(case), values[0].tagged) if use else None for case, use in chosen]
+        return [choices.choose(graph, values[0].scalar, list(case), values[0].tagged) if use else None for case, use in chosen]
     if name == "cond" and isinstance(values[0], Known) and values[0].scalar is not None:
         branches = eqn.params["branches"]
         chosen = branches[min(max(int(values[0].scalar), 0), len(branches) - 1)]
@@ -157,8 +158,8 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
     if constant:
         moves = name in MOVES and "dynamic" not in name and any(x is not None and x.moving for x in values)  # of numbers of the step
         results = None if moves else fold(eqn, *values)
-        if results is None and name in MOVES:
-            results = MOVES[name](graph, eqn, *values)
+        if results is None and name in (*MOVES, "scatter-add"):
+            results = RULES[name](graph, eqn, *values)
         if results is None:
             raise Refusal(CURES.get(name, "this operation on constants is not known; compute it with NumPy outside of the loss"))
         return results if isinstance(results, list) else [results]
@@ -173,11 +174,11 @@ def _on_data(graph, eqn, values, inside_custom_jvp) -> list:
         raise Refusal(f"arithmetic in {eqn.outvars[0].aval.dtype.name} rounds its results", NARROW)
     if name not in MOVES and name not in BOOLEAN and any(kind(v.aval.dtype) == "b" for v in eqn.outvars):
         raise Refusal("an operation in booleans", FLOAT_FIRST)
-    for x in values if name != "select_n" else ():
-        if isinstance(x, Known):
+    for x in values if name not in UNBOUNDED else ():
+        if isinstance(x, Known) and not (name in ("mul", "div") and x.moving and x.somewhere_finite):  # a choice by the step may follow
             x.finite()
     if name == "max":
-        results = maximum(graph, eqn, *values, inside_custom_jvp)
+        results = entrywise.maximum(graph, eqn, *values, inside_custom_jvp)
     elif name in RULES:
         results = RULES[name](graph, eqn, *values)
     else:
@@ -206,8 +207,8 @@ def _chosen(graph, mask: Expression, no, yes):
         raise Refusal("a choice between random keys by what was drawn", "draw from both keys, and choose between what is drawn")
     mask = graph.broadcast(Mask(mask), no.shape, ())
     if isinstance(no, Mask) or isinstance(yes, Mask):
-        return graph.mask(graph.select(mask, *(number(graph, x) for x in (no, yes))))
-    return graph.select(mask, no, yes)
+        return graph.mask(choices.select(graph, mask, *(number(graph, x) for x in (no, yes))))
+    return choices.select(graph, mask, no, yes)
 
 
 # ---- loops over constants --------------------------------------------------------------------------------------------

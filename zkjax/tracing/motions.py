@@ -12,9 +12,9 @@ from ..errors import UnsupportedOperationError
 from ..ops.leaves import Param
 from ..ops.products import Gate
 from .constants import Known
-from .expressions import Above, Combination, Expression, are_weights
+from .expressions import COMMITTED, Combination, Expression, are_weights
 from .series import Series, lifted, values
-from .step import Program, depends_on_step
+from .step import Program
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +45,14 @@ def nonzero(x) -> bool:
 def rows_of(program: Program) -> tuple[Row, ...]:
     """Those of all states; UnsupportedOperationError where a number of the step stands elsewhere than before gradients and states."""
     result = tuple(_row(program.graph, state.following) for state in program.states)
-    told = [(f"what feeds state {s.leaf.path}", x) for s, row in zip(program.states, result, strict=True) for x in row.feeds]
-    for name, x in (*told, *((f"output {name!r}", x) for name, x in program.outputs.items())):
-        if x.moving if isinstance(x, Known) else depends_on_step(x):
-            raise UnsupportedOperationError(
-                f"{name} depends on a number of the step ({program.place}), such as a schedule, which may multiply gradients and states "
-                "only; give such numbers in the batch"
-            )
+    for state, row in zip(program.states, result, strict=True):
+        for t, v in (x for c in (*row.carry.values(), *row.feeds.values()) for x in enumerate(values(c))):
+            if isinstance(v, float):
+                told = f"what a step makes of {state.leaf.path}: in step {t}, the constant {v} is not finite"
+                raise UnsupportedOperationError(f"{told}; leave it out, or choose a large number for it ({program.place})")
+    for name, x in program.outputs.items():
+        if isinstance(x, Known) and x.moving:
+            raise UnsupportedOperationError(f"output {name!r} is a number of the step alone ({program.place}), which a proof need not tell")
     return result
 
 
@@ -83,7 +84,7 @@ def cycles(rows: tuple[Row, ...], narrow: frozenset) -> tuple[frozenset[int], fr
 
     narrow: the tensors that are rounded anyway. A claim on a state may not come back to it, so those tensors are to be rounded too.
     """
-    reach = [{x: _read(x, narrow) for x in row.feeds} for row in rows]
+    reach = [{x: states_below(x, narrow) for x in row.feeds} for row in rows]
     through = frozenset(x for p, found in enumerate(reach) for x, read in found.items() if any(p in _from(rows, reach, r) for r in read))
     around = set()
     for p, row in enumerate(rows):
@@ -105,12 +106,12 @@ def _from(rows: tuple[Row, ...], reach: list[dict], p: int) -> set[int]:
     return found
 
 
-def _read(x: Expression, narrow: frozenset) -> set[int]:
+def states_below(x: Expression, narrow: frozenset) -> set[int]:
     """The states that a tensor follows from without rounding in between."""
     found, stack, seen = set(), [x], set()
     while stack:
         x = stack.pop()
-        if x in seen or x.does(Above, Gate):
+        if x in seen or x.does(Gate, *COMMITTED):
             continue
         seen.add(x)
         if x.does(Param):

@@ -12,10 +12,12 @@ from ..ops.leaves import Param
 from ..ops.moves import MOVES
 from ..ops.products import Dot, Gate
 from .demands import Demands
-from .expressions import Expression, Numbers, masked
+from .expressions import Applied, Expression, FirstPlace, Maximum, Numbers, Picked, Ratio, SquareRoot, masked
 from .motions import Row
 from .precision import Precision
 from .step import Program
+
+KINDS = {Picked: "one-hot", Maximum: "maximum", FirstPlace: "first maximum"}
 
 
 class Names:
@@ -33,7 +35,7 @@ class Names:
         taken = set(self._inputs)
         self.of: dict[Expression, str] = {}
         for x in demands.needed:
-            if x in demands.narrow or x in demands.quotients:
+            if x in demands.narrow or x in demands.quotients or x in demands.sites or x.does(Applied, Ratio, SquareRoot):
                 self.of[x] = _unique(self.label(x), taken)
 
     def label(self, x: Expression) -> str:
@@ -43,6 +45,12 @@ class Names:
                 self._labels[x] = "mask" if x.operation.threshold else "random words"
             elif (other := masked(x)) is not None:
                 self._labels[x] = self.label(other)
+            elif x.does(Applied):
+                self._labels[x] = f"{x.operation.program[-1][0]} of {self.label(x.inputs[0])}"
+            elif x.does(Picked, Maximum, FirstPlace):
+                self._labels[x] = f"{KINDS[type(x.operation)]} of {self.label(x.inputs[0])}"
+            elif x.does(Ratio, SquareRoot):
+                self._labels[x] = f"{'quotient by' if x.does(Ratio) else 'root of'} {self.label(x.inputs[-1])}"
             elif x.does(Dot):
                 owners = [o for o in map(_owner, x.inputs) if o is not None]
                 self._labels[x] = f"{self._labels[owners[0]]} {'backward' if x.tagged else 'forward'}" if owners else "product"

@@ -204,13 +204,14 @@ def _frozen_scales(source: Source) -> dict[str, int]:
     return {s.leaf.path: frozen_scale(s.leaf.largest) for p, (s, row) in states if row.frozen(p) and s.start is None}
 
 
-def _sizes(emission: Emission, formats: Formats, magnitudes: Magnitudes) -> dict[str, tuple[bool, float]]:
-    """Of each rounded tensor whether it is a gradient, and the largest value seen, in units of its kind."""
+def _sizes(emission: Emission, formats: Formats, magnitudes: Magnitudes) -> dict[str, tuple[str, float]]:
+    """Of each rounded tensor the kind of its format, and the largest value seen, in units of its kind."""
     seen, found = magnitudes.of(emission.circuit, emission.stands_for), {}
-    for node, (name, tagged) in emission.rounded.items():
-        unit = abs(float(emission.stands_for[node][1])) / (float(emission.unit) if tagged else 1.0)
-        room = max(1.0, 2.0 ** -formats.of(name, tagged).scale / unit)  # before its constant, a tensor has a finer unit at the same bits
-        found[name] = tagged, max(seen[node] * unit * room, found[name][1] if name in found else 0.0)
+    for node, (name, kind) in emission.rounded.items():
+        unit = abs(float(emission.stands_for[node][1])) / (float(emission.unit) if kind in ("gradient", "slope") else 1.0)
+        room = max(1.0, 2.0 ** -formats.of(name, kind).scale / unit)  # before its constant, a tensor has a finer unit at the same bits
+        room = 1.0 if kind in ("function", "root", "ratio") else room
+        found[name] = kind, max(seen[node] * unit * room, found[name][1] if name in found else 0.0)
     return found
 
 

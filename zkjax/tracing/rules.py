@@ -5,13 +5,14 @@ comparisons and choices on the circuit's integers, all movements of entries. Wha
 may wrap around while it depends on data or parameters, and every operation that is not known here.
 """
 
+import math
 from fractions import Fraction
-from functools import reduce
 
-from . import keys
+from . import choices, entrywise, functions, indexing, keys, quotients
 from .constants import Known, map_known
 from .expressions import Drawn, Mask
 from .folding import kind, narrow
+from .intervals import interval
 from .series import Refusal, values
 
 FLOAT_FIRST = "convert to floating point first, x.astype(jnp.float32)"
@@ -50,40 +51,12 @@ def _product(graph, x, y):
 def _div(graph, eqn, x, y):
     if kind(eqn.outvars[0].aval.dtype) != "f":
         raise Refusal("division of integers truncates", f"{FLOAT_FIRST}, which divides exactly")
+    shape = eqn.outvars[0].aval.shape
     if not isinstance(y, Known):
-        raise Refusal("division by a tensor has no exact counterpart", "divide by constants only")
+        return quotients.quotient(graph, graph.expand(x, shape), graph.expand(y, shape))
     if any(v == 0 for entry in y.values.reshape(-1) for v in values(entry)):
         raise Refusal("division by zero")
-    shape = eqn.outvars[0].aval.shape
     return _product(graph, graph.expand(x, shape), graph.expand(map_known(lambda v: 1 / v, y.shape, y), shape))
-
-
-def _power(graph, x, exponent: int):
-    if exponent < 1:
-        raise Refusal(f"the power {exponent} of a tensor has no exact counterpart", "use positive powers")
-    return reduce(lambda a, b: graph.product(a, b), [graph.tensor(x)] * exponent)
-
-
-def maximum(graph, eqn, x, y, inside_custom_jvp):
-    """The one rule that asks where it stands: the larger of two tensors inside a custom_jvp, as jax.nn.relu is written."""
-    drawn = of_words(graph, eqn, x, y)
-    if drawn is not None:
-        return drawn
-    # The derivative of a maximum at a tie is one half; inside a custom_jvp the user's rule gives it (0 for jax.nn.relu).
-    if not inside_custom_jvp:
-        raise Refusal("the derivative of a maximum at a tie is not that of ReLU", "use jax.nn.relu(x)")
-    shape = eqn.outvars[0].aval.shape
-    x, y = graph.expand(x, shape), graph.expand(y, shape)
-    return graph.select(graph.greater(x, y, shape), y, x)
-
-
-def of_words(graph, eqn, x, y):
-    """The larger one of two numbers of which one follows from random words, if it is always the same one; None of anything else."""
-    pair = [graph.expand(v, eqn.outvars[0].aval.shape) for v in (x, y)]
-    if all(isinstance(v, Drawn) or isinstance(v, Known) and v.scalar is not None and not v.moving for v in pair):
-        (low, high), (least, most) = (graph.range(v) for v in pair)
-        return pair[0] if low >= most else pair[1] if least >= high else None
-    return None
 
 
 # ---- booleans and comparisons ----------------------------------------------------------------------------------------
@@ -114,7 +87,7 @@ def _and(graph, eqn, x, y):
 
 def _not(graph, eqn, x):
     _only_booleans(eqn, x)
-    return _negated(x)
+    return entrywise.negated(x)
 
 
 def _only_booleans(eqn, *values):
@@ -124,26 +97,56 @@ def _only_booleans(eqn, *values):
         raise Refusal("an operation on the bits of integers that depend on data", "give its result in the data")
 
 
-def _negated(x):
-    return Mask(x.expression, not x.positive) if isinstance(x, Mask) else map_known(lambda v: not v, x.shape, x)
-
-
-def _comparison(swap: bool, negate: bool):
+def _comparison(name: str, swap: bool, negate: bool):
     """x > y of the circuit's integers: where x - y, rounded to the format if it is wide, is above 0."""
 
     def rule(graph, eqn, x, y):
         x, y = (number(graph, v) if kind(eqn.invars[0].aval.dtype) == "b" else v for v in (x, y))
+        pair = [graph.expand(v, eqn.outvars[0].aval.shape) for v in ((y, x) if swap else (x, y))]
+        known = _certain(graph, *pair)
+        if known is not None:
+            return Known.uniform(known != negate, eqn.outvars[0].aval.shape, x.tagged or y.tagged)
+        found = functions.fused(graph, name, *(graph.expand(v, eqn.outvars[0].aval.shape) for v in (x, y)))
+        if found is not None:
+            return Mask(found)
         result = graph.greater(*((y, x) if swap else (x, y)), eqn.outvars[0].aval.shape)
-        return _negated(result) if negate else result
+        return entrywise.negated(result) if negate else result
 
     return rule
 
 
+def _certain(graph, x, y) -> bool | None:
+    """Whether x > y, where that is the same for all data and parameters."""
+    (low, high), (least, most) = interval(graph, x), interval(graph, y)
+    return True if low > most else False if high <= least else None
+
+
+def _equality(graph, eqn, x, y):
+    """x == y: of what cannot be, of a tensor and its maximum, of an index; else no ``_unequal``."""
+    shape = eqn.outvars[0].aval.shape
+    x, y = graph.expand(x, shape), graph.expand(y, shape)
+    (low, high), (least, most) = interval(graph, x), interval(graph, y)
+    if low > most or high < least or math.inf in (low, least) or -math.inf in (high, most):
+        return Known.uniform(False, shape)
+    found = indexing.first_place(graph, x, y) or entrywise.is_extreme(graph, x, y)
+    if found is None and kind(eqn.invars[0].aval.dtype) == "i":
+        found = indexing.equal_index(graph, x, y)
+    if found is None and kind(eqn.invars[0].aval.dtype) == "f":
+        equal = None if isinstance(x, Drawn) or isinstance(y, Drawn) else functions.function(graph, "eq", x, y)
+        found = None if equal is None else Mask(equal)
+    return entrywise.negated(graph.mask(_unequal(graph, eqn, x, y))) if found is None else found
+
+
 def _unequal(graph, eqn, x, y):
     """Of integers and booleans, which have no rounding: 1 where x > y or y > x."""
-    if kind(eqn.invars[0].aval.dtype) == "f":
-        raise Refusal("whether rounded values are equal depends on the rounding", "compare with >, or give a boolean array in the data")
     shape = eqn.outvars[0].aval.shape
+    if kind(eqn.invars[0].aval.dtype) == "f":
+        if x is y:  # of a number only what is none differs from itself
+            return Known.uniform(False, shape)
+        found = functions.function(graph, "ne", *(graph.expand(v, shape) for v in (x, y))) if not isinstance(x, Drawn) else None
+        if found is not None:
+            return found
+        raise Refusal("whether rounded values are equal depends on the rounding", "compare with >, or give a boolean array in the data")
     x, y = (number(graph, v) if kind(eqn.invars[0].aval.dtype) == "b" else v for v in (x, y))
     above, below = graph.greater(x, y, shape), graph.greater(y, x, shape)
     if kind(eqn.invars[0].aval.dtype) == "i":
@@ -156,12 +159,16 @@ def _unequal(graph, eqn, x, y):
 def _select(graph, eqn, which, *cases):
     boolean = kind(eqn.outvars[0].aval.dtype) == "b"
     if isinstance(which, Known) and which.scalar is not None:
-        return graph.choose(which.scalar, cases, which.tagged)
+        return choices.choose(graph, which.scalar, cases, which.tagged)
     if kind(eqn.invars[0].aval.dtype) != "b" and (len(cases) != 2 or graph.range(which) != (0, 1)):
         raise Refusal("a choice by an integer that depends on data", "choose with jnp.where(x > 0, ...)")
     no, yes = (number(graph, x) if boolean else x.finite() if isinstance(x, Known) else graph.tensor(x) for x in cases)
     which = graph.mask(which)  # a condition that jax.vmap made of many, each 0 or 1
-    return graph.select(which if which.shape == no.shape else graph.broadcast(which, no.shape, ()), no, yes)
+    if isinstance(which, Mask) and which.shape == no.shape:
+        found = functions.fused(graph, "select", which, no, yes)
+        if found is not None:
+            return graph.tag(found, which.tagged or no.tagged or yes.tagged)
+    return choices.select(graph, which if which.shape == no.shape else graph.broadcast(which, no.shape, ()), no, yes)
 
 
 # ---- conversions -----------------------------------------------------------------------------------------------------
@@ -220,11 +227,6 @@ def _static(starts, shape, sizes) -> list[int]:
     if not all(isinstance(s, Known) for s in starts):
         raise Refusal("an index that depends on data or parameters", INDEX)
     return [min(max(int(s.scalar), 0), n - m) for s, n, m in zip(starts, shape, sizes, strict=True)]
-
-
-def _gather(graph, eqn, x, *indices):
-    constant = all(isinstance(i, Known) for i in indices)
-    raise Refusal("index with Python integers or slices" if constant else f"an index that depends on data or parameters; {INDEX}")
 
 
 def _reshape(graph, eqn, x):
@@ -299,14 +301,21 @@ RULES = MOVES | {
     "mul": _elementwise(_product),
     "div": _div,
     "neg": lambda graph, eqn, x: _sum_of(-1)(graph, x),
-    "square": lambda graph, eqn, x: _power(graph, x, 2),
-    "integer_pow": lambda graph, eqn, x: _power(graph, x, eqn.params["y"]),
-    "gt": _comparison(swap=False, negate=False),
-    "lt": _comparison(swap=True, negate=False),
-    "le": _comparison(swap=False, negate=True),
-    "ge": _comparison(swap=True, negate=True),
-    "ne": _unequal,
-    "eq": lambda graph, eqn, x, y: _negated(graph.mask(_unequal(graph, eqn, x, y))),
+    "square": lambda graph, eqn, x: entrywise.power(graph, x, 2),
+    "integer_pow": lambda graph, eqn, x: entrywise.power(graph, x, eqn.params["y"]),
+    "gt": _comparison("gt", swap=False, negate=False),
+    "lt": _comparison("lt", swap=True, negate=False),
+    "le": _comparison("le", swap=False, negate=True),
+    "ge": _comparison("ge", swap=True, negate=True),
+    "ne": lambda graph, eqn, x, y: entrywise.negated(graph.mask(_equality(graph, eqn, x, y))),
+    "eq": _equality,
+    "is_finite": lambda graph, eqn, x: Known.uniform(True, x.shape),
+    **entrywise.RULES,
+    "reduce_max": indexing.reduce_max,
+    "reduce_min": indexing.reduce_min,
+    "argmax": indexing.argmax,
+    "argmin": lambda graph, eqn, x: indexing.argmax(graph, eqn, x, -1),
+    "scatter-add": indexing.scatter_add,
     "and": _and,
     "or": _logic(1),
     "xor": _logic(2),
@@ -316,27 +325,25 @@ RULES = MOVES | {
     "reduce_sum": lambda graph, eqn, x: graph.sum(x, eqn.params["axes"]),
     "convert_element_type": _convert,
     "reduce_precision": _reduce_precision,
-    "gather": _gather,
+    "gather": indexing.gather,
     "shift_right_logical": keys.shifted,
     "bitcast_convert_type": keys.as_float,
 }
 
-BOOLEAN = ("gt", "lt", "le", "ge", "ne", "eq", "and", "or", "xor", "not", "select_n", "convert_element_type")  # may result in booleans
+BOOLEAN = (
+    *("gt", "lt", "le", "ge", "ne", "eq", "is_finite"),
+    *("and", "or", "xor", "not", "select_n", "convert_element_type"),
+)  # may result in booleans
 KEYS = ("random_bits", "random_wrap", "random_unwrap", "random_seed", "random_split", "random_fold_in", "random_clone", "threefry2x32")
 
 CURES = {
-    "max": "use jax.nn.relu(x) for ReLU",
     "conv_general_dilated": "write the convolution as slices and a matrix product",
     "while": "write the loop in Python, so that it unrolls",
     "scan": "write the loop in Python, so that it unrolls",
     "cond": "choose with jnp.where(x > 0, ...), or in Python before tracing",
     "scatter": "build the array with jnp.concatenate or jnp.pad",
-    "scatter-add": "index with Python integers or slices; give labels as one-hot vectors in the data",
-    **dict.fromkeys(("exp", "exp2", "log", "log1p", "logistic", "tanh", "erf", "pow", "sin", "cos"), "use ReLU and a quadratic loss"),
-    **dict.fromkeys(("sqrt", "rsqrt"), "leave normalisation by data-dependent values out"),
-    **dict.fromkeys(("abs", "sign", "reduce_max", "reduce_min", "argmax", "sort", "min"), "use ReLU, sums and products"),
-    **dict.fromkeys(("rem", "floor", "ceil", "round"), "it has steps, which products and ReLU cannot make; give its result in the data"),
-    "clamp": "leave clipping out; the formats of the circuit bound every value",
+    "sort": "use maxima, sums and products",
+    "rem": "it has steps; give its result in the data",
     "io_callback": "a callback leaves the program that is proven; leave it out",
     "pure_callback": "a callback leaves the program that is proven; leave it out",
 }

@@ -19,6 +19,7 @@ from . import places
 from .arguments import NOTHING, as_keys, batch_arrays, check_loss, explained, in_words, input_names, key_words, state_leaves, unusual
 from .arguments import parameters as parameter_leaves
 from .constants import Known
+from .expressions import SquareRoot
 from .folding import narrow
 from .interpreter import OPTIMIZER
 from .motions import Row, rows_of
@@ -62,14 +63,19 @@ class Source:
         """Whether some state is multiplied, so that weights may have to be rounded with it."""
         return any(row.carry.get(p) != 1 for p, row in enumerate(self.rows))
 
-    def samples(self) -> list[tuple[list[np.ndarray], tuple[Any, ...]]]:
-        """States and batch as one sample of the values that occur; none where only shapes are known."""
-        return [(self.first(), self.batch)] if self.known else []
+    def samples(self) -> list[tuple[int, list[np.ndarray], tuple[Any, ...]]]:
+        """Step, states and batch as samples of the values that occur; none where only shapes are known.
 
-    def later(self) -> list[tuple[list[np.ndarray], tuple[Any, ...]]]:
+        What divides by a state that begins with zeros is another number in the first step than later, so a later one is looked at too.
+        """
+        first = [(0, self.first(), self.batch)] if self.known else []
+        return first + self.later() if first and any(x.does(SquareRoot) for x in self.program.graph.expressions) else first
+
+    def later(self) -> list[tuple[int, list[np.ndarray], tuple[Any, ...]]]:
         """States after some steps by the user's own code on the batch, and the batch; none where they are not finite."""
         *_, (states, _) = self.trained([self.batch] * LATER)
-        return [(states, self.batch)] if all(np.isfinite(x).all() for x in states) else []
+        step = min(LATER, (self.steps or LATER + 1) - 1)
+        return [(step, states, self.batch)] if all(np.isfinite(x).all() for x in states) else []
 
     def compiled(self):
         """The step by the user's own code, compiled fast rather than well: it is run for some dozens of times at most."""

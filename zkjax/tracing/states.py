@@ -14,6 +14,8 @@ from ..circuit.recurrence import FRACTION
 from ..errors import PrecisionError, UnsupportedOperationError
 from ..ops.leaves import Next, Param
 from .constants import Known
+from .expressions import COMMITTED, Expression, Ratio
+from .functions import constant
 from .motions import Row, Uses
 from .precision import StateFormat
 from .rationals import gradient_unit, log2, rounded_rates, valuation
@@ -25,6 +27,7 @@ LASTING = 8  # bits below the change of a step that errors of coefficients are a
 HEADROOM = 4  # a state's range is this many times the largest value that is expected
 EXPECTED = 64  # steps that are looked ahead for that
 LARGEST_END = 40  # bits that a period's end drops, at most, where nothing is said
+OF_QUOTIENTS = Fraction(1, 2**8)  # relative error of the rates of quotients and functions, which are no gradients
 FINEST = Fraction(1, 2**12)  # relative error of a coefficient in units of 2^-64
 
 
@@ -52,8 +55,18 @@ def odd_parts(found: dict[int, Uses]) -> dict[int, Fraction]:
 
 
 def rate_tables(found: dict[int, Uses]) -> list[tuple[Fraction, ...]]:
-    """The rates with which tensors are subtracted from exact states."""
-    return [tuple(-v for v in values(c)) for use in found.values() for c in use.feeds.values()]
+    """The rates with which gradients are subtracted from exact states; quotients and functions have units of their own."""
+    return [tuple(-v for v in values(c)) for use in found.values() for x, c in use.feeds.items() if not x.does(*COMMITTED)]
+
+
+def ratio_rates(found: dict[int, Uses]) -> dict[Expression, list[tuple[Fraction, ...]]]:
+    """Those with which each quotient is subtracted from exact states."""
+    rates: dict[Expression, list] = {}
+    for use in found.values():
+        for x, c in use.feeds.items():
+            if x.does(Ratio):
+                rates.setdefault(x, []).append(tuple(-v for v in values(c)))
+    return rates
 
 
 class Lowered:
@@ -83,11 +96,12 @@ class Lowered:
     def _subtracted(self, use: Uses) -> list[tuple[int, tuple[int, ...], int]]:
         """(node, integers n, bits b): an exact state loses n * 2^-b * node, in units of 1."""
         e, found = self.emitter, []
-        terms = [(*e.values[x], c) for x, c in use.feeds.items()]
-        terms += [(*e.state(Param(r)), c) for r, c in use.before.items()]
-        terms += [(*e.state(Next(r)), c) for r, c in use.after.items()]
-        for factor, node, c in terms:
-            n, b, note = _rates(c, factor, e.formats.rate_tolerance)
+        tolerance = e.formats.rate_tolerance
+        terms = [(*e.values[x], c, min(tolerance, OF_QUOTIENTS) if x.does(*COMMITTED) else tolerance) for x, c in use.feeds.items()]
+        terms += [(*e.state(Param(r)), c, tolerance) for r, c in use.before.items()]
+        terms += [(*e.state(Next(r)), c, tolerance) for r, c in use.after.items()]
+        for factor, node, c, tolerance in terms:
+            n, b, note = _rates(c, factor, tolerance)
             if any(n):
                 found.append((node, n, b))
                 e.notes.append(note)
@@ -97,6 +111,13 @@ class Lowered:
         """State p, which is multiplied, as its format follows from it."""
         e, row, carry = self.emitter, self.rows[p], dict(self.rows[p].carry)
         feeds = [(e.values[x][1], e.values[x][0], c, x) for x, c in row.feeds.items()]
+        for feed in [f for f in feeds if isinstance(f[3], Expression) and constant(f[3]) is not None]:  # such as what keeps a root from 0
+            _, factor, c, x = feed
+            _, largest, lost = _fixed_point(c, factor / e.units[p])
+            if lost or largest * 2 ** e.format(p).end < 2:
+                added = float(max(map(abs, values(c))) * constant(x))
+                e.notes.append(f"{added:.3g} that each step adds to state {e.program.states[p].leaf.path} is 0 in its units")
+                feeds.remove(feed)
         for r in sorted(set(carry) & set(self.found)):  # an exact state feeds it
             factor, node = e.state(Param(r))
             feeds.append((node, factor, carry.pop(r), r))
@@ -116,8 +137,8 @@ class Lowered:
     def _coefficients(self, p: int, c, unit: Fraction) -> tuple[int, ...]:
         """c * unit as integers in units of 2^-64. What would be lost in them, or at a period's end, is refused."""
         found, largest, lost = _fixed_point(c, unit)
-        if lost or largest * 2 ** self.emitter.format(p).end < 2:
-            path = self.emitter.program.states[p].leaf.path
+        path, formats = self.emitter.program.states[p].leaf.path, self.emitter.formats.states
+        if path in formats and (lost or largest * 2 ** formats[path].end < 2):  # else one follows from this circuit
             raise PrecisionError(f"state {path}: a coefficient of {float(largest):.3g} in its units is lost; give it a larger scale or end")
         return found
 
@@ -132,8 +153,7 @@ class Lowered:
             raise UnsupportedOperationError(f"state {state.leaf.path} begins with different numbers, which are not those of a parameter")
         integer = math.floor(Fraction(state.start.scalar) / unit + Fraction(1, 2))
         if state.start.scalar and not integer:
-            path, value = state.leaf.path, float(state.start.scalar)
-            raise PrecisionError(f"state {path} begins with {value:.3g}, which is 0 in its units; give it a larger scale")
+            self.emitter.notes.append(f"state {state.leaf.path} begins with {float(state.start.scalar):.3g}, which is 0 in its units")
         return Given(integer)
 
 
@@ -204,6 +224,12 @@ def state_formats(emission, sizes: dict, feeds: dict, useful: int, remembered: d
         if isinstance(x.state.start, int):  # a copy is not coarser than what it copies
             own = x.state.start
             scales[p] = max(scales[p], scales[own] if own in scales else valuation(units[own]))
+    for p in emission.rooted & set(
+        moved
+    ):  # of a second moment every square counts that is not 0: what it divides would grow beyond all bounds
+        fed_by = [(factor, c) for _, factor, c, x in moved[p].feeds if not isinstance(x, Expression) or constant(x) is None]
+        least = (abs(float(factor)) * min(abs(float(v)) for v in values(c) if v) for factor, c in fed_by)
+        scales[p] = max([scales[p], *(math.ceil(-math.log2(x)) for x in least)])
     unit = {p: float(v) for p, v in (units | {p: moved[p].odd * Fraction(2) ** -scales[p] for p in moved}).items()}
     found: dict[int, StateFormat] = {}
     for p, x in moved.items():

@@ -4,6 +4,7 @@ The state is any pytree. What of it follows from constants and counters alone is
 steps at once (``series.py``). All its other floating-point arrays are secret, and the states of a circuit.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,9 +23,11 @@ from .expressions import Combination, Drawn, Expression, Mask, reached
 from .folding import kind, limits
 from .graph import Graph
 from .interpreter import interpret
+from .intervals import interval
 from .keys import step_key
 from .series import Series, values
 
+MAX_INTEGER = 2**19 - 1  # of the batch: what a committed array's widest range holds
 FEWEST = 2  # steps that are interpreted where nothing is tabulated: enough to see what depends on the step
 ROUNDS = 8  # of guesses at the public values of all steps
 PREFIX = 64  # steps in which a period is looked for
@@ -97,11 +100,12 @@ class _Reader:
     def __init__(self, closed, state, data, key, outputs, steps, place, unusual):
         self.closed, self.state, self.data, self.outputs, self.place, self.unusual = closed, state, data, outputs, place, unusual
         self.steps, self.tabulated = steps or FEWEST, steps is not None
+        self.least: dict[int, float] = {}  # of states: no step takes them below
         self.keys = () if key is None else (step_key(key, self.steps),)
 
     def program(self, names) -> Program:
         public = self._public()
-        graph, own, results = self._interpret(public)
+        graph, own, results = self._invariant(public)
         following, outputs = results[: len(self.state)], dict(zip(self.outputs, results[len(self.state) :], strict=True))
         if not self.tabulated and any(depends_on_step(x, drawn=True) for x in results if not isinstance(x, Known)):
             names = [self.state[i].leaf.path for i, x in public.items() if x.moving] + ["its key"] * len(self.keys)
@@ -123,11 +127,32 @@ class _Reader:
         counters = tuple(_tabulated(self.state[i], following[i]) for i in public)
         return Program(graph, outputs, tuple(states), counters, names, self.place)
 
+    def _invariant(self, public: dict[int, Known]) -> tuple[Graph, dict[int, Expression], list]:
+        """The interpretation under the bounds of states that a step keeps: those of what a chain begins with, else 0, else none.
+
+        Second moments are never below 0, and what is added up of squares never below its beginning.
+        """
+        first = {
+            i: min(map(float, x.value.values.reshape(-1)))
+            for i, x in enumerate(self.state)
+            if isinstance(x.value, Known) and i not in public
+        }
+        self.least = {i: least for i, least in first.items() if least >= 0}
+        while True:
+            graph, own, results = self._interpret(public)
+            lower = {i: interval(graph, results[i])[0] for i in self.least}
+            kept = {i: least for i, least in self.least.items() if lower[i] >= least}
+            if kept == self.least:
+                return graph, own, results
+            self.least = kept | {i: 0.0 for i, least in self.least.items() if i not in kept and least > 0 and lower[i] >= 0}
+
     def _interpret(self, public: dict[int, Known], wanted=None) -> tuple[Graph, dict[int, Expression], list]:
         """With these leaves as constants: the graph, the expressions of the others, and the results, None where they are not wanted."""
         graph, own = Graph(self.unusual), {}
         for i, x in enumerate(self.state):
             if i not in public:
+                if i in self.least:
+                    graph.assumed[len(own)] = self.least[i], math.inf
                 own[i] = graph.node(Param(len(own)), (), x.leaf.shape)
         inputs = [_typed(graph, graph.node(InputArray(i), (), x.shape), x) for i, x in enumerate(self.data)]
         arguments = [public.get(i, own.get(i)) for i in range(len(self.state))]
@@ -272,10 +297,11 @@ def _typed(graph: Graph, x, data):
     """An array of the batch as its dtype has it.
 
     A boolean is where the committed value is above 0, a sign that the proof shows, so that it is 0 or 1 in the loss whatever
-    was committed; True and False are committed as 1 and 0. An integer takes the values of its dtype.
+    was committed; True and False are committed as 1 and 0. An integer takes those values of its dtype that an array's range can hold.
     """
     if kind(data.dtype) == "b":
         return Mask(graph.above(x))
     if kind(data.dtype) == "i":
-        graph.ranges[x] = limits(data.dtype)
+        low, high = limits(data.dtype)
+        graph.ranges[x] = max(low, -MAX_INTEGER - 1), min(high, MAX_INTEGER)
     return x

@@ -25,8 +25,8 @@ UNCOMPILED = 2**25  # work of a run, tenths of a second, for which nothing is co
 class Outcome:
     """What steps lead to.
 
-    final: the last parameters. losses: for each step the integers of the summands of the loss. extremes: int64 (steps, nodes that
-    round, 2), least and largest value before a range is enforced. rounded: sums of what rounding did to each node that rounds.
+    final: the last parameters. losses: for each step the integers of the summands of the loss. extremes: int64 (steps, nodes with
+    a range, 2), least and largest value before a range is enforced. rounded: sums of what rounding did to each node that rounds.
     kept: the tensors that a proof needs, all steps in front.
     """
 
@@ -98,26 +98,25 @@ def kept_bytes(circuit: Circuit, steps: int) -> int:
 
 
 def _rates(circuit: Circuit, step: int) -> np.ndarray:
-    return np.array([u.rate(step) for p in circuit.parameters for u in p.updates], dtype=np.int64)
+    return np.array([*(u.rate(step) for p in circuit.parameters for u in p.updates), *circuit.paces(step)], dtype=np.int64)
 
 
 def check_quotients(circuit: Circuit, extremes: np.ndarray, first_step: int):
-    """extremes: int64 (steps, nodes that round, 2). The earliest violation is the cause of later ones."""
-    if not circuit.rounded:
+    """extremes: int64 (steps, nodes with a range, 2). The earliest violation is the cause of later ones."""
+    if not circuit.limited:
         return
-    lows, highs = np.array([circuit.nodes[i].operation.limits() for i in circuit.rounded]).T
+    lows, highs = np.array([circuit.nodes[i].operation.limits() for i in circuit.limited]).T
     outside = (extremes[:, :, 0] < lows) | (extremes[:, :, 1] >= highs)
     if not outside.any():
         return
     t, column = (int(i) for i in np.argwhere(outside)[0])
-    i, least, bound = circuit.rounded[column], int(lows[column]), int(highs[column])
+    i, bound = circuit.limited[column], int(highs[column])
     low, high = (int(v) for v in extremes[t, column])
     value, node = (high, circuit.nodes[i]) if high >= bound else (low, circuit.nodes[i])
     masked = any(i in circuit.nodes[j].inputs[1:] and circuit.nodes[j].inputs[0] not in circuit.riders(i) for j in circuit.of(Gate.name))
     hint = " (the range also holds where the ReLU's mask is 0 and the value is then discarded)" if masked else ""
     raise PrecisionError(
-        f"step {first_step + t}: {circuit.describe(i)} holds {value} = {value * 2.0**-node.scale:g}, outside [{least}, {bound}) = "
-        f"[{least * 2.0**-node.scale:g}, {bound * 2.0**-node.scale:g}){hint}; trace with more than {(bound - 1).bit_length()} bits "
-        "or a smaller scale for it (in Precision.tensors, or Precision.activation_bits and gradient_bits for all), or train with a smaller "
-        "learning rate"
+        f"step {first_step + t}: {circuit.describe(i)} {node.operation.outside(value, node.scale)}{hint}; trace with more than "
+        f"{(bound - 1).bit_length()} bits or a smaller scale for it (in Precision.tensors, or Precision.activation_bits and "
+        "gradient_bits for all), or train with a smaller learning rate"
     )

@@ -180,9 +180,9 @@ def _train(circuit: Circuit, start: dict, steps: int, progress, callback=None) -
     with Steps(progress, steps, f"training steps {first}..{first + steps - 1}") as shown:
         done = run_steps(circuit, bounds, start["initial"], dataset, indices, first, keep, shown.done, look)
     check_quotients(circuit, done.extremes, first)
-    largest = np.abs(done.extremes).max(axis=(0, 2)).tolist()
-    named = zip(circuit.rounded, done.rounded.tolist(), largest, strict=True)
-    found = [Rounding.summed(f"[{circuit.nodes[i].label}]", *row).of_node(circuit, i, x) for i, row, x in named]
+    largest = dict(zip(circuit.limited, np.abs(done.extremes).max(axis=(0, 2)).tolist(), strict=True))
+    named = zip(circuit.rounded, done.rounded.tolist(), strict=True)
+    found = [Rounding.summed(f"[{circuit.nodes[i].label}]", *row).of_node(circuit, i, largest[i]) for i, row in named]
     start["roundings"] = Roundings((*start["roundings"], *found))
     if not start.pop("told"):  # once in a chain
         for message in lossy(start["roundings"]):

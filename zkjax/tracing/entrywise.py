@@ -1,0 +1,167 @@
+"""Functions entry by entry: the rules of what is computed from one tensor, and of the larger and the smaller one of two.
+
+Of one tensor everything is a program and a column of a table (``functions``). Of two, what is larger follows from the sign of their
+difference.
+"""
+
+from fractions import Fraction
+from functools import reduce
+
+from ..algebra import functions as programs
+from . import choices, functions, keys, quotients
+from .constants import Known, map_known
+from .expressions import Drawn, Expression, Mask
+from .intervals import EVERYTHING, interval
+from .series import Refusal, Series
+
+LN2 = Fraction(6243314768165359, 2**53)
+
+
+def negated(x):
+    """Of a boolean the opposite."""
+    return Mask(x.expression, not x.positive) if isinstance(x, Mask) else map_known(lambda v: not v, x.shape, x)
+
+
+def power(graph, x, exponent: int):
+    """x to a whole power."""
+    x = graph.tensor(x)
+    if exponent < 0:
+        return power(graph, quotients.quotient(graph, Known.uniform(Fraction(1), x.shape), x), -exponent)
+    return reduce(graph.product, [x] * exponent) if exponent else Known.uniform(Fraction(1), x.shape)
+
+
+def _real_power(graph, eqn, x, y):
+    if not isinstance(y, Known) or y.scalar is None or isinstance(y.scalar, Series):
+        raise Refusal("a power whose exponent depends on data or parameters", "write it as jnp.exp(exponent * jnp.log(x))")
+    if Fraction(y.scalar).denominator == 1 and abs(y.scalar) <= 16:
+        return power(graph, x, int(y.scalar))
+    if Fraction(y.scalar).denominator == 2 and abs(y.scalar) <= 4:
+        rooted = power(graph, quotients.root(graph, x), int(2 * abs(y.scalar)))
+        return rooted if y.scalar > 0 else quotients.quotient(graph, Known.uniform(Fraction(1), x.shape), rooted)
+    return _of_one(graph, "exp", graph.linear([(y.scalar, _of_one(graph, "log", x))]))
+
+
+def _of_one(graph, name: str, x):
+    """A function of one tensor, entry by entry."""
+    if isinstance(x, Drawn):
+        raise Refusal("a function of random words has no exact counterpart", keys.CURE)
+    found = functions.function(graph, name, x if isinstance(x, Known) else graph.tensor(x))
+    if found is None:
+        raise Refusal("a function of a tensor that a schedule multiplies", "multiply by the schedule outside of the function")
+    return graph.tag(found, x.tagged)
+
+
+def _table(name: str):
+    """A rule for a function of one tensor."""
+    return lambda graph, eqn, x: _of_one(graph, name, x)
+
+
+def _absolute(graph, eqn, x):
+    low, high = interval(graph, x)
+    return graph.tensor(x) if low >= 0 else graph.linear([(-1, graph.tensor(x))]) if high <= 0 else _of_one(graph, "abs", x)
+
+
+def _sign(graph, eqn, x):
+    low, high = interval(graph, x)
+    return Known.uniform(Fraction((low > 0) - (high < 0)), x.shape, x.tagged) if low > 0 or high < 0 else _of_one(graph, "sign", x)
+
+
+def _composed(make):
+    """A rule for a function that is composed of others; make: from ``of(name, *operands)`` and x."""
+
+    def rule(graph, eqn, x):
+        if isinstance(x, Drawn):
+            raise Refusal("a function of random words has no exact counterpart", keys.CURE)
+        found = functions.unary(graph, graph.tensor(x))
+        program = make(programs.joined, found.program, lambda v: programs.number(Fraction(v)))
+        return graph.tag(functions.applied(graph, program, found.base), x.tagged)
+
+    return rule
+
+
+def _extreme(name: str):
+    """A rule for the larger or smaller one of two: a function of one tensor, or of two tensors by their difference's sign."""
+
+    def rule(graph, eqn, x, y):
+        drawn = of_words(graph, eqn, x, y) if name == "max" else None
+        if drawn is not None:
+            return drawn
+        shape = eqn.outvars[0].aval.shape
+        x, y = graph.expand(x, shape), graph.expand(y, shape)
+        for a, b in ((x, y), (y, x)):  # one of them always
+            (low, high), (least, most) = interval(graph, a), interval(graph, b)
+            if low >= most if name == "max" else high <= least:
+                return a if isinstance(a, Known) else graph.tensor(a)
+        x, y = (z if isinstance(z, Known) else graph.tensor(z) for z in (x, y))
+        found = functions.function(graph, name, x, y)
+        if found is not None:
+            return graph.tag(found, x.tagged or y.tagged)
+        above = graph.greater(x, y, shape)
+        result = choices.select(graph, above, *((y, x) if name == "max" else (x, y)))
+        if isinstance(result, Expression) and isinstance(above, Mask):
+            graph.extremes[result] = x, y, name
+            ends, extreme = zip(interval(graph, x), interval(graph, y), strict=True), max if name == "max" else min
+            graph.intervals[result] = tuple(extreme(pair) for pair in ends)
+        return result
+
+    return rule
+
+
+def is_extreme(graph, x, y) -> Mask | None:
+    """Whether x is the one of two tensors that y, the larger or smaller of both, is: also where they are equal; None of anything else."""
+    for one, extreme in ((x, y), (y, x)):
+        first, second, name = graph.extremes.get(extreme, (None,) * 3) if isinstance(extreme, Expression) else (None,) * 3
+        if name and one in (first, second):
+            other = second if one is first else first
+            return negated(graph.greater(*((other, one) if name == "max" else (one, other)), one.shape))
+    return None
+
+
+def _clamp(graph, eqn, low, x, high):
+    return _extreme("min")(graph, eqn, _extreme("max")(graph, eqn, x, low), high)
+
+
+def maximum(graph, eqn, x, y, inside_custom_jvp):
+    """The one rule that asks where it stands: the larger of two tensors inside a custom_jvp, as jax.nn.relu is written.
+
+    There the user's rule gives the derivative, and the gate of its sign is the cheapest form.
+    """
+    if inside_custom_jvp and of_words(graph, eqn, x, y) is None and all(interval(graph, z) == EVERYTHING or _is_zero(z) for z in (x, y)):
+        shape = eqn.outvars[0].aval.shape
+        x, y = graph.expand(x, shape), graph.expand(y, shape)
+        return choices.select(graph, graph.greater(x, y, shape), y, x)
+    return _extreme("max")(graph, eqn, x, y)
+
+
+def _is_zero(x) -> bool:
+    return isinstance(x, Known) and x.scalar == 0
+
+
+def of_words(graph, eqn, x, y):
+    """The larger one of two numbers of which one follows from random words, if it is always the same one; None of anything else."""
+    pair = [graph.expand(v, eqn.outvars[0].aval.shape) for v in (x, y)]
+    if all(isinstance(v, Drawn) or isinstance(v, Known) and v.scalar is not None and not v.moving for v in pair):
+        (low, high), (least, most) = (graph.range(v) for v in pair)
+        return pair[0] if low >= most else pair[1] if least >= high else None
+    return None
+
+
+RULES = {
+    "max": _extreme("max"),
+    "min": _extreme("min"),
+    "clamp": _clamp,
+    "pow": _real_power,
+    "sqrt": lambda graph, eqn, x: quotients.root(graph, x),
+    "rsqrt": lambda graph, eqn, x: quotients.quotient(graph, Known.uniform(Fraction(1), x.shape), quotients.root(graph, x)),
+    **{name: _table(name) for name in ("exp", "expm1", "log", "log1p", "cbrt", "logistic", "tanh", "erf", "sin", "cos")},
+    **{name: _table(name) for name in ("floor", "ceil", "round")},
+    "abs": _absolute,
+    "sign": _sign,
+    "exp2": _composed(lambda of, x, c: of("exp", of("mul", c(LN2), x))),
+    "tan": _composed(lambda of, x, c: of("div", of("sin", x), of("cos", x))),
+    "erfc": _composed(lambda of, x, c: of("sub", c(1), of("erf", x))),
+    "sinh": _composed(lambda of, x, c: of("mul", c("0.5"), of("sub", of("exp", x), of("exp", of("neg", x))))),
+    "cosh": _composed(lambda of, x, c: of("mul", c("0.5"), of("add", of("exp", x), of("exp", of("neg", x))))),
+    "asinh": _composed(lambda of, x, c: of("log", of("add", x, of("sqrt", of("add", c(1), of("mul", x, x)))))),
+    "atanh": _composed(lambda of, x, c: of("mul", c("0.5"), of("log", of("div", of("add", c(1), x), of("sub", c(1), x))))),
+}

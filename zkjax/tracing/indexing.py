@@ -1,0 +1,333 @@
+"""Maxima, one-hots, and what is picked by an index that depends on data: products with the one-hot of the index.
+
+``jnp.max`` and ``argmax`` have the first place of the maximum, where JAX splits a gradient among equal entries. An index is a function
+of a tensor of integers (JAX adds the length to negative ones); a table holds its one-hot for every integer that the data may have.
+"""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from ..algebra import functions as programs
+from ..ops.functions import MAX_SIZE
+from ..ops.leaves import MAX_CONSTANT
+from ..ops.moves import Broadcast, Concatenate, Reshape
+from .constants import Known
+from .expressions import Expression, FirstPlace, Mask, Maximum, Numbers
+from .functions import outward, picked, unary
+from .series import Refusal
+
+NAN = programs.joined("div", programs.number(Fraction(0)), programs.number(Fraction(0)))
+
+
+# ---- maxima ----------------------------------------------------------------------------------------------------------
+
+
+def reduce_max(graph, eqn, x):
+    """The largest entries over axes."""
+    return _largest(graph, graph.tensor(x), tuple(sorted(int(d) for d in eqn.params["axes"])))
+
+
+def reduce_min(graph, eqn, x):
+    """The smallest: minus the largest of minus x."""
+    opposite = graph.linear([(-1, graph.tensor(x))])
+    return graph.linear([(-1, _largest(graph, opposite, tuple(sorted(int(d) for d in eqn.params["axes"]))))])
+
+
+def argmax(graph, eqn, x, sign: int = 1):
+    """The place of the first maximum along an axis: an integer, whose one-hot is known."""
+    (axis,) = (int(d) for d in eqn.params["axes"])
+    x = graph.linear([(sign, graph.tensor(x))])
+    rows = _rows(graph, x, (axis,))
+    first = graph.node(FirstPlace(), (rows,), rows.shape)
+    places = Known.of(np.arange(rows.shape[-1]), np.dtype(np.int32))
+    index = graph.sum(graph.product(graph.expand(places, rows.shape), first), (len(rows.shape) - 1,))
+    if isinstance(index, Expression):
+        graph.one_hots[index], graph.ranges[index] = first, (0, rows.shape[-1] - 1)
+    return index
+
+
+def _rows(graph, x: Expression, axes: tuple[int, ...]) -> Expression:
+    """x with these axes as one, the last."""
+    others = [d for d in range(len(x.shape)) if d not in axes]
+    x = graph.transpose(x, (*others, *axes))
+    return graph.reshape(x, (*x.shape[: len(others)], math.prod(x.shape[len(others) :])))
+
+
+def _largest(graph, x: Expression, axes: tuple[int, ...]) -> Expression:
+    others = [d for d in range(len(x.shape)) if d not in axes]
+    rows = _rows(graph, x, axes)
+    if rows.shape[-1] == 1:
+        return graph.reshape(rows, rows.shape[:-1])
+    result = graph.node(Maximum(), (rows,), rows.shape[:-1])
+    graph.largest_of[graph.broadcast(result, x.shape, others)] = x
+    return result
+
+
+def first_place(graph, x, y) -> Mask | None:
+    """x == y, of a tensor and its maximum, repeated: the first place that has it; None of anything else."""
+    for tensor, largest in ((x, y), (y, x)):
+        if not isinstance(largest, Expression) or not isinstance(tensor, Expression):
+            continue
+        c, largest = outward(graph, largest)  # of a least one, minus the largest of the opposite
+        tensor = tensor if c == 1 else graph.linear([(1 / c, tensor)])
+        if graph.largest_of.get(largest) is tensor:
+            axes = tuple(d for d in range(len(tensor.shape)) if not largest.does(Broadcast) or d not in largest.operation.axes)
+            rows = _rows(graph, tensor, axes)
+            first = graph.node(FirstPlace(), (rows,), rows.shape)
+            others = [d for d in range(len(tensor.shape)) if d not in axes]
+            order = (*others, *axes)
+            apart = graph.reshape(first, [tensor.shape[d] for d in order])
+            place = graph.transpose(apart, tuple(order.index(d) for d in range(len(order))))
+            graph.one_along[place] = axes
+            return Mask(place)
+    return None
+
+
+# ---- one-hots --------------------------------------------------------------------------------------------------------
+
+
+def equal_index(graph, x, y) -> Mask | None:
+    """x == y of integers: with the numbers 0, 1, .. along an axis, or of two indices of which one is known to be below some number."""
+    for index, other in ((x, y), (y, x)):
+        if isinstance(other, Known) and isinstance(index, Expression) and not other.moving:
+            found = _numbered(graph, index, other)
+            if found is not None:
+                return Mask(found)
+        if index in graph.one_hots and isinstance(other, Expression):
+            first = graph.one_hots[index]
+            second = one_hot(graph, other, first.shape[-1])
+            if second is not None:
+                axes = tuple(range(len(index.shape)))
+                last = (len(axes),)
+                return Mask(graph.dot(first, second, (last, last), (axes, axes), index.shape))
+    return None
+
+
+def _numbered(graph, index: Expression, numbers: Known) -> Expression | None:
+    values, axes = numbers.compact()
+    if len(axes) != 1 or not index.does(Broadcast, Reshape) or not all(int(v) == k for k, v in enumerate(values.reshape(-1))):
+        return None
+    (axis,), size = axes, values.size
+    rest = tuple(n for d, n in enumerate(index.shape) if d != axis)
+    if index.does(Broadcast) and axis not in index.operation.axes:
+        kept = tuple(d - (d > axis) for d in index.operation.axes)
+        below = graph.broadcast(index.inputs[0], rest, kept)
+    elif size == 1:
+        below = graph.reshape(index, rest)
+    else:
+        return None
+    found = one_hot(graph, below, size)
+    if found is None:
+        return None
+    order = [*range(len(rest))]
+    order.insert(axis, len(rest))
+    return graph.transpose(found, tuple(order))
+
+
+def one_hot(graph, index: Expression, size: int, program=None) -> Expression | None:
+    """1 where the index is the place along a further, last axis; program: of what it is a function of. None if it is none."""
+    if index in graph.one_hots and graph.one_hots[index].shape[-1] == size and program is None:
+        return graph.one_hots[index]
+    found = unary(graph, index)
+    if found.base is None or size > MAX_SIZE:
+        return None
+    return picked(graph, found.program if program is None else programs.after(program, found.program), found.base, size)
+
+
+# ---- gather and scatter ----------------------------------------------------------------------------------------------
+
+
+def _within(size: int, mode: str):
+    """What an index becomes: clipped, or a function that has no value beyond the axis."""
+    x, low, high = programs.IDENTITY, programs.number(Fraction(0)), programs.number(Fraction(size - 1))
+    if mode == "CLIP":
+        return programs.joined("min", programs.joined("max", x, low), high)
+    inside = programs.joined("and", programs.joined("ge", x, low), programs.joined("le", x, high))
+    return programs.joined("select", inside, NAN, x)
+
+
+def _one_hot_of(graph, indices, place: int, length: int, size: int, mode: str) -> Expression:
+    """Of column ``place`` of the last axis of indices, which has this length: shape (.., K)."""
+    column = indices
+    if length > 1:
+        start, limit = [0] * len(indices.shape), list(indices.shape)
+        start[-1], limit[-1] = place, place + 1
+        column = _column(graph, indices, place)
+    column = graph.reshape(column, indices.shape[:-1])
+    if isinstance(column, Known):
+        if column.moving or column.values.size * size > MAX_CONSTANT:
+            raise Refusal("an index that is a large constant; index with slices")
+        chosen = [int(v) for v in column.full().reshape(-1)]
+        chosen = [min(max(v, 0), size - 1) if mode == "CLIP" else v for v in chosen]
+        if not all(0 <= v < size for v in chosen):
+            raise Refusal("an index beyond the array")
+        table = np.array([[Fraction(int(v == k)) for k in range(size)] for v in chosen], dtype=object)
+        return graph.tensor(Known.spread(table.reshape(*column.shape, size), (*column.shape, size), False))
+    found = one_hot(graph, column, size, _within(size, mode))
+    if found is None:
+        raise Refusal(
+            f"an index into an axis of {size} entries, or one that follows from several tensors", "index with up to 1,024 classes"
+        )
+    return found
+
+
+def _column(graph, indices, place: int):
+    """One column of indices that were put together along the last axis."""
+    if isinstance(indices, Expression) and indices.does(Concatenate) and indices.operation.axis == len(indices.shape) - 1:
+        for part in indices.inputs:
+            if place < part.shape[-1]:
+                return _known(part) or graph.slice(part, *_at(part.shape, place), None)
+            place -= part.shape[-1]
+    return graph.slice(indices, *_at(indices.shape, place), None)
+
+
+def _at(shape, place: int) -> tuple[list[int], list[int]]:
+    start, limit = [0] * len(shape), list(shape)
+    start[-1], limit[-1] = place, place + 1
+    return start, limit
+
+
+def _known(x: Expression) -> Known | None:
+    """The constants that a tensor is made of, moved."""
+    if x.does(Numbers):
+        values = np.array(x.operation.values, dtype=object).reshape(x.shape)
+        return Known.spread(values, x.shape, x.tagged)
+    below = _known(x.inputs[0]) if x.does(Broadcast, Reshape) else None
+    if below is None:
+        return None
+    if x.does(Reshape):
+        return below.reshaped(lambda a: a.reshape(x.shape), x.shape)
+    lengths = dict(zip(x.operation.axes, below.shape, strict=True))
+    spread = below.full().reshape([lengths.get(d, 1) for d in range(len(x.shape))])
+    return Known.spread(np.broadcast_to(spread, x.shape), x.shape, x.tagged)
+
+
+class _Places:
+    """How a gather or scatter-add pairs axes: batch pairs (axis of the array, of the indices), and the axis that the index is of.
+
+    Where several indices are given, all but one count along axes of the indices, as ``x[jnp.arange(n), y]`` does.
+    """
+
+    def __init__(self, graph, shape, indices, axes, batch, mode: str):
+        self.batch = [(int(a), int(b)) for a, b in zip(*batch, strict=True)]
+        self.axis, self.one_hot = None, None
+        for place, axis in enumerate(int(d) for d in axes):
+            column = _column(graph, indices, place) if len(axes) > 1 else indices
+            along = _counts(column, shape[axis]) if len(axes) > 1 else None
+            if along is not None:
+                self.batch.append((axis, along))
+            elif self.axis is None:
+                self.axis, self.one_hot = axis, _one_hot_of(graph, indices, place, len(axes), shape[axis], mode)
+            else:
+                raise Refusal("several indices that depend on data", "index one axis at a time")
+        if self.axis is None:
+            raise Refusal("index with Python integers or slices")
+
+
+def _counts(column, length: int) -> int | None:
+    """The axis of the indices along which they are 0, 1, .., length - 1."""
+    if not isinstance(column, Known):
+        return None
+    values, axes = column.compact()
+    if len(axes) == 1 and values.size == length and all(int(v) == k for k, v in enumerate(values.reshape(-1))):
+        return axes[0]
+    return None
+
+
+def gather(graph, eqn, x, indices):
+    """What is picked by an index: the product with its one-hot."""
+    numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
+    x, mode = graph.tensor(x), _mode(eqn)
+    if isinstance(indices, Known) and (found := _static(graph, numbers, sizes, x, indices)) is not None:
+        return found
+    batch = numbers.operand_batching_dims, numbers.start_indices_batching_dims
+    places = _Places(graph, x.shape, indices, numbers.start_index_map, batch, mode)
+    whole = [d for d in range(len(x.shape)) if d != places.axis and d not in [a for a, _ in places.batch]]
+    if any(sizes[d] != x.shape[d] for d in whole) or any(sizes[d] != 1 for d in range(len(x.shape)) if d not in whole):
+        raise Refusal("an index of parts of an array", "index whole rows")
+    shape, one = eqn.outvars[0].aval.shape, places.one_hot
+    last = len(one.shape) - 1
+    (a, b) = (tuple(side) for side in zip(*places.batch, strict=True)) if places.batch else ((), ())
+    free = [d for d in range(last) if d not in b]
+    order = [("index", d) for d in b] + [("index", d) for d in free] + [("whole", d) for d in whole]
+    sizes = [one.shape[d] for _, d in order[: len(b) + len(free)]] + [x.shape[d] for d in whole]
+    product = graph.dot(one, x, ((last,), (places.axis,)), (b, a), tuple(sizes))
+    kept = [d for d in range(len(x.shape)) if d not in numbers.collapsed_slice_dims and d not in numbers.operand_batching_dims]
+    wanted, offsets, counted = [], {int(d): k for k, d in enumerate(numbers.offset_dims)}, iter(range(last))
+    for d in range(len(shape)):
+        wanted.append(("whole", kept[offsets[d]]) if d in offsets else ("index", next(counted)))
+    if set(wanted) != set(order):
+        raise Refusal("an index of parts of an array", "index whole rows")
+    return graph.transpose(product, tuple(order.index(w) for w in wanted))
+
+
+def scatter_add(graph, eqn, x, indices, updates):
+    """What is added at an index: the transposed product."""
+    numbers, mode = eqn.params["dimension_numbers"], _mode(eqn)
+    if isinstance(indices, Known) and (found := _static_add(graph, numbers, x, indices, updates)) is not None:
+        return found
+    batch = numbers.operand_batching_dims, numbers.scatter_indices_batching_dims
+    places = _Places(graph, x.shape, indices, numbers.scatter_dims_to_operand_dims, batch, mode)
+    one = places.one_hot
+    last = len(one.shape) - 1
+    windows = [int(d) for d in numbers.update_window_dims]
+    kept = [d for d in range(len(x.shape)) if d not in numbers.inserted_window_dims and d not in numbers.operand_batching_dims]
+    counted = [d for d in range(len(updates.shape)) if d not in windows]  # axes of updates, in the order of the indices'
+    (a, b) = (tuple(side) for side in zip(*places.batch, strict=True)) if places.batch else ((), ())
+    summed = [d for d in range(last) if d not in b]
+    contract = tuple(summed), tuple(counted[d] for d in summed)
+    order = [*a, places.axis, *kept]
+    if set(order) != set(range(len(x.shape))) or [x.shape[d] for d in kept] != [updates.shape[d] for d in windows]:
+        raise Refusal("an update of parts of an array", "update whole rows")
+    product = graph.dot(one, updates, contract, (b, tuple(counted[d] for d in b)), tuple(x.shape[d] for d in order))
+    return _sum(graph, x, graph.transpose(product, tuple(order.index(d) for d in range(len(order)))))
+
+
+def _sum(graph, x, added):
+    if isinstance(x, Known) and x.scalar == 0:
+        return graph.tag(added, x.tagged)
+    return graph.linear([(1, z if isinstance(z, Known) else graph.tensor(z)) for z in (x, added)])
+
+
+def _mode(eqn) -> str:
+    return str(eqn.params["mode"]).rsplit(".", 1)[-1].split("(")[0].strip()
+
+
+def _single(numbers, index_map, indices: Known):
+    """(axis, place) of one constant index, which is the same everywhere; None of anything else."""
+    if len(index_map) != 1 or indices.moving or indices.values.size != 1:
+        return None
+    return int(index_map[0]), int(indices.values.reshape(-1)[0])
+
+
+def _static(graph, numbers, sizes, x: Expression, indices: Known):
+    found = _single(numbers, numbers.start_index_map, indices)
+    if found is None or math.prod(indices.shape) != 1 or numbers.operand_batching_dims:
+        return None
+    axis, place = found
+    if not 0 <= place <= x.shape[axis] - sizes[axis] or any(sizes[d] != n for d, n in enumerate(x.shape) if d != axis):
+        return None
+    start, limit = [0] * len(x.shape), list(x.shape)
+    start[axis], limit[axis] = place, place + sizes[axis]
+    part = graph.slice(x, start, limit, None)
+    shape = [n for d, n in enumerate(part.shape) if d not in numbers.collapsed_slice_dims]
+    for d in range(len(indices.shape) - 1):  # axes of the indices, all of one entry
+        places = [k for k in range(len(shape) + 1) if k not in numbers.offset_dims]
+        shape.insert(places[d], 1)
+    return graph.reshape(part, shape)
+
+
+def _static_add(graph, numbers, x, indices: Known, updates):
+    found = _single(numbers, numbers.scatter_dims_to_operand_dims, indices)
+    if found is None or math.prod(indices.shape) != 1 or numbers.operand_batching_dims:
+        return None
+    axis, place = found
+    shape = list(x.shape)
+    shape[axis] = 1 if axis in numbers.inserted_window_dims else updates.shape[int(numbers.update_window_dims[axis])]
+    if math.prod(shape) != math.prod(updates.shape) or not 0 <= place <= x.shape[axis] - shape[axis]:
+        return None
+    padding = [(0, 0, 0)] * len(shape)
+    padding[axis] = (place, x.shape[axis] - place - shape[axis], 0)
+    return _sum(graph, x, graph.pad(graph.reshape(updates, shape), Known.uniform(Fraction(0), ()), padding))

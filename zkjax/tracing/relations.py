@@ -1,0 +1,151 @@
+"""Relations: functions, one-hots, maxima, quotients and roots as integer nodes, which lookups prove.
+
+A function rides on a rescale or range of what it is of, its *site*. What has a bound that depends on no parameter gets a range for it:
+so a softmax cannot leave its table.
+"""
+
+import math
+from fractions import Fraction
+
+from ..algebra import functions
+from ..errors import FormatError, PrecisionError
+from ..ops.arithmetic import Linear
+from ..ops.division import Divide, width
+from ..ops.functions import OneHot, Range, Site, TableFunction
+from ..ops.leaves import Const
+from ..ops.maximum import First, Largest
+from ..ops.moves import Broadcast
+from ..ops.products import Dot
+from ..ops.root import MAX_ROOT, Root
+from .constants import CONSTANT_BITS
+from .expressions import Expression
+from .intervals import interval
+from .quotients import square_root
+from .rationals import dyadic, gradient_unit, log2
+
+MAX_DIVISOR = 2**40
+SITE_BITS = 14  # of a table whose functions are of what has a bound
+PLAIN_SITE = 40  # bits of a bound that says more of a tensor's size than a format does
+
+
+class Relations:
+    """Of one emission. emitter: ``lowering._Emitter``; rates: those with which each quotient is subtracted from exact states."""
+
+    def __init__(self, emitter, rates: dict[Expression, list]):
+        self.emitter, self.rates = emitter, rates
+        self.sites: dict[Expression, tuple[Fraction, int, int]] = {}
+
+    def applied(self, x, factors, nodes, label):
+        scale = self.emitter.formats.of(self.emitter.names.of[x], "function").scale
+        factor = Fraction(2) ** -scale
+        try:
+            node = self._riding(x, lambda *site: TableFunction(*site, scale), x.inputs[0], factor, label)
+        except FormatError as error:
+            raise PrecisionError(f"{label}: {error}; give it another scale, or its input another format (Precision.tensors)") from None
+        self.emitter.rounded[node], self.emitter.stands_for[node] = (self.emitter.names.of[x], "function"), (x, factor)
+        return factor, node
+
+    def picked(self, x, factors, nodes, label):
+        return Fraction(1), self._riding(x, lambda *site: OneHot(*site, x.operation.size), x.inputs[0], Fraction(1), label)
+
+    def _riding(self, x, make, base, factor: Fraction, label: str) -> int:
+        """The node of a function of ``base``; make: from program, unit, low and width."""
+        unit, node, offset = self.site(base)
+        program = x.operation.program
+        if offset:
+            program = functions.after(program, functions.joined("add", functions.IDENTITY, functions.number(offset * unit)))
+        operation = make(program, (unit.numerator, unit.denominator), *self.emitter.builder.nodes[node].operation.span())
+        return self.emitter.add(operation, [node], x.shape, factor, label)
+
+    def maximum(self, x, factors, nodes, label):
+        return self._largest(x.inputs[0], label)
+
+    def first(self, x, factors, nodes, label):
+        _, largest = self._largest(x.inputs[0], f"maximum of {self.emitter.names.label(x.inputs[0])}")
+        return Fraction(1), self.emitter.add(First(), [largest, self.site(x.inputs[0])[1]], x.shape, Fraction(1), label)
+
+    def _largest(self, of, label: str) -> tuple[Fraction, int]:
+        factor, node, _ = self.site(of)
+        span = self.emitter.builder.nodes[node].operation.span()
+        return factor, self.emitter.add(Largest(*span), [node], of.shape[:-1], factor, label)
+
+    def ratio(self, x, factors, nodes, label):
+        """In a unit that is a power of two, and, of what is subtracted from an exact state, whose rates are so.
+
+        The rest of the factors multiplies the dividend, or the divisor where the quotient would be too fine.
+        """
+        _, high = interval(self.emitter.program.graph, x)
+        scale, bits = self.emitter.formats.of(self.emitter.names.of[x], "ratio")
+        if high < math.inf:
+            scale = bits - 1 - math.ceil(math.log2(high) - 2.0**-20)
+        unit = gradient_unit(self.rates.get(x, [])) * Fraction(2) ** -scale
+        n, j = dyadic(factors[0] / factors[1] / unit, CONSTANT_BITS)
+        times = n << max(0, -j)
+        dividend = self.emitter.times(times, nodes[0], factors[0] / times, label)
+        divisor = self._at_least(x, nodes[1], factors[1], 1 << max(0, j), x.operation.least, label)
+        found = self.emitter.builder.bounds[divisor]
+        if found is None or found > MAX_DIVISOR:
+            bound = "anything" if found is None else f"2^{math.log2(found):.0f}"
+            raise PrecisionError(f"{label}: the divisor may reach {bound}; use coarser formats")
+        quotient = self.emitter.add(Divide(bits, width(found)), (dividend, divisor), x.shape, unit, label)
+        self._product(divisor, quotient, x.shape, unit * factors[1], f"{label} times its divisor")
+        self.emitter.rounded[quotient], self.emitter.stands_for[quotient] = (self.emitter.names.of[x], "ratio"), (x, unit)
+        return unit, quotient
+
+    def root(self, x, factors, nodes, label):
+        """Of an integer times a power of four, so that the root is as fine as its format."""
+        scale, bits = self.emitter.formats.of(self.emitter.names.of[x], "root")
+        k = scale + -(-log2(factors[0]) // 2)
+        k, bits = max(0, k), min(MAX_ROOT - 1, bits + max(0, -k))  # of what is finer already, a root with more bits
+        under = self._at_least(x, nodes[0], factors[0], 4**k, x.operation.least, label)
+        unit = square_root(factors[0]) / 2**k
+        node = self.emitter.add(Root(bits + 1), [under], x.shape, unit, label)
+        self._product(node, node, x.shape, factors[0] / 4**k, f"{label} squared")
+        self.emitter.rounded[node], self.emitter.stands_for[node] = (self.emitter.names.of[x], "root"), (x, unit)
+        return unit, node
+
+    def _at_least(self, x, node: int, factor: Fraction, times: int, least: Fraction, label: str) -> int:
+        """times * node, plus a constant above 0, which is one unit at least."""
+        if not least:
+            return self.emitter.times(times, node, factor / times, label)
+        ones = self._ones(x.shape)
+        return self.emitter.add(Linear((times, max(1, round(least / factor * times)))), [node, ones], x.shape, factor / times, label)
+
+    def _ones(self, shape) -> int:
+        one = self.emitter.add(Const((), (1,)), [], (), Fraction(1), "one")
+        return self.emitter.add(Broadcast(shape, ()), [one], shape, Fraction(1), "ones") if shape else one
+
+    def _product(self, left: int, right: int, shape, factor: Fraction, label: str) -> int:
+        axes = tuple(range(len(shape)))
+        return self.emitter.add(Dot(((), ()), (axes, axes)), (left, right), shape, factor, label)
+
+    def site(self, x) -> tuple[Fraction, int, int]:
+        """(value of an integer 1, node, offset): a rescale or range whose integers, with the offset added, are those of x.
+
+        What has a bound that depends on no parameter gets ``SITE_BITS`` bits for it, of one sign, if that is known, at no cost.
+        """
+        if x not in self.sites:
+            self.sites[x] = self._new_site(x)
+        return self.sites[x]
+
+    def _new_site(self, x) -> tuple[Fraction, int, int]:
+        factor, node = self.emitter.values[x]
+        if isinstance(self.emitter.builder.nodes[node].operation, Site) and factor > 0:
+            return factor, node, 0
+        bound, label = self.emitter.builder.bounds[node], self.emitter.names.of[x]
+        (unit, _), (low, high) = self.emitter.of(x), interval(self.emitter.program.graph, x)
+        if factor < 0:
+            factor, node = -factor, self.emitter.times(-1, node, -factor, label)
+        if bound is None or factor < unit and bound.bit_length() > PLAIN_SITE:
+            return *self.emitter.rescaled(x, factor, node), 0
+        most = max(1, (bound - 1).bit_length())  # the bound itself is met by what is negative, if by anything
+        if most <= SITE_BITS:
+            least, width = (0, most) if low >= 0 else (1 - (1 << most), most) if high <= 0 else (-(1 << most), most + 1)
+            return factor, self.emitter.add(Range(least, width), [node], x.shape, factor, label), 0
+        shift, bits = most + 1 - SITE_BITS, SITE_BITS - 1
+        middle = 0
+        if low >= 0 or high <= 0:  # the middle becomes 0, and half of the range is not wasted
+            shift, middle = shift - 1, 1 << bits if low >= 0 else 1 - (1 << bits)
+            node = self.emitter.add(Linear((1, -(middle << shift))), [node, self._ones(x.shape)], x.shape, factor, label)
+        unit = factor * 2**shift
+        return unit, self.emitter.quotient(x, node, shift, bits, unit, label), middle
