@@ -3,9 +3,9 @@
     python experiments/bench.py --config tiny|digits|small|headline|wide [--steps T] [--json FILE] [--compare FILE]
     python experiments/bench.py --widths 3072,1024x8,10 --batch 64 --steps 16
 
-An MLP with ReLU, mean squared error and SGD is trained on random real-valued data in exact integers. The first chunk of the chain
-range-checks its weights, the second relies on the bound that the first one has shown; both are proven in zero knowledge, and
-verified by the command line in processes of their own. A first chain is cold: it compiles. Then ``--repeat`` more are
+An MLP with ReLU, mean squared error (or cross-entropy) and SGD is trained on random real-valued data in exact integers.
+The first chunk of the chain range-checks its weights, the second relies on the bound that the first one has shown; both are proven in
+zero knowledge, and verified by the command line in processes of their own. A first chain is cold: it compiles. Then ``--repeat`` more are
 measured, and figures are medians. The native step runs in a process of its own before, between and after the proofs, so that
 other load on the machine meets both. Nothing is left out: preparing the witness, commitments (to the dataset, to the weights
 at both ends), the argument, the opening and all pads count as proving; a proof's bytes are those of its file.
@@ -31,7 +31,7 @@ import numpy as np
 from common import Finished, Stopwatch, columns, environment, float_step, peak_memory, reset_peak_memory, run_process, write_json
 from report import bytes_text, seconds_text
 
-RATE = 1 / 128
+RATE, ADAPTIVE = 1 / 128, 1e-3
 MANY = 2**40  # steps: "as good as never"
 COMMITTING = ("compiling", "commitments")  # phases: what needs no fresh randomness is committed to beside the compiler
 
@@ -42,7 +42,7 @@ class Config:
 
     range_check: measure the chain's first chunk too, whose proof range-checks the weights. optimizer: a name among OPTIMIZERS;
     with "adapters" all weights are frozen, and beside each matrix one of rank ``RANK`` is trained. keep: the probability with which dropout
-    keeps what a hidden layer gives; 1 for none.
+    keeps what a hidden layer gives; 1 for none. loss: "squares", or "cross-entropy" with integer labels.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Config:
     range_check: bool = True
     optimizer: str = "sgd"
     keep: float = 1.0
+    loss: str = "squares"
 
     @property
     def samples(self) -> int:
@@ -69,7 +70,8 @@ CONFIGS = {
 }
 
 
-OPTIMIZERS = ("sgd", "momentum", "momentum-decay", "adapters")
+OPTIMIZERS = ("sgd", "momentum", "momentum-decay", "adam", "adamw", "adapters", "adapters-adam")
+LOSSES = ("squares", "cross-entropy")
 RANK = 8
 
 
@@ -81,11 +83,21 @@ def optimizer_of(config: Config):
         return optax.sgd(RATE)
     if config.optimizer == "momentum-decay":  # decoupled
         return optax.chain(optax.trace(0.9), optax.add_decayed_weights(1e-2), optax.scale(-RATE))
-    momentum = optax.sgd(RATE, momentum=0.9)
+    if config.optimizer == "adam":
+        return optax.adam(ADAPTIVE)
+    if config.optimizer == "adamw":  # as people train: warm-up, cosine decay, clipped gradients
+        schedule = optax.warmup_cosine_decay_schedule(0.0, ADAPTIVE, config.steps, 4 * config.steps)
+        return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule))
+    momentum = optax.adam(ADAPTIVE) if config.optimizer == "adapters-adam" else optax.sgd(RATE, momentum=0.9)
     if config.optimizer == "momentum":
         return momentum
     labels = [{"w": "frozen", "b": "frozen", "up": "trained", "down": "trained"}] * (len(config.widths) - 1)
     return optax.multi_transform({"trained": momentum, "frozen": optax.set_to_zero()}, labels)
+
+
+def tabulated(config: Config) -> int | None:
+    """The steps for which schedules and bias corrections are tabulated."""
+    return 4 * config.steps if "adam" in config.optimizer else None
 
 
 def parse_widths(text: str) -> tuple[int, ...]:
@@ -117,17 +129,19 @@ def initial_params(widths: tuple[int, ...], seed: int = 0, rank: int = 0):
 
 def params_of(config: Config):
     """The first parameters of a configuration."""
-    return initial_params(config.widths, rank=RANK if config.optimizer == "adapters" else 0)
+    return initial_params(config.widths, rank=RANK if config.optimizer.startswith("adapters") else 0)
 
 
 def draw_data(config: Config):
-    """Uniform inputs in [-1, 1), random one-hot targets."""
+    """Uniform inputs in [-1, 1), random targets: one-hot vectors, or labels."""
     rng = np.random.default_rng(1)
     x = rng.uniform(-1, 1, size=(config.samples, config.widths[0])).astype(np.float32)
-    return x, np.eye(config.widths[-1], dtype=np.float32)[rng.integers(0, config.widths[-1], config.samples)]
+    labels = rng.integers(0, config.widths[-1], config.samples).astype(np.int32)
+    return x, labels if config.loss == "cross-entropy" else np.eye(config.widths[-1], dtype=np.float32)[labels]
 
 
-def loss(params, x, y, key=None, keep: float = 1.0):
+def output(params, x, key=None, keep: float = 1.0):
+    """What the net gives."""
     import jax
     import jax.numpy as jnp
 
@@ -138,12 +152,25 @@ def loss(params, x, y, key=None, keep: float = 1.0):
             x = jax.nn.relu(x)
             if key is not None:
                 x = jnp.where(jax.random.bernoulli(jax.random.fold_in(key, i), keep, x.shape), x / keep, 0)
-    return 0.5 * jnp.mean(jnp.sum((x - y) ** 2, axis=-1))
+    return x
+
+
+def loss(params, x, y, key=None, keep: float = 1.0):
+    import jax.numpy as jnp
+
+    return 0.5 * jnp.mean(jnp.sum((output(params, x, key, keep) - y) ** 2, axis=-1))
+
+
+def cross_entropy(params, x, y, key=None, keep: float = 1.0):
+    import optax
+
+    return optax.softmax_cross_entropy_with_integer_labels(output(params, x, key, keep), y).mean()
 
 
 def loss_of(config: Config):
     """``loss(params, x, y)``, with dropout ``loss(params, x, y, key)``."""
-    return loss if config.keep == 1 else partial(loss, keep=config.keep)
+    found = cross_entropy if config.loss == "cross-entropy" else loss
+    return found if config.keep == 1 else partial(found, keep=config.keep)
 
 
 def key_of(config: Config):
@@ -399,7 +426,15 @@ def measure(
     reset_peak_memory()
     batch = tuple(x[: config.batch] for x in draw_data(config))
     started = time.perf_counter()
-    circuit = zkjax.trace(loss_of(config), optimizer_of(config), params_of(config), batch=batch, key=key_of(config), chunk=config.steps)
+    circuit = zkjax.trace(
+        loss_of(config),
+        optimizer_of(config),
+        params_of(config),
+        batch=batch,
+        key=key_of(config),
+        chunk=config.steps,
+        steps=tabulated(config),
+    )
     data = zkjax.Dataset.of(circuit, draw_data(config))
     steps = system.steps(config)
     counts = circuit.counts(steps, circuit.coarse_widths if config.range_check else None)
@@ -650,6 +685,7 @@ def parse(arguments: list[str] | None):
     parser.add_argument("--batch", type=int, help="samples of a step")
     parser.add_argument("--steps", type=int, help="training steps in one proof")
     parser.add_argument("--optimizer", choices=OPTIMIZERS, help="how it is trained (default: sgd)")
+    parser.add_argument("--loss", choices=LOSSES, help="what is minimised (default: squares)")
     parser.add_argument("--keep", type=float, help="dropout after every hidden layer, which keeps with this probability")
     parser.add_argument("--no-range-check", action="store_true", help="train the first chunk without proving it: later chunks only")
     parser.add_argument("--repeat", type=int, default=3, help="warm proofs of each kind (default %(default)s)")
@@ -670,7 +706,7 @@ def parse(arguments: list[str] | None):
             config = replace(config, name=parsed.config or "free", widths=parse_widths(parsed.widths), batch=64, steps=16, range_check=True)
         except ValueError as error:
             parser.error(str(error))
-    changes = {name: value for name in ("batch", "steps", "optimizer", "keep") if (value := getattr(parsed, name)) is not None}
+    changes = {name: value for name in ("batch", "steps", "optimizer", "keep", "loss") if (value := getattr(parsed, name)) is not None}
     config = replace(config, **changes, range_check=config.range_check and not parsed.no_range_check)
     if parsed.compare and not parsed.compare.is_file():
         parser.error(f"--compare: there is no file {parsed.compare}")

@@ -39,3 +39,9 @@ def test_links_lead_somewhere():
     assert targets
     missing = [target for target in targets if not target.startswith("https://") and not (ROOT / target).exists()]
     assert not missing
+
+
+def test_what_can_be_traced_is_what_the_rules_say():
+    """The table is written by a script, from the tracer's rules."""
+    found = subprocess.run([sys.executable, "docs/traced.py"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() in (ROOT / "README.md").read_text(encoding="utf-8")

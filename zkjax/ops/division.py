@@ -76,4 +76,4 @@ class Divide(Committed):
 
 def width(bound: int) -> int:
     """``divisor`` for divisors up to a bound."""
-    return (2 * bound).bit_length()
+    return (2 * bound - 1).bit_length()

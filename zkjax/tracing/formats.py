@@ -25,22 +25,19 @@ MAX_BITS = 19  # of a format
 ACTIVATION_SCALE, GRADIENT_BITS = 8, 13  # by default
 MORE = 2  # bits where an optimizer divides by the size of gradients, or takes their signs: small ones count as much as large ones
 COARSEST_SCALE, COARSEST_GRADIENT = 4, 9  # what defaults become at the least, where bounds ask for it
+# Kinds of formats: gradients, those of which there are functions ("slope"), those that are squared ("moment"); activations, likewise
+# ("site"); functions, roots and quotients. Of each: bits of a default range that the largest value may leave unused, bits that its default
+# has more than activations or gradients, after the point and in all, and bits that it leaves above the largest value seen besides HEADROOM.
 SPARE = {
-    "activation": 3,
-    "gradient": 5,
-    "slope": 4,
-    "site": 4,
-    "function": 3,
-    "root": 2,
-    "ratio": 3,
-}  # bits of a default range that the largest value may leave unused
-FINER = {"activation": 0, "site": 0, "function": 4, "root": 8}  # bits after the point that a kind has more than activations
-ROOM = {"site": 1, "slope": 2}  # bits that a kind leaves above the largest value seen, besides HEADROOM
-FREE = ("slope", "function", "root", "ratio")
-RATIO_BITS = (
-    13  # of a quotient: its range is looked up, where a function's width costs nothing  # kinds whose scales follow from their values alone
-)
-WIDER = {"activation": 0, "gradient": 0, "slope": 2, "site": 1, "function": 4, "root": 4}  # bits that it has more
+    **{"activation": 3, "gradient": 5, "slope": 4, "moment": 3},
+    **{"site": 4, "function": 3, "root": 2, "ratio": 3},
+}
+FINER = {"activation": 0, "site": 0, "function": 4, "root": 8}
+WIDER = {"activation": 0, "gradient": 0, "slope": 2, "moment": -2, "site": 1, "function": 4, "root": 4}
+ROOM = {"site": 1, "slope": 2, "moment": 1}
+FREE = ("slope", "moment", "function", "root", "ratio")  # whose scales follow from their values alone
+GRADIENTS = ("gradient", "slope", "moment")  # in units of gradients
+RATIO_BITS = 13  # of a quotient: its range is looked up, where a function's width costs nothing
 FINEST = (16, 8, 4, 2, 0)  # bits by which a scale is finer than the default, at most; tried until bounds hold
 GROWTH = 16  # what is 0 where a chain begins is expected to become so many times what it is some steps later
 FROZEN_BITS = 14  # of the largest value of a parameter that stays as it is: the range check of first values shows hardly more
@@ -74,8 +71,8 @@ class Formats:
     notes: tuple[str, ...] = ()
 
     def default(self, kind: str) -> TensorFormat:
-        """Of gradients, of those that are squared or of which there are functions ("slope"), of activations, likewise ("site"), ..."""
-        if kind in ("gradient", "slope"):
+        """Of a kind of tensors."""
+        if kind in GRADIENTS:
             return TensorFormat(self.gradient_scale, self.gradient_bits + WIDER[kind])
         if kind == "ratio":
             return TensorFormat(RATIO_BITS - SPARE[kind], RATIO_BITS)
@@ -222,7 +219,7 @@ def fitted(formats: Formats, sizes: Mapping[str, tuple[str, float]], precision: 
     chosen = {name: formats.of(name, kind) for name, (kind, _) in sizes.items()} | named
     for kind in SPARE:
         scale, bits = formats.default(kind)
-        given = "gradient" if kind in ("gradient", "slope") else "activation"
+        given = "gradient" if kind in GRADIENTS else "activation"
         scale_given, bits_given = (getattr(precision, f"{given}_{x}") is not None for x in ("scale", "bits"))
         scale_given, bits_given = scale_given and kind == given, bits_given and kind == given
         found = {name: x for name, (own, x) in sizes.items() if own == kind and x and name not in named}

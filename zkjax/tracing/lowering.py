@@ -50,7 +50,7 @@ from .precision import StateFormat
 from .rationals import common, dyadic, gradient_unit, log2, odd, rounded_rates
 from .relations import Relations
 from .series import Series
-from .states import Lowered, Moved, odd_parts, rate_tables, ratio_rates
+from .states import Lowered, Moved, odd_parts, odd_squares, rate_tables
 from .step import Program
 
 LOST = 2**16  # what is so much less than an integer's unit is left out of a sum
@@ -127,8 +127,9 @@ class _Emitter:
         self.notes: list[str] = []
         self.squared = frozenset(x.inputs[0] for x in plan.demands.needed if x.does(Dot) and x.inputs[0] is x.inputs[1])
         self.absorbed = absorbed(plan.demands)
-        self.relations = Relations(self, ratio_rates(plan.uses))
-        self.odd = dict.fromkeys(range(len(program.states)), Fraction(1)) | odd_parts(plan.uses)
+        self.relations = Relations(self, frozenset(x for row in plan.rows for x in row.feeds))
+        self.rooted = {p for x in plan.demands.needed if x.does(SquareRoot) for p in states_below(x.inputs[0], frozenset())}
+        self.odd = dict.fromkeys(range(len(program.states)), Fraction(1)) | odd_parts(plan.uses) | odd_squares(plan.rows, self.rooted)
         self.units = {p: Fraction(2) ** -scales[p] if p in scales else self._unit(p) for p in range(len(program.states))}
         self.lowered = Lowered(self, plan.rows, plan.uses)
         moved = ((p, state.following) for p, state in enumerate(program.states) if p not in plan.uses)
@@ -161,9 +162,8 @@ class _Emitter:
         feeds = {x: (node, factor) for x, (factor, node) in fed.items()}
         stands_for = self.stands_for | {node: (x, factor) for x, (node, factor) in feeds.items()}
         read = {node.operation.index for node in circuit.nodes if isinstance(node.operation, Param | Next)}
-        rooted = {p for x in found.needed if x.does(SquareRoot) for p in states_below(x.inputs[0], frozenset())}
         emission = Emission(
-            circuit, self.plan.rows, self.rounded, self.unit, self.names, moved, read, self.units, stands_for, feeds, rooted
+            circuit, self.plan.rows, self.rounded, self.unit, self.names, moved, read, self.units, stands_for, feeds, self.rooted
         )
         return emission, needed
 
@@ -299,7 +299,7 @@ class _Emitter:
             if x.does(operation):
                 return kind
         if x.tagged:
-            return "slope" if x in self.plan.demands.sites or x in self.squared else "gradient"
+            return "moment" if x in self.squared else "slope" if x in self.plan.demands.sites else "gradient"
         return "site" if x in self.plan.demands.sites else "activation"
 
     def of(self, x) -> tuple[Fraction, int]:

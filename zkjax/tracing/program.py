@@ -18,7 +18,7 @@ from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError, PrecisionWarning
 from .arguments import whole, without_auxiliary
 from .comparison import compare
-from .formats import FINEST, Formats, Magnitudes, coarser, default_formats, explicit, fitted, frozen_scale, with_tables
+from .formats import FINEST, GRADIENTS, Formats, Magnitudes, coarser, default_formats, explicit, fitted, frozen_scale, with_tables
 from .lowering import UNMOVED, Emission, emit
 from .precision import Precision
 from .source import Source, read, read_own
@@ -208,7 +208,7 @@ def _sizes(emission: Emission, formats: Formats, magnitudes: Magnitudes) -> dict
     """Of each rounded tensor the kind of its format, and the largest value seen, in units of its kind."""
     seen, found = magnitudes.of(emission.circuit, emission.stands_for), {}
     for node, (name, kind) in emission.rounded.items():
-        unit = abs(float(emission.stands_for[node][1])) / (float(emission.unit) if kind in ("gradient", "slope") else 1.0)
+        unit = abs(float(emission.stands_for[node][1])) / (float(emission.unit) if kind in GRADIENTS else 1.0)
         room = max(1.0, 2.0 ** -formats.of(name, kind).scale / unit)  # before its constant, a tensor has a finer unit at the same bits
         room = 1.0 if kind in ("function", "root", "ratio") else room
         found[name] = kind, max(seen[node] * unit * room, found[name][1] if name in found else 0.0)

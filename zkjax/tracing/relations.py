@@ -21,7 +21,7 @@ from .constants import CONSTANT_BITS
 from .expressions import Expression
 from .intervals import interval
 from .quotients import square_root
-from .rationals import dyadic, gradient_unit, log2
+from .rationals import dyadic, log2
 
 MAX_DIVISOR = 2**40
 SITE_BITS = 14  # of a table whose functions are of what has a bound
@@ -29,10 +29,10 @@ PLAIN_SITE = 40  # bits of a bound that says more of a tensor's size than a form
 
 
 class Relations:
-    """Of one emission. emitter: ``lowering._Emitter``; rates: those with which each quotient is subtracted from exact states."""
+    """Of one emission. emitter: ``lowering._Emitter``; feeds: the tensors that feed states."""
 
-    def __init__(self, emitter, rates: dict[Expression, list]):
-        self.emitter, self.rates = emitter, rates
+    def __init__(self, emitter, feeds: frozenset[Expression]):
+        self.emitter, self.feeds = emitter, feeds
         self.sites: dict[Expression, tuple[Fraction, int, int]] = {}
 
     def applied(self, x, factors, nodes, label):
@@ -70,20 +70,27 @@ class Relations:
         return factor, self.emitter.add(Largest(*span), [node], of.shape[:-1], factor, label)
 
     def ratio(self, x, factors, nodes, label):
-        """In a unit that is a power of two, and, of what is subtracted from an exact state, whose rates are so.
+        """In a unit that is a power of two: the rest of the factors multiplies the dividend, or the divisor where the quotient is too fine.
 
-        The rest of the factors multiplies the dividend, or the divisor where the quotient would be too fine.
+        What feeds a state keeps the rest in its unit, so that the divisor stays narrow.
         """
         _, high = interval(self.emitter.program.graph, x)
         scale, bits = self.emitter.formats.of(self.emitter.names.of[x], "ratio")
         if high < math.inf:
             scale = bits - 1 - math.ceil(math.log2(high) - 2.0**-20)
-        unit = gradient_unit(self.rates.get(x, [])) * Fraction(2) ** -scale
-        n, j = dyadic(factors[0] / factors[1] / unit, CONSTANT_BITS)
+        share = factors[0] / factors[1]
+        if x in self.feeds:  # of a state, whose coefficients take over what no power of two is
+            j = -scale - log2(abs(share))
+            n, unit = 1 if share > 0 else -1, abs(share) * Fraction(2) ** j
+        else:
+            unit = Fraction(2) ** -scale
+            n, j = dyadic(share / unit, CONSTANT_BITS)
         times = n << max(0, -j)
         dividend = self.emitter.times(times, nodes[0], factors[0] / times, label)
         divisor = self._at_least(x, nodes[1], factors[1], 1 << max(0, j), x.operation.least, label)
-        found = self.emitter.builder.bounds[divisor]
+        found, below = self.emitter.builder.bounds[divisor], self.emitter.builder.nodes[nodes[1]].operation
+        if found is not None and isinstance(below, Root):  # a lookup shows a bit less of a root than training holds it to
+            found = min(found, 1 << (below.size - 1 + max(0, j)))
         if found is None or found > MAX_DIVISOR:
             bound = "anything" if found is None else f"2^{math.log2(found):.0f}"
             raise PrecisionError(f"{label}: the divisor may reach {bound}; use coarser formats")

@@ -14,7 +14,7 @@ from ..circuit.recurrence import FRACTION
 from ..errors import PrecisionError, UnsupportedOperationError
 from ..ops.leaves import Next, Param
 from .constants import Known
-from .expressions import COMMITTED, Expression, Ratio
+from .expressions import COMMITTED, Expression
 from .functions import constant
 from .motions import Row, Uses
 from .precision import StateFormat
@@ -23,6 +23,7 @@ from .series import Series, values
 from .step import State
 
 RESOLVED = 12  # bits that the largest change of a state in a step has, where it is rounded
+ROOTED_INNER = 2  # bits within a period of a state of which roots are taken: so few make the roots narrow
 LASTING = 8  # bits below the change of a step that errors of coefficients are at a period's end
 HEADROOM = 4  # a state's range is this many times the largest value that is expected
 EXPECTED = 64  # steps that are looked ahead for that
@@ -54,19 +55,19 @@ def odd_parts(found: dict[int, Uses]) -> dict[int, Fraction]:
     return {r: gradient_unit(tables) for r, tables in rates.items()}
 
 
+def odd_squares(rows: tuple[Row, ...], rooted: set[int]) -> dict[int, Fraction]:
+    """Of each state of which a root is taken, and that one tensor feeds, the unit's odd part: its coefficient becomes a power of two."""
+    found = {}
+    for p in rooted:
+        feeds = [c for x, c in rows[p].feeds.items() if constant(x) is None]
+        if len(feeds) == 1 and not isinstance(feeds[0], Series):
+            found[p] = abs(feeds[0]) * Fraction(2) ** -log2(abs(feeds[0]))
+    return found
+
+
 def rate_tables(found: dict[int, Uses]) -> list[tuple[Fraction, ...]]:
     """The rates with which gradients are subtracted from exact states; quotients and functions have units of their own."""
     return [tuple(-v for v in values(c)) for use in found.values() for x, c in use.feeds.items() if not x.does(*COMMITTED)]
-
-
-def ratio_rates(found: dict[int, Uses]) -> dict[Expression, list[tuple[Fraction, ...]]]:
-    """Those with which each quotient is subtracted from exact states."""
-    rates: dict[Expression, list] = {}
-    for use in found.values():
-        for x, c in use.feeds.items():
-            if x.does(Ratio):
-                rates.setdefault(x, []).append(tuple(-v for v in values(c)))
-    return rates
 
 
 class Lowered:
@@ -229,7 +230,7 @@ def state_formats(emission, sizes: dict, feeds: dict, useful: int, remembered: d
     ):  # of a second moment every square counts that is not 0: what it divides would grow beyond all bounds
         fed_by = [(factor, c) for _, factor, c, x in moved[p].feeds if not isinstance(x, Expression) or constant(x) is None]
         least = (abs(float(factor)) * min(abs(float(v)) for v in values(c) if v) for factor, c in fed_by)
-        scales[p] = max([scales[p], *(math.ceil(-math.log2(x)) for x in least)])
+        scales[p] = max([math.ceil(-math.log2(x / float(moved[p].odd)) - 2.0**-20) for x in least], default=scales[p])
     unit = {p: float(v) for p, v in (units | {p: moved[p].odd * Fraction(2) ** -scales[p] for p in moved}).items()}
     found: dict[int, StateFormat] = {}
     for p, x in moved.items():
@@ -240,6 +241,7 @@ def state_formats(emission, sizes: dict, feeds: dict, useful: int, remembered: d
         own = values(x.carry.get(p, Fraction(0)))
         kept = [] if all(v in (0, 1) for v in own) else [expected[p] / unit[p]]
         inner = max(0, _bits(unit[p] * max(read, default=1.0) / changes[p]) + useful) if p in emission.read else 0
+        inner = ROOTED_INNER if p in emission.rooted else inner
         end = max(inner, _bits(unit[p] * max(read + kept, default=1.0) / changes[p]) + LASTING, 0)
         found[p] = StateFormat(scales[p], bits, min(inner, 62), min(end, max(LARGEST_END, inner), 61 - bits))
     return found
