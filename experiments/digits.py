@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 import images
+import jax
 import numpy as np
 import optax
 from common import Finished, Stopwatch, columns, environment, float_step, peak_memory, run_process, write_bytes, write_json
@@ -310,7 +311,8 @@ def plot(path: Path, seed: dict, chunks: list[dict]) -> None:
 def start_again(out: Path) -> None:
     """Remove what an earlier run of this script left, and nothing else."""
     shutil.rmtree(out / "private", ignore_errors=True)
-    for path in [*out.glob("chunk-*.proof"), *(out / name for name in ("circuit.json", "statement.json", "report.json", "report.png"))]:
+    made = ("circuit.json", "precision.json", "statement.json", "report.json", "report.png")
+    for path in [*out.glob("chunk-*.proof"), *(out / name for name in made)]:
         path.unlink(missing_ok=True)
 
 
@@ -343,7 +345,7 @@ def experiment(arguments) -> int:
         if not seeds:
             whole = trained
         seeds.append(figures)
-    parameters = sum(int(np.prod(p.shape)) for p in circuit.parameters)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     record.save(**environment(), seeds=seeds, parameters=parameters)
 
     last, proofs = prove_chain(circuit, params, data, out, arguments, record)

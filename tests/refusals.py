@@ -32,6 +32,7 @@ import zkjax
 from zkjax import verifier
 from zkjax.algebra.extension import ONE, ZERO, Ext
 from zkjax.algebra.field import P, root_of_unity
+from zkjax.algebra.functions import MAX_INSTRUCTIONS
 from zkjax.algebra.layout import Layout
 from zkjax.algebra.vectors import Vectors
 from zkjax.circuit import file as circuits
@@ -53,13 +54,16 @@ from zkjax.errors import ConfigurationError, DataError, FormatError, PrecisionEr
 from zkjax.files import read
 from zkjax.ops import ranges
 from zkjax.ops.draw import Draw
+from zkjax.ops.functions import MAX_SIZE, MAX_WIDTH
 from zkjax.ops.leaves import MAX_CONSTANT
 from zkjax.ops.operation import Leaves
 from zkjax.ops.rescale import Rescale
-from zkjax.ops.tables import Table
+from zkjax.ops.root import MAX_ROOT
+from zkjax.ops.tables import Column, Table, charge
 from zkjax.proofs import soundness
 from zkjax.proofs.alone import LinkStatement, check_alone
 from zkjax.proofs.checks import check_commitments, check_sizes, make_plan
+from zkjax.proofs.estimate import charge_file
 from zkjax.proofs.links import Link, joined
 from zkjax.proofs.proof import MAGIC, MAX_STATEMENT, VERSION, Proof
 from zkjax.proofs.published import Published
@@ -851,10 +855,176 @@ def shapes():
         ("gate", [v, v], {}, v),
         ("gate", [v, (3, 2)], {}, "shapes differ"),
         ("gate", [v], {}, "1 inputs"),
+        *advice_shapes(v),
     ):  # fmt: skip
         name = f"{op} {reads} {attributes}"[:90]
         call = lambda op=op, reads=reads, attributes=attributes: inferred(op, reads, attributes, *leaves)  # noqa: E731
         yield Case(name, call, None, value=expected) if isinstance(expected, tuple) else Case(name, call, ValueError, expected)
+
+
+def advice_shapes(v):
+    """Of ranges, functions, one-hots, maxima, quotients, roots and numbers of the step."""
+    program = (("x",), ("exp", 0))
+    spans = {"low": -4, "width": 3}
+    riding = spans | {"program": program, "unit": (1, 2)}
+    programs = [
+        [("x",)], (), (("exp", 0),), (("x",), ()), (("x",), "exp"), (("x",), ["exp", 0]), (("x",), ("exp", 1)), (("x",), ("exp", -1)),
+        (("x",), ("exp", 0.0)), (("x",), ("exp", False)), (("x",), ("add", 0)), (("x",), ("exp", 0, 0)), (("x",), ("sinh", 0)),
+        (("x",), ("number", 1)), (("x",), ("number", 1, 0)), (("x",), ("number", 2, 4)), (("x",), ("number", 0, 2)),
+    ]  # fmt: skip
+    longest = (("x",), *(("neg", k) for k in range(MAX_INSTRUCTIONS - 1)))
+    for op, own, shape in (
+        ("range", spans, v),
+        ("largest", spans, (2,)),
+        ("function", riding | {"scale": 3}, v),
+        ("onehot", riding | {"size": 5}, (*v, 5)),
+    ):
+        yield op, [v], own, shape
+        for attribute, passing, refused in (
+            ("width", (1, MAX_WIDTH), (0, MAX_WIDTH + 1, 3.0)),
+            ("low", (1 - WHOLE // 2, WHOLE // 2 - 1), (-WHOLE // 2, WHOLE // 2, 0.0)),
+        ):
+            yield from ((op, [v], own | {attribute: x}, shape) for x in passing)
+            yield from ((op, [v], own | {attribute: x}, attribute) for x in refused)
+        if "program" in own:
+            yield from ((op, [v], own | {"program": x}, "instruction|program|number") for x in (*programs, (*longest, ("neg", 0))))
+            yield from ((op, [v], own | {"program": x}, shape) for x in ((("x",),), (("x",), ("number", 0, 1)), longest))
+            yield from ((op, [v], own | {"unit": x}, "unit") for x in ((1,), (1, 2, 3), (1, 0), (1, -1), (0, 1), (1, 2.0), (True, 1)))
+            yield op, [v], own | {"unit": (-3, 1)}, shape
+    for scale, shape in ((-62, v), (62, v), (-63, "scale"), (63, "scale"), (1.0, "scale")):
+        yield "function", [v], riding | {"scale": scale}, shape
+    for size, shape in ((1, (*v, 1)), (MAX_SIZE, (*v, MAX_SIZE)), (0, "size"), (MAX_SIZE + 1, "size"), (1.0, "size")):
+        yield "onehot", [v], riding | {"size": size}, shape
+    yield "largest", [(4,)], spans, ()
+    yield "largest", [()], spans, "no axis"
+    yield "first", [(2,), v], {}, v
+    yield "first", [v, v], {}, "shapes differ"
+    yield "first", [(3,), v], {}, "shapes differ"
+    yield "divide", [v, v], {"divisor": 1, "bits": 0}, v
+    yield "divide", [v, v], {"divisor": 62, "bits": 40}, v
+    yield "divide", [v, (3, 2)], {"divisor": 1, "bits": 0}, "shapes differ"
+    yield from (("divide", [v, v], {"divisor": x, "bits": 0}, "divisor") for x in (0, 63, 1.0))
+    yield from (("divide", [v, v], {"divisor": 1, "bits": x}, "bits") for x in (-1, 41, 1.0))
+    for size, shape in ((2, v), (MAX_ROOT, v), (1, "size"), (MAX_ROOT + 1, "size"), (2.0, "size")):
+        yield "root", [v], {"size": size}, shape
+    for numbers, shape in (
+        ((WHOLE - 1, 1 - WHOLE), v),
+        ((), "numbers"),
+        ((WHOLE,), "numbers"),
+        ((-WHOLE,), "numbers"),
+        ((1.0,), "numbers"),
+    ):
+        yield "paced", [v], {"numbers": numbers}, shape
+
+
+def advice():
+    """What operations demand of their neighbours, and functions of their tables."""
+    shape, axes = (2, 3), {"contract": ((), ()), "batch": ((0, 1), (0, 1))}
+    spans, program = {"low": -16, "width": 5}, (("x",), ("exp", 0))
+    riding = spans | {"program": program, "unit": (1, 8)}
+    function, onehot = riding | {"scale": 3}, riding | {"size": 2}
+    reciprocal = riding | {"program": (("x",), ("number", 8, 1), ("div", 1, 0)), "scale": 0}
+    negative, positive = (riding | {"scale": 0, "program": (("x",), *p)} for p in (((("log", 0)),), (("neg", 0), ("log", 1))))
+    site, rescale, divide, root = (
+        ("range", (0,), shape, spans),
+        ("rescale", (0,), shape, {"shift": 0, "bits": 4}),
+        {"divisor": 7, "bits": 3},
+        5,
+    )
+
+    def checked(*operations, steps=None):
+        """Operations after one input of five bits and sign, with a table of seven."""
+        nodes = (node("input", (), shape, {"index": 0}), *(node(*x) for x in operations))
+        return Circuit(nodes, (parts.Input("x", shape, 0, 5),), (parts.Parameter("w", (1,)),), (), 7, steps).check()
+
+    largest, first = ("largest", (1,), (2,), spans), ("first", (2, 1), shape, {})
+    for name, operations in (
+        ("a range that fills the table", [("range", (0,), shape, {"low": 0, "width": 7})]),
+        ("a function of a range", [site, ("function", (1,), shape, function)]),
+        ("a function of a rescale", [rescale, ("function", (1,), shape, function)]),
+        ("one that has no value at 0", [site, ("function", (1,), shape, reciprocal)]),
+        ("a function, a one-hot and a sign", [site, *_all_riding(shape, function, onehot)]),
+        ("a maximum and its place", [site, largest, first]),
+        ("a maximum of a rescale", [rescale, largest, first]),
+        ("a quotient", [("divide", (0, 0), shape, divide), ("dot", (0, 1), shape, axes)]),
+        ("a quotient that fills the table", [("divide", (0, 0), shape, divide | {"bits": 6}), ("dot", (0, 1), shape, axes)]),
+        ("a root", [("root", (0,), shape, {"size": root}), ("dot", (1, 1), shape, axes)]),
+    ):
+        yield Case(name, lambda operations=operations: len(checked(*operations).nodes), None, value=len(operations) + 1)
+    yield Case("a number for each step", lambda: checked(("paced", (0,), shape, {"numbers": (1, 2)}), steps=2).max_steps, None, value=2)
+    own = "no range of its own"
+    for name, operations, match in (
+        ("a range beyond the table", [("range", (0,), shape, {"low": 0, "width": 8})], "8 bits do not fit a table of 7"),
+        ("a function of an input", [("function", (0,), shape, function)], own),
+        ("a function of another range", [site, ("function", (1,), shape, function | {"low": -15})], own),
+        ("a function of another width", [site, ("function", (1,), shape, function | {"width": 4})], own),
+        ("a function twice", [site, *[("function", (1,), shape, function)] * 2], "a second one"),
+        ("a one-hot twice", [site, *[("onehot", (1,), (*shape, 2), onehot)] * 2], "a second one"),
+        ("a sign of an input", [("sign", (0,), shape, {})], "expected"),
+        ("a sign twice", [site, *[("sign", (1,), shape, {})] * 2], "a second sign"),
+        ("a maximum of an input", [("largest", (0,), (2,), spans)], own),
+        ("a maximum of another range", [site, ("largest", (1,), (2,), spans | {"low": -15})], own),
+        ("a place of no maximum", [site, ("sum", (1,), (2,), {"axes": (1,)}), first], "no maximum of its second operand"),
+        ("a place of another's maximum", [site, largest, ("first", (2, 0), shape, {})], "no maximum of its second operand"),
+        (
+            "a quotient beyond the table",
+            [("divide", (0, 0), shape, divide | {"bits": 7}), ("dot", (0, 1), shape, axes)],
+            "8 bits do not fit",
+        ),
+        ("a quotient at the end", [("divide", (0, 0), shape, divide)], "not its product"),
+        ("a quotient and another operation", [("divide", (0, 0), shape, divide), ("gate", (0, 1), shape, {})], "not its product"),
+        ("a quotient and another product", [("divide", (0, 0), shape, divide), ("dot", (1, 0), shape, axes)], "not its product"),
+        ("a root at the end", [("root", (0,), shape, {"size": root})], "not its square"),
+        ("a root and another operation", [("root", (0,), shape, {"size": root}), ("gate", (1, 1), shape, {})], "not its square"),
+        ("a root and another product", [("root", (0,), shape, {"size": root}), ("dot", (1, 0), shape, axes)], "not its square"),
+    ):
+        yield Case(name, lambda operations=operations: checked(*operations), FormatError, match)
+    for steps in (None, 1, 3):
+        call = lambda steps=steps: checked(("paced", (0,), shape, {"numbers": (1, 2)}), steps=steps)  # noqa: E731
+        yield Case(f"numbers of other steps: {steps}", call, FormatError, "2 numbers; expected")
+
+    def table(*columns):
+        return Table("function", 5, tuple(Column(c["program"], c["low"], c["unit"], c["scale"]) for c in columns))
+
+    for name, charged, match in (
+        (
+            "no value at all",
+            lambda: table(riding | {"scale": 0, "program": (("x",), ("abs", 0), ("neg", 1), ("log", 2))}),
+            "no value in its table",
+        ),
+        ("no row in common", lambda: table(negative, positive), "no row in common"),
+    ):
+        yield Case(f"functions with {name}", lambda charged=charged: charge(charged(), Meter()), FormatError, match)
+    program = (("x",), ("exp", 0), ("sub", 1, 1), ("number", 2**60, 1), ("mul", 2, 3))  # of which floating-point intervals say nothing
+    for name, column, work, kept in (
+        ("that floats settle", function, 4 * 2 * 32, 8 * 32),
+        ("that decimals settle", riding | {"scale": 0, "program": program}, (4 + 2**11) * 5 * 32, 8 * 32),
+    ):
+        yield Case(f"the price of entries {name}", lambda column=column: _charged(table(column)), None, value=(work, kept))
+
+    def price(*operations):
+        meter = Meter()
+        charge_file(checked(*operations), meter)
+        return meter.shares.get("tables of functions")
+
+    yield Case("the price of a file's tables", lambda: price(site, ("function", (1,), shape, function)), None, value=4 * 2 * 32)
+    for kind, width in (("range", 1), ("sign", 2), ("first", 2)):
+        yield Case(f"columns of {kind}", lambda kind=kind: Table(kind, 3).width_of_rows, None, value=width)
+    yield Case("columns of functions", lambda: table(function, reciprocal).width_of_rows, None, value=3)
+    hot = Table("function", 5, (Column(program, -16, (1, 8), 0, 4), Column(program, -16, (1, 8), 0)))
+    yield Case("columns of a one-hot", lambda: hot.width_of_rows, None, value=6)
+    for kind, columns in (("none", ()), ("function", ()), ("range", hot.functions)):
+        yield Case(f"a table of kind {kind}", lambda kind=kind, columns=columns: Table(kind, 3, columns), ValueError, "no table of kind")
+
+
+def _all_riding(shape, function, onehot):
+    return ("function", (1,), shape, function), ("onehot", (1,), (*shape, 2), onehot), ("sign", (1,), shape, {})
+
+
+def _charged(table) -> tuple[int, int]:
+    meter = Meter()
+    charge(table, meter)
+    return meter.work, meter.kept - BASE
 
 
 def layouts():
@@ -2319,6 +2489,10 @@ def ledgers():
 
 LIMITS = {  # as PROTOCOL.md has them
     "ops.leaves.MAX_CONSTANT": 4096,
+    "algebra.functions.MAX_INSTRUCTIONS": 256,
+    "ops.functions.MAX_WIDTH": 20,
+    "ops.functions.MAX_SIZE": 1024,
+    "ops.root.MAX_ROOT": 30,
     "ops.operation.MAX_RANK": 8,
     "ops.draw.MAX_ENTRIES": 2**31,
     "ops.draw.MAX_AXIS": 2**21,
@@ -2364,8 +2538,8 @@ def limits():
 
 
 GROUPS = (  # the dearest last
-    honest, honest_states, honest_draws, honest_parts, draws, states, meters, ordinary_files, shapes, layouts, bounds, limits, ledgers,
-    statements, commitments, schedules, commitment_files, geometry, graphs, anchors, walks,
+    honest, honest_states, honest_draws, honest_parts, draws, states, meters, ordinary_files, shapes, advice, layouts, bounds, limits,
+    ledgers, statements, commitments, schedules, commitment_files, geometry, graphs, anchors, walks,
     frozen_parameters, parts_of_commitments, parts_in_chains, columns, frozen_files,
     statement_files, circuit_files, proof_files, openings, challenges, chains, published, links_alone, bodies,
 )  # fmt: skip

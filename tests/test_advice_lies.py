@@ -281,7 +281,7 @@ def net():
     params = [{"w": rng.normal(size=(a, 3)).astype(np.float32) / 2, "b": np.zeros(3, np.float32)} for a in (4, 3)]
     params[1]["w"][:] = 0  # all logits of the first step are equal
     data = rng.normal(size=(12, 4)).astype(np.float32), rng.integers(0, 3, 12).astype(np.int32)
-    formats = zkjax.Precision(activation_scale=4, activation_bits=7, gradient_scale=5, gradient_bits=8)
+    formats = zkjax.Precision(activation_scale=4, activation_bits=11, gradient_scale=5, gradient_bits=8)
     return make_run(classify, params, data, batch=4, steps=3, optimizer=optax.adam(1e-2), precision=formats)
 
 

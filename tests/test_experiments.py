@@ -66,7 +66,8 @@ def test_a_killed_job_goes_on_and_proves_nothing_twice(resumed):
 def test_it_leaves_the_promised_files(resumed):
     out, _ = resumed
     assert {path.name for path in out.iterdir()} == {
-        *("circuit.json", "chunk-0000.proof", "chunk-0001.proof", "statement.json", "report.json", "report.png", "private")
+        *("circuit.json", "precision.json", "chunk-0000.proof", "chunk-0001.proof"),
+        *("statement.json", "report.json", "report.png", "private"),
     }
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
     assert stat.S_IMODE((out / "private").stat().st_mode) == 0o700

@@ -3,6 +3,7 @@
 A demand belongs to the tensor, so that every reader of a tensor reads the same narrow value.
 """
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -25,6 +26,7 @@ from .expressions import (
     masked,
     scaling,
 )
+from .intervals import interval
 from .rationals import odd
 from .series import Series
 from .step import Program
@@ -69,8 +71,9 @@ def demands(program: Program, trained) -> Demands:
                     demand(y)
                 if are_weights(x.inputs[0]) and are_weights(x.inputs[1]):
                     quotients.add(x.inputs[1])
-            elif x.does(Ratio, SquareRoot):
-                pass  # read what they read with all its bits
+            elif x.does(Ratio, SquareRoot):  # read what they read with all its bits, but for a divisor without a bound
+                if x.does(Ratio) and interval(program.graph, x.inputs[1])[1] == math.inf and _follows_parameters(x.inputs[1]):
+                    demand(x.inputs[1])
             elif x.does(Applied, Picked):
                 sites.add(x.inputs[0])
             elif x.does(Gate, *COMMITTED):
@@ -99,6 +102,19 @@ def demands(program: Program, trained) -> Demands:
                 visit(leaf)
     needed = tuple(sorted(seen, key=lambda x: x.index))
     return Demands(frozenset(narrow), frozenset(quotients), frozenset(gated), frozenset(sites), needed, tuple(losses))
+
+
+def _follows_parameters(x: Expression) -> bool:
+    """Whether no lookup is between a tensor and some parameter, so that nothing bounds it before there is a proof."""
+    stack, seen = [x], set()
+    while stack:
+        x = stack.pop()
+        if x.does(Param):
+            return True
+        if x not in seen and not x.does(*COMMITTED):
+            seen.add(x)
+            stack.extend(x.inputs)
+    return False
 
 
 def _loss_leaves(graph, loss) -> list:

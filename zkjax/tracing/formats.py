@@ -30,14 +30,14 @@ COARSEST_SCALE, COARSEST_GRADIENT = 4, 9  # what defaults become at the least, w
 # has more than activations or gradients, after the point and in all, and bits that it leaves above the largest value seen besides HEADROOM.
 SPARE = {
     **{"activation": 3, "gradient": 5, "slope": 4, "moment": 3},
-    **{"site": 4, "function": 3, "root": 2, "ratio": 3},
+    **{"site": 4, "function": 3, "root": 2, "ratio": 4},
 }
 FINER = {"activation": 0, "site": 0, "function": 4, "root": 8}
 WIDER = {"activation": 0, "gradient": 0, "slope": 2, "moment": -2, "site": 1, "function": 4, "root": 4}
 ROOM = {"site": 1, "slope": 2, "moment": 1}
 FREE = ("slope", "moment", "function", "root", "ratio")  # whose scales follow from their values alone
 GRADIENTS = ("gradient", "slope", "moment")  # in units of gradients
-RATIO_BITS = 13  # of a quotient: its range is looked up, where a function's width costs nothing
+RATIO_BITS = 14  # of a quotient without a bound, else one less: its range is looked up, where a function's width costs nothing
 FINEST = (16, 8, 4, 2, 0)  # bits by which a scale is finer than the default, at most; tried until bounds hold
 GROWTH = 16  # what is 0 where a chain begins is expected to become so many times what it is some steps later
 FROZEN_BITS = 14  # of the largest value of a parameter that stays as it is: the range check of first values shows hardly more

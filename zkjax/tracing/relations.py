@@ -77,6 +77,7 @@ class Relations:
         _, high = interval(self.emitter.program.graph, x)
         scale, bits = self.emitter.formats.of(self.emitter.names.of[x], "ratio")
         if high < math.inf:
+            bits -= 1
             scale = bits - 1 - math.ceil(math.log2(high) - 2.0**-20)
         share = factors[0] / factors[1]
         if x in self.feeds:  # of a state, whose coefficients take over what no power of two is
@@ -87,7 +88,9 @@ class Relations:
             n, j = dyadic(share / unit, CONSTANT_BITS)
         times = n << max(0, -j)
         dividend = self.emitter.times(times, nodes[0], factors[0] / times, label)
-        divisor = self._at_least(x, nodes[1], factors[1], 1 << max(0, j), x.operation.least, label)
+        low, _ = interval(self.emitter.program.graph, x.inputs[1])
+        least = Fraction(low) if not x.operation.least and 0 < low < factors[1] else x.operation.least  # else what is above 0 may become 0
+        divisor = self._at_least(x, nodes[1], factors[1], 1 << max(0, j), least, 1 << max(0, j), label)
         found, below = self.emitter.builder.bounds[divisor], self.emitter.builder.nodes[nodes[1]].operation
         if found is not None and isinstance(below, Root):  # a lookup shows a bit less of a root than training holds it to
             found = min(found, 1 << (below.size - 1 + max(0, j)))
@@ -104,19 +107,19 @@ class Relations:
         scale, bits = self.emitter.formats.of(self.emitter.names.of[x], "root")
         k = scale + -(-log2(factors[0]) // 2)
         k, bits = max(0, k), min(MAX_ROOT - 1, bits + max(0, -k))  # of what is finer already, a root with more bits
-        under = self._at_least(x, nodes[0], factors[0], 4**k, x.operation.least, label)
+        under = self._at_least(x, nodes[0], factors[0], 4**k, x.operation.least, 1, label)
         unit = square_root(factors[0]) / 2**k
         node = self.emitter.add(Root(bits + 1), [under], x.shape, unit, label)
         self._product(node, node, x.shape, factors[0] / 4**k, f"{label} squared")
         self.emitter.rounded[node], self.emitter.stands_for[node] = (self.emitter.names.of[x], "root"), (x, unit)
         return unit, node
 
-    def _at_least(self, x, node: int, factor: Fraction, times: int, least: Fraction, label: str) -> int:
-        """times * node, plus a constant above 0, which is one unit at least."""
+    def _at_least(self, x, node: int, factor: Fraction, times: int, least: Fraction, fewest: int, label: str) -> int:
+        """times * node, plus a constant above 0, which is ``fewest`` units of that at least."""
         if not least:
             return self.emitter.times(times, node, factor / times, label)
         ones = self._ones(x.shape)
-        return self.emitter.add(Linear((times, max(1, round(least / factor * times)))), [node, ones], x.shape, factor / times, label)
+        return self.emitter.add(Linear((times, max(fewest, round(least / factor * times)))), [node, ones], x.shape, factor / times, label)
 
     def _ones(self, shape) -> int:
         one = self.emitter.add(Const((), (1,)), [], (), Fraction(1), "one")
@@ -143,9 +146,10 @@ class Relations:
         (unit, _), (low, high) = self.emitter.of(x), interval(self.emitter.program.graph, x)
         if factor < 0:
             factor, node = -factor, self.emitter.times(-1, node, -factor, label)
-        if bound is None or factor < unit and bound.bit_length() > PLAIN_SITE:
+        most = 1 if bound is None else max(1, (bound - 1).bit_length())  # the bound itself is met by what is negative, if by anything
+        far = x.tagged and factor * 2 ** (most + 1 - SITE_BITS) > unit  # the bounds of gradients say little of their size
+        if bound is None or factor < unit and (far or bound.bit_length() > PLAIN_SITE):
             return *self.emitter.rescaled(x, factor, node), 0
-        most = max(1, (bound - 1).bit_length())  # the bound itself is met by what is negative, if by anything
         if most <= SITE_BITS:
             least, width = (0, most) if low >= 0 else (1 - (1 << most), most) if high <= 0 else (-(1 << most), most + 1)
             return factor, self.emitter.add(Range(least, width), [node], x.shape, factor, label), 0
