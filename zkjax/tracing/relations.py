@@ -76,7 +76,7 @@ class Relations:
         """
         _, high = interval(self.emitter.program.graph, x)
         scale, bits = self.emitter.formats.of(self.emitter.names.of[x], "ratio")
-        if high < math.inf:
+        if high < math.inf:  # no room for what is larger later
             bits -= 1
             scale = bits - 1 - math.ceil(math.log2(high) - 2.0**-20)
         share = factors[0] / factors[1]
@@ -86,11 +86,12 @@ class Relations:
         else:
             unit = Fraction(2) ** -scale
             n, j = dyadic(share / unit, CONSTANT_BITS)
-        times = n << max(0, -j)
+        times, finer = n << max(0, -j), 1 << max(0, j)
         dividend = self.emitter.times(times, nodes[0], factors[0] / times, label)
-        low, _ = interval(self.emitter.program.graph, x.inputs[1])
-        least = Fraction(low) if not x.operation.least and 0 < low < factors[1] else x.operation.least  # else what is above 0 may become 0
-        divisor = self._at_least(x, nodes[1], factors[1], 1 << max(0, j), least, 1 << max(0, j), label)
+        (low, _), least = interval(self.emitter.program.graph, x.inputs[1]), x.operation.least
+        if not least and 0 < low < factors[1]:  # what the source divides by is above 0, and may be rounded to 0
+            least = Fraction(low)
+        divisor = self._at_least(x, nodes[1], factors[1], finer, least, finer, label)
         found, below = self.emitter.builder.bounds[divisor], self.emitter.builder.nodes[nodes[1]].operation
         if found is not None and isinstance(below, Root):  # a lookup shows a bit less of a root than training holds it to
             found = min(found, 1 << (below.size - 1 + max(0, j)))
