@@ -417,11 +417,13 @@ def test_an_interrupt_while_compiling_spends_nothing_and_waits_for_no_thread(toy
         entered.wait(60)
         signal.raise_signal(signal.SIGINT)
 
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs do not have
     with monkeypatch.context() as patch:
         patch.setattr(zkjax.prover.prove, "rehearse", rehearsed)
         patch.setattr(zkjax.prover.prove.Commitments, "dataset", interrupted)
         with pytest.raises(KeyboardInterrupt):
             prove_toy(toy)
+        signal.signal(signal.SIGINT, handler)
         assert not ended.is_set() and not toy.chain.openings.spent
         released.set()
         assert ended.wait(60)
