@@ -12,21 +12,46 @@ from .operation import Operation
 from .ranges import integer_type, signed_bound
 
 
-@dataclass(frozen=True)
-class Committed(Operation):
-    """The value y, -2^bits <= y < 2^bits, is committed as q = y + 2^bits, in the tensor ("quotient", i).
+class Formed(Operation):
+    """The value less its least one, ``limits()[0]``, is committed in the tensor (``ends``, i).
 
     An operation names its forms; their limbs, cells, lookups and the prover's tensors follow. The same relations give the
     bounds that ``Circuit.bounds`` demands, so that they hold over the integers.
     """
 
-    ends: ClassVar[str | None] = "quotient"
     rounds: ClassVar[bool] = True
-    bits: int
 
     def forms(self, i: int, node) -> list[tuple]:
         """(name, constant, parts, width) of every form that lies in [0, 2^width); parts: (coefficient, tensor key), .."""
         raise NotImplementedError
+
+    def advice(self, i, circuit):
+        node = circuit.nodes[i]
+        found = {(self.ends, i): node.shape}
+        for name, _, _, width in self.forms(i, node):
+            found |= ranges.cells((name, i), width, node.shape, circuit.table_bits)
+        return found
+
+    def lookups(self, i, circuit):
+        node, found = circuit.nodes[i], []
+        for name, constant, parts, width in self.forms(i, node):
+            found += ranges.lookups((name, i), constant, parts, width, node.shape, circuit.table_bits)
+        return found
+
+    def witness(self, i, kept, circuit):
+        least, _ = self.limits()
+        found = {(self.ends, i): kept["value"] + -least}
+        for name, _, _, width in self.forms(i, circuit.nodes[i]):
+            found |= ranges.cut((name, i), kept[name], width, circuit.table_bits)
+        return found
+
+
+@dataclass(frozen=True)
+class Committed(Formed):
+    """The value y, -2^bits <= y < 2^bits, is committed as q = y + 2^bits, in the tensor ("quotient", i)."""
+
+    ends: ClassVar[str | None] = "quotient"
+    bits: int
 
     def check(self, i, circuit):
         if self.bits + 1 > circuit.table_bits:
@@ -45,24 +70,5 @@ class Committed(Operation):
         walk.add(-(term.total(walk.vectors) * signed_bound(self.bits + 1)))
         return [replace(term, key=("quotient", i))]
 
-    def advice(self, i, circuit):
-        node = circuit.nodes[i]
-        found = {("quotient", i): node.shape}
-        for name, _, _, width in self.forms(i, node):
-            found |= ranges.cells((name, i), width, node.shape, circuit.table_bits)
-        return found
-
-    def lookups(self, i, circuit):
-        node, found = circuit.nodes[i], []
-        for name, constant, parts, width in self.forms(i, node):
-            found += ranges.lookups((name, i), constant, parts, width, node.shape, circuit.table_bits)
-        return found
-
     def keep(self, x, y, leaves):
         return {"value": (y, integer_type(self.bits))}
-
-    def witness(self, i, kept, circuit):
-        found = {("quotient", i): kept["value"] + signed_bound(self.bits + 1)}
-        for name, _, _, width in self.forms(i, circuit.nodes[i]):
-            found |= ranges.cut((name, i), kept[name], width, circuit.table_bits)
-        return found

@@ -13,10 +13,9 @@ PROTOCOL.md, sections 5.2, 10.8.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..errors import FormatError
 from .committed import Committed
 from .operation import LIMIT, require
-from .products import Dot
+from .products import check_product_next
 from .ranges import Lookup, Part
 from .tables import Table
 
@@ -37,11 +36,7 @@ class Divide(Committed):
 
     def check(self, i, circuit):
         super().check(i, circuit)
-        node = circuit.nodes[i]
-        axes = tuple(range(len(node.shape)))
-        after = circuit.nodes[i + 1] if i + 1 < len(circuit.nodes) else None
-        if after is None or after.operation != Dot(((), ()), (axes, axes)) or after.inputs != (node.inputs[1], i):
-            raise FormatError(f"{circuit.describe(i)}: the next operation is not its product with the divisor")
+        check_product_next(i, circuit, (circuit.nodes[i].inputs[1], i), "product with the divisor")
 
     def forms(self, i, node):
         x, d = (("node", j) for j in node.inputs)

@@ -28,6 +28,25 @@ MAX_WIDTH = 20  # bits of a range
 MAX_SIZE = 2**10  # of a one-hot
 
 
+class Spanned(Operation):
+    """Of the integers low <= v < low + 2^width; both are attributes."""
+
+    low: int
+    width: int
+
+    def check_span(self) -> None:
+        """ValueError for attributes out of range."""
+        require(isinstance(self.width, int) and 1 <= self.width <= MAX_WIDTH, "width")
+        require(isinstance(self.low, int) and abs(self.low) < LIMIT // 2, "low")
+
+    def check_site(self, i: int, circuit) -> None:
+        """FormatError where what it reads is no rescale or range with the same integers."""
+        below = circuit.nodes[i].inputs[0]
+        site = circuit.nodes[below].operation
+        if not isinstance(site, Site) or site.span() != (self.low, self.width):
+            raise FormatError(f"{circuit.describe(i)} reads {circuit.describe(below)}, which is no range of its own")
+
+
 class Site(Operation):
     """What others may ride on: its lookup's first column is its integer less ``low``, in [0, 2^width).
 
@@ -56,7 +75,7 @@ class Site(Operation):
 
 
 @dataclass(frozen=True)
-class Range(Site):
+class Range(Spanned, Site):
     """x, in [low, low + 2^width)."""
 
     name: ClassVar[str] = "range"
@@ -64,8 +83,7 @@ class Range(Site):
     width: int
 
     def infer_shape(self, x, leaves):
-        require(isinstance(self.width, int) and 1 <= self.width <= MAX_WIDTH, "width")
-        require(isinstance(self.low, int) and abs(self.low) < LIMIT // 2, "low")
+        self.check_span()
         return x[0]
 
     def check(self, i, circuit):
@@ -107,7 +125,7 @@ class Range(Site):
 
 
 @dataclass(frozen=True)
-class _Riding(Operation):
+class _Riding(Spanned):
     """Of a program applied to the integers of a rescale or range, which have these ``low`` and ``width``; unit: n / d."""
 
     rides: ClassVar[bool] = True
@@ -118,15 +136,11 @@ class _Riding(Operation):
 
     def _check_attributes(self) -> None:
         functions.check(self.program)
-        require(isinstance(self.width, int) and 1 <= self.width <= MAX_WIDTH, "width")
-        require(isinstance(self.low, int) and abs(self.low) < LIMIT // 2, "low")
+        self.check_span()
         require(len(self.unit) == 2 and all(type(n) is int for n in self.unit) and self.unit[1] > 0 and self.unit[0] != 0, "unit")
 
     def check(self, i, circuit):
-        node = circuit.nodes[i]
-        site = circuit.nodes[node.inputs[0]].operation
-        if not isinstance(site, Site) or site.span() != (self.low, self.width):
-            raise FormatError(f"{circuit.describe(i)} reads {circuit.describe(node.inputs[0])}, which is no range of its own")
+        self.check_site(i, circuit)
         if circuit.first_rider(i) != i:
             raise FormatError(f"{circuit.describe(i)}: a second one of one tensor")
 

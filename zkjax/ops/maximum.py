@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..errors import FormatError
-from .functions import MAX_WIDTH, Site
+from .functions import Spanned
 from .operation import LIMIT, Operation, require
 from .ranges import Lookup, Part, integer_type
 from .tables import Table
 
 
 @dataclass(frozen=True)
-class Largest(Operation):
+class Largest(Spanned):
     """The largest entry along the last axis of a rescale or range, which has these ``low`` and ``width``."""
 
     name: ClassVar[str] = "largest"
@@ -32,15 +32,11 @@ class Largest(Operation):
 
     def infer_shape(self, x, leaves):
         require(len(x[0]) >= 1, "no axis")
-        require(isinstance(self.width, int) and 1 <= self.width <= MAX_WIDTH, "width")
-        require(isinstance(self.low, int) and abs(self.low) < LIMIT // 2, "low")
+        self.check_span()
         return x[0][:-1]
 
     def check(self, i, circuit):
-        below = circuit.nodes[i].inputs[0]
-        site = circuit.nodes[below].operation
-        if not isinstance(site, Site) or site.span() != (self.low, self.width):
-            raise FormatError(f"{circuit.describe(i)} reads {circuit.describe(below)}, which is no range of its own")
+        self.check_site(i, circuit)
 
     def bound(self, x, shapes, leaves):
         return max(abs(self.low), abs(self.low + (1 << self.width) - 1))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..algebra import exact
+from ..errors import FormatError
 from .operation import Operation, check_reads, require
 from .rescale import Rescale, Sign
 
@@ -83,3 +84,11 @@ class Gate(Operation):
 
     def evaluate(self, x, node, shapes, limbs):
         return x[0] * x[1]
+
+
+def check_product_next(i: int, circuit, factors: tuple[int, int], name: str) -> None:
+    """FormatError where the next operation is not the product of these two, entry by entry; name: what it is to operation i."""
+    axes = tuple(range(len(circuit.nodes[i].shape)))
+    after = circuit.nodes[i + 1] if i + 1 < len(circuit.nodes) else None
+    if after is None or after.operation != Dot(((), ()), (axes, axes)) or after.inputs != factors:
+        raise FormatError(f"{circuit.describe(i)}: the next operation is not its {name}")

@@ -17,21 +17,19 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import FormatError
-from . import ranges
-from .operation import LIMIT, Operation, require
-from .products import Dot
+from .committed import Formed
+from .operation import LIMIT, require
+from .products import check_product_next
 
 MAX_ROOT = 30  # bits of the forms, with which no root of x + p or of x - p passes
 
 
 @dataclass(frozen=True)
-class Root(Operation):
+class Root(Formed):
     """floor(sqrt(x)); twice the root is below 2^size."""
 
     name: ClassVar[str] = "root"
     ends: ClassVar[str | None] = "root"
-    rounds: ClassVar[bool] = True
     size: int
 
     def infer_shape(self, x, leaves):
@@ -39,10 +37,7 @@ class Root(Operation):
         return x[0]
 
     def check(self, i, circuit):
-        axes = tuple(range(len(circuit.nodes[i].shape)))
-        after = circuit.nodes[i + 1] if i + 1 < len(circuit.nodes) else None
-        if after is None or after.operation != Dot(((), ()), (axes, axes)) or after.inputs != (i, i):
-            raise FormatError(f"{circuit.describe(i)}: the next operation is not its square")
+        check_product_next(i, circuit, (i, i), "square")
 
     def bound(self, x, shapes, leaves):
         proven = (1 << self.size) - 1
@@ -52,16 +47,8 @@ class Root(Operation):
         return [replace(term, key=("root", i))]
 
     def forms(self, i, node):
-        """(name, constant, parts, width) of every form that lies in [0, 2^width)."""
         x, s, square = ("node", node.inputs[0]), ("root", i), ("node", i + 1)
         return [("remainder", 0, [(1, x), (-1, square)], self.size), ("excess", 0, [(2, s), (-1, x), (1, square)], self.size)]
-
-    def advice(self, i, circuit):
-        node = circuit.nodes[i]
-        found = {("root", i): node.shape}
-        for name, _, _, width in self.forms(i, node):
-            found |= ranges.cells((name, i), width, node.shape, circuit.table_bits)
-        return found
 
     def committed_bounds(self, i, circuit):
         return {("root", i): 1 << self.size}
@@ -71,12 +58,6 @@ class Root(Operation):
 
     def reach(self, x):
         return 4 * x[0] + (1 << (2 * self.size + 2)) + (1 << (self.size + 2))  # of 4 x - n^2 - 4 r, n = 2 s below 2^(size + 1)
-
-    def lookups(self, i, circuit):
-        node, found = circuit.nodes[i], []
-        for name, constant, parts, width in self.forms(i, node):
-            found += ranges.lookups((name, i), constant, parts, width, node.shape, circuit.table_bits)
-        return found
 
     def evaluate(self, x, node, shapes, limbs):
         xp = x[0].__array_namespace__()
@@ -98,12 +79,6 @@ class Root(Operation):
     def keep(self, x, y, leaves):
         kind, remainder = "uint32", x[0] - y * y
         return {"value": (y, "int32"), "remainder": (remainder, kind), "excess": (2 * y - remainder, kind)}
-
-    def witness(self, i, kept, circuit):
-        found = {("root", i): kept["value"]}
-        for name, _, _, width in self.forms(i, circuit.nodes[i]):
-            found |= ranges.cut((name, i), kept[name], width, circuit.table_bits)
-        return found
 
 
 def size(bound: int) -> int:
