@@ -5,7 +5,7 @@
 An MLP 64-32-10 with ReLU and softmax cross-entropy is trained on scikit-learn's digits by one optimizer after another: from the same
 weights, on the same batches, by optax in float32 and by zkjax in exact integers, in the formats that ``zkjax.calibrate`` proposes.
 Accuracies are those of the trained weights on samples held out, in floating point. OUT gets optimizers.json, optimizers.md and
-optimizers.png. About ten minutes; with --full five times the steps.
+optimizers.png. Calibrating takes most of the time, a minute or more for what divides by its state; with --full five times the steps.
 """
 
 import argparse

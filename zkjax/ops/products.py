@@ -86,9 +86,14 @@ class Gate(Operation):
         return x[0] * x[1]
 
 
+def entrywise(shape: tuple[int, ...]) -> Dot:
+    """The product of two tensors of one shape, entry by entry."""
+    axes = tuple(range(len(shape)))
+    return Dot(((), ()), (axes, axes))
+
+
 def check_product_next(i: int, circuit, factors: tuple[int, int], name: str) -> None:
     """FormatError where the next operation is not the product of these two, entry by entry; name: what it is to operation i."""
-    axes = tuple(range(len(circuit.nodes[i].shape)))
     after = circuit.nodes[i + 1] if i + 1 < len(circuit.nodes) else None
-    if after is None or after.operation != Dot(((), ()), (axes, axes)) or after.inputs != factors:
+    if after is None or after.operation != entrywise(circuit.nodes[i].shape) or after.inputs != factors:
         raise FormatError(f"{circuit.describe(i)}: the next operation is not its {name}")

@@ -58,7 +58,7 @@ def _unary(graph, x: Expression) -> Unary | None:
         return _together("add", parts) or _multiple(graph, x)
     if x.does(Above):
         return _together("gt", [unary(graph, x.inputs[0]), Unary(None, functions.number(Fraction(0)), False)])
-    if x.does(Gate) or x.does(Dot) and not x.operation.contract[0] and len(x.operation.batch[0]) == len(x.shape):
+    if x.does(Gate) or _is_product(x):
         return _together("mul", [unary(graph, y) for y in x.inputs])
     return None
 
@@ -213,8 +213,13 @@ def fused_sum(graph, terms: dict) -> dict | None:
     return result if changed else None
 
 
+def _is_product(x: Expression) -> bool:
+    """Whether this is a product of two tensors of its shape, entry by entry."""
+    return x.does(Dot) and not x.operation.contract[0] and len(x.operation.batch[0]) == len(x.shape)
+
+
 def factors(x: Expression) -> list[Expression]:
     """A product of tensors, entry by entry, as its factors."""
-    if x.does(Dot) and not x.operation.contract[0] and len(x.operation.batch[0]) == len(x.shape):
+    if _is_product(x):
         return [z for y in x.inputs for z in factors(y)]
     return [x]

@@ -107,7 +107,7 @@ def equal_index(graph, x, y) -> Mask | None:
 
 def _numbered(graph, index: Expression, numbers: Known) -> Expression | None:
     values, axes = numbers.compact()
-    if len(axes) != 1 or not index.does(Broadcast, Reshape) or not all(int(v) == k for k, v in enumerate(values.reshape(-1))):
+    if len(axes) != 1 or not index.does(Broadcast, Reshape) or not _count_up(values):
         return None
     (axis,), size = axes, values.size
     rest = tuple(n for d, n in enumerate(index.shape) if d != axis)
@@ -150,12 +150,7 @@ def _within(size: int, mode: str):
 
 def _one_hot_of(graph, indices, place: int, length: int, size: int, mode: str) -> Expression:
     """Of column ``place`` of the last axis of indices, which has this length: shape (.., K)."""
-    column = indices
-    if length > 1:
-        start, limit = [0] * len(indices.shape), list(indices.shape)
-        start[-1], limit[-1] = place, place + 1
-        column = _column(graph, indices, place)
-    column = graph.reshape(column, indices.shape[:-1])
+    column = graph.reshape(_column(graph, indices, place) if length > 1 else indices, indices.shape[:-1])
     if isinstance(column, Known):
         if column.moving or column.values.size * size > MAX_CONSTANT:
             raise Refusal("an index that is a large constant; index with slices")
@@ -178,15 +173,16 @@ def _column(graph, indices, place: int):
     if isinstance(indices, Expression) and indices.does(Concatenate) and indices.operation.axis == len(indices.shape) - 1:
         for part in indices.inputs:
             if place < part.shape[-1]:
-                return _known(part) or graph.slice(part, *_at(part.shape, place), None)
+                return _known(part) or _sliced(graph, part, len(part.shape) - 1, place, 1)
             place -= part.shape[-1]
-    return graph.slice(indices, *_at(indices.shape, place), None)
+    return _sliced(graph, indices, len(indices.shape) - 1, place, 1)
 
 
-def _at(shape, place: int) -> tuple[list[int], list[int]]:
-    start, limit = [0] * len(shape), list(shape)
-    start[-1], limit[-1] = place, place + 1
-    return start, limit
+def _sliced(graph, x, axis: int, place: int, length: int):
+    """So many entries along an axis, from a place on."""
+    start, limit = [0] * len(x.shape), list(x.shape)
+    start[axis], limit[axis] = place, place + length
+    return graph.slice(x, start, limit, None)
 
 
 def _known(x: Expression) -> Known | None:
@@ -231,9 +227,12 @@ def _counts(column, length: int) -> int | None:
     if not isinstance(column, Known):
         return None
     values, axes = column.compact()
-    if len(axes) == 1 and values.size == length and all(int(v) == k for k, v in enumerate(values.reshape(-1))):
-        return axes[0]
-    return None
+    return axes[0] if len(axes) == 1 and values.size == length and _count_up(values) else None
+
+
+def _count_up(values) -> bool:
+    """Whether constants are 0, 1, 2, .."""
+    return all(int(v) == k for k, v in enumerate(values.reshape(-1)))
 
 
 def gather(graph, eqn, x, indices):
@@ -309,9 +308,7 @@ def _static(graph, numbers, sizes, x: Expression, indices: Known):
     axis, place = found
     if not 0 <= place <= x.shape[axis] - sizes[axis] or any(sizes[d] != n for d, n in enumerate(x.shape) if d != axis):
         return None
-    start, limit = [0] * len(x.shape), list(x.shape)
-    start[axis], limit[axis] = place, place + sizes[axis]
-    part = graph.slice(x, start, limit, None)
+    part = _sliced(graph, x, axis, place, sizes[axis])
     shape = [n for d, n in enumerate(part.shape) if d not in numbers.collapsed_slice_dims]
     for d in range(len(indices.shape) - 1):  # axes of the indices, all of one entry
         places = [k for k in range(len(shape) + 1) if k not in numbers.offset_dims]

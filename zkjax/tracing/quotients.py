@@ -15,6 +15,7 @@ from .constants import Known
 from .expressions import Above, Combination, Expression, Ratio, SquareRoot, scaling
 from .functions import FREE, constant
 from .intervals import interval
+from .rationals import log2
 from .series import Refusal, Series, lifted, values
 
 
@@ -102,7 +103,7 @@ def root(graph, x) -> Expression:
         return graph.node(SquareRoot(least), (rest,), x.shape, x.tagged)
     if any(v <= 0 for v in c.values):
         raise Refusal("the root of a tensor times a number of the step that is not above 0")
-    powers = tuple(Fraction(4) ** (_log2(v) // 2) for v in c.values)  # exact, and what is left is below 4
+    powers = tuple(Fraction(4) ** (log2(v) // 2) for v in c.values)  # exact, and what is left is below 4
     left = tuple(v / p for v, p in zip(c.values, powers, strict=True))
     paced = y if set(powers) == {1} else graph.linear([(Series(powers), y)])
     result = graph.node(SquareRoot(least / max(left)), (paced,), x.shape, x.tagged)
@@ -116,11 +117,6 @@ def square_root(x: Fraction) -> Fraction:
         return Fraction(n, d)
     with localcontext(decimals.DIGITS):
         return Fraction(decimals.decimal(x).sqrt())
-
-
-def _log2(x: Fraction) -> int:
-    e = x.numerator.bit_length() - x.denominator.bit_length()
-    return e if x >= Fraction(2) ** e else e - 1
 
 
 def _parted(graph, x: Expression) -> tuple[Expression, Fraction]:

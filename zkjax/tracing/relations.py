@@ -15,7 +15,7 @@ from ..ops.functions import OneHot, Range, Site, TableFunction
 from ..ops.leaves import Const
 from ..ops.maximum import First, Largest
 from ..ops.moves import Broadcast
-from ..ops.products import Dot
+from ..ops.products import entrywise
 from ..ops.root import MAX_ROOT, Root
 from .constants import CONSTANT_BITS
 from .expressions import Expression
@@ -127,8 +127,7 @@ class Relations:
         return self.emitter.add(Broadcast(shape, ()), [one], shape, Fraction(1), "ones") if shape else one
 
     def _product(self, left: int, right: int, shape, factor: Fraction, label: str) -> int:
-        axes = tuple(range(len(shape)))
-        return self.emitter.add(Dot(((), ()), (axes, axes)), (left, right), shape, factor, label)
+        return self.emitter.add(entrywise(shape), (left, right), shape, factor, label)
 
     def site(self, x) -> tuple[Fraction, int, int]:
         """(value of an integer 1, node, offset): a rescale or range whose integers, with the offset added, are those of x.

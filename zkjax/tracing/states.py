@@ -225,9 +225,7 @@ def state_formats(emission, sizes: dict, feeds: dict, useful: int, remembered: d
         if isinstance(x.state.start, int):  # a copy is not coarser than what it copies
             own = x.state.start
             scales[p] = max(scales[p], scales[own] if own in scales else valuation(units[own]))
-    for p in emission.rooted & set(
-        moved
-    ):  # of a second moment every square counts that is not 0: what it divides would grow beyond all bounds
+    for p in emission.rooted & {*moved}:  # of a second moment every square counts that is not 0: what it divides would grow beyond bounds
         fed_by = [(factor, c) for _, factor, c, x in moved[p].feeds if not isinstance(x, Expression) or constant(x) is None]
         least = (abs(float(factor)) * min(abs(float(v)) for v in values(c) if v) for factor, c in fed_by)
         scales[p] = max([math.ceil(-math.log2(x / float(moved[p].odd)) - 2.0**-20) for x in least], default=scales[p])
