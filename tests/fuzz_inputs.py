@@ -263,6 +263,7 @@ def make_sources(directory: Path) -> None:
     """Prove the honest files and write them down. Their randomness is fixed, so that every run fuzzes the same bytes."""
     from unittest import mock
 
+    import curving
     import drawing
     import holding
     from harness import make_run
@@ -283,6 +284,7 @@ def make_sources(directory: Path) -> None:
             chains[name] = make_run(loss, params, data, batch=3, steps=2, precision=TINY, shard_size=4)[1], ()
         chains["states"] = zkjax.train(moving(), *start(), steps=5), ("loss",)
         chains["parts"] = zkjax.train(moving(frozen=True), *start(frozen=True), steps=5), ("size",)
+        chains["curves"] = curving.curving()[1], ("loss",)
         chains["draws"] = zkjax.train(drawing.drawing(), *drawing.start(), steps=2), ("loss", "noise")
         for first, _ in chains.values():
             first.chain.geometry = TOY

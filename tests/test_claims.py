@@ -11,11 +11,11 @@ from zkjax.algebra import extension as ext
 from zkjax.algebra import field
 from zkjax.algebra.extension import ONE, ZERO, Ext
 from zkjax.algebra.layout import Layout
-from zkjax.algebra.vectors import Vectors
+from zkjax.algebra.vectors import Vector, Vectors
 from zkjax.circuit.circuit import Circuit
 from zkjax.circuit.parts import Input
 from zkjax.errors import UnsupportedOperationError
-from zkjax.protocol.claims import Claim, Term, kronecker, merge_claims, pull, weight_evaluation
+from zkjax.protocol.claims import Claim, Term, kronecker, merge_claims, merge_terms, pull, weight_evaluation
 
 STEPS = 2
 ones = Vectors().ones
@@ -184,9 +184,24 @@ def test_joining_large_axes_is_refused():
 
 def test_merged_claims_are_linear():
     term = Term(("node", 0), ONE, ones(2), ((0,),), (ones(3),))
-    merged = merge_claims([Claim((term,), Ext(5), Ext(7)), Claim((term,), Ext(1), Ext(2))], Ext(10))
+    merged = merge_claims([Claim((term,), Ext(5), Ext(7)), Claim((term,), Ext(1), Ext(2))], Ext(10), Vectors())
     assert len(merged.terms) == 1 and merged.terms[0].scalar == Ext(11)
     assert merged.constant == Ext(15) and merged.value == Ext(27)
+
+
+def test_terms_that_differ_in_scalar_and_steps_are_one():
+    """At the place of the first; terms along other vectors, though equal ones, stay apart."""
+    rng, along = np.random.default_rng(7), ones(3)
+    steps = [Vector(tuple(rng.integers(0, field.P, 5, dtype=np.uint64) for _ in range(2))) for _ in range(2)]
+    listed = [(2, steps[0], along), (5, steps[1], along), (1, steps[0], Vector(along)), (3, steps[0], along)]
+    terms = [Term(("node", 0), Ext(n), step, ((0,),), (vector,)) for n, step, vector in listed]
+    first, second = merge_terms(terms, Vectors())
+    assert second is terms[2] and first.scalar == ONE and first.vectors[0] is along
+    assert all(x == a * 5 + b * 5 for x, a, b in zip(*map(ext.unstack, (first.step, *steps)), strict=True))
+    (same,) = merge_terms([terms[0], terms[3]], Vectors())
+    assert same.scalar == Ext(5) and same.step is steps[0]
+    (bare,) = merge_terms([Term(("initial", 0), Ext(n), None, ((0,),), (along,)) for n in (2, 3)], Vectors())
+    assert bare.scalar == Ext(5) and bare.step is None
 
 
 def test_weight_evaluation_equals_the_embedded_inner_product():

@@ -9,7 +9,7 @@ from zkjax.algebra import extension as ext
 from zkjax.algebra.extension import Ext
 from zkjax.algebra.vectors import Vector, Vectors
 from zkjax.protocol.claims import Term, Walk
-from zkjax.protocol.contraction import _operand_term, _Products, block
+from zkjax.protocol.contraction import _operand_term, _Products, _right_term, blocks_of
 
 STEP = Vector(ext.stack([Ext(11), Ext(12)]))
 
@@ -36,7 +36,7 @@ def test_a_walk():
     listed = [term(("node", 6), 1, ((0,), a), ((1,), b)), term(("quotient", 3), 3, *straight), term(("node", 3), 5, *straight)]
     terms, constant = Walk(circuit, Vectors()).run(listed)
     expected = [term(("quotient", 3), 8, *straight), term(("gate", 4), 1, *turned), term(("quotient", 3), 2, *turned)]
-    assert [(t.same_weights(), t.scalar) for t in terms] == [(t.same_weights(), t.scalar) for t in expected]
+    assert [(t.same_axes(), t.step, t.scalar) for t in terms] == [(t.same_axes(), t.step, t.scalar) for t in expected]
     assert constant == Ext(-(2**7) * (5 + 2) * (11 + 12) * (2 + 3) * (5 + 7))
 
 
@@ -45,12 +45,13 @@ def test_lifted_axes():
     nodes.append(node("dot", (0, 1), (2, 3), {"batch": ((), ()), "contract": ((1,), (0,))}))
     circuit = SimpleNamespace(nodes=nodes)
     u = list(range(1, 7))
-    found = block(Vectors(), circuit, term(("dot", 2), 3, ((0, 1), vector(*u))))
+    (found,) = blocks_of(Vectors(), circuit, [term(("dot", 2), 3, ((0, 1), vector(*u)))])
     assert found.shape == (2, 4, 2)
     w_t, w_k, w_l = vector(1, 2), vector(3, 4, 5, 6), vector(7, 8)
     weight = SimpleNamespace(scalar=Ext(9), vectors=(w_t, w_k, w_l))
-    left, right = (_operand_term(circuit, found, weight, side, _Products(Vectors())) for side in range(2))
-    assert left.same_weights() == (("node", 0), w_t, ((1,), (0,)), (w_k, w_l)) and left.scalar == Ext(9)
+    left = _operand_term(circuit, found.left, weight, _Products(Vectors()))
+    right = _right_term(circuit, found.rights[0], weight, _Products(Vectors()))
+    assert left.same_axes() == (("node", 0), ((1,), (0,)), (w_k, w_l)) and left.step is w_t and left.scalar == Ext(9)
     assert (right.key, right.groups, right.scalar) == (("node", 1), ((1,), (0,)), Ext(27))
     assert entries(right.step) == [11 * 1, 12 * 2]
     assert entries(right.vectors[0]) == [7 * u[j] + 8 * u[3 + j] for j in range(3)] and right.vectors[1] is w_k

@@ -11,7 +11,6 @@ import math
 import random
 import struct
 import sys
-import warnings
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache
@@ -25,6 +24,7 @@ import moving
 import numpy as np
 import optax
 import pytest
+from curving import curving
 from drawing import drawing
 from harness import BITS, SMALL, make_run, mlp_run, prove_small, recorded
 from reference import verifier as reference
@@ -46,7 +46,6 @@ from zkjax.protocol.schedule import batch_indices, permutation
 from zkjax.protocol.transcript import Transcript
 from zkjax.prover.commitments import rows_of, slots_of
 from zkjax.prover.prove import coarse_integers, make_plan
-from zkjax.tracing.precision import TensorFormat
 from zkjax.verifier import verify_alone, verify_chain, verify_one
 from zkjax.work import MAX_MEMORY, MAX_WORK, Meter
 
@@ -152,7 +151,7 @@ def test_the_frozen_proof():
     for files in ([raw, alone], [alone, raw]):
         assert len(both(circuit, files, VECTOR_BITS)) == 2
     assert both(circuit, [alone], VECTOR_BITS) is None
-    for name in ("format-2-states", "format-2-draws"):
+    for name in ("format-2-states", "format-2-draws", "format-2-curves"):
         assert both(vector(name)[0], [vector(name)[1]], VECTOR_BITS)
     part = (VECTORS / "format-2-states.link.proof").read_bytes()  # opens one part of two
     assert len(both(vector("format-2-states")[0], [vector("format-2-states")[1], part], VECTOR_BITS)) == 2
@@ -279,7 +278,7 @@ def test_a_commitment_of_another_root():
     assert both(circuit.to_json(), [file_of(statement, proofs[2].body)], assume_bound=True) is None
 
 
-FROZEN = ["format-2", "format-2-states", "format-2-parts", "format-2-draws"]
+FROZEN = ["format-2", "format-2-states", "format-2-parts", "format-2-draws", "format-2-curves"]
 
 
 @pytest.mark.parametrize("name", FROZEN)
@@ -592,21 +591,9 @@ CURVED = ("range", "function", "onehot", "largest", "first", "divide", "root", "
 
 @cache
 def curved() -> Curved:
-    def loss(p, x, y):
-        h = jnp.tanh(x @ p["a"])
-        h = jax.nn.relu(h - jnp.max(h, axis=-1, keepdims=True) / 2)
-        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(h @ p["c"], y))
-
-    data = np.array(X, np.float32), np.arange(len(X), dtype=np.int32) % 3
-    wide = {"root of optimizer/0/nu/a gradient": TensorFormat(16, 17)}  # whose forms are beyond the table
-    precision = zkjax.Precision(activation_scale=5, activation_bits=8, gradient_scale=8, gradient_bits=10, tensors=wide)
-    params = {"a": matrix(data[0].shape[1], 3), "c": matrix(3, 3)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", zkjax.PrecisionWarning)
-        circuit = zkjax.trace(loss, optax.adam(1e-2), params, batch=tuple(x[:4] for x in data), precision=precision, steps=5, chunk=3)
-        run = zkjax.train(circuit, params, data, steps=3, seed=1)
-        run.chain.geometry = SMALL
-        later = zkjax.train(circuit, run, None, steps=2)
+    circuit, run = curving()
+    run.chain.geometry = SMALL
+    later = zkjax.train(circuit, run, None, steps=2)
     return Curved(circuit.to_json(), bytes(prove_small(circuit, run, reveal=("loss",))), bytes(prove_small(circuit, later)))
 
 

@@ -1940,10 +1940,6 @@ class Term:
     groups: tuple
 
     @property
-    def weights(self):
-        return self.key, self.step, self.groups
-
-    @property
     def total(self):
         """<1, weight>."""
         vectors = [self.step, *(v for _, v in self.groups)]
@@ -1964,18 +1960,21 @@ def simple_term(key, scalar, step, vectors):
     return Term(key, scalar, step, tuple(((d,), v) for d, v in enumerate(vectors)))
 
 
-def add_term(merged, term):
-    """Section 12.3: at the place of the first one with these weights. merged: dict in order."""
-    known = merged.get(term.weights)
-    merged[term.weights] = term if known is None else replace(known, scalar=known.scalar + term.scalar)
-
-
 def merge_terms(terms):
-    """Section 12.3."""
+    """Section 12.3: at the place of the first one."""
     merged = {}
     for term in terms:
-        add_term(merged, term)
-    return list(merged.values())
+        merged.setdefault((term.key, term.groups), []).append(term)
+    return [sum_of_terms(same) for same in merged.values()]
+
+
+def sum_of_terms(terms):
+    first = terms[0]
+    if all(term.step is first.step for term in terms):
+        return replace(first, scalar=sum((term.scalar for term in terms), ZERO))
+    steps = zip(*(term.step.entries for term in terms), strict=True)
+    scalars = [term.scalar for term in terms]
+    return replace(first, scalar=ONE, step=Vector(inner_product(entries, scalars) for entries in steps))
 
 
 def merge_claims(claims, challenge):
@@ -2042,7 +2041,7 @@ class Walk:
                 done.append(term)
         while self.waiting:
             i = max(self.waiting)
-            node, arrived = self.circuit.nodes[i], list(self.waiting.pop(i).values())
+            node, arrived = self.circuit.nodes[i], merge_terms(self.waiting.pop(i))
             self.work += sum(1024 + sum(len(v) for _, v in term.groups) for term in arrived)
             require(self.work <= 2**26, "circuit: a walk has too many terms")
             for term in arrived:
@@ -2067,7 +2066,7 @@ class Walk:
         return merge_terms(done), constant
 
     def put(self, i, term):
-        add_term(self.waiting.setdefault(i, {}), replace(term, key=("node", i)))
+        self.waiting.setdefault(i, []).append(replace(term, key=("node", i)))
 
     def once(self, *origin, make):
         return self.chunk.once("walk", self.name, *origin, make=make)
@@ -2456,17 +2455,18 @@ class Side:
     groups: list
 
 
-@dataclass
-class Block:
-    """Section 13.5: a term on a dot."""
+def blocks_of(circuit, terms):
+    """Section 13.5: [(shape, left side, [(right side, scalar, step)])]."""
+    blocks = {}
+    for term in terms:
+        shape, (left, right) = sides_of(circuit, term)
+        name = term.key, str((shape, left.kept, right.kept)), tuple((axes, tuple(places), v) for axes, places, v in left.groups)
+        blocks.setdefault(name, (shape, left, []))[2].append((right, term.scalar, term.step))
+    return list(blocks.values())
 
-    term: Term
-    shape: list
-    sides: tuple
 
-
-def block_of(circuit, term):
-    """Section 13.5."""
+def sides_of(circuit, term):
+    """Section 13.5: the shape of a term's block, and what becomes of both operands."""
     node, result = circuit.nodes[term.key[1]], circuit.shapes[term.key[1]]
     contracted, batch, shapes = node["contract"], node["batch"], [circuit.shapes[i] for i in node["inputs"]]
     free = [[d for d in range(len(shapes[e])) if d not in contracted[e] + batch[e]] for e in (0, 1)]
@@ -2489,12 +2489,12 @@ def block_of(circuit, term):
         shape += [result[d] for d in lifted]
         sides[1 - side].kept += [(axis_of[d][1], place) for d, place in zip(lifted, places)]
         sides[side].groups.append((tuple(sorted(own.values())), places, vector))
-    return Block(term, shape, tuple(sides))
+    return shape, sides
 
 
-def operand_term(chunk, label, block, e, w):
-    """Section 13.5: the term on the left (e = 0) or right (e = 1) operand for one box."""
-    side, groups = block.sides[e], []
+def operand_term(chunk, label, side, w):
+    """Section 13.5: the term on an operand for one box."""
+    groups = []
     dims = chunk.circuit.shapes[side.node]
     kept = {d: w.vectors[place] for d, place in side.kept}
     for axes, places, vector in side.groups:
@@ -2511,10 +2511,12 @@ def operand_term(chunk, label, block, e, w):
                 vector = along(chunk, label, vector, lengths, j, kept.pop(d))
         groups.append((axes, vector))
     groups += [((d,), v) for d, v in kept.items()]
-    step, scalar = w.vectors[0], w.scalar
-    if e == 1:
-        step, scalar = along(chunk, label, block.term.step, (len(step),), 0, step), scalar * block.term.scalar
-    return Term(("node", side.node), scalar, step, tuple(groups))
+    return Term(("node", side.node), w.scalar, w.vectors[0], tuple(groups))
+
+
+def right_term(chunk, label, side, scalar, step, w):
+    term = operand_term(chunk, label, side, w)
+    return replace(term, scalar=term.scalar * scalar, step=along(chunk, label, step, (len(step),), 0, term.step))
 
 
 def along(chunk, label, vector, dims, j, factor):
@@ -2542,14 +2544,16 @@ def reduce_dots(chunk, hidden, level, claim):
     if not dots:
         hidden.require_zero(value)
         return found
-    blocks = [block_of(chunk.circuit, term) for term in dots]
-    layout = Layout([(j, tuple(block.shape)) for j, block in enumerate(blocks)])
+    blocks = blocks_of(chunk.circuit, dots)
+    layout = Layout([(j, tuple(shape)) for j, (shape, _, _) in enumerate(blocks)])
     point, last = rounds(hidden, label, value, layout.num_vars, 2)
     left, right, product = hidden.receive_product(label + " values")
     hidden.require_zero(product - last)
     weights = layout.weights(point)
-    for e, form in ((0, left), (1, right)):
-        terms, constant = walk(chunk, [operand_term(chunk, label, blocks[w.key], e, w) for w in weights])
+    on_left = [operand_term(chunk, label, blocks[w.key][1], w) for w in weights]
+    on_right = [right_term(chunk, label, *right, w) for w in weights for right in blocks[w.key][2]]
+    for listed, form in ((on_left, left), (on_right, right)):
+        terms, constant = walk(chunk, listed)
         found.append(Claim(terms, constant, form))
     return found
 
@@ -2658,7 +2662,7 @@ def unroll(chunk, claim, level):
                 step = chunk.once("suffix", term.step, p, u, make=suffixes)
                 updates.append(Term(("node", update["node"]), -term.scalar, step, term.groups))
         below, number = walk(chunk, updates)
-        claim = Claim(terms + below, constant + number, claim.value)
+        claim = Claim(merge_terms(terms + below), constant + number, claim.value)
     return claim
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+import curving  # noqa: E402
 import drawing  # noqa: E402
 import harness  # noqa: E402
 import holding  # noqa: E402
@@ -48,6 +49,7 @@ def main() -> None:
     freeze(f"{NAME}-parts", *holding.holding())
     circuit = drawing.drawing()
     freeze(f"{NAME}-draws", circuit, zkjax.train(circuit, *drawing.start(), steps=3))
+    freeze(f"{NAME}-curves", *curving.curving())
 
 
 def freeze(name: str, circuit, run) -> None:

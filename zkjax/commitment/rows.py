@@ -123,24 +123,25 @@ def _cut(offset: int, rows: np.ndarray, lanes: list[Lane]) -> list[tuple]:
     A block costs a product for each of its rows and lanes, two blocks cost the rounds that join what is left of them.
     """
     used = np.array([lane.used for lane in lanes]).reshape(len(lanes), len(rows))
-
-    def best(start: int, size: int) -> tuple[int, list[slice]]:
-        present = slice(start, min(start + size, len(rows)))
-        whole = (present.stop - start) * int(used[:, present].any(axis=1).sum()), [present]
-        if size == 1:
-            return whole
-        low = best(start, size // 2)
-        if start + size // 2 >= len(rows):
-            return low
-        high = best(start + size // 2, size // 2)
-        return min(whole, (low[0] + high[0] + _JOIN, low[1] + high[1]), key=lambda option: option[0])
-
-    _, parts = best(0, 1 << num_bits(len(rows)))
+    _, parts = _cheapest(used, 0, 1 << num_bits(len(rows)))
     blocks = []
     for part in parts:
         own = [lane.on(part) for lane, x in zip(lanes, used, strict=True) if x[part].any()]
         blocks.append((offset + part.start, rows[part], own))
     return blocks
+
+
+def _cheapest(used: np.ndarray, start: int, size: int) -> tuple[int, list[slice]]:
+    """What ``size`` rows from ``start`` on cost, and as which blocks. used: bool (lanes, rows)."""
+    present = slice(start, min(start + size, used.shape[1]))
+    whole = (present.stop - start) * int(used[:, present].any(axis=1).sum()), [present]
+    if size == 1:
+        return whole
+    low = _cheapest(used, start, size // 2)
+    if start + size // 2 >= used.shape[1]:
+        return low
+    high = _cheapest(used, start + size // 2, size // 2)
+    return min(whole, (low[0] + high[0] + _JOIN, low[1] + high[1]), key=lambda option: option[0])
 
 
 class _Block:

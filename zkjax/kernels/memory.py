@@ -1,6 +1,8 @@
-"""Page faults: why fresh buffers are slow, a switch of the prover against them, and what it keeps."""
+"""Page faults: why fresh buffers are slow, a switch of the prover against them, and what it keeps. And Python's collector."""
 
 import ctypes
+import gc
+from contextlib import contextmanager
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 
@@ -18,6 +20,18 @@ def keep_freed_memory() -> bool:
         return False
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 256 << 20))
     return all([mallopt(option, value) == 1 for option, value in settings])
+
+
+@contextmanager
+def uncollected():
+    """No automatic search for cycles in a block that leaves none: each one passes all that JAX holds, a third of a second."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class _Mallinfo(ctypes.Structure):

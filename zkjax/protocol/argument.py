@@ -83,4 +83,4 @@ def _merged(hidden: Hidden, label: str, claims: list[Claim]) -> Claim:
     if len(claims) == 1:
         return claims[0]
     hidden.account("merging of claims", len(claims) - 1)
-    return merge_claims(claims, hidden.challenge(f"{label}: merge"))
+    return merge_claims(claims, hidden.challenge(f"{label}: merge"), hidden.vectors)

@@ -41,9 +41,9 @@ class Term:
     groups: tuple[tuple[int, ...], ...]
     vectors: tuple[Vector, ...]
 
-    def same_weights(self) -> tuple:
-        """Equal for terms whose vectors are the same objects: their scalars may be added."""
-        return self.key, self.step, self.groups, self.vectors
+    def same_axes(self) -> tuple:
+        """Equal for terms whose vectors, but for that over steps, are the same objects: they are one term."""
+        return self.key, self.groups, self.vectors
 
     def total(self, vectors: Vectors) -> Ext:
         """<ones, weight>."""
@@ -71,16 +71,30 @@ def separable(key: tuple, scalar: Ext, vectors, has_step: bool) -> Term:
     return Term(key, scalar, step, tuple((d,) for d in range(len(rest))), tuple(rest))
 
 
-def merge_terms(terms) -> list[Term]:
-    """Add the scalars of terms with the same tensor and vectors."""
+def merge_terms(terms, vectors: Vectors) -> list[Term]:
+    """One term for those with the same tensor and the same vectors along its axes: the sum of their scalars times their steps."""
     merged: dict = {}
     for term in terms:
-        name = term.same_weights()
-        merged[name] = term if name not in merged else replace(term, scalar=merged[name].scalar + term.scalar)
-    return list(merged.values())
+        merged.setdefault(term.same_axes(), []).append(term)
+    return [same[0] if len(same) == 1 else _sum(same, vectors) for same in merged.values()]
 
 
-def merge_claims(claims: list[Claim], challenge: Ext) -> Claim:
+def _sum(terms: list[Term], vectors: Vectors) -> Term:
+    scalars: dict = {}
+    for term in terms:
+        scalars[term.step] = scalars.get(term.step, ZERO) + term.scalar
+    (first, scalar), *others = scalars.items()
+    if not others:
+        return replace(terms[0], scalar=scalar)
+
+    def added():
+        steps = tuple(np.stack([step[c] for step in scalars], axis=1) for c in range(2))
+        return ext.sum(ext.mul(steps, ext.stack(list(scalars.values()))), axis=1)
+
+    return replace(terms[0], scalar=ONE, step=vectors.make(len(first[0]), added, len(scalars) * len(first[0])))
+
+
+def merge_claims(claims: list[Claim], challenge: Ext, vectors: Vectors) -> Claim:
     """The claims combined by powers of a challenge; it is drawn after all their values are fixed."""
     terms, constant, value, weight = [], ZERO, None, ONE
     for claim in claims:
@@ -88,7 +102,7 @@ def merge_claims(claims: list[Claim], challenge: Ext) -> Claim:
         constant = constant + claim.constant * weight
         value = claim.value * weight if value is None else value + claim.value * weight
         weight = weight * challenge
-    return Claim(tuple(merge_terms(terms)), constant, value)
+    return Claim(tuple(merge_terms(terms, vectors)), constant, value)
 
 
 def pull(circuit: Circuit, terms, vectors: Vectors | None = None) -> tuple[list[Term], Ext]:
@@ -108,7 +122,7 @@ class Walk:
         self.memo: dict = {}
         self.finished: list[Term] = []
         self.constant = ZERO
-        self.pending: dict[int, dict] = {}
+        self.pending: dict[int, list[Term]] = {}
         self.heap: list[int] = []
         self.work, self.at = 0, ""
 
@@ -118,13 +132,16 @@ class Walk:
         while self.heap:
             i = -heapq.heappop(self.heap)
             node, self.at = self.circuit.nodes[i], self.circuit.describe(i)
-            arrived = list(self.pending.pop(i).values())
+            arrived = merge_terms(self.pending.pop(i), self.vectors)
+            self.work += sum(TERM_WORK + sum(len(v[0]) for v in term.vectors) for term in arrived)
+            if self.work > MAX_WORK:
+                raise UnsupportedOperationError(f"{self.at}: a claim that reaches it has split into too many terms")
             passed = len(arrived) * max(1, node.operation.passes(i, node, self))
             self.vectors.meter.charge("terms that pass operations", TERM * passed, OBJECT * passed)
             for term in arrived:
                 for below in node.operation.pull(i, node, term, self):
                     self.put(below)
-        return merge_terms(self.finished), self.constant
+        return merge_terms(self.finished, self.vectors), self.constant
 
     def add(self, constant: Ext) -> None:
         """What a term amounts to besides terms further down."""
@@ -136,16 +153,9 @@ class Walk:
             return
         i = term.key[1]
         if i not in self.pending:
-            self.pending[i] = {}
+            self.pending[i] = []
             heapq.heappush(self.heap, -i)
-        name, waiting = term.same_weights(), self.pending[i]
-        if name in waiting:
-            waiting[name] = replace(term, scalar=waiting[name].scalar + term.scalar)
-            return
-        waiting[name] = term
-        self.work += TERM_WORK + sum(len(v[0]) for v in term.vectors)
-        if self.work > MAX_WORK:
-            raise UnsupportedOperationError(f"{self.circuit.describe(i)}: a claim that reaches it has split into too many terms")
+        self.pending[i].append(term)
 
     def shape(self, i: int) -> tuple[int, ...]:
         return self.circuit.nodes[i].shape

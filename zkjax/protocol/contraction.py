@@ -7,9 +7,10 @@ sumcheck then runs over (step, batch axes, contracted axes) only:
     left [t,b,k] = sum over free axes of x  x[t,b,k,.] * vectors
     right[t,b,k] = scalar * step[t] * (vectors of batch axes)[b] * sum over free axes of y  y[t,b,k,.] * vectors
 
-One block for each term, all blocks in one layout. At the end one claim on all left operands, one on all right operands,
-and their product (Thaler, "Time-optimal interactive proofs", 2013, for the matrix product; the batching over layers and
-steps is FAC4DNN's, arXiv 2307.16273).
+Terms on a dot whose left tables are the same share a block, whose right table is the sum of theirs: all terms on an elementwise
+product do. All blocks stand in one layout. At the end one claim on all left operands, one on all right operands, and their product
+(Thaler, "Time-optimal interactive proofs", 2013, for the matrix product; the batching over layers and steps is FAC4DNN's, arXiv
+2307.16273).
 
 A reshape after the product may have joined free axes of both operands into one group. The axes of one operand are then
 *lifted* into the sumcheck: its table keeps them, and the other operand's vector depends on them.
@@ -19,15 +20,15 @@ A liar who has another product, in any node and step, has a wrong sum, and must 
 PROTOCOL.md, section 13.5.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
 from ..algebra import extension as ext
-from ..algebra.extension import ZERO
+from ..algebra.extension import ZERO, Ext
 from ..algebra.layout import Layout
-from ..algebra.vectors import Vectors
+from ..algebra.vectors import Vector, Vectors
 from ..circuit.circuit import Circuit
 from ..work import TERM
 from .claims import Claim, Term, pull
@@ -35,9 +36,9 @@ from .hidden import Hidden
 from .sumcheck import product_sumcheck
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Operand:
-    """What the sumcheck sees of one operand.
+    """What the sumcheck sees of one operand; equal if that is the same.
 
     kept: its axes that stay; positions: where they stand in the block's shape. groups: (own axes ascending, positions of
     lifted axes of the other operand, NumPy K vector over the lifted and then the own axes, row-major); own axes outside
@@ -50,19 +51,36 @@ class Operand:
     positions: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Right:
+    """A summand of a block's right table: scalar * step (x) operand."""
+
+    operand: Operand
+    scalar: Ext
+    step: Vector
+
+
 @dataclass(frozen=True, eq=False)
 class Block:
-    """One term on a dot: <left, right> over ``shape`` = (steps, batch, contracted, lifted axes), right times scalar and step."""
+    """Terms on a dot: <left, sum of rights> over ``shape`` = (steps, batch, contracted, lifted axes)."""
 
     shape: tuple[int, ...]
     left: Operand
-    right: Operand
-    scalar: object
-    step: tuple
+    rights: tuple[Right, ...]
 
 
-def block(vectors: Vectors, circuit: Circuit, term: Term) -> Block:
-    """Split a term on a dot into its two operands."""
+def blocks_of(vectors: Vectors, circuit: Circuit, terms: list[Term]) -> list[Block]:
+    """The terms on dots, those with the same left table in one block at the place of the first."""
+    found: dict = {}
+    for term in terms:
+        shape, left, right = _split(vectors, circuit, term)
+        name = term.key, shape, left, right.kept, right.positions
+        found.setdefault(name, []).append(Right(right, term.scalar, term.step))
+    return [Block(shape, left, tuple(rights)) for (_, shape, left, *_), rights in found.items()]
+
+
+def _split(vectors: Vectors, circuit: Circuit, term: Term) -> tuple[tuple[int, ...], Operand, Operand]:
+    """A term on a dot as the shape of its block and the two operands."""
     node = circuit.nodes[term.key[1]]
     shapes = [circuit.nodes[j].shape for j in node.inputs]
     batch, contract = node.operation.batch, node.operation.contract
@@ -89,8 +107,8 @@ def block(vectors: Vectors, circuit: Circuit, term: Term) -> Block:
         kept[1 - side] += [owners[d][1] for d in lifted]
         positions[1 - side] += outer
         groups[side].append((tuple(sorted(axes.values())), outer, _ordered(vectors, vector, group, order, node.shape)))
-    operands = [Operand(node.inputs[s], tuple(groups[s]), tuple(kept[s]), tuple(positions[s])) for s in range(2)]
-    return Block(tuple(shape), *operands, term.scalar, term.step)
+    left, right = (Operand(node.inputs[s], tuple(groups[s]), tuple(kept[s]), tuple(positions[s])) for s in range(2))
+    return tuple(shape), left, right
 
 
 def _ordered(vectors: Vectors, vector, group, order, shape):
@@ -115,7 +133,7 @@ def contract(hidden: Hidden, level: int, circuit: Circuit, claim: Claim, prover=
     virtual = tuple(term for term, height in zip(claim.terms, heights, strict=True) if 0 < height < level)
     committed = [term for term, height in zip(claim.terms, heights, strict=True) if not height]
     hidden.vectors.meter.charge("products of claims", 2 * TERM * len(dots))
-    blocks = [block(hidden.vectors, circuit, term) for term in dots]
+    blocks = blocks_of(hidden.vectors, circuit, dots)
     layout = Layout({j: b.shape for j, b in enumerate(blocks)})
     scalars, tables = prover.contraction(virtual, blocks, layout) if hidden.proving else (None, None)
     value, reduced = claim.value - claim.constant, []
@@ -130,31 +148,35 @@ def contract(hidden: Hidden, level: int, circuit: Circuit, claim: Claim, prover=
         return reduced
     point, left, right = product_sumcheck(hidden, label, value, layout.num_vars, tables)
     weights, products = layout.weights(point, hidden.vectors), _Products(hidden.vectors)
-    for side, form in ((0, left), (1, right)):
-        terms = [_operand_term(circuit, blocks[w.key], w, side, products) for w in weights]
+    on_left = [_operand_term(circuit, blocks[w.key].left, w, products) for w in weights]
+    on_right = [_right_term(circuit, summand, w, products) for w in weights for summand in blocks[w.key].rights]
+    for terms, form in ((on_left, left), (on_right, right)):
         terms, constant = pull(circuit, terms, hidden.vectors)
         reduced.append(Claim(tuple(terms), constant, form))
     return reduced
 
 
-def _operand_term(circuit: Circuit, b: Block, weight, side: int, products) -> Term:
-    """The block's left or right table at the sumcheck's point, as a term on the operand's node."""
-    operand = (b.left, b.right)[side]
+def _right_term(circuit: Circuit, summand: Right, weight, products) -> Term:
+    """A summand of the right table at the sumcheck's point."""
+    term = _operand_term(circuit, summand.operand, weight, products)
+    return replace(term, scalar=term.scalar * summand.scalar, step=products.along(summand.step, [-1], 0, term.step))
+
+
+def _operand_term(circuit: Circuit, operand: Operand, weight, products) -> Term:
+    """An operand's table at the sumcheck's point, as a term on its node."""
     dims = circuit.nodes[operand.node].shape
     at = {d: weight.vectors[position] for d, position in zip(operand.kept, operand.positions, strict=True)}
     groups, vectors = [], []
     for axes, outer, vector in operand.groups:
         for position in outer:
-            vector = products.contracted(vector, b.shape[position], weight.vectors[position])
+            vector = products.contracted(vector, weight.vectors[position])
         for d in axes:
             if d in at:
                 vector = products.along(vector, [dims[a] for a in axes], axes.index(d), at.pop(d))
         groups.append(axes)
         vectors.append(vector)
-    step, scalar = weight.vectors[0], weight.scalar
-    if side == 1:
-        step, scalar = products.along(b.step, [-1], 0, step), scalar * b.scalar
-    return Term(("node", operand.node), scalar, step, tuple(groups) + tuple((d,) for d in at), tuple(vectors) + tuple(at.values()))
+    rest = tuple((d,) for d in at)
+    return Term(("node", operand.node), weight.scalar, weight.vectors[0], tuple(groups) + rest, tuple(vectors) + tuple(at.values()))
 
 
 class _Products:
@@ -174,8 +196,9 @@ class _Products:
 
         return self._once(("along", *dims, position, vector, factor), len(vector[0]), multiply)
 
-    def contracted(self, vector, length, factor):
-        """Sum over the first axis, of this length, of ``vector`` times ``factor``."""
+    def contracted(self, vector, factor):
+        """Sum over the first axis, as long as ``factor``, of ``vector`` times it."""
+        length = len(factor[0])
 
         def multiply():
             product = ext.mul(tuple(c.reshape(length, -1) for c in vector), tuple(c.reshape(-1, 1) for c in factor))

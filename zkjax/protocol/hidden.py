@@ -15,6 +15,7 @@ PROTOCOL.md, sections 11, 14, 20.
 """
 
 import secrets
+import weakref
 from dataclasses import dataclass
 from functools import partial
 
@@ -31,26 +32,30 @@ from ..work import ONE_BY_ONE, SCALAR, TERM
 from .links import NO_LINKS, LinkClaims, Links
 
 
+class Tape(list):
+    """Forms in the order in which they were made. They hold it weakly: a cycle would outlive the argument."""
+
+
 class Form:
     """An affine form in pads, triples and committed tensors; ``value`` is known to the prover only (else None)."""
 
     __slots__ = ("index", "parents", "constant", "leaf", "value", "tape")
 
-    def __init__(self, tape, parents=(), constant=ZERO, leaf=None, value=None):
-        self.tape, self.parents, self.constant, self.leaf, self.value = tape, parents, constant, leaf, value
+    def __init__(self, tape: Tape, parents=(), constant=ZERO, leaf=None, value=None):
+        self.tape, self.parents, self.constant, self.leaf, self.value = weakref.ref(tape), parents, constant, leaf, value
         self.index = len(tape)
         tape.append(self)
 
     def __add__(self, other):
         if isinstance(other, Form):
             value = None if self.value is None or other.value is None else self.value + other.value
-            return Form(self.tape, ((ONE, self), (ONE, other)), value=value)
+            return Form(self.tape(), ((ONE, self), (ONE, other)), value=value)
         other = lift(other)
-        return Form(self.tape, ((ONE, self),), constant=other, value=None if self.value is None else self.value + other)
+        return Form(self.tape(), ((ONE, self),), constant=other, value=None if self.value is None else self.value + other)
 
     def __mul__(self, factor):
         factor = lift(factor)
-        return Form(self.tape, ((factor, self),), value=None if self.value is None else self.value * factor)
+        return Form(self.tape(), ((factor, self),), value=None if self.value is None else self.value * factor)
 
     def __neg__(self):
         return self * -1
@@ -108,7 +113,7 @@ class Hidden:
     def __init__(self, stream=None, masks=None, check: bool = True, vectors: Vectors | None = None, links: Links = NO_LINKS):
         self.stream, self.masks, self.check, self.vectors, self.links = stream, masks, check, vectors or Vectors(), links
         self.linked = LinkClaims(links, [], [])
-        self.tape: list[Form] = []
+        self.tape = Tape()
         self.pads = 0
         self.triples = 0
         self.constraints: list[tuple[str, Form]] = []

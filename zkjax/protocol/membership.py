@@ -105,7 +105,7 @@ def membership(hidden: Hidden, circuit: Circuit, sites: Sites, prover=None) -> C
                     terms.append(_term(part, w, -factor * part.coefficient, lookup.stepped, vectors))
             place += 1
     hidden.require_zero("lookup multiplicities", p - (ONE - in_tables) - hidden.functional(multiplicities))
-    terms, below = pull(circuit, merge_terms(terms), vectors)
+    terms, below = pull(circuit, merge_terms(terms, vectors), vectors)
     return Claim(tuple(terms), constant + ONE - valid + below, q)
 
 

@@ -157,7 +157,7 @@ class Plan:
         """Turn terms on gathered batches, ("input", k), into terms on the shards they came from; repeats add up."""
         vectors = vectors or Vectors()
         result, memo = [], {}
-        for term in merge_terms(terms):
+        for term in merge_terms(terms, vectors):
             if term.key[0] != "input":
                 result.append(term)
                 continue
@@ -169,7 +169,7 @@ class Plan:
             for shard, vector in memo[name].items():
                 along = (*term.vectors[:at], vector, *term.vectors[at + 1 :])
                 result.append(Term(("data", shard, k), term.scalar, None, term.groups, along))
-        return merge_terms(result)
+        return merge_terms(result, vectors)
 
     def _scattered(self, vectors: Vectors, step, vector) -> dict:
         """sample[n] = sum over (t, i) with index n of step[t] * vector[i, ...], for each shard."""
@@ -212,8 +212,9 @@ def mask_terms(weights: dict) -> list[Term]:
 
 def opening_terms(plan: Plan, weights: dict, terms: list, vectors: Vectors | None = None) -> dict:
     """All terms of the opening by committed tensor: those of the masks, and those of the constraints, gathered into shards."""
-    flat = [Term(t.key, t.scalar * factor, t.step, t.groups, t.vectors) for factor, group in terms for t in group]
+    vectors = vectors or Vectors()
+    flat = [replace(t, scalar=t.scalar * factor) for factor, group in terms for t in group]
     by_key: dict = {}
-    for term in plan.scatter(merge_terms(flat), vectors) + mask_terms(weights):
+    for term in plan.scatter(merge_terms(flat, vectors), vectors) + mask_terms(weights):
         by_key.setdefault(term.key, []).append(term)
     return by_key

@@ -33,7 +33,7 @@ from ..algebra.poly import num_bits
 from ..algebra.vectors import Vectors
 from ..circuit.levels import STATES
 from ..work import OBJECT, ONE_BY_ONE, SCALAR, TERM
-from .claims import Claim, Term, pull
+from .claims import Claim, Term, merge_terms, pull
 from .hidden import Hidden
 
 
@@ -83,7 +83,7 @@ def _unrolled(hidden: Hidden, plan, claim: Claim, level: int) -> Claim:
                 memo[name] = _scaled(vectors, memo[suffix], update, plan.first_step, steps)
             updates.append(Term(("node", update.node), -term.scalar, memo[name], term.groups, term.vectors))
     below, number = pull(circuit, updates, vectors)
-    return Claim(tuple(terms + below), constant + number, claim.value)
+    return Claim(tuple(merge_terms(terms + below, vectors)), constant + number, claim.value)
 
 
 def _uses(plan, p: int) -> int:

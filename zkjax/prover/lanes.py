@@ -21,7 +21,7 @@ from ..protocol.links import LinkClaims
 from .aggregate import over_sites
 
 _SMALL = 16  # blocks below this part of a row are added up
-_SHORT, _LONG = 2**4, 2**15  # trailing axes are joined up to the second length, and anyway if they are below the first
+_SHORT, _LONG = 2**4, 2**10  # trailing axes are joined up to the second length, and anyway if they are below the first
 
 
 def row_lanes(layout: Layout, by_key: dict, count: int, row: int) -> list[Lane]:
@@ -37,7 +37,7 @@ def row_lanes(layout: Layout, by_key: dict, count: int, row: int) -> list[Lane]:
         loose = []
         for term in by_key.get(piece.key, []):
             axes = _axes(term, piece, layout.shapes[piece.key], parts)
-            lane = None if size * _SMALL < row else _as_lane(axes, term.scalar, max(0, sum(piece.bits) - num_bits(row)))
+            lane = None if size * _SMALL < row else _as_lane(axes, term.scalar, max(0, sum(piece.bits) - num_bits(row)), parts)
             if lane is None:
                 loose.append((axes, term.scalar))
                 continue
@@ -47,7 +47,11 @@ def row_lanes(layout: Layout, by_key: dict, count: int, row: int) -> list[Lane]:
             lanes[start, *name] = start, vectors, ext.add(column, added)
         if loose:
             _add_block(rest, piece, loose, row)
-    result = [Lane(factors, start, *_head_and_tail(vectors)) for start, vectors, factors in lanes.values()]
+    joined: dict = {}  # lanes of blocks at several places of a row have the same vectors
+    for (_, *name), (_, vectors, _) in lanes.items():
+        if tuple(name) not in joined:
+            joined[tuple(name)] = _head_and_tail(vectors)
+    result = [Lane(factors, start, *joined[tuple(name)]) for (start, *name), (_, _, factors) in lanes.items()]
     return result + [single_row_lane(i, count, vector) for i, vector in rest.items()]
 
 
@@ -90,10 +94,10 @@ def _axes(term: Term, piece: Piece, shape: tuple[int, ...], parts: dict) -> list
     return result
 
 
-def _as_lane(axes, scalar: Ext, row_variables: int):
+def _as_lane(axes, scalar: Ext, row_variables: int, parts: dict):
     """(name, K factors of the block's rows, vectors of the lane's axes) of one term on one block, or None.
 
-    None where groups of axes interleave, or the vector of an axis that the end of a row cuts is no product.
+    None where groups of axes interleave, or the vector of an axis that the end of a row cuts is no product. parts: as for ``_axes``.
     """
     factors, vectors, names, following = ext.stack([scalar]), [], [], 0
     for group, vector, name in axes:
@@ -104,13 +108,13 @@ def _as_lane(axes, scalar: Ext, row_variables: int):
         above = min(variables, row_variables)
         row_variables -= above
         if above < variables:
-            product = _as_product(tuple(c.reshape(1 << above, -1) for c in vector))
-            if product is None:
+            if (name, above) not in parts:
+                parts[name, above] = _as_product(tuple(c.reshape(1 << above, -1) for c in vector))
+            if parts[name, above] is None:
                 return None
-            above_vector, vector = product
-            vectors.append(vector)
+            vector, below = parts[name, above]
+            vectors.append(below)
             names.append((name, above))
-            vector = above_vector
         factors = _outer(factors, vector)
     return tuple(names), factors, vectors
 

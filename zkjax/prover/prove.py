@@ -66,7 +66,7 @@ def prove(
             security, too little memory for this many steps, or too many of them;
             UnsupportedOperationError - too many blocks for a verifier; UnsatisfiedWitnessError - a bug of the prover.
     """
-    from ..kernels.memory import keep_freed_memory
+    from ..kernels.memory import keep_freed_memory, uncollected
     from ..kernels.threads import scope
 
     if not isinstance(circuit, Circuit) or not isinstance(getattr(run, "chain", None), Chain):
@@ -82,7 +82,7 @@ def prove(
     verify = verify and check
     with Phases(progress, 7 + verify) as phases:
         with ExitStack() as alone:
-            with scope():
+            with scope(), uncollected():
                 proof, choice = _prove(circuit, run, reveal, phases, minimum_bits, check, alone)
             if verify:
                 phases.next("verification")

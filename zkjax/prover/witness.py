@@ -42,7 +42,7 @@ class Witness:
 
     def __init__(self, plan: Plan, computed, initial: tuple, final: tuple, bounds, check: bool = True):
         self.plan, self.circuit, self.bounds, self.check = plan, plan.circuit, bounds, check
-        self._values = dict(computed.values)
+        self._values, self._folded = dict(computed.values), {}
         self.initial = initial
         self.tensors: dict = {}
         kept: dict = {}
@@ -119,29 +119,46 @@ class Witness:
     # ---- contractions -----------------------------------------------------------------------------------------
     def contraction(self, virtual: tuple[Term, ...], blocks: list[Block], layout: Layout):
         """The value of linear terms on virtual tensors, and the left and right tables of the blocks."""
-        value = ZERO
-        for term in virtual:
-            kind, i = term.key
-            groups = list(zip(term.groups, term.vectors, strict=True))
-            folded = self.fold_state(kind, i, groups, ()) if kind in STATES else self.fold(i, groups, ())
-            step = ext.stack([1]) if term.step is None else term.step
-            value = value + ext.dot(tuple(np.asarray(c) for c in folded), step) * term.scalar
+        value = sum((x for part in in_parallel(lambda part: [self._value(virtual[i]) for i in part], len(virtual)) for x in part), ZERO)
         sides = []
         for side in ("left", "right"):
             tables: dict = {}
 
             def fold_operands(part, side=side, tables=tables):
                 for j in part:
-                    b = blocks[j]
-                    table = self._operand(getattr(b, side), b.shape)
-                    if side == "right":
-                        step = ext.mul(b.step, ext.stack([b.scalar]))
-                        table = ext.mul(table, tuple(c.reshape(-1, *(1,) * (len(b.shape) - 1)) for c in step))
-                    tables[j] = table
+                    tables[j] = self._operand(blocks[j].left, blocks[j].shape) if side == "left" else self._right(blocks[j])
 
             in_parallel(fold_operands, len(blocks))
             sides.append(tuple(embed(layout, {j: t[c] for j, t in tables.items()}) for c in range(2)) if blocks else None)
         return value, tuple(sides)
+
+    def _value(self, term: Term) -> Ext:
+        """What a term on a virtual tensor amounts to."""
+        kind, i = term.key
+        groups = list(zip(term.groups, term.vectors, strict=True))
+        folded = self.fold_state(kind, i, groups, ()) if kind in STATES else self.fold(i, groups, ())
+        step = ext.stack([1]) if term.step is None else term.step
+        return ext.dot(tuple(np.asarray(c) for c in folded), step) * term.scalar
+
+    def _right(self, block: Block):
+        """The right table of a block, K."""
+        operand, shape = block.rights[0].operand, self.circuit.nodes[block.rights[0].operand.node].shape
+        if len(operand.kept) < len(shape) or any(outer for right in block.rights for _, outer, _ in right.operand.groups):
+            total = None
+            for right in block.rights:
+                table, step = self._operand(right.operand, block.shape), ext.mul(right.step, ext.stack([right.scalar]))
+                table = ext.mul(table, tuple(c.reshape(-1, *(1,) * (len(block.shape) - 1)) for c in step))
+                total = table if total is None else ext.add(total, table)
+            return total
+        groups = [tuple((axes, vector) for axes, _, vector in x.operand.groups) for x in block.rights]
+        terms = [
+            Term((), x.scalar, x.step, tuple(axes for axes, _ in along), tuple(v for _, v in along))
+            for x, along in zip(block.rights, groups, strict=True)
+        ]
+        values, _ = self._entries(operand.node, tuple(range(len(shape))))
+        table = ext.mul_base(written_out(terms, (self.steps, *shape)), values)
+        order = [0, *(1 + operand.kept[operand.positions.index(p)] for p in range(1, len(block.shape)))]
+        return tuple(np.ascontiguousarray(c.transpose(order)) for c in table)
 
     def _operand(self, operand, shape: tuple[int, ...]):
         """An operand folded to the block's shape, K."""
@@ -177,7 +194,19 @@ class Witness:
     def fold(self, i: int, groups: list, kept: tuple[int, ...]):
         """sum over all axes but ``kept`` of node i times the groups' vectors: K (steps, kept axes in the given order)."""
         node = self.circuit.nodes[i]
-        return node.operation.fold(i, node, groups, kept, self)
+        if len(kept) == len(node.shape) and not groups:
+            return self._entries(i, kept)
+        if kept or not all(isinstance(vector, Vector) for _, vector in groups):
+            return node.operation.fold(i, node, groups, kept, self)
+        name = i, *groups  # what several states are made of is folded by the same vectors, to one element for each step
+        if name not in self._folded:
+            self._folded[name] = node.operation.fold(i, node, groups, kept, self)
+        return self._folded[name]
+
+    def _entries(self, i: int, kept: tuple[int, ...]):
+        """Node i entry by entry, its axes in this order: K, of which the second component is 0."""
+        values = field.from_int(np.ascontiguousarray(self.values(i).transpose(0, *(d + 1 for d in kept))))
+        return values, np.zeros_like(values)
 
     def fold_values(self, i: int, groups: list, kept: tuple[int, ...]):
         """The same from the values written out."""
@@ -301,9 +330,8 @@ class Witness:
 
     def _gate(self, gate: int, terms: list[Term], shape: tuple[int, ...]):
         """Weights (K) and values (F) of one gate. By itself: a kernel that is vmapped over the sites takes twice the time."""
-        (omega,) = over_sites(kernels.low_rank, [factorised(vectors_of(terms), shape)], [prod(shape)])
         value = field.from_int(np.asarray(self._values[self.circuit.nodes[gate].inputs[1]]))
-        return tuple(np.asarray(c).reshape(shape) for c in omega), (value,)
+        return written_out(terms, shape), (value,)
 
 
 def fold_axes(values, first: tuple[int, ...], kept: list[int], vector, bits: int):
@@ -335,6 +363,12 @@ def _call(kernel, *arguments, **static):
     """One site: host or compiled, by size. K results as NumPy arrays."""
     (result,) = over_sites(kernel, [arguments], [arguments[0][0].size * len(arguments[0])], **static)
     return tuple(np.asarray(c) for c in result)
+
+
+def written_out(terms: list[Term], shape: tuple[int, ...]):
+    """The sum of the terms' weights, K of this shape, steps first."""
+    (weights,) = over_sites(kernels.low_rank, [factorised(vectors_of(terms), shape)], [prod(shape)])
+    return tuple(np.asarray(c).reshape(shape) for c in weights)
 
 
 def vectors_of(terms: list[Term]) -> list:
