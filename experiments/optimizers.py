@@ -22,13 +22,14 @@ from common import float_step
 from report import Record, figure, parse_options, positive, table
 
 WIDTHS, BATCH, CHUNK = (64, 32, 10), 64, 16
-TRIED = 16  # steps of a calibration
+TRIED, TOLERANCE = 16, 0.03  # of a calibration: its steps, and how far off their update may be
 SMOOTHED = 10  # steps over which the drawn losses are averaged
 
 
 def optimizers(steps: int) -> dict[str, Callable]:
     """By name, functions that make them."""
     import optax
+    import optax.contrib
 
     kernels = [{"w": True, "b": False}] * (len(WIDTHS) - 1)
     return {
@@ -57,11 +58,19 @@ def optimizers(steps: int) -> dict[str, Callable]:
         "RAdam": lambda: optax.radam(3e-3),
         "AMSGrad": lambda: optax.amsgrad(3e-3),
         "Yogi": lambda: optax.yogi(3e-3),
+        "AdaMax": lambda: optax.adamax(3e-3),
+        "AdaBelief": lambda: optax.adabelief(1e-3),
         "RMSprop": lambda: optax.rmsprop(1e-3),
         "AdaGrad": lambda: optax.adagrad(3e-2),
         "AdaDelta": lambda: optax.adadelta(0.5),
+        "AdaFactor": lambda: optax.adafactor(1e-2),
+        "LAMB": lambda: optax.lamb(1e-2),
         "Lion": lambda: optax.lion(1e-3),
         "signs of gradients": lambda: optax.sign_sgd(1e-3),
+        "signs of the momentum": lambda: optax.signum(1e-3),
+        "SAM, momentum": lambda: optax.contrib.sam(
+            optax.sgd(0.05, momentum=0.9), optax.chain(optax.contrib.normalize(), optax.sgd(0.05)), sync_period=2
+        ),
     }
 
 
@@ -71,7 +80,7 @@ def measure(make: Callable, steps: int, seeds: int, found) -> dict:
     from zkjax.protocol.schedule import batch_indices
 
     data = (found.x, found.y.astype(np.int32))
-    formats = {"batch_size": BATCH, "steps": TRIED, "chunk": CHUNK, "chain": steps}
+    formats = {"batch_size": BATCH, "steps": TRIED, "chunk": CHUNK, "chain": steps, "tolerance": TOLERANCE}
     circuit = zkjax.calibrate(cross_entropy, make(), initial_params(WIDTHS, 0), data, **formats).circuit
     result: dict = {"float_losses": [], "losses": [], "float_accuracies": [], "accuracies": []}
     for seed in range(seeds):

@@ -120,6 +120,44 @@ def test_what_divides_by_its_state_trains_as_optax_does(name):
     assert np.linalg.norm(run.params["w"] - reference["w"]) < 0.06 * np.linalg.norm(reference["w"] - weights["w"])
 
 
+def cross_entropy(params, x, y):
+    return optax.softmax_cross_entropy_with_integer_labels(x @ params["w"], y).mean()
+
+
+def sharpness_aware(state, x, y):
+    """The gradient at where the gradient leads uphill, for weights and momentum."""
+    params, trace = state
+    value, uphill = jax.value_and_grad(cross_entropy)(params, x, y)
+    there = jax.tree.map(lambda w, g: w + 0.05 * g / optax.global_norm(uphill), params, uphill)
+    updates, trace = MOMENTUM.update(jax.grad(cross_entropy)(there, x, y), trace, params)
+    return (optax.apply_updates(params, updates), trace), {"loss": value}
+
+
+def clipped_by_example(state, x, y):
+    """Gradients of single samples, each clipped, and their mean."""
+    params, trace = state
+    gradients = jax.vmap(jax.grad(lambda p, x, y: cross_entropy(p, x[None], y[None])), (None, 0, 0))(params, x, y)
+    (total,), _ = optax.per_example_global_norm_clip(jax.tree.leaves(gradients), 0.5)
+    updates, trace = MOMENTUM.update({"w": total / BATCH}, trace, params)
+    return (optax.apply_updates(params, updates), trace), {}
+
+
+MOMENTUM = optax.sgd(0.2, momentum=0.9)
+
+
+@pytest.mark.parametrize("step", [sharpness_aware, clipped_by_example])
+def test_steps_that_are_their_authors_own(step):
+    """They train as in JAX, and are proven."""
+    weights, labels = {"w": PARAMS["in"]["w"][:, :3]}, np.argmax(X[:, :3], axis=-1).astype(np.int32)
+    state = weights, MOMENTUM.init(weights)
+    circuit = zkjax.trace_step(step, state, (X[:BATCH], labels[:BATCH]), steps=4, chunk=4)
+    run = zkjax.train(circuit, state, (X, labels), steps=4)
+    for rows in run.indices:
+        state, _ = jax.jit(step)(state, X[rows], labels[rows])
+    assert np.linalg.norm(run.params[0]["w"] - state[0]["w"]) < 0.02 * np.linalg.norm(state[0]["w"] - weights["w"])
+    verify_small(circuit, prove_small(circuit, run))
+
+
 @pytest.mark.parametrize("name", ["momentum", "coupled decay", "accumulated", "momentum, warm-up and cosine"])
 def test_a_chain_is_proven(name):
     """In two chunks, the second one of a loaded run, by both verifiers."""

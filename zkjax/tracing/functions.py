@@ -119,6 +119,9 @@ def picked(graph, program: Program, base: Expression, size: int) -> Expression:
     """The one-hot of a function of a tensor, below moves as ``applied``."""
     if base.does(*FREE):
         return graph.moved(base, picked(graph, program, base.inputs[0], size), (size,))
+    found = unary(graph, base)  # below moves it may follow from something simpler
+    if found.base not in (None, base):
+        return picked(graph, functions.after(program, found.program), found.base, size)
     return graph.node(Picked(program, size), (base,), (*base.shape, size))
 
 
