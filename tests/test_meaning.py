@@ -208,6 +208,16 @@ PROGRAMS = {  # p, x, y: floats; k: int32 labels; u: uint8 pixels; m: booleans
     "picked pixels": lambda p, x, y, k, u, m: jnp.sum(jnp.arange(256.0)[u] / 256 @ p["a"] + (out(p, x))[:, jnp.array([1, 0, 2])]),
     "accuracy": lambda p, x, y, k, u, m: jnp.sum(out(p, x)) * 0.1 + jnp.mean(jnp.argmax(lax.stop_gradient(out(p, x)), 1) == k) * 3,
     "sigmoid cross-entropy": lambda p, x, y, k, u, m: optax.sigmoid_binary_cross_entropy(out(p, x), (y > 0).astype(F)).mean(),
+    "focal": lambda p, x, y, k, u, m: optax.sigmoid_focal_loss(out(p, x), jax.nn.one_hot(k, 3), alpha=0.25, gamma=2.0).mean(),
+    "a softmax of some classes": lambda p, x, y, k, u, m: optax.softmax_cross_entropy_with_integer_labels(
+        jnp.where(jnp.array([True, True, False]), out(p, x), -jnp.inf), jnp.minimum(k, 1)
+    ).mean(),
+    "a softmax of as many as data say": lambda p, x, y, k, u, m: jnp.sum(
+        jax.nn.softmax(jnp.where(jnp.arange(3) <= k[:, None], out(p, x), -jnp.inf)) * y
+    ),
+    "a constant divided, and clipped": lambda p, x, y, k, u, m: jnp.sum(
+        jnp.minimum(0.5 / jnp.sqrt(jnp.sum(out(p, x) ** 2, axis=1)), 1.0) * y[:, 0]
+    ),
     "hinge": lambda p, x, y, k, u, m: optax.hinge_loss(out(p, x), jnp.sign(y)).mean(),
     "huber, log-cosh": lambda p, x, y, k, u, m: optax.huber_loss(out(p, x), y).mean() + optax.log_cosh(out(p, x), y).mean(),
     "cosine": lambda p, x, y, k, u, m: optax.cosine_similarity(out(p, x), y, epsilon=1e-6).mean(),

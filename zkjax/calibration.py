@@ -17,7 +17,7 @@ from .display import Sheet, Shown, Table
 from .errors import DataError, PrecisionError
 from .protocol.schedule import batch_indices
 from .tracing.arguments import as_array, whole, without_auxiliary
-from .tracing.formats import ACTIVATION_SCALE, FINEST, Magnitudes, default_formats, explicit
+from .tracing.formats import ACTIVATION_SCALE, FINEST, MAX_BITS, Magnitudes, default_formats, explicit
 from .tracing.precision import Precision
 from .tracing.program import LASTING, lasting
 from .tracing.source import Source, read, read_own
@@ -233,7 +233,7 @@ class _Task:
         finer = scale - ACTIVATION_SCALE  # gradients keep pace
         try:
             formats = default_formats(source.program, self.data or source.batch, precision, self.chunk)
-            bits = formats.gradient_bits + (finer if base.gradient_bits is None else 0)
+            bits = min(MAX_BITS, formats.gradient_bits + finer) if base.gradient_bits is None else formats.gradient_bits
             gradient_scale = formats.gradient_scale + (bits - formats.gradient_bits if base.gradient_scale is None else 0)
             formats = replace(formats, gradient_bits=bits, gradient_scale=max(0, gradient_scale))
             wanted = self.chain or LASTING * self.chunk

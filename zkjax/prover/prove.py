@@ -26,6 +26,7 @@ from ..proofs.soundness import TARGET, Security, security
 from ..proofs.statement import MAX_STEPS, Frozen, Statement
 from ..protocol.argument import argument
 from ..protocol.hidden import Hidden, make_masks
+from ..protocol.links import NO_LINKS, Links
 from ..protocol.plan import Batches, Plan, opening_terms, row_count
 from ..protocol.transcript import Writer
 from ..verifier import dry_run, start_transcript, verify_one
@@ -145,7 +146,15 @@ def _prove(
     memory = check_memory(circuit, run.steps, run.widths)
     summands = zip(circuit.losses, zip(*run.loss_integers, strict=True), strict=True)
     revealed = tuple(integers if loss.output in reveal else None for loss, integers in summands) if reveal else None
-    counts = dry_run(plan, revealed).counts()
+
+    def dry(links: Links) -> Hidden:
+        """What the argument uses, and all errors of it."""
+        hidden = dry_run(plan, revealed, links)
+        hidden.account_finish()
+        return hidden
+
+    without_links = dry(NO_LINKS)
+    counts = without_links.counts()
     trace_layout = plan.trace_layout(counts)
     geometry = chain.fix_geometry(lambda: choose_geometry(plan, trace_layout))
     from ..kernels.threads import in_background
@@ -161,9 +170,8 @@ def _prove(
         """The commitments that are opened, all row counts of the stack, and the ledger."""
         found = Commitments(run, plan, geometry, coarse, choice)
         row_counts = [*found.row_counts, row_count(trace_layout, row)]
-        dry = dry_run(plan, revealed, found.links)
-        dry.account_finish()
-        return found, row_counts, security(dry.errors, geometry, stack(row_counts)[1]).require(minimum_bits)
+        errors = (dry(found.links) if found.links.pairs else without_links).errors
+        return found, row_counts, security(errors, geometry, stack(row_counts)[1]).require(minimum_bits)
 
     found, row_counts, ledger = prepared(choice)
     phases.note(

@@ -10,7 +10,7 @@ from functools import reduce
 from ..algebra import functions as programs
 from . import choices, functions, keys, quotients
 from .constants import Known, map_known
-from .expressions import Drawn, Expression, Mask
+from .expressions import Drawn, Expression, Mask, Ratio, scaling
 from .intervals import EVERYTHING, interval
 from .series import Refusal, Series
 
@@ -56,6 +56,10 @@ def _table(name: str):
     return lambda graph, eqn, x: _of_one(graph, name, x)
 
 
+def _exp(graph, eqn, x):
+    return choices.exp(graph, x) if x in graph.lacking else _of_one(graph, "exp", x)
+
+
 def _absolute(graph, eqn, x):
     low, high = interval(graph, x)
     return graph.tensor(x) if low >= 0 else graph.linear([(-1, graph.tensor(x))]) if high <= 0 else _of_one(graph, "abs", x)
@@ -93,10 +97,13 @@ def _extreme(name: str):
             if low >= most if name == "max" else high <= least:
                 return a if isinstance(a, Known) else graph.tensor(a)
         x, y = (z if isinstance(z, Known) else graph.tensor(z) for z in (x, y))
-        found = functions.function(graph, name, x, y)
+        if name == "min" and _least_divisor(graph, y, x) is not None:
+            x, y = y, x
+        divided = name == "min" and _least_divisor(graph, x, y) is not None
+        found = None if divided else functions.function(graph, name, x, y)
         if found is not None:
             return graph.tag(found, x.tagged or y.tagged)
-        above = graph.greater(x, y, shape)
+        above = _exceeds(graph, x, y, shape) if divided else graph.greater(x, y, shape)
         result = choices.select(graph, above, *((y, x) if name == "max" else (x, y)))
         if isinstance(result, Expression) and isinstance(above, Mask):
             graph.extremes[result] = x, y, name
@@ -107,13 +114,38 @@ def _extreme(name: str):
     return rule
 
 
+def _least_divisor(graph, x, y) -> tuple | None:
+    """Of a constant divided by a tensor, and another constant: the divisor, and at what it is y; None of anything else."""
+    if not isinstance(x, Expression) or not isinstance(y, Known) or y.moving or y.scalar is None or y.scalar <= 0:
+        return None
+    if x.does(*functions.FREE):
+        found = _least_divisor(graph, x.inputs[0], Known.uniform(y.scalar, x.inputs[0].shape))
+        return None if found is None else (graph.moved(x, found[0]), Known.uniform(found[1].scalar, x.shape))
+    c, ratio = scaling(x)
+    dividend = (
+        functions.constant(ratio.inputs[0]) if ratio.does(Ratio) and not ratio.operation.least and not isinstance(c, Series) else None
+    )
+    if dividend is None or c * dividend <= 0:
+        return None
+    return ratio.inputs[1], Known.uniform(c * dividend / y.scalar, x.shape)
+
+
+def _exceeds(graph, x, y, shape):
+    """x > y. Of a constant divided by a tensor by the divisor: where that is small, no format has room for the quotient."""
+    if (found := _least_divisor(graph, x, y)) is not None:
+        return graph.greater(found[1], found[0], shape)
+    if (found := _least_divisor(graph, y, x)) is not None:
+        return graph.greater(*found, shape)
+    return graph.greater(x, y, shape)
+
+
 def is_extreme(graph, x, y) -> Mask | None:
     """Whether x is the one of two tensors that y, the larger or smaller of both, is: also where they are equal; None of anything else."""
     for one, extreme in ((x, y), (y, x)):
         first, second, name = graph.extremes.get(extreme, (None,) * 3) if isinstance(extreme, Expression) else (None,) * 3
         if name and one in (first, second):
             other = second if one is first else first
-            return negated(graph.greater(*((other, one) if name == "max" else (one, other)), one.shape))
+            return negated(_exceeds(graph, *((other, one) if name == "max" else (one, other)), extreme.shape))
     return None
 
 
@@ -153,7 +185,8 @@ RULES = {
     "pow": _real_power,
     "sqrt": lambda graph, eqn, x: quotients.root(graph, x),
     "rsqrt": lambda graph, eqn, x: quotients.quotient(graph, Known.uniform(Fraction(1), x.shape), quotients.root(graph, x)),
-    **{name: _table(name) for name in ("exp", "expm1", "log", "log1p", "cbrt", "logistic", "tanh", "erf", "sin", "cos")},
+    "exp": _exp,
+    **{name: _table(name) for name in ("expm1", "log", "log1p", "cbrt", "logistic", "tanh", "erf", "sin", "cos")},
     **{name: _table(name) for name in ("floor", "ceil", "round")},
     "abs": _absolute,
     "sign": _sign,

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,6 +39,8 @@ ROOM = {"site": 1, "slope": 2, "moment": 1}
 FREE = ("slope", "moment", "function", "root", "ratio")  # whose scales follow from their values alone
 GRADIENTS = ("gradient", "slope", "moment")  # in units of gradients
 RATIO_BITS = 14  # of a quotient without a bound, else one less: its range is looked up, where a function's width costs nothing
+# Entries of a root that may be a norm, which grows with what it is of; bits of range that it has more, at the price of few lookups.
+NORM, MORE_OF_NORM = 8, 4
 FINEST = (16, 8, 4, 2, 0)  # bits by which a scale is finer than the default, at most; tried until bounds hold
 GROWTH = 16  # what is 0 where a chain begins is expected to become so many times what it is some steps later
 FROZEN_BITS = 14  # of the largest value of a parameter that stays as it is: the range check of first values shows hardly more
@@ -210,19 +213,27 @@ class Magnitudes:
             self._found[name] = max(self._found.get(name, 0.0), growth * largest * abs(float(factor)))
 
 
-def fitted(formats: Formats, sizes: Mapping[str, tuple[str, float]], precision: Precision) -> Formats:
+class Seen(NamedTuple):
+    """Of a rounded tensor: its kind, the largest value seen, in units of its kind, and the number of entries."""
+
+    kind: str
+    largest: float
+    entries: int
+
+
+def fitted(formats: Formats, sizes: Mapping[str, Seen], precision: Precision) -> Formats:
     """Formats in which every value seen has two bits of headroom, and no tensor is left with few bits, where the user has not chosen.
 
-    sizes: of each rounded tensor its kind, and the largest value seen, in units of its kind.
+    sizes: of each rounded tensor.
     """
     notes, refined, named = [], 0, precision.tensors or {}
-    chosen = {name: formats.of(name, kind) for name, (kind, _) in sizes.items()} | named
+    chosen = {name: formats.of(name, seen.kind) for name, seen in sizes.items()} | named
     for kind in SPARE:
         scale, bits = formats.default(kind)
         given = "gradient" if kind in GRADIENTS else "activation"
         scale_given, bits_given = (getattr(precision, f"{given}_{x}") is not None for x in ("scale", "bits"))
         scale_given, bits_given = scale_given and kind == given, bits_given and kind == given
-        found = {name: x for name, (own, x) in sizes.items() if own == kind and x and name not in named}
+        found = {name: x.largest for name, x in sizes.items() if x.kind == kind and x.largest and name not in named}
         resolved, headroom = bits - SPARE[kind], HEADROOM + ROOM.get(kind, 0)
         where = max(found, key=found.__getitem__, default="")
         if found and scale_given and not bits_given:
@@ -240,7 +251,9 @@ def fitted(formats: Formats, sizes: Mapping[str, tuple[str, float]], precision: 
             if not scale_given:  # coarser rather than wider: the largest value keeps as many bits, and bounds grow by none
                 most = resolved - e if kind in FREE else max(scale, min(scale + formats.finer, resolved - e, MAX_SCALE))
                 own = max(-MAX_SCALE, min(bits - headroom - e, most, MAX_SCALE))
-            chosen[name] = TensorFormat(own, bits)
+            more = MORE_OF_NORM if kind == "root" and sizes[name].entries <= NORM else 0
+            gained = min(more, MAX_BITS - bits)
+            chosen[name] = TensorFormat(own - (more - gained), bits + gained)
             refined = max(refined, own - scale) if kind not in FREE else refined
     return replace(formats, tensors=chosen, refined=refined, notes=(*formats.notes, *notes))
 

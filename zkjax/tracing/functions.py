@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..algebra import functions
 from ..algebra.functions import Program
-from ..ops.moves import Broadcast, Reshape, Reverse, Transpose
+from ..ops.moves import MOVES, Broadcast, Reshape, Reverse, Transpose
 from ..ops.products import Dot, Gate
 from .constants import Known
 from .expressions import Above, Applied, Combination, Drawn, Expression, FirstPlace, Mask, Maximum, Numbers, Picked, Ratio, scaling
@@ -68,6 +68,18 @@ def constant(x: Expression) -> Fraction | None:
     while x.does(*FREE):
         x = x.inputs[0]
     return Fraction(x.operation.values[0]) if x.does(Numbers) and len(set(x.operation.values)) == 1 else None
+
+
+def is_one_or_nothing(x: Expression) -> bool:
+    """Whether all entries are 0 or 1: those of one-hots and signs, moved, and 1 less them."""
+    if x.does(Above, Picked, FirstPlace):
+        return True
+    if x.does(*MOVES):
+        return all(is_one_or_nothing(y) for y in x.inputs)
+    if not x.does(Combination) or len(x.inputs) != 2:
+        return False
+    terms = [(c, y, constant(y)) for c, y in zip(x.operation.coefficients, x.inputs, strict=True)]
+    return any(n == 1 == c and d == -1 and is_one_or_nothing(z) for (c, _, n), (d, z, _) in (terms, terms[::-1]))
 
 
 def _multiple(graph, x: Expression) -> Unary | None:

@@ -51,6 +51,8 @@ class Graph:
         self.largest_of: dict[Expression, Expression] = {}  # a maximum, repeated: the tensor whose it is
         self.one_along: dict[Expression, tuple[int, ...]] = {}  # the axes along which exactly one entry is 1, the others 0
         self.extremes: dict[Expression, tuple] = {}  # the larger or smaller of two: both, and "max" or "min"
+        self.lacking: dict[Expression, Expression | Known] = {}  # what is minus infinity somewhere: ones where it is not, else zeros
+        self.peaks: dict[Expression, Expression] = {}  # exp of what is less than its maximum, where it is not minus infinity: of what
         self.one_hots: dict[Expression, Expression] = {}  # an index: the one-hot whose place it is
         self._made: dict = {}
 

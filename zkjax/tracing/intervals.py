@@ -75,12 +75,13 @@ def _interval(graph, x: Expression) -> tuple[float, float]:
 
 def _at_maximum(graph, x: Expression, axes: tuple[int, ...]) -> float | None:
     """The function of x at 0, where x is one of what entries are less than their maximum along the axes: some entry is 0 there."""
-    if not x.does(Applied) or not x.inputs[0].does(Combination) or interval(graph, x.inputs[0])[1] != 0:
+    base = graph.peaks[x] if x in graph.peaks else x.inputs[0] if x.does(Applied) else None
+    if base is None or not base.does(Combination) or interval(graph, base)[1] != 0:
         return None
-    largest = next((y for y in x.inputs[0].inputs if graph.largest_of.get(y) in x.inputs[0].inputs), None)
+    largest = next((y for y in base.inputs if graph.largest_of.get(y) in base.inputs), None)
     if largest is None or not largest.does(Broadcast) or {*largest.operation.axes, *axes} != {*range(len(x.shape))}:
         return None
-    return float(functions.interval(x.operation.program, np.zeros(1), np.zeros(1))[0][0])
+    return 1.0 if x in graph.peaks else float(functions.interval(x.operation.program, np.zeros(1), np.zeros(1))[0][0])
 
 
 def _of_sum(graph, x: Expression, below) -> tuple[float, float]:
@@ -105,6 +106,9 @@ def whole(graph, x: Expression) -> tuple[int, int]:
     if x.does(Numbers):
         return min(x.operation.values), max(x.operation.values)
     ranges = [graph.range(y) for y in x.inputs]
+    if x.does(Applied):
+        found = functions.interval(x.operation.program, *(np.array([bound]) for bound in ranges[0]))
+        return tuple(math.floor(float(bound[0]) + 0.5) for bound in found)  # whole, but for the rounding of float64
     if x.does(Combination):
         ends = [sorted((c * low, c * high)) for c, (low, high) in zip(x.operation.coefficients, ranges, strict=True)]
         return sum(low for low, _ in ends), sum(high for _, high in ends)

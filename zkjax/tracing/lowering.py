@@ -25,6 +25,7 @@ from ..ops.paced import Paced
 from ..ops.products import Dot
 from ..ops.rescale import Rescale, Sign
 from .builder import Builder
+from .choices import LOWEST
 from .constants import CONSTANT_BITS
 from .demands import Demands, absorbed
 from .expressions import (
@@ -145,6 +146,8 @@ class _Emitter:
         parameters, needed = self.lowered.parameters()
         if not any(p.updates or p.recurrence for p in parameters):
             self.notes.append(UNMOVED)
+        if any(x in self.values for x in graph.lacking):
+            self.notes.append(f"-{LOWEST} stands for minus infinity; exp makes it 0")
         losses = tuple(self._loss(*loss) for loss in found.losses)
         moved = {p: self.lowered.moved(p) for p in range(len(parameters)) if p not in self.plan.uses}
         circuit = Circuit(

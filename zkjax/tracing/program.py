@@ -9,6 +9,7 @@ made narrow, and expressions become integer nodes (``lowering.py``, ``states.py`
 What is exact and what is refused: ``rules.py`` says it for data and parameters, ``folding.py`` for constants.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError, PrecisionWarning
 from .arguments import whole, without_auxiliary
 from .comparison import compare
-from .formats import FINEST, GRADIENTS, Formats, Magnitudes, coarser, default_formats, explicit, fitted, frozen_scale, with_tables
+from .formats import FINEST, GRADIENTS, Formats, Magnitudes, Seen, coarser, default_formats, explicit, fitted, frozen_scale, with_tables
 from .lowering import UNMOVED, Emission, emit
 from .precision import Precision
 from .source import Source, read, read_own
@@ -204,14 +205,15 @@ def _frozen_scales(source: Source) -> dict[str, int]:
     return {s.leaf.path: frozen_scale(s.leaf.largest) for p, (s, row) in states if row.frozen(p) and s.start is None}
 
 
-def _sizes(emission: Emission, formats: Formats, magnitudes: Magnitudes) -> dict[str, tuple[str, float]]:
-    """Of each rounded tensor the kind of its format, and the largest value seen, in units of its kind."""
+def _sizes(emission: Emission, formats: Formats, magnitudes: Magnitudes) -> dict[str, Seen]:
+    """Of each rounded tensor what its format depends on."""
     seen, found = magnitudes.of(emission.circuit, emission.stands_for), {}
     for node, (name, kind) in emission.rounded.items():
         unit = abs(float(emission.stands_for[node][1])) / (float(emission.unit) if kind in GRADIENTS else 1.0)
         room = max(1.0, 2.0 ** -formats.of(name, kind).scale / unit)  # before its constant, a tensor has a finer unit at the same bits
         room = 1.0 if kind in ("function", "root", "ratio") else room
-        found[name] = kind, max(seen[node] * unit * room, found[name][1] if name in found else 0.0)
+        entries, known = math.prod(emission.circuit.nodes[node].shape), found.get(name, Seen(kind, 0.0, 0))
+        found[name] = Seen(kind, max(seen[node] * unit * room, known.largest), max(entries, known.entries))
     return found
 
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from . import choices, entrywise, functions, indexing, keys, quotients
 from .constants import Known, map_known
-from .expressions import Drawn, Mask
+from .expressions import Drawn, Expression, Mask
 from .folding import kind, narrow
 from .intervals import interval
 from .series import Refusal, values
@@ -44,6 +44,9 @@ def _sum_of(*coefficients):
 
 
 def _product(graph, x, y):
+    for a, b in ((x, y), (y, x)):
+        if a in graph.peaks and graph.lacking[graph.peaks[a]] is b:  # which is 0 wherever the mask is
+            return a
     words = keys.multiplied(graph, x, y)
     return words if words is not None else graph.product(*(x if isinstance(x, Known) else graph.tensor(x) for x in (x, y)))
 
@@ -128,6 +131,8 @@ def _equality(graph, eqn, x, y):
     (low, high), (least, most) = interval(graph, x), interval(graph, y)
     if low > most or high < least or math.inf in (low, least) or -math.inf in (high, most):
         return Known.uniform(False, shape)
+    if isinstance(x, Expression) and isinstance(y, Known) and y.scalar == 0 and functions.is_one_or_nothing(x):
+        return Mask(x, positive=False)
     found = indexing.first_place(graph, x, y) or entrywise.is_extreme(graph, x, y)
     if found is None and kind(eqn.invars[0].aval.dtype) == "i":
         found = indexing.equal_index(graph, x, y)
@@ -162,6 +167,10 @@ def _select(graph, eqn, which, *cases):
         return choices.choose(graph, which.scalar, cases, which.tagged)
     if kind(eqn.invars[0].aval.dtype) != "b" and (len(cases) != 2 or graph.range(which) != (0, 1)):
         raise Refusal("a choice by an integer that depends on data", "choose with jnp.where(x > 0, ...)")
+    if [isinstance(x, Known) and x.scalar == -math.inf for x in cases] == [True, False] and not isinstance(cases[1], Known):
+        present = graph.tensor(cases[1])
+        which = graph.mask(which)
+        return choices.or_nothing(graph, which if which.shape == present.shape else graph.broadcast(which, present.shape, ()), present)
     no, yes = (number(graph, x) if boolean else x.finite() if isinstance(x, Known) else graph.tensor(x) for x in cases)
     which = graph.mask(which)  # a condition that jax.vmap made of many, each 0 or 1
     if isinstance(which, Mask) and which.shape == no.shape:
@@ -297,7 +306,7 @@ MOVES = {
 RULES = MOVES | {
     "add": _elementwise(_sum_of(1, 1)),
     "add_any": _elementwise(_sum_of(1, 1)),
-    "sub": _elementwise(_sum_of(1, -1)),
+    "sub": _elementwise(lambda graph, x, y: choices.less(graph, x, _sum_of(1, -1)(graph, x, y))),
     "mul": _elementwise(_product),
     "div": _div,
     "neg": lambda graph, eqn, x: _sum_of(-1)(graph, x),
