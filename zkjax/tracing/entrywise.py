@@ -103,7 +103,7 @@ def _extreme(name: str):
         found = None if divided else functions.function(graph, name, x, y)
         if found is not None:
             return graph.tag(found, x.tagged or y.tagged)
-        above = _exceeds(graph, x, y, shape) if divided else graph.greater(x, y, shape)
+        above = _exceeds(graph, x, y, shape) if name == "min" else graph.greater(x, y, shape)
         result = choices.select(graph, above, *((y, x) if name == "max" else (x, y)))
         if isinstance(result, Expression) and isinstance(above, Mask):
             graph.extremes[result] = x, y, name
@@ -122,9 +122,9 @@ def _least_divisor(graph, x, y) -> tuple | None:
         found = _least_divisor(graph, x.inputs[0], Known.uniform(y.scalar, x.inputs[0].shape))
         return None if found is None else (graph.moved(x, found[0]), Known.uniform(found[1].scalar, x.shape))
     c, ratio = scaling(x)
-    dividend = (
-        functions.constant(ratio.inputs[0]) if ratio.does(Ratio) and not ratio.operation.least and not isinstance(c, Series) else None
-    )
+    if not ratio.does(Ratio) or ratio.operation.least or isinstance(c, Series):
+        return None
+    dividend = functions.constant(ratio.inputs[0])
     if dividend is None or c * dividend <= 0:
         return None
     return ratio.inputs[1], Known.uniform(c * dividend / y.scalar, x.shape)
@@ -145,7 +145,8 @@ def is_extreme(graph, x, y) -> Mask | None:
         first, second, name = graph.extremes.get(extreme, (None,) * 3) if isinstance(extreme, Expression) else (None,) * 3
         if name and one in (first, second):
             other = second if one is first else first
-            return negated(_exceeds(graph, *((other, one) if name == "max" else (one, other)), extreme.shape))
+            above = graph.greater(other, one, one.shape) if name == "max" else _exceeds(graph, one, other, extreme.shape)
+            return negated(above)
     return None
 
 
