@@ -377,8 +377,8 @@ def experiment(arguments) -> int:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/digits"), help="where the results go (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=90, help="training steps; 44 are an epoch (default %(default)s)")
-    parser.add_argument("--chunk", type=int, default=15, help="steps in one proof, at most (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=144, help="training steps; 44 are an epoch (default %(default)s)")
+    parser.add_argument("--chunk", type=int, default=48, help="steps in one proof, at most (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and batches of the proven run (default %(default)s)")
     parser.add_argument("--accuracy-seeds", type=int, default=3, help="seeds over which accuracy is averaged (default %(default)s)")
     parser.add_argument("--fresh", action="store_true", help="remove an earlier run from OUT and start again")
