@@ -215,6 +215,9 @@ PROGRAMS = {  # p, x, y: floats; k: int32 labels; u: uint8 pixels; m: booleans
     "a softmax of as many as data say": lambda p, x, y, k, u, m: jnp.sum(
         jax.nn.softmax(jnp.where(jnp.arange(3) <= k[:, None], out(p, x), -jnp.inf)) * y
     ),
+    "a softmax of scores that are scaled": lambda p, x, y, k, u, m: jnp.sum(
+        jax.nn.softmax(jnp.where(jnp.arange(3) > k[:, None], -jnp.inf, out(p, x)) / 8) * y
+    ),
     "a constant divided, and clipped": lambda p, x, y, k, u, m: jnp.sum(
         jnp.minimum(0.5 / jnp.sqrt(jnp.sum(out(p, x) ** 2, axis=1)), 1.0) * y[:, 0]
     ),
@@ -304,7 +307,10 @@ REFUSED = {
     "reduce_precision": (lambda p, u: lax.reduce_precision(p * u, 5, 10), "'reduce_precision'.*fewer bits"),
     "index of a large array": (lambda p, u: jnp.zeros(5000)[u.astype(INT) * 16], "'gather'.*up to 1,024 classes"),
     "two indices": (lambda p, u: (p * u)[u[:, 0] % 4, u[:, 1] % 6], "'rem'"),
-    "infinity": (lambda p, u: jnp.where(u > 2, -jnp.inf, p), "'select_n'.*-inf is not finite"),
+    "infinity": (lambda p, u: jnp.where(u > 2, jnp.inf, p), "'select_n'.*inf is not finite"),
+    "a product with minus infinity": (lambda p, u: jnp.where(u > 2, -jnp.inf, p), "'mul'.*no number above 0; choose a large negative"),
+    "a sum with minus infinity": (lambda p, u: jnp.where(u > 2, -jnp.inf, p) + p, "'add'.*no maximum, difference or exp; choose a large"),
+    "minus infinity turned": (lambda p, u: jnp.max(-2.0 * jnp.where(u > 2, -jnp.inf, p * u)), "'mul'.*no number above 0"),
     "not a number": (lambda p, u: p * u * jnp.nan, "'mul'.*nan is not finite"),
     "infinite array": (lambda p, u: p * u + jnp.array([jnp.inf] * 2 + [0.0] * 4), "'add'.*inf is not finite"),
     "other keys": (lambda p, u: p * jax.random.uniform(jax.random.key(0, impl="rbg"), u.shape), "rbg; use threefry2x32"),

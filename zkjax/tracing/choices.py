@@ -82,11 +82,11 @@ def or_nothing(graph, condition, x) -> Expression:
     return result
 
 
-def less(graph, x, difference):
-    """The same of x less something, which the difference is."""
-    if x in graph.lacking and isinstance(difference, Expression):
-        graph.lacking[difference] = graph.lacking[x]
-    return difference
+def still_lacking(graph, x, result):
+    """The same of what is x less something, or x times a number above 0."""
+    if x in graph.lacking and isinstance(result, Expression):
+        graph.lacking[result] = graph.lacking[x]
+    return result
 
 
 def exp(graph, x: Expression) -> Expression:

@@ -20,7 +20,7 @@ from .constants import Keys, Known, by_entry, every_step, map_known
 from .expressions import Drawn, Expression, Mask, is_public
 from .folding import conversion, fold, kind, limits, narrow
 from .graph import Graph
-from .rules import BOOLEAN, CURES, FLOAT_FIRST, INDEX, KEYS, MOVES, NARROW, RULES, number
+from .rules import BOOLEAN, CURES, FLOAT_FIRST, INDEX, INFINITY, KEYS, LACKING, MOVES, NARROW, RULES, number
 from .series import Refusal, Series
 
 OPTIMIZER = "zkjax optimizer"  # scope of an optimizer's update
@@ -174,6 +174,8 @@ def _on_data(graph, eqn, values, inside_custom_jvp) -> list:
         raise Refusal(f"arithmetic in {eqn.outvars[0].aval.dtype.name} rounds its results", NARROW)
     if name not in MOVES and name not in BOOLEAN and any(kind(v.aval.dtype) == "b" for v in eqn.outvars):
         raise Refusal("an operation in booleans", FLOAT_FIRST)
+    if name not in (*MOVES, *LACKING) and any(x in graph.lacking for x in values):
+        raise Refusal("minus infinity in what is no maximum, difference or exp", INFINITY)
     for x in values if name not in UNBOUNDED else ():
         if isinstance(x, Known) and not (name in ("mul", "div") and x.moving and x.somewhere_finite):  # a choice by the step may follow
             x.finite()

@@ -47,6 +47,10 @@ def _product(graph, x, y):
     for a, b in ((x, y), (y, x)):
         if a in graph.peaks and graph.lacking[graph.peaks[a]] is b:  # which is 0 wherever the mask is
             return a
+        if a in graph.lacking:
+            if not isinstance(b, Known) or b.moving or b.scalar is None or b.scalar <= 0:
+                raise Refusal("minus infinity times what is no number above 0", INFINITY)
+            return choices.still_lacking(graph, a, graph.product(a, b))
     words = keys.multiplied(graph, x, y)
     return words if words is not None else graph.product(*(x if isinstance(x, Known) else graph.tensor(x) for x in (x, y)))
 
@@ -167,10 +171,11 @@ def _select(graph, eqn, which, *cases):
         return choices.choose(graph, which.scalar, cases, which.tagged)
     if kind(eqn.invars[0].aval.dtype) != "b" and (len(cases) != 2 or graph.range(which) != (0, 1)):
         raise Refusal("a choice by an integer that depends on data", "choose with jnp.where(x > 0, ...)")
-    if [isinstance(x, Known) and x.scalar == -math.inf for x in cases] == [True, False] and not isinstance(cases[1], Known):
-        present = graph.tensor(cases[1])
-        which = graph.mask(which)
-        return choices.or_nothing(graph, which if which.shape == present.shape else graph.broadcast(which, present.shape, ()), present)
+    for nothing, x, negated in ((cases[0], cases[-1], False), (cases[-1], cases[0], True)):
+        if not boolean and isinstance(nothing, Known) and nothing.scalar == -math.inf and not isinstance(x, Known):
+            condition = entrywise.negated(graph.mask(which)) if negated else graph.mask(which)
+            condition = condition if condition.shape == x.shape else graph.broadcast(condition, x.shape, ())
+            return choices.or_nothing(graph, condition, graph.tensor(x))
     no, yes = (number(graph, x) if boolean else x.finite() if isinstance(x, Known) else graph.tensor(x) for x in cases)
     which = graph.mask(which)  # a condition that jax.vmap made of many, each 0 or 1
     if isinstance(which, Mask) and which.shape == no.shape:
@@ -306,7 +311,7 @@ MOVES = {
 RULES = MOVES | {
     "add": _elementwise(_sum_of(1, 1)),
     "add_any": _elementwise(_sum_of(1, 1)),
-    "sub": _elementwise(lambda graph, x, y: choices.less(graph, x, _sum_of(1, -1)(graph, x, y))),
+    "sub": _elementwise(lambda graph, x, y: choices.still_lacking(graph, x, _sum_of(1, -1)(graph, x, y))),
     "mul": _elementwise(_product),
     "div": _div,
     "neg": lambda graph, eqn, x: _sum_of(-1)(graph, x),
@@ -345,6 +350,8 @@ BOOLEAN = (
 )  # may result in booleans
 KEYS = ("random_bits", "random_wrap", "random_unwrap", "random_seed", "random_split", "random_fold_in", "random_clone", "threefry2x32")
 
+INFINITY = "choose a large negative number in the place of minus infinity"
+LACKING = ("reduce_max", "argmax", "max", "sub", "exp", "mul", "div", "select_n", "gather", "eq", "is_finite")  # may read minus infinity
 CURES = {
     "conv_general_dilated": "write the convolution as slices and a matrix product",
     "while": "write the loop in Python, so that it unrolls",
