@@ -215,6 +215,6 @@ def opening_terms(plan: Plan, weights: dict, terms: list, vectors: Vectors | Non
     vectors = vectors or Vectors()
     flat = [replace(t, scalar=t.scalar * factor) for factor, group in terms for t in group]
     by_key: dict = {}
-    for term in plan.scatter(merge_terms(flat, vectors), vectors) + mask_terms(weights):
+    for term in plan.scatter(flat, vectors) + mask_terms(weights):
         by_key.setdefault(term.key, []).append(term)
     return by_key

@@ -29,7 +29,7 @@ def row_lanes(layout: Layout, by_key: dict, count: int, row: int) -> list[Lane]:
 
     by_key: tensor to terms. Recompiles, above 2^18 entries, for shapes of large blocks whose weights are no products.
     """
-    lanes: dict = {}  # name: (start, vectors of its axes, K factors of the rows)
+    lanes: dict = {}  # (start, name): (vectors of its axes, K factors of the rows)
     rest: dict = {}  # row: K (row,), the weights that are added up
     parts: dict = {}  # what terms have in common
     for piece in layout.pieces:
@@ -42,16 +42,14 @@ def row_lanes(layout: Layout, by_key: dict, count: int, row: int) -> list[Lane]:
                 loose.append((axes, term.scalar))
                 continue
             name, factors, vectors = lane
-            _, _, column = lanes.get((start, *name), (None, None, (np.zeros(count, dtype=np.uint64),) * 2))
+            _, column = lanes.get((start, name), (None, (np.zeros(count, dtype=np.uint64),) * 2))
             added = tuple(np.pad(c, (first, count - first - len(c))) for c in factors)
-            lanes[start, *name] = start, vectors, ext.add(column, added)
+            lanes[start, name] = vectors, ext.add(column, added)
         if loose:
             _add_block(rest, piece, loose, row)
-    joined: dict = {}  # lanes of blocks at several places of a row have the same vectors
-    for (_, *name), (_, vectors, _) in lanes.items():
-        if tuple(name) not in joined:
-            joined[tuple(name)] = _head_and_tail(vectors)
-    result = [Lane(factors, start, *joined[tuple(name)]) for (start, *name), (_, _, factors) in lanes.items()]
+    by_name = {name: vectors for (_, name), (vectors, _) in lanes.items()}  # at several places of a row the same
+    joined = {name: _head_and_tail(vectors) for name, vectors in by_name.items()}
+    result = [Lane(factors, start, *joined[name]) for (start, name), (_, factors) in lanes.items()]
     return result + [single_row_lane(i, count, vector) for i, vector in rest.items()]
 
 

@@ -150,10 +150,9 @@ class Witness:
                 table = ext.mul(table, tuple(c.reshape(-1, *(1,) * (len(block.shape) - 1)) for c in step))
                 total = table if total is None else ext.add(total, table)
             return total
-        groups = [tuple((axes, vector) for axes, _, vector in x.operand.groups) for x in block.rights]
         terms = [
-            Term((), x.scalar, x.step, tuple(axes for axes, _ in along), tuple(v for _, v in along))
-            for x, along in zip(block.rights, groups, strict=True)
+            Term((), x.scalar, x.step, tuple(axes for axes, _, _ in x.operand.groups), tuple(v for _, _, v in x.operand.groups))
+            for x in block.rights
         ]
         values, _ = self._entries(operand.node, tuple(range(len(shape))))
         table = ext.mul_base(written_out(terms, (self.steps, *shape)), values)
