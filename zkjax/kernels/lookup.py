@@ -14,11 +14,11 @@ import numpy as np
 
 from ..algebra import extension as ext
 from ..algebra import field, poly
-from ..algebra.extension import Ext
+from ..algebra.extension import ONE, Ext
 from ..algebra.poly import eq_vector
 from .jit import jit
 from .products import add, inner_products
-from .sumcheck import ALWAYS, INFINITY, Rounds, accumulate, cross, fold_pair, lane_sums, product, zero_pair
+from .sumcheck import ALWAYS, INFINITY, Rounds, accumulate, constant_pair, cross, fold_pair, lane_sums, product, zero_pair
 from .threads import in_parallel
 from .tiles import LOG_TAIL, TAIL, Tiles, cut, joined, tile_size
 
@@ -45,7 +45,7 @@ def _with_excess(p, left, right):
 
 @jit
 def _top(p, q, distances):
-    """All layers above 2^10 nodes or fewer, in one loop of fixed shape: (p, q), K pairs of uint64[10, 2^10].
+    """All layers above 2^12 nodes or fewer, in one loop of fixed shape: (p, q), K pairs of uint64[13, 2^12].
 
     distances: half the number of nodes of each layer, from below. Entries beyond a layer's nodes are garbage.
     """
@@ -63,7 +63,9 @@ def _top(p, q, distances):
 class Tree:
     """Layers of sums of fractions over 2^num_vars leaves; children are the halves of an array.
 
-    leaves: (excess, q), numerators less 1 (F) and denominators (K), arrays or ``Tiles``; a tile of excesses that is None is zero.
+    leaves: (excess, q), numerators less 1 (F) and denominators (K), arrays or ``Tiles``; a tile of excesses that is None is zero, one of
+    denominators that is None is padding, and its leaves 1/1. Of two children's tiles the left one is there where the right one is, and of the
+    last two tiles both.
     root: (P, Q) as Ext. rounds(...) may be called once for each layer, from the root down; a layer is freed then.
     """
 
@@ -74,8 +76,7 @@ class Tree:
         self._layers = []  # [p, q] of 2^(m+1) nodes each, from below, in tiles of the size that sumchecks over 2^m entries use
         self._leaves = None  # [excess, q] instead of the layer of the leaves, if they are many
         if num_vars > LOG_TAIL:
-            size = tile_size(num_vars - 1)
-            self._leaves = [excess if len(excess) > 1 else cut(excess, size), cut(q, size)]
+            self._leaves = [_sized(excess, num_vars - 1, (0,)), _sized(q, num_vars - 1, (1, 0))]
             nodes = self._above_leaves(*self._leaves)
         else:
             nodes = [(field.add(np.asarray(excess[0][0]), np.ones(1, np.uint64)),), q]
@@ -83,7 +84,7 @@ class Tree:
         for m in range(num_vars - 2, LOG_TAIL - 1, -1):
             nodes = [cut(table, tile_size(m)) for table in nodes]
             self._layers.append(nodes)
-            nodes = self._above(*nodes)
+            nodes = self._above(*nodes, len(self._layers))
         small = min(num_vars, LOG_TAIL)
         p, q = (joined(table) for table in nodes)
         p = p if len(p) == 2 else ext.from_base(*p)
@@ -97,31 +98,27 @@ class Tree:
         self.root = tuple(Ext(*(int(c[small, 0]) for c in table)) for table in (p, q))
 
     @staticmethod
-    def _above(p: Tiles, q: Tiles) -> list[Tiles]:
-        half = len(p) // 2
-        parents = [None] * half
+    def _above(p: Tiles, q: Tiles, height: int) -> list[Tiles]:
+        size = len(p[0][0])
+        padding = [constant_pair(Ext(x), size) for x in (1 << height, 1)]
 
-        def work(part):
-            for i in part:
-                parents[i] = _parents((p[i], q[i]), (p[i + half], q[i + half]))
+        def parents(i: int, j: int):
+            return _parents((p[i], q[i]), padding if p[j] is None else (p[j], q[j]))
 
-        in_parallel(work, half)
-        return [Tiles(column) for column in zip(*parents, strict=True)]
+        return _pairwise(parents, q)
 
     @staticmethod
     def _above_leaves(excess: Tiles, q: Tiles) -> list[Tiles]:
-        half = len(q) // 2
-        parents = [None] * half
+        size = len(q[0][0])
 
-        def work(part):
-            for i in part:
-                p, product_ = _leaf_parents(q[i], q[i + half])
-                if excess[i] or excess[i + half]:
-                    p = _with_excess(p, *((_full(excess[j], len(q[j][0])), q[j]) for j in (i, i + half)))
-                parents[i] = p, product_
+        def parents(i: int, j: int):
+            right = q[j] or constant_pair(ONE, size)
+            p, product_ = _leaf_parents(q[i], right)
+            if excess[i] or excess[j]:
+                p = _with_excess(p, (_full(excess[i], size), q[i]), (_full(excess[j], size), right))
+            return p, product_
 
-        in_parallel(work, half)
-        return [Tiles(column) for column in zip(*parents, strict=True)]
+        return _pairwise(parents, q)
 
     def rounds(self, point: list[Ext], scale: Ext):
         """The sumcheck of the next layer: tables p0, q1, q0, p1 + scale q1, weighted by eq(point)."""
@@ -129,9 +126,10 @@ class Tree:
             leaves, self._leaves = self._leaves, None
             return LeafRounds(point, scale, *leaves)
         p, q = self._layers.pop()
-        half = len(p) // 2
+        half, total = len(p) // 2, Ext(1 << len(self._layers) + 1)  # of the leaves below a node
         tables = tuple(Tiles(part) for part in (p[:half], q[half:], q[:half], p[half:]))
-        return Rounds(cross, (0, INFINITY), len(point), tables, point, scale=scale)
+        missing = [total, ONE, ONE, total], total + total + scale
+        return Rounds(cross, (0, INFINITY), len(point), tables, point, scale=scale, missing=missing)
 
 
 class LeafRounds(Rounds):
@@ -145,7 +143,9 @@ class LeafRounds(Rounds):
         half, size = len(q) // 2, q[0][0].shape[0]
         pairs = enumerate(zip(excess[:half], excess[half:], strict=True))
         self._excess: dict = {i: tuple(_full(d, size) for d in pair) for i, pair in pairs if any(d is not None for d in pair)}
-        super().__init__(product, (0, INFINITY), len(point), (Tiles(q[:half]), Tiles(q[half:])), point, shift=self._inverse)
+        missing = [ONE, ONE], (1 + self._inverse) * (1 + self._inverse)
+        tables = Tiles(q[:half]), Tiles(q[half:])
+        super().__init__(product, (0, INFINITY), len(point), tables, point, shift=self._inverse, missing=missing)
         if self._in_tail:
             self._short_excess = tuple(map(joined, self._excess_of(0, size)))
 
@@ -194,14 +194,15 @@ class LeafRounds(Rounds):
         weights = np.stack(self._row_weights)
         shift = np.stack(ext.stack([self._inverse])) if self._shift is None else None
         for i in sorted({i % pairs for i in self._excess}):
-            sides = [(self._tiles[j], self._excess_of(j, self._size)) for j in (i, i + pairs)]
+            sides = [(self._tile(j), self._excess_of(j, self._size)) for j in (i, i + pairs)]
             totals = _rest_part(*sides, shift, [weights[:, i : i + 1]], totals, ALWAYS)
         return [Ext(*row) for row in np.asarray(lane_sums(totals, self._lane_weights, ALWAYS)).tolist()]
 
     def _short_rest(self, r: Ext | None) -> list[Ext]:
         if r is not None:
             self._short_excess = tuple(poly.fold(d, ext.stack([r])) for d in self._short_excess)
-        tables = np.asarray(self._tables)[..., :: TAIL >> self._num_vars]
+        tables = np.asarray(self._tables)
+        tables = tables[..., :: tables.shape[-1] >> self._num_vars]
         u, w = (ext.sub(tuple(table), ext.stack([self._inverse])) for table in tables.swapaxes(0, 1))
         (d0, d1), half = self._short_excess, len(u[0]) // 2
         low, high = ([tuple(c[part] for c in x) for x in (d0, w, u, d1)] for part in (slice(half), slice(half, None)))
@@ -225,6 +226,29 @@ def _rest_part(low, high, shift, weights, totals, always):
         return d0, w, u, d1
 
     return accumulate([tables(low)], [tables(high)], weights, totals, always, cross, (0, INFINITY))
+
+
+def _sized(table, num_vars: int, fill: tuple[int, ...]) -> Tiles:
+    """Tiles for sumchecks over 2^num_vars entries, from an array or from blocks, of which some are None."""
+    size = tile_size(num_vars)
+    if not isinstance(table, Tiles) or len(table) == 1 or size <= len(next(x for x in table if x is not None)[0]):
+        return cut(table, size)
+    length = len(next(x for x in table if x is not None)[0])
+    blocks = [x or tuple(np.full(length, c, np.uint64) for c in fill) for x in table]
+    return Tiles(joined(Tiles(blocks[i : i + size // length])) for i in range(0, len(blocks), size // length))
+
+
+def _pairwise(parents, children: Tiles) -> list[Tiles]:
+    """Tiles of numerators and denominators, each ``parents(i, j)`` of the children's tiles i and j, where these are not padding."""
+    half = len(children) // 2
+    found, there = [(None, None)] * half, [i for i in range(half) if children[i] is not None]
+
+    def work(part):
+        for k in part:
+            found[there[k]] = parents(there[k], there[k] + half)
+
+    in_parallel(work, len(there))
+    return [Tiles(column) for column in zip(*found, strict=True)]
 
 
 def _full(excess, size: int):

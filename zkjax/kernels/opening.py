@@ -12,6 +12,7 @@ from ..algebra import extension as ext
 from ..algebra import field
 from ..algebra.extension import Ext
 from . import products
+from .host import LONG, dot, multiply
 from .jit import jit
 from .products import GROUP, halving_sum, inner, inner_products, times_vector
 from .threads import in_parallel
@@ -52,27 +53,26 @@ def scaled_sum(a, b, r):
 def lane_products(rows: np.ndarray, lanes: list) -> list:
     """<row, head (x) tail> for every row: K (R,), NumPy, one for each lane.
 
-    rows: F (R, k). Recompiles, above 2^12 entries, for: lengths of head and tail.
+    rows: F (R, k). Recompiles, above 2^15 entries, for: lengths of head and tail.
     """
     results = [tuple(np.zeros(len(rows), dtype=np.uint64) for _ in range(2)) for _ in lanes]
 
-    def multiply(part):
+    def work(part):
+        vectors: dict = {}
         for j in part:
-            lane, i = lanes[j // len(rows)], j % len(rows)
-            product = _lane_product(rows[i, lane.start : lane.start + lane.length].reshape(-1, len(lane.tail[0])), lane)
-            results[j // len(rows)][0][i], results[j // len(rows)][1][i] = product.c0, product.c1
+            d, i = divmod(j, len(rows))
+            lane = lanes[d]
+            row = rows[i, lane.start : lane.start + lane.length]
+            if lane.length > LONG and len(lane.tail[0]) >= GROUP:
+                product = ext.dot(lane.head, _host(times_vector(row.reshape(-1, len(lane.tail[0])), lane.tail)))
+            else:
+                if d not in vectors:  # written out once for all rows
+                    vectors = {d: tuple(c.reshape(-1) for c in multiply(tuple(c[:, None] for c in lane.head), tuple(c[None] for c in lane.tail)))}
+                product = dot(vectors[d], (row,))
+            results[d][0][i], results[d][1][i] = product.c0, product.c1
 
-    in_parallel(multiply, len(lanes) * len(rows))
+    in_parallel(work, len(lanes) * len(rows))
     return results
-
-
-def _lane_product(row: np.ndarray, lane) -> Ext:
-    """<row, head (x) tail> of one row, F (head, tail)."""
-    if row.size <= HOST or row.shape[1] < GROUP:
-        along = ext.sum(ext.mul_base(tuple(c[None] for c in lane.tail), row), axis=1)
-    else:
-        along = _host(times_vector(row, lane.tail))
-    return ext.dot(lane.head, along)
 
 
 def weighted_rows(weights, rows: np.ndarray):

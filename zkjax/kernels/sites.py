@@ -11,6 +11,7 @@ import numpy as np
 
 from ..algebra import extension as ext
 from ..algebra import field
+from .host import multiply
 from .products import GROUP, inner_products
 
 LIMB = 16  # bits of a limb of a field element
@@ -25,14 +26,21 @@ def fold(x, vector, *, bits, columns=False):
     width = _width(length)
     limbs = [(c >> np.uint64(LIMB * j)) & np.uint64(2**LIMB - 1) for c in vector for j in range(4)]
     matrix = x.__array_namespace__().stack(limbs, axis=-2 if columns else -1).astype(np.float64)  # (..., f, 8) or (..., 8, f)
-    total = None
+    products = []
     for i in range(max(1, -(-(bits + 1) // width))):
         last = (i + 1) * width >= bits + 1
         part = (x >> (i * width) if last else (x >> (i * width)) & (2**width - 1)).astype(np.float64)
         product = field.from_int((matrix @ part if columns else part @ matrix).astype(np.int64))
+        products.append(product.swapaxes(-1, -2) if columns else product)
+    shifts = np.array([[pow(2, LIMB * j + width * i, field.P) for j in range(4)] for i in range(len(products))], dtype=np.uint64)
+    if isinstance(x, np.ndarray):  # few calls
+        stacked = np.stack(products, axis=-2)
+        found = field.sum(field.mul(stacked.reshape(*stacked.shape[:-1], 2, 4), shifts[:, None]), axis=(-1, -3))
+        return found[..., 0], found[..., 1]
+    total = None
+    for product, row in zip(products, shifts, strict=True):
         for j in range(4):
-            shift = np.uint64(pow(2, LIMB * j + width * i, field.P))
-            term = tuple(field.mul(product[..., k, :] if columns else product[..., k], shift) for k in (j, 4 + j))
+            term = tuple(field.mul(product[..., k], row[j]) for k in (j, 4 + j))
             total = term if total is None else ext.add(total, term)
     return total
 
@@ -73,16 +81,17 @@ def low_rank(left, right):
     The result has two axes: flat it would be the same memory, but XLA would divide to find each entry's place, five times as slow.
     """
     terms = [(tuple(c[:, r : r + 1] for c in left), tuple(c[r : r + 1] for c in right)) for r in range(right[0].shape[0])]
+    total = None
     if isinstance(left[0], np.ndarray):
-        products = [ext.mul(*term) for term in terms]
-    else:
-        products = [inner_products(terms[i : i + GROUP]) for i in range(0, len(terms), GROUP)]
-    total = products[0]
-    for product in products[1:]:
-        total = ext.add(total, product)
+        for term in terms:
+            total = multiply(*term, total)
+        return total
+    for i in range(0, len(terms), GROUP):
+        products = inner_products(terms[i : i + GROUP])
+        total = products if total is None else ext.add(total, products)
     return total
 
 
 def _mul(a, b):
     """a * b over K; the compiled form shares reductions."""
-    return ext.mul(a, b) if isinstance(a[0], np.ndarray) else inner_products([(a, b)])
+    return multiply(a, b) if isinstance(a[0], np.ndarray) else inner_products([(a, b)])

@@ -2,8 +2,8 @@
 
 ``Rounds`` holds the tables of one sumcheck and is the same for every relation. Tables are lists of tiles of fixed length,
 for three reasons: every round of every length runs the same few kernels, so little has to be compiled; a fold and the next
-message are one pass over memory; and what a kernel touches stays in the cache. The last 2^10 entries run in one step of
-fixed shape. XLA computes the components of a pair separately, so results are stored before they are weighted.
+message are one pass over memory; and what a kernel touches stays in the cache. The last 2^12 entries run in steps of two
+fixed shapes. XLA computes the components of a pair separately, so results are stored before they are weighted.
 """
 
 from functools import lru_cache, partial, reduce
@@ -18,11 +18,11 @@ from ..algebra.extension import Ext
 from .jit import jit
 from .products import add, difference, fold, halves, inner_products
 from .threads import in_parallel
-from .tiles import LOG_TAIL, TAIL, Tiles, cut, joined, tile_size
+from .tiles import LOG_SHORT, LOG_TAIL, SHORT, TAIL, Tiles, cut, joined, tile_size
 
 INFINITY = None  # as a point: the leading coefficient
 _GROUP = 4  # tiles of one call
-ALWAYS = np.bool_(True)  # see _stored
+ALWAYS = np.bool_(True)  # see stored
 
 
 # ---- relations: values of tables at a point to values of what is summed -----------------------------------------
@@ -64,7 +64,7 @@ def _at_points(relation, points, low, high):
     return results
 
 
-def _stored(condition, function, *arguments):
+def stored(condition, function, *arguments):
     """function(*arguments), or zeros where the condition is false.
 
     XLA does not fuse across a branch whose condition it does not know. With a condition that always holds this is a
@@ -83,7 +83,7 @@ def accumulate(lows, highs, weights, totals, always, relation, points):
     def evaluated(lows, highs):
         return [_at_points(relation, points, low, high) for low, high in zip(lows, highs, strict=True)]
 
-    values = list(zip(*_stored(always, evaluated, lows, highs), strict=True))
+    values = list(zip(*stored(always, evaluated, lows, highs), strict=True))
     if weights is None:
         sums = [reduce(add, column) for column in values]
     else:
@@ -102,7 +102,7 @@ def _first(lows, highs, scale, shift, weights, totals, always, *, relation, poin
         def scaled(lows, highs):
             return [[add(t[-1], inner_products([((scale[0], scale[1]), t[1])])) for t in pair] for pair in zip(lows, highs, strict=True)]
 
-        combined = _stored(always, scaled, lows, highs)
+        combined = stored(always, scaled, lows, highs)
         lows = [(*low[:-1], last[0]) for low, last in zip(lows, combined, strict=True)]
         highs = [(*high[:-1], last[1]) for high, last in zip(highs, combined, strict=True)]
     return combined, accumulate(lows, highs, weights, totals, always, relation, points)
@@ -117,7 +117,7 @@ def _next(quarters, r, shift, weights, totals, always, *, relation, points):
         halves_ = [[_map(lambda x, y: fold(x, y, challenge), low, high) for low, high in ((a, c), (b, d))] for a, b, c, d in quarters]
         return halves_ if shift is None else _shifted(halves_, shift)
 
-    lows, highs = zip(*_stored(always, folded, quarters), strict=True)
+    lows, highs = zip(*stored(always, folded, quarters), strict=True)
     return lows, highs, accumulate(lows, highs, weights, totals, always, relation, points)
 
 
@@ -136,7 +136,7 @@ def fold_pair(low, high, r, shift):
 def lane_sums(totals, weights, always):
     """Sums of K arrays over their entries, weighted if weights are given: uint64[len(totals), 2]."""
     if weights is not None:
-        totals = _stored(always, lambda totals: [inner_products([(total, weights)]) for total in totals], totals)
+        totals = stored(always, lambda totals: [inner_products([(total, weights)]) for total in totals], totals)
 
     def lanes(c):
         while c.shape[0] > TAIL:
@@ -157,18 +157,24 @@ def zero_pair(size: int):
     return jnp.zeros(size, jnp.uint64), jnp.zeros(size, jnp.uint64)
 
 
+def constant_pair(value: Ext, size: int):
+    """A tile over K whose entries are all ``value``."""
+    return tuple(np.full(size, c, dtype=np.uint64) for c in (value.c0, value.c1))
+
+
 @partial(jit, static_argnames=("structure", "relation", "points"))
 def _step(tables, weights, scalars, *, structure, relation, points):
     """One round in fixed shape: fold by the last challenge, then the message.
 
-    tables: uint64[2, k, 2^10], weights: uint64[2, 2^10], the eq table of the tables' variables, or None. A table of 2^v
-    entries stands with stride 2^(10-v) between zeros, so that its halves are always the array's halves.
+    tables: uint64[2, k, n], weights: uint64[2, n], the eq table of the tables' variables, or None. A table of m entries stands
+    with stride n / m between zeros, so that its halves are always the array's halves.
     scalars: uint64[4], the challenge r, 1 to fold by it (0 before the first round), and 1.
     """
-    half = TAIL // 2
+    width = tables.shape[-1]
+    half = width // 2
 
     def spread(low):
-        return jnp.stack([jnp.stack([c, jnp.zeros_like(c)], axis=-1).reshape(*c.shape[:-1], TAIL) for c in low])
+        return jnp.stack([jnp.stack([c, jnp.zeros_like(c)], axis=-1).reshape(*c.shape[:-1], width) for c in low])
 
     def folded(tables):
         return spread(fold(tuple(tables[..., :half]), tuple(tables[..., half:]), (scalars[0:1], scalars[1:2])))
@@ -178,7 +184,7 @@ def _step(tables, weights, scalars, *, structure, relation, points):
         return jnp.stack([jnp.stack(value) for value in _at_points(relation, points, low, high)])
 
     tables = jax.lax.cond(scalars[2] == 1, folded, lambda tables: tables, tables)
-    values = _stored(scalars[3] == 1, evaluated, tables)
+    values = stored(scalars[3] == 1, evaluated, tables)
     if weights is not None:
         weights = add(tuple(weights[:, :half]), tuple(weights[:, half:]))  # sums over the bit that is now the round's own
         values = jnp.stack(inner_products([((values[:, 0], values[:, 1]), weights)]), axis=1)
@@ -193,11 +199,11 @@ def _groups(part, size: int):
     yield from ([i] for i in part[whole:])
 
 
-def _spread(table):
-    """A short table as ``_step`` wants it: uint64[2, 2^10] in NumPy."""
-    result = np.zeros((2, TAIL), dtype=np.uint64)
+def _spread(table, width: int):
+    """A short table as ``_step`` wants it: uint64[2, width] in NumPy."""
+    result = np.zeros((2, width), dtype=np.uint64)
     for target, source in zip(result, table):
-        target[:: TAIL // len(source)] = np.asarray(source)
+        target[:: width // len(source)] = np.asarray(source)
     return result
 
 
@@ -214,13 +220,13 @@ def _eq_tail(point):
     ones = jnp.ones((2, 32), jnp.uint64)
     table = jax.lax.fori_loop(0, 5, bind, (ones, jnp.zeros_like(ones)))
     outer = inner_products([(tuple(c[0, :, None] for c in table), tuple(c[1, None] for c in table))])
-    return jnp.stack(outer).reshape(2, TAIL)
+    return jnp.stack(outer).reshape(2, SHORT)
 
 
 def eq_table(point: list[Ext]):
     """The eq table of a point, NumPy K of 2^len(point) entries: up to ten variables by one compiled loop."""
-    last, before = point[-LOG_TAIL:], point[:-LOG_TAIL]
-    padded = np.stack(ext.stack([Ext(0)] * (LOG_TAIL - len(last)) + last)).reshape(2, 2, 5)
+    last, before = point[-LOG_SHORT:], point[:-LOG_SHORT]
+    padded = np.stack(ext.stack([Ext(0)] * (LOG_SHORT - len(last)) + last)).reshape(2, 2, 5)
     table = tuple(np.asarray(_eq_tail(padded))[:, : 1 << len(last)])
     if not before:
         return table
@@ -233,16 +239,18 @@ class Rounds:
     relation: static function of tables. points: where a message evaluates the round's polynomial (without the eq factor
     of the variables bound so far and of the current one). tables: tree of tables of 2^num_vars entries, each an array or a
     list of tiles (``tile_size``). scale: if given, the last table stands for itself plus scale times the second one. shift: if
-    given, each table stands for itself plus the shift.
+    given, each table stands for itself plus the shift. missing: what tiles that are None hold, (for each table over K an element, the
+    relation's value); of two tiles that meet in a round the first one is there where the second one is, and of the last two both.
 
     Long tables are lists of tiles: a round folds a tile's worth of entries and adds up the next message's part while they
     are in the cache, and every round of every length runs the same few kernels.
     Recompiles for: relation, points, which tables are over F.
     """
 
-    def __init__(self, relation, points, num_vars: int, tables, eq_point: list[Ext] | None = None, *, scale=None, shift=None):
+    def __init__(self, relation, points, num_vars: int, tables, eq_point: list[Ext] | None = None, *, scale=None, shift=None, missing=None):
         self._relation, self._points, self._num_vars, self._eq_point = relation, points, num_vars, eq_point
         self._scale, self._shift = (None if c is None else np.stack(ext.stack([c])) for c in (scale, shift))
+        self._missing = missing
         self._challenge = None  # that tables are still to be folded by
         self._size = tile_size(num_vars)
         self._in_tail = False
@@ -255,7 +263,12 @@ class Rounds:
     def _set_tiles(self, tables):
         """Tables in tiles of this size, one tree of tables for each tile."""
         columns = [cut(table, self._size) for table in tables]
-        self._tiles = [self._structure.unflatten(row) for row in zip(*columns, strict=True)]
+        if self._missing:
+            self._fill = [constant_pair(value, self._size) for value in self._missing[0]]
+        self._tiles = []
+        for row in zip(*columns, strict=True):
+            whole = [x if y is None else y for x, y in zip(self._fill, row, strict=True)] if None in row else row
+            self._tiles.append(self._structure.unflatten(whole) if any(row) else None)
         self._set_weights()
 
     def _set_weights(self):
@@ -279,14 +292,36 @@ class Rounds:
             return None if self._row_weights is None else [stacked[:, i : i + 1] for i in group]
 
         step = self._first if self._challenge is None else self._next
-        totals = in_parallel(lambda part: step(part, pairs, weights), pairs)
+        there = [i for i in range(pairs) if self._tiles[i] is not None]
+        totals = in_parallel(lambda part: step([there[k] for k in part], pairs, weights), len(there))
         while len(totals) > 1:
             totals[:2] = [_added(*totals[:2])]
         if self._challenge is not None:
             del self._tiles[2 * pairs :]
-            self._shift = None
+        sums = [Ext(*row) for row in np.asarray(lane_sums(totals[0], self._lane_weights, ALWAYS)).tolist()]
+        if self._missing:
+            sums = self._with_missing(sums, there)
+        self._shift = None if self._challenge is not None else self._shift
         self._challenge = self._scale = None
-        return [Ext(*row) for row in np.asarray(lane_sums(totals[0], self._lane_weights, ALWAYS)).tolist()]
+        return sums
+
+    def _with_missing(self, sums: list[Ext], there: list[int]) -> list[Ext]:
+        """What pairs of tiles that are None add to a message; and what such tiles hold from now on."""
+        constants, value = self._missing
+        weights = tuple(np.delete(c, there) for c in self._row_weights)
+        part = value * Ext(*(int(c) for c in ext.sum(weights))) if len(weights[0]) else Ext(0)
+        if self._scale is not None:
+            *others, last = constants
+            constants = [*others, last + constants[1] * Ext(*self._scale[:, 0].tolist())]
+        if self._shift is not None and self._challenge is not None:
+            constants = [x + Ext(*self._shift[:, 0].tolist()) for x in constants]
+        self._missing = constants, value
+        self._fill = [constant_pair(x, self._size) for x in constants]
+        return [x if point is INFINITY else x + part for x, point in zip(sums, self._points, strict=True)]
+
+    def _tile(self, i: int):
+        """Tables of a tile, those of a missing one written out."""
+        return self._structure.unflatten(self._fill) if self._tiles[i] is None else self._tiles[i]
 
     def _zeros(self) -> list:
         return [zero_pair(self._size)] * len(self._points)
@@ -294,7 +329,7 @@ class Rounds:
     def _first(self, part, pairs: int, weights):
         totals = self._zeros()
         for group in _groups(part, self._size):
-            lows, highs = ([self._tiles[i + j] for i in group] for j in (0, pairs))
+            lows, highs = ([self._tile(i + j) for i in group] for j in (0, pairs))
             options = {"relation": self._relation, "points": self._points}
             combined, totals = _first(lows, highs, self._scale, self._shift, weights(group), totals, ALWAYS, **options)
             if combined is not None:
@@ -305,7 +340,7 @@ class Rounds:
     def _next(self, part, pairs: int, weights):
         totals, r = self._zeros(), np.stack(ext.stack([self._challenge]))
         for group in _groups(part, self._size):
-            quarters = [tuple(self._tiles[i + j * pairs] for j in range(4)) for i in group]
+            quarters = [tuple(self._tile(i + j * pairs) for j in range(4)) for i in group]
             options = {"relation": self._relation, "points": self._points}
             lows, highs, totals = _next(quarters, r, self._shift, weights(group), totals, ALWAYS, **options)
             for i, low, high in zip(group, lows, highs, strict=True):
@@ -337,13 +372,18 @@ class Rounds:
         if self._shift is not None:
             wide = (table if len(table) == 2 else ext.from_base(*table) for table in tables)
             tables, self._shift = [ext.add(table, tuple(self._shift)) for table in wide], None
-        self._tables = np.stack([_spread(table) for table in tables], axis=1)
+        width = SHORT if self._num_vars <= LOG_SHORT else TAIL
+        self._tables = np.stack([_spread(table, width) for table in tables], axis=1)
         rest = self._eq_point and self._eq_point[len(self._eq_point) - self._num_vars :]
-        self._weights = None if self._eq_point is None else _spread(eq_table(rest))
+        self._weights = None if self._eq_point is None else _spread(eq_table(rest), width)
         self._in_tail = True
 
     def _tail_message(self) -> list[Ext]:
         r = self._challenge
+        if self._num_vars < LOG_SHORT and self._tables.shape[-1] > SHORT:
+            short = (..., slice(None, None, TAIL // SHORT))
+            self._tables = np.asarray(self._tables)[short]
+            self._weights = None if self._weights is None else np.asarray(self._weights)[short]
         scalars = np.array([0, 0, 0, 1] if r is None else [r.c0, r.c1, 1, 1], dtype=np.uint64)
         self._tables, self._weights, sums = _step(
             self._tables,
@@ -358,6 +398,6 @@ class Rounds:
     def values(self) -> list:
         """After the last fold: the tables' values at the point, as Ext."""
         tables = np.asarray(self._tables)
-        low, high = ([Ext(*c) for c in tables[..., i].T.tolist()] for i in (0, TAIL // 2))
+        low, high = ([Ext(*c) for c in tables[..., i].T.tolist()] for i in (0, tables.shape[-1] // 2))
         r = self._challenge
         return low if r is None else [a + (b - a) * r for a, b in zip(low, high)]

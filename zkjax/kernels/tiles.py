@@ -10,10 +10,11 @@ import jax
 import numpy as np
 
 from ..algebra.layout import Layout
+from ..algebra.poly import num_bits
 from .jit import jit
 
-LOG_TAIL = 10
-TAIL = 1 << LOG_TAIL  # entries; tables up to this length run in a step of fixed shape
+LOG_TAIL, LOG_SHORT = 12, 10
+TAIL, SHORT = 1 << LOG_TAIL, 1 << LOG_SHORT  # entries; tables up to these lengths run in a step of fixed shape
 LOG_TILE = 15  # of long tables: what one call touches stays in a core's cache
 LOG_DEVICE_TILE = 22  # on accelerators, where a call costs more than its memory traffic
 
@@ -34,9 +35,10 @@ def tile_size(num_vars: int) -> int:
 
 
 def cut(table, size: int) -> Tiles:
-    """A table, whole or in tiles, as tiles of ``size`` entries."""
+    """A table, whole or in tiles, as tiles of ``size`` entries. Of a tile that is None all parts are None."""
     if isinstance(table, Tiles):
-        return Tiles(part for tile in table for part in cut(tile, size))
+        parts = next(len(tile[0]) for tile in table if tile is not None) // size
+        return Tiles(part for tile in table for part in ([None] * parts if tile is None else cut(tile, size)))
     length = table[0].shape[0]
     if length == size:
         return Tiles([table])
@@ -50,6 +52,12 @@ def joined(table):
     if isinstance(table, Tiles):
         return tuple(np.concatenate([np.asarray(c) for c in component]) for component in zip(*table, strict=True))
     return tuple(np.asarray(c) for c in table)
+
+
+def bit_reversed(tiles: Tiles) -> Tiles:
+    """2^n tiles, each at the place whose number has the bits of its own, lowest first."""
+    bits = num_bits(len(tiles))
+    return Tiles(tiles[int(f"{i:0{bits}b}"[::-1], 2)] for i in range(len(tiles)))
 
 
 def embed_tiles(layout: Layout, tensors: dict, num_vars: int, size: int, fill: tuple[int, ...]) -> Tiles:

@@ -115,6 +115,10 @@ class Operation:
         """The integers of one step. limbs: ``exact.plan``'s for this node; None: x are floats, and nothing is rounded."""
         raise NotImplementedError
 
+    def over_steps(self, x: list, node: "Node", shapes: list, limbs) -> Any:
+        """Those of all steps, the first axis of every array."""
+        return x[0].__array_namespace__().stack([self.evaluate(list(below), node, shapes, limbs) for below in zip(*x, strict=True)])
+
     def leaf(self, parameters, inputs, keys=None) -> Any:
         """Of an operation that reads none: its value, from the arrays of all parameters and inputs, or from the step's keys."""
         raise NotImplementedError

@@ -55,6 +55,10 @@ class Dot(Operation):
         left = exact.integers(x[0]) if exact.is_float(x[1]) else x[0]
         return exact.dot(left, x[1], self.contract, self.batch, limbs)
 
+    def over_steps(self, x, node, shapes, limbs):
+        contract, batch = (tuple(tuple(d + 1 for d in side) for side in axes) for axes in (self.contract, self.batch))
+        return replace(self, contract=contract, batch=tuple((0, *side) for side in batch)).evaluate(x, node, shapes, limbs)
+
     def fold(self, i, node, groups, kept, prover):
         folded = None if self.batch[0] else prover.fold_product(node, groups, kept)
         return super().fold(i, node, groups, kept, prover) if folded is None else folded

@@ -3,15 +3,22 @@
 A form, constant + sum of coefficient * tensor, is cut into as few limbs as fit the largest table. The upper limbs are
 committed; the lowest one is *virtual*: what the others leave of the form. So each takes a lookup, and all but the lowest a cell.
 
-PROTOCOL.md, section 10.1.
+A table costs a cell and a leaf for each of its rows. One that few entries are looked up in is left out: v is in [0, 2^w) exactly if v
+and v + 2^W - 2^w are both in [0, 2^W), so its entries are looked up twice in the next wider table.
+
+PROTOCOL.md, sections 10.1, 10.3.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
 from .tables import Table
+
+_ROW = 3  # what a row of a table costs, in leaves: a leaf, and a committed cell, which costs about as much as two
 
 
 class Part(NamedTuple):
@@ -38,7 +45,7 @@ class Lookup:
 
     key: names the lookup. shape: of the tensor. columns: for each column of the table, or for several that one tensor holds, an affine form
     (constant, parts). All but the first are committed tensors as they are. stepped: the first axis, which an operation's shapes leave
-    out, runs over steps or periods.
+    out, runs over steps or periods. again: where it is not 0, the statement is that each entry, and the entry plus this, is in the table.
     """
 
     key: tuple
@@ -46,10 +53,47 @@ class Lookup:
     shape: tuple[int, ...]
     columns: tuple[tuple[int, tuple[Part, ...]], ...]
     stepped: bool = True
+    again: int = 0
 
     def __post_init__(self) -> None:
         parts = tuple((constant, tuple(Part(*part) for part in parts)) for constant, parts in self.columns)
         object.__setattr__(self, "columns", parts)
+
+    @property
+    def leaves(self) -> tuple[int, ...]:
+        """The shape of what is looked up: where it is looked up twice, an axis of two comes first."""
+        return (2, *self.shape) if self.again else self.shape
+
+    @property
+    def width(self) -> int:
+        """Bits of the range that is shown."""
+        return ((1 << self.table.width) - self.again).bit_length() - 1
+
+
+def tables_kept(entries: dict[int, int]) -> dict[int, int]:
+    """For each width of a range the width of its table. entries: how many are looked up, by the width of their range."""
+    found: dict[int, int] = {}
+    kept = None
+    for width in sorted(entries, reverse=True):
+        kept = width if kept is None or entries[width] >= _ROW << width else kept
+        found[width] = kept
+    return found
+
+
+def in_few_tables(lookups: list[Lookup]) -> list[Lookup]:
+    """The same statements, in the ranges' tables that are kept."""
+    entries: Counter = Counter()
+    for x in lookups:
+        if x.table.kind == "range":
+            entries[x.width] += prod(x.shape)
+    kept = tables_kept(entries)
+
+    def moved(x: Lookup) -> Lookup:
+        if x.table.kind != "range":
+            return x
+        return replace(x, table=Table("range", kept[x.width]), again=(1 << kept[x.width]) - (1 << x.width))
+
+    return [moved(x) for x in lookups]
 
 
 def signed_bound(width: int) -> int:

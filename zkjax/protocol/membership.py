@@ -7,6 +7,9 @@ is looked up and to the multiplicities. The tree ends at a point of its leaves, 
 the multiplicities, and the denominators one of what was looked up: committed limbs, quotients and signs, batches of the
 dataset, and, through the virtual limbs, the inputs of all rescales.
 
+The leaves are the layout's entries in blocks, block by block in bit-reversed order: the tree adds neighbouring blocks first, so
+that padding meets padding in all layers and costs the prover nothing, and so do tables, the only leaves whose numerators are not 1.
+
 Padding leaves are 1/1; their number is public and is the sum. A liar with a value outside its table, a wrong multiplicity, or a
 pair that is no row has a sum of fractions that is not zero as a rational function: error (leaves - 1)/|K|.
 
@@ -24,12 +27,15 @@ from ..algebra.extension import ONE, ZERO, Ext, powers
 from ..algebra.layout import Layout
 from ..algebra.vectors import Vectors
 from ..circuit.circuit import Circuit
-from ..ops.ranges import Lookup, Part
+from ..ops.ranges import Lookup, Part, in_few_tables
 from ..ops.tables import Table
 from ..work import TERM
 from .claims import Claim, Term, merge_terms, pull, separable
 from .hidden import Hidden
 from .lookup import fractional_sum
+
+
+LOG_BLOCK = 15  # of leaves whose order is the layout's
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +48,9 @@ class Sites:
 
     @staticmethod
     def of(lookups: list[Lookup]) -> "Sites":
+        lookups = in_few_tables(lookups)
         tables = tuple(sorted({x.table for x in lookups}))
-        shapes = {("lookup", i): x.shape for i, x in enumerate(lookups)} | {("table", i): t.shape for i, t in enumerate(tables)}
+        shapes = {("lookup", i): x.leaves for i, x in enumerate(lookups)} | {("table", i): t.shape for i, t in enumerate(tables)}
         return Sites(tuple(lookups), tables, Layout(shapes))
 
     def tag(self, table: Table) -> int:
@@ -75,7 +82,7 @@ def membership(hidden: Hidden, circuit: Circuit, sites: Sites, prover=None) -> C
     )
     vectors = hidden.vectors
     terms, multiplicities, in_tables, valid, constant = [], [], ZERO, ZERO, ZERO
-    for w in sites.layout.weights(point, vectors):
+    for w in sites.layout.weights(in_layout(point), vectors):
         kind, index = w.key
         if kind == "table":
             table = sites.tables[index]
@@ -88,6 +95,11 @@ def membership(hidden: Hidden, circuit: Circuit, sites: Sites, prover=None) -> C
                 constant = constant - factor * column * w.scalar
             continue
         lookup = sites.lookups[index]
+        if lookup.again:
+            (twice, *along), one = w.vectors, w.scalar
+            second = vectors.number(2, lambda twice=twice: ext.unstack(twice)[1])
+            w = w._replace(scalar=one * vectors.total(twice), vectors=tuple(along))
+            constant = constant - separable(w.key, one * second, w.vectors, False).total(vectors) * lookup.again
         weight = separable(w.key, w.scalar, w.vectors, False).total(vectors)
         vectors.meter.charge("lookups", TERM * sum(1 + len(parts) for _, parts in lookup.columns))
         valid = valid + weight
@@ -107,6 +119,12 @@ def membership(hidden: Hidden, circuit: Circuit, sites: Sites, prover=None) -> C
     hidden.require_zero("lookup multiplicities", p - (ONE - in_tables) - hidden.functional(multiplicities))
     terms, below = pull(circuit, merge_terms(terms, vectors), vectors)
     return Claim(tuple(terms), constant + ONE - valid + below, q)
+
+
+def in_layout(point: list[Ext]) -> list[Ext]:
+    """A point of the tree's leaves as one of the layout: the bits that number a block, lowest first there, highest first here."""
+    blocks = max(0, len(point) - LOG_BLOCK)
+    return point[:blocks][::-1] + point[blocks:]
 
 
 def _term(part: Part, w, factor: Ext, stepped: bool, vectors: Vectors) -> Term:

@@ -15,6 +15,7 @@ from ..algebra.low_rank import factorised
 from ..algebra.poly import eq_vector, num_bits
 from ..algebra.vectors import Vector
 from ..commitment.rows import Lane, single_row_lane
+from ..kernels.host import multiply
 from ..kernels.sites import low_rank
 from ..protocol.claims import Term
 from ..protocol.links import LinkClaims
@@ -42,9 +43,9 @@ def row_lanes(layout: Layout, by_key: dict, count: int, row: int) -> list[Lane]:
                 loose.append((axes, term.scalar))
                 continue
             name, factors, vectors = lane
-            _, column = lanes.get((start, name), (None, (np.zeros(count, dtype=np.uint64),) * 2))
-            added = tuple(np.pad(c, (first, count - first - len(c))) for c in factors)
-            lanes[start, name] = vectors, ext.add(column, added)
+            if (start, name) not in lanes:
+                lanes[start, name] = vectors, tuple(np.zeros(count, dtype=np.uint64) for _ in range(2))
+            _add_to(lanes[start, name][1], first, factors)
         if loose:
             _add_block(rest, piece, loose, row)
     by_name = {name: vectors for (_, name), (vectors, _) in lanes.items()}  # at several places of a row the same
@@ -86,8 +87,11 @@ def _axes(term: Term, piece: Piece, shape: tuple[int, ...], parts: dict) -> list
         name = vector, tuple((shape[d], piece.starts[d], piece.lengths[d]) for d in group)
         if name not in parts:
             box = tuple(slice(piece.starts[d], piece.starts[d] + piece.lengths[d]) for d in group)
-            padding = [(0, (1 << piece.bits[d]) - piece.lengths[d]) for d in group]
-            parts[name] = Vector(np.pad(np.asarray(c).reshape([shape[d] for d in group])[box], padding).reshape(-1) for c in vector)
+            there, lengths = tuple(slice(piece.lengths[d]) for d in group), tuple(1 << piece.bits[d] for d in group)
+            block = np.zeros((2, *lengths), dtype=np.uint64)
+            for target, c in zip(block, vector, strict=True):
+                target[there] = np.asarray(c).reshape([shape[d] for d in group])[box]
+            parts[name] = Vector(c.reshape(-1) for c in block)
         result.append((group, parts[name], name))
     return result
 
@@ -130,7 +134,7 @@ def _as_product(table):
 
 def _outer(a, b):
     """K (m,) and (n,) to (m n,)."""
-    return tuple(c.reshape(-1) for c in ext.mul(tuple(c[:, None] for c in a), tuple(c[None] for c in b)))
+    return tuple(c.reshape(-1) for c in multiply(tuple(c[:, None] for c in a), tuple(c[None] for c in b)))
 
 
 def _add_block(rest: dict, piece: Piece, terms: list, row: int):

@@ -83,15 +83,20 @@ def _fold_start(prover, p: int, groups, kept):
     return ext.mul_base(folded, np.array([2**shift], dtype=np.uint64))
 
 
+def _fold_held(prover, r: int, groups, kept, flat):
+    """A state as it is rounded at the beginnings of all periods, folded: K (periods, kept axes)."""
+    parts = [_fold_start(prover, r, groups, kept)]
+    if r in prover.hats:
+        parts.append(prover.fold_array(prover.hats[r], groups, kept, prover.circuit.parameters[r].recurrence.bits + 1))
+    return tuple(np.concatenate([np.asarray(x[c]).reshape(flat) for x in parts]) for c in range(2))
+
+
 def _fold_moved(prover, kind: str, s: int, groups, kept):
     """Of a state with a recurrence: the rounded states and the feeds, folded, times its coefficients."""
     motion, flat = prover.plan.motions[s], (-1, prod(prover.circuit.parameters[s].shape[d] for d in kept))
     held, fed = {}, {}
     for r in motion.states:
-        parts = [_fold_start(prover, r, groups, kept)]
-        if r in prover.hats:
-            parts.append(prover.fold_array(prover.hats[r], groups, kept, prover.circuit.parameters[r].recurrence.bits + 1))
-        held[r] = tuple(np.concatenate([np.asarray(x[c]).reshape(flat) for x in parts]) for c in range(2))
+        held[r] = prover.once(("held", r, *kept), groups, lambda r=r: _fold_held(prover, r, groups, kept, flat))
     for q, f in motion.feeds:
         folded = prover.fold(prover.circuit.parameters[q].recurrence.feeds[f][0], groups, kept)
         fed[q, f] = tuple(np.asarray(c).reshape(flat) for c in folded)

@@ -18,18 +18,22 @@ from ..algebra.vectors import Vector
 from ..circuit.levels import STATES
 from ..errors import UnsatisfiedWitnessError
 from ..kernels import sites as kernels
+from ..kernels.host import multiply
 from ..kernels.products import times_vector
 from ..kernels.threads import in_parallel
-from ..kernels.tiles import embed_tiles, tile_size
+from ..kernels.tiles import bit_reversed, embed_tiles, tile_size
 from ..ops.leaves import InputArray
 from ..ops.ranges import Lookup, cut, signed_bound
 from ..protocol.claims import Term
 from ..protocol.contraction import Block
 from ..protocol.gate import Slots
-from ..protocol.membership import Randomness, Sites
+from ..protocol.membership import LOG_BLOCK, Randomness, Sites
 from ..protocol.plan import Plan
 from . import states
 from .aggregate import HOST, embed, over_sites
+
+
+_KEPT = 2**16  # entries of a virtual tensor whose values are kept
 
 
 class Witness:
@@ -63,15 +67,15 @@ class Witness:
     # ---- lookups ----------------------------------------------------------------------------------------------
     def columns(self, lookup: Lookup) -> list[np.ndarray]:
         """The looked-up values, one non-negative array per column of the table."""
-        kind = lookup.key[0]
-        if kind == "input":
+        if lookup.key[0] == "input":
             k = lookup.key[1]
-            return [self._input(k) + signed_bound(self.circuit.inputs[k].bits + 1)]
-        found = [self.tensors[lookup.key]]  # of a virtual column the integers, not the form
+            found = [self._input(k) + signed_bound(self.circuit.inputs[k].bits + 1)]
+        else:
+            found = [self.tensors[lookup.key]]  # of a virtual column the integers, not the form
         for _, (part,) in lookup.columns[1:]:
             tensor = self.tensors[part.key]
             found += [tensor[..., k] for k in range(part.size)] if part.along == "columns" else [tensor]
-        return found
+        return [np.stack([x, x + np.int64(lookup.again)]) for x in found] if lookup.again else found
 
     def _input(self, k: int) -> np.ndarray:
         return next(self._values[i] for i in self.circuit.of(InputArray.name) if self.circuit.nodes[i].operation.index == k)
@@ -100,7 +104,7 @@ class Witness:
         return rows[inside]
 
     def leaves(self, sites: Sites, randomness: Randomness):
-        """Numerators less 1 (F) and denominators (K) of the lookup tree's leaves, in tiles."""
+        """Numerators less 1 (F) and denominators (K) of the lookup tree's leaves, a tile a block; where there is only padding, None."""
         excess, q = {}, {}
         for i, table in enumerate(sites.tables):
             excess["table", i] = (field.from_int(-1 - self.tensors[table.key].astype(np.int64)),)
@@ -112,9 +116,11 @@ class Witness:
                 q["lookup", i] = denominators(self.columns(lookup), randomness.offset(sites.tag(lookup.table)), randomness.columns)
 
         in_parallel(look_up, len(sites.lookups))
-        num_vars = sites.layout.num_vars
-        size = min(tile_size(num_vars - 1), 1 << num_vars)
-        return embed_tiles(sites.layout, excess, num_vars, size, (0,)), embed_tiles(sites.layout, q, num_vars, size, (1, 0))
+        num_vars, size = sites.layout.num_vars, 1 << min(LOG_BLOCK, sites.layout.num_vars)
+        numerators, denominators_ = (embed_tiles(sites.layout, x, num_vars, size, fill) for x, fill in ((excess, (0,)), (q, (1, 0))))
+        used = -(-sites.layout.size // size)
+        denominators_[used:] = [None] * (len(denominators_) - used)
+        return bit_reversed(numerators), bit_reversed(denominators_)
 
     # ---- contractions -----------------------------------------------------------------------------------------
     def contraction(self, virtual: tuple[Term, ...], blocks: list[Block], layout: Layout):
@@ -147,7 +153,7 @@ class Witness:
             total = None
             for right in block.rights:
                 table, step = self._operand(right.operand, block.shape), ext.mul(right.step, ext.stack([right.scalar]))
-                table = ext.mul(table, tuple(c.reshape(-1, *(1,) * (len(block.shape) - 1)) for c in step))
+                table = multiply(table, tuple(c.reshape(-1, *(1,) * (len(block.shape) - 1)) for c in step))
                 total = table if total is None else ext.add(total, table)
             return total
         terms = [
@@ -155,7 +161,7 @@ class Witness:
             for x in block.rights
         ]
         values, _ = self._entries(operand.node, tuple(range(len(shape))))
-        table = ext.mul_base(written_out(terms, (self.steps, *shape)), values)
+        table = multiply(written_out(terms, (self.steps, *shape)), (values,))
         order = [0, *(1 + operand.kept[operand.positions.index(p)] for p in range(1, len(block.shape)))]
         return tuple(np.ascontiguousarray(c.transpose(order)) for c in table)
 
@@ -187,7 +193,7 @@ class Witness:
                 order = sorted(range(len(kept)), key=lambda j: kept[j])
                 spread = [shape[kept[j]] if kept[j] in axes else 1 for j in order]
                 back = np.argsort(order)
-                table = ext.mul(table, tuple(c.reshape(spread).transpose(back)[None] for c in vector))
+                table = multiply(table, tuple(c.reshape(spread).transpose(back)[None] for c in vector))
         return table
 
     def fold(self, i: int, groups: list, kept: tuple[int, ...]):
@@ -195,11 +201,17 @@ class Witness:
         node = self.circuit.nodes[i]
         if len(kept) == len(node.shape) and not groups:
             return self._entries(i, kept)
-        if kept or not all(isinstance(vector, Vector) for _, vector in groups):
+        if kept:
             return node.operation.fold(i, node, groups, kept, self)
-        name = i, *groups  # what several states are made of is folded by the same vectors, to one element for each step
+        return self.once(("node", i), groups, lambda: node.operation.fold(i, node, groups, kept, self))  # several states are made of it
+
+    def once(self, name: tuple, groups: list, fold):
+        """``fold()``, for this name and these vectors once."""
+        if not all(isinstance(vector, Vector) for _, vector in groups):
+            return fold()
+        name = *name, *groups
         if name not in self._folded:
-            self._folded[name] = node.operation.fold(i, node, groups, kept, self)
+            self._folded[name] = fold()
         return self._folded[name]
 
     def _entries(self, i: int, kept: tuple[int, ...]):
@@ -223,7 +235,7 @@ class Witness:
         if others:
             weights = ext.stack([1])
             for _, v in others:
-                weights = tuple(c.reshape(-1) for c in ext.mul(tuple(c[:, None] for c in weights), tuple(c[None, :] for c in v)))
+                weights = tuple(c.reshape(-1) for c in multiply(tuple(c[:, None] for c in weights), tuple(c[None, :] for c in v)))
             table = tuple(c.reshape(-1, len(weights[0])) for c in folded)
             folded = _call(kernels.combine, table, tuple(np.broadcast_to(c, table[0].shape) for c in weights))
         shape = len(values), *(values.shape[d + 1] for d in kept)
@@ -235,7 +247,7 @@ class Witness:
         table = ext.from_base(field.from_int(self.values(i)))
         for axes, vector in groups:
             spread = [shape[d] if d in axes else 1 for d in range(len(shape))]
-            table = ext.mul(table, tuple(c.reshape(1, *spread) for c in vector))
+            table = multiply(table, tuple(c.reshape(1, *spread) for c in vector))
         for d in sorted(set(range(len(shape))) - set(kept), reverse=True):
             table = ext.sum(table, axis=d + 1)
         order = [sorted(kept).index(d) + 1 for d in kept]
@@ -286,7 +298,7 @@ class Witness:
             return np.asarray(self._values[i])
         node = self.circuit.nodes[i]
         found = node.operation.at_steps(i, node, self)
-        if node.operation.drawn:  # of which several claims are made
+        if node.operation.drawn or found.size <= _KEPT:  # several claims are made of it
             self._values[i] = found
         return found
 
@@ -308,7 +320,7 @@ class Witness:
         shapes, below = self.circuit.shapes(i), [self.values(j) for j in node.inputs]
         terms = node.operation.summed(shapes)
         limbs = None if terms is None else exact.split(*(self.bounds.nodes[j] for j in node.inputs), terms)
-        return np.stack([node.operation.evaluate([x[t] for x in below], node, shapes, limbs) for t in range(self.steps)])
+        return node.operation.over_steps(below, node, shapes, limbs)
 
     # ---- gates ------------------------------------------------------------------------------------------------
     def gates(self, groups: Slots, layout: Layout):
