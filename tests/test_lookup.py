@@ -12,15 +12,17 @@ from zkjax.algebra import extension as ext
 from zkjax.algebra import field, poly
 from zkjax.algebra.extension import ONE, ZERO, Ext
 from zkjax.algebra.field import P
+from zkjax.algebra.poly import num_bits
 from zkjax.errors import UnsatisfiedWitnessError, VerificationError, ZkjaxError
 from zkjax.kernels.lookup import Tree
 from zkjax.kernels.sumcheck import eq_table
-from zkjax.kernels.tiles import LOG_TILE, Tiles, tile_size
+from zkjax.kernels.tiles import LOG_TILE, Tiles, bit_reversed, tile_size
 from zkjax.protocol import lookup
+from zkjax.protocol.membership import LOG_BLOCK, in_layout
 
 pytestmark = pytest.mark.usefixtures("x64")
 
-LENGTHS = [1, 2, 4, 10, 11, 12, 13, LOG_TILE + 2, LOG_TILE + 3]  # 2^10 nodes and fewer run in a step of fixed shape, more in tiles
+LENGTHS = [1, 2, 4, 10, 11, 12, 13, 14, LOG_TILE + 2, LOG_TILE + 3]  # 2^12 nodes and fewer run in steps of fixed shape, more in tiles
 
 
 def leaves_of(p, q):
@@ -88,6 +90,43 @@ def test_root_is_the_sum(num_vars):
 def test_eq_table(num_vars):
     point = arrays_over_k(random.Random(num_vars), num_vars)
     assert ext.unstack(eq_table(point)) == ext.unstack(poly.eq_vector(point))
+
+
+@pytest.mark.parametrize("blocks, used", [(4, 3), (8, 5), (8, 6), (8, 7), (16, 9)])
+def test_missing_tiles_are_padding(blocks, used):
+    """Blocks in bit-reversed order, those at the end missing: the same root and messages as with leaves 1/1 in their place."""
+    rng, size = np.random.default_rng(used), 1 << LOG_TILE
+    q = [random_k(rng, size) for _ in range(used)]
+    excess = [(rng.integers(0, P, size, dtype=np.uint64),) if i in (0, 1, used - 1) else None for i in range(used)]
+    one = np.ones(size, np.uint64), np.zeros(size, np.uint64)
+    missing, written_out = (
+        Tree(num_bits(blocks) + LOG_TILE, (bit_reversed(Tiles([*excess, *[None] * (blocks - used)])), bit_reversed(Tiles(q + rest))))
+        for rest in ([None] * (blocks - used), [one] * (blocks - used))
+    )
+    assert missing.root == written_out.root
+    draw = random.Random(used)
+    for variables in range(num_bits(blocks) + LOG_TILE):
+        point, (scale,) = arrays_over_k(draw, variables), arrays_over_k(draw, 1)
+        both = [tree.rounds(point, scale) for tree in (missing, written_out)]
+        for _ in range(variables):
+            first, second = (rounds.message() for rounds in both)
+            assert first == second
+            (r,) = arrays_over_k(draw, 1)
+            for rounds in both:
+                rounds.fold(r)
+        assert both[0].values() == both[1].values()
+
+
+def test_order_of_the_leaves():
+    """A point of the tree's leaves, as one of the layout: of the layout's table, and of its blocks in bit-reversed order."""
+    draw, variables = random.Random(3), LOG_BLOCK + 3
+    table = random_k(np.random.default_rng(3), 1 << variables)
+    blocks = bit_reversed(Tiles(zip(*(np.split(c, 8) for c in table), strict=True)))
+    leaves = tuple(np.concatenate(c) for c in zip(*blocks, strict=True))
+    assert [int(x[0][0]) for x in blocks] == [int(table[0][i << LOG_BLOCK]) for i in (0, 4, 2, 6, 1, 5, 3, 7)]
+    point = arrays_over_k(draw, variables)
+    assert poly.evaluate(leaves, point) == poly.evaluate(table, in_layout(point))
+    assert in_layout(point[:LOG_BLOCK]) == point[:LOG_BLOCK]
 
 
 # ---- a lookup as the circuit makes it ---------------------------------------------------------------------------

@@ -147,7 +147,8 @@ def test_chunks_that_renew_their_bounds(monkeypatch, constants):
     assert [(x.count, x.first, x.renews) for x in found.parts] == [(1, True, False), (2, False, False), (2, False, True)]
     _, plain, renewing = found.parts
     cells, lookups = circuit.range_check(circuit.renewing_widths)
-    assert (renewing.cells - plain.cells, renewing.lookups - plain.lookups) == (cells, lookups) and cells > 0
+    assert renewing.cells - plain.cells == cells > 0
+    assert lookups <= renewing.lookups - plain.lookups <= 2 * lookups  # some twice, in tables of others
     assert renewing.sizes.leaves > plain.sizes.leaves and "renews bounds" in str(found)
     monkeypatch.setattr(type(circuit), "longest_chain", lambda self, initial, first_step: Longest(None, "", ""))
     assert renewals(circuit, [3, 6, 9]) == set()

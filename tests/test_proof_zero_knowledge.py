@@ -164,8 +164,9 @@ def test_the_argument_is_uniform(case, trials, masking, difference):
     assert rank(masking.matrix) == len(masking.matrix)
     values = difference.reshape(-1, DEGREE)
     same = [label for (label, _, _), x in zip(trials[0].hidden.received, values) if not x.any()]
-    # Every true scalar depends on the witness, but for what is public: a factor that is a draw, and table entries, half of all leaves.
-    assert same == (["lookup values", "lookup values", "level 2 values"] if case is Case.of("draws") else [])
+    # Every true scalar depends on the witness, but for what is public: a factor that is a draw, and denominators of table entries
+    # and padding, where these fill half of a layer.
+    assert same == (["lookup values"] * 3 + ["level 2 values"] if case is Case.of("draws") else [])
     assert not values[-2:].any()  # A(z), B(z) do not
 
 

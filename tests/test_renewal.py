@@ -94,7 +94,7 @@ def test_sizes_are_those_of_the_plan(chain, number):
     plan, counts = make_plan(runs[number]), circuit.counts(2, runs[number].widths)
     multiplicities = {table.key for table in plan.sites.tables}
     assert counts.cells == sum(int(np.prod(shape)) for key, shape in plan.advice.items() if key not in multiplicities)
-    assert counts.lookups == sum(int(np.prod(x.shape)) for x in plan.sites.lookups)
+    assert counts.lookups == sum(int(np.prod(x.leaves)) for x in plan.sites.lookups)
     assert counts.table_entries == sum(2**table.width for table in plan.sites.tables)
 
 

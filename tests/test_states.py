@@ -408,7 +408,7 @@ def test_sizes_are_those_of_the_plan(steps):
     plan, counts = make_plan(run), circuit.counts(steps, circuit.coarse_widths)
     multiplicities = {table.key for table in plan.sites.tables}
     assert counts.cells == sum(math.prod(shape) for key, shape in plan.advice.items() if key not in multiplicities)
-    assert counts.lookups == sum(math.prod(x.shape) for x in plan.sites.lookups)
+    assert counts.lookups == sum(math.prod(x.leaves) for x in plan.sites.lookups)
     assert counts.table_entries == sum(2**table.width for table in plan.sites.tables)
 
 

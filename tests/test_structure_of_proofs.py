@@ -156,7 +156,8 @@ def committed_cells(plan):
 
 
 def looked_up(plan):
-    return sum(prod(x.shape) for x in plan.sites.lookups)
+    """Entries, and what is looked up of them: some twice, in tables of others."""
+    return (sum(prod(shape) for shape in shapes) for shapes in zip(*((x.shape, x.leaves) for x in plan.sites.lookups), strict=True))
 
 
 @pytest.mark.parametrize("dims", [(5, 6, 3), (5, 6, 4, 7, 6, 4, 3), (3, 2), (4, 9, 9, 2)])
@@ -177,7 +178,8 @@ def test_cells_and_lookups_equal_the_formulas(dims, steps, table_bits, bias):
         plan, counts = plan_of(circuit, steps, range_check), circuit.counts(steps, circuit.coarse_widths if range_check else None)
         parameters = sum(prod(p.shape) for p in circuit.parameters)
         assert counts.cells == committed_cells(plan) == cells
-        assert counts.lookups == looked_up(plan) == lookups + range_check * parameters
+        entries, leaves = looked_up(plan)
+        assert counts.lookups == leaves and entries == lookups + range_check * parameters
         assert counts.parameters == parameters == sum(prod(x.shape) for x in plan.circuit.parameters)
         assert counts.table_entries == sum(prod(t.shape) for t in plan.sites.tables)
         assert all(prod(plan.advice[t.key]) == 1 << t.width for t in plan.sites.tables)
@@ -233,7 +235,8 @@ def test_headline(steps, cells, lookups, tree):
         plan = plan_of(circuit, steps, range_check, 50_000, 1000)
         counts = circuit.counts(steps, plan.widths)
         assert counts.cells == committed_cells(plan) == cells
-        assert counts.lookups == looked_up(plan) == lookups + range_check * 10_504_202
+        entries, leaves = looked_up(plan)
+        assert counts.lookups == leaves and entries == lookups + range_check * 10_504_202
         assert plan.sites.layout.num_vars in (tree, tree + extra)
         assert counts.parameters == 10_504_202
 

@@ -10,6 +10,7 @@ from field_values import EXTENSION_EDGES, UINT64_EDGES
 
 from zkjax.algebra import extension as ext
 from zkjax.algebra.field import P
+from zkjax.kernels import host
 from zkjax.kernels.products import add, fold, halves, inner, inner_products
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -72,3 +73,24 @@ def test_fold_and_add(degree):
     k = over(2, [r] * half)
     for total in (add(low, k), add(k, low)):
         assert ext.unstack(total) == [a + r for a in table[:half]]
+
+
+# ---- tables of NumPy --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("shape", [(3,), (2**11 - 1,), (2**11,), (2**12 + 1,), (2**14 + 1,), (3, 2**14), (2**15 + 2**14 + 3,)])
+@pytest.mark.parametrize("degrees", [(2, 2), (2, 1), (1, 2)])
+def test_tables_of_numpy(shape, degrees):
+    """In NumPy below 2^11 entries, in pieces of two lengths above."""
+    rng = np.random.default_rng(sum(shape))
+    a, b, total = (tuple(rng.integers(0, P, shape, dtype=np.uint64) for _ in range(degree)) for degree in (*degrees, 2))
+    wide = [x if len(x) == 2 else (x[0], np.zeros(shape, np.uint64)) for x in (a, b)]
+    expected = ext.mul(*wide)
+    for found, wanted in ((host.multiply(a, b), expected), (host.multiply(a, b, total), ext.add(expected, total))):
+        assert all(np.array_equal(x, y) for x, y in zip(found, wanted, strict=True))
+    flat = [tuple(c.reshape(-1) for c in x) for x in (a, b)]
+    assert host.dot(*flat) == ext.dot(*(tuple(c.reshape(-1) for c in x) for x in wide))
+
+
+def test_tables_of_numpy_are_broadcast():
+    rng = np.random.default_rng(0)
+    a, b = (tuple(rng.integers(0, P, shape, dtype=np.uint64) for _ in range(2)) for shape in ((70, 1), (1, 90)))
+    assert all(np.array_equal(x, y) for x, y in zip(host.multiply(a, b), ext.mul(a, b), strict=True))

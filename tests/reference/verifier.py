@@ -1430,12 +1430,13 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Lookup:
-    """Section 10.3. columns: affine forms (constant, [Part])."""
+    """Section 10.3. columns: affine forms (constant, [Part]). added: to the entries that are looked up twice."""
 
     shape: tuple
     table: tuple
     columns: list
     stepped: bool = True
+    added: int = 0
 
 
 LOOKED_UP = ("rescale", "range", "largest", "divide", "root")  # section 10.3, 1, in its order
@@ -1453,7 +1454,23 @@ def lookups(circuit, statement):
     for kind, p, shape in roundings(circuit, statement):
         for name, constant, parts, width in rounding_forms(circuit, kind, p):
             found += in_limbs(name, p, constant, parts, width, circuit.table_bits, shape, kind == "hat")
-    return found
+    return few_tables(found)
+
+
+def few_tables(found):
+    """Section 10.3: narrow ranges that few entries are looked up in go to the next wider table, twice."""
+    entries = {}
+    for x in found:
+        if x.table[0] == "range":
+            entries[x.table[1]] = entries.get(x.table[1], 0) + math.prod(x.shape)
+    kept = [w for w in entries if w == max(entries) or entries[w] >= 3 * 2**w]
+    result = []
+    for x in found:
+        if x.table[0] == "range" and x.table[1] not in kept:
+            wide = min(w for w in kept if w > x.table[1])
+            x = replace(x, table=("range", wide), added=2**wide - 2 ** x.table[1])
+        result.append(x)
+    return result
 
 
 def lookups_of(circuit, i):
@@ -1555,7 +1572,7 @@ class Chunk:
         self.shards = sorted({sample // statement["shard_size"] for batch in self.batches for sample in batch})
         self.lookups = lookups(circuit, statement)
         self.tables = sorted({x.table for x in self.lookups})
-        sites = [(("lookup", i), x.shape) for i, x in enumerate(self.lookups)]
+        sites = [(("lookup", i), (2, *x.shape) if x.added else x.shape) for i, x in enumerate(self.lookups)]
         sites += [(("table", i), table_shape(t)) for i, t in enumerate(self.tables)]
         self.sites, self.used_leaves = Layout(sites), sum(math.prod(shape) for _, shape in sites)
         self.layouts = {role: weights_layouts(circuit, role, statement["given"]) for role in ("initial", "final")}
@@ -2371,7 +2388,12 @@ def lookup_claim(chunk, hidden):
     factors = [second_column**j for j in range(widest)]
     point, p, q = fraction_tree(hidden, chunk.sites.num_vars, 2**chunk.sites.num_vars - chunk.used_leaves, widest)
     terms, multiplicities, constant, p = [], [], ONE, p - ONE
-    for w in chunk.sites.weights(point):
+    blocks = max(0, len(point) - 15)
+    for w in chunk.sites.weights(point[:blocks][::-1] + point[blocks:]):
+        if w.key[0] == "lookup" and chunk.lookups[w.key[1]].added:
+            copies, rest = w.vectors[0], replace(w, vectors=w.vectors[1:])
+            constant = constant - rest.total * copies.entries[1] * chunk.lookups[w.key[1]].added
+            w = replace(rest, scalar=w.scalar * copies.total)
         constant = constant - w.total
         kind, j = w.key
         table = chunk.tables[j] if kind == "table" else chunk.lookups[j].table

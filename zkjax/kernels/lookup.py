@@ -18,9 +18,9 @@ from ..algebra.extension import ONE, Ext
 from ..algebra.poly import eq_vector
 from .jit import jit
 from .products import add, inner_products
-from .sumcheck import ALWAYS, INFINITY, Rounds, accumulate, constant_pair, cross, fold_pair, lane_sums, product, zero_pair
+from .sumcheck import ALWAYS, INFINITY, Rounds, accumulate, cross, fold_pair, lane_sums, product
 from .threads import in_parallel
-from .tiles import LOG_TAIL, TAIL, Tiles, cut, joined, tile_size
+from .tiles import LOG_TAIL, TAIL, Tiles, constant_pair, cut, joined, tile_size, zero_pair
 
 
 @jit
@@ -63,9 +63,9 @@ def _top(p, q, distances):
 class Tree:
     """Layers of sums of fractions over 2^num_vars leaves; children are the halves of an array.
 
-    leaves: (excess, q), numerators less 1 (F) and denominators (K), arrays or ``Tiles``; a tile of excesses that is None is zero, one of
-    denominators that is None is padding, and its leaves 1/1. Of two children's tiles the left one is there where the right one is, and of the
-    last two tiles both.
+    leaves: (excess, q), numerators less 1 (F) and denominators (K), arrays or ``Tiles``. A tile of excesses that is None is zero; one of
+    denominators that is None is padding, and its leaves are 1/1. Of two children's tiles the left one is there where the right one
+    is, and of the last two tiles both.
     root: (P, Q) as Ext. rounds(...) may be called once for each layer, from the root down; a layer is freed then.
     """
 

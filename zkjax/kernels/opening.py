@@ -58,17 +58,17 @@ def lane_products(rows: np.ndarray, lanes: list) -> list:
     results = [tuple(np.zeros(len(rows), dtype=np.uint64) for _ in range(2)) for _ in lanes]
 
     def work(part):
-        vectors: dict = {}
-        for j in part:
-            d, i = divmod(j, len(rows))
+        written = None, None  # a lane, written out once for all rows
+        for d, i in (divmod(j, len(rows)) for j in part):
             lane = lanes[d]
             row = rows[i, lane.start : lane.start + lane.length]
             if lane.length > LONG and len(lane.tail[0]) >= GROUP:
                 product = ext.dot(lane.head, _host(times_vector(row.reshape(-1, len(lane.tail[0])), lane.tail)))
             else:
-                if d not in vectors:  # written out once for all rows
-                    vectors = {d: tuple(c.reshape(-1) for c in multiply(tuple(c[:, None] for c in lane.head), tuple(c[None] for c in lane.tail)))}
-                product = dot(vectors[d], (row,))
+                if written[0] != d:
+                    outer = multiply(tuple(c[:, None] for c in lane.head), tuple(c[None] for c in lane.tail))
+                    written = d, tuple(c.reshape(-1) for c in outer)
+                product = dot(written[1], (row,))
             results[d][0][i], results[d][1][i] = product.c0, product.c1
 
     in_parallel(work, len(lanes) * len(rows))

@@ -6,7 +6,7 @@ message are one pass over memory; and what a kernel touches stays in the cache. 
 fixed shapes. XLA computes the components of a pair separately, so results are stored before they are weighted.
 """
 
-from functools import lru_cache, partial, reduce
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from ..algebra.extension import Ext
 from .jit import jit
 from .products import add, difference, fold, halves, inner_products
 from .threads import in_parallel
-from .tiles import LOG_SHORT, LOG_TAIL, SHORT, TAIL, Tiles, cut, joined, tile_size
+from .tiles import LOG_SHORT, LOG_TAIL, SHORT, TAIL, Tiles, constant_pair, cut, joined, tile_size, zero_pair
 
 INFINITY = None  # as a point: the leading coefficient
 _GROUP = 4  # tiles of one call
@@ -149,17 +149,6 @@ def lane_sums(totals, weights, always):
 @jit
 def _added(a, b):
     return [add(x, y) for x, y in zip(a, b, strict=True)]
-
-
-@lru_cache(maxsize=4)
-def zero_pair(size: int):
-    """A tile of zeros over K."""
-    return jnp.zeros(size, jnp.uint64), jnp.zeros(size, jnp.uint64)
-
-
-def constant_pair(value: Ext, size: int):
-    """A tile over K whose entries are all ``value``."""
-    return tuple(np.full(size, c, dtype=np.uint64) for c in (value.c0, value.c1))
 
 
 @partial(jit, static_argnames=("structure", "relation", "points"))

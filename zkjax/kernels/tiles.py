@@ -4,11 +4,13 @@ Tiles are why a prover compiles few kernels: a table of any length is a number o
 touches in a core's cache, let memory be freed as a round goes on, and let equal tiles be one object.
 """
 
-from functools import partial
+from functools import lru_cache, partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from ..algebra.extension import Ext
 from ..algebra.layout import Layout
 from ..algebra.poly import num_bits
 from .jit import jit
@@ -21,6 +23,17 @@ LOG_DEVICE_TILE = 22  # on accelerators, where a call costs more than its memory
 
 class Tiles(list):
     """A table as a list of tiles: tables of one length, one after another."""
+
+
+@lru_cache(maxsize=4)
+def zero_pair(size: int):
+    """A tile of zeros over K."""
+    return jnp.zeros(size, jnp.uint64), jnp.zeros(size, jnp.uint64)
+
+
+def constant_pair(value: Ext, size: int):
+    """A tile over K whose entries are all ``value``."""
+    return tuple(np.full(size, c, dtype=np.uint64) for c in (value.c0, value.c1))
 
 
 @partial(jit, static_argnames=("size",))

@@ -34,7 +34,6 @@ from .claims import Claim, Term, merge_terms, pull, separable
 from .hidden import Hidden
 from .lookup import fractional_sum
 
-
 LOG_BLOCK = 15  # of leaves whose order is the layout's
 
 

@@ -38,7 +38,7 @@ def rehearse(plan: Plan, row: int) -> None:
 
     lookups = min(plan.sites.layout.num_vars, most + 1)
     first = [lambda: _lookups(lookups)]
-    second = [lambda: _products(min(num_bits(max(1, products)), most)), lambda: _opening(row)]
+    second = [_host, lambda: _products(min(num_bits(max(1, products)), most)), lambda: _opening(row)]
     if masks:
         second.insert(0, lambda: _gates(min(num_bits(gates), most), max(masks.values())))
     with in_background(lambda: run(first), lambda: run(second)) as both:
@@ -75,6 +75,19 @@ def _products(num_vars: int) -> None:
 
     _, wide = _zero_tables(num_vars)
     _play(Rounds(product, (0, 2), num_vars, (wide, wide)), num_vars)
+
+
+@lru_cache(maxsize=1)
+def _host() -> None:
+    from ..kernels.host import LONG, SHORT, dot, multiply
+
+    for length in (SHORT, LONG):
+        zeros = np.zeros(length, dtype=np.uint64)
+        wide = zeros, zeros
+        for narrow in (wide, (zeros,)):
+            multiply(wide, narrow)
+        multiply(wide, wide, wide)
+        dot(wide, (zeros,))
 
 
 @lru_cache(maxsize=64)

@@ -32,7 +32,6 @@ from ..protocol.plan import Plan
 from . import states
 from .aggregate import HOST, embed, over_sites
 
-
 _KEPT = 2**16  # entries of a virtual tensor whose values are kept
 
 
@@ -75,7 +74,7 @@ class Witness:
         for _, (part,) in lookup.columns[1:]:
             tensor = self.tensors[part.key]
             found += [tensor[..., k] for k in range(part.size)] if part.along == "columns" else [tensor]
-        return [np.stack([x, x + np.int64(lookup.again)]) for x in found] if lookup.again else found
+        return [np.stack([x, _plus(x, lookup.again)]) for x in found] if lookup.again else found
 
     def _input(self, k: int) -> np.ndarray:
         return next(self._values[i] for i in self.circuit.of(InputArray.name) if self.circuit.nodes[i].operation.index == k)
@@ -362,6 +361,11 @@ def fold_axes(values, first: tuple[int, ...], kept: list[int], vector, bits: int
     if len(x) == 1 and x.size >= HOST and kernels.is_wide(bits, length):
         return tuple(np.asarray(c) for c in times_vector(x[0], tuple(c.reshape(-1) for c in vector), columns=columns))
     return _call(kernels.fold, x, vector, bits=bits, columns=columns)
+
+
+def _plus(x: np.ndarray, number: int) -> np.ndarray:
+    """Integers, or elements of F (uint64), plus a small number."""
+    return field.add(x, np.full(1, number, np.uint64)) if x.dtype == np.uint64 else x.astype(np.int64) + number
 
 
 def denominators(columns, offset: Ext, factors):
