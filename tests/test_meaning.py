@@ -92,6 +92,19 @@ def reversed_gradient(x):
 reversed_gradient.defvjp(lambda x: (2 * x, None), lambda _, g: (-g,))
 
 
+def loop_over_data(p, x, y):
+    """Carried, stacked and unused results, from the last row to the first; the rows of one loop are those of another."""
+
+    def step(carry, row):
+        h, count = carry
+        h = h * row[0] @ p["a"].T[:, :3] + p["b"]
+        return (h, count + 1), (h * row[1], jnp.exp(h), count)
+
+    (h, count), (stacked, _, counts) = lax.scan(step, (p["b"], 0.0), (x[:, :3], y), reverse=True)
+    _, again = lax.scan(lambda c, row: (c, row * c), p["s"], stacked[1:])
+    return jnp.sum(stacked * y) + jnp.sum(h) * count + jnp.sum(again) + jnp.sum(counts * y[:, 0])
+
+
 def with_dead_code(p, x, y):
     jnp.argsort(x @ p["a"]), jnp.exp(x), x.astype(INT) // 3, jnp.linalg.norm(p["a"])
     jax.debug.print("loss {}", x)
@@ -156,6 +169,9 @@ PROGRAMS = {  # p, x, y: floats; k: int32 labels; u: uint8 pixels; m: booleans
         lax.cond(jnp.arange(3).sum() > 2, lambda v: v * y, lambda v: jnp.exp(v), out(p, x))
     ),
     "loops of constants": lambda p, x, y, k, u, m: jnp.sum(out(p, x) * lax.fori_loop(0, 5, lambda i, c: c * 0.5 + i, 1.0)),
+    "a loop over data": lambda p, x, y, k, u, m: loop_over_data(p, x, y),
+    "a loop without rows": lambda p, x, y, k, u, m: jnp.sum(lax.fori_loop(0, 3, lambda i, h: h * y / (i + 1.0), out(p, x))),
+    "no iteration": lambda p, x, y, k, u, m: jnp.sum(lax.scan(lambda h, r: (h * r, h), out(p, x), jnp.zeros((0, 1)))[0] * y),
     "searchsorted": lambda p, x, y, k, u, m: jnp.sum(out(p, x)) * jnp.searchsorted(jnp.array([0.5, 1.5, 2.5]), 1.7),
     "gather of constants": lambda p, x, y, k, u, m: jnp.sum(out(p, x) * jnp.linspace(0, 1, 9)[jnp.array([8, 0, 3])]),
     "casts of constants": lambda p, x, y, k, u, m: jnp.sum(

@@ -59,6 +59,7 @@ ADAPTIVE = {
     "adadelta": optax.adadelta(0.5),
     "lamb": optax.lamb(0.02),
     "lion": optax.lion(0.01),
+    "muon": optax.contrib.muon(0.02),  # its iteration is a loop over the momentum; its coefficients stand in its state
     "signs": optax.sign_sgd(0.01),
     "entries clipped": optax.chain(optax.clip(0.05), optax.sgd(0.2)),
     "common norm clipped": optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.2)),

@@ -10,11 +10,12 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from harness import make_run, prove_small, verify_small
+from harness import SMALL, make_run, prove_small, verify_small
 from jax.nn import relu
 
+import zkjax
 from zkjax.algebra import exact
-from zkjax.circuit.circuit import Circuit
+from zkjax.circuit.circuit import MAX_FEEDS, Circuit
 from zkjax.errors import ConfigurationError, DataError, PrecisionError, UnsupportedOperationError
 from zkjax.tracing.elementary import between, simplest
 from zkjax.tracing.precision import Precision
@@ -264,7 +265,16 @@ REFUSED = {
     "sorting": (lambda p, x, y: jnp.sum(jnp.sort(x @ p) * y), "'sort'.*maxima"),
     "inverse": (lambda p, x, y: jnp.sum(jnp.linalg.inv(x.T @ x) @ p), "'(lu|triangular_solve)'"),
     "angle": (lambda p, x, y: jnp.sum(jnp.arctan2(x @ p, y)), "'atan2'"),
-    "scan": (lambda p, x, y: jnp.sum(jax.lax.scan(lambda c, r: (c + r @ p, None), jnp.zeros(3), x)[0]), "'scan'.*loop in Python"),
+    "a long loop": (
+        lambda p, x, y: jnp.sum(jax.lax.fori_loop(0, 200, lambda i, c: c + x[0] @ p, jnp.zeros(3))),
+        r"'scan'.*test_tracing\.py:\d+.*a loop over data of 200 iterations; at most 128",
+    ),
+    "a loop of any length": (
+        lambda p, x, y: (
+            jnp.sum(jax.lax.stop_gradient(jax.lax.while_loop(lambda c: c.sum() < 9, lambda c: c + x[0] @ p, jnp.zeros(3)))) * p.sum()
+        ),
+        "'while'.*whose length may depend.*loop in Python",
+    ),
     "big constant": (lambda p, x, y: jnp.sum((x @ p @ jnp.asarray(normal(3, 4000)))[:, :3] - y), "more than 4096"),
     "rounding": (lambda p, x, y: jnp.sum((x @ p).astype(jnp.int32).astype(jnp.float32)), "'convert_element_type'"),
 }
@@ -320,7 +330,7 @@ def test_refused_optimizers(optimizer, message):
 @pytest.mark.parametrize(
     "optimizer, told",
     [
-        (optax.contrib.muon(0.1), r"on shapes .* at .*$"),
+        (optax.stateless_with_tree_map(lambda g, _: jnp.sort(g)), r"on shapes .* at .*$"),
         (optax.scale(float("inf")), r"the constant inf is not finite; leave it out, or choose a large number for it$"),
     ],
 )
@@ -499,3 +509,27 @@ def test_circuit_holds_no_paths_and_no_values_of_the_batch():
     assert ".py" not in text and __file__ not in text and "widened" in text
     other = trace(loss, optax.sgd(1 / 8), {**params, "p": params["p"] + 20.01}, batch=(X * 0.99, Y * 0.99), precision=eight)
     assert json.dumps(other.to_json()) == text
+
+
+def test_a_recurrent_net_is_trained_and_proven():
+    """A scan over time: gradients of shared weights are sums over all steps of the loop, more than feed a state one by one."""
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(-1, 1, (12, 10, 2)).astype(np.float32), rng.uniform(-1, 1, (12, 1)).astype(np.float32)
+    params = {
+        name: (0.5 * rng.standard_normal(shape)).astype(np.float32) for name, shape in {"u": (2, 3), "w": (3, 3), "v": (3, 1)}.items()
+    }
+
+    def loss(p, x, y):
+        def step(h, row):
+            h = jnp.tanh(row @ p["u"] + h @ p["w"])
+            return h, h.sum()
+
+        last, sums = jax.lax.scan(step, jnp.zeros((len(x), 3)), x.swapaxes(0, 1))
+        return jnp.mean((last @ p["v"] - y) ** 2) + 0.01 * jnp.mean(sums)
+
+    circuit = trace(loss, optax.adam(1e-2), params, batch=(x[:4], y[:4]), steps=4, chunk=2)
+    assert max(off for _, _, off in circuit.comparison.updates) < 0.01
+    assert any(len(circuit.nodes[node].inputs) > MAX_FEEDS for p in circuit.parameters if p.recurrence for node, _ in p.recurrence.feeds)
+    run = zkjax.train(circuit, params, (x, y), steps=2)
+    run.chain.geometry = SMALL
+    assert verify_small(circuit, prove_small(circuit, run)).steps == 2

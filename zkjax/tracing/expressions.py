@@ -73,7 +73,7 @@ class SquareRoot:
     least: Fraction = Fraction(0)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Expression:
     """A real-valued tensor: an operation of the circuit where nothing is rounded, else one of the classes above.
 
@@ -85,6 +85,10 @@ class Expression:
     shape: tuple[int, ...]
     tagged: bool
     index: int
+
+    def __repr__(self) -> str:
+        """Without its inputs, which share theirs: written out they would not end."""
+        return f"<{type(self.operation).__name__} {self.index} of shape {self.shape}>"
 
     def does(self, *kinds: type) -> bool:
         """Whether its operation is one of these."""

@@ -182,6 +182,15 @@ def largest_values(circuit: Circuit, samples, nodes: Collection[int]) -> dict[in
     return seen
 
 
+def halves(samples):
+    """The samples, with each half of their batches in the place of the whole, its rows repeated."""
+    for step, states, batch in samples:
+        rows = {len(x) if x.ndim else 1 for x in batch}
+        count = max(rows, default=1)
+        for part in (slice(count // 2), slice(count - count // 2, None)) if rows == {count} and count > 1 else ():
+            yield step, states, [np.resize(x[part], x.shape) for x in batch]
+
+
 class Magnitudes:
     """The largest absolute values of tensors on samples, in floating point. Circuits of one source share them: formats do not matter.
 
@@ -197,6 +206,8 @@ class Magnitudes:
         """The largest integers of nodes, each given with what it stands for, and the value of its integer 1."""
         missing = [i for i, (name, _) in stands_for.items() if name not in self._found]
         self._look(circuit, stands_for, missing, self.samples)
+        single = [i for i in missing if math.prod(circuit.nodes[i].shape) == 1]  # a sum over a batch may cancel, and not over the next
+        self._look(circuit, stands_for, single, halves(self.samples))
         zero = [i for i in missing if not self._found[stands_for[i][0]]] if self.samples else []
         if zero:
             self._more = self._later() if self._more is None else self._more

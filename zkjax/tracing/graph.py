@@ -54,6 +54,7 @@ class Graph:
         self.lacking: dict[Expression, Expression | Known] = {}  # what is minus infinity somewhere: ones where it is not, else zeros
         self.peaks: dict[Expression, Expression] = {}  # exp of what is less than its maximum, where it is not minus infinity: of what
         self.one_hots: dict[Expression, Expression] = {}  # an index: the one-hot whose place it is
+        self.rows: dict[Expression | Mask | Drawn, tuple] = {}  # what a loop has stacked: row by row
         self._made: dict = {}
 
     def node(self, operation, inputs, shape, tagged=False) -> Expression:

@@ -28,7 +28,7 @@ NONLINEAR = (
     "the optimizer's update is no sum of gradients, parameters and its own state, with finite coefficients that follow from the step (as "
     "those of optax.sgd with momentum, of weight decay, averages, schedules and MultiSteps are)"
 )
-MAX_ITERATIONS = 2**16  # of a loop over constants
+MAX_ITERATIONS, MAX_UNROLLED = 2**16, 2**7  # of a loop over constants, and over data
 UNBOUNDED = ("select_n", "max", "min", "clamp", "eq", "ne", "lt", "le", "gt", "ge")  # may read infinities
 CALLS = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 
@@ -147,7 +147,10 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
     if name in ("scan", "while"):
         run = _scan if name == "scan" else _while
         if not all(isinstance(x, Known | Keys) for x in values):
-            raise Refusal(f"a loop over data, parameters or what was drawn; {CURES[name]}")
+            if name == "while":
+                raise Refusal(f"a loop over data, parameters or what was drawn, whose length may depend on them; {CURES[name]}")
+            found = _unrolled(graph, eqn, values, where, wanted, inside_custom_jvp)
+            return [None if x is None else _checked(graph, v.aval.dtype, x) for v, x in zip(eqn.outvars, found, strict=True)]
         if constant and any(x.moving for x in values):
             return every_step(lambda *values: run(graph, eqn, values, where), values)
         return run(graph, eqn, values, where)
@@ -253,6 +256,41 @@ def _scan(graph, eqn, values, where: str) -> list:
         rows.append(results[b - a :])
     rows = rows[::-1] if p["reverse"] else rows
     return [*state, *(_moved(partial(_stacked, v.aval.shape), *(row[k] for row in rows)) for k, v in enumerate(eqn.outvars[b - a :]))]
+
+
+def _unrolled(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
+    """A scan over data: its body, once for each iteration. What it stacks is remembered row by row, for the loop of the gradient."""
+    p = eqn.params
+    a, b, length = p["num_consts"], p["num_consts"] + p["num_carry"], p["length"]
+    if length > MAX_UNROLLED:
+        raise Refusal(f"a loop over data of {length} iterations; at most {MAX_UNROLLED} are unrolled")
+    state, rows = values[a:b], [[]] * length
+    needed = [True] * (b - a) + list(wanted[b - a :])
+    for i in reversed(range(length)) if p["reverse"] else range(length):
+        row = [_row(graph, x, i) for x in values[b:]]
+        results = _run(graph, p["jaxpr"], [*values[:a], *state, *row], where, needed, inside_custom_jvp)
+        state, rows[i] = results[: b - a], results[b - a :]
+    columns = zip(eqn.outvars[b - a :], needed[b - a :], zip(*rows, strict=True) if rows else [()] * len(needed[b - a :]), strict=True)
+    return [*state, *(_stack(graph, v.aval.shape, column) if use else None for v, use, column in columns)]
+
+
+def _row(graph, x, i: int):
+    """Row i of what a loop runs over."""
+    if isinstance(x, Known | Keys):
+        return _moved(lambda x: x.reshaped(lambda v: v[i], x.shape[1:]), x)
+    if x in graph.rows:
+        return graph.rows[x][i]
+    rest = x.shape[1:]
+    return graph.reshape(graph.slice(x, (i, *[0] * len(rest)), (i + 1, *rest), None), rest)
+
+
+def _stack(graph, shape, rows):
+    """Rows of what a loop gives."""
+    if all(isinstance(x, Known | Keys) for x in rows):
+        return _moved(partial(_stacked, shape), *rows) if rows else Known.uniform(0, shape)
+    stacked = graph.concatenate([graph.reshape(x, (1, *shape[1:])) for x in rows], 0)
+    graph.rows[stacked] = rows
+    return stacked
 
 
 def _moved(function, *values):

@@ -142,7 +142,7 @@ class _Emitter:
         committed = {p for p, state in enumerate(self.program.states) if state.start is None}
         leaves = [x for x in graph.expressions if x.does(InputArray) or x.does(Param) and x.operation.index in committed]
         for x in dict.fromkeys((*leaves, *found.needed)):  # leaves: also those that nothing reads, for they are committed
-            self.values[x] = self._narrowed(x, self._emit(x), found)
+            self._emitted(x)
         parameters, needed = self.lowered.parameters()
         if not any(p.updates or p.recurrence for p in parameters):
             self.notes.append(UNMOVED)
@@ -190,8 +190,17 @@ class _Emitter:
         p = operation.index
         leaf = self.program.states[p].leaf
         factor = self.units[p] if p in self.plan.uses else self.units[p] * Fraction(1, 2 ** self.format(p).inner)
+        for x in self.plan.rows[p].feeds if isinstance(operation, Next) else ():
+            self._emitted(x)  # a sum of many feeds was made after all that reads the state
         reads = [node for node, *_ in self.lowered.moved(p).feeds] if isinstance(operation, Next) else []
         return factor, self.add(operation, reads, leaf.shape, factor, leaf.path + (" after the step" if reads else ""))
+
+    def _emitted(self, x) -> None:
+        """See to it that an expression has its node, and whatever it follows from."""
+        if x not in self.values:
+            for y in x.inputs if x not in self.following else ():
+                self._emitted(y)
+            self.values[x] = self._narrowed(x, self._emit(x), self.plan.demands)
 
     def _emit(self, x) -> tuple[Fraction, int]:
         """(factor, node) of an expression whose inputs are emitted."""

@@ -8,6 +8,7 @@ import operator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from ..circuit.circuit import MAX_FEEDS
 from ..errors import UnsupportedOperationError
 from ..ops.leaves import Param
 from ..ops.products import Gate
@@ -72,7 +73,16 @@ def _row(graph, x) -> Row:
             _add(row.carry, x.operation.index, c)
         else:
             _add(row.feeds, x, c)
-    return Row(*({key: c for key, c in found.items() if nonzero(c)} for found in (row.carry, row.feeds)))
+    carry, feeds = ({key: c for key, c in found.items() if nonzero(c)} for found in (row.carry, row.feeds))
+    return Row(carry, feeds if len(feeds) <= MAX_FEEDS else _joined(graph, feeds))
+
+
+def _joined(graph, feeds: dict) -> dict:
+    """Many feeds, as an unrolled loop makes them of what it reads in each iteration, as sums of those whose coefficients keep one ratio."""
+    fixed = {x: c for x, c in feeds.items() if isinstance(c, Fraction)}
+    first = next(iter(fixed.values()), Fraction(1))
+    joined = {x: c for x, c in feeds.items() if x not in fixed}
+    return joined | ({graph.linear([(c / first, x) for x, c in fixed.items()]): first} if fixed else {})
 
 
 def _add(found: dict, key, c) -> None:

@@ -355,7 +355,6 @@ LACKING = ("reduce_max", "argmax", "max", "sub", "exp", "mul", "div", "select_n"
 CURES = {
     "conv_general_dilated": "write the convolution as slices and a matrix product",
     "while": "write the loop in Python, so that it unrolls",
-    "scan": "write the loop in Python, so that it unrolls",
     "cond": "choose with jnp.where(x > 0, ...), or in Python before tracing",
     "scatter": "build the array with jnp.concatenate or jnp.pad",
     "sort": "use maxima, sums and products",

@@ -171,7 +171,8 @@ class _Reader:
     # ---- what follows from the step alone
     def _public(self) -> dict[int, Known]:
         """The leaves that no data and no secret reach, with their values: one, or a ``Series`` where the step changes them."""
-        public = {i: x.value for i, x in enumerate(self.state) if isinstance(x.value, Known) and (not x.leaf.floats or not x.leaf.shape)}
+        numbers = ((i, x.leaf, x.value) for i, x in enumerate(self.state) if isinstance(x.value, Known))
+        public = {i: value for i, leaf, value in numbers if not leaf.floats or not leaf.shape or value.scalar is None}
         while public:
             following = self._next(public)
             secret = [i for i in public if not isinstance(following[i], Known)]
