@@ -10,11 +10,13 @@ from functools import reduce
 from ..algebra import functions as programs
 from . import choices, functions, keys, quotients
 from .constants import Known, map_known
+from .elementary import inverse_error
 from .expressions import Drawn, Expression, Mask, Ratio, scaling
 from .intervals import EVERYTHING, interval
 from .series import Refusal, Series
 
 LN2 = Fraction(6243314768165359, 2**53)
+LARGEST_DRAW = 1 - Fraction(1, 2**16)  # of what normal numbers are drawn from: those beyond 4.2 are drawn as 4.2
 
 
 def negated(x):
@@ -81,6 +83,17 @@ def _composed(make):
         return graph.tag(functions.applied(graph, program, found.base), x.tagged)
 
     return rule
+
+
+def _inverse_error(graph, eqn, x):
+    """Of a tensor; of random words with an end, for where they stand for -1 or 1 there is no number."""
+    if not isinstance(x, Drawn):
+        return _composed(inverse_error)(graph, eqn, x)
+
+    def ended(of, x, c):
+        return inverse_error(of, of("max", of("min", x, c(LARGEST_DRAW)), c(-LARGEST_DRAW)), c)
+
+    return _composed(ended)(graph, eqn, graph.tensor(x))
 
 
 def _extreme(name: str):
@@ -196,6 +209,7 @@ RULES = {
     "erfc": _composed(lambda of, x, c: of("sub", c(1), of("erf", x))),
     "sinh": _composed(lambda of, x, c: of("mul", c("0.5"), of("sub", of("exp", x), of("exp", of("neg", x))))),
     "cosh": _composed(lambda of, x, c: of("mul", c("0.5"), of("add", of("exp", x), of("exp", of("neg", x))))),
+    "erf_inv": _inverse_error,
     "asinh": _composed(lambda of, x, c: of("log", of("add", x, of("sqrt", of("add", c(1), of("mul", x, x)))))),
     "atanh": _composed(lambda of, x, c: of("mul", c("0.5"), of("log", of("div", of("add", c(1), x), of("sub", c(1), x))))),
 }
