@@ -267,3 +267,14 @@ def test_another_optimizer_is_another_circuit(change):
         others[3] = replace(others[3], updates=(replace(others[3].updates[0], rates=(2,)),))
     with pytest.raises(zkjax.VerificationError, match="circuit"):
         verify_small(replace(circuit, parameters=(*others, moment)), proof)
+
+
+def test_a_circuit_says_what_its_optimizer_divides_by():
+    weights, labels = {"w": PARAMS["in"]["w"][:, :3]}, np.argmax(X[:, :3], axis=-1).astype(np.int32)
+    for optimizer, told in (
+        (optax.adam(0.02), "minus a schedule * #"),
+        (optax.adam(0.02), ': follows from "optimizer/0/mu/w", "optimizer/0/nu/w" by a quotient and a root'),
+        (optax.rmsprop(0.02), ': follows from "optimizer/0/nu/w" by a quotient and a root'),
+        (optax.sgd(0.5), "minus 0.5 times the gradient of the loss"),
+    ):
+        assert told in str(zkjax.trace(cross_entropy, optimizer, weights, batch=(X[:BATCH], labels[:BATCH]), steps=8, chunk=8))

@@ -3,7 +3,11 @@
 import math
 
 from ..display import Sheet, Table
-from ..ops.leaves import Next
+from ..ops.division import Divide
+from ..ops.functions import TableFunction
+from ..ops.leaves import Next, Param
+from ..ops.rescale import Sign
+from ..ops.root import Root
 from .parts import Parameter
 from .recurrence import FRACTION
 from .summary import net, quoted, rates
@@ -14,6 +18,8 @@ WORDS = (
     "Learning rates are found from operations alone: update and loss are evaluated in floating point, without rounding, on random\n"
     "values. Scales, names and labels are the author's words, under the digest like the operations."
 )
+# By what an optimizer's update may follow from its states.
+BY = {Divide.name: "a quotient", Root.name: "a root", Sign.name: "a sign", TableFunction.name: "a function"}
 NOTES = "notes, which are outside the digest: anyone can have written them"
 
 
@@ -64,9 +70,29 @@ def _described(circuit, parameter: Parameter, scale: str, updated: bool, found: 
         read = (circuit.nodes[u.node].operation for u in parameter.updates)
         states = [circuit.parameters[x.index].path for x in read if isinstance(x, Next)]
         why = "too large to be evaluated here" if circuit.learning_rates is None else "NO MULTIPLE OF THE LOSS'S GRADIENT"
-        why = f"what {', '.join(map(quoted, states))} is after the step" if states else why
+        why = f"what {', '.join(map(quoted, states))} is after the step" if states else _followed(circuit, parameter) or why
         change = f"minus {', '.join(uses)}: {why}"
     return shape, f"{math.prod(parameter.shape):,}", scale, change + _start(circuit, parameter), parameter.path
+
+
+def _followed(circuit, parameter: Parameter) -> str:
+    """From which states that a step multiplies an update follows, and by what besides sums and products; empty where from none."""
+    below: list[frozenset[int]] = []
+    for node in circuit.nodes:
+        own = isinstance(node.operation, Param | Next) and circuit.parameters[node.operation.index].recurrence is not None
+        below.append(frozenset({node.operation.index}) if own else frozenset().union(*(below[j] for j in node.inputs)))
+    found: dict[int, None] = {}
+    kinds, stack, seen = [], [u.node for u in parameter.updates], set()
+    while stack:
+        i = stack.pop()
+        if i in seen or not below[i]:
+            continue
+        seen.add(i)
+        found |= dict.fromkeys(sorted(below[i]))
+        kinds += [circuit.nodes[i].operation.name] if circuit.nodes[i].operation.name in BY else []
+        stack += circuit.nodes[i].inputs
+    by = " and ".join(BY[name] for name in BY if name in kinds)
+    return f"follows from {', '.join(quoted(circuit.parameters[s].path) for s in found)}{f' by {by}' if by else ''}" if found else ""
 
 
 def _recurrence(circuit, parameter: Parameter) -> str:
