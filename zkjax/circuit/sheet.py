@@ -18,6 +18,7 @@ WORDS = (
     "Learning rates are found from operations alone: update and loss are evaluated in floating point, without rounding, on random\n"
     "values. Scales, names and labels are the author's words, under the digest like the operations."
 )
+MAX_LOOKED_AT = 2**8  # operations of an update, to say from which states it follows
 # By what an optimizer's update may follow from its states.
 BY = {Divide.name: "a quotient", Root.name: "a root", Sign.name: "a sign", TableFunction.name: "a function"}
 NOTES = "notes, which are outside the digest: anyone can have written them"
@@ -37,7 +38,8 @@ def sheet(circuit) -> Sheet:
     heading = ("#", "operation", "reads", "shape", "scale", "range", "cells", "lookups", "called by its author")
     rates = circuit.learning_rates or (None,) * len(circuit.parameters)
     scales = [str(circuit.scale(p)[1]) for p in range(len(circuit.parameters))]
-    updates = tuple(_described(circuit, *x) for x in zip(circuit.parameters, scales, circuit.updated(), rates, strict=True))
+    moved = _states(circuit)
+    updates = tuple(_described(circuit, moved, *x) for x in zip(circuit.parameters, scales, circuit.updated(), rates, strict=True))
     notes = Table(tuple((str(i), note) for i, note in enumerate(circuit.notes, 1)), ("", NOTES), left=(1,), title=NOTES)
     return Sheet(
         f"Circuit {circuit.digest().hex()[:16]}: {len(circuit.nodes)} operations, batch {circuit.batch_size}, "
@@ -57,7 +59,9 @@ def sheet(circuit) -> Sheet:
     )
 
 
-def _described(circuit, parameter: Parameter, scale: str, updated: bool, found: tuple[float, ...] | None) -> tuple[str, ...]:
+def _described(
+    circuit, moved: list[bool], parameter: Parameter, scale: str, updated: bool, found: tuple[float, ...] | None
+) -> tuple[str, ...]:
     shape = "x".join(map(str, parameter.shape)) or "scalar"
     if parameter.recurrence is not None:
         change = _recurrence(circuit, parameter)
@@ -70,29 +74,39 @@ def _described(circuit, parameter: Parameter, scale: str, updated: bool, found: 
         read = (circuit.nodes[u.node].operation for u in parameter.updates)
         states = [circuit.parameters[x.index].path for x in read if isinstance(x, Next)]
         why = "too large to be evaluated here" if circuit.learning_rates is None else "NO MULTIPLE OF THE LOSS'S GRADIENT"
-        why = f"what {', '.join(map(quoted, states))} is after the step" if states else _followed(circuit, parameter) or why
+        why = f"what {', '.join(map(quoted, states))} is after the step" if states else _followed(circuit, moved, parameter) or why
         change = f"minus {', '.join(uses)}: {why}"
     return shape, f"{math.prod(parameter.shape):,}", scale, change + _start(circuit, parameter), parameter.path
 
 
-def _followed(circuit, parameter: Parameter) -> str:
-    """From which states that a step multiplies an update follows, and by what besides sums and products; empty where from none."""
-    below: list[frozenset[int]] = []
+def _states(circuit) -> list[bool]:
+    """Of each operation whether it follows from a state that a step multiplies."""
+    found: list[bool] = []
     for node in circuit.nodes:
         own = isinstance(node.operation, Param | Next) and circuit.parameters[node.operation.index].recurrence is not None
-        below.append(frozenset({node.operation.index}) if own else frozenset().union(*(below[j] for j in node.inputs)))
-    found: dict[int, None] = {}
-    kinds, stack, seen = [], [u.node for u in parameter.updates], set()
-    while stack:
+        found.append(own or any(found[j] for j in node.inputs))
+    return found
+
+
+def _followed(circuit, states: list[bool], parameter: Parameter) -> str:
+    """From which of these states an update follows, and by what besides sums and products; empty where from none."""
+    found, kinds = set(), set()
+    stack, seen = [u.node for u in parameter.updates], set()
+    while stack and len(seen) < MAX_LOOKED_AT:
         i = stack.pop()
-        if i in seen or not below[i]:
+        if i in seen or not states[i]:
             continue
         seen.add(i)
-        found |= dict.fromkeys(sorted(below[i]))
-        kinds += [circuit.nodes[i].operation.name] if circuit.nodes[i].operation.name in BY else []
-        stack += circuit.nodes[i].inputs
+        node = circuit.nodes[i]
+        if isinstance(node.operation, Param | Next):
+            found |= {node.operation.index} if circuit.parameters[node.operation.index].recurrence is not None else set()
+            continue
+        kinds.add(node.operation.name)
+        stack += node.inputs
     by = " and ".join(BY[name] for name in BY if name in kinds)
-    return f"follows from {', '.join(quoted(circuit.parameters[s].path) for s in found)}{f' by {by}' if by else ''}" if found else ""
+    return (
+        f"follows from {', '.join(quoted(circuit.parameters[s].path) for s in sorted(found))}{f' by {by}' if by else ''}" if found else ""
+    )
 
 
 def _recurrence(circuit, parameter: Parameter) -> str:
