@@ -88,25 +88,28 @@ def _states(circuit) -> list[bool]:
     return found
 
 
-def _followed(circuit, states: list[bool], parameter: Parameter) -> str:
-    """From which of these states an update follows, and by what besides sums and products; empty where from none."""
+def _followed(circuit, moved: list[bool], parameter: Parameter) -> str:
+    """From which states an update follows, and by what besides sums and products; empty where from none, or from too many operations.
+
+    moved: as ``_states`` finds them.
+    """
     found, kinds = set(), set()
     stack, seen = [u.node for u in parameter.updates], set()
     while stack and len(seen) < MAX_LOOKED_AT:
         i = stack.pop()
-        if i in seen or not states[i]:
+        if i in seen or not moved[i]:
             continue
         seen.add(i)
         node = circuit.nodes[i]
-        if isinstance(node.operation, Param | Next):
-            found |= {node.operation.index} if circuit.parameters[node.operation.index].recurrence is not None else set()
-            continue
-        kinds.add(node.operation.name)
-        stack += node.inputs
+        if not isinstance(node.operation, Param | Next):
+            kinds.add(node.operation.name)
+            stack += node.inputs
+        elif circuit.parameters[node.operation.index].recurrence is not None:
+            found.add(node.operation.index)
+    if stack or not found:
+        return ""
     by = " and ".join(BY[name] for name in BY if name in kinds)
-    return (
-        f"follows from {', '.join(quoted(circuit.parameters[s].path) for s in sorted(found))}{f' by {by}' if by else ''}" if found else ""
-    )
+    return f"follows from {', '.join(quoted(circuit.parameters[s].path) for s in sorted(found))}{by and f' by {by}'}"
 
 
 def _recurrence(circuit, parameter: Parameter) -> str:
