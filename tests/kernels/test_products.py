@@ -86,11 +86,18 @@ def test_tables_of_numpy(shape, degrees):
     expected = ext.mul(*wide)
     for found, wanted in ((host.multiply(a, b), expected), (host.multiply(a, b, total), ext.add(expected, total))):
         assert all(np.array_equal(x, y) for x, y in zip(found, wanted, strict=True))
-    flat = [tuple(c.reshape(-1) for c in x) for x in (a, b)]
-    assert host.dot(*flat) == ext.dot(*(tuple(c.reshape(-1) for c in x) for x in wide))
 
 
 def test_tables_of_numpy_are_broadcast():
     rng = np.random.default_rng(0)
     a, b = (tuple(rng.integers(0, P, shape, dtype=np.uint64) for _ in range(2)) for shape in ((70, 1), (1, 90)))
     assert all(np.array_equal(x, y) for x, y in zip(host.multiply(a, b), ext.mul(a, b), strict=True))
+
+
+@pytest.mark.parametrize("length", [3, 2**11 - 1, 2**11, 2**14 + 1, 2**15 + 2**14 + 3])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_rows_of_numpy_times_a_vector(length, count):
+    rng = np.random.default_rng(length)
+    vector, rows = (rng.integers(0, P, (n, length), dtype=np.uint64) for n in (2, count))
+    expected = [ext.dot(tuple(vector), (row, np.zeros_like(row))) for row in rows]
+    assert host.dots(tuple(vector), list(rows)) == expected

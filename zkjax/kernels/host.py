@@ -12,11 +12,12 @@ from ..algebra import extension as ext
 from ..algebra import field
 from ..algebra.extension import ZERO, Ext
 from .jit import jit
-from .products import GROUP, add, inner_products
+from .products import GROUP, add, inner, inner_products
 from .sumcheck import ALWAYS, stored
 
 SHORT, LONG = 2**12, 2**15  # entries of a piece
 _LEAST = 2**11  # shorter tables stay in NumPy
+ROWS = 4  # that one call multiplies by one vector
 
 
 def multiply(a, b, total=None):
@@ -39,13 +40,17 @@ def multiply(a, b, total=None):
     return tuple(c.reshape(shape) for c in result)
 
 
-def dot(a, b) -> Ext:
-    """<a, b> of two NumPy vectors of one length, over F or K, not both over F."""
-    if len(a[0]) < _LEAST:
-        a, b = (a, b) if len(a) >= len(b) else (b, a)
-        return ext.dot(a, b) if len(b) == 2 else Ext(*map(int, ext.sum(ext.mul_base(a, b[0]))))
-    sums = [_dot(*pieces, ALWAYS) for _, pieces in _pieces(len(a[0]), a, b)]
-    return sum((Ext(*np.asarray(x).tolist()) for x in sums), ZERO)
+def dots(vector, rows) -> list[Ext]:
+    """<vector, row> of a NumPy vector over K with each row over F; up to ``ROWS`` rows."""
+    if len(vector[0]) < _LEAST:
+        return [Ext(*map(int, ext.sum(ext.mul_base(vector, row)))) for row in rows]
+    tables = [vector, *((row,) for row in rows)]
+    tables += [tables[-1]] * (ROWS + 1 - len(tables)) if len(rows) > 1 else []  # two kernels: of one row, and of so many
+    totals = [ZERO] * len(rows)
+    for _, (piece, *others) in _pieces(len(vector[0]), *tables):
+        sums = np.asarray(_dots(piece, [x for (x,) in others], ALWAYS)).tolist()
+        totals = [total + Ext(*found) for total, found in zip(totals, sums, strict=False)]
+    return totals
 
 
 def _pieces(size: int, *tables):
@@ -66,9 +71,11 @@ def _multiply(a, b, total):
 
 
 @jit
-def _dot(a, b, always):
-    def products(a, b):
-        a, b = (tuple(c.reshape(GROUP, -1) for c in x) for x in (a, b))
-        return jnp.stack(inner_products([(tuple(c[i] for c in a), tuple(c[i] for c in b)) for i in range(GROUP)]))
+def _dots(vector, rows, always):
+    """uint64 (rows, 2)."""
 
-    return field.sum(stored(always, products, a, b), axis=-1)
+    def products(vector, rows):
+        vector, rows = (tuple(c.reshape(GROUP, -1) for c in x) for x in (vector, rows))
+        return jnp.stack([jnp.stack([inner([(c[i], row[i]) for i in range(GROUP)]) for c in vector]) for row in rows])
+
+    return field.sum(stored(always, products, vector, rows), axis=-1)

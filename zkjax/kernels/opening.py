@@ -12,7 +12,7 @@ from ..algebra import extension as ext
 from ..algebra import field
 from ..algebra.extension import Ext
 from . import products
-from .host import LONG, dot, multiply
+from .host import LONG, ROWS, dots, multiply
 from .jit import jit
 from .products import GROUP, halving_sum, inner, inner_products, times_vector
 from .threads import in_parallel
@@ -57,21 +57,25 @@ def lane_products(rows: np.ndarray, lanes: list) -> list:
     """
     results = [tuple(np.zeros(len(rows), dtype=np.uint64) for _ in range(2)) for _ in lanes]
 
+    starts = range(0, len(rows), ROWS)
+
     def work(part):
         written = None, None  # a lane, written out once for all rows
-        for d, i in (divmod(j, len(rows)) for j in part):
-            lane = lanes[d]
-            row = rows[i, lane.start : lane.start + lane.length]
+        for d, i in (divmod(j, len(starts)) for j in part):
+            lane, some = lanes[d], range(starts[i], min(starts[i] + ROWS, len(rows)))
+            pieces = [rows[r, lane.start : lane.start + lane.length] for r in some]
             if lane.length > LONG and len(lane.tail[0]) >= GROUP:
-                product = ext.dot(lane.head, _host(times_vector(row.reshape(-1, len(lane.tail[0])), lane.tail)))
+                tables = (piece.reshape(-1, len(lane.tail[0])) for piece in pieces)
+                products = [ext.dot(lane.head, _host(times_vector(table, lane.tail))) for table in tables]
             else:
                 if written[0] != d:
                     outer = multiply(tuple(c[:, None] for c in lane.head), tuple(c[None] for c in lane.tail))
                     written = d, tuple(c.reshape(-1) for c in outer)
-                product = dot(written[1], (row,))
-            results[d][0][i], results[d][1][i] = product.c0, product.c1
+                products = dots(written[1], pieces)
+            for r, product in zip(some, products, strict=True):
+                results[d][0][r], results[d][1][r] = product.c0, product.c1
 
-    in_parallel(work, len(lanes) * len(rows))
+    in_parallel(work, len(lanes) * len(starts))
     return results
 
 

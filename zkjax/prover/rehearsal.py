@@ -79,7 +79,7 @@ def _products(num_vars: int) -> None:
 
 @lru_cache(maxsize=1)
 def _host() -> None:
-    from ..kernels.host import LONG, SHORT, dot, multiply
+    from ..kernels.host import LONG, ROWS, SHORT, dots, multiply
 
     for length in (SHORT, LONG):
         zeros = np.zeros(length, dtype=np.uint64)
@@ -87,7 +87,8 @@ def _host() -> None:
         for narrow in (wide, (zeros,)):
             multiply(wide, narrow)
         multiply(wide, wide, wide)
-        dot(wide, (zeros,))
+        for count in (1, ROWS):
+            dots(wide, [zeros] * count)
 
 
 @lru_cache(maxsize=64)
