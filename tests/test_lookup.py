@@ -14,6 +14,7 @@ from zkjax.algebra.extension import ONE, ZERO, Ext
 from zkjax.algebra.field import P
 from zkjax.algebra.poly import num_bits
 from zkjax.errors import UnsatisfiedWitnessError, VerificationError, ZkjaxError
+from zkjax.kernels import tiles
 from zkjax.kernels.lookup import Tree
 from zkjax.kernels.sumcheck import eq_table
 from zkjax.kernels.tiles import LOG_TILE, Tiles, bit_reversed, tile_size
@@ -93,19 +94,24 @@ def test_eq_table(num_vars):
 
 
 @pytest.mark.parametrize("blocks, used", [(4, 3), (8, 5), (8, 6), (8, 7), (16, 9)])
-def test_missing_tiles_are_padding(blocks, used):
-    """Blocks in bit-reversed order, those at the end missing: the same root and messages as with leaves 1/1 in their place."""
-    rng, size = np.random.default_rng(used), 1 << LOG_TILE
+@pytest.mark.parametrize("longer", [0, 1])
+def test_missing_tiles_are_padding(blocks, used, longer, monkeypatch):
+    """Blocks in bit-reversed order, those at the end missing: the same root and messages as with leaves 1/1 in their place.
+
+    longer: tiles, as accelerators have them, of which each joins blocks.
+    """
+    monkeypatch.setattr(tiles, "LOG_TILE", LOG_BLOCK + longer)
+    rng, size = np.random.default_rng(used), 1 << LOG_BLOCK
     q = [random_k(rng, size) for _ in range(used)]
     excess = [(rng.integers(0, P, size, dtype=np.uint64),) if i in (0, 1, used - 1) else None for i in range(used)]
     one = np.ones(size, np.uint64), np.zeros(size, np.uint64)
     missing, written_out = (
-        Tree(num_bits(blocks) + LOG_TILE, (bit_reversed(Tiles([*excess, *[None] * (blocks - used)])), bit_reversed(Tiles(q + rest))))
+        Tree(num_bits(blocks) + LOG_BLOCK, (bit_reversed(Tiles([*excess, *[None] * (blocks - used)])), bit_reversed(Tiles(q + rest))))
         for rest in ([None] * (blocks - used), [one] * (blocks - used))
     )
     assert missing.root == written_out.root
     draw = random.Random(used)
-    for variables in range(num_bits(blocks) + LOG_TILE):
+    for variables in range(num_bits(blocks) + LOG_BLOCK):
         point, (scale,) = arrays_over_k(draw, variables), arrays_over_k(draw, 1)
         both = [tree.rounds(point, scale) for tree in (missing, written_out)]
         for _ in range(variables):

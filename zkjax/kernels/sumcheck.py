@@ -252,11 +252,9 @@ class Rounds:
     def _set_tiles(self, tables):
         """Tables in tiles of this size, one tree of tables for each tile."""
         columns = [cut(table, self._size) for table in tables]
-        if self._missing:
-            self._fill = [constant_pair(value, self._size) for value in self._missing[0]]
         self._tiles = []
         for row in zip(*columns, strict=True):
-            whole = [x if y is None else y for x, y in zip(self._fill, row, strict=True)] if None in row else row
+            whole = [x if y is None else y for x, y in zip(self._fill(), row, strict=True)] if any(row) and None in row else row
             self._tiles.append(self._structure.unflatten(whole) if any(row) else None)
         self._set_weights()
 
@@ -305,12 +303,15 @@ class Rounds:
         if self._shift is not None and self._challenge is not None:
             constants = [x + Ext(*self._shift[:, 0].tolist()) for x in constants]
         self._missing = constants, value
-        self._fill = [constant_pair(x, self._size) for x in constants]
         return [x if point is INFINITY else x + part for x, point in zip(sums, self._points, strict=True)]
 
     def _tile(self, i: int):
         """Tables of a tile, those of a missing one written out."""
-        return self._structure.unflatten(self._fill) if self._tiles[i] is None else self._tiles[i]
+        return self._structure.unflatten(self._fill()) if self._tiles[i] is None else self._tiles[i]
+
+    def _fill(self) -> list:
+        """The tables of a tile that is missing."""
+        return [constant_pair(value, self._size) for value in self._missing[0]]
 
     def _zeros(self) -> list:
         return [zero_pair(self._size)] * len(self._points)
