@@ -66,6 +66,7 @@ def optimizers(steps: int) -> dict[str, Callable]:
         "AdaFactor": lambda: optax.adafactor(3e-3),
         "LAMB": lambda: optax.lamb(3e-3),
         "Lion": lambda: optax.lion(1e-3),
+        "Muon": lambda: optax.contrib.muon(5e-3),
         "signs of gradients": lambda: optax.sign_sgd(1e-3),
         "signs of the momentum": lambda: optax.signum(1e-3),
         "SAM, momentum": lambda: optax.contrib.sam(

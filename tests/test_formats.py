@@ -16,6 +16,7 @@ import zkjax
 from zkjax.algebra import exact
 from zkjax.circuit.rounding import Comparison, Rounding, distance
 from zkjax.errors import PrecisionError, PrecisionWarning
+from zkjax.tracing import formats
 from zkjax.tracing.formats import coarser, default_formats
 from zkjax.tracing.precision import Precision
 from zkjax.tracing.program import _bounded
@@ -256,3 +257,20 @@ def test_every_tensor_is_told_apart_from_its_rounding():
             found = Rounding.of("x", values, rounded)
             assert found.lost == np.mean(rounded == 0)
             assert found.error == pytest.approx(np.sqrt(((values - rounded) ** 2).sum() / (values**2).sum()))
+
+
+def test_a_sum_that_cancels_on_the_first_batch(monkeypatch):
+    """The gradient of a single bias is measured on halves of the batch, too: on the next batch it is thousands of times as large."""
+    first = np.array([1.0] * 4 + [-1.001] * 4, np.float32)
+    y = np.concatenate([first, np.full(24, 1.5, np.float32)])[:, None]
+    params, options = {"b": np.zeros(1, np.float32)}, {"batch": (y[:8],), "steps": 4, "chunk": 4}
+
+    def loss(p, y):
+        return jnp.mean((p["b"] - y) ** 2)
+
+    circuit = zkjax.trace(loss, optax.adam(1e-2), params, **options)
+    run = zkjax.train(circuit, params, (y,), steps=4)
+    assert abs(float(run.params["b"][0])) > 0.01
+    monkeypatch.setattr(formats, "FEW_SAMPLES", 0)
+    with pytest.raises(PrecisionError, match="outside"):
+        zkjax.train(zkjax.trace(loss, optax.adam(1e-2), params, **options), params, (y,), steps=4)
