@@ -40,6 +40,11 @@ def multiply(a, b, total=None):
     return tuple(c.reshape(shape) for c in result)
 
 
+def outer_product(a, b):
+    """The products of each entry of a with each of b, K vectors of NumPy: K (m,) and (n,) to (m n,)."""
+    return tuple(c.reshape(-1) for c in multiply(tuple(c[:, None] for c in a), tuple(c[None] for c in b)))
+
+
 def dots(vector, rows) -> list[Ext]:
     """<vector, row> of a NumPy vector over K with each row over F; up to ``ROWS`` rows."""
     if len(vector[0]) < _LEAST:

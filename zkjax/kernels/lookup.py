@@ -231,9 +231,9 @@ def _rest_part(low, high, shift, weights, totals, always):
 def _sized(table, num_vars: int, fill: tuple[int, ...]) -> Tiles:
     """Tiles for sumchecks over 2^num_vars entries, from an array or from blocks, of which some are None."""
     size = tile_size(num_vars)
-    if not isinstance(table, Tiles) or len(table) == 1 or size <= len(next(x for x in table if x is not None)[0]):
+    length = len(next(x for x in table if x is not None)[0]) if isinstance(table, Tiles) else size
+    if size <= length:
         return cut(table, size)
-    length = len(next(x for x in table if x is not None)[0])
     blocks = [x or tuple(np.full(length, c, np.uint64) for c in fill) for x in table]
     return Tiles(joined(Tiles(blocks[i : i + size // length])) for i in range(0, len(blocks), size // length))
 

@@ -12,7 +12,7 @@ from ..algebra import extension as ext
 from ..algebra import field
 from ..algebra.extension import Ext
 from . import products
-from .host import LONG, ROWS, dots, multiply
+from .host import LONG, ROWS, dots, outer_product
 from .jit import jit
 from .products import GROUP, halving_sum, inner, inner_products, times_vector
 from .threads import in_parallel
@@ -69,8 +69,7 @@ def lane_products(rows: np.ndarray, lanes: list) -> list:
                 products = [ext.dot(lane.head, _host(times_vector(table, lane.tail))) for table in tables]
             else:
                 if written[0] != d:
-                    outer = multiply(tuple(c[:, None] for c in lane.head), tuple(c[None] for c in lane.tail))
-                    written = d, tuple(c.reshape(-1) for c in outer)
+                    written = d, outer_product(lane.head, lane.tail)
                 products = dots(written[1], pieces)
             for r, product in zip(some, products, strict=True):
                 results[d][0][r], results[d][1][r] = product.c0, product.c1

@@ -283,12 +283,12 @@ class Rounds:
         totals = in_parallel(lambda part: step([there[k] for k in part], pairs, weights), len(there))
         while len(totals) > 1:
             totals[:2] = [_added(*totals[:2])]
-        if self._challenge is not None:
-            del self._tiles[2 * pairs :]
         sums = [Ext(*row) for row in np.asarray(lane_sums(totals[0], self._lane_weights, ALWAYS)).tolist()]
         if self._missing:
             sums = self._with_missing(sums, there)
-        self._shift = None if self._challenge is not None else self._shift
+        if self._challenge is not None:
+            del self._tiles[2 * pairs :]
+            self._shift = None
         self._challenge = self._scale = None
         return sums
 

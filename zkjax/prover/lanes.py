@@ -15,7 +15,7 @@ from ..algebra.low_rank import factorised
 from ..algebra.poly import eq_vector, num_bits
 from ..algebra.vectors import Vector
 from ..commitment.rows import Lane, single_row_lane
-from ..kernels.host import multiply
+from ..kernels.host import outer_product
 from ..kernels.sites import low_rank
 from ..protocol.claims import Term
 from ..protocol.links import LinkClaims
@@ -70,10 +70,10 @@ def _head_and_tail(vectors):
     """The product of K vectors as one of two, the second one long enough to work along it."""
     *rest, tail = vectors
     while rest and (len(tail[0]) < _SHORT or len(rest[-1][0]) * len(tail[0]) <= _LONG):
-        tail = _outer(rest.pop(), tail)
+        tail = outer_product(rest.pop(), tail)
     head = ext.stack([1])
     for vector in rest:
-        head = _outer(head, vector)
+        head = outer_product(head, vector)
     return head, tail
 
 
@@ -117,7 +117,7 @@ def _as_lane(axes, scalar: Ext, row_variables: int, parts: dict):
             vector, below = parts[name, above]
             vectors.append(below)
             names.append((name, above))
-        factors = _outer(factors, vector)
+        factors = outer_product(factors, vector)
     return tuple(names), factors, vectors
 
 
@@ -129,12 +129,7 @@ def _as_product(table):
     i, j = found[0]
     inverse = Ext(int(table[0][i, j]), int(table[1][i, j])).inverse()
     a, b = ext.mul(tuple(c[:, j] for c in table), ext.stack([inverse])), tuple(c[i] for c in table)
-    return (a, b) if all(np.array_equal(x, y.reshape(x.shape)) for x, y in zip(table, _outer(a, b), strict=True)) else None
-
-
-def _outer(a, b):
-    """K (m,) and (n,) to (m n,)."""
-    return tuple(c.reshape(-1) for c in multiply(tuple(c[:, None] for c in a), tuple(c[None] for c in b)))
+    return (a, b) if all(np.array_equal(x, y.reshape(x.shape)) for x, y in zip(table, outer_product(a, b), strict=True)) else None
 
 
 def _add_block(rest: dict, piece: Piece, terms: list, row: int):

@@ -18,7 +18,7 @@ from ..algebra.vectors import Vector
 from ..circuit.levels import STATES
 from ..errors import UnsatisfiedWitnessError
 from ..kernels import sites as kernels
-from ..kernels.host import multiply
+from ..kernels.host import multiply, outer_product
 from ..kernels.products import times_vector
 from ..kernels.threads import in_parallel
 from ..kernels.tiles import bit_reversed, embed_tiles, tile_size
@@ -234,7 +234,7 @@ class Witness:
         if others:
             weights = ext.stack([1])
             for _, v in others:
-                weights = tuple(c.reshape(-1) for c in multiply(tuple(c[:, None] for c in weights), tuple(c[None, :] for c in v)))
+                weights = outer_product(weights, v)
             table = tuple(c.reshape(-1, len(weights[0])) for c in folded)
             folded = _call(kernels.combine, table, tuple(np.broadcast_to(c, table[0].shape) for c in weights))
         shape = len(values), *(values.shape[d + 1] for d in kept)

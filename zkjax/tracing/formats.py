@@ -186,10 +186,10 @@ def largest_values(circuit: Circuit, samples, nodes: Collection[int]) -> dict[in
 def halves(samples):
     """The samples, with each half of their batches in the place of the whole, its rows repeated."""
     for step, states, batch in samples:
-        rows = {len(x) if x.ndim else 1 for x in batch}
-        count = max(rows, default=1)
-        for part in (slice(count // 2), slice(count - count // 2, None)) if rows == {count} and count > 1 else ():
-            yield step, states, [np.resize(x[part], x.shape) for x in batch]
+        lengths = {len(x) if x.ndim else 1 for x in batch}
+        if len(lengths) == 1 and (count := lengths.pop()) > 1:
+            for part in (slice(count // 2), slice(count - count // 2, None)):
+                yield step, states, [np.resize(x[part], x.shape) for x in batch]
 
 
 class Magnitudes:

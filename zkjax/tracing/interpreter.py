@@ -149,7 +149,7 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
         if not all(isinstance(x, Known | Keys) for x in values):
             if name == "while":
                 raise Refusal(f"a loop over data, parameters or what was drawn, whose length may depend on them; {CURES[name]}")
-            found = _unrolled(graph, eqn, values, where, wanted, inside_custom_jvp)
+            found = _scan(graph, eqn, values, where, wanted, inside_custom_jvp)
             return [None if x is None else _checked(graph, v.aval.dtype, x) for v, x in zip(eqn.outvars, found, strict=True)]
         if constant and any(x.moving for x in values):
             return every_step(lambda *values: run(graph, eqn, values, where), values)
@@ -243,35 +243,21 @@ def _where(graph, proceed: Known, new: Known | Keys, old: Known | Keys) -> Known
     return by_entry(lambda go, a, b: a if go else b, new.shape, proceed, new, old)  # which leaves series as they are
 
 
-def _scan(graph, eqn, values, where: str) -> list:
+def _scan(graph, eqn, values, where: str, wanted=None, inside_custom_jvp=False) -> list:
+    """The body, once for each iteration. What a loop over data stacks is remembered row by row, for the loop of the gradient."""
     p = eqn.params
     a, b, length = p["num_consts"], p["num_consts"] + p["num_carry"], p["length"]
-    if length > MAX_ITERATIONS:
-        raise Refusal(f"a loop of more than {MAX_ITERATIONS} iterations")
-    state, rows = values[a:b], []
-    for i in reversed(range(length)) if p["reverse"] else range(length):
-        row = [_moved(lambda x, i=i: x.reshaped(lambda v: v[i], x.shape[1:]), x) for x in values[b:]]
-        results = _run(graph, p["jaxpr"], [*values[:a], *state, *row], where)
-        state = results[: b - a]
-        rows.append(results[b - a :])
-    rows = rows[::-1] if p["reverse"] else rows
-    return [*state, *(_moved(partial(_stacked, v.aval.shape), *(row[k] for row in rows)) for k, v in enumerate(eqn.outvars[b - a :]))]
-
-
-def _unrolled(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
-    """A scan over data: its body, once for each iteration. What it stacks is remembered row by row, for the loop of the gradient."""
-    p = eqn.params
-    a, b, length = p["num_consts"], p["num_consts"] + p["num_carry"], p["length"]
-    if length > MAX_UNROLLED:
-        raise Refusal(f"a loop over data of {length} iterations; at most {MAX_UNROLLED} are unrolled")
+    over, most = ("constants", MAX_ITERATIONS) if all(isinstance(x, Known | Keys) for x in values) else ("data", MAX_UNROLLED)
+    if length > most:
+        raise Refusal(f"a loop over {over} of {length} iterations; at most {most} are unrolled")
+    stacked = [True] * len(eqn.outvars[b - a :]) if wanted is None else list(wanted[b - a :])
     state, rows = values[a:b], [[]] * length
-    needed = [True] * (b - a) + list(wanted[b - a :])
     for i in reversed(range(length)) if p["reverse"] else range(length):
         row = [_row(graph, x, i) for x in values[b:]]
-        results = _run(graph, p["jaxpr"], [*values[:a], *state, *row], where, needed, inside_custom_jvp)
+        results = _run(graph, p["jaxpr"], [*values[:a], *state, *row], where, [True] * (b - a) + stacked, inside_custom_jvp)
         state, rows[i] = results[: b - a], results[b - a :]
-    columns = zip(eqn.outvars[b - a :], needed[b - a :], zip(*rows, strict=True) if rows else [()] * len(needed[b - a :]), strict=True)
-    return [*state, *(_stack(graph, v.aval.shape, column) if use else None for v, use, column in columns)]
+    columns = enumerate(zip(eqn.outvars[b - a :], stacked, strict=True))
+    return [*state, *(_stack(graph, v.aval.shape, tuple(row[k] for row in rows)) if use else None for k, (v, use) in columns)]
 
 
 def _row(graph, x, i: int):
@@ -287,7 +273,7 @@ def _row(graph, x, i: int):
 def _stack(graph, shape, rows):
     """Rows of what a loop gives."""
     if all(isinstance(x, Known | Keys) for x in rows):
-        return _moved(partial(_stacked, shape), *rows) if rows else Known.uniform(0, shape)
+        return _moved(partial(_stacked, shape), *rows)
     stacked = graph.concatenate([graph.reshape(x, (1, *shape[1:])) for x in rows], 0)
     graph.rows[stacked] = rows
     return stacked

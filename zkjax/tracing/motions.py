@@ -80,9 +80,11 @@ def _row(graph, x) -> Row:
 def _joined(graph, feeds: dict) -> dict:
     """Many feeds, as an unrolled loop makes them of what it reads in each iteration, as sums of those whose coefficients keep one ratio."""
     fixed = {x: c for x, c in feeds.items() if isinstance(c, Fraction)}
-    first = next(iter(fixed.values()), Fraction(1))
-    joined = {x: c for x, c in feeds.items() if x not in fixed}
-    return joined | ({graph.linear([(c / first, x) for x, c in fixed.items()]): first} if fixed else {})
+    if not fixed:
+        return feeds
+    first = next(iter(fixed.values()))
+    others = {x: c for x, c in feeds.items() if x not in fixed}
+    return others | {graph.linear([(c / first, x) for x, c in fixed.items()]): first}
 
 
 def _add(found: dict, key, c) -> None:
