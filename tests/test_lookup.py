@@ -15,8 +15,8 @@ from zkjax.algebra.field import P
 from zkjax.algebra.poly import num_bits
 from zkjax.errors import UnsatisfiedWitnessError, VerificationError, ZkjaxError
 from zkjax.kernels import tiles
+from zkjax.kernels.eq import eq_table
 from zkjax.kernels.lookup import Tree
-from zkjax.kernels.sumcheck import eq_table
 from zkjax.kernels.tiles import LOG_TILE, Tiles, bit_reversed, tile_size
 from zkjax.protocol import lookup
 from zkjax.protocol.membership import LOG_BLOCK, in_layout

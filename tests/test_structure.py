@@ -30,8 +30,8 @@ progress
 work
 algebra algebra.field algebra.extension algebra.poly algebra.vectors algebra.ntt algebra.exact algebra.hashing algebra.layout
 algebra.low_rank algebra.threefry algebra.decimals algebra.functions
-kernels kernels.settings kernels.threads kernels.jit kernels.memory kernels.products kernels.tiles kernels.sumcheck
-kernels.host kernels.lookup kernels.sites kernels.ntt kernels.merkle kernels.opening kernels.integers
+kernels kernels.settings kernels.threads kernels.jit kernels.memory kernels.products kernels.tiles kernels.host kernels.eq
+kernels.sumcheck kernels.lookup kernels.sites kernels.ntt kernels.merkle kernels.opening kernels.integers
 ops.operation ops.tables ops.ranges ops.committed ops.leaves ops.moves ops.arithmetic ops.functions ops.rescale ops.products ops.draw
 ops.maximum ops.division ops.root ops.paced ops
 memory

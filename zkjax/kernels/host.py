@@ -12,8 +12,7 @@ from ..algebra import extension as ext
 from ..algebra import field
 from ..algebra.extension import ZERO, Ext
 from .jit import jit
-from .products import GROUP, add, inner, inner_products
-from .sumcheck import ALWAYS, stored
+from .products import ALWAYS, GROUP, add, inner, inner_products, stored
 
 SHORT, LONG = 2**12, 2**15  # entries of a piece
 _LEAST = 2**11  # shorter tables stay in NumPy

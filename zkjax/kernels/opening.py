@@ -84,7 +84,7 @@ def weighted_rows(weights, rows: np.ndarray):
         return ext.sum(ext.mul_base(tuple(c[:, None] for c in weights), rows), axis=0)
     padding = (0, -len(rows) % GROUP)
     factors = np.stack([np.pad(c, padding) for c in weights]).reshape(2, -1, GROUP)
-    total = (jnp.zeros(rows.shape[1], jnp.uint64),) * 2
+    total = (np.zeros(rows.shape[1], np.uint64),) * 2
     for i, group in enumerate(_groups(rows)):
         total = _add_rows(total, group, factors[:, i])
     return total
@@ -97,7 +97,7 @@ def sum_of_lanes(lanes: list, factors: list[Ext], length: int):
         head = ext.mul(lane.head, ext.stack([factor]))
         alike.setdefault((lane.start, len(head[0]), len(lane.tail[0])), []).append((head, lane.tail))
     if length > HOST:
-        total = (jnp.zeros(length, jnp.uint64),) * 2
+        total = (np.zeros(length, np.uint64),) * 2
         for (start, heads, _), pairs in alike.items():
             if heads == 1:
                 for factor, vector in pairs:

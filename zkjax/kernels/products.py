@@ -19,6 +19,7 @@ from ..algebra.poly import num_bits
 from .jit import jit
 
 GROUP = 8  # products of one reduction
+ALWAYS = np.bool_(True)  # see stored
 _LOW = np.uint64(2**32 - 1)
 _32 = np.uint64(32)
 
@@ -126,3 +127,13 @@ def halving_sum(table, *, axis: int = -1):
     while table[0].shape[axis] > 1:
         table = add(*zip(*(jnp.split(c, 2, axis) for c in table), strict=True))
     return tuple(jnp.squeeze(c, axis) for c in table)
+
+
+def stored(condition, function, *arguments):
+    """function(*arguments), or zeros where the condition is false.
+
+    XLA does not fuse across a branch whose condition it does not know. With a condition that always holds this is a
+    barrier: the results are stored, and not computed again for each of their uses.
+    """
+    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(function, *arguments))
+    return jax.lax.cond(condition, function, lambda *_: zeros, *arguments)

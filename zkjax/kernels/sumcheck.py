@@ -15,14 +15,14 @@ import numpy as np
 from ..algebra import extension as ext
 from ..algebra import field
 from ..algebra.extension import Ext
+from .eq import eq_table
 from .jit import jit
-from .products import add, difference, fold, halves, inner_products
+from .products import ALWAYS, add, difference, fold, halves, inner_products, stored
 from .threads import in_parallel
 from .tiles import LOG_SHORT, LOG_TAIL, SHORT, TAIL, Tiles, constant_pair, cut, joined, tile_size, zero_pair
 
 INFINITY = None  # as a point: the leading coefficient
 _GROUP = 4  # tiles of one call
-ALWAYS = np.bool_(True)  # see stored
 
 
 # ---- relations: values of tables at a point to values of what is summed -----------------------------------------
@@ -62,16 +62,6 @@ def _at_points(relation, points, low, high):
             value, at = _map(add, value, step), at + 1
         results.append(relation(*value))
     return results
-
-
-def stored(condition, function, *arguments):
-    """function(*arguments), or zeros where the condition is false.
-
-    XLA does not fuse across a branch whose condition it does not know. With a condition that always holds this is a
-    barrier: the results are stored, and not computed again for each of their uses.
-    """
-    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(function, *arguments))
-    return jax.lax.cond(condition, function, lambda *_: zeros, *arguments)
 
 
 def accumulate(lows, highs, weights, totals, always, relation, points):
@@ -194,32 +184,6 @@ def _spread(table, width: int):
     for target, source in zip(result, table):
         target[:: width // len(source)] = np.asarray(source)
     return result
-
-
-@jit
-def _eq_tail(point):
-    """eq table of ten variables, uint64[2, 2^10], from point: uint64[2, 2, 5], the components of two times five variables."""
-
-    def bind(v, table):
-        r = tuple(jax.lax.dynamic_slice_in_dim(point, v, 1, axis=-1))
-        one = (jnp.ones_like(r[0]), jnp.zeros_like(r[0]))
-        bit = (jnp.arange(32) >> (4 - v)) & 1
-        return inner_products([(table, tuple(jnp.where(bit == 1, a, b) for a, b in zip(r, difference(one, r))))])
-
-    ones = jnp.ones((2, 32), jnp.uint64)
-    table = jax.lax.fori_loop(0, 5, bind, (ones, jnp.zeros_like(ones)))
-    outer = inner_products([(tuple(c[0, :, None] for c in table), tuple(c[1, None] for c in table))])
-    return jnp.stack(outer).reshape(2, SHORT)
-
-
-def eq_table(point: list[Ext]):
-    """The eq table of a point, NumPy K of 2^len(point) entries: up to ten variables by one compiled loop."""
-    last, before = point[-LOG_SHORT:], point[:-LOG_SHORT]
-    padded = np.stack(ext.stack([Ext(0)] * (LOG_SHORT - len(last)) + last)).reshape(2, 2, 5)
-    table = tuple(np.asarray(_eq_tail(padded))[:, : 1 << len(last)])
-    if not before:
-        return table
-    return tuple(c.reshape(-1) for c in ext.mul(tuple(c[:, None] for c in eq_table(before)), tuple(c[None] for c in table)))
 
 
 class Rounds:

@@ -139,7 +139,8 @@ def _add_block(rest: dict, piece: Piece, terms: list, row: int):
     flat = [np.asarray(c).reshape(-1) for c in block]
     for start in range(piece.offset, piece.offset + len(flat[0]), row):
         i, at = divmod(start, row)
-        rest.setdefault(i, tuple(np.zeros(row, dtype=np.uint64) for _ in range(2)))
+        if i not in rest:
+            rest[i] = tuple(np.zeros(row, dtype=np.uint64) for _ in range(2))
         _add_to(rest[i], at, tuple(c[start - piece.offset :][:row] for c in flat))
 
 
