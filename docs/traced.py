@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from zkjax.algebra.functions import FUNCTIONS
-from zkjax.tracing import entrywise, rules
+from zkjax.tracing import entrywise, rules, windows
 from zkjax.tracing.interpreter import CALLS
 
 README = Path(__file__).parent.parent / "README.md"
@@ -19,7 +19,7 @@ PICKED = ("reduce_max", "reduce_min", "argmax", "argmin", "gather", "scatter-add
 def table() -> str:
     """A row for each family of JAX's primitives: their names, and what they become."""
     of_one = sorted(set(entrywise.RULES) - {"max", "min", "clamp", "is_finite", "sqrt", "rsqrt", "pow"})
-    named = {*rules.MOVES, *entrywise.RULES, *PICKED}
+    named = {*rules.MOVES, *entrywise.RULES, *PICKED, *windows.RULES}
     families = (
         ("moves of entries", sorted(rules.MOVES), "exact, no cost"),
         (
@@ -37,6 +37,11 @@ def table() -> str:
             "maxima along axes, picking by an index",
             list(PICKED),
             "the first maximum (JAX splits a gradient among equal ones); products with one-hots",
+        ),
+        (
+            "convolutions, pools, and their gradients",
+            sorted(windows.RULES),
+            "windows, which cost nothing, and a product, sum or maximum of them",
         ),
         (
             "arithmetic, comparisons, choices",

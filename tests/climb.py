@@ -218,6 +218,11 @@ def operation(rng: random.Random, nodes: list, shapes: list) -> dict:
         attributes = {"start": [0] * rank, "limit": [max(1, n - rng.randrange(2)) for n in shape], "stride": [rng.choice([1, 2])] * rank}
     elif op == "pad":
         attributes = {name: [rng.choice([0, 0, 1, 7]) for _ in shape] for name in ("low", "high", "interior")}
+    elif op == "window":
+        out, size = rng.choice([(1, 2), (4, 3), (64, 2)])
+        attributes = {"axis": axis, "out": out, "size": size, "stride": 1, "dilation": 1, "pad": 1} if 0 < rank < 8 else {}
+        op = op if attributes else "linear"
+        attributes = attributes or {"coefficients": [1]}
     elif op == "range":
         attributes = {"low": -8, "width": 4}
     elif op == "concatenate":

@@ -266,6 +266,7 @@ def make_sources(directory: Path) -> None:
     import curving
     import drawing
     import holding
+    import sliding
     from harness import make_run
     from moving import moving, start
     from test_graphs import GRAPHS
@@ -285,6 +286,7 @@ def make_sources(directory: Path) -> None:
         chains["states"] = zkjax.train(moving(), *start(), steps=5), ("loss",)
         chains["parts"] = zkjax.train(moving(frozen=True), *start(frozen=True), steps=5), ("size",)
         chains["curves"] = curving.curving()[1], ("loss",)
+        chains["windows"] = sliding.sliding()[1], ("loss",)
         chains["draws"] = zkjax.train(drawing.drawing(), *drawing.start(), steps=2), ("loss", "noise")
         for first, _ in chains.values():
             first.chain.geometry = TOY

@@ -23,10 +23,10 @@ MODULES = """
 algebra.exact algebra.functions circuit.anchors circuit.bounds circuit.circuit circuit.file circuit.levels circuit.recurrence
 commitment.commit commitment.dataset commitment.geometry commitment.merkle commitment.opening commitment.recursion files ops.arithmetic
 ops.committed ops.division ops.draw ops.functions ops.leaves ops.maximum ops.moves ops.operation ops.paced ops.products ops.ranges
-ops.rescale ops.root ops.tables proofs.alone proofs.chain proofs.checks proofs.estimate proofs.links proofs.proof proofs.published
-proofs.soundness proofs.statement protocol.argument protocol.claims protocol.contraction protocol.draws protocol.gate protocol.hidden
-protocol.links protocol.lookup protocol.membership protocol.motion protocol.plan protocol.schedule protocol.states protocol.sumcheck
-protocol.transcript verifier work
+ops.rescale ops.root ops.tables ops.window proofs.alone proofs.chain proofs.checks proofs.estimate proofs.links proofs.proof
+proofs.published proofs.soundness proofs.statement protocol.argument protocol.claims protocol.contraction protocol.draws protocol.gate
+protocol.hidden protocol.links protocol.lookup protocol.membership protocol.motion protocol.plan protocol.schedule protocol.states
+protocol.sumcheck protocol.transcript verifier work
 """.split()
 
 # The prover's side of modules that both share, and what is printed for people.

@@ -820,6 +820,16 @@ def shapes():
         ("pad", [v], {"low": (0, 0), "high": (0, -1), "interior": (0, 0)}, "negative padding"),
         ("pad", [v], {"low": (0, 0), "high": (0, 0), "interior": (-1, 0)}, "negative padding"),
         ("pad", [v], {"low": (0.0, 0), "high": (0, 0), "interior": (0, 0)}, "axis lengths"),
+        ("window", [v], {"axis": 1, "out": 4, "size": 2, "stride": 1, "dilation": 1, "pad": 1}, (2, 4, 2)),
+        ("window", [v], {"axis": 0, "out": 1, "size": 1, "stride": 1, "dilation": 1, "pad": -9}, (1, 1, 3)),
+        ("window", [v], {"axis": 2, "out": 1, "size": 1, "stride": 1, "dilation": 1, "pad": 0}, "axis"),
+        ("window", [v], {"axis": -1, "out": 1, "size": 1, "stride": 1, "dilation": 1, "pad": 0}, "axis"),
+        ("window", [v], {"axis": 0, "out": 0, "size": 1, "stride": 1, "dilation": 1, "pad": 0}, "axis lengths"),
+        ("window", [v], {"axis": 0, "out": 1, "size": 0, "stride": 1, "dilation": 1, "pad": 0}, "axis lengths"),
+        ("window", [v], {"axis": 0, "out": 1, "size": 1, "stride": 0, "dilation": 1, "pad": 0}, "stride"),
+        ("window", [v], {"axis": 0, "out": 1, "size": 1, "stride": 1, "dilation": 0, "pad": 0}, "dilation"),
+        ("window", [v], {"axis": 0, "out": 1, "size": 1, "stride": 1, "dilation": 1, "pad": (0,)}, "attributes are integers"),
+        ("window", [(2,) * 8], {"axis": 0, "out": 1, "size": 1, "stride": 1, "dilation": 1, "pad": 0}, "9 axes"),
         ("concatenate", [v, (2, 1)], {"axis": 1}, (2, 4)),
         ("concatenate", [v, (1, 3)], {"axis": 0}, (3, 3)),
         ("concatenate", [v, (1, 1)], {"axis": 0}, "shapes differ"),
@@ -1031,14 +1041,16 @@ def layouts():
     """How many blocks a layout may have."""
     sevens = {9: (7,) * 4}
 
-    def blocks(shapes, boxes=64, total=2**13):
-        with mock.patch("zkjax.algebra.layout.MAX_BOXES", boxes), mock.patch("zkjax.algebra.layout.MAX_BLOCKS", total):
+    def blocks(shapes, boxes=81, total=2**13):
+        with mock.patch("zkjax.algebra.layout.FEW_BOXES", boxes), mock.patch("zkjax.algebra.layout.MAX_BLOCKS", total):
             return len(Layout(shapes).pieces)
 
     for boxes, value in ((81, 81), (80, 27), (27, 27), (26, 9), (8, 3), (2, 1)):
         yield Case(f"at most {boxes} boxes", lambda boxes=boxes: blocks(sevens, boxes), None, value=value)
-    yield Case("all blocks that are allowed", lambda: blocks(sevens | {1: (7,) * 4}, total=54), None, value=54)
-    yield Case("more blocks", lambda: blocks(sevens | {1: (7,) * 4}, total=53), UnsupportedOperationError, "more than 53 blocks")
+    yield Case("of few axes any number", lambda: blocks({9: (7, 28, 14)}, 1), None, value=27)
+    yield Case("the axis that wastes most", lambda: len(Layout({9: (4, 28, 16, 10)}).pieces), None, value=2)
+    yield Case("all blocks that are allowed", lambda: blocks(sevens | {1: (7,) * 4}, 27, 54), None, value=54)
+    yield Case("more blocks", lambda: blocks(sevens | {1: (7,) * 4}, 27, 53), UnsupportedOperationError, "more than 53 blocks")
 
 
 def bounds():
@@ -1067,6 +1079,7 @@ def bounds():
         ("gate", [1, 5], {}, 5),
         ("concatenate", [3, 5], {"axis": 0}, 5),
         ("reverse", [3], {"axes": ()}, 3),
+        ("window", [3], {"axis": 0, "out": 9, "size": 9, "stride": 1, "dilation": 1, "pad": 0}, 3),
         ("rescale", [99], {"shift": 3, "bits": 4}, 16),
         ("sign", [99], {}, 1),
         ("input", [], {"index": 0}, 2 ** circuit.inputs[0].bits),
@@ -2513,7 +2526,9 @@ LIMITS = {  # as PROTOCOL.md has them
     "circuit.bounds.BEYOND": 2**128,
     "protocol.claims.MAX_WORK": 2**26,
     "protocol.claims.TERM_WORK": 1024,
-    "algebra.layout.MAX_BOXES": 64,
+    "algebra.layout.FEW_AXES": 3,
+    "algebra.layout.FEW_BOXES": 2,
+    "ops.moves.MAX_APART": 3,
     "algebra.layout.MAX_BLOCKS": 2**13,
     "commitment.geometry._MAX_DEEP_RATE": 6,
     "proofs.proof.MAX_STATEMENT": 2**21,

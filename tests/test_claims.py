@@ -89,6 +89,8 @@ def linear_ops(shape):
         "slice": {"start": (0, 1, 0), "limit": (a, b, c), "stride": (2, 1, 1)},
         "pad": {"low": (1, 0, 2), "high": (0, 3, 0), "interior": (1, 0, 0)},
         "reverse": {"axes": (1, 2)},
+        "window": {"axis": 1, "out": 4, "size": 2, "stride": 1, "dilation": 2, "pad": 2},
+        "windows apart": ("reshape", {"shape": (a, b, 1, c)}),
     }
 
 
@@ -98,6 +100,18 @@ def test_each_linear_operation(name):
     op, attributes = (name, found) if isinstance(found, dict) else found
     graph = Graph(np.random.default_rng(0), (2, 3, 4))
     check(graph, graph.add(op, 0, **attributes))
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 4), (2, 3, 3), (2, 2, 2)])
+def test_short_axes_that_were_joined(shape):
+    """A term with one group becomes a term with two for each entry of the shorter axis; where axes are longer it stays one."""
+    graph = Graph(np.random.default_rng(4), shape)
+    first, last = (graph.add("reshape", 0, shape=joined) for joined in ((shape[0] * shape[1], shape[2]), (shape[0], shape[1] * shape[2])))
+    for at in (first, last):
+        check(graph, at)
+        check(graph, at, ((0, 1),))
+    assert len(pull(graph.circuit(), [graph.random_term(first)])[0]) == min(shape[:2])
+    assert len(pull(graph.circuit(), [graph.random_term(last)])[0]) == (min(shape[1:]) if max(shape[1:]) < 4 else 1)
 
 
 @pytest.mark.parametrize("groups", [((0, 1), (2,)), ((0, 2), (1,)), ((0, 1, 2),), ((2,), (0,), (1,))])
@@ -129,7 +143,7 @@ def test_sums_concatenations_constants_and_scaling():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 8), min_size=1, max_size=5))
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 10), min_size=1, max_size=5))
 def test_random_compositions(seed, choices):
     rng = np.random.default_rng(seed)
     graph, node = Graph(rng, (2, 3, 4)), 0

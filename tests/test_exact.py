@@ -126,6 +126,12 @@ CASES = [
         [(2, 3)],
         lambda x: np.asarray(jax.lax.pad(x, np.int32(0), [(1, 0, 0), (0, 2, 1)])),
     ),
+    (
+        "window",
+        {"axis": 1, "out": 3, "size": 2, "stride": 2, "dilation": 1, "pad": 1},
+        [(2, 4)],
+        lambda x: np.stack([np.pad(x, [(0, 0), (1, 1)])[:, k : k + 5 : 2] for k in range(2)], axis=2),
+    ),
     ("concatenate", {"axis": 1}, [(2, 3), (2, 1)], lambda x, y: np.concatenate([x, y], 1)),
     ("reverse", {"axes": (1,)}, [(2, 3)], lambda x: x[:, ::-1]),
     ("scale", {"axes": (2, 0)}, [(2, 3, 4), (4, 2)], lambda x, c: x * c.T[:, None, :]),

@@ -37,6 +37,11 @@ P = {"a": RNG.normal(size=(6, 3)).astype(np.float32), "b": RNG.normal(size=3).as
 C = RNG.normal(size=(6, 3)).astype(np.float32)
 
 
+def _entry(x, axis: int, place: int):
+    """Of an axis, zeros beyond its ends."""
+    return x.take(place, axis) if 0 <= place < x.shape[axis] else np.zeros_like(x.take(0, axis))
+
+
 OPERATIONS = {  # of the operation, values of the inputs, and the result's shape
     "Numbers": lambda o, v, shape: np.array([float(c) for c in o.values]).reshape(shape),
     "Combination": lambda o, v, shape: sum(float(c) * x for c, x in zip(o.coefficients, v, strict=True)),
@@ -50,6 +55,10 @@ OPERATIONS = {  # of the operation, values of the inputs, and the result's shape
     "Broadcast": lambda o, v, shape: np.broadcast_to(aligned(v[0], o.axes, len(shape)), shape),
     "Slice": lambda o, v, shape: v[0][tuple(map(slice, o.start, o.limit, o.stride))],
     "Reverse": lambda o, v, shape: np.flip(v[0], o.axes),
+    "Window": lambda o, v, shape: np.stack(
+        [np.stack([_entry(v[0], o.axis, o.stride * i + o.dilation * k - o.pad) for k in range(o.size)], axis=o.axis) for i in range(o.out)],
+        axis=o.axis,
+    ),
     "Concatenate": lambda o, v, shape: np.concatenate(v, axis=o.axis),
     "Applied": lambda o, v, shape: functions.floats(o.program, v[0]),
     "Picked": lambda o, v, shape: (functions.floats(o.program, v[0])[..., None] == np.arange(o.size)).astype(float),

@@ -151,7 +151,7 @@ def test_the_frozen_proof():
     for files in ([raw, alone], [alone, raw]):
         assert len(both(circuit, files, VECTOR_BITS)) == 2
     assert both(circuit, [alone], VECTOR_BITS) is None
-    for name in ("format-2-states", "format-2-draws", "format-2-curves"):
+    for name in ("format-2-states", "format-2-draws", "format-2-curves", "format-2-windows"):
         assert both(vector(name)[0], [vector(name)[1]], VECTOR_BITS)
     part = (VECTORS / "format-2-states.link.proof").read_bytes()  # opens one part of two
     assert len(both(vector("format-2-states")[0], [vector("format-2-states")[1], part], VECTOR_BITS)) == 2
@@ -278,7 +278,7 @@ def test_a_commitment_of_another_root():
     assert both(circuit.to_json(), [file_of(statement, proofs[2].body)], assume_bound=True) is None
 
 
-FROZEN = ["format-2", "format-2-states", "format-2-parts", "format-2-draws", "format-2-curves"]
+FROZEN = ["format-2", "format-2-states", "format-2-parts", "format-2-draws", "format-2-curves", "format-2-windows"]
 
 
 @pytest.mark.parametrize("name", FROZEN)

@@ -32,7 +32,8 @@ algebra algebra.field algebra.extension algebra.poly algebra.vectors algebra.ntt
 algebra.low_rank algebra.threefry algebra.decimals algebra.functions
 kernels kernels.settings kernels.threads kernels.jit kernels.memory kernels.products kernels.tiles kernels.host kernels.eq
 kernels.sumcheck kernels.lookup kernels.sites kernels.ntt kernels.merkle kernels.opening kernels.integers
-ops.operation ops.tables ops.ranges ops.committed ops.leaves ops.moves ops.arithmetic ops.functions ops.rescale ops.products ops.draw
+ops.operation ops.tables ops.ranges ops.committed ops.leaves ops.window ops.moves ops.arithmetic ops.functions ops.rescale ops.products
+ops.draw
 ops.maximum ops.division ops.root ops.paced ops
 memory
 circuit.parts circuit.recurrence circuit.levels circuit.anchors circuit.bounds circuit.counts circuit.rounding circuit.summary
@@ -41,11 +42,13 @@ protocol protocol.transcript protocol.links protocol.hidden protocol.sumcheck pr
 protocol.membership protocol.draws protocol.contraction protocol.gate protocol.motion protocol.states protocol.plan protocol.argument
 commitment.slots commitment.openings commitment.geometry commitment.merkle commitment.dataset commitment.commit commitment.recursion
 commitment.rows commitment.opening commitment.keys commitment
-proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain proofs.checks proofs.estimate proofs.proof proofs.published
+proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain proofs.checks proofs.estimate proofs.proof
+proofs.published
 verifier
 tracing tracing.precision tracing.elementary tracing.series tracing.constants tracing.expressions tracing.rationals tracing.keys
 tracing.intervals tracing.functions tracing.graph tracing.folding tracing.places tracing.arguments tracing.quotients tracing.choices
-tracing.indexing tracing.entrywise tracing.rules tracing.interpreter tracing.step tracing.starts tracing.motions tracing.demands
+tracing.indexing tracing.entrywise tracing.windows tracing.rules tracing.interpreter tracing.step tracing.starts tracing.motions
+tracing.demands
 tracing.names tracing.formats tracing.own tracing.source tracing.states tracing.planned tracing.builder tracing.relations
 tracing.lowering tracing.comparison tracing.program
 prover.aggregate prover.lanes prover.states prover.witness prover.rehearsal prover.commitments prover.prove prover.link prover

@@ -544,7 +544,7 @@ def check_chain(circuit, all_statements, assume_bound=False, dataset=None, initi
 # ---- 5 circuit --------------------------------------------------------------------------------------------------------
 
 STATES = ("param", "next", "inner", "last")  # a parameter before a step, after it, before its roundings, before the last one
-LINEAR = "linear transpose reshape broadcast sum slice pad concatenate reverse scale range paced".split()
+LINEAR = "linear transpose reshape broadcast sum slice pad concatenate reverse scale range paced window".split()
 ATTRIBUTES = {
     "input": "index",
     "param": "index",
@@ -573,6 +573,7 @@ ATTRIBUTES = {
     "divide": "bits divisor",
     "root": "size",
     "paced": "numbers",
+    "window": "axis out size stride dilation pad",
 }
 # attributes that are one integer ("low" of a pad is none); "contract", "batch" are two lists, "program" is one of instructions
 INTEGERS = "index axis shift bits threshold low width size divisor".split()
@@ -674,7 +675,7 @@ def check_circuit_fields(data):
         integer(node["scale"], -(2**16), 2**16, "scale of a node")
         text(node["label"])
         for name in ATTRIBUTES[node["op"]].split():
-            if name in INTEGERS and node["op"] != "pad":
+            if name in INTEGERS and node["op"] != "pad" or node["op"] == "window":
                 integer(node[name], -(2**63), 2**63, name)
             elif name == "program":
                 check_program(node[name])
@@ -783,6 +784,10 @@ def infer_shape(circuit, node, shapes):
         axis = node["axis"]
         require(0 <= axis < len(x) and all(s[:axis] + s[axis + 1 :] == x[:axis] + x[axis + 1 :] for s in shapes), "concatenate")
         return [*x[:axis], sum(s[axis] for s in shapes), *x[axis + 1 :]]
+    if op == "window":
+        axis = node["axis"]
+        require(0 <= axis < len(x) and min(node["stride"], node["dilation"], node["out"], node["size"]) >= 1, "window")
+        return [*x[:axis], node["out"], node["size"], *x[axis + 1 :]]
     if op == "dot":
         y, (cx, cy), (bx, by) = shapes[1], node["contract"], node["batch"]
         require(len(cx) == len(cy) and len(bx) == len(by), "dot")
@@ -1363,10 +1368,11 @@ class Layout:
         boxes = []
         for key, shape in tensors:
             large = math.prod(1 << bits(n) for n in shape) >= 2**10
-            cuts = []
-            for n in shape:
-                cut = axis_pieces(n) if large else [(0, n)]
-                cuts.append(cut if math.prod(map(len, cuts)) * len(cut) <= 64 else [(0, n)])
+            cuts = [[(0, n)] for n in shape]
+            for d in sorted(range(len(shape)), key=lambda d: Fraction(shape[d], 1 << bits(shape[d]))):
+                cut = axis_pieces(shape[d])
+                if large and (len(shape) <= 3 or math.prod(map(len, cuts)) * len(cut) <= 2):
+                    cuts[d] = cut
             for box in itertools.product(*cuts):
                 boxes.append(Box(key, tuple(start for start, _ in box), tuple(n for _, n in box), 0))
         require(len(boxes) <= 2**13, "circuit: too many boxes")
@@ -2139,7 +2145,53 @@ class Walk:
             term = self.join(term, outs, shape)
         groups = [(tuple(d for ins, outs in runs if set(outs) & set(axes) for d in ins), v) for axes, v in term.groups]
         groups += [((d,), self.chunk.ones(1)) for ins, outs in runs if not outs for d in ins]
-        return [(node["inputs"][0], self.drop_empty(replace(term, groups=tuple(groups))))]
+        terms = [self.drop_empty(replace(term, groups=tuple(groups)))]
+        for ins, outs in runs:
+            if len(outs) == 1 and len(ins) == 2 and all(below[d] in (2, 3) for d in ins):
+                terms = [part for term in terms for part in self.apart(term, tuple(ins), [below[d] for d in ins])]
+        return [(node["inputs"][0], term) for term in terms]
+
+    def apart(self, term, axes, lengths):
+        """A group of these two axes as terms with two groups, one for each place along the shorter axis."""
+        if axes not in [group for group, _ in term.groups]:
+            return [term]
+        short, terms = 0 if lengths[0] <= lengths[1] else 1, []
+        for j in range(lengths[short]):
+            groups = []
+            for group, vector in term.groups:
+                if group != axes:
+                    groups.append((group, vector))
+                    continue
+                pairs = [(a, b) for a in range(lengths[0]) for b in range(lengths[1])]
+                row = [x for pair, x in zip(pairs, vector.entries, strict=True) if pair[short] == j]
+                row = self.once("apart", *lengths, j, vector, make=lambda: row)  # noqa: B023
+                unit = [ONE if a == j else ZERO for a in range(lengths[short])]
+                unit = self.chunk.once("unit", lengths[short], j, make=lambda: unit)  # noqa: B023
+                groups += [((axes[short],), unit), ((axes[1 - short],), row)][:: 1 if short == 0 else -1]
+            terms.append(replace(term, groups=tuple(groups)))
+        return terms
+
+    def window(self, i, node, term):
+        (below,), axis, shape = node["inputs"], node["axis"], self.circuit.shapes[i]
+        length, groups = self.circuit.shapes[below][axis], []
+        for group, vector in self.join(term, (axis, axis + 1), shape).groups:
+            kept = tuple(d for d in group if d != axis + 1)
+
+            def moved_back(group=group, vector=vector, kept=kept):
+                dims = [length if d == axis else shape[d] for d in kept]
+                sums = [ZERO] * math.prod(dims)
+                for index, x in zip(positions([shape[d] for d in group]), vector.entries):
+                    at = dict(zip(group, index))
+                    at[axis] = node["stride"] * at[axis] + node["dilation"] * at[axis + 1] - node["pad"]
+                    if 0 <= at[axis] < length:
+                        place = flat_index([at[d] for d in kept], dims)
+                        sums[place] = sums[place] + x
+                return sums
+
+            if axis in group:
+                vector = self.once("window", i, group, vector, make=moved_back)
+            groups.append((tuple(d - (d > axis) for d in kept), vector))
+        return [(below, replace(term, groups=tuple(groups)))]
 
     def broadcast(self, i, node, term):
         shape, names, groups = self.circuit.shapes[i], {d: j for j, d in enumerate(node["axes"])}, []

@@ -13,6 +13,7 @@ import drawing  # noqa: E402
 import harness  # noqa: E402
 import holding  # noqa: E402
 import moving  # noqa: E402
+import sliding  # noqa: E402
 import terms  # noqa: E402
 import test_graphs  # noqa: E402
 import tiny  # noqa: E402
@@ -50,6 +51,7 @@ def main() -> None:
     circuit = drawing.drawing()
     freeze(f"{NAME}-draws", circuit, zkjax.train(circuit, *drawing.start(), steps=3))
     freeze(f"{NAME}-curves", *curving.curving())
+    freeze(f"{NAME}-windows", *sliding.sliding())
 
 
 def freeze(name: str, circuit, run) -> None:

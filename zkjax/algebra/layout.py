@@ -8,6 +8,7 @@ PROTOCOL.md, sections 9.1, 9.2.
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from .vectors import Vectors
 
 SPLIT_FROM = 2**10  # smaller blocks are not split: their waste is cheaper than another block
 MAX_WASTE = 0.05  # of an axis, before it is split
-MAX_BOXES = 64  # of one tensor: axes that would make more of them stay whole
+FEW_AXES, FEW_BOXES = 3, 2  # a tensor with more axes, such as one of images, falls into so many boxes at most: claims on it are many
 MAX_BLOCKS = 2**13  # of all tensors
 
 
@@ -102,11 +103,12 @@ class Layout:
             cells = 1
             for n in shape:
                 cells <<= num_bits(n)
-            cuts, count = [], 1
-            for n in shape:
-                pieces = axis_pieces(n) if cells >= SPLIT_FROM else ((0, n),)
-                cuts.append(pieces if count * len(pieces) <= MAX_BOXES else ((0, n),))
-                count *= len(cuts[-1])
+            cuts, count = [((0, n),) for n in shape], 1
+            for axis in sorted(range(len(shape)), key=lambda axis: Fraction(shape[axis], 1 << num_bits(shape[axis]))):  # most waste first
+                pieces = axis_pieces(shape[axis])
+                if cells >= SPLIT_FROM and (len(shape) <= FEW_AXES or count * len(pieces) <= FEW_BOXES):
+                    cuts[axis] = pieces
+                    count *= len(pieces)
             if len(boxes) + count > MAX_BLOCKS:
                 raise UnsupportedOperationError(
                     f"tensors fall into more than {MAX_BLOCKS} blocks; use lengths (steps, batch, layers) close to powers of two"

@@ -36,6 +36,7 @@ class Vectors:
     def __init__(self, meter: Meter | None = None, lengths_only: bool = False):
         self.meter, self.lengths_only, self.first_step = meter or Meter(), lengths_only, 0
         self._ones: dict[int, Vector] = {}
+        self._units: dict[tuple[int, int], Vector] = {}
         self._totals: dict[Vector, Ext] = {}
 
     def make(self, length: int, function, entries: int = 0, calls: int = 1, what: str = "vectors along axes") -> Vector:
@@ -54,6 +55,12 @@ class Vectors:
         if length not in self._ones:
             self._ones[length] = self.make(length, lambda: (np.ones(length, dtype=np.uint64), np.zeros(length, dtype=np.uint64)))
         return self._ones[length]
+
+    def unit(self, length: int, place: int) -> Vector:
+        """1 at this place, else 0; the same object throughout an argument."""
+        if (length, place) not in self._units:
+            self._units[length, place] = self.make(length, lambda: ext.from_base(np.eye(1, length, place, dtype=np.uint64)[0]))
+        return self._units[length, place]
 
     def eq(self, point: list[Ext], length: int) -> Vector:
         """The first ``length`` entries of the eq table of a point."""

@@ -30,6 +30,7 @@ first      m (a largest), x                        1 at the first place of x whe
 divide     x, d, bits, divisor                     the nearest integer to x / d, halves upwards; advice
 root       x, size                                 the square root, rounded down; advice
 paced      x, numbers                              x times a public number of the step
+window     x, axis, out, size, stride, ..          x[stride o + dilation k - pad] along an axis, which becomes (o, k)
 ========== ======================================= ==========================================================
 
 Their order is the protocol's: committed cells and lookups are laid out operation by operation, and within one node by node.
@@ -47,6 +48,7 @@ from .paced import Paced
 from .products import Dot, Gate
 from .rescale import Rescale, Sign
 from .root import Root
+from .window import Window
 
 OPERATIONS: tuple[type[Operation], ...] = (
     *(Rescale, Sign),
@@ -56,5 +58,6 @@ OPERATIONS: tuple[type[Operation], ...] = (
     *(Dot, Gate),
     *(Next, Draw),
     *(Range, TableFunction, OneHot, Largest, First, Divide, Root, Paced),
+    Window,
 )
 BY_NAME = {operation.name: operation for operation in OPERATIONS}

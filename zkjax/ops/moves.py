@@ -15,6 +15,9 @@ import numpy as np
 
 from ..algebra import extension as ext
 from .operation import Operation, dims, require
+from .window import Window
+
+MAX_APART = 3  # entries of two axes that were joined, as those within a window, whose weights become terms with a vector for each
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,37 @@ class Reshape(Operation):
         fresh = [d for ins, outs in blocks if not outs for d in ins]  # axes of length one that the reshape removed
         groups += [(d,) for d in fresh]
         vectors = term.vectors + tuple(walk.vectors.ones(1) for _ in fresh)
-        return [walk.drop_empty(replace(term, key=("node", node.inputs[0]), groups=tuple(groups), vectors=vectors))]
+        term = walk.drop_empty(replace(term, key=("node", node.inputs[0]), groups=tuple(groups), vectors=vectors))
+        terms = [term]
+        for axes in self._joined(walk.shape(node.inputs[0]), node.shape):
+            terms = [part for term in terms for part in walk.apart(term, axes, node.inputs[0])]
+        return terms
+
+    def fold(self, i, node, groups, kept, prover):
+        """Where only axes of one entry come and go, the input's, folded."""
+        below = prover.shape(node.inputs[0])
+        above, under = ([d for d, n in enumerate(shape) if n > 1] for shape in (node.shape, below))
+        if [node.shape[d] for d in above] != [below[d] for d in under] or not {*kept} <= {*above}:
+            return super().fold(i, node, groups, kept, prover)
+        to, factor = dict(zip(above, under, strict=True)), ext.stack([1])
+        moved = [((d,), factor) for d, n in enumerate(below) if n == 1]
+        for axes, vector in groups:
+            if {*axes} & {*to}:
+                moved.append((tuple(to[d] for d in axes if d in to), vector))
+            else:
+                factor = ext.mul(factor, vector)
+        folded = prover.fold(node.inputs[0], moved, tuple(to[d] for d in kept))
+        return folded if (factor[0][0], factor[1][0]) == (1, 0) else prover.multiply(folded, factor)
+
+    @staticmethod
+    def _joined(below, shape) -> list[tuple[int, int]]:
+        """Pairs of short axes that become one, such as those within a window."""
+        pairs = [ins for ins, outs in _factor_blocks(below, shape) if len(outs) == 1 and len(ins) == 2]
+        return [axes for axes in pairs if all(2 <= below[d] <= MAX_APART for d in axes)]
+
+    def passes(self, i, node, walk):
+        below = walk.shape(node.inputs[0])
+        return math.prod(min(below[d] for d in axes) for axes in self._joined(below, node.shape))
 
     def evaluate(self, x, node, shapes, limbs):
         return x[0].reshape(node.shape)
@@ -226,7 +259,7 @@ class Reverse(Operation):
         return x[0][tuple(slice(None, None, -1 if d in self.axes else 1) for d in range(x[0].ndim))]
 
 
-MOVES = (Transpose, Reshape, Broadcast, Slice, Pad, Concatenate, Reverse)
+MOVES = (Transpose, Reshape, Broadcast, Slice, Pad, Concatenate, Reverse, Window)
 
 
 def aligned(x, axes, rank: int):

@@ -218,6 +218,25 @@ class Walk:
         vectors = [v for j, v in enumerate(term.vectors) if j not in meeting] + [vector]
         return replace(term, groups=tuple(groups), vectors=tuple(vectors))
 
+    def apart(self, term: Term, axes: tuple[int, int], i: int) -> list[Term]:
+        """A term whose group is these two axes as terms with a group for each axis: one for each entry of the shorter."""
+        if axes not in term.groups:
+            return [term]
+        lengths, at = tuple(self.shape(i)[d] for d in axes), term.groups.index(axes)
+        short = min(range(2), key=lambda side: lengths[side])
+        terms = []
+        for j in range(lengths[short]):
+
+            def row(v, j=j):
+                return _each(v, lambda c: c.reshape(lengths)[j] if short == 0 else c.reshape(lengths)[:, j])
+
+            vector = self.derive(("apart", lengths, j), term.vectors[at], lengths[1 - short], row)
+            unit = self.vectors.unit(lengths[short], j)
+            pair = (unit, vector) if short == 0 else (vector, unit)
+            groups = (*term.groups[:at], (axes[0],), (axes[1],), *term.groups[at + 1 :])
+            terms.append(replace(term, groups=groups, vectors=(*term.vectors[:at], *pair, *term.vectors[at + 1 :])))
+        return terms
+
     def along(self, term: Term, name: tuple, shape, below_shape, axes, function) -> Term:
         """Apply ``function(component as an array over the group's axes, position of each axis in it)`` to the groups that meet axes.
 

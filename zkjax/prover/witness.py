@@ -252,6 +252,8 @@ class Witness:
         order = [sorted(kept).index(d) + 1 for d in kept]
         return tuple(np.ascontiguousarray(c.transpose(0, *order)) for c in table)
 
+    multiply = staticmethod(multiply)  # for operations, which know of no kernels
+
     def fold_state(self, kind: str, p: int, groups: list, kept: tuple[int, ...]):
         """Rows of a state (a kind of ``levels.STATES``), folded: K (rows, kept axes in the given order)."""
         return states.fold(self, kind, p, groups, kept)

@@ -18,6 +18,7 @@ from .expressions import Above, Applied, Combination, Drawn, Expression, FirstPl
 from .series import Series
 
 LONGEST = 96  # instructions of a program that grows by fusion: beyond, its parts become tables of their own
+COMPARISONS = ("gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not")
 FREE = (Reshape, Transpose, Broadcast, Reverse)  # moves that commute with functions and lose no entry
 
 
@@ -72,7 +73,7 @@ def constant(x: Expression) -> Fraction | None:
 
 def is_one_or_nothing(x: Expression) -> bool:
     """Whether all entries are 0 or 1: those of one-hots and signs, moved, and 1 less them."""
-    if x.does(Above, Picked, FirstPlace):
+    if x.does(Above, Picked, FirstPlace) or x.does(Applied) and x.operation.program[-1][0] in COMPARISONS:
         return True
     if x.does(*MOVES):
         return all(is_one_or_nothing(y) for y in x.inputs)

@@ -55,6 +55,7 @@ class Graph:
         self.peaks: dict[Expression, Expression] = {}  # exp of what is less than its maximum, where it is not minus infinity: of what
         self.one_hots: dict[Expression, Expression] = {}  # an index: the one-hot whose place it is
         self.rows: dict[Expression | Mask | Drawn, tuple] = {}  # what a loop has stacked: row by row
+        self.rectified: dict[Expression, tuple] = {}  # a gradient of a ReLU: of which tensor, and the gradient of that
         self._made: dict = {}
 
     def node(self, operation, inputs, shape, tagged=False) -> Expression:
@@ -172,6 +173,8 @@ class Graph:
         if y.does(Above):
             x, y = y, x
         if x.does(Above) and not y.does(Draw):
+            if y in self.rectified and self.rectified[y][0] is x.inputs[0]:
+                return self.tag(self.rectified[y][1], x.tagged or y.tagged)
             if y.is_scaling and y.inputs[0] is x.inputs[0]:
                 return self.linear([(y.operation.coefficients[0], self.product(x, y.inputs[0]))], y.tagged)
             return self.node(Gate(), (x, y), x.shape)
@@ -179,6 +182,8 @@ class Graph:
             x, y = y, x
         if is_mask(x) and y.is_scaling:
             return self.linear([(y.operation.coefficients[0], self.product(x, y.inputs[0]))], y.tagged)
+        if functions.is_one_or_nothing(x) and not functions.is_one_or_nothing(y):  # which is committed: claims on the right are many
+            x, y = y, x
         axes = tuple(range(len(x.shape)))
         return self.node(Dot(contract=((), ()), batch=(axes, axes)), (x, self._beside(x, y)), x.shape)
 

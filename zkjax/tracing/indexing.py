@@ -26,13 +26,13 @@ NAN = programs.joined("div", programs.number(Fraction(0)), programs.number(Fract
 
 def reduce_max(graph, eqn, x):
     """The largest entries over axes."""
-    return _largest(graph, graph.tensor(x), tuple(sorted(int(d) for d in eqn.params["axes"])))
+    return largest(graph, graph.tensor(x), tuple(sorted(int(d) for d in eqn.params["axes"])))
 
 
 def reduce_min(graph, eqn, x):
     """The smallest: minus the largest of minus x."""
     opposite = graph.linear([(-1, graph.tensor(x))])
-    return graph.linear([(-1, _largest(graph, opposite, tuple(sorted(int(d) for d in eqn.params["axes"]))))])
+    return graph.linear([(-1, largest(graph, opposite, tuple(sorted(int(d) for d in eqn.params["axes"]))))])
 
 
 def argmax(graph, eqn, x, sign: int = 1):
@@ -55,7 +55,8 @@ def _rows(graph, x: Expression, axes: tuple[int, ...]) -> Expression:
     return graph.reshape(x, (*x.shape[: len(others)], math.prod(x.shape[len(others) :])))
 
 
-def _largest(graph, x: Expression, axes: tuple[int, ...]) -> Expression:
+def largest(graph, x: Expression, axes: tuple[int, ...]) -> Expression:
+    """The largest entries over axes of a tensor."""
     others = [d for d in range(len(x.shape)) if d not in axes]
     rows = _rows(graph, x, axes)
     if rows.shape[-1] == 1:
@@ -67,22 +68,26 @@ def _largest(graph, x: Expression, axes: tuple[int, ...]) -> Expression:
 
 def first_place(graph, x, y) -> Mask | None:
     """x == y, of a tensor and its maximum, repeated: the first place that has it; None of anything else."""
-    for tensor, largest in ((x, y), (y, x)):
-        if not isinstance(largest, Expression) or not isinstance(tensor, Expression):
+    for tensor, greatest in ((x, y), (y, x)):
+        if not isinstance(greatest, Expression) or not isinstance(tensor, Expression):
             continue
-        c, largest = outward(graph, largest)  # of a least one, minus the largest of the opposite
+        c, greatest = outward(graph, greatest)  # of a least one, minus the largest of the opposite
         tensor = tensor if c == 1 else graph.linear([(1 / c, tensor)])
-        if graph.largest_of.get(largest) is tensor:
-            axes = tuple(d for d in range(len(tensor.shape)) if not largest.does(Broadcast) or d not in largest.operation.axes)
-            rows = _rows(graph, tensor, axes)
-            first = graph.node(FirstPlace(), (rows,), rows.shape)
-            others = [d for d in range(len(tensor.shape)) if d not in axes]
-            order = (*others, *axes)
-            apart = graph.reshape(first, [tensor.shape[d] for d in order])
-            place = graph.transpose(apart, tuple(order.index(d) for d in range(len(order))))
-            graph.one_along[place] = axes
-            return Mask(place)
+        if graph.largest_of.get(greatest) is tensor:
+            axes = tuple(d for d in range(len(tensor.shape)) if not greatest.does(Broadcast) or d not in greatest.operation.axes)
+            return Mask(first_of(graph, tensor, axes))
     return None
+
+
+def first_of(graph, x: Expression, axes: tuple[int, ...]) -> Expression:
+    """1 at the first place of the largest entry over axes, else 0."""
+    rows = _rows(graph, x, axes)
+    first = graph.node(FirstPlace(), (rows,), rows.shape)
+    order = (*(d for d in range(len(x.shape)) if d not in axes), *axes)
+    apart = graph.reshape(first, [x.shape[d] for d in order])
+    place = graph.transpose(apart, tuple(order.index(d) for d in range(len(order))))
+    graph.one_along[place] = axes
+    return place
 
 
 # ---- one-hots --------------------------------------------------------------------------------------------------------

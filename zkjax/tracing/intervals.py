@@ -14,6 +14,7 @@ from ..ops.leaves import Param
 from ..ops.moves import MOVES, Broadcast, Pad
 from ..ops.operation import Leaves
 from ..ops.products import Dot, Gate
+from ..ops.window import Window
 from .constants import Known
 from .expressions import Above, Applied, Combination, Drawn, Expression, FirstPlace, Mask, Maximum, Numbers, Picked, Ratio, SquareRoot
 from .series import Series, values
@@ -69,7 +70,7 @@ def _interval(graph, x: Expression) -> tuple[float, float]:
         return graph.assumed.get(x.operation.index, EVERYTHING)
     if x.does(*MOVES):
         low, high = min(a for a, _ in below), max(b for _, b in below)
-        return (min(low, 0.0), max(high, 0.0)) if x.does(Pad) else (low, high)
+        return (min(low, 0.0), max(high, 0.0)) if x.does(Pad, Window) else (low, high)
     return EVERYTHING
 
 
@@ -121,6 +122,6 @@ def whole(graph, x: Expression) -> tuple[int, int]:
         return terms * ranges[0][0], terms * ranges[0][1]
     if x.does(*MOVES):
         low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
-        return (min(low, 0), max(high, 0)) if x.does(Pad) else (low, high)
+        return (min(low, 0), max(high, 0)) if x.does(Pad, Window) else (low, high)
     largest = x.operation.bound([max(map(abs, r)) for r in ranges], [y.shape for y in x.inputs], Leaves((), ()))
     return -largest, largest

@@ -19,6 +19,7 @@ from ..ops.products import entrywise
 from ..ops.root import MAX_ROOT, Root
 from .constants import CONSTANT_BITS
 from .expressions import Expression
+from .functions import is_one_or_nothing
 from .intervals import interval
 from .quotients import square_root
 from .rationals import dyadic, log2
@@ -36,7 +37,7 @@ class Relations:
         self.sites: dict[Expression, tuple[Fraction, int, int]] = {}
 
     def applied(self, x, factors, nodes, label):
-        scale = self.emitter.formats.of(self.emitter.names.of[x], "function").scale
+        scale = 0 if is_one_or_nothing(x) else self.emitter.formats.of(self.emitter.names.of[x], "function").scale
         factor = Fraction(2) ** -scale
         try:
             node = self._riding(x, lambda *site: TableFunction(*site, scale), x.inputs[0], factor, label)

@@ -8,7 +8,7 @@ may wrap around while it depends on data or parameters, and every operation that
 import math
 from fractions import Fraction
 
-from . import choices, entrywise, functions, indexing, keys, quotients
+from . import choices, entrywise, functions, indexing, keys, quotients, windows
 from .constants import Known, map_known
 from .expressions import Drawn, Expression, Mask
 from .folding import kind, narrow
@@ -244,7 +244,8 @@ def _static(starts, shape, sizes) -> list[int]:
 
 
 def _reshape(graph, eqn, x):
-    return graph.reshape(x, eqn.outvars[0].aval.shape)
+    order = eqn.params["dimensions"] if eqn.primitive.name == "reshape" else None  # in which entries are read
+    return graph.reshape(x if order is None else graph.transpose(x, order), eqn.outvars[0].aval.shape)
 
 
 def _reverse(graph, eqn, x):
@@ -340,6 +341,7 @@ RULES = MOVES | {
     "convert_element_type": _convert,
     "reduce_precision": _reduce_precision,
     "gather": indexing.gather,
+    **windows.RULES,
     "shift_right_logical": keys.shifted,
     "bitcast_convert_type": keys.as_float,
 }
@@ -353,7 +355,6 @@ KEYS = ("random_bits", "random_wrap", "random_unwrap", "random_seed", "random_sp
 INFINITY = "choose a large negative number in the place of minus infinity"
 LACKING = ("reduce_max", "argmax", "max", "sub", "exp", "mul", "div", "select_n", "gather", "eq", "is_finite")  # may read minus infinity
 CURES = {
-    "conv_general_dilated": "write the convolution as slices and a matrix product",
     "while": "write the loop in Python, so that it unrolls",
     "cond": "choose with jnp.where(x > 0, ...), or in Python before tracing",
     "scatter": "build the array with jnp.concatenate or jnp.pad",
