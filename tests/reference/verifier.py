@@ -2027,21 +2027,18 @@ def transposed(entries, dims, order):
     return [entries[flat_index([index[back[d]] for d in range(len(dims))], dims)] for index in positions([dims[j] for j in order])]
 
 
-def finest_runs(ins, outs):
-    """Section 12.2: [(input axes, output axes)]."""
-    runs, a, b = [], 0, 0
-    while a < len(ins) or b < len(outs):
-        first_a, first_b, size_a, size_b = a, b, 1, 1
-        if a < len(ins):
-            size_a, a = ins[a], a + 1
-        if b < len(outs):
-            size_b, b = outs[b], b + 1
-        while size_a != size_b:
-            if size_a < size_b:
-                size_a, a = size_a * ins[a], a + 1
+def finest_runs(below, shape):
+    """Section 12.2: [(input axes, output axes)], without axes of one entry."""
+    left, right = ([d for d, n in enumerate(lengths) if n > 1] for lengths in (below, shape))
+    runs = []
+    while left or right:
+        ins, outs = [left.pop(0)], [right.pop(0)]
+        while math.prod(below[d] for d in ins) != math.prod(shape[d] for d in outs):
+            if math.prod(below[d] for d in ins) < math.prod(shape[d] for d in outs):
+                ins.append(left.pop(0))
             else:
-                size_b, b = size_b * outs[b], b + 1
-        runs.append((range(first_a, a), range(first_b, b)))
+                outs.append(right.pop(0))
+        runs.append((ins, outs))
     return runs
 
 
@@ -2141,13 +2138,14 @@ class Walk:
     def reshape(self, i, node, term):
         below, shape = self.circuit.shapes[node["inputs"][0]], self.circuit.shapes[i]
         runs = finest_runs(below, shape)
+        term = self.drop_empty(replace(term, groups=tuple((tuple(d for d in axes if shape[d] > 1), v) for axes, v in term.groups)))
         for _, outs in runs:
             term = self.join(term, outs, shape)
         groups = [(tuple(d for ins, outs in runs if set(outs) & set(axes) for d in ins), v) for axes, v in term.groups]
-        groups += [((d,), self.chunk.ones(1)) for ins, outs in runs if not outs for d in ins]
-        terms = [self.drop_empty(replace(term, groups=tuple(groups)))]
+        groups += [((d,), self.chunk.ones(1)) for d, n in enumerate(below) if n == 1]
+        terms = [replace(term, groups=tuple(groups))]
         for ins, outs in runs:
-            if len(outs) == 1 and len(ins) == 2 and all(below[d] in (2, 3) for d in ins):
+            if len(outs) == 1 and len(ins) == 2 and all(below[d] <= 3 for d in ins):
                 terms = [part for term in terms for part in self.apart(term, tuple(ins), [below[d] for d in ins])]
         return [(node["inputs"][0], term) for term in terms]
 

@@ -59,18 +59,31 @@ class Reshape(Operation):
         return shape
 
     def pull(self, i, node, term, walk):
-        blocks = _factor_blocks(walk.shape(node.inputs[0]), node.shape)
-        for _, outs in blocks:
+        below = walk.shape(node.inputs[0])
+        groups = tuple(tuple(d for d in group if node.shape[d] > 1) for group in term.groups)
+        term, runs = walk.drop_empty(replace(term, groups=groups)), _runs(below, node.shape)
+        for _, outs in runs:
             term = walk.join(term, outs, node.shape, i)
-        groups = [tuple(d for ins, outs in blocks if set(outs) & set(group) for d in ins) for group in term.groups]
-        fresh = [d for ins, outs in blocks if not outs for d in ins]  # axes of length one that the reshape removed
-        groups += [(d,) for d in fresh]
+        groups = [tuple(d for ins, outs in runs if set(outs) & set(group) for d in ins) for group in term.groups]
+        fresh = [d for d, n in enumerate(below) if n == 1]
         vectors = term.vectors + tuple(walk.vectors.ones(1) for _ in fresh)
-        term = walk.drop_empty(replace(term, key=("node", node.inputs[0]), groups=tuple(groups), vectors=vectors))
-        terms = [term]
-        for axes in self._joined(walk.shape(node.inputs[0]), node.shape):
+        terms = [replace(term, key=("node", node.inputs[0]), groups=(*groups, *((d,) for d in fresh)), vectors=vectors)]
+        for axes in self._joined(below, node.shape):
             terms = [part for term in terms for part in walk.apart(term, axes, node.inputs[0])]
         return terms
+
+    def passes(self, i, node, walk):
+        below = walk.shape(node.inputs[0])
+        return math.prod(min(below[d] for d in axes) for axes in self._joined(below, node.shape))
+
+    @staticmethod
+    def _joined(below, shape) -> list[tuple[int, int]]:
+        """Pairs of short axes that become one, such as those within a window."""
+        pairs = [ins for ins, outs in _runs(below, shape) if len(outs) == 1 and len(ins) == 2]
+        return [axes for axes in pairs if max(below[d] for d in axes) <= MAX_APART]
+
+    def evaluate(self, x, node, shapes, limbs):
+        return x[0].reshape(node.shape)
 
     def fold(self, i, node, groups, kept, prover):
         """Where only axes of one entry come and go, the input's, folded."""
@@ -87,19 +100,6 @@ class Reshape(Operation):
                 factor = ext.mul(factor, vector)
         folded = prover.fold(node.inputs[0], moved, tuple(to[d] for d in kept))
         return folded if (factor[0][0], factor[1][0]) == (1, 0) else prover.multiply(folded, factor)
-
-    @staticmethod
-    def _joined(below, shape) -> list[tuple[int, int]]:
-        """Pairs of short axes that become one, such as those within a window."""
-        pairs = [ins for ins, outs in _factor_blocks(below, shape) if len(outs) == 1 and len(ins) == 2]
-        return [axes for axes in pairs if all(2 <= below[d] <= MAX_APART for d in axes)]
-
-    def passes(self, i, node, walk):
-        below = walk.shape(node.inputs[0])
-        return math.prod(min(below[d] for d in axes) for axes in self._joined(below, node.shape))
-
-    def evaluate(self, x, node, shapes, limbs):
-        return x[0].reshape(node.shape)
 
 
 @dataclass(frozen=True)
@@ -280,20 +280,16 @@ def _sum_axes(vector, lengths, axes):
     return tuple(np.asarray(c).reshape(-1) for c in array)
 
 
-def _factor_blocks(ins: tuple[int, ...], outs: tuple[int, ...]):
-    """Cut two shapes of equal size into the finest runs of axes with equal products: ((in axes, out axes), ...)."""
-    blocks, a, b = [], 0, 0
-    while a < len(ins) or b < len(outs):
-        start_a, start_b = a, b
-        size_a = size_b = 1
-        if a < len(ins):
-            size_a, a = ins[a], a + 1
-        if b < len(outs):
-            size_b, b = outs[b], b + 1
-        while size_a != size_b:
-            if size_a < size_b:
-                size_a, a = size_a * ins[a], a + 1
-            else:
-                size_b, b = size_b * outs[b], b + 1
-        blocks.append((tuple(range(start_a, a)), tuple(range(start_b, b))))
-    return blocks
+def _runs(below: tuple[int, ...], shape: tuple[int, ...]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Cut two shapes of equal size into the finest runs of axes with equal products: (axes below, axes); those of one entry are in none."""
+    ins, outs = ([d for d, n in enumerate(lengths) if n > 1] for lengths in (below, shape))
+    runs = []
+    while ins:
+        run: tuple[list, list] = [ins.pop(0)], [outs.pop(0)]
+        sizes = [below[run[0][0]], shape[run[1][0]]]
+        while sizes[0] != sizes[1]:
+            side, lengths, rest = (0, below, ins) if sizes[0] < sizes[1] else (1, shape, outs)
+            run[side].append(rest.pop(0))
+            sizes[side] *= lengths[run[side][-1]]
+        runs.append((tuple(run[0]), tuple(run[1])))
+    return runs

@@ -32,7 +32,7 @@ from ..protocol.plan import Plan
 from . import states
 from .aggregate import HOST, embed, over_sites
 
-_KEPT = 2**16  # entries of a virtual tensor whose values are kept
+_KEPT = 2**21  # entries of a virtual tensor whose values are kept
 
 
 class Witness:
@@ -200,9 +200,7 @@ class Witness:
         node = self.circuit.nodes[i]
         if len(kept) == len(node.shape) and not groups:
             return self._entries(i, kept)
-        if kept:
-            return node.operation.fold(i, node, groups, kept, self)
-        return self.once(("node", i), groups, lambda: node.operation.fold(i, node, groups, kept, self))  # several states are made of it
+        return self.once(("node", i, kept), groups, lambda: node.operation.fold(i, node, groups, kept, self))  # for several readers
 
     def once(self, name: tuple, groups: list, fold):
         """``fold()``, for this name and these vectors once."""
