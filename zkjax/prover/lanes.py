@@ -2,8 +2,8 @@
 
 A block of a tensor stands in its layout row-major. Where it spans many rows, the leading axes number the rows and give each
 a factor, the trailing ones give all of them the same vector; an axis that is cut by the end of a row does both, if its
-vector is a product, as eq vectors are. Blocks of equal shapes at the same place of a row share their lanes. Weights that are
-no such products, and those of small blocks, are added up in one lane for each of their rows.
+vector is a product, as eq vectors are; else each of its parts has a lane. Blocks of equal shapes at the same place of a row share their
+lanes. Weights of axes that interleave, and those of small blocks, are added up in one lane for each of their rows.
 """
 
 import numpy as np
@@ -22,6 +22,7 @@ from ..protocol.links import LinkClaims
 from .aggregate import over_sites
 
 _SMALL = 16  # blocks below this part of a row are added up
+_PARTS = 8  # of the vector of an axis that the end of a row cuts: so many lanes at most
 _SHORT, _LONG = 2**4, 2**10  # trailing axes are joined up to the second length, and anyway if they are below the first
 
 
@@ -38,14 +39,13 @@ def row_lanes(layout: Layout, by_key: dict, count: int, row: int) -> list[Lane]:
         loose = []
         for term in by_key.get(piece.key, []):
             axes = _axes(term, piece, layout.shapes[piece.key], parts)
-            lane = None if size * _SMALL < row else _as_lane(axes, term.scalar, max(0, sum(piece.bits) - num_bits(row)), parts)
-            if lane is None:
+            found = None if size * _SMALL < row else _as_lanes(axes, term.scalar, max(0, sum(piece.bits) - num_bits(row)), parts)
+            if found is None:
                 loose.append((axes, term.scalar))
-                continue
-            name, factors, vectors = lane
-            if (start, name) not in lanes:
-                lanes[start, name] = vectors, tuple(np.zeros(count, dtype=np.uint64) for _ in range(2))
-            _add_to(lanes[start, name][1], first, factors)
+            for name, factors, vectors in found or ():
+                if (start, name) not in lanes:
+                    lanes[start, name] = vectors, tuple(np.zeros(count, dtype=np.uint64) for _ in range(2))
+                _add_to(lanes[start, name][1], first, factors)
         if loose:
             _add_block(rest, piece, loose, row)
     by_name = {name: vectors for (_, name), (vectors, _) in lanes.items()}  # at several places of a row the same
@@ -96,12 +96,13 @@ def _axes(term: Term, piece: Piece, shape: tuple[int, ...], parts: dict) -> list
     return result
 
 
-def _as_lane(axes, scalar: Ext, row_variables: int, parts: dict):
-    """(name, K factors of the block's rows, vectors of the lane's axes) of one term on one block, or None.
+def _as_lanes(axes, scalar: Ext, row_variables: int, parts: dict):
+    """(name, K factors of the block's rows, vectors of the lane's axes) of the lanes of one term on one block, or None.
 
-    None where groups of axes interleave, or the vector of an axis that the end of a row cuts is no product. parts: as for ``_axes``.
+    Several where the vector of an axis that the end of a row cuts is no product; None where groups of axes interleave, or it falls into
+    many parts. parts: as for ``_axes``.
     """
-    factors, vectors, names, following = ext.stack([scalar]), [], [], 0
+    found, following = [((), ext.stack([scalar]), [])], 0
     for group, vector, name in axes:
         if group != tuple(range(following, following + len(group))):
             return None
@@ -109,27 +110,33 @@ def _as_lane(axes, scalar: Ext, row_variables: int, parts: dict):
         variables = num_bits(len(vector[0]))
         above = min(variables, row_variables)
         row_variables -= above
-        if above < variables:
-            if (name, above) not in parts:
-                parts[name, above] = _as_product(tuple(c.reshape(1 << above, -1) for c in vector))
-            if parts[name, above] is None:
-                return None
-            vector, below = parts[name, above]
-            vectors.append(below)
-            names.append((name, above))
-        factors = outer_product(factors, vector)
-    return tuple(names), factors, vectors
+        if above == variables:
+            found = [(names, outer_product(factors, vector), vectors) for names, factors, vectors in found]
+            continue
+        if (name, above) not in parts:
+            parts[name, above] = _cut(tuple(c.reshape(1 << above, -1) for c in vector))
+        if len(parts[name, above]) > _PARTS:
+            return None
+        found = [
+            ((*names, (name, above, j)), outer_product(factors, upper), [*vectors, lower])
+            for names, factors, vectors in found
+            for j, (upper, lower) in enumerate(parts[name, above])
+        ]
+    return found
 
 
-def _as_product(table):
-    """Vectors (a, b) with table = a (x) b, or None; K (rows, columns)."""
+def _cut(table) -> list:
+    """Pairs of vectors (a, b) with table = sum of a (x) b; K (rows, columns): one pair if the table is a product, else one for each row."""
     found = np.argwhere(table[0] | table[1])
     if not len(found):
-        return tuple(c[:, 0] for c in table), tuple(c[0] for c in table)
+        return [(tuple(c[:, 0] for c in table), tuple(c[0] for c in table))]
     i, j = found[0]
     inverse = Ext(int(table[0][i, j]), int(table[1][i, j])).inverse()
     a, b = ext.mul(tuple(c[:, j] for c in table), ext.stack([inverse])), tuple(c[i] for c in table)
-    return (a, b) if all(np.array_equal(x, y.reshape(x.shape)) for x, y in zip(table, outer_product(a, b), strict=True)) else None
+    if all(np.array_equal(x, y.reshape(x.shape)) for x, y in zip(table, outer_product(a, b), strict=True)):
+        return [(a, b)]
+    rows = range(len(table[0]))
+    return [(ext.from_base(np.eye(1, len(rows), i, dtype=np.uint64)[0]), tuple(c[i] for c in table)) for i in rows]
 
 
 def _add_block(rest: dict, piece: Piece, terms: list, row: int):
