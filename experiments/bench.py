@@ -2,6 +2,7 @@
 
     python experiments/bench.py --config tiny|digits|small|headline|wide [--steps T] [--json FILE] [--compare FILE]
     python experiments/bench.py --widths 3072,1024x8,10 --batch 64 --steps 16
+    python experiments/bench.py --model lenet
 
 An MLP with ReLU, mean squared error (or cross-entropy) and SGD is trained on random real-valued data in exact integers.
 The first chunk of the chain range-checks its weights, the second relies on the bound that the first one has shown; both are proven in
@@ -42,7 +43,8 @@ class Config:
 
     range_check: measure the chain's first chunk too, whose proof range-checks the weights. optimizer: a name among OPTIMIZERS;
     with "adapters" all weights are frozen, and beside each matrix one of rank ``RANK`` is trained. keep: the probability with which dropout
-    keeps what a hidden layer gives; 1 for none. loss: "squares", or "cross-entropy" with integer labels.
+    keeps what a hidden layer gives; 1 for none. loss: "squares", or "cross-entropy" with integer labels. model: one of ``models.py``, as
+    it is there, instead of an MLP; widths are then those of its input and output.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Config:
     optimizer: str = "sgd"
     keep: float = 1.0
     loss: str = "squares"
+    model: str = ""
 
     @property
     def samples(self) -> int:
@@ -66,19 +69,30 @@ CONFIGS = {
     "small": Config("small", (64, 64, 10), 16, 64),
     "headline": Config("headline", (3072, *(1024,) * 8, 10), 64, 16),
     # 200 M parameters. The range check's lookup tree over all of them would not fit the memory that is allowed.
+    "lenet": Config("lenet", (784, 10), 16, 16, optimizer="momentum", loss="cross-entropy", model="lenet"),
     "wide": Config("wide", (3072, *(3552,) * 16, 10), 64, 4, range_check=False),
 }
 
 
+MODELS = ("lenet",)
 OPTIMIZERS = ("sgd", "momentum", "momentum-decay", "adam", "adamw", "adapters", "adapters-adam")
 LOSSES = ("squares", "cross-entropy")
 RANK = 8
+
+
+def model_of(config: Config):
+    """A model that is no MLP of this file."""
+    from models import MODELS as found
+
+    return found[config.model]
 
 
 def optimizer_of(config: Config):
     """The optimizer that a configuration names."""
     import optax
 
+    if config.model:
+        return model_of(config).optimizer()
     if config.optimizer == "sgd":
         return optax.sgd(RATE)
     if config.optimizer == "momentum-decay":  # decoupled
@@ -129,13 +143,16 @@ def initial_params(widths: tuple[int, ...], seed: int = 0, rank: int = 0):
 
 def params_of(config: Config):
     """The first parameters of a configuration."""
+    if config.model:
+        return model_of(config).initial()
     return initial_params(config.widths, rank=RANK if config.optimizer.startswith("adapters") else 0)
 
 
 def draw_data(config: Config):
     """Uniform inputs in [-1, 1), random targets: one-hot vectors, or labels."""
     rng = np.random.default_rng(1)
-    x = rng.uniform(-1, 1, size=(config.samples, config.widths[0])).astype(np.float32)
+    shape = model_of(config).shape if config.model else config.widths[:1]
+    x = rng.uniform(-1, 1, size=(config.samples, *shape)).astype(np.float32)
     labels = rng.integers(0, config.widths[-1], config.samples).astype(np.int32)
     return x, labels if config.loss == "cross-entropy" else np.eye(config.widths[-1], dtype=np.float32)[labels]
 
@@ -169,6 +186,8 @@ def cross_entropy(params, x, y, key=None, keep: float = 1.0):
 
 def loss_of(config: Config):
     """``loss(params, x, y)``, with dropout ``loss(params, x, y, key)``."""
+    if config.model:
+        return model_of(config).loss
     found = cross_entropy if config.loss == "cross-entropy" else loss
     return found if config.keep == 1 else partial(found, keep=config.keep)
 
@@ -681,6 +700,7 @@ def parse(arguments: list[str] | None):
     """The command line: (namespace, config)."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--config", choices=CONFIGS, help="a named configuration (default: tiny, unless --widths is given)")
+    parser.add_argument("--model", choices=MODELS, help="a model of models.py, with its own batch, steps and optimizer")
     parser.add_argument("--widths", help="layer widths such as 3072,1024x8,10")
     parser.add_argument("--batch", type=int, help="samples of a step")
     parser.add_argument("--steps", type=int, help="training steps in one proof")
@@ -700,7 +720,7 @@ def parse(arguments: list[str] | None):
     )
     parser.add_argument("--native", help=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments)
-    config = CONFIGS[parsed.config or "tiny"]
+    config = CONFIGS[parsed.model or parsed.config or "tiny"]
     if parsed.widths:
         try:
             config = replace(config, name=parsed.config or "free", widths=parse_widths(parsed.widths), batch=64, steps=16, range_check=True)

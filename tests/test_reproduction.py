@@ -18,6 +18,7 @@ import numpy as np
 import optax
 import pytest
 import tiny as tiny_nets
+from flax import linen as nn
 from harness import SMALL
 from scipy.special import logsumexp
 
@@ -591,3 +592,50 @@ def test_titles_fit_their_panels(experiment, tmp_path, monkeypatch):
         monkeypatch.setattr(report, "write_bytes", lambda *_: seen.extend(x.title.get_window_extent() for x in drawn.axes))
     assert seen[0].x0 >= 0 and seen[0].x1 <= drawn.bbox.width / 2 + 20 and seen[0].x1 < seen[1].x0
     assert panels[1].title.get_fontsize() > panels[0].title.get_fontsize()
+
+
+# ---- convolutional nets --------------------------------------------------------------------------------------------
+
+
+def test_pictures(experiment, out, monkeypatch):
+    """A small net on the digits as they are: the script's own files, beside the float run."""
+    pictures, models = experiment("pictures"), experiment("models")
+
+    class Small(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.max_pool(nn.relu(nn.Conv(2, (3, 3))(x)), (4, 4), (4, 4))
+            return nn.Dense(10)(x.reshape(len(x), -1))
+
+    monkeypatch.setitem(pictures.MODELS, "small", models.Model(Small(), (8, 8, 1), 10, 4, 2, lambda: optax.sgd(0.05)))
+    assert pictures.main(["--model", "small", "--steps", "4", "--out", str(out)]) == 0
+    figures = json.loads((out / "report.json").read_text())["figures"]
+    assert (figures["images"], figures["steps"], figures["chunk"], len(figures["proof_bytes"])) == ("digits", 4, 2, 2)
+    assert abs(figures["float_accuracy"] - figures["exact_accuracy"]) < 0.02
+    proofs = [zkjax.Proof.load(path) for path in sorted(out.glob("chunk-*.proof"))]
+    assert zkjax.verify(zkjax.Circuit.load(out / "circuit.json"), proofs)
+    losses = [float(x) for proof in proofs for x in proof.losses["loss"]] if hasattr(proofs[0], "losses") else []
+    assert np.allclose(losses, figures["float_losses"][: len(losses)], rtol=0.02)
+
+
+def test_pictures_of_another_shape(experiment):
+    pictures, models = experiment("pictures"), experiment("models")
+    lenet = models.MODELS["lenet"]
+    data = pictures.load(lenet, None)
+    assert data.x.shape[1:] == lenet.shape and data.x.dtype == np.float32 and data.y.dtype == np.int32
+    assert np.array_equal(data.x[0, 2:26:3, 2:26:3, 0].reshape(-1), experiment("images").digits().x[0])
+    with pytest.raises(SystemExit, match="numbers a picture"):
+        pictures.load(replace(lenet, shape=(4, 4, 1)), None)
+
+
+def test_a_model_is_measured_as_it_is(experiment):
+    """Of ``bench.py --model``: its batch, its data's shape, its optimizer."""
+    bench, models = experiment("bench"), experiment("models")
+    assert set(bench.MODELS) == set(models.MODELS)
+    for name, model in models.MODELS.items():
+        _, config = bench.parse(["--model", name])
+        x, y = bench.draw_data(config)
+        assert (config.batch, config.steps, config.loss) == (model.batch, model.steps, "cross-entropy")
+        assert x.shape == (config.samples, *model.shape) and y.max() < model.classes
+        assert bench.loss_of(config)(bench.params_of(config), x[:2], y[:2]) > 0
+        assert jax.tree.structure(bench.optimizer_of(config).init(())) == jax.tree.structure(model.optimizer().init(()))

@@ -251,6 +251,20 @@ def test_a_maximum_of_what_is_spread_out():
         read(loss, optax.sgd(1.0), np.float32(1), (normal(2, 4, 4, 1),), None)
 
 
+def test_a_maximum_beyond_the_ends():
+    """What is far below any number that might stand for minus infinity has its maximum all the same; of nothing there is none."""
+    agree(lambda p, x: jnp.sum(nn.max_pool(x * p - 100, (3, 3), (2, 2), "SAME") ** 2) / 1e4, normal(3), normal(2, 7, 7, 3))
+
+    def loss(p, x, sides):
+        padding = ((0, 0), *sides, (0, 0))
+        return jnp.sum(lax.reduce_window(x * p, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 1, 2, 1), padding) ** 2)
+
+    agree(lambda p, x: loss(p, x, ((2, 0), (0, 2))), normal(1), normal(2, 4, 5, 1))
+    for sides in (((3, 0), (0, 0)), ((0, 0), (0, 4))):
+        with pytest.raises(UnsupportedOperationError, match="of nothing"):
+            read(lambda p, x, sides=sides: loss(p, x, sides), optax.sgd(1.0), normal(1), (normal(2, 4, 5, 1),), None)
+
+
 def test_a_convolutional_net_breaks_nothing():
     """Every constraint of its proof holds, and a cell off by one breaks some."""
     circuit, run = sliding()

@@ -96,7 +96,7 @@ def _fold_moved(prover, kind: str, s: int, groups, kept):
     motion, flat = prover.plan.motions[s], (-1, prod(prover.circuit.parameters[s].shape[d] for d in kept))
     held, fed = {}, {}
     for r in motion.states:
-        held[r] = prover.once(("held", r, *kept), groups, lambda r=r: _fold_held(prover, r, groups, kept, flat))
+        held[r] = prover.once(("held", r, *kept), groups, lambda r=r: _fold_held(prover, r, groups, kept, flat), prover.folded)
     for q, f in motion.feeds:
         folded = prover.fold(prover.circuit.parameters[q].recurrence.feeds[f][0], groups, kept)
         fed[q, f] = tuple(np.asarray(c).reshape(flat) for c in folded)

@@ -32,7 +32,7 @@ from ..protocol.plan import Plan
 from . import states
 from .aggregate import HOST, embed, over_sites
 
-_KEPT = 2**21  # entries of a virtual tensor whose values are kept
+_KEPT, _SHARED = 2**16, 2**22  # entries of a virtual tensor whose values are kept, and kept for all readers of one level
 
 
 class Witness:
@@ -45,7 +45,7 @@ class Witness:
 
     def __init__(self, plan: Plan, computed, initial: tuple, final: tuple, bounds, check: bool = True):
         self.plan, self.circuit, self.bounds, self.check = plan, plan.circuit, bounds, check
-        self._values, self._folded = dict(computed.values), {}
+        self._values, self.folded, self._of_level = dict(computed.values), {}, {}  # the last one: what only one contraction needs
         self.initial = initial
         self.tensors: dict = {}
         kept: dict = {}
@@ -135,6 +135,7 @@ class Witness:
 
             in_parallel(fold_operands, len(blocks))
             sides.append(tuple(embed(layout, {j: t[c] for j, t in tables.items()}) for c in range(2)) if blocks else None)
+        self._of_level.clear()
         return value, tuple(sides)
 
     def _value(self, term: Term) -> Ext:
@@ -200,16 +201,17 @@ class Witness:
         node = self.circuit.nodes[i]
         if len(kept) == len(node.shape) and not groups:
             return self._entries(i, kept)
-        return self.once(("node", i, kept), groups, lambda: node.operation.fold(i, node, groups, kept, self))  # for several readers
+        found = self._of_level if kept else self.folded  # what keeps no axis is small, and several states are made of it
+        return self.once(("node", i, kept), groups, lambda: node.operation.fold(i, node, groups, kept, self), found)
 
-    def once(self, name: tuple, groups: list, fold):
-        """``fold()``, for this name and these vectors once."""
+    def once(self, name: tuple, groups: list, fold, found: dict):
+        """``fold()``, for this name and these vectors once. found: where it is kept."""
         if not all(isinstance(vector, Vector) for _, vector in groups):
             return fold()
         name = *name, *groups
-        if name not in self._folded:
-            self._folded[name] = fold()
-        return self._folded[name]
+        if name not in found:
+            found[name] = fold()
+        return found[name]
 
     def _entries(self, i: int, kept: tuple[int, ...]):
         """Node i entry by entry, its axes in this order: K, of which the second component is 0."""
@@ -293,12 +295,13 @@ class Witness:
 
     def values(self, i: int) -> np.ndarray:
         """Node i at every step, int64 (steps, ...). Only small or narrow tensors are asked for (see ``fold``)."""
-        if i in self._values:
-            return np.asarray(self._values[i])
+        for known in (self._values, self._of_level):
+            if i in known:
+                return np.asarray(known[i])
         node = self.circuit.nodes[i]
         found = node.operation.at_steps(i, node, self)
-        if node.operation.drawn or found.size <= _KEPT:  # several claims are made of it
-            self._values[i] = found
+        kept = self._values if node.operation.drawn or found.size <= _KEPT else self._of_level if found.size <= _SHARED else {}
+        kept[i] = found  # several claims are made of it
         return found
 
     @property

@@ -178,12 +178,12 @@ def _column(graph, indices, place: int):
     if isinstance(indices, Expression) and indices.does(Concatenate) and indices.operation.axis == len(indices.shape) - 1:
         for part in indices.inputs:
             if place < part.shape[-1]:
-                return _known(part) or _sliced(graph, part, len(part.shape) - 1, place, 1)
+                return _known(part) or sliced(graph, part, len(part.shape) - 1, place, 1)
             place -= part.shape[-1]
-    return _sliced(graph, indices, len(indices.shape) - 1, place, 1)
+    return sliced(graph, indices, len(indices.shape) - 1, place, 1)
 
 
-def _sliced(graph, x, axis: int, place: int, length: int):
+def sliced(graph, x, axis: int, place: int, length: int):
     """So many entries along an axis, from a place on."""
     start, limit = [0] * len(x.shape), list(x.shape)
     start[axis], limit[axis] = place, place + length
@@ -313,7 +313,7 @@ def _static(graph, numbers, sizes, x: Expression, indices: Known):
     axis, place = found
     if not 0 <= place <= x.shape[axis] - sizes[axis] or any(sizes[d] != n for d, n in enumerate(x.shape) if d != axis):
         return None
-    part = _sliced(graph, x, axis, place, sizes[axis])
+    part = sliced(graph, x, axis, place, sizes[axis])
     shape = [n for d, n in enumerate(part.shape) if d not in numbers.collapsed_slice_dims]
     for d in range(len(indices.shape) - 1):  # axes of the indices, all of one entry
         places = [k for k in range(len(shape) + 1) if k not in numbers.offset_dims]

@@ -11,10 +11,9 @@ from ..ops.operation import MAX_RANK
 from ..ops.products import Gate
 from ..ops.window import Window, meeting
 from . import functions
-from .choices import LOWEST
 from .constants import Known
 from .expressions import Above, Expression
-from .indexing import first_of, largest
+from .indexing import first_of, largest, sliced
 from .series import Refusal
 
 ZERO = Known.uniform(Fraction(0), ())
@@ -132,18 +131,34 @@ def window_sum(graph, eqn, x):
     return graph.sum(*_windows(graph, x, p["window_dimensions"], eqn.outvars[0].aval.shape, p))
 
 
-def _to_choose_from(graph, x, shape, p) -> tuple:
-    """Windows of which the largest entry is wanted: what is beyond the ends is so small that it never is."""
+def _margins(lengths, shape, p) -> list[tuple[int, int]]:
+    """How far windows of which a maximum is wanted reach beyond both ends of each axis. shape: of the places."""
     if any(d != 1 for d in p.get("base_dilation", ())):
         raise Refusal("a maximum over windows of a tensor that is spread out")
-    p = {"window_dilation": (1,) * len(x.shape), **p}
-    sizes, ones = p["window_dimensions"], Known.uniform(Fraction(1), x.shape)
-    windows, within = _windows(graph, graph.tensor(x), sizes, shape, p)
-    inside, _ = _windows(graph, ones, sizes, shape, p)
-    if inside.scalar == 1:
-        return windows, within
-    low = inside.reshaped(lambda a: (a - 1) * LOWEST, inside.shape)
-    return graph.linear([(1, windows), (1, low)]), within
+    found, dilations = [], p.get("window_dilation", (1,) * len(lengths))
+    numbers = zip(lengths, shape, p["window_dimensions"], p["window_strides"], p["padding"], dilations, strict=True)
+    for n, out, size, stride, (low, _), dilation in numbers:
+        start = stride * (out - 1) - low  # of the last window
+        found.append((max(0, low), max(0, start + dilation * (size - 1) - n + 1)))
+        if any(found[-1]) and dilation > 1 or start >= n or dilation * (size - 1) < low:
+            raise Refusal("a maximum over windows with gaps, or of nothing, beyond the ends of a tensor", "pad the tensor first")
+    return found
+
+
+def _to_choose_from(graph, x: Expression, shape, p) -> tuple:
+    """Windows of which the largest entry is wanted. Beyond the ends the first and the last entry stand again, which changes no maximum."""
+    margins = _margins(x.shape, shape, p)
+    for axis, (low, high) in enumerate(margins):
+        ends = (sliced(graph, x, axis, place, 1) for place in (0, x.shape[axis] - 1))
+        first, last = ([end] * count for end, count in zip(ends, (low, high), strict=True))
+        x = graph.concatenate([*first, x, *last], axis)
+    return _windows(graph, x, p["window_dimensions"], shape, _within(p, margins))
+
+
+def _within(p, margins) -> dict:
+    """The same of a tensor with margins."""
+    padding = [(low - before, high) for (low, high), (before, _) in zip(p["padding"], margins, strict=True)]
+    return {"window_dilation": (1,) * len(margins), **p, "padding": padding}
 
 
 def window_extreme(sign: int):
@@ -191,11 +206,26 @@ def select_and_scatter_add(graph, eqn, source, x):
 def _at_first(graph, first: Expression, within: tuple[int, ...], source, shape, p):
     """The source at the first place of each window, in a tensor of this shape."""
     places = [d for d in range(len(first.shape)) if d not in within]
-    found = graph.product(first, graph.broadcast(source, first.shape, places))
-    for d in range(len(shape)):
+    found, margins = graph.product(first, graph.broadcast(source, first.shape, places)), _margins(shape, source.shape, p)
+    for d, (low, high) in enumerate(margins):
         if _slides(p, d):
-            found = _unwindow(graph, found, d, shape[d], p["window_strides"][d], p["padding"][d][0])
+            length = low + shape[d] + high
+            found = _unwindow(graph, found, d, length, p["window_strides"][d], p["padding"][d][0] - low)
+            found = _drawn_in(graph, found, d, low, high)
     return found
+
+
+def _drawn_in(graph, x, axis: int, low: int, high: int):
+    """Margins along an axis, added to what is at its ends."""
+    n = x.shape[axis] - low - high
+    parts = [sliced(graph, x, axis, low, n)]
+    for start, count, place in ((0, low, 0), (low + n, high, n - 1)):
+        if count:
+            padding = [(0, 0, 0)] * len(x.shape)
+            padding[axis] = place, n - 1 - place, 0
+            total = graph.sum(sliced(graph, x, axis, start, count), (axis,))
+            parts.append(graph.pad(graph.reshape(total, (*x.shape[:axis], 1, *x.shape[axis + 1 :])), ZERO, padding))
+    return graph.linear([(1, part) for part in parts])
 
 
 def _slides(p, d: int) -> bool:
