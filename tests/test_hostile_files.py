@@ -117,10 +117,10 @@ def test_bounds_that_grow_with_every_operation():
 
 
 def test_tensors_that_fall_into_many_blocks():
-    assert len(Layout({0: (2, *[11] * 7)}).pieces) == 27
-    many = [X, *(node("rescale", [0], shift=2, bits=3) for _ in range(400))]
+    assert len(Layout({0: (11, 11, 11)}).pieces) == 27 and len(Layout({0: (2, *[11] * 7)}).pieces) == 1
+    many = [X, *(node("rescale", [0], shift=2, bits=3) for _ in range(600))]
     with pytest.raises(UnsupportedOperationError, match="more than 8192 blocks"):
-        run_argument(Circuit.from_json(circuit(many, shape=[2, 11, 11, 11])))
+        run_argument(Circuit.from_json(circuit(many, shape=[7, 300])))
 
 
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '[{"nodes": [], "nodes": []}]'])

@@ -187,6 +187,9 @@ def test_three_axes():
     layer = nn.Conv(2, (2, 2, 2))
     params = layer.init(jax.random.key(0), normal(2, 3, 3, 3, 2))
     agree(lambda p, x: jnp.sum(layer.apply(p, x) ** 2), params, normal(2, 3, 3, 3, 2))
+    deep = nn.Conv(4, (2, 2, 2), feature_group_count=4)
+    params = deep.init(jax.random.key(0), normal(2, 3, 3, 3, 4))
+    agree(lambda p, x: jnp.sum(deep.apply(p, x) ** 2), params, normal(2, 3, 3, 3, 4))
     grouped = nn.Conv(4, (2, 2, 2), feature_group_count=2)
     with pytest.raises(UnsupportedOperationError, match="windows are a tensor of 9 axes"):
         x = normal(2, 3, 3, 3, 4)

@@ -82,6 +82,9 @@ def convolution(graph, eqn, x, w):
         w = graph.reshape(w, (*w.shape[:-1], groups, w.shape[-1] // groups))
         x_names.insert(split, "g")
         w_names.insert(-1, "g")
+    single = [d for d, name in enumerate(x_names) if name in ("n", "g", "c") and x.shape[d] == 1]  # which would be axes of windows too
+    x = graph.reshape(x, [n for d, n in enumerate(x.shape) if d not in single])
+    x_names = [name for d, name in enumerate(x_names) if d not in single]
     for d in range(spatial):
         axis, (low, _) = x_names.index(d), p["padding"][d]
         x = window(graph, x, axis, shape[out_axes[2 + d]], w.shape[d], p["window_strides"][d], p["rhs_dilation"][d], low)
@@ -95,7 +98,7 @@ def convolution(graph, eqn, x, w):
 
 def _product(graph, x, x_names: list, y, y_names: list, wanted: list):
     """The sum of products over all axes that are not wanted, by names. Axes of length 1 are left out, and put back."""
-    lengths = dict(zip((*x_names, *y_names), (*x.shape, *y.shape), strict=True))
+    lengths = dict.fromkeys(wanted, 1) | dict(zip((*x_names, *y_names), (*x.shape, *y.shape), strict=True))
     kept = [[name for name in names if lengths[name] > 1] for names in (x_names, y_names)]
     x, y = (graph.reshape(z, [lengths[name] for name in names]) for z, names in zip((x, y), kept, strict=True))
     if max(len(x.shape), len(y.shape)) > MAX_RANK:
