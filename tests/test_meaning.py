@@ -248,6 +248,7 @@ PROGRAMS = {  # p, x, y: floats; k: int32 labels; u: uint8 pixels; m: booleans
     "a constant divided, and clipped": lambda p, x, y, k, u, m: jnp.sum(
         jnp.minimum(0.5 / jnp.sqrt(jnp.sum(out(p, x) ** 2, axis=1)), 1.0) * y[:, 0]
     ),
+    "an entry of each row": lambda p, x, y, k, u, m: jnp.sum(jax.vmap(lambda row, j: row[j])(out(p, x), k) ** 2),
     "hinge": lambda p, x, y, k, u, m: optax.hinge_loss(out(p, x), jnp.sign(y)).mean(),
     "huber, log-cosh": lambda p, x, y, k, u, m: optax.huber_loss(out(p, x), y).mean() + optax.log_cosh(out(p, x), y).mean(),
     "cosine": lambda p, x, y, k, u, m: optax.cosine_similarity(out(p, x), y, epsilon=1e-6).mean(),

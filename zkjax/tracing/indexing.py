@@ -261,10 +261,13 @@ def gather(graph, eqn, x, indices):
     kept = [d for d in range(len(x.shape)) if d not in numbers.collapsed_slice_dims and d not in numbers.operand_batching_dims]
     wanted, offsets, counted = [], {int(d): k for k, d in enumerate(numbers.offset_dims)}, iter(range(last))
     for d in range(len(shape)):
-        wanted.append(("whole", kept[offsets[d]]) if d in offsets else ("index", next(counted)))
+        if d not in offsets:
+            wanted.append(("index", next(counted)))
+        elif kept[offsets[d]] != places.axis:  # which leaves one entry, if it stays
+            wanted.append(("whole", kept[offsets[d]]))
     if set(wanted) != set(order):
         raise Refusal("an index of parts of an array", "index whole rows")
-    return graph.transpose(product, tuple(order.index(w) for w in wanted))
+    return graph.reshape(graph.transpose(product, tuple(order.index(w) for w in wanted)), shape)
 
 
 def scatter_add(graph, eqn, x, indices, updates):
@@ -278,6 +281,11 @@ def scatter_add(graph, eqn, x, indices, updates):
     last = len(one.shape) - 1
     windows = [int(d) for d in numbers.update_window_dims]
     kept = [d for d in range(len(x.shape)) if d not in numbers.inserted_window_dims and d not in numbers.operand_batching_dims]
+    if places.axis in kept and updates.shape[windows[kept.index(places.axis)]] == 1:  # one entry of the axis of the index
+        single = windows.pop(kept.index(places.axis))
+        kept.remove(places.axis)
+        updates = graph.reshape(updates, [n for d, n in enumerate(updates.shape) if d != single])
+        windows = [d - (d > single) for d in windows]
     counted = [d for d in range(len(updates.shape)) if d not in windows]  # axes of updates, in the order of the indices'
     (a, b) = (tuple(side) for side in zip(*places.batch, strict=True)) if places.batch else ((), ())
     summed = [d for d in range(last) if d not in b]
