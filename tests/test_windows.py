@@ -245,6 +245,20 @@ def test_what_a_relu_lets_through_is_the_maximum_s():
     assert alone is not None and not circuit.of("sign") and circuit.of("largest")
 
 
+@jax.custom_jvp
+def straight_through(x):
+    return jnp.maximum(x, 0)
+
+
+straight_through.defjvp(lambda primals, tangents: (straight_through(*primals), *tangents))
+
+
+def test_a_gradient_that_passes_no_relu():
+    """Where a window holds nothing above 0, the first of its zeros takes the gradient, as in JAX."""
+    agree(lambda p, x: jnp.sum(nn.max_pool(straight_through(x * p), (2, 2), (2, 2)) + jnp.sum(p)), normal(3), -np.abs(normal(2, 4, 4, 3)))
+    agree(lambda p, x: jnp.sum(nn.max_pool(straight_through(x * p), (2, 2), (2, 2)) + jnp.sum(p)), normal(3), normal(2, 4, 4, 3))
+
+
 def test_a_maximum_of_what_is_spread_out():
     def loss(p, x):
         window = (1, 2, 2, 1)

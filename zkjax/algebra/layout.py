@@ -8,7 +8,6 @@ PROTOCOL.md, sections 9.1, 9.2.
 """
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -104,9 +103,10 @@ class Layout:
             for n in shape:
                 cells <<= num_bits(n)
             cuts, count = [((0, n),) for n in shape], 1
-            for axis in sorted(range(len(shape)), key=lambda axis: Fraction(shape[axis], 1 << num_bits(shape[axis]))):  # most waste first
+            full = [n / (1 << num_bits(n)) for n in shape]  # exact
+            for axis in sorted(range(len(shape)), key=full.__getitem__) if cells >= SPLIT_FROM else ():  # most waste first
                 pieces = axis_pieces(shape[axis])
-                if cells >= SPLIT_FROM and (len(shape) <= FEW_AXES or count * len(pieces) <= FEW_BOXES):
+                if len(shape) <= FEW_AXES or count * len(pieces) <= FEW_BOXES:
                     cuts[axis] = pieces
                     count *= len(pieces)
             if len(boxes) + count > MAX_BLOCKS:

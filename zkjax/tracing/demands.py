@@ -24,6 +24,7 @@ from .expressions import (
     SquareRoot,
     are_weights,
     masked,
+    other_factor,
     scaling,
 )
 from .functions import is_one_or_nothing
@@ -55,7 +56,7 @@ def demands(program: Program, trained) -> Demands:
         if x.does(*MOVES):
             for y in x.inputs:
                 demand(y)
-        elif (other := masked(scaling(x)[1]) or _picked(scaling(x)[1])) is not None:  # as narrow as what it masks
+        elif (other := masked(scaling(x)[1]) or other_factor(scaling(x)[1], is_one_or_nothing)) is not None:  # as narrow as that
             demand(other)
         elif not x.does(InputArray, Param, Numbers, Gate, Draw, *COMMITTED):
             narrow.add(x)
@@ -103,14 +104,6 @@ def demands(program: Program, trained) -> Demands:
                 visit(leaf)
     needed = tuple(sorted(seen, key=lambda x: x.index))
     return Demands(frozenset(narrow), frozenset(quotients), frozenset(gated), frozenset(sites), needed, tuple(losses))
-
-
-def _picked(x: Expression) -> Expression | None:
-    """The other factor of a product with what lookups show to be 0 or 1, entry by entry; None of anything else."""
-    if not x.does(Dot) or x.operation.contract[0]:
-        return None
-    left, right = x.inputs
-    return right if is_one_or_nothing(left) else left if is_one_or_nothing(right) else None
 
 
 def _follows_parameters(x: Expression) -> bool:

@@ -153,10 +153,15 @@ def are_weights(x) -> bool:
 
 def masked(x):
     """The other factor of a product with a public mask, entry by entry, which is as narrow as that factor; None of anything else."""
+    return other_factor(x, is_mask)
+
+
+def other_factor(x, test):
+    """The other factor of a product, entry by entry, with a tensor that passes the test; None of anything else."""
     if not x.does(Dot) or x.operation.contract[0]:
         return None
     left, right = x.inputs
-    return right if is_mask(left) else left if is_mask(right) else None
+    return right if test(left) else left if test(right) else None
 
 
 def is_mask(x) -> bool:

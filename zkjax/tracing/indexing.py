@@ -183,6 +183,13 @@ def _column(graph, indices, place: int):
     return sliced(graph, indices, len(indices.shape) - 1, place, 1)
 
 
+def padded(graph, x, axis: int, low: int, high: int, interior: int = 0):
+    """Zeros before, after and between the entries along an axis."""
+    padding = [(0, 0, 0)] * len(x.shape)
+    padding[axis] = low, high, interior
+    return graph.pad(x, Known.uniform(Fraction(0), ()), padding)
+
+
 def sliced(graph, x, axis: int, place: int, length: int):
     """So many entries along an axis, from a place on."""
     start, limit = [0] * len(x.shape), list(x.shape)
@@ -338,6 +345,4 @@ def _static_add(graph, numbers, x, indices: Known, updates):
     shape[axis] = 1 if axis in numbers.inserted_window_dims else updates.shape[int(numbers.update_window_dims[axis])]
     if math.prod(shape) != math.prod(updates.shape) or not 0 <= place <= x.shape[axis] - shape[axis]:
         return None
-    padding = [(0, 0, 0)] * len(shape)
-    padding[axis] = (place, x.shape[axis] - place - shape[axis], 0)
-    return _sum(graph, x, graph.pad(graph.reshape(updates, shape), Known.uniform(Fraction(0), ()), padding))
+    return _sum(graph, x, padded(graph, graph.reshape(updates, shape), axis, place, x.shape[axis] - place - shape[axis]))

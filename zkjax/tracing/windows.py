@@ -4,7 +4,6 @@ What JAX makes of a convolution's derivatives are convolutions; of a sum's, padd
 place of the maximum in each window (XLA's choice as well).
 """
 
-from collections.abc import Sequence
 from fractions import Fraction
 
 from ..ops.operation import MAX_RANK
@@ -13,7 +12,7 @@ from ..ops.window import Window, meeting
 from . import functions
 from .constants import Known
 from .expressions import Above, Expression
-from .indexing import first_of, largest, sliced
+from .indexing import first_of, largest, padded, sliced
 from .series import Refusal
 
 ZERO = Known.uniform(Fraction(0), ())
@@ -43,24 +42,17 @@ def _unwindow(graph, x, axis: int, length: int, stride: int, pad: int):
     out, size = x.shape[axis : axis + 2]
     before, after = x.shape[:axis], x.shape[axis + 2 :]
 
-    def placed(x, at: int, step: int):
-        """Entries of an axis at their places among ``length``."""
-        (to, where) = meeting(step, at, x.shape[axis], length)
-        if to.stop <= to.start:
+    def placed(x, start: int, step: int):
+        """Entries of an axis at ``start`` and every ``step`` places from there on, among ``length``; None: none of them is there."""
+        some, where = meeting(step, start, x.shape[axis], length)
+        if some.stop == some.start:
             return None
-        start, limit = [0] * len(x.shape), list(x.shape)
-        start[axis], limit[axis] = to.start, to.stop
-        padding = [(0, 0, 0)] * len(x.shape)
-        padding[axis] = where.start, length - where.stop, step - 1
-        return graph.pad(graph.slice(x, start, limit, None), ZERO, padding)
+        return padded(graph, sliced(graph, x, axis, some.start, some.stop - some.start), axis, where.start, length - where.stop, step - 1)
 
     if stride == size:
         return placed(graph.reshape(x, (*before, out * size, *after)), -pad, 1)
-    parts = []
-    for k in range(size):
-        start, limit = [0] * len(x.shape), list(x.shape)
-        start[axis + 1], limit[axis + 1] = k, k + 1
-        parts.append(placed(graph.reshape(graph.slice(x, start, limit, None), (*before, out, *after)), k - pad, stride))
+    columns = (graph.reshape(sliced(graph, x, axis + 1, k, 1), (*before, out, *after)) for k in range(size))
+    parts = [placed(column, k - pad, stride) for k, column in enumerate(columns)]
     return graph.linear([(1, part) for part in parts if part is not None])
 
 
@@ -115,23 +107,28 @@ def _product(graph, x, x_names: list, y, y_names: list, wanted: list):
 # ---- pools -----------------------------------------------------------------------------------------------------------
 
 
-def _windows(graph, x, sizes: Sequence[int], shape, p) -> tuple:
+def _windows(graph, x, shape, p) -> tuple:
     """(tensor, its axes within the windows): windows along all axes that they slide along. shape: of the places."""
     within, axis = [], 0
-    for n, out, stride, (low, high), dilation in zip(sizes, shape, p["window_strides"], p["padding"], p["window_dilation"], strict=True):
-        if (n, stride, low, high) != (1, 1, 0, 0):
-            x = window(graph, x, axis, out, n, stride, dilation, low)
+    for d, out in enumerate(shape):
+        if _slides(p, d):
+            size, stride, dilation = (p[name][d] for name in ("window_dimensions", "window_strides", "window_dilation"))
+            x = window(graph, x, axis, out, size, stride, dilation, p["padding"][d][0])
             within.append(axis + 1)
             axis += 1
         axis += 1
     return x, tuple(within)
 
 
+def _slides(p, d: int) -> bool:
+    return (p["window_dimensions"][d], p["window_strides"][d], *p["padding"][d]) != (1, 1, 0, 0)
+
+
 def window_sum(graph, eqn, x):
     """``lax.reduce_window`` with add."""
     p = eqn.params
     x = graph.pad(x, ZERO, [(0, 0, d - 1) for d in p["base_dilation"]])
-    return graph.sum(*_windows(graph, x, p["window_dimensions"], eqn.outvars[0].aval.shape, p))
+    return graph.sum(*_windows(graph, x, eqn.outvars[0].aval.shape, p))
 
 
 def _margins(lengths, shape, p) -> list[tuple[int, int]]:
@@ -155,7 +152,7 @@ def _to_choose_from(graph, x: Expression, shape, p) -> tuple:
         ends = (sliced(graph, x, axis, place, 1) for place in (0, x.shape[axis] - 1))
         first, last = ([end] * count for end, count in zip(ends, (low, high), strict=True))
         x = graph.concatenate([*first, x, *last], axis)
-    return _windows(graph, x, p["window_dimensions"], shape, _within(p, margins))
+    return _windows(graph, x, shape, _within(p, margins))
 
 
 def _within(p, margins) -> dict:
@@ -194,26 +191,23 @@ def select_and_scatter_add(graph, eqn, source, x):
     if name not in ("ge", "le"):
         raise Refusal(f"a choice in windows by '{name}'", "use a maximum or a minimum")
     x, source = graph.tensor(x), source if isinstance(source, Known) else graph.tensor(source)
+    found = _at_first(graph, graph.linear([(1 if name == "ge" else -1, x)]), source, p)
     below = _rectified(x) if name == "ge" else None
-    to_choose_from = graph.linear([(1 if name == "ge" else -1, x if below is None else below)])
-    windows, within = _to_choose_from(graph, to_choose_from, source.shape, p)
-    first = first_of(graph, windows, within)
-    found = _at_first(graph, first, within, source, x.shape, p)
     if below is not None:
-        top = largest(graph, windows, within)
+        top = largest(graph, *_to_choose_from(graph, below, source.shape, p))
         above = functions.function(graph, "gt", top, Known.uniform(Fraction(0), source.shape))
-        graph.rectified[found] = below, _at_first(graph, first, within, graph.product(above, source), x.shape, p)
+        graph.rectified[found] = below, _at_first(graph, below, graph.product(above, source), p)
     return found
 
 
-def _at_first(graph, first: Expression, within: tuple[int, ...], source, shape, p):
-    """The source at the first place of each window, in a tensor of this shape."""
-    places = [d for d in range(len(first.shape)) if d not in within]
-    found, margins = graph.product(first, graph.broadcast(source, first.shape, places)), _margins(shape, source.shape, p)
-    for d, (low, high) in enumerate(margins):
+def _at_first(graph, x: Expression, source, p):
+    """The source where each window has its largest entry first, in a tensor as x is."""
+    windows, within = _to_choose_from(graph, x, source.shape, p)
+    places = [d for d in range(len(windows.shape)) if d not in within]
+    found = graph.product(first_of(graph, windows, within), graph.broadcast(source, windows.shape, places))
+    for d, (low, high) in enumerate(_margins(x.shape, source.shape, p)):
         if _slides(p, d):
-            length = low + shape[d] + high
-            found = _unwindow(graph, found, d, length, p["window_strides"][d], p["padding"][d][0] - low)
+            found = _unwindow(graph, found, d, low + x.shape[d] + high, p["window_strides"][d], p["padding"][d][0] - low)
             found = _drawn_in(graph, found, d, low, high)
     return found
 
@@ -224,15 +218,9 @@ def _drawn_in(graph, x, axis: int, low: int, high: int):
     parts = [sliced(graph, x, axis, low, n)]
     for start, count, place in ((0, low, 0), (low + n, high, n - 1)):
         if count:
-            padding = [(0, 0, 0)] * len(x.shape)
-            padding[axis] = place, n - 1 - place, 0
             total = graph.sum(sliced(graph, x, axis, start, count), (axis,))
-            parts.append(graph.pad(graph.reshape(total, (*x.shape[:axis], 1, *x.shape[axis + 1 :])), ZERO, padding))
+            parts.append(padded(graph, graph.reshape(total, (*x.shape[:axis], 1, *x.shape[axis + 1 :])), axis, place, n - 1 - place))
     return graph.linear([(1, part) for part in parts])
-
-
-def _slides(p, d: int) -> bool:
-    return (p["window_dimensions"][d], p["window_strides"][d], *p["padding"][d]) != (1, 1, 0, 0)
 
 
 RULES = {
