@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 from harness import Liar, make_run
 from jax import lax
 from jax.nn import relu
@@ -245,6 +246,47 @@ PROGRAMS = {  # p, x, y: floats; k: int32 labels; u: uint8 pixels; m: booleans
     "a softmax of scores that are scaled": lambda p, x, y, k, u, m: jnp.sum(
         jax.nn.softmax(jnp.where(jnp.arange(3) > k[:, None], -jnp.inf, out(p, x)) / 8) * y
     ),
+    "integers divided": lambda p, x, y, k, u, m: (
+        jnp.sum((u // 4 + (u % 3) * 10).astype(F) @ p["a"])
+        + jnp.sum(((k - 3) // 2 + 10 * ((k - 3) % 2) + 100 * lax.div(k - 3, 2) + lax.rem(k - 3, -2)).astype(F) * x[:, 0] * p["s"])
+        + jnp.sum(p["a"][(k + 2) % 3] * y)
+    ),
+    "cumulative sums": lambda p, x, y, k, u, m: jnp.sum(jnp.cumsum(out(p, x), 1) * y + lax.cumsum(out(p, x), 0, reverse=True) * y),
+    "padded with ones, and products": lambda p, x, y, k, u, m: jnp.sum(
+        jnp.prod(out(p, x), axis=1, keepdims=True) * y + jnp.pad(out(p, x), ((0, 0), (1, 2)), constant_values=1.5)[:, :3] * y
+    ),
+    "entries by constant indices": lambda p, x, y, k, u, m: jnp.sum(
+        out(p, x)[jnp.array([3, 0, 0, 1]), jnp.array([2, 2, 0, 1])][:, None] * y
+        + jnp.einsum("bi,bj->bij", out(p, x), y)[:, jnp.array([0, 0, 1]), jnp.array([1, 2, 2])] * y
+        + jnp.zeros((4, 3)).at[jnp.array([0, 0, 2]), jnp.array([1, 1, 0])].add(p["b"][0]) * y
+    ),
+    "normalised": lambda p, x, y, k, u, m: jnp.sum(
+        nn.LayerNorm(use_scale=False, use_bias=False, epsilon=1e-2).apply({}, out(p, x)) * y
+        + nn.RMSNorm(use_scale=False, epsilon=1e-2).apply({}, out(p, x)) * y
+        + (out(p, x) - out(p, x).mean(0)) / jnp.sqrt(out(p, x).var(0) + 1e-2) * y
+    ),
+    "half precision": lambda p, x, y, k, u, m: (
+        jnp.sum((jnp.round(x).astype(jnp.bfloat16) * jnp.bfloat16(0.5)).astype(F)[:, :3] * p["b"][:1])
+        + jnp.sum(u.astype(jnp.float16) * jnp.float16(2)) * p["s"]
+    ),
+    "scores that a mask takes away": lambda p, x, y, k, u, m: jnp.sum(
+        jax.nn.softmax(jnp.where(jnp.arange(3) <= k[:, None], out(p, x), jnp.finfo(F).min)) * y
+        + jax.nn.softmax(out(p, x) + jnp.array([0.25, -1e9, 0.0])) * y
+        + jax.nn.softmax(out(p, x) + (1.0 - (jnp.arange(3) <= k[:, None])) * -1e9) * y
+        + jax.nn.softmax(out(p, x) * 0.5 + (jnp.arange(3) > k[:, None]) * -1e4) * y
+    ),
+    "rows whose scores are all taken away": lambda p, x, y, k, u, m: jnp.sum(
+        jax.nn.softmax(jnp.where((jnp.arange(4) > 1)[:, None], out(p, x), -1e30)) * y
+        + jax.nn.softmax(jnp.where((k > 0)[:, None] & (y > 0), out(p, x), -1e30)) * y
+        + jax.nn.log_softmax(jnp.where(jnp.arange(3) < 2, jnp.where(jnp.arange(3) > 0, out(p, x), -1e9), -1e9).T.T, 1)[:, 1:2] * y
+    ),
+    "a low number that is no mask": lambda p, x, y, k, u, m: jnp.sum(
+        (jnp.where(jnp.arange(3) > 0, out(p, x), -20000.0) + 20000.0) / 20000.0 * y
+        + jnp.where(jnp.arange(3) > 0, out(p, x), -20000.0) * jnp.array([0.0, 1.0, -1.0])
+    ),
+    "attention": lambda p, x, y, k, u, m: jnp.sum(
+        jax.nn.dot_product_attention(*(out(p, x)[:, :, None, None] + c for c in (0.0, 0.5, 1.0)), is_causal=True)[:, :, 0, 0] * y
+    ),
     "a constant divided, and clipped": lambda p, x, y, k, u, m: jnp.sum(
         jnp.minimum(0.5 / jnp.sqrt(jnp.sum(out(p, x) ** 2, axis=1)), 1.0) * y[:, 0]
     ),
@@ -319,8 +361,6 @@ REFUSED = {
     "wrap of int32": (lambda p, u: u.astype(INT) * 2**24, "'mul'.*int32 holds"),
     "to int8": (lambda p, u: u.astype(INT).astype(jnp.int8), "'convert_element_type'.*int8 holds -128..127, the result may be 0..255"),
     "sum in uint8": (lambda p, u: u.sum(axis=1, dtype=jnp.uint8), "'reduce_sum'.*0..1530"),
-    "integer quotient": (lambda p, u: u // 4, "'div'.*division of integers truncates; convert to floating point first"),
-    "remainder": (lambda p, u: u % 3, "'rem'.*its result in the data"),
     "shift": (lambda p, u: u >> 1, "'shift_right_logical'"),
     "bits": (lambda p, u: u & 3, "'and'.*bits of integers"),
     "bits inverted": (lambda p, u: ~u, "'not'.*bits of integers"),
@@ -330,11 +370,14 @@ REFUSED = {
     "float to integer": (lambda p, u: (p * u).astype(INT), "'convert_element_type'.*rounds or truncates"),
     "float to boolean": (lambda p, u: (p * u).astype(bool), "'ne'|'convert_element_type'.*"),
     "floats equal": (lambda p, u: p * u == 3.0 * u - p * p, "'eq'.*equal depends on the rounding"),
-    "half precision": (lambda p, u: (p * u).astype(jnp.bfloat16), "'convert_element_type'.*bfloat16 rounds it.*float32"),
-    "half precision of pixels": (lambda p, u: u.astype(jnp.float16) * 2, "'convert_element_type'.*float16 may round.*float32"),
     "reduce_precision": (lambda p, u: lax.reduce_precision(p * u, 5, 10), "'reduce_precision'.*fewer bits"),
     "index of a large array": (lambda p, u: jnp.zeros(5000)[u.astype(INT) * 16], "'gather'.*up to 1,024 classes"),
-    "two indices": (lambda p, u: (p * u)[u[:, 0] % 4, u[:, 1] % 6], "'rem'"),
+    "two indices": (lambda p, u: (p * u)[u[:, 0] % 4, u[:, 1] % 6], "'gather'.*one axis at a time"),
+    "division of integers by data": (lambda p, u: lax.div(u, u[::-1]), "'div'.*other than by one constant; convert to floating point"),
+    "remainder by data": (lambda p, u: lax.rem(u, u[::-1]), "'rem'.*other than by one constant"),
+    "less minus infinity": (lambda p, u: jnp.max(1.0 - jnp.where(u > 2, -jnp.inf, p * u)), "'sub'.*no maximum, difference or exp"),
+    "minus infinity moved": (lambda p, u: jnp.where(u > 2, -jnp.inf, p * u).T + p, "'add'.*no maximum, difference or exp"),
+    "a choice beside minus infinity": (lambda p, u: jnp.where(u > 5, jnp.where(u > 2, -jnp.inf, p * u), p), "'select_n'.*no maximum"),
     "infinity": (lambda p, u: jnp.where(u > 2, jnp.inf, p), "'select_n'.*inf is not finite"),
     "a product with minus infinity": (lambda p, u: jnp.where(u > 2, -jnp.inf, p), "'mul'.*no number above 0; choose a large negative"),
     "a sum with minus infinity": (lambda p, u: jnp.where(u > 2, -jnp.inf, p) + p, "'add'.*no maximum, difference or exp; choose a large"),

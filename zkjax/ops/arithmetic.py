@@ -25,6 +25,7 @@ class Linear(Operation):
     """The sum of coefficient * x over its inputs, all of one shape."""
 
     name: ClassVar[str] = "linear"
+    adds: ClassVar[bool] = True
     arity: ClassVar[int | None] = None
     coefficients: tuple[int, ...]
 
@@ -73,6 +74,7 @@ class Sum(Operation):
     """Sums over axes, which disappear. <sum x, w> = <x, w (x) ones over these axes>."""
 
     name: ClassVar[str] = "sum"
+    adds: ClassVar[bool] = True
     axes: tuple[int, ...]
 
     def infer_shape(self, x, leaves):

@@ -46,6 +46,7 @@ class Operation:
     checked:   lookups of an entry that its declaration takes, besides those of ``lookups``.
     moved:     its value follows from a state's recurrence: the trainer hands ``evaluate`` (base, coefficients of the inputs) as limbs.
     paced:     it is multiplied by a public number of the step, which ``evaluate`` is given as limbs.
+    adds:      its entries are sums, which may cancel.
     drawn:     its value follows from the step's keys, which the trainer hands ``leaf``.
     """
 
@@ -58,6 +59,7 @@ class Operation:
     rebuilt: ClassVar[bool] = False
     checked: ClassVar[int] = 0
     moved: ClassVar[bool] = False
+    adds: ClassVar[bool] = False
     drawn: ClassVar[bool] = False
     paced: ClassVar[bool] = False
 

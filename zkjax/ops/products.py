@@ -23,6 +23,7 @@ class Dot(Operation):
     """contract, batch: axes of both operands, as ``lax.dot_general`` has them."""
 
     name: ClassVar[str] = "dot"
+    adds: ClassVar[bool] = True
     arity: ClassVar[int | None] = 2
     ends: ClassVar[str | None] = "dot"
     as_stored: ClassVar[bool] = True

@@ -3,7 +3,6 @@
 A choice by a condition is a product with its mask, in the form that takes the fewest gates.
 """
 
-import math
 from fractions import Fraction
 from functools import reduce
 
@@ -11,10 +10,7 @@ from ..ops.moves import Broadcast
 from . import functions, keys, quotients
 from .constants import Keys, Known, map_known
 from .expressions import Expression, Mask, added, scaling
-from .intervals import interval
 from .series import Refusal, Series
-
-LOWEST = 32  # minus which stands for minus infinity beside tensors that cannot become as low
 
 
 def choose(graph, which, cases, tagged: bool):
@@ -69,36 +65,6 @@ def select(graph, condition, no, yes):
         rest = (graph.linear([(c, z) for z, c in t.items() if (c, z) not in both] or [(0, both[0][1])]) for t in terms)
         return graph.linear([*both, (1, select(graph, Mask(mask), *rest))], no.tagged or yes.tagged)
     return graph.linear([(1, no), (-1, graph.product(mask, no)), (1, graph.product(mask, yes))])
-
-
-def or_nothing(graph, condition, x) -> Expression:
-    """x where the condition holds, else minus infinity: so low a number that it is no maximum, and that ``exp`` makes 0.
-
-    If all others along an axis are lower, the sum of their exps is below 1, where its range begins: training says so.
-    """
-    ones = condition if isinstance(condition, Mask) else map_known(lambda c: Fraction(int(c)), condition.shape, condition)
-    result = select(graph, condition, Known.uniform(Fraction(-LOWEST), x.shape), x)
-    graph.lacking[result] = graph.tensor(ones) if isinstance(ones, Mask) else ones
-    return result
-
-
-def still_lacking(graph, x, result):
-    """The same of what is x less something, or x times a number above 0."""
-    if x in graph.lacking and isinstance(result, Expression):
-        graph.lacking[result] = graph.lacking[x]
-    return result
-
-
-def exp(graph, x: Expression) -> Expression:
-    """exp of what may be minus infinity: 0 there, and else a function of what is 0 there."""
-    mask = graph.lacking[x]
-    base = graph.tensor(graph.product(mask, x))
-    if interval(graph, x)[1] <= 0:
-        graph.intervals[base] = -math.inf, 0.0
-    found = graph.tensor(graph.product(mask, functions.function(graph, "exp", base)))
-    graph.intervals[found] = 0.0, 1.0 if interval(graph, x)[1] <= 0 else math.inf
-    graph.peaks[found] = x
-    return graph.tag(found, x.tagged)
 
 
 def _of_factors(graph, mask: Expression, no, yes) -> Expression | None:

@@ -8,10 +8,11 @@ from fractions import Fraction
 from functools import reduce
 
 from ..algebra import functions as programs
-from . import choices, functions, keys, quotients
+from . import choices, functions, keys, masked, quotients, variances
 from .constants import Known, map_known
 from .elementary import inverse_error
 from .expressions import Drawn, Expression, Mask, Ratio, scaling
+from .folding import kind
 from .intervals import EVERYTHING, interval
 from .series import Refusal, Series
 
@@ -59,7 +60,40 @@ def _table(name: str):
 
 
 def _exp(graph, eqn, x):
-    return choices.exp(graph, x) if x in graph.lacking else _of_one(graph, "exp", x)
+    return masked.exp(graph, x) if x in graph.masked else _of_one(graph, "exp", x)
+
+
+def _truncated(graph, eqn, x, y):
+    """A tensor over a constant, rounded towards 0: as a program of one tensor; the tensor, and the constant."""
+    if isinstance(x, Drawn) or isinstance(x, Known) or not isinstance(y, Known) or y.moving or not y.scalar:
+        raise Refusal("division that truncates, other than by one constant", "convert to floating point first, x.astype(jnp.float32)")
+    x, c = graph.tensor(graph.expand(x, eqn.outvars[0].aval.shape)), Fraction(y.scalar)
+    of, sign = programs.joined, 1 if c > 0 else -1
+    steps = of("floor", of("div", of("abs", programs.IDENTITY), programs.number(abs(c))))
+    return x, c, of("mul", of("mul", programs.number(Fraction(sign)), of("sign", programs.IDENTITY)), steps)
+
+
+def whole_quotient(graph, eqn, x, y):
+    """x / y of integers, rounded towards 0, by a constant y."""
+    x, c, steps = _truncated(graph, eqn, x, y)
+    return _ranged(graph, x, steps, [int(v / c) for v in graph.range(x)])
+
+
+def remainder(graph, eqn, x, y):
+    """x less what ``whole_quotient`` times y is: of the sign of x, by a constant y."""
+    x, c, steps = _truncated(graph, eqn, x, y)
+    program = programs.joined("sub", programs.IDENTITY, programs.joined("mul", programs.number(c), steps))
+    ends = None if kind(eqn.outvars[0].aval.dtype) == "f" else [max(min(v, abs(int(c)) - 1), 1 - abs(int(c))) for v in graph.range(x)]
+    return _ranged(graph, x, program, ends)
+
+
+def _ranged(graph, x, program, ends):
+    """A program of a tensor; ends: between which its integers are."""
+    found = functions.unary(graph, x)
+    result = graph.tag(functions.applied(graph, programs.after(program, found.program), found.base), x.tagged)
+    if ends is not None and isinstance(result, Expression):
+        graph.ranges[result] = min(ends), max(ends)
+    return result
 
 
 def _absolute(graph, eqn, x):
@@ -106,6 +140,7 @@ def _extreme(name: str):
         shape = eqn.outvars[0].aval.shape
         x, y = graph.expand(x, shape), graph.expand(y, shape)
         for a, b in ((x, y), (y, x)):  # one of them always
+            variances.note(graph, a)
             (low, high), (least, most) = interval(graph, a), interval(graph, b)
             if low >= most if name == "max" else high <= least:
                 return a if isinstance(a, Known) else graph.tensor(a)

@@ -26,15 +26,16 @@ MAX_BITS = 19  # of a format
 ACTIVATION_SCALE, GRADIENT_BITS = 8, 13  # by default
 MORE = 2  # bits where an optimizer divides by the size of gradients, or takes their signs: small ones count as much as large ones
 COARSEST_SCALE, COARSEST_GRADIENT = 4, 9  # what defaults become at the least, where bounds ask for it
-# Kinds of formats: gradients, those of which there are functions ("slope"), those that are squared ("moment"); activations, likewise
-# ("site"); functions, roots and quotients. Of each: bits of a default range that the largest value may leave unused, bits that its default
-# has more than activations or gradients, after the point and in all, and bits that it leaves above the largest value seen besides HEADROOM.
+# Kinds of formats: gradients, those of which there are functions ("slope"), those that are squared ("moment"); activations, those that
+# are divided by the root of a mean of their squares ("normalised"), those of which there are functions ("site"); functions, roots and
+# quotients. Of each: bits of a default range that the largest value may leave unused, bits that its default has more than activations or
+# gradients, after the point and in all, and bits that it leaves above the largest value seen besides HEADROOM.
 SPARE = {
     **{"activation": 3, "gradient": 5, "slope": 4, "moment": 3},
-    **{"site": 4, "function": 3, "root": 2, "ratio": 4},
+    **{"normalised": 3, "site": 4, "function": 3, "root": 2, "ratio": 4},
 }
-FINER = {"activation": 0, "site": 0, "function": 4, "root": 8}
-WIDER = {"activation": 0, "gradient": 0, "slope": 2, "moment": -2, "site": 1, "function": 4, "root": 4}
+FINER = {"activation": 0, "normalised": 4, "site": 0, "function": 4, "root": 8}
+WIDER = {"activation": 0, "gradient": 0, "slope": 2, "moment": -2, "normalised": 4, "site": 1, "function": 4, "root": 4}
 ROOM = {"site": 1, "slope": 2, "moment": 1}
 FREE = ("slope", "moment", "function", "root", "ratio")  # whose scales follow from their values alone
 GRADIENTS = ("gradient", "slope", "moment")  # in units of gradients

@@ -7,6 +7,7 @@ known to be a gradient.
 import math
 from dataclasses import replace
 from fractions import Fraction
+from functools import reduce
 
 import numpy as np
 
@@ -51,8 +52,13 @@ class Graph:
         self.largest_of: dict[Expression, Expression] = {}  # a maximum, repeated: the tensor whose it is
         self.one_along: dict[Expression, tuple[int, ...]] = {}  # the axes along which exactly one entry is 1, the others 0
         self.extremes: dict[Expression, tuple] = {}  # the larger or smaller of two: both, and "max" or "min"
-        self.lacking: dict[Expression, Expression | Known] = {}  # what is minus infinity somewhere: ones where it is not, else zeros
+        self.masked: dict = {}  # scores that a mask takes away: of each a ``masked.Masked``
         self.peaks: dict[Expression, Expression] = {}  # exp of what is less than its maximum, where it is not minus infinity: of what
+        self.roots: dict[Expression, Expression] = {}
+        self.cubes: dict[Expression, tuple] = {}  # of 1 / sqrt(y): its factors, which one after another keep small and large ones apart
+        self.halves: set[str] = set()  # dtypes that round more than float32 does, in which the program computes
+        self.normalised: set[Expression] = set()
+        self.variances: dict[Expression, Expression] = {}  # the mean that is squared in it, which keeps all its bits
         self.one_hots: dict[Expression, Expression] = {}  # an index: the one-hot whose place it is
         self.rows: dict[Expression | Mask | Drawn, tuple] = {}  # what a loop has stacked: row by row
         self.rectified: dict[Expression, tuple] = {}  # a gradient of a ReLU: of which tensor, and the gradient of that
@@ -149,6 +155,9 @@ class Graph:
         if isinstance(x, Known) or isinstance(y, Known):
             return self.times(x, self.tensor(y)) if isinstance(x, Known) else self.times(y, self.tensor(x))
         (c, x), (d, y) = scaling(self.tensor(x)), scaling(self.tensor(y))
+        for a, b in ((x, y), (y, x)):
+            if b in self.cubes and a not in self.cubes:
+                return self.linear([(c * d, reduce(self.product, self.cubes[b], a))])
         if not isinstance(c, Series) and not isinstance(d, Series) and (fused := functions.fused_product(self, x, y)) is not None:
             return self.linear([(c * d, fused)])
         return self._outward(self.plain_product, *given)

@@ -253,6 +253,8 @@ def gather(graph, eqn, x, indices):
     x, mode = graph.tensor(x), _mode(eqn)
     if isinstance(indices, Known) and (found := _static(graph, numbers, sizes, x, indices)) is not None:
         return found
+    if isinstance(indices, Known) and len(numbers.start_index_map) > 1 and not numbers.operand_batching_dims:
+        return _picked(graph, eqn, numbers, x, indices)
     batch = numbers.operand_batching_dims, numbers.start_indices_batching_dims
     places = _Places(graph, x.shape, indices, numbers.start_index_map, batch, mode)
     whole = [d for d in range(len(x.shape)) if d != places.axis and d not in [a for a, _ in places.batch]]
@@ -282,6 +284,8 @@ def scatter_add(graph, eqn, x, indices, updates):
     numbers, mode = eqn.params["dimension_numbers"], _mode(eqn)
     if isinstance(indices, Known) and (found := _static_add(graph, numbers, x, indices, updates)) is not None:
         return found
+    if isinstance(indices, Known) and len(numbers.scatter_dims_to_operand_dims) > 1 and not numbers.operand_batching_dims:
+        return _sum(graph, x, _placed(graph, eqn, numbers, x.shape, indices, updates))
     batch = numbers.operand_batching_dims, numbers.scatter_indices_batching_dims
     places = _Places(graph, x.shape, indices, numbers.scatter_dims_to_operand_dims, batch, mode)
     one = places.one_hot
@@ -312,6 +316,45 @@ def _sum(graph, x, added):
 
 def _mode(eqn) -> str:
     return str(eqn.params["mode"]).rsplit(".", 1)[-1].split("(")[0].strip()
+
+
+def _joint(graph, eqn, axes, shape, indices: Known) -> Expression:
+    """Of constant indices of several axes the one-hots of their places among all entries of these axes."""
+    lengths = [shape[d] for d in axes]
+    columns = [_column(graph, indices, k).reshaped(lambda a: a.reshape(a.shape[:-1]), indices.shape[:-1]) for k in range(len(axes))]
+    place = np.ravel_multi_index(
+        [np.array(c.full(), dtype=np.int64) for c in columns], lengths, mode="clip" if _mode(eqn) == "CLIP" else "raise"
+    )
+    return _one_hot_of(graph, Known.of(place[..., None], np.dtype(np.int64)), 0, 1, math.prod(lengths), "CLIP")
+
+
+def _picked(graph, eqn, numbers, x: Expression, indices: Known):
+    """Entries of several axes by constant indices, whole along the others."""
+    axes = [int(d) for d in numbers.start_index_map]
+    rest = [d for d in range(len(x.shape)) if d not in axes]
+    whole = all(eqn.params["slice_sizes"][d] == (1 if d in axes else x.shape[d]) for d in range(len(x.shape)))
+    if not whole or {*axes} != {*numbers.collapsed_slice_dims}:
+        raise Refusal("an index of parts of an array", "index whole rows")
+    one, last = _joint(graph, eqn, axes, x.shape, indices), len(indices.shape) - 1
+    joined = graph.reshape(graph.transpose(x, (*axes, *rest)), (math.prod(x.shape[d] for d in axes), *(x.shape[d] for d in rest)))
+    product = graph.dot(one, joined, ((last,), (0,)), ((), ()), (*indices.shape[:-1], *(x.shape[d] for d in rest)))
+    offsets, counted = {int(d): last + k for k, d in enumerate(numbers.offset_dims)}, iter(range(last))
+    return graph.transpose(product, tuple(offsets[d] if d in offsets else next(counted) for d in range(len(product.shape))))
+
+
+def _placed(graph, eqn, numbers, shape, indices: Known, updates):
+    """Zeros, and at constant indices of several axes what is added there."""
+    axes = [int(d) for d in numbers.scatter_dims_to_operand_dims]
+    rest = [d for d in range(len(shape)) if d not in axes]
+    windows = [int(d) for d in numbers.update_window_dims]
+    if {*axes} != {*numbers.inserted_window_dims} or [updates.shape[d] for d in windows] != [shape[d] for d in rest]:
+        raise Refusal("an update of parts of an array", "update whole rows")
+    one, last = _joint(graph, eqn, axes, shape, indices), len(indices.shape) - 1
+    counted = tuple(d for d in range(len(updates.shape)) if d not in windows)
+    lengths, beside = [shape[d] for d in axes], [shape[d] for d in rest]
+    product = graph.dot(one, updates, (tuple(range(last)), counted), ((), ()), (math.prod(lengths), *beside))
+    order = [*axes, *rest]
+    return graph.transpose(graph.reshape(product, (*lengths, *beside)), tuple(order.index(d) for d in range(len(shape))))
 
 
 def _single(numbers, index_map, indices: Known):

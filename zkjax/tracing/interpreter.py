@@ -14,13 +14,13 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from ..errors import UnsupportedOperationError
-from . import choices, entrywise, keys, places
+from . import choices, entrywise, keys, masked, places
 from .arguments import is_key
 from .constants import Keys, Known, by_entry, every_step, map_known
 from .expressions import Drawn, Expression, Mask, is_public
 from .folding import conversion, fold, kind, limits, narrow
 from .graph import Graph
-from .rules import BOOLEAN, CURES, FLOAT_FIRST, INDEX, INFINITY, KEYS, LACKING, MOVES, NARROW, RULES, number
+from .rules import BOOLEAN, CURES, FLOAT_FIRST, INDEX, KEYS, MOVES, RULES, number
 from .series import Refusal, Series
 
 OPTIMIZER = "zkjax optimizer"  # scope of an optimizer's update
@@ -29,7 +29,7 @@ NONLINEAR = (
     "those of optax.sgd with momentum, of weight decay, averages, schedules and MultiSteps are)"
 )
 MAX_ITERATIONS, MAX_UNROLLED = 2**16, 2**7  # of a loop over constants, and over data
-UNBOUNDED = ("select_n", "max", "min", "clamp", "eq", "ne", "lt", "le", "gt", "ge")  # may read infinities
+UNBOUNDED = ("select_n", "add", "max", "min", "clamp", "eq", "ne", "lt", "le", "gt", "ge")  # may read infinities
 CALLS = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 
 
@@ -173,12 +173,10 @@ def _on_data(graph, eqn, values, inside_custom_jvp) -> list:
     name = eqn.primitive.name
     for v in (*eqn.invars, *eqn.outvars):
         kind(v.aval.dtype)
-    if name not in MOVES and name != "convert_element_type" and any(narrow(v.aval.dtype) for v in eqn.outvars):
-        raise Refusal(f"arithmetic in {eqn.outvars[0].aval.dtype.name} rounds its results", NARROW)
+    graph.halves |= {v.aval.dtype.name for v in eqn.outvars if narrow(v.aval.dtype)}
     if name not in MOVES and name not in BOOLEAN and any(kind(v.aval.dtype) == "b" for v in eqn.outvars):
         raise Refusal("an operation in booleans", FLOAT_FIRST)
-    if name not in (*MOVES, *LACKING) and any(x in graph.lacking for x in values):
-        raise Refusal("minus infinity in what is no maximum, difference or exp", INFINITY)
+    values = masked.readable(graph, name, values, name in MOVES)
     for x in values if name not in UNBOUNDED else ():
         if isinstance(x, Known) and not (name in ("mul", "div") and x.moving and x.somewhere_finite):  # a choice by the step may follow
             x.finite()
@@ -186,6 +184,8 @@ def _on_data(graph, eqn, values, inside_custom_jvp) -> list:
         results = entrywise.maximum(graph, eqn, *values, inside_custom_jvp)
     elif name in RULES:
         results = RULES[name](graph, eqn, *values)
+        if name in MOVES and values[0] in graph.masked:
+            results = masked.moved(graph, values[0], results, lambda x: RULES[name](graph, eqn, x))
     else:
         drawn = any(isinstance(x, Drawn) for x in values)
         cure = keys.CURE if drawn else CURES.get(name, "use linear operations, products and ReLU")

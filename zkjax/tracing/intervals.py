@@ -4,12 +4,14 @@ What JAX writes for numbers that cannot occur (infinities, signs of what is posi
 """
 
 import math
+from fractions import Fraction
 
 import numpy as np
 
 from ..algebra import functions
 from ..ops.arithmetic import Scale, Sum
 from ..ops.draw import Draw
+from ..ops.functions import MAX_SIZE
 from ..ops.leaves import Param
 from ..ops.moves import MOVES, Broadcast, Pad
 from ..ops.operation import Leaves
@@ -108,6 +110,10 @@ def whole(graph, x: Expression) -> tuple[int, int]:
         return min(x.operation.values), max(x.operation.values)
     ranges = [graph.range(y) for y in x.inputs]
     if x.does(Applied):
+        low, high = ranges[0]
+        if high - low < MAX_SIZE:
+            found = [functions.value(x.operation.program, Fraction(v)) for v in range(low, high + 1)]
+            return math.floor(min(found)), math.ceil(max(found))
         found = functions.interval(x.operation.program, *(np.array([bound]) for bound in ranges[0]))
         return tuple(math.floor(float(bound[0]) + 0.5) for bound in found)  # whole, but for the rounding of float64
     if x.does(Combination):

@@ -25,7 +25,6 @@ from ..ops.paced import Paced
 from ..ops.products import Dot
 from ..ops.rescale import Rescale, Sign
 from .builder import Builder
-from .choices import LOWEST
 from .constants import CONSTANT_BITS
 from .demands import Demands, absorbed
 from .expressions import (
@@ -44,6 +43,7 @@ from .expressions import (
 )
 from .formats import Formats
 from .functions import constant
+from .masked import LOWEST
 from .motions import Row, states_below
 from .names import Names
 from .planned import planned
@@ -55,6 +55,7 @@ from .states import Lowered, Moved, odd_parts, odd_squares, rate_tables
 from .step import Program
 
 LOST = 2**16  # what is so much less than an integer's unit is left out of a sum
+WHOLE = 2**29  # a bound of a sum that is squared in a variance, with all its bits
 MASKED_BITS = 8  # significant bits of a constant that multiplies a masked tensor, such as dropout's 1 / keep
 ALIGNED_BITS = 16  # significant bits of a coefficient in a sum
 MAX_WEIGHT_SCALE = MAX_SHIFT = 62
@@ -69,9 +70,8 @@ class Emission:
     """A circuit, of the widest table, and what its formats follow from.
 
     rounded: for each node that rounds the tensor's name, and the kind of its format. unit: gradients are integers times it and a power of
-    two.
-    names: of all tensors that may be rounded. moved: the states that are multiplied, by number. read: those that the step reads within a
-    period. units: of all states.
+    two. names: of all tensors that may be rounded. moved: the states that are multiplied, by number. read: those that the step reads within
+    a period. units: of all states.
     stands_for: of rescales and of what feeds states, the tensor, and the value of the node's integer 1. feeds: of each tensor that feeds
     a state the node, and that value. rooted: the states of which roots are taken.
     """
@@ -127,7 +127,7 @@ class _Emitter:
         self.quotient_units: dict[Expression, Fraction] = {}  # value of one unit of a quotient, before its constant was rounded
         self.notes: list[str] = []
         self.squared = frozenset(x.inputs[0] for x in plan.demands.needed if x.does(Dot) and x.inputs[0] is x.inputs[1])
-        self.absorbed = absorbed(plan.demands)
+        self.absorbed, self.whole = absorbed(plan.demands), frozenset(program.graph.variances.values())
         self.relations = Relations(self, frozenset(x for row in plan.rows for x in row.feeds))
         self.rooted = {p for x in plan.demands.needed if x.does(SquareRoot) for p in states_below(x.inputs[0], frozenset())}
         self.odd = dict.fromkeys(range(len(program.states)), Fraction(1)) | odd_parts(plan.uses) | odd_squares(plan.rows, self.rooted)
@@ -146,8 +146,9 @@ class _Emitter:
         parameters, needed = self.lowered.parameters()
         if not any(p.updates or p.recurrence for p in parameters):
             self.notes.append(UNMOVED)
-        if any(x in self.values for x in graph.lacking):
-            self.notes.append(f"-{LOWEST} stands for minus infinity; exp makes it 0")
+        if any(x in self.values for x in graph.masked):
+            self.notes.append(f"-{LOWEST} stands for minus infinity, and for numbers as low as -10,000 that a mask puts in; exp makes it 0")
+        self.notes += [f"what the program computes in {name} the circuit computes in its own formats" for name in sorted(graph.halves)]
         losses = tuple(self._loss(*loss) for loss in found.losses)
         moved = {p: self.lowered.moved(p) for p in range(len(parameters)) if p not in self.plan.uses}
         circuit = Circuit(
@@ -312,7 +313,7 @@ class _Emitter:
                 return kind
         if x.tagged:
             return "moment" if x in self.squared else "slope" if x in self.plan.demands.sites else "gradient"
-        return "site" if x in self.plan.demands.sites else "activation"
+        return "site" if x in self.plan.demands.sites else "normalised" if x in self.program.graph.normalised else "activation"
 
     def of(self, x) -> tuple[Fraction, int]:
         """The format of x: value of its unit, and bits."""
@@ -325,10 +326,10 @@ class _Emitter:
         A constant such as 1/3 is better absorbed by a rescale than carried on into the rounding of a learning rate.
         """
         unit, bits = self.of(x)
-        if abs(odd(factor / unit)) != 1:
+        reach, bound, whole = self.builder.reach[node], self.builder.bounds[node], x in self.whole
+        if abs(odd(factor / unit)) != 1 and not whole:
             return False
-        reach, bound = self.builder.reach[node], self.builder.bounds[node]
-        return are_weights(x) or "dot" not in reach and bound is not None and bound <= 2**bits
+        return are_weights(x) or "dot" not in reach and bound is not None and bound <= (WHOLE if whole else 2**bits)
 
     def rescaled(self, x, factor: Fraction, node: int) -> tuple[Fraction, int]:
         """``factor * node`` in the format of x: node * n >> shift, where n * 2^-shift is the factor in units of the format.

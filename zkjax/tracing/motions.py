@@ -11,9 +11,9 @@ from fractions import Fraction
 from ..circuit.circuit import MAX_FEEDS
 from ..errors import UnsupportedOperationError
 from ..ops.leaves import Param
-from ..ops.products import Gate
+from ..ops.products import Dot, Gate
 from .constants import Known
-from .expressions import COMMITTED, Combination, Expression, are_weights
+from .expressions import COMMITTED, Combination, Expression, are_weights, scaling
 from .series import Series, lifted, values
 from .step import Program
 
@@ -45,7 +45,8 @@ def nonzero(x) -> bool:
 
 def rows_of(program: Program) -> tuple[Row, ...]:
     """Those of all states; UnsupportedOperationError where a number of the step stands elsewhere than before gradients and states."""
-    result = tuple(_row(program.graph, state.following) for state in program.states)
+    factors = {scaling(y)[1] for x in program.graph.expressions if x.does(Gate, Dot) for y in x.inputs}
+    result = tuple(_row(program.graph, state.following, factors) for state in program.states)
     for state, row in zip(program.states, result, strict=True):
         for t, v in (x for c in (*row.carry.values(), *row.feeds.values()) for x in enumerate(values(c))):
             if isinstance(v, float):
@@ -57,7 +58,8 @@ def rows_of(program: Program) -> tuple[Row, ...]:
     return result
 
 
-def _row(graph, x) -> Row:
+def _row(graph, x, factors) -> Row:
+    """A sum of tensors that some product reads feeds it as one: a moment and its square read the same rounded gradient."""
     row = Row({}, {})
     stack = [(Fraction(1), x)]
     while stack:
@@ -67,7 +69,7 @@ def _row(graph, x) -> Row:
                 _add(row.feeds, graph.tensor(x), c)
             elif nonzero(x.scalar):  # a number of every step times ones
                 _add(row.feeds, graph.tensor(Known.uniform(Fraction(1), x.shape, x.tagged)), c * x.scalar)
-        elif x.does(Combination):
+        elif x.does(Combination) and (x not in factors or summed_states(x)):
             stack += [(c * k, y) for k, y in zip(reversed(x.operation.coefficients), reversed(x.inputs), strict=True)]
         elif x.does(Param):
             _add(row.carry, x.operation.index, c)
@@ -129,6 +131,18 @@ def states_below(x: Expression, narrow: frozenset) -> set[int]:
         if x.does(Param):
             found.add(x.operation.index)
         elif x not in narrow or are_weights(x):
+            stack += x.inputs
+    return found
+
+
+def summed_states(x: Expression) -> set[int]:
+    """The states among what a tensor is a sum of."""
+    found, stack = set(), [x]
+    while stack:
+        x = stack.pop()
+        if x.does(Param):
+            found.add(x.operation.index)
+        elif x.does(Combination):
             stack += x.inputs
     return found
 

@@ -19,8 +19,12 @@ from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError, PrecisionWarning
 from .arguments import whole, without_auxiliary
 from .comparison import compare
+from .constants import Known
+from .expressions import Expression, Ratio, SquareRoot
 from .formats import FINEST, GRADIENTS, Formats, Magnitudes, Seen, coarser, default_formats, explicit, fitted, frozen_scale, with_tables
+from .functions import constant
 from .lowering import UNMOVED, Emission, emit
+from .motions import summed_states
 from .precision import Precision
 from .source import Source, read, read_own
 from .states import state_formats
@@ -208,13 +212,33 @@ def _frozen_scales(source: Source) -> dict[str, int]:
 def _sizes(emission: Emission, formats: Formats, magnitudes: Magnitudes) -> dict[str, Seen]:
     """Of each rounded tensor what its format depends on."""
     seen, found = magnitudes.of(emission.circuit, emission.stands_for), {}
+    still = _still(emission, magnitudes)
     for node, (name, kind) in emission.rounded.items():
+        if kind in ("root", "ratio") and _follows_from(emission.stands_for[node][0], still):
+            seen[node] = 0.0
         unit = abs(float(emission.stands_for[node][1])) / (float(emission.unit) if kind in GRADIENTS else 1.0)
         room = max(1.0, 2.0 ** -formats.of(name, kind).scale / unit)  # before its constant, a tensor has a finer unit at the same bits
         room = 1.0 if kind in ("function", "root", "ratio") else room
         entries, known = math.prod(emission.circuit.nodes[node].shape), found.get(name, Seen(kind, 0.0, 0))
         found[name] = Seen(kind, max(seen[node] * unit * room, known.largest), max(entries, known.entries))
     return found
+
+
+def _still(emission: Emission, magnitudes: Magnitudes) -> set[int]:
+    """The states that begin with 0 and that only what is 0 on all samples feeds: what samples have of them, rounding left there."""
+
+    def is_zero(x) -> bool:
+        return constant(x) is None and not magnitudes.largest(emission.stands_for[emission.feeds[x][0]][0])
+
+    begin = {p for p, x in emission.moved.items() if isinstance(x.state.start, Known) and x.state.start.scalar == 0}
+    return {p for p in begin if set(emission.rows[p].carry) <= {p} and emission.rows[p].feeds and all(map(is_zero, emission.rows[p].feeds))}
+
+
+def _follows_from(x: Expression, states: set[int]) -> bool:
+    """Whether it is 0 where these states and what feeds them are: a root, a quotient or a multiple of them."""
+    while x.does(Ratio) or x.does(SquareRoot) and not x.operation.least:
+        x = x.inputs[0]
+    return bool(found := summed_states(x)) and found <= states
 
 
 def _emitted(source: Source, formats: Formats, precision: Precision, magnitudes: Magnitudes) -> tuple[Emission, Formats]:
@@ -227,6 +251,9 @@ def _emitted(source: Source, formats: Formats, precision: Precision, magnitudes:
         for x, (node, factor) in emission.feeds.items():
             name, own = emission.stands_for[node]
             feeds[x] = magnitudes.largest(name) * abs(float(factor / own))
+        still = _still(emission, magnitudes)
+        noise = {x for x in feeds if x.does(Ratio) and _follows_from(x, still)}  # a quotient of what rounding leaves is as large as others
+        feeds |= dict.fromkeys(noise, max((v for x, v in feeds.items() if x.does(Ratio) and x not in noise), default=1.0))
         found = state_formats(emission, source.sizes, feeds, formats.useful, source.remembered)
         paths = {source.program.states[p].leaf.path: x for p, x in found.items()} | dict(precision.states or {})
         if paths == formats.states:

@@ -9,8 +9,9 @@ from decimal import localcontext
 from fractions import Fraction
 
 from ..algebra import decimals
+from ..ops.arithmetic import Sum
 from ..ops.products import Dot
-from . import functions
+from . import functions, variances
 from .constants import Known
 from .expressions import Above, Combination, Expression, Ratio, SquareRoot, scaling
 from .functions import FREE, constant
@@ -22,6 +23,8 @@ from .series import Refusal, Series, lifted, values
 def quotient(graph, x, y) -> Expression:
     """x / y, of one shape. Where y repeats along an axis, or x is constant, it is x times 1 / y, with a division for each y alone."""
     y = graph.tensor(y)
+    if isinstance(x, Expression) and (inverse := scaling(x)[1]).does(Ratio) and inverse.inputs[1] is graph.roots.get(y):
+        return _cubed(graph, x, inverse)
     if not isinstance(x, Known) or x.scalar is not None and not x.moving:
         found = functions.fused(graph, "div", x, y)
         if found is not None:
@@ -29,6 +32,13 @@ def quotient(graph, x, y) -> Expression:
     if isinstance(x, Known) or y.does(*FREE) or interval(graph, y)[0] < 0:
         return graph.product(x if isinstance(x, Known) else graph.tensor(x), _reciprocal(graph, y))
     return _divided(graph, graph.tensor(x), y)
+
+
+def _cubed(graph, x: Expression, inverse: Expression) -> Expression:
+    """x / y of a multiple x of 1 / sqrt(y), as in the derivative of that: a product, so that y need not be narrow for a division."""
+    result = graph.product(x, graph.product(inverse, inverse))
+    graph.cubes[scaling(result)[1]] = (inverse,) * 3
+    return result
 
 
 def _reciprocal(graph, y: Expression) -> Expression:
@@ -94,13 +104,17 @@ def root(graph, x) -> Expression:
     if x.does(*FREE):
         return graph.moved(x, root(graph, x.inputs[0]))
     rest, least = _parted(graph, x)
+    variances.note(graph, rest)
     c, y = scaling(rest)
+    if y.does(Sum) and (squared := variances.squared(y.inputs[0])) is not None:
+        variances.normalised(graph, squared)
     found = functions.unary(graph, rest)
     simpler = found.base is not None and found.base not in (rest, y) and set(found.base.inputs) != set(rest.inputs)
     if found.applied or simpler and not isinstance(c, Series):
         return graph.tag(functions.function(graph, "sqrt", x), x.tagged)
     if not isinstance(c, Series):
-        return graph.node(SquareRoot(least), (rest,), x.shape, x.tagged)
+        graph.roots[x] = graph.node(SquareRoot(least), (rest,), x.shape, x.tagged)
+        return graph.roots[x]
     if any(v <= 0 for v in c.values):
         raise Refusal("the root of a tensor times a number of the step that is not above 0")
     powers = tuple(Fraction(4) ** (log2(v) // 2) for v in c.values)  # exact, and what is left is below 4

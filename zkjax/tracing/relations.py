@@ -25,6 +25,7 @@ from .quotients import square_root
 from .rationals import dyadic, log2
 
 MAX_DIVISOR = 2**40
+ROOT_BITS = 14  # of the root of an integer 1
 SITE_BITS = 14  # of a table whose functions are of what has a bound
 PLAIN_SITE = 40  # bits of a bound that says more of a tensor's size than a format does
 
@@ -107,9 +108,11 @@ class Relations:
     def root(self, x, factors, nodes, label):
         """Of an integer times a power of four, so that the root is as fine as its format."""
         scale, bits = self.emitter.formats.of(self.emitter.names.of[x], "root")
-        k = scale + -(-log2(factors[0]) // 2)
+        least = x.operation.least
+        most = ROOT_BITS + max(0, log2(factors[0] / least) // 2 + 1 if least else 0)  # with which the root of the least number is that fine
+        k = min(scale + -(-log2(factors[0]) // 2), most)
         k, bits = max(0, k), min(MAX_ROOT - 1, bits + max(0, -k))  # of what is finer already, a root with more bits
-        under = self._at_least(x, nodes[0], factors[0], 4**k, x.operation.least, 1, label)
+        under = self._at_least(x, nodes[0], factors[0], 4**k, least, 1, label)
         unit = square_root(factors[0]) / 2**k
         node = self.emitter.add(Root(bits + 1), [under], x.shape, unit, label)
         self._product(node, node, x.shape, factors[0] / 4**k, f"{label} squared")

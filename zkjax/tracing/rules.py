@@ -8,10 +8,10 @@ may wrap around while it depends on data or parameters, and every operation that
 import math
 from fractions import Fraction
 
-from . import choices, entrywise, functions, indexing, keys, quotients, windows
+from . import choices, entrywise, functions, indexing, keys, masked, quotients, variances, windows
 from .constants import Known, map_known
 from .expressions import Drawn, Expression, Mask
-from .folding import kind, narrow
+from .folding import kind
 from .intervals import interval
 from .series import Refusal, values
 
@@ -43,21 +43,27 @@ def _sum_of(*coefficients):
     return rule
 
 
+def _sum(graph, x, y):
+    for a, b in ((x, y), (y, x)):
+        if not isinstance(a, Known) and (found := masked.lowered(graph, a, b)) is not None:
+            return found
+    return _sum_of(1, 1)(graph, *(x.finite() if isinstance(x, Known) else x for x in (x, y)))
+
+
 def _product(graph, x, y):
     for a, b in ((x, y), (y, x)):
-        if a in graph.peaks and graph.lacking[graph.peaks[a]] is b:  # which is 0 wherever the mask is
+        if a in graph.peaks and graph.masked[graph.peaks[a]].ones is b:  # which is 0 wherever the mask is
             return a
-        if a in graph.lacking:
-            if not isinstance(b, Known) or b.moving or b.scalar is None or b.scalar <= 0:
-                raise Refusal("minus infinity times what is no number above 0", INFINITY)
-            return choices.still_lacking(graph, a, graph.product(a, b))
+        if a in graph.masked:
+            found = masked.times(graph, a, b)
+            return _product(graph, masked.as_written(graph, x), masked.as_written(graph, y)) if found is None else found
     words = keys.multiplied(graph, x, y)
     return words if words is not None else graph.product(*(x if isinstance(x, Known) else graph.tensor(x) for x in (x, y)))
 
 
 def _div(graph, eqn, x, y):
     if kind(eqn.outvars[0].aval.dtype) != "f":
-        raise Refusal("division of integers truncates", f"{FLOAT_FIRST}, which divides exactly")
+        return entrywise.whole_quotient(graph, eqn, x, y)
     shape = eqn.outvars[0].aval.shape
     if not isinstance(y, Known):
         return quotients.quotient(graph, graph.expand(x, shape), graph.expand(y, shape))
@@ -133,6 +139,10 @@ def _equality(graph, eqn, x, y):
     shape = eqn.outvars[0].aval.shape
     x, y = graph.expand(x, shape), graph.expand(y, shape)
     (low, high), (least, most) = interval(graph, x), interval(graph, y)
+    if x is y and isinstance(x, Expression) and kind(eqn.invars[0].aval.dtype) == "f":  # of a number only what is none differs from itself
+        return Known.uniform(True, shape)
+    if variances.is_zero(graph, x, y) or variances.is_zero(graph, y, x):
+        return Known.uniform(False, shape)
     if low > most or high < least or math.inf in (low, least) or -math.inf in (high, most):
         return Known.uniform(False, shape)
     if isinstance(x, Expression) and isinstance(y, Known) and y.scalar == 0 and functions.is_one_or_nothing(x):
@@ -150,8 +160,6 @@ def _unequal(graph, eqn, x, y):
     """Of integers and booleans, which have no rounding: 1 where x > y or y > x."""
     shape = eqn.outvars[0].aval.shape
     if kind(eqn.invars[0].aval.dtype) == "f":
-        if x is y:  # of a number only what is none differs from itself
-            return Known.uniform(False, shape)
         found = functions.function(graph, "ne", *(graph.expand(v, shape) for v in (x, y))) if not isinstance(x, Drawn) else None
         if found is not None:
             return found
@@ -172,10 +180,11 @@ def _select(graph, eqn, which, *cases):
     if kind(eqn.invars[0].aval.dtype) != "b" and (len(cases) != 2 or graph.range(which) != (0, 1)):
         raise Refusal("a choice by an integer that depends on data", "choose with jnp.where(x > 0, ...)")
     for nothing, x, negated in ((cases[0], cases[-1], False), (cases[-1], cases[0], True)):
-        if not boolean and isinstance(nothing, Known) and nothing.scalar == -math.inf and not isinstance(x, Known):
+        if not boolean and masked.is_low(nothing) and not isinstance(x, Known):
             condition = entrywise.negated(graph.mask(which)) if negated else graph.mask(which)
             condition = condition if condition.shape == x.shape else graph.broadcast(condition, x.shape, ())
-            return choices.or_nothing(graph, condition, graph.tensor(x))
+            return masked.take_away(graph, condition, graph.tensor(x), nothing.scalar)
+    cases = masked.readable(graph, "", cases, False)
     no, yes = (number(graph, x) if boolean else x.finite() if isinstance(x, Known) else graph.tensor(x) for x in cases)
     which = graph.mask(which)  # a condition that jax.vmap made of many, each 0 or 1
     if isinstance(which, Mask) and which.shape == no.shape:
@@ -189,8 +198,8 @@ def _select(graph, eqn, which, *cases):
 
 
 def _convert(graph, eqn, x):
-    old, new = eqn.invars[0].aval.dtype, eqn.params["new_dtype"]
-    before, after = kind(old), kind(new)
+    new = eqn.params["new_dtype"]
+    before, after = kind(eqn.invars[0].aval.dtype), kind(new)
     if before == "b":
         if after == "b":
             return x
@@ -200,15 +209,11 @@ def _convert(graph, eqn, x):
     if before == "f":
         if after != "f":
             raise Refusal(f"conversion of a tensor to {new.name} rounds or truncates", "keep it floating-point")
-        if narrow(new) and new != old:
-            raise Refusal(f"conversion of a tensor to {new.name} rounds it", NARROW)
         return x
     if after == "b":
         zero = Known.uniform(0, x.shape)
         sides = [graph.greater(*pair, x.shape) for pair, possible in (((x, zero), True), ((zero, x), graph.range(x)[0] < 0)) if possible]
         return graph.linear([(1, number(graph, side)) for side in sides])
-    if after == "f" and narrow(new):
-        raise Refusal(f"conversion of integers to {new.name} may round them", NARROW)
     return keys.as_number(graph, x) if after == "f" and isinstance(x, Drawn) else x
 
 
@@ -259,6 +264,16 @@ def _dot_general(graph, eqn, x, y):
     return graph.dot(x, y, contract, batch, shape)
 
 
+def _pad(graph, eqn, x, value):
+    config = eqn.params["padding_config"]
+    if not isinstance(value, Known) or value.moving or value.scalar == 0 or isinstance(x, Known):
+        return graph.pad(x, value, config)
+    zero = Known.uniform(Fraction(0), ())
+    inside = graph.pad(Known.uniform(Fraction(1), x.shape), zero, config)
+    rest = map_known(lambda v, c: (1 - v) * c, inside.shape, inside, Known.uniform(value.scalar, inside.shape))
+    return graph.linear([(1, graph.pad(x, zero, config)), (1, rest)])
+
+
 def _stack(graph, eqn, *xs):
     axis = int(eqn.params["axis"])
     shape = eqn.outvars[0].aval.shape
@@ -297,7 +312,7 @@ MOVES = {
     "slice": lambda graph, eqn, x: graph.slice(x, eqn.params["start_indices"], eqn.params["limit_indices"], eqn.params["strides"]),
     "dynamic_slice": _dynamic_slice,
     "dynamic_update_slice": _dynamic_update_slice,
-    "pad": lambda graph, eqn, x, value: graph.pad(x, value, eqn.params["padding_config"]),
+    "pad": _pad,
     "concatenate": lambda graph, eqn, *xs: graph.concatenate(xs, int(eqn.params["dimension"])),
     "stack": _stack,
     "unstack": _unstack,
@@ -310,13 +325,14 @@ MOVES = {
 
 # What depends on data or parameters.
 RULES = MOVES | {
-    "add": _elementwise(_sum_of(1, 1)),
+    "add": _elementwise(_sum),
     "add_any": _elementwise(_sum_of(1, 1)),
-    "sub": _elementwise(lambda graph, x, y: choices.still_lacking(graph, x, _sum_of(1, -1)(graph, x, y))),
+    "sub": _elementwise(lambda graph, x, y: masked.less(graph, x, y, _sum_of(1, -1)(graph, x, y))),
     "mul": _elementwise(_product),
     "div": _div,
     "neg": lambda graph, eqn, x: _sum_of(-1)(graph, x),
     "square": lambda graph, eqn, x: entrywise.power(graph, x, 2),
+    "rem": entrywise.remainder,
     "integer_pow": lambda graph, eqn, x: entrywise.power(graph, x, eqn.params["y"]),
     "gt": _comparison("gt", swap=False, negate=False),
     "lt": _comparison("lt", swap=True, negate=False),
@@ -352,14 +368,11 @@ BOOLEAN = (
 )  # may result in booleans
 KEYS = ("random_bits", "random_wrap", "random_unwrap", "random_seed", "random_split", "random_fold_in", "random_clone", "threefry2x32")
 
-INFINITY = "choose a large negative number in the place of minus infinity"
-LACKING = ("reduce_max", "argmax", "max", "sub", "exp", "mul", "div", "select_n", "gather", "eq", "is_finite")  # may read minus infinity
 CURES = {
     "while": "write the loop in Python, so that it unrolls",
     "cond": "choose with jnp.where(x > 0, ...), or in Python before tracing",
     "scatter": "build the array with jnp.concatenate or jnp.pad",
     "sort": "use maxima, sums and products",
-    "rem": "it has steps; give its result in the data",
     "io_callback": "a callback leaves the program that is proven; leave it out",
     "pure_callback": "a callback leaves the program that is proven; leave it out",
 }

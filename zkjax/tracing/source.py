@@ -13,19 +13,17 @@ import optax
 
 from ..algebra import exact
 from ..circuit.circuit import Circuit
-from ..errors import DataError, UnsupportedOperationError
+from ..errors import DataError
 from ..kernels.settings import fixed
 from . import places
 from .arguments import NOTHING, as_keys, batch_arrays, check_loss, explained, in_words, input_names, key_words, state_leaves, unusual
 from .arguments import parameters as parameter_leaves
 from .constants import Known
 from .expressions import SquareRoot
-from .folding import narrow
 from .interpreter import OPTIMIZER
 from .motions import Row, rows_of
 from .own import OwnStep, folded
 from .precision import Precision
-from .rules import NARROW
 from .series import values
 from .starts import CURE, first_state, kept_by_optimizers, start_of
 from .step import Program, Start, equations, read_step
@@ -310,5 +308,3 @@ def _check_value(value, with_state: bool) -> None:
 def _check_scalar(value, what: str) -> None:
     if not hasattr(value, "shape") or value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
         raise DataError(f"{what} returns {value}; it must return one floating-point scalar, as for jax.grad")
-    if narrow(value.dtype):
-        raise UnsupportedOperationError(f"{what} is computed in {value.dtype}, whose rounding has no exact counterpart; {NARROW}")

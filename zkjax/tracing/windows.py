@@ -223,10 +223,19 @@ def _drawn_in(graph, x, axis: int, low: int, high: int):
     return graph.linear([(1, part) for part in parts])
 
 
+def cumulative_sum(graph, eqn, x):
+    """Sums of the entries so far along an axis, or from the last one on: of windows that begin before the axis."""
+    axis, n = int(eqn.params["axis"]), eqn.outvars[0].aval.shape[int(eqn.params["axis"])]
+    x = graph.reverse(x, (axis,)) if eqn.params["reverse"] else x
+    sums = graph.sum(window(graph, x, axis, n, n, 1, 1, n - 1), (axis + 1,))
+    return graph.reverse(sums, (axis,)) if eqn.params["reverse"] else sums
+
+
 RULES = {
     "conv_general_dilated": convolution,
     "reduce_window_sum": window_sum,
     "reduce_window_max": window_extreme(1),
     "reduce_window_min": window_extreme(-1),
     "select_and_scatter_add": select_and_scatter_add,
+    "cumsum": cumulative_sum,
 }

@@ -1,0 +1,170 @@
+"""Scores that a mask takes away: minus infinity in their place, or a number as low as -10,000, which programs write for it.
+
+The circuit has ``-LOWEST`` there: it is no maximum, and ``exp`` makes it 0. Where every score of a row is taken away, minus infinity leaves
+no number, but the same low number everywhere leaves equal scores: then a row of equal shares, as in JAX.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ..ops.moves import Broadcast
+from . import choices, functions
+from .constants import Known, map_known
+from .expressions import Expression, Mask, added, scaling
+from .intervals import interval
+from .series import Refusal, Series
+
+LOWEST = 32  # minus which stands for minus infinity beside tensors that cannot become as low
+LOW = -10_000  # a constant that is no higher stands for minus infinity
+INFINITY = "choose a large negative number in the place of minus infinity"
+# Which operands of an operation may be masked, beside the one of an operation that moves entries.
+READERS = {
+    **dict.fromkeys(("reduce_max", "argmax", "sub", "exp", "div", "gather", "is_finite"), (0,)),
+    **dict.fromkeys(("max", "mul", "eq"), (0, 1)),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Masked:
+    """Of a tensor with scores that a mask takes away: ones where it has a number, else zeros; and the tensor as the program writes it
+    (None: with minus infinity)."""
+
+    ones: Expression | Known
+    written: Callable[[], Expression] | None
+
+
+def is_low(x) -> bool:
+    """Whether it is a constant that stands for minus infinity."""
+    return isinstance(x, Known) and not isinstance(x.scalar, Series | None) and x.scalar <= LOW
+
+
+def readable(graph, name: str, values, is_move: bool) -> list:
+    """The operands of an operation: masked ones as the program writes them where the operation is no reader of masked ones."""
+    found = list(values)
+    for i, x in enumerate(values):
+        if x not in graph.masked or (is_move and len(values) == 1) or i in READERS.get(name, ()) or name == "select_n" and i:
+            continue
+        if graph.masked[x].written is None:
+            raise Refusal("minus infinity in what is no maximum, difference or exp", INFINITY)
+        found[i] = as_written(graph, x)
+    return found
+
+
+def take_away(graph, condition, x, low) -> Expression:
+    """x where the condition holds, else ``low``, which is as good as minus infinity."""
+    kept = condition if isinstance(condition, Mask) else map_known(lambda c: Fraction(int(c)), condition.shape, condition)
+    ones = graph.tensor(kept) if isinstance(kept, Mask) else kept
+    if x in graph.masked:
+        ones = graph.product(ones, graph.masked[x].ones)
+    result = choices.select(graph, condition, Known.uniform(Fraction(-LOWEST), x.shape), x)
+
+    def written():
+        return graph.tensor(choices.select(graph, condition, Known.uniform(low, x.shape), as_written(graph, x)))
+
+    infinite = low == -math.inf or x in graph.masked and graph.masked[x].written is None
+    return _record(graph, result, ones, None if infinite else written)
+
+
+def as_written(graph, x):
+    """A tensor as the program writes it."""
+    return graph.masked[x].written() if x in graph.masked else x
+
+
+def _record(graph, result, ones, written):
+    if isinstance(result, Expression) and not (isinstance(ones, Known) and ones.scalar == 1):
+        graph.masked[result] = Masked(ones, written)
+    return result
+
+
+def moved(graph, x, result, move):
+    """What moving entries makes of a masked tensor."""
+    if x not in graph.masked:
+        return result
+    before = graph.masked[x]
+    return _record(graph, result, move(before.ones), None if before.written is None else lambda: move(before.written()))
+
+
+# ---- sums ------------------------------------------------------------------------------------------------------------
+
+
+def lowered(graph, x, y) -> Expression | None:
+    """x + y where y is 0 or so low that it masks x; None of any other y."""
+    if isinstance(y, Known):
+        if y.moving or len({v > LOW for v in y.values.reshape(-1)}) == 1:
+            return None
+        rest = map_known(lambda v: Fraction(v) if v > LOW else Fraction(0), y.shape, y)
+        low = min(y.values.reshape(-1))
+        return take_away(graph, map_known(lambda v: v > LOW, y.shape, y), graph.tensor(graph.linear([(1, x), (1, rest)])), low)
+    mask, low = _zeros_or_low(y)
+    return None if mask is None else take_away(graph, mask, x, low)
+
+
+def _zeros_or_low(y: Expression) -> tuple[Mask | None, Fraction]:
+    """c z, or c (1 - z), for zeros and ones z and a low c: where it is 0, and c."""
+    c, base = scaling(y)
+    if not isinstance(c, Series) and c <= LOW and functions.is_one_or_nothing(base):
+        return Mask(base, positive=False), c
+    terms = added(y)
+    if len(terms) == 2:
+        (constant, a), (z, b) = sorted(
+            terms.items(), key=lambda pair: isinstance(pair[0], Expression) and functions.constant(pair[0]) is None
+        )
+        value = functions.constant(constant)
+        if value is not None and not isinstance(a, Series) and a * value == -b <= LOW and functions.is_one_or_nothing(z):
+            return Mask(z), -b
+    return None, Fraction(0)
+
+
+def less(graph, x, y, result):
+    """x - y of a masked x. If y is x's maximum, a row whose scores are all taken away has equal scores."""
+    if x not in graph.masked:
+        return result
+    before = graph.masked[x]
+    ones = before.ones
+    if before.written is not None and graph.largest_of.get(y) is x:
+        ones = _or_all(graph, ones, _axes(x, y))
+    return _record(
+        graph, result, ones, None if before.written is None else lambda: graph.linear([(1, before.written()), (-1, graph.tensor(y))])
+    )
+
+
+def _axes(x: Expression, largest: Expression) -> tuple[int, ...]:
+    return tuple(d for d in range(len(x.shape)) if not largest.does(Broadcast) or d not in largest.operation.axes)
+
+
+def _or_all(graph, ones, axes):
+    """The same, with ones where all along the axes are zeros."""
+    if isinstance(ones, Known):
+        full = ones.full()
+        return Known.spread(full + (full.max(axis=axes, keepdims=True) == 0).astype(int), ones.shape)
+    number, kept = graph.sum(ones, axes), [d for d in range(len(ones.shape)) if d not in axes]
+    some = graph.tensor(graph.greater(number, Known.uniform(Fraction(0), number.shape), number.shape))
+    return graph.linear([(1, ones), (1, Known.uniform(Fraction(1), ones.shape)), (-1, graph.broadcast(some, ones.shape, kept))])
+
+
+def times(graph, x, y):
+    """A masked x times a number above 0; None of other factors, where x is as written."""
+    if not isinstance(y, Known) or y.moving or y.scalar is None or y.scalar <= 0:
+        if graph.masked[x].written is None:
+            raise Refusal("minus infinity times what is no number above 0", INFINITY)
+        return None
+    before = graph.masked[x]
+    written = None if before.written is None else lambda: graph.tensor(graph.product(before.written(), y))
+    return _record(graph, graph.product(x, y), before.ones, written)
+
+
+# ---- exp -------------------------------------------------------------------------------------------------------------
+
+
+def exp(graph, x: Expression) -> Expression:
+    """exp of what is masked: 0 there, and else a function of what is 0 there."""
+    ones = graph.masked[x].ones
+    base = graph.tensor(graph.product(ones, x))
+    if interval(graph, x)[1] <= 0:
+        graph.intervals[base] = -math.inf, 0.0
+    found = graph.tensor(graph.product(ones, functions.function(graph, "exp", base)))
+    graph.intervals[found] = 0.0, 1.0 if interval(graph, x)[1] <= 0 else math.inf
+    graph.peaks[found] = x
+    return graph.tag(found, x.tagged)
