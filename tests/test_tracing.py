@@ -366,7 +366,7 @@ def test_bad_arguments():
 
 def test_bounds_are_checked_while_tracing():
     with pytest.raises(PrecisionError, match=r"2\^6\d.*Precision"):
-        trace(GRAPHS["bias"][0], optax.sgd(2**-24), BIASED, batch=(X, Y), precision=Precision(activation_scale=14))
+        trace(GRAPHS["bias"][0], optax.sgd(2**-24), BIASED, batch=(X, Y), precision=Precision(activation_scale=14, tensors={}))
     with pytest.raises(PrecisionError, match="table"):
         trace(GRAPHS["bias"][0], optax.sgd(1 / 8), BIASED, batch=(X, Y), precision=Precision(table_bits=8))
 

@@ -29,6 +29,7 @@ from .expressions import (
 )
 from .functions import is_one_or_nothing
 from .intervals import interval
+from .motions import summed_states
 from .rationals import odd
 from .series import Series
 from .step import Program
@@ -48,8 +49,11 @@ class Demands:
     losses: tuple  # (output, coefficient, scalar leaf expression, gradient whose quadratic form stands for it or None)
 
 
-def demands(program: Program, trained) -> Demands:
-    """The least set of rescaled tensors with which every product reads narrow operands."""
+def demands(program: Program, trained, weights: frozenset[str]) -> Demands:
+    """The least set of rescaled tensors with which every product reads narrow operands.
+
+    weights: paths of states that are rounded for products; the others are read as they are.
+    """
     narrow, quotients, gated, sites, seen = set(), set(), set(), set(), set()
 
     def demand(x):
@@ -58,7 +62,10 @@ def demands(program: Program, trained) -> Demands:
                 demand(y)
         elif (other := masked(scaling(x)[1]) or other_factor(scaling(x)[1], is_one_or_nothing)) is not None:  # as narrow as that
             demand(other)
-        elif not x.does(InputArray, Param, Numbers, Gate, Draw, *COMMITTED):
+        elif x.does(Param):
+            if program.states[x.operation.index].leaf.path in weights:
+                narrow.add(x)
+        elif not x.does(InputArray, Numbers, Gate, Draw, *COMMITTED):
             narrow.add(x)
 
     def visit(x):
@@ -76,6 +83,8 @@ def demands(program: Program, trained) -> Demands:
             elif x.does(Ratio, SquareRoot):  # read what they read with all its bits, but for a divisor without a bound
                 if x.does(Ratio) and interval(program.graph, x.inputs[1])[1] == math.inf and _follows_parameters(x.inputs[1]):
                     demand(x.inputs[1])
+                if x.does(Ratio) and x.tagged and x.inputs[1].does(SquareRoot) and not summed_states(x.inputs[0]):
+                    demand(x.inputs[0])  # a gradient over a root: its bits would be the divisor's
             elif x.does(Applied, Picked):
                 sites.add(x.inputs[0])
             elif x.does(Gate, *COMMITTED):

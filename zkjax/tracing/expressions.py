@@ -151,6 +151,13 @@ def are_weights(x) -> bool:
     return x.does(Param) or x.does(Combination, *MOVES) and all(are_weights(y) for y in x.inputs)
 
 
+def unmoved(x: "Expression") -> "Expression":
+    """What it is a moved copy of."""
+    while x.does(*MOVES) and len(x.inputs) == 1:
+        x = x.inputs[0]
+    return x
+
+
 def masked(x):
     """The other factor of a product with a public mask, entry by entry, which is as narrow as that factor; None of anything else."""
     return other_factor(x, is_mask)

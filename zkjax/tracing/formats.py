@@ -24,20 +24,21 @@ from .series import values
 HEADROOM = 2  # bits that a format's range has at least above the largest value seen
 MAX_BITS = 19  # of a format
 ACTIVATION_SCALE, GRADIENT_BITS = 8, 13  # by default
-MORE = 2  # bits where an optimizer divides by the size of gradients, or takes their signs: small ones count as much as large ones
+MORE = 2  # bits where an optimizer or a layer divides by the size of what it reads, or takes signs: small ones count as much as large ones
 COARSEST_SCALE, COARSEST_GRADIENT = 4, 9  # what defaults become at the least, where bounds ask for it
 # Kinds of formats: gradients, those of which there are functions ("slope"), those that are squared ("moment"); activations, those that
-# are divided by the root of a mean of their squares ("normalised"), those of which there are functions ("site"); functions, roots and
-# quotients. Of each: bits of a default range that the largest value may leave unused, bits that its default has more than activations or
-# gradients, after the point and in all, and bits that it leaves above the largest value seen besides HEADROOM.
+# are divided by the root of a mean of their squares ("normalised"), those of which there are functions ("site"); weights that are rounded
+# for products; functions, roots and quotients. Of each: bits of a default range that the largest value may leave unused, bits that its
+# default has more than activations or gradients, after the point and in all, and bits that it leaves above the largest value seen besides
+# HEADROOM.
 SPARE = {
     **{"activation": 3, "gradient": 5, "slope": 4, "moment": 3},
-    **{"normalised": 3, "site": 4, "function": 3, "root": 2, "ratio": 4},
+    **{"weight": 3, "normalised": 3, "site": 4, "function": 3, "root": 2, "ratio": 4},
 }
-FINER = {"activation": 0, "normalised": 4, "site": 0, "function": 4, "root": 8}
-WIDER = {"activation": 0, "gradient": 0, "slope": 2, "moment": -2, "normalised": 4, "site": 1, "function": 4, "root": 4}
+FINER = {"activation": 0, "weight": 3, "normalised": 4, "site": 0, "function": 4, "root": 8}
+WIDER = {"activation": 0, "gradient": 0, "slope": 2, "moment": -2, "normalised": 4, "weight": 3, "site": 1, "function": 4, "root": 4}
 ROOM = {"site": 1, "slope": 2, "moment": 1}
-FREE = ("slope", "moment", "function", "root", "ratio")  # whose scales follow from their values alone
+FREE = ("weight", "slope", "moment", "function", "root", "ratio")  # whose scales follow from their values alone
 GRADIENTS = ("gradient", "slope", "moment")  # in units of gradients
 RATIO_BITS = 14  # of a quotient without a bound, else one less: its range is looked up, where a function's width costs nothing
 # Entries of a root that may be a norm, which grows with what it is of; bits of range that it has more, at the price of few lookups.
@@ -56,7 +57,8 @@ class Formats:
     tensors: of single tensors, by name. parameters: bits after the point of exact parameters, by path: what is known of them beside the
     needs of their updates. states: of those that are multiplied, by path. finer: bits by which scales of single tensors are finer than
     the default at most; refined: by which the finest is. rounded: weights are multiplied states where they read one, although they need
-    not be. useful: bits below the change of a step that errors of coefficients are within a period.
+    not be. weights: paths of states that products read rounded. useful: bits below the change of a step that errors of coefficients are
+    within a period.
     """
 
     activation_scale: int
@@ -71,6 +73,7 @@ class Formats:
     finer: int = FINEST[0]
     refined: int = 0
     rounded: bool = False
+    weights: frozenset[str] = frozenset()
     useful: int = 8
     period: int = 1
     notes: tuple[str, ...] = ()
@@ -90,7 +93,8 @@ class Formats:
 
 def default_formats(program, batch, precision: Precision, chunk: int) -> Formats:
     """The user's formats, and defaults for what is None; ``batch`` holds NumPy arrays, or shapes where the data are not known."""
-    more = MORE if any(x.tagged and x.does(SquareRoot, Applied) for x in program.graph.expressions) else 0
+    divides = program.graph.normalised or any(x.tagged and x.does(SquareRoot, Applied) for x in program.graph.expressions)
+    more = MORE if divides else 0
     a = ACTIVATION_SCALE + more if precision.activation_scale is None else precision.activation_scale
     bits = a + SPARE["activation"] if precision.activation_bits is None else precision.activation_bits
     gradient_bits = GRADIENT_BITS + more if precision.gradient_bits is None else precision.gradient_bits
@@ -113,7 +117,8 @@ def default_formats(program, batch, precision: Precision, chunk: int) -> Formats
     data = {name: named.get(name) or _data_format(x, a, bits, precision, k) for k, (name, x) in arrays}
     period = min(chunk, LONGEST_PERIOD) if precision.period is None else precision.period
     tolerance, parameters = Fraction(precision.rate_tolerance), dict(precision.parameters or {})
-    return Formats(a, bits, gradient_scale, gradient_bits, data, tolerance, dict(named), parameters, period=period)
+    weights = frozenset(state.leaf.path for state in program.states if state.leaf.path in named)
+    return Formats(a, bits, gradient_scale, gradient_bits, data, tolerance, dict(named), parameters, weights=weights, period=period)
 
 
 def coarser(formats: Formats, precision: Precision) -> Formats | None:

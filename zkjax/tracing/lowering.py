@@ -44,7 +44,7 @@ from .expressions import (
 from .formats import Formats
 from .functions import constant
 from .masked import LOWEST
-from .motions import Row, states_below
+from .motions import Row, rooted
 from .names import Names
 from .planned import planned
 from .precision import StateFormat
@@ -95,7 +95,7 @@ def emit(program: Program, rows: tuple[Row, ...], formats: Formats, steps) -> Em
     The scale of an exact state is what its updates need. What they read hardly depends on it, so one repetition settles most of them;
     where one exact state follows from others, theirs come first.
     """
-    plan = planned(program, rows, frozenset(formats.states), formats.rounded)
+    plan = planned(program, rows, frozenset(formats.states), formats.rounded, formats.weights)
     rates = rate_tables(plan.uses)
     paths = {p: program.states[p].leaf.path for p in plan.uses}
     scales = {p: formats.parameters.get(path, formats.activation_scale + formats.gradient_scale) for p, path in paths.items()}
@@ -129,7 +129,7 @@ class _Emitter:
         self.squared = frozenset(x.inputs[0] for x in plan.demands.needed if x.does(Dot) and x.inputs[0] is x.inputs[1])
         self.absorbed, self.whole = absorbed(plan.demands), frozenset(program.graph.variances.values())
         self.relations = Relations(self, frozenset(x for row in plan.rows for x in row.feeds))
-        self.rooted = {p for x in plan.demands.needed if x.does(SquareRoot) for p in states_below(x.inputs[0], frozenset())}
+        self.rooted = rooted(program.graph, plan.rows, plan.demands.needed)
         self.odd = dict.fromkeys(range(len(program.states)), Fraction(1)) | odd_parts(plan.uses) | odd_squares(plan.rows, self.rooted)
         self.units = {p: Fraction(2) ** -scales[p] if p in scales else self._unit(p) for p in range(len(program.states))}
         self.lowered = Lowered(self, plan.rows, plan.uses)
@@ -308,7 +308,7 @@ class _Emitter:
 
     def kind(self, x) -> str:
         """Of its default format."""
-        for kind, operation in (("function", Applied), ("ratio", Ratio), ("root", SquareRoot)):
+        for kind, operation in (("function", Applied), ("ratio", Ratio), ("root", SquareRoot), ("weight", Param)):
             if x.does(operation):
                 return kind
         if x.tagged:
@@ -327,7 +327,7 @@ class _Emitter:
         """
         unit, bits = self.of(x)
         reach, bound, whole = self.builder.reach[node], self.builder.bounds[node], x in self.whole
-        if abs(odd(factor / unit)) != 1 and not whole:
+        if abs(odd(factor / unit)) != 1 and not whole or x.does(Param):
             return False
         return are_weights(x) or "dot" not in reach and bound is not None and bound <= (WHOLE if whole else 2**bits)
 

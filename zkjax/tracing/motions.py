@@ -13,7 +13,8 @@ from ..errors import UnsupportedOperationError
 from ..ops.leaves import Param
 from ..ops.products import Dot, Gate
 from .constants import Known
-from .expressions import COMMITTED, Combination, Expression, are_weights, scaling
+from .expressions import COMMITTED, Combination, Expression, SquareRoot, are_weights, scaling
+from .intervals import interval
 from .series import Series, lifted, values
 from .step import Program
 
@@ -133,6 +134,12 @@ def states_below(x: Expression, narrow: frozenset) -> set[int]:
         elif x not in narrow or are_weights(x):
             stack += x.inputs
     return found
+
+
+def rooted(graph, rows: tuple[Row, ...], needed) -> set[int]:
+    """The states of which roots are taken: those below a root that nothing feeds that may be negative, as weights are fed."""
+    below = {p for x in needed if x.does(SquareRoot) for p in states_below(x.inputs[0], frozenset())}
+    return {p for p in below if rows[p].feeds and all(interval(graph, x)[0] >= 0 for x in rows[p].feeds)}
 
 
 def summed_states(x: Expression) -> set[int]:

@@ -9,10 +9,9 @@ import difflib
 from ..errors import ConfigurationError
 from ..ops.draw import Draw
 from ..ops.leaves import Param
-from ..ops.moves import MOVES
 from ..ops.products import Dot, Gate
 from .demands import Demands
-from .expressions import Applied, Expression, FirstPlace, Maximum, Numbers, Picked, Ratio, SquareRoot, masked
+from .expressions import Applied, Expression, FirstPlace, Maximum, Numbers, Picked, Ratio, SquareRoot, masked, unmoved
 from .motions import Row
 from .precision import Precision
 from .step import Program
@@ -84,6 +83,5 @@ def _unique(label: str, taken: set[str]) -> str:
 
 def _owner(x: Expression) -> Expression | None:
     """The parameter that x is a moved copy of, or None."""
-    while x.does(*MOVES) and len(x.inputs) == 1:
-        x = x.inputs[0]
+    x = unmoved(x)
     return x if x.does(Param) else None

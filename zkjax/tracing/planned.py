@@ -27,9 +27,9 @@ def _whole(c) -> bool:
 
 
 @lru_cache(maxsize=4)
-def planned(program: Program, found: tuple[Row, ...], named: frozenset[str], rounded: bool) -> Plan:
-    """found: the rows of all states. named: paths of states with a format of their own. rounded: as in ``Formats``."""
-    needed = demands(program, [x for p, row in enumerate(found) if not row.frozen(p) for x in row.feeds])
+def planned(program: Program, found: tuple[Row, ...], named: frozenset[str], rounded: bool, weights: frozenset[str]) -> Plan:
+    """found: the rows of all states. named: paths of states with a format of their own. rounded, weights: as in ``Formats``."""
+    needed = demands(program, [x for p, row in enumerate(found) if not row.frozen(p) for x in row.feeds], weights)
     around, through = cycles(found, needed.narrow)
     kept = exact(found, around)
     kept -= {p for p in kept if any(r in kept and r != p and not _whole(c) for r, c in found[p].carry.items())}

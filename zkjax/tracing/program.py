@@ -17,10 +17,12 @@ from typing import Any
 
 from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError, PrecisionWarning
+from ..ops.leaves import Param
+from ..ops.products import Dot
 from .arguments import whole, without_auxiliary
 from .comparison import compare
 from .constants import Known
-from .expressions import Expression, Ratio, SquareRoot
+from .expressions import Expression, Ratio, SquareRoot, unmoved
 from .formats import FINEST, GRADIENTS, Formats, Magnitudes, Seen, coarser, default_formats, explicit, fitted, frozen_scale, with_tables
 from .functions import constant
 from .lowering import UNMOVED, Emission, emit
@@ -32,6 +34,7 @@ from .states import state_formats
 LASTING = 16  # chunks: weights beside multiplied states are rounded too, if their bounds do not last so long
 # Bits that coefficients have within a period, and whether weights beside multiplied states are rounded too; tried until bounds hold.
 ATTEMPTS = ((8, False), (6, False), (8, True), (6, True), (4, False), (4, True))
+ROUNDED_WEIGHT = 4  # lookups of a weight that is rounded for products
 MAX_ROUNDS = 4  # of formats and circuits that follow from one another
 
 
@@ -140,6 +143,7 @@ def _bounded(source: Source, precision: Precision, chunk: int, steps: int) -> tu
     magnitudes = Magnitudes(source.samples(), source.later)
     if precision.complete and not source.known:  # nothing is left to choose, and bounds are for those to check who know the weights
         return fit(source, formats, precision, chunk, magnitudes)
+    weights = None
     while formats is not None:
         try:
             circuit, chosen, lasts = lasting(source, formats, finest, precision, chunk, steps, magnitudes)
@@ -151,12 +155,29 @@ def _bounded(source: Source, precision: Precision, chunk: int, steps: int) -> tu
             held = held or (circuit, chosen)
         except PrecisionError as error:
             refusal = refusal or error
+        if weights is None and (weights := _rounded_weights(source, formats, precision, chunk, magnitudes)):
+            formats = replace(formats, weights=weights)
+            continue
         formats, coarsened, finest = coarser(formats, precision), coarsened + 1, FINEST[-2:]
     if held is None:  # say it of the defaults, with what may be done about it
         circuit, _ = fit(source, default_formats(source.program, source.batch, precision, chunk), precision, chunk, magnitudes)
         circuit.bounds(source.initial_bounds(circuit), chunk)
         raise refusal
     return held
+
+
+def _rounded_weights(source: Source, formats: Formats, precision: Precision, chunk: int, magnitudes: Magnitudes) -> frozenset[str]:
+    """Paths of the weights that products read, if they are so few that rounding them costs no more than what a step looks up anyway.
+
+    Exact weights have the bits of activations, gradients and the learning rate together, in every bound: rounded ones leave room for all.
+    """
+    if precision.tensors is not None or precision.complete:
+        return frozenset()
+    read = {y for x in source.program.graph.expressions if x.does(Dot) for y in map(unmoved, x.inputs) if y.does(Param)}
+    found = {x for x in read if not source.rows[x.operation.index].frozen(x.operation.index)}
+    circuit, _ = fit(source, formats, precision, chunk, magnitudes)
+    few = sum(ROUNDED_WEIGHT * math.prod(x.shape) for x in found) <= circuit.counts(chunk).lookups / chunk
+    return frozenset(source.program.states[x.operation.index].leaf.path for x in found) if few else frozenset()
 
 
 def lasting(

@@ -24,6 +24,7 @@ from .step import State
 
 RESOLVED = 12  # bits that the largest change of a state in a step has, where it is rounded
 ROOTED_INNER = 2  # bits within a period of a state of which roots are taken: so few make the roots narrow
+KEPT = 4  # significant bits of the least coefficient at a period's end
 LASTING = 8  # bits below the change of a step that errors of coefficients are at a period's end
 HEADROOM = 4  # a state's range is this many times the largest value that is expected
 EXPECTED = 64  # steps that are looked ahead for that
@@ -208,8 +209,8 @@ def state_formats(emission, sizes: dict, feeds: dict, useful: int, remembered: d
     end, coefficients are off by so little that it is ``useful``, or ``LASTING``, bits below the change of a step.
     """
     rows, moved, units = emission.rows, emission.moved, emission.units
-    top = max(feeds.values(), default=0.0) or 1.0  # what is 0 on a batch need not stay so
-    fed = {x: v or top / 64 for x, v in feeds.items()}
+    top = {x: max(v for y, v in feeds.items() if y.tagged == x.tagged) or 1.0 for x in feeds}  # what is 0 on a batch need not stay so
+    fed = {x: v or top[x] / 64 for x, v in feeds.items()}
 
     def ahead(feeds: dict) -> tuple[dict[int, float], dict[int, float]]:
         key = frozenset(feeds.items())
@@ -218,7 +219,7 @@ def state_formats(emission, sizes: dict, feeds: dict, useful: int, remembered: d
         return remembered[key]
 
     expected, changes = ahead(fed)
-    larger, _ = ahead({x: max(v, top / 4) for x, v in feeds.items()})
+    larger, _ = ahead({x: max(v, top[x] / 4) if x.tagged else v for x, v in fed.items()})
     ranges = expected | {p: larger[p] for p in moved if isinstance(moved[p].state.start, Known)}
     scales = {p: RESOLVED - math.floor(math.log2(changes[p])) for p in moved}
     for p, x in moved.items():
@@ -240,7 +241,9 @@ def state_formats(emission, sizes: dict, feeds: dict, useful: int, remembered: d
         kept = [] if all(v in (0, 1) for v in own) else [expected[p] / unit[p]]
         inner = max(0, _bits(unit[p] * max(read, default=1.0) / changes[p]) + useful) if p in emission.read else 0
         inner = ROOTED_INNER if p in emission.rooted else inner
-        end = max(inner, _bits(unit[p] * max(read + kept, default=1.0) / changes[p]) + LASTING, 0)
+        factors = [(float(factor), c) for _, factor, c, _ in x.feeds] + [(unit[r], c) for r, c in x.carry.items()]
+        factors = [abs(factor / unit[p] * float(v)) for factor, c in factors for v in values(c) if v]
+        end = max(inner, _bits(unit[p] * max(read + kept, default=1.0) / changes[p]) + LASTING, KEPT - _bits(min(factors, default=1.0)), 0)
         found[p] = StateFormat(scales[p], bits, min(inner, 62), min(end, max(LARGEST_END, inner), 61 - bits))
     return found
 

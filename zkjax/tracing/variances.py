@@ -8,9 +8,8 @@ import math
 from fractions import Fraction
 
 from ..ops.arithmetic import Sum
-from ..ops.moves import MOVES
 from ..ops.products import Dot
-from .expressions import Combination, Expression, scaling
+from .expressions import Combination, Expression, scaling, unmoved
 from .series import Series
 
 
@@ -25,9 +24,7 @@ def note(graph, x) -> None:
 
 def normalised(graph, x: Expression) -> None:
     """Remember that x is divided by the root of a mean of its squares: small rows of it count as much as large ones."""
-    while x.does(*MOVES):
-        x = x.inputs[0]
-    graph.normalised.add(x)
+    graph.normalised.add(unmoved(x))
 
 
 def _squared_sum(x: Expression) -> Expression | None:
