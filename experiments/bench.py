@@ -68,13 +68,15 @@ CONFIGS = {
     "digits": Config("digits", (64, 48, 32, 10), 32, 15),
     "small": Config("small", (64, 64, 10), 16, 64),
     "headline": Config("headline", (3072, *(1024,) * 8, 10), 64, 16),
-    # 200 M parameters. The range check's lookup tree over all of them would not fit the memory that is allowed.
     "lenet": Config("lenet", (784, 10), 16, 16, optimizer="momentum", loss="cross-entropy", model="lenet"),
+    "mlp-norm": Config("mlp-norm", (784, 10), 64, 4, optimizer="adamw", loss="cross-entropy", model="mlp-norm"),
+    "transformer": Config("transformer", (64, 64), 8, 1, optimizer="adamw", loss="cross-entropy", model="transformer"),
+    # 200 M parameters. The range check's lookup tree over all of them would not fit the memory that is allowed.
     "wide": Config("wide", (3072, *(3552,) * 16, 10), 64, 4, range_check=False),
 }
 
 
-MODELS = ("lenet",)
+MODELS = ("lenet", "mlp-norm", "transformer")  # those of models.py without statistics
 OPTIMIZERS = ("sgd", "momentum", "momentum-decay", "adam", "adamw", "adapters", "adapters-adam")
 LOSSES = ("squares", "cross-entropy")
 RANK = 8
@@ -151,6 +153,9 @@ def params_of(config: Config):
 def draw_data(config: Config):
     """Uniform inputs in [-1, 1), random targets: one-hot vectors, or labels."""
     rng = np.random.default_rng(1)
+    if config.model and model_of(config).text:
+        tokens = rng.integers(0, model_of(config).classes, (config.samples, model_of(config).shape[0] + 1)).astype(np.int32)
+        return tokens[:, :-1], tokens[:, 1:]
     shape = model_of(config).shape if config.model else config.widths[:1]
     x = rng.uniform(-1, 1, size=(config.samples, *shape)).astype(np.float32)
     labels = rng.integers(0, config.widths[-1], config.samples).astype(np.int32)
@@ -196,7 +201,7 @@ def key_of(config: Config):
     """The random key that dropout draws from, or None."""
     import jax
 
-    return None if config.keep == 1 else jax.random.key(0)
+    return jax.random.key(0) if config.keep < 1 or config.model and model_of(config).dropout else None
 
 
 def native_steps(config: Config) -> list[float]:
@@ -207,7 +212,7 @@ def native_steps(config: Config) -> list[float]:
     optimizer = optimizer_of(config)
     params = jax.tree.map(jnp.asarray, params_of(config))
     state, step = optimizer.init(params), float_step(loss_of(config), optimizer, donate_argnums=0)
-    batch = *(jnp.asarray(a[: config.batch]) for a in draw_data(config)), *([] if config.keep == 1 else [key_of(config)])
+    batch = *(jnp.asarray(a[: config.batch]) for a in draw_data(config)), *([] if key_of(config) is None else [key_of(config)])
     seconds, started = [], time.perf_counter()
     while len(seconds) < 8 or (len(seconds) < 1000 and time.perf_counter() - started < 1):
         before = time.perf_counter()

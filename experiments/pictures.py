@@ -1,10 +1,10 @@
-"""Train, prove and verify a convolutional net on real pictures, beside Flax and optax in floating point.
+"""Train, prove and verify a net on real pictures, beside Flax and optax in floating point.
 
-    python experiments/pictures.py [--model lenet] [--steps N] [--chunk N] [--images FILE] [--out DIR]
+    python experiments/pictures.py [--model NAME] [--steps N] [--chunk N] [--images FILE] [--out DIR]
 
-MNIST where it is on this machine (``images.py`` says which files are looked for); else scikit-learn's digits, each pixel three times as
-wide and high. The exact run starts from the same weights and reads the same batches as the float one. Its proofs are verified by the
-command line in a fresh process, without data or weights.
+MNIST or CIFAR-10 where it is on this machine (``images.py`` says which files are looked for); else scikit-learn's digits, each pixel three
+or four times as wide and high, in three equal colours where the model reads colours. The exact run starts from the same weights and reads
+the same batches as the float one. Its proofs are verified by the command line in a fresh process, without data or weights.
 OUT gets circuit.json, chunk-0000.proof, .. and report.json with all figures.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import images
 import numpy as np
-from common import columns, environment, float_step, peak_memory, run_process, write_bytes, write_json
+from common import columns, environment, peak_memory, run_process, write_bytes, write_json
 from models import MODELS
 
 import zkjax
@@ -26,7 +26,8 @@ from zkjax.protocol.schedule import batch_indices
 def load(model, path: Path | None) -> images.Images:
     """Pictures of the model's shape."""
     found = images.load(path) if path else images.find() or images.digits()
-    height, width, features = model.shape
+    height, width, colours = model.shape
+    features = colours if np.sqrt(found.x.shape[1] / colours) % 1 == 0 else 1
     side = int(np.sqrt(found.x.shape[1] // features))
     if side * side * features != found.x.shape[1] or found.classes > model.classes or side > height:
         raise SystemExit(
@@ -35,7 +36,7 @@ def load(model, path: Path | None) -> images.Images:
 
     def fitted(x):
         times = height // side
-        x = np.kron(x.reshape(-1, side, side, features), np.ones((1, times, times, 1), np.float32))
+        x = np.kron(x.reshape(-1, side, side, features), np.ones((1, times, times, colours // features), np.float32))
         low, left = (height - x.shape[1]) // 2, (width - x.shape[2]) // 2
         margins = (0, 0), (low, height - x.shape[1] - low), (left, width - x.shape[2] - left), (0, 0)
         return np.pad(x, margins).astype(np.float32)
@@ -44,25 +45,23 @@ def load(model, path: Path | None) -> images.Images:
     return images.Images(found.name, fitted(found.x), next(labels), fitted(found.x_test), next(labels))
 
 
-def train_float(model, params, data: images.Images, steps: int, seed: int):
-    """The same steps by Flax and optax in float32: last parameters and losses."""
-    optimizer = model.optimizer()
-    step, state, losses = float_step(model.loss, optimizer), optimizer.init(params), []
-    for index in batch_indices(seed, len(data.x), None, model.batch, 0, steps):
-        params, state, value = step(params, state, data.x[index], data.y[index])
-        losses.append(float(value))
-    return params, losses
-
-
 def experiment(arguments) -> int:
-    model, out = MODELS[arguments.model], arguments.out
+    return run_experiment(MODELS[arguments.model], load(MODELS[arguments.model], arguments.images), arguments)
+
+
+def run_experiment(model, data: images.Images, arguments) -> int:
+    """Train, prove, verify, and report; arguments: out, steps, chunk and seed."""
+    out, params = arguments.out, model.initial(arguments.seed)
     out.mkdir(parents=True, exist_ok=True)
-    data, params = load(model, arguments.images), model.initial(arguments.seed)
     chunk = arguments.chunk or model.steps
-    circuit = zkjax.trace(model.loss, model.optimizer(), params, batch=(data.x[: model.batch], data.y[: model.batch]), chunk=chunk)
+    first = data.x[: model.batch], data.y[: model.batch]
+    circuit = zkjax.trace(
+        model.loss, model.optimizer(), params, batch=first, steps=arguments.steps, chunk=chunk, **model.traced(arguments.seed)
+    )
     print(circuit)
     circuit.save(out / "circuit.json")
-    trained, losses = train_float(model, params, data, arguments.steps, arguments.seed)
+    indices = batch_indices(arguments.seed, len(data.x), None, model.batch, 0, arguments.steps)
+    trained, losses = model.float_training(params, [(data.x[i], data.y[i]) for i in indices], arguments.seed)
     files, seconds, run = [], [], None
     for run in zkjax.chunks(circuit, params, (data.x, data.y), steps=arguments.steps, chunk=chunk, seed=arguments.seed):
         started = time.perf_counter()
@@ -76,7 +75,7 @@ def experiment(arguments) -> int:
     if verified.status:
         raise SystemExit(f"{verified.errors}\nerror: the verifier refused the proofs")
     figures = {
-        "images": data.name,
+        "data": data.name,
         "steps": arguments.steps,
         "chunk": chunk,
         "float_accuracy": model.accuracy(trained, data.x_test, data.y_test),
@@ -91,7 +90,7 @@ def experiment(arguments) -> int:
     write_json(out / "report.json", {**environment(), "figures": figures})
     warm = seconds[1:] or seconds
     rows = [
-        ("images", figures["images"]),
+        ("data", figures["data"]),
         ("test accuracy: float32, exact", f"{100 * figures['float_accuracy']:.2f} %, {100 * figures['exact_accuracy']:.2f} %"),
         ("proving, a step: first chunk, median of the others", f"{seconds[0]:.2f} s, {np.median(warm):.2f} s"),
         ("proofs", f"{len(files)} of {np.mean(figures['proof_bytes']) / 1000:.0f} kB"),
@@ -101,14 +100,16 @@ def experiment(arguments) -> int:
     return 0
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--model", choices=MODELS, default="lenet", help="what is trained (default %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("runs/pictures"), help="where the results go (default %(default)s)")
+def options(parser: argparse.ArgumentParser, out: str) -> None:
+    """What every such experiment is told."""
+    parser.add_argument("--out", type=Path, default=Path(out), help="where the results go (default %(default)s)")
     parser.add_argument("--steps", type=int, default=48, help="training steps (default %(default)s)")
     parser.add_argument("--chunk", type=int, help="steps in one proof, at most (default: the model's)")
     parser.add_argument("--seed", type=int, default=0, help="of first weights and batches (default %(default)s)")
-    parser.add_argument("--images", type=Path, metavar="FILE", help="another set of images, in one of the formats of images.py")
+
+
+def run(parser: argparse.ArgumentParser, arguments: list[str] | None, experiment) -> int:
+    """The experiment with the arguments of a command line; errors as people read them."""
     parsed = parser.parse_args(arguments)
     if parsed.steps < 1 or parsed.seed < 0 or parsed.chunk is not None and parsed.chunk < 1:
         parser.error("steps and chunk are at least 1, the seed at least 0")
@@ -117,6 +118,15 @@ def main(arguments: list[str] | None = None) -> int:
     except (zkjax.ZkjaxError, images.ImageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    names = [name for name, model in MODELS.items() if not model.text]
+    parser.add_argument("--model", choices=names, default="lenet", help="what is trained (default %(default)s)")
+    parser.add_argument("--images", type=Path, metavar="FILE", help="another set of images, in one of the formats of images.py")
+    options(parser, "runs/pictures")
+    return run(parser, arguments, experiment)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ def select(graph, condition, no, yes):
         raise Refusal("a choice between two conditions; choose between numbers")
     no, yes = (x if isinstance(x, Known) else graph.tensor(x) for x in (no, yes))
     if isinstance(condition, Known):
+        condition = condition.compacted()
         if condition.scalar is not None:
             return choose(graph, condition.scalar, [no, yes], condition.tagged)
         ones = map_known(lambda c: Fraction(int(c)), condition.shape, condition)

@@ -88,6 +88,11 @@ class Known:
                 axes.insert(0, axis)
         return found, tuple(axes)
 
+    def compacted(self) -> "Known":
+        """The same, stored over no axis along which the entries are equal."""
+        values, axes = self.compact()
+        return replace(self, values=values.reshape([n if d in axes else 1 for d, n in enumerate(self.shape)]) if axes else values)
+
     def in_step(self, step: int) -> "Known":
         """Its numbers in a step."""
         found = np.empty(self.values.size, dtype=object)

@@ -97,6 +97,8 @@ def demands(program: Program, trained, weights: frozenset[str]) -> Demands:
 
     for x in trained:
         visit(x)
+        if x.is_scaling and x.inputs[0] in program.graph.variances:
+            narrow.add(x)
     losses = []
     scalings = {}  # residual r to its narrow gradient c * r
     for x in sorted(narrow, key=lambda x: x.index):

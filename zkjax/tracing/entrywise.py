@@ -65,7 +65,9 @@ def _exp(graph, eqn, x):
 
 def _truncated(graph, eqn, x, y):
     """A tensor over a constant, rounded towards 0: as a program of one tensor; the tensor, and the constant."""
-    if isinstance(x, Drawn) or isinstance(x, Known) or not isinstance(y, Known) or y.moving or not y.scalar:
+    if isinstance(x, Drawn):
+        raise Refusal("a function of random words has no exact counterpart", keys.CURE)
+    if isinstance(x, Known) or not isinstance(y, Known) or y.moving or not y.scalar:
         raise Refusal("division that truncates, other than by one constant", "convert to floating point first, x.astype(jnp.float32)")
     x, c = graph.tensor(graph.expand(x, eqn.outvars[0].aval.shape)), Fraction(y.scalar)
     of, sign = programs.joined, 1 if c > 0 else -1

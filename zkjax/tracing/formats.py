@@ -43,7 +43,7 @@ GRADIENTS = ("gradient", "slope", "moment")  # in units of gradients
 RATIO_BITS = 14  # of a quotient without a bound, else one less: its range is looked up, where a function's width costs nothing
 # Entries of a root that may be a norm, which grows with what it is of; bits of range that it has more, at the price of few lookups.
 NORM, MORE_OF_NORM = 8, 4
-FEW_SAMPLES = 2  # up to which numbers are looked at on halves of the batch as well
+FEW_SAMPLES, FEW_ENTRIES = 2, 64  # up to which tensors are looked at on halves of the batch as well
 FINEST = (16, 8, 4, 2, 0)  # bits by which a scale is finer than the default, at most; tried until bounds hold
 GROWTH = 16  # what is 0 where a chain begins is expected to become so many times what it is some steps later
 FROZEN_BITS = 14  # of the largest value of a parameter that stays as it is: the range check of first values shows hardly more
@@ -214,8 +214,8 @@ class Magnitudes:
         missing = [i for i, (name, _) in stands_for.items() if name not in self._found]
         self._look(circuit, stands_for, missing, self.samples)
         if len(self.samples) <= FEW_SAMPLES:  # a sum over one batch may cancel, and not over the next
-            single = [i for i in missing if math.prod(circuit.nodes[i].shape) == 1]
-            self._look(circuit, stands_for, single, halves(self.samples))
+            few = [i for i in missing if math.prod(circuit.nodes[i].shape) <= FEW_ENTRIES]
+            self._look(circuit, stands_for, few, halves(self.samples))
         zero = [i for i in missing if not self._found[stands_for[i][0]]] if self.samples else []
         if zero:
             self._more = self._later() if self._more is None else self._more

@@ -48,7 +48,7 @@ from .motions import Row, rooted
 from .names import Names
 from .planned import planned
 from .precision import StateFormat
-from .rationals import common, dyadic, gradient_unit, log2, odd, rounded_rates
+from .rationals import common, dyadic, gradient_unit, odd, paced
 from .relations import Relations
 from .series import Series
 from .states import Lowered, Moved, odd_parts, odd_squares, rate_tables
@@ -226,10 +226,8 @@ class _Emitter:
         coefficients = list(x.operation.coefficients)
         for k, c in enumerate(coefficients):  # numbers of the step
             if isinstance(c, Series):
-                s = -log2(max(map(abs, c.values)))
-                numbers, b = rounded_rates(tuple(v * Fraction(2) ** s for v in c.values), PACE_TOLERANCE)
-                nodes[k] = self.add(Paced(numbers), [nodes[k]], x.shape, factors[k] * Fraction(2) ** -(b + s), label)
-                coefficients[k] = Fraction(2) ** -(b + s)
+                numbers, coefficients[k] = paced(c, PACE_TOLERANCE)
+                nodes[k] = self.add(Paced(numbers), [nodes[k]], x.shape, factors[k] * coefficients[k], label)
         if x.is_scaling:
             return coefficients[0] * factors[0], nodes[0]
         coefficients = [c * f for c, f in zip(coefficients, factors, strict=True)]

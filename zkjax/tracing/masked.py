@@ -54,6 +54,7 @@ def readable(graph, name: str, values, is_move: bool) -> list:
 
 def take_away(graph, condition, x, low) -> Expression:
     """x where the condition holds, else ``low``, which is as good as minus infinity."""
+    condition = condition if isinstance(condition, Mask) else condition.compacted()
     kept = condition if isinstance(condition, Mask) else map_known(lambda c: Fraction(int(c)), condition.shape, condition)
     ones = graph.tensor(kept) if isinstance(kept, Mask) else kept
     if x in graph.masked:
@@ -97,7 +98,7 @@ def lowered(graph, x, y) -> Expression | None:
         rest = map_known(lambda v: Fraction(v) if v > LOW else Fraction(0), y.shape, y)
         low = min(y.values.reshape(-1))
         return take_away(graph, map_known(lambda v: v > LOW, y.shape, y), graph.tensor(graph.linear([(1, x), (1, rest)])), low)
-    mask, low = _zeros_or_low(y)
+    mask, low = _zeros_or_low(y) if isinstance(y, Expression) else (None, None)
     return None if mask is None else take_away(graph, mask, x, low)
 
 

@@ -12,6 +12,7 @@ from ..circuit.circuit import MAX_FEEDS
 from ..errors import UnsupportedOperationError
 from ..ops.leaves import Param
 from ..ops.products import Dot, Gate
+from . import variances
 from .constants import Known
 from .expressions import COMMITTED, Combination, Expression, SquareRoot, are_weights, scaling
 from .intervals import interval
@@ -70,6 +71,8 @@ def _row(graph, x, factors) -> Row:
                 _add(row.feeds, graph.tensor(x), c)
             elif nonzero(x.scalar):  # a number of every step times ones
                 _add(row.feeds, graph.tensor(Known.uniform(Fraction(1), x.shape, x.tagged)), c * x.scalar)
+        elif x in graph.variances:
+            _add(row.feeds, variances.copied(graph, x), c)
         elif x.does(Combination) and (x not in factors or summed_states(x)):
             stack += [(c * k, y) for k, y in zip(reversed(x.operation.coefficients), reversed(x.inputs), strict=True)]
         elif x.does(Param):

@@ -11,7 +11,7 @@ What is exact and what is refused: ``rules.py`` says it for data and parameters,
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -138,15 +138,14 @@ def _traced(source: Source, precision: Precision, chunk: int, steps: int | None)
 
 def _bounded(source: Source, precision: Precision, chunk: int, steps: int) -> tuple[Circuit, Formats]:
     """The circuit in the finest default formats in which bounds hold for all steps, or where there are none, for a chunk; and these."""
-    formats, coarsened, finest = default_formats(source.program, source.batch, precision, chunk), 0, FINEST
+    formats = default_formats(source.program, source.batch, precision, chunk)
     held = refusal = None
     magnitudes = Magnitudes(source.samples(), source.later)
     if precision.complete and not source.known:  # nothing is left to choose, and bounds are for those to check who know the weights
         return fit(source, formats, precision, chunk, magnitudes)
-    weights = None
-    while formats is not None:
+    for candidate, finest, coarsened in _candidates(source, formats, precision, chunk, magnitudes):
         try:
-            circuit, chosen, lasts = lasting(source, formats, finest, precision, chunk, steps, magnitudes)
+            circuit, chosen, lasts = lasting(source, candidate, finest, precision, chunk, steps, magnitudes)
             if coarsened:
                 note = f"formats {coarsened} bits coarser than by default, so that bounds hold"
                 circuit = replace(circuit, notes=(*circuit.notes, note))
@@ -155,15 +154,25 @@ def _bounded(source: Source, precision: Precision, chunk: int, steps: int) -> tu
             held = held or (circuit, chosen)
         except PrecisionError as error:
             refusal = refusal or error
-        if weights is None and (weights := _rounded_weights(source, formats, precision, chunk, magnitudes)):
-            formats = replace(formats, weights=weights)
-            continue
-        formats, coarsened, finest = coarser(formats, precision), coarsened + 1, FINEST[-2:]
     if held is None:  # say it of the defaults, with what may be done about it
         circuit, _ = fit(source, default_formats(source.program, source.batch, precision, chunk), precision, chunk, magnitudes)
         circuit.bounds(source.initial_bounds(circuit), chunk)
         raise refusal
     return held
+
+
+def _candidates(
+    source: Source, formats: Formats, precision: Precision, chunk: int, magnitudes: Magnitudes
+) -> Iterator[tuple[Formats, Sequence[int], int]]:
+    """What ``lasting`` tries one after another, until bounds hold: defaults, with rounded weights where these are few, then coarser ones;
+    the bits by which single scales may be finer, and by which all are coarser."""
+    yield formats, FINEST[:1], 0
+    weights = _rounded_weights(source, formats, precision, chunk, magnitudes)
+    yield (replace(formats, weights=weights), FINEST, 0) if weights else (formats, FINEST[1:], 0)
+    coarsened, formats = 0, replace(formats, weights=weights or formats.weights)
+    while (formats := coarser(formats, precision)) is not None:
+        coarsened += 1
+        yield formats, FINEST[-2:], coarsened
 
 
 def _rounded_weights(source: Source, formats: Formats, precision: Precision, chunk: int, magnitudes: Magnitudes) -> frozenset[str]:
@@ -175,7 +184,10 @@ def _rounded_weights(source: Source, formats: Formats, precision: Precision, chu
         return frozenset()
     read = {y for x in source.program.graph.expressions if x.does(Dot) for y in map(unmoved, x.inputs) if y.does(Param)}
     found = {x for x in read if not source.rows[x.operation.index].frozen(x.operation.index)}
-    circuit, _ = fit(source, formats, precision, chunk, magnitudes)
+    try:
+        circuit, _ = fit(source, formats, precision, chunk, magnitudes)
+    except PrecisionError:  # for another reason than bounds
+        return frozenset()
     few = sum(ROUNDED_WEIGHT * math.prod(x.shape) for x in found) <= circuit.counts(chunk).lookups / chunk
     return frozenset(source.program.states[x.operation.index].leaf.path for x in found) if few else frozenset()
 

@@ -5,6 +5,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from ..errors import PrecisionError
+from .series import Series
 
 RATE_BITS = 3  # of a learning rate that stays one
 
@@ -74,3 +75,11 @@ def gradient_unit(rates) -> Fraction:
         return Fraction(1)
     u = 1 / largest
     return u * Fraction(2) ** -log2(u)
+
+
+@lru_cache(maxsize=256)
+def paced(c: Series, tolerance: Fraction) -> tuple[tuple[int, ...], Fraction]:
+    """Numbers of the step as integers, and what an integer 1 of them is worth. Cached: schedules are long."""
+    s = -log2(max(map(abs, c.values)))
+    numbers, b = rounded_rates(tuple(v * Fraction(2) ** s for v in c.values), tolerance)
+    return numbers, Fraction(2) ** -(b + s)

@@ -24,7 +24,7 @@ from .intervals import interval
 from .quotients import square_root
 from .rationals import dyadic, log2
 
-MAX_DIVISOR = 2**40
+MAX_DIVISOR = 2**46
 ROOT_BITS = 14  # of the root of an integer 1
 SITE_BITS = 14  # of a table whose functions are of what has a bound
 PLAIN_SITE = 40  # bits of a bound that says more of a tensor's size than a format does
@@ -150,7 +150,8 @@ class Relations:
         (unit, _), (low, high) = self.emitter.of(x), interval(self.emitter.program.graph, x)
         if factor < 0:
             factor, node = -factor, self.emitter.times(-1, node, -factor, label)
-        most = 1 if bound is None else max(1, (bound - 1).bit_length())  # the bound itself is met by what is negative, if by anything
+        one_sided = low >= 0 or high <= 0  # then the bound itself may be met, as by the sum of the exps of equal numbers
+        most = 1 if bound is None else max(1, (bound - (not one_sided)).bit_length())
         far = x.tagged and factor * 2 ** (most + 1 - SITE_BITS) > unit  # the bounds of gradients say little of their size
         if bound is None or factor < unit and (far or bound.bit_length() > PLAIN_SITE):
             return *self.emitter.rescaled(x, factor, node), 0
@@ -159,7 +160,7 @@ class Relations:
             return factor, self.emitter.add(Range(least, width), [node], x.shape, factor, label), 0
         shift, bits = most + 1 - SITE_BITS, SITE_BITS - 1
         middle = 0
-        if low >= 0 or high <= 0:  # the middle becomes 0, and half of the range is not wasted
+        if one_sided:  # the middle becomes 0, and half of the range is not wasted
             shift, middle = shift - 1, 1 << bits if low >= 0 else 1 - (1 << bits)
             node = self.emitter.add(Linear((1, -(middle << shift))), [node, self._ones(x.shape)], x.shape, factor, label)
         unit = factor * 2**shift

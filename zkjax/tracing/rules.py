@@ -175,8 +175,9 @@ def _unequal(graph, eqn, x, y):
 
 def _select(graph, eqn, which, *cases):
     boolean = kind(eqn.outvars[0].aval.dtype) == "b"
-    if isinstance(which, Known) and (same := which.compact()[0]).size == 1:
-        return choices.choose(graph, same.reshape(-1)[0], cases, which.tagged)
+    which = which.compacted() if isinstance(which, Known) else which
+    if isinstance(which, Known) and which.scalar is not None:
+        return choices.choose(graph, which.scalar, cases, which.tagged)
     if kind(eqn.invars[0].aval.dtype) != "b" and (len(cases) != 2 or graph.range(which) != (0, 1)):
         raise Refusal("a choice by an integer that depends on data", "choose with jnp.where(x > 0, ...)")
     for nothing, x, negated in ((cases[0], cases[-1], False), (cases[-1], cases[0], True)):

@@ -27,6 +27,13 @@ def normalised(graph, x: Expression) -> None:
     graph.normalised.add(unmoved(x))
 
 
+def copied(graph, x: Expression) -> Expression:
+    """What feeds running statistics: a copy that is rounded, for a variance has too many bits for a state."""
+    copy = graph.node(Combination((Fraction(1),)), (x,), x.shape)
+    graph.normalised.add(copy)
+    return copy
+
+
 def _squared_sum(x: Expression) -> Expression | None:
     """Of a * sum(y^2) - b * (c * sum(y))^2 with a >= n b c^2, n the number of terms, what is squared: c * sum(y); None of anything else."""
     for (a, squares), (b, square) in (pairs := list(zip(x.operation.coefficients, x.inputs, strict=True)), pairs[::-1]):
