@@ -172,11 +172,17 @@ def missed(code: int, errors: int, queries: int) -> Fraction:
     return Fraction(code - errors, code) ** queries
 
 
+def degree_of_denominators(sites) -> int:
+    """Of the product of all: alpha less column j times the j-th power of a challenge, and less a tag."""
+    found = [(math.prod(x.leaves), x.table) for x in sites.lookups] + [(math.prod(t.shape), t) for t in sites.tables]
+    return sum(count * max([1, *range(table.width_of_rows)]) for count, table in found)
+
+
 def exact_terms(w: Watched) -> dict[str, Fraction]:
     """The error of each term from what was watched, in rational numbers: PROTOCOL section 19, line by line."""
     drawn, geometry = w.hidden.drawn, w.geometry
     numerators = {
-        "lookup: cleared numerator": 2 ** drawn["lookup combination"] - 1,  # a tree of as many layers has as many leaves
+        "lookup: cleared numerator": degree_of_denominators(w.plan.sites) - 1,
         "lookup: rounds": 2 * w.rounds("lookup"),
         "lookup: combinations and merges": drawn["lookup combination"] + drawn["lookup merge"],
         "losses": 0 if w.revealed is None else sum(len(row) - 1 for row in w.revealed),
@@ -330,7 +336,14 @@ LOOKUP = {"lookup: cleared numerator", "lookup: rounds", "lookup: combinations a
 ALL_FOLDS = {"opening: row folds", "opening: mask"}
 LEVEL = "opening: level 1 "
 PERTURBATIONS = {
-    "a larger lookup tree": (lambda: one_more_variable(membership, "fractional_sum", 1), LOOKUP | {"constraints"}),
+    "a larger lookup tree": (
+        lambda: one_more_variable(membership, "fractional_sum", 1),
+        LOOKUP - {"lookup: cleared numerator"} | {"constraints"},
+    ),
+    "denominators of another degree": (
+        lambda: mock.patch.object(membership.Sites, "degree", property(lambda self: 7)),
+        {"lookup: cleared numerator"},
+    ),
     "contractions of degree 3": (lambda: altered_round("level 3", 3), {"level 3: rounds"}),
     "weights of degree 3": (lambda: altered_round("level 2", 3), {"level 2: rounds"}),
     "gates of degree 4": (lambda: altered_round("gates", 4), {"gates: rounds"}),

@@ -1581,6 +1581,8 @@ class Chunk:
         sites = [(("lookup", i), (2, *x.shape) if x.added else x.shape) for i, x in enumerate(self.lookups)]
         sites += [(("table", i), table_shape(t)) for i, t in enumerate(self.tables)]
         self.sites, self.used_leaves = Layout(sites), sum(math.prod(shape) for _, shape in sites)
+        of_leaves = [x.table for x in self.lookups] + self.tables
+        self.leaf_degree = sum(math.prod(shape) * max(1, columns_in(t) - 1) for (_, shape), t in zip(sites, of_leaves, strict=True))
         self.layouts = {role: weights_layouts(circuit, role, statement["given"]) for role in ("initial", "final")}
         if circuit.frozen:
             self.layouts["frozen"] = {"cells": parameters_layout(circuit, "frozen", circuit.frozen)}
@@ -2377,9 +2379,9 @@ def without_draws(chunk, claim):
     return Claim(left, constant, claim.value)
 
 
-def fraction_tree(hidden, num_vars, padding, widest):
-    """Section 13.1, steps 1 and 2: (point, P, Q) at the leaves. widest: the most columns of a table."""
-    hidden.account("lookup: cleared numerator", (2**num_vars - 1) * max(1, widest - 1))
+def fraction_tree(hidden, num_vars, padding, degree):
+    """Section 13.1, steps 1 and 2: (point, P, Q) at the leaves. degree: of all denominators together."""
+    hidden.account("lookup: cleared numerator", degree - 1)
     hidden.account("lookup: rounds", num_vars * (num_vars - 1))
     hidden.account("lookup: combinations and merges", 2 * num_vars)
     (q,), point = hidden.receive("lookup root", 1), []
@@ -2436,7 +2438,7 @@ def lookup_claim(chunk, hidden):
     alpha, beta, second_column = hidden.draws("lookups", 3)
     widest = max(map(columns_in, chunk.tables))
     factors = [second_column**j for j in range(widest)]
-    point, p, q = fraction_tree(hidden, chunk.sites.num_vars, 2**chunk.sites.num_vars - chunk.used_leaves, widest)
+    point, p, q = fraction_tree(hidden, chunk.sites.num_vars, 2**chunk.sites.num_vars - chunk.used_leaves, chunk.leaf_degree)
     terms, multiplicities, constant, p = [], [], ONE, p - ONE
     blocks = max(0, len(point) - 15)
     for w in chunk.sites.weights(point[:blocks][::-1] + point[blocks:]):

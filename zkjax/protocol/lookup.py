@@ -20,10 +20,10 @@ from ..errors import UnsatisfiedWitnessError, VerificationError
 from .hidden import Form, Hidden
 
 
-def fractional_sum(hidden: Hidden, num_vars: int, total: int, leaves=None, *, degree: int = 1) -> tuple[list[Ext], Form, Form]:
+def fractional_sum(hidden: Hidden, num_vars: int, total: int, leaves=None, *, degree: int | None = None) -> tuple[list[Ext], Form, Form]:
     """Reduce "sum over i of p_i/q_i = total" to the multilinear extensions of p and q at one point.
 
-    degree: of a denominator, as a polynomial in the challenges that it was made of.
+    degree: of all denominators together, as polynomials in the challenges that they were made of; None: 1 for each.
     Shapes: n = num_vars; leaves (prover only): (p - 1: F[2**n], q: K[2**n]), arrays or tiles; a tile of p - 1 may be None.
     Returns the point (n elements, variable 0 = top bit of the leaf's index) and P, Q there.
     Transcript: receives Q of the root; for the layers of 2^m nodes, m = 0 .. n-1: draws lambda; m times receives t(0) and
@@ -31,7 +31,8 @@ def fractional_sum(hidden: Hidden, num_vars: int, total: int, leaves=None, *, de
     Recompiles for: n. Raises UnsatisfiedWitnessError if the prover's fractions have another sum.
     Soundness error: noted with ``hidden.account``; that the sum is right at a random alpha is its first term.
     """
-    hidden.account("lookup: cleared numerator", degree * (2**num_vars - 1))  # a polynomial in alpha and its companions, of this degree
+    # the sum of all fractions times all denominators is a polynomial in alpha and its companions: each term lacks one denominator
+    hidden.account("lookup: cleared numerator", (2**num_vars if degree is None else degree) - 1)
     hidden.account("lookup: rounds", num_vars * (num_vars - 1))
     hidden.account("lookup: combinations and merges", 2 * num_vars)
     tree = None

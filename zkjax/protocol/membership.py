@@ -52,6 +52,13 @@ class Sites:
         shapes = {("lookup", i): x.leaves for i, x in enumerate(lookups)} | {("table", i): t.shape for i, t in enumerate(tables)}
         return Sites(tuple(lookups), tables, Layout(shapes))
 
+    @property
+    def degree(self) -> int:
+        """Of the product of all denominators, in the challenges: columns are combined with powers of one."""
+        of = {"lookup": lambda i: self.lookups[i].table, "table": lambda i: self.tables[i]}
+        shapes = self.layout.shapes.items()
+        return sum(prod(shape) * max(1, of[kind](i).width_of_rows - 1) for (kind, i), shape in shapes)
+
     def tag(self, table: Table) -> int:
         """Tables are numbered from 1."""
         return self.tables.index(table) + 1
@@ -76,9 +83,8 @@ def membership(hidden: Hidden, circuit: Circuit, sites: Sites, prover=None) -> C
     randomness = Randomness(alpha, tag, tuple(powers(pair, most)))
     padding = (1 << sites.layout.num_vars) - sum(prod(shape) for shape in sites.layout.shapes.values())
     # the leaves are handed over, so that they are freed as soon as they are used up
-    point, p, q = fractional_sum(
-        hidden, sites.layout.num_vars, padding, prover.leaves(sites, randomness) if hidden.proving else None, degree=max(1, most - 1)
-    )
+    leaves = prover.leaves(sites, randomness) if hidden.proving else None
+    point, p, q = fractional_sum(hidden, sites.layout.num_vars, padding, leaves, degree=sites.degree)
     vectors = hidden.vectors
     terms, multiplicities, in_tables, valid, constant = [], [], ZERO, ZERO, ZERO
     for w in sites.layout.weights(in_layout(point), vectors):
