@@ -29,8 +29,8 @@ def table() -> str:
         ),
         (
             "roots, powers with a constant exponent, quotients",
-            ["sqrt", "rsqrt", "pow", "integer_pow", "div"],
-            "integer roots and divisions, or a table",
+            ["sqrt", "rsqrt", "pow", "integer_pow", "div", "rem"],
+            "integer roots and divisions, or a table; of integers by a constant: a table",
         ),
         ("the larger of two, clipping", ["max", "min", "clamp"], "a table, or the sign of the difference"),
         (
@@ -39,13 +39,13 @@ def table() -> str:
             "the first maximum (JAX splits a gradient among equal ones); products with one-hots",
         ),
         (
-            "convolutions, pools, and their gradients",
+            "convolutions, pools, cumulative sums, and their gradients",
             sorted(windows.RULES),
             "windows, which cost nothing, and a product, sum or maximum of them",
         ),
         (
             "arithmetic, comparisons, choices",
-            sorted(set(rules.RULES) - named - {"div", "integer_pow"}),
+            sorted(set(rules.RULES) - named - {"div", "integer_pow", "rem"}),
             "sums and products; signs of differences",
         ),
         ("random bits of public keys", sorted(rules.KEYS), "public, no cost"),

@@ -148,20 +148,20 @@ class Model:
         return params, losses
 
 
-def _warmed(rate: float):
+def warmed(rate: float):
     """AdamW as transformers are trained: warm-up, cosine, clipping."""
     schedule = optax.warmup_cosine_decay_schedule(0.0, rate, 8, 64)
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule))
 
 
-def _nesterov(rate: float):
+def nesterov(rate: float):
     """As residual nets are trained."""
     return optax.sgd(optax.cosine_decay_schedule(rate, 64), 0.9, nesterov=True)
 
 
 MODELS = {
     "lenet": Model(LeNet(), (28, 28, 1), 10, 16, 16, lambda: optax.sgd(0.02, momentum=0.9)),
-    "resnet": Model(ResNet(), (32, 32, 3), 10, 32, 2, lambda: _nesterov(0.1), statistics=True, smoothing=0.1),
+    "resnet": Model(ResNet(), (32, 32, 3), 10, 32, 2, lambda: nesterov(0.1), statistics=True, smoothing=0.1),
     "mlp-norm": Model(NormalisedMLP(), (28, 28, 1), 10, 64, 4, lambda: optax.adamw(1e-3), dropout=True),
-    "transformer": Model(Transformer(), (64,), 64, 8, 1, lambda: _warmed(1e-3), text=True),
+    "transformer": Model(Transformer(), (64,), 64, 8, 1, lambda: warmed(1e-3), text=True),
 }

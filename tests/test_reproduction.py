@@ -618,12 +618,39 @@ def test_pictures(experiment, out, monkeypatch):
     assert np.allclose(losses, figures["float_losses"], rtol=0.02)
 
 
+def test_text(experiment, out, monkeypatch):
+    """A transformer of one narrow layer: every character is one of the vocabulary, and labels are the next ones."""
+    text, models = experiment("text"), experiment("models")
+    small = models.Model(models.Transformer(8, 4, 1, 1), (6,), 8, 4, 2, lambda: models.warmed(1e-2), text=True)
+    monkeypatch.setitem(text.MODELS, "transformer", small)
+    data = text.load(small)
+    assert data.x.shape[1:] == (6,) and set(np.unique(data.x)) == set(range(8)) and np.array_equal(data.x[0, 1:], data.y[0, :-1])
+    assert text.main(["--steps", "2", "--out", str(out)]) == 0
+    figures = json.loads((out / "report.json").read_text())["figures"]
+    assert figures["data"] == "Python's documentation" and abs(figures["float_accuracy"] - figures["exact_accuracy"]) < 0.05
+
+
+def test_models_with_statistics_and_dropout(experiment):
+    """What ``zkjax.trace`` is told of them, and the float training beside it."""
+    models = experiment("models")
+    x, y = np.random.default_rng(0).uniform(size=(8, 8, 8, 1)).astype(np.float32), np.arange(8, dtype=np.int32)
+    for name, told in (("resnet", {"state"}), ("mlp-norm", {"key"})):
+        model = replace(models.MODELS[name], shape=(8, 8, 1), batch=4)
+        params = model.initial()
+        assert set(model.traced()) == told
+        trained, losses = model.float_training(params, [(x[:4], y[:4]), (x[4:], y[4:])])
+        assert np.isfinite(losses).all() and 0 <= model.accuracy(trained, x, y) <= 1
+        assert any((np.asarray(a) != np.asarray(b)).any() for a, b in zip(jax.tree.leaves(trained), jax.tree.leaves(params), strict=True))
+
+
 def test_pictures_of_another_shape(experiment):
     pictures, models = experiment("pictures"), experiment("models")
     lenet = models.MODELS["lenet"]
     data = pictures.load(lenet, None)
     assert data.x.shape[1:] == lenet.shape and data.x.dtype == np.float32 and data.y.dtype == np.int32
     assert np.array_equal(data.x[0, 2:26:3, 2:26:3, 0].reshape(-1), experiment("images").digits().x[0])
+    coloured = pictures.load(models.MODELS["resnet"], None).x
+    assert coloured.shape[1:] == (32, 32, 3) and np.array_equal(coloured[..., 0], coloured[..., 2])
     with pytest.raises(SystemExit, match="numbers a picture"):
         pictures.load(replace(lenet, shape=(4, 4, 1)), None)
 

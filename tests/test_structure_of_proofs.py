@@ -246,7 +246,7 @@ def test_headline_sumchecks_are_small():
     plan = plan_of(headline(), 16, False, 50_000, 1000)
     hidden = recorded(plan)
     assert hidden.errors["level 3: rounds"] == 2 * 19 and hidden.errors["level 2: rounds"] == 2 * 15
-    assert hidden.errors["gates: rounds"] == 3 * 23 and hidden.errors["lookup: cleared numerator"] == 2**26 - 1
+    assert hidden.errors["gates: rounds"] == 3 * 23 and 2**25 < hidden.errors["lookup: cleared numerator"] == plan.sites.degree - 1 < 2**26
 
 
 # ---- proofs -----------------------------------------------------------------------------------------------------

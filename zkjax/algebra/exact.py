@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 MANTISSA = 53  # bits of integers that float64 holds exactly
-NOISE = 2.0**-44  # of what a sum in float64 could be: a tensor that is less follows from rounding alone
+NOISE = 2.0**-32  # of what a sum could be: a tensor that is less follows from rounding alone, that of its terms in float64 included
 
 
 class Limbs(NamedTuple):
@@ -149,12 +149,14 @@ def remainder(x, y, shift: int):
     return x + 2 ** (shift - 1) - (y << shift) if shift else x - y
 
 
-def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None, moving=None, keys=None, paces=None) -> list:
+def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None, moving=None, keys=None, paces=None, cancelled=None) -> list:
     """The arrays of all nodes of one step. With ``needed``, of these nodes; the others are those of ``known``, or None.
 
     moving: for each state with a recurrence what ``Next`` adds the step's own feeds to, and their coefficients; by default in
     floating point, of the first step. keys: of each draw, in order, uint32 (rows, 2); by default those of the first step, as ``paces``,
     the numbers of operations that are paced.
+
+    cancelled: a set that gets the nodes whose sums are 0 but for the rounding of floating point.
 
     limbs: from ``plan``; None for floats. parameters, inputs: int64 (or float64) arrays of the circuit's shapes, NumPy or jax.numpy alike;
     float64 parameters beside int64 inputs hold integers.
@@ -178,6 +180,8 @@ def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None, moving
             value = operation.evaluate(x, node, circuit.shapes(i), cut)
             if floating and operation.adds and _cancels(operation, x, value, circuit.shapes(i)):
                 value = value * 0.0
+                if cancelled is not None:
+                    cancelled.add(i)
         values.append(value)
     return values
 

@@ -28,7 +28,7 @@ def compare(circuit: Circuit, source) -> Comparison:
     _, rounded_weights = exact.first_integers(circuit, first)
     rounded_data = [exact.nearest(x, y.scale).astype(np.int64) for x, y in zip(inputs, circuit.inputs, strict=True)]
     limbs = exact.plan(circuit, circuit.bounds(source.initial_bounds(circuit), 1).nodes)
-    floating, changes = _step(circuit, None, weights, data)
+    floating, changes = _step(circuit, None, weights, data, cancelled := set())
     integers, integer_changes = _step(circuit, limbs, rounded_weights, rounded_data)
     committed = [p for p in range(len(states)) if p not in circuit.given]
     roundings = [Rounding.of(f"parameter {circuit.parameters[p].path}", weights[p], rounded_weights[p]) for p in committed]
@@ -38,7 +38,10 @@ def compare(circuit: Circuit, source) -> Comparison:
     nodes = [(i, Rounding.of(f"[{circuit.nodes[i].label}]", floating[i], integers[i])) for i in circuit.rounded]
     roundings += [x.of_node(circuit, i, float(np.abs(floating[i]).max())) for i, x in nodes]
     found = zip(circuit.parameters, own, changes, integer_changes, strict=True)
-    updates = tuple((p.path, _apart(x, change, w), _apart(y, change, w)) for w, (p, change, x, y) in zip(first, found, strict=True))
+    updates = tuple(
+        (p.path, 0.0, 0.0) if not x.any() and _follows(circuit, p, cancelled) else (p.path, _apart(x, change, w), _apart(y, change, w))
+        for w, (p, change, x, y) in zip(first, found, strict=True)
+    )
     losses = (float(circuit.exact_loss(float(values[x.node]) for x in circuit.losses)) for values in (floating, integers))
     loss = (float(outputs["loss"]), *losses) if "loss" in circuit.outputs else None
     return Comparison(loss, updates, tuple(roundings))
@@ -62,10 +65,24 @@ def _arrays(tree) -> list[np.ndarray]:
     return [np.asarray(x, dtype=np.float64) for x in jax.tree.leaves(tree)]
 
 
-def _step(circuit: Circuit, limbs, states, inputs) -> tuple[list, list[np.ndarray]]:
+def _follows(circuit: Circuit, parameter, nodes: set[int]) -> bool:
+    """Whether an update follows from one of these nodes."""
+    feeds = () if parameter.recurrence is None else (node for node, _ in parameter.recurrence.feeds)
+    stack, seen = [*(x.node for x in parameter.updates), *feeds], set()
+    while stack:
+        i = stack.pop()
+        if i in nodes:
+            return True
+        if i not in seen:
+            seen.add(i)
+            stack += circuit.nodes[i].inputs
+    return False
+
+
+def _step(circuit: Circuit, limbs, states, inputs, cancelled=None) -> tuple[list, list[np.ndarray]]:
     """The values of all nodes in a first step, and what it adds to each state; without limbs in floating point.
 
-    states: in units of where they are rounded.
+    states: in units of where they are rounded. cancelled: as in ``exact.evaluate``.
     """
     rows = {s: recurrence.rows(circuit, s, 0, 1) for s in circuit.recurrent}
     inside = [x * 2 ** circuit.parameters[s].recurrence.inner if s in rows else x for s, x in enumerate(states)]
@@ -74,7 +91,7 @@ def _step(circuit: Circuit, limbs, states, inputs) -> tuple[list, list[np.ndarra
     for s, found in rows.items():
         own = [found.feeds[s, f][1][0][0] for f in range(len(circuit.parameters[s].recurrence.feeds))]
         moving[s] = found.value(1, 0, states, fed, 0), own
-    values = exact.evaluate(circuit, limbs, inside, inputs, moving=None if limbs is None else moving)
+    values = exact.evaluate(circuit, limbs, inside, inputs, moving=None if limbs is None else moving, cancelled=cancelled)
     fed = {(q, f): [values[circuit.parameters[q].recurrence.feeds[f][0]]] for q, f in fed}
     changes = []
     for s, parameter in enumerate(circuit.parameters):

@@ -140,9 +140,8 @@ def _extreme(name: str):
         if drawn is not None:
             return drawn
         shape = eqn.outvars[0].aval.shape
-        x, y = graph.expand(x, shape), graph.expand(y, shape)
+        x, y = (variances.whole(graph, graph.expand(z, shape)) for z in (x, y))
         for a, b in ((x, y), (y, x)):  # one of them always
-            variances.note(graph, a)
             (low, high), (least, most) = interval(graph, a), interval(graph, b)
             if low >= most if name == "max" else high <= least:
                 return a if isinstance(a, Known) else graph.tensor(a)

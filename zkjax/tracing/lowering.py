@@ -325,7 +325,8 @@ class _Emitter:
         """
         unit, bits = self.of(x)
         reach, bound, whole = self.builder.reach[node], self.builder.bounds[node], x in self.whole
-        if abs(odd(factor / unit)) != 1 and not whole or x.does(Param):
+        rounded = x.does(Param) and self.program.states[x.operation.index].leaf.path in self.formats.weights
+        if abs(odd(factor / unit)) != 1 and not whole or rounded:
             return False
         return are_weights(x) or "dot" not in reach and bound is not None and bound <= (WHOLE if whole else 2**bits)
 

@@ -146,9 +146,9 @@ def _bounded(source: Source, precision: Precision, chunk: int, steps: int) -> tu
     for candidate, finest, coarsened in _candidates(source, formats, precision, chunk, magnitudes):
         try:
             circuit, chosen, lasts = lasting(source, candidate, finest, precision, chunk, steps, magnitudes)
-            if coarsened:
-                note = f"formats {coarsened} bits coarser than by default, so that bounds hold"
-                circuit = replace(circuit, notes=(*circuit.notes, note))
+            notes = [f"formats {coarsened} bits coarser than by default, so that bounds hold"] if coarsened else []
+            notes += ["weights are rounded where products read them, so that bounds hold"] if candidate.weights - formats.weights else []
+            circuit = replace(circuit, notes=(*circuit.notes, *notes))
             if lasts:
                 return circuit, chosen
             held = held or (circuit, chosen)

@@ -104,7 +104,8 @@ def root(graph, x) -> Expression:
     if x.does(*FREE):
         return graph.moved(x, root(graph, x.inputs[0]))
     rest, least = _parted(graph, x)
-    variances.note(graph, rest)
+    if (known := variances.whole(graph, rest)) is not rest:
+        return root(graph, graph.linear([(1, known), (least, Known.uniform(Fraction(1), x.shape))], x.tagged))
     c, y = scaling(rest)
     if y.does(Sum) and (squared := variances.squared(y.inputs[0])) is not None:
         variances.normalised(graph, squared)

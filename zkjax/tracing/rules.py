@@ -137,7 +137,7 @@ def _certain(graph, x, y) -> bool | None:
 def _equality(graph, eqn, x, y):
     """x == y: of what cannot be, of a tensor and its maximum, of an index; else no ``_unequal``."""
     shape = eqn.outvars[0].aval.shape
-    x, y = graph.expand(x, shape), graph.expand(y, shape)
+    x, y = (variances.whole(graph, graph.expand(z, shape)) for z in (x, y))
     (low, high), (least, most) = interval(graph, x), interval(graph, y)
     if x is y and isinstance(x, Expression) and kind(eqn.invars[0].aval.dtype) == "f":  # of a number only what is none differs from itself
         return Known.uniform(True, shape)

@@ -1,7 +1,8 @@
 """Variances: the mean of squares less the square of the mean, which is never below 0 (Cauchy and Schwarz).
 
-So it is as long as the sum that is squared keeps all its bits: with a rounded mean, the variance of equal numbers may fall below 0, where
-there is no root. Normalisations of Flax take the larger one of it and 0, which is the variance itself.
+So it is as long as squares are those of what is summed, and the sum that is squared keeps all its bits: with a rounded mean, or squares off
+a table, the variance of equal numbers may fall below 0, where there is no root. Normalisations of Flax take the larger one of it and 0,
+which is the variance itself.
 """
 
 import math
@@ -13,13 +14,18 @@ from .expressions import Combination, Expression, scaling, unmoved
 from .series import Series
 
 
-def note(graph, x) -> None:
-    """Remember, if x is a variance, that it is not below 0, and what is squared in it."""
-    found = _squared_sum(x) if isinstance(x, Expression) and x.does(Combination) and len(x.inputs) == 2 else None
-    if found is not None:
-        graph.intervals[x] = 0.0, math.inf
-        graph.variances[x] = found
-        normalised(graph, scaling(found)[1].inputs[0])
+def whole(graph, x):
+    """Itself; of a variance one that is known not to be below 0, and whose squares are products."""
+    found = _parts(graph, x) if isinstance(x, Expression) and x.does(Combination) and len(x.inputs) == 2 else None
+    if found is None:
+        return x
+    (a, squares), (b, square), mean = found
+    c, y = scaling(scaling(mean)[1].inputs[0])
+    result = graph.linear([(a * c**2, graph.sum(graph.plain_product(y, y), squares.operation.axes)), (b, square)], x.tagged)
+    graph.intervals[result] = 0.0, math.inf
+    graph.variances[result] = mean
+    normalised(graph, y)
+    return result
 
 
 def normalised(graph, x: Expression) -> None:
@@ -34,17 +40,20 @@ def copied(graph, x: Expression) -> Expression:
     return copy
 
 
-def _squared_sum(x: Expression) -> Expression | None:
-    """Of a * sum(y^2) - b * (c * sum(y))^2 with a >= n b c^2, n the number of terms, what is squared: c * sum(y); None of anything else."""
+def _parts(graph, x: Expression) -> tuple | None:
+    """Of a * sum(y^2) + b * (c * sum(y))^2 with a >= -n b c^2 > 0, n the number of terms: (a, sum(y^2)), (b, square), c * sum(y)."""
     for (a, squares), (b, square) in (pairs := list(zip(x.operation.coefficients, x.inputs, strict=True)), pairs[::-1]):
-        whole = squared(square)
-        c, total = (Fraction(1), square) if whole is None else scaling(whole)
+        mean = squared(square)
+        c, total = (Fraction(1), square) if mean is None else scaling(mean)
         if not total.does(Sum) or squares.operation != total.operation or any(isinstance(v, Series) for v in (a, b, c)):
             continue
         (y,) = total.inputs
         terms = math.prod(y.shape[d] for d in total.operation.axes)
-        if squared(squares.inputs[0]) is y and a > 0 > b and a >= -b * c**2 * terms:
-            return whole
+        # the square of a function is a function
+        (m, found), (k, product) = scaling(squares.inputs[0]), scaling(graph.tensor(graph.product(y, y)))
+        share = m if squared(found) is y else m / k if product is found else None
+        if share is not None and a > 0 > b and a * share >= -b * c**2 * terms:
+            return (a * share, squares), (b, square), mean
     return None
 
 
