@@ -1,5 +1,7 @@
 """Exact integer products by float64 limbs, and the operations of a circuit, against Python integers."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -159,3 +161,18 @@ def test_coarse_shift_is_the_least_that_fits():
         limit = 2 ** (bits - 1) - 1
         assert np.floor(largest * 2.0 ** (scale - s) + 0.5) <= limit
         assert s == 0 or np.floor(largest * 2.0 ** (scale - s + 1) + 0.5) > limit
+
+
+def test_a_sum_that_cancels_is_zero():
+    """In floating point alone, where a tensor is below 2^-32 of what its sums could be: such a number tells nothing of its size."""
+    x = np.array([[1.0, -1.0 + 2.0**-33], [1.0, -1.0], [0.5, 0.25]])
+    for row, sums, noted in (
+        (x[0], 0.0, {1}),
+        (x[1], 0.0, set()),
+        (x[2], 0.75, set()),
+        (np.array([1.0, -1.0 + 2.0**-31]), 2.0**-31, set()),
+    ):
+        nodes = node("input", (), (2,), {"index": 0}), node("sum", (0,), (), {"axes": (0,)})
+        circuit = SimpleNamespace(nodes=nodes, drawn=(), paced=(), keys=lambda *_: (), paces=lambda *_: (), shapes=lambda i: [(2,)])
+        values = exact.evaluate(circuit, None, [], [row], cancelled=(found := set()))
+        assert values[1] == sums and found == noted
