@@ -23,6 +23,7 @@ from .expressions import (
     Ratio,
     SquareRoot,
     are_weights,
+    biases,
     masked,
     other_factor,
     scaling,
@@ -80,6 +81,9 @@ def demands(program: Program, trained, weights: frozenset[str]) -> Demands:
                     demand(y)
                 if are_weights(x.inputs[0]) and are_weights(x.inputs[1]):
                     quotients.add(x.inputs[1])
+            elif x.does(Combination):  # what is added to products of rounded weights
+                for y in biases(x):
+                    demand(y)
             elif x.does(Ratio, SquareRoot):  # read what they read with all its bits, but for a divisor without a bound
                 if x.does(Ratio) and interval(program.graph, x.inputs[1])[1] == math.inf and _follows_parameters(x.inputs[1]):
                     demand(x.inputs[1])

@@ -158,6 +158,13 @@ def unmoved(x: "Expression") -> "Expression":
     return x
 
 
+def biases(x: "Expression") -> list["Expression"]:
+    """Parameters that are added to a product of matrices in the forward pass."""
+    if not x.does(Combination) or x.tagged or not any(unmoved(y).does(Dot) for y in x.inputs):
+        return []
+    return [y for y in x.inputs if unmoved(y).does(Param)]
+
+
 def masked(x):
     """The other factor of a product with a public mask, entry by entry, which is as narrow as that factor; None of anything else."""
     return other_factor(x, is_mask)

@@ -11,6 +11,7 @@ What is exact and what is refused: ``rules.py`` says it for data and parameters,
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,7 +23,7 @@ from ..ops.products import Dot
 from .arguments import whole, without_auxiliary
 from .comparison import compare
 from .constants import Known
-from .expressions import Expression, Ratio, SquareRoot, unmoved
+from .expressions import Expression, Ratio, SquareRoot, biases, unmoved
 from .formats import FINEST, GRADIENTS, Formats, Magnitudes, Seen, coarser, default_formats, explicit, fitted, frozen_scale, with_tables
 from .functions import constant
 from .lowering import UNMOVED, Emission, emit
@@ -34,6 +35,7 @@ from .states import state_formats
 LASTING = 16  # chunks: weights beside multiplied states are rounded too, if their bounds do not last so long
 # Bits that coefficients have within a period, and whether weights beside multiplied states are rounded too; tried until bounds hold.
 ATTEMPTS = ((8, False), (6, False), (8, True), (6, True), (4, False), (4, True))
+SLIGHTLY = 2  # bits by which formats become coarser before weights are rounded that products read but a few times
 ROUNDED_WEIGHT = 4  # lookups of a weight that is rounded for products
 MAX_ROUNDS = 4  # of formats and circuits that follow from one another
 
@@ -167,29 +169,41 @@ def _candidates(
     """What ``lasting`` tries one after another, until bounds hold: defaults, with rounded weights where these are few, then coarser ones;
     the bits by which single scales may be finer, and by which all are coarser."""
     yield formats, FINEST[:1], 0
-    weights = _rounded_weights(source, formats, precision, chunk, magnitudes)
-    yield (replace(formats, weights=weights), FINEST, 0) if weights else (formats, FINEST[1:], 0)
-    coarsened, formats = 0, replace(formats, weights=weights or formats.weights)
-    while (formats := coarser(formats, precision)) is not None:
-        coarsened += 1
-        yield formats, FINEST[-2:], coarsened
+    found = _rounded_weights(source, formats, precision, chunk, magnitudes)
+    if not found:
+        yield formats, FINEST[1:], 0
+    for weights in found or [formats.weights]:
+        tried, coarsened = replace(formats, weights=weights), 0
+        if found:
+            yield tried, FINEST, 0
+        while (tried := coarser(tried, precision)) is not None and (coarsened < SLIGHTLY or not found or weights is found[-1]):
+            coarsened += 1
+            yield tried, FINEST[-2:], coarsened
 
 
-def _rounded_weights(source: Source, formats: Formats, precision: Precision, chunk: int, magnitudes: Magnitudes) -> frozenset[str]:
-    """Paths of the weights that products read, if they are so few that rounding them costs no more than what a step looks up anyway.
+def _rounded_weights(source: Source, formats: Formats, precision: Precision, chunk: int, magnitudes: Magnitudes) -> list[frozenset[str]]:
+    """Paths of the weights to round for products: those that products read many times, as convolutions do; and all of them, if rounding
+    them takes no more than what a step looks up anyway. With them what is added to products, whose bits would be those of the sum.
 
     Exact weights have the bits of activations, gradients and the learning rate together, in every bound: rounded ones leave room for all.
     """
     if precision.tensors is not None or precision.complete:
-        return frozenset()
-    read = {y for x in source.program.graph.expressions if x.does(Dot) for y in map(unmoved, x.inputs) if y.does(Param)}
-    found = {x for x in read if not source.rows[x.operation.index].frozen(x.operation.index)}
+        return []
+    read: Counter = Counter()
+    for x in (x for x in source.program.graph.expressions if x.does(Dot)):
+        read.update({y: math.prod(x.shape) for y in map(unmoved, x.inputs) if y.does(Param)})
+    added = {y for x in source.program.graph.expressions for y in map(unmoved, biases(x))}
+    trained = [x for x in read if not source.rows[x.operation.index].frozen(x.operation.index)]
+    often = {x for x in trained if read[x] >= ROUNDED_WEIGHT * math.prod(x.shape)}
     try:
         circuit, _ = fit(source, formats, precision, chunk, magnitudes)
     except PrecisionError:  # for another reason than bounds
-        return frozenset()
-    few = sum(ROUNDED_WEIGHT * math.prod(x.shape) for x in found) <= circuit.counts(chunk).lookups / chunk
-    return frozenset(source.program.states[x.operation.index].leaf.path for x in found) if few else frozenset()
+        return []
+    few = sum(ROUNDED_WEIGHT * math.prod(x.shape) for x in trained) <= circuit.counts(chunk).lookups / chunk
+    sets = [often] * bool(often) + [{*trained}] * (few and len(often) < len(trained))
+    if source.program.graph.normalised:  # which needs the finest formats
+        sets, added = sets[-1:], set()
+    return [frozenset(source.program.states[x.operation.index].leaf.path for x in (*found, *added)) for found in sets]
 
 
 def lasting(
