@@ -260,6 +260,9 @@ PROGRAMS = {  # p, x, y: floats; k: int32 labels; u: uint8 pixels; m: booleans
         + jnp.einsum("bi,bj->bij", out(p, x), y)[:, jnp.array([0, 0, 1]), jnp.array([1, 2, 2])] * y
         + jnp.zeros((4, 3)).at[jnp.array([0, 0, 2]), jnp.array([1, 1, 0])].add(p["b"][0]) * y
     ),
+    "over a root, and over what it is of": lambda p, x, y, k, u, m: jnp.sum(
+        (out(p, x) / jnp.sqrt(y**2 + 0.5)) / (y**2 + 0.5) + (3 * lax.rsqrt(y**2 + 0.5)) / (y**2 + 0.5) * out(p, x)
+    ),
     "normalised": lambda p, x, y, k, u, m: jnp.sum(
         nn.LayerNorm(use_scale=False, use_bias=False, epsilon=1e-2).apply({}, out(p, x)) * y
         + nn.RMSNorm(use_scale=False, epsilon=1e-2).apply({}, out(p, x)) * y
@@ -383,6 +386,7 @@ REFUSED = {
     "a sum with minus infinity": (lambda p, u: jnp.where(u > 2, -jnp.inf, p) + p, "'add'.*no maximum, difference or exp; choose a large"),
     "minus infinity turned": (lambda p, u: jnp.max(-2.0 * jnp.where(u > 2, -jnp.inf, p * u)), "'mul'.*no number above 0"),
     "not a number": (lambda p, u: p * u * jnp.nan, "'mul'.*nan is not finite"),
+    "infinities beside low numbers": (lambda p, u: p * u + jnp.array([jnp.inf] * 2 + [-1e9] * 4), "'add'.*inf is not finite"),
     "infinite array": (lambda p, u: p * u + jnp.array([jnp.inf] * 2 + [0.0] * 4), "'add'.*inf is not finite"),
     "other keys": (lambda p, u: p * jax.random.uniform(jax.random.key(0, impl="rbg"), u.shape), "rbg; use threefry2x32"),
     "callback": (lambda p, u: p * jax.pure_callback(np.abs, jax.ShapeDtypeStruct((), F), F(1)) * u, "callback.*leave it out"),

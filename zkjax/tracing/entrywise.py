@@ -85,8 +85,10 @@ def remainder(graph, eqn, x, y):
     """x less what ``whole_quotient`` times y is: of the sign of x, by a constant y."""
     x, c, steps = _truncated(graph, eqn, x, y)
     program = programs.joined("sub", programs.IDENTITY, programs.joined("mul", programs.number(c), steps))
-    ends = None if kind(eqn.outvars[0].aval.dtype) == "f" else [max(min(v, abs(int(c)) - 1), 1 - abs(int(c))) for v in graph.range(x)]
-    return _ranged(graph, x, program, ends)
+    if kind(eqn.outvars[0].aval.dtype) == "f":
+        return _ranged(graph, x, program, None)
+    (low, high), most = graph.range(x), abs(int(c)) - 1
+    return _ranged(graph, x, program, [max(min(low, 0), -most), min(max(high, 0), most)])
 
 
 def _ranged(graph, x, program, ends):

@@ -93,11 +93,12 @@ def moved(graph, x, result, move):
 def lowered(graph, x, y) -> Expression | None:
     """x + y where y is 0 or so low that it masks x; None of any other y."""
     if isinstance(y, Known):
-        if y.moving or len({v > LOW for v in y.values.reshape(-1)}) == 1:
+        numbers = y.values.reshape(-1)
+        if y.moving or not all(v < math.inf for v in numbers) or len({v > LOW for v in numbers}) == 1:
             return None
         rest = map_known(lambda v: Fraction(v) if v > LOW else Fraction(0), y.shape, y)
-        low = min(y.values.reshape(-1))
-        return take_away(graph, map_known(lambda v: v > LOW, y.shape, y), graph.tensor(graph.linear([(1, x), (1, rest)])), low)
+        kept = map_known(lambda v: v > LOW, y.shape, y)
+        return take_away(graph, kept, graph.tensor(graph.linear([(1, x), (1, rest)])), min(numbers))
     mask, low = _zeros_or_low(y) if isinstance(y, Expression) else (None, None)
     return None if mask is None else take_away(graph, mask, x, low)
 
@@ -107,12 +108,9 @@ def _zeros_or_low(y: Expression) -> tuple[Mask | None, Fraction]:
     c, base = scaling(y)
     if not isinstance(c, Series) and c <= LOW and functions.is_one_or_nothing(base):
         return Mask(base, positive=False), c
-    terms = added(y)
-    if len(terms) == 2:
-        (constant, a), (z, b) = sorted(
-            terms.items(), key=lambda pair: isinstance(pair[0], Expression) and functions.constant(pair[0]) is None
-        )
-        value = functions.constant(constant)
+    pairs = [*added(y).items()]
+    for (one, a), (z, b) in (pairs, pairs[::-1]) if len(pairs) == 2 else ():
+        value = functions.constant(one)
         if value is not None and not isinstance(a, Series) and a * value == -b <= LOW and functions.is_one_or_nothing(z):
             return Mask(z), -b
     return None, Fraction(0)
@@ -126,9 +124,8 @@ def less(graph, x, y, result):
     ones = before.ones
     if before.written is not None and graph.largest_of.get(y) is x:
         ones = _or_all(graph, ones, _axes(x, y))
-    return _record(
-        graph, result, ones, None if before.written is None else lambda: graph.linear([(1, before.written()), (-1, graph.tensor(y))])
-    )
+    written = None if before.written is None else lambda: graph.tensor(graph.linear([(1, before.written()), (-1, graph.tensor(y))]))
+    return _record(graph, result, ones, written)
 
 
 def _axes(x: Expression, largest: Expression) -> tuple[int, ...]:

@@ -23,7 +23,13 @@ from .series import Refusal, Series, lifted, values
 def quotient(graph, x, y) -> Expression:
     """x / y, of one shape. Where y repeats along an axis, or x is constant, it is x times 1 / y, with a division for each y alone."""
     y = graph.tensor(y)
-    if isinstance(x, Expression) and (inverse := scaling(x)[1]).does(Ratio) and inverse.inputs[1] is graph.roots.get(y):
+    inverse = scaling(x)[1]
+    if (
+        isinstance(inverse, Expression)
+        and inverse.does(Ratio)
+        and inverse.inputs[1] is graph.roots.get(y)
+        and constant(inverse.inputs[0]) == 1
+    ):
         return _cubed(graph, x, inverse)
     if not isinstance(x, Known) or x.scalar is not None and not x.moving:
         found = functions.fused(graph, "div", x, y)

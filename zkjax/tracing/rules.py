@@ -141,7 +141,7 @@ def _equality(graph, eqn, x, y):
     (low, high), (least, most) = interval(graph, x), interval(graph, y)
     if x is y and isinstance(x, Expression) and kind(eqn.invars[0].aval.dtype) == "f":  # of a number only what is none differs from itself
         return Known.uniform(True, shape)
-    if variances.is_zero(graph, x, y) or variances.is_zero(graph, y, x):
+    if variances.is_zero(graph, x, y):
         return Known.uniform(False, shape)
     if low > most or high < least or math.inf in (low, least) or -math.inf in (high, most):
         return Known.uniform(False, shape)

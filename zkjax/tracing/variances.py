@@ -63,5 +63,8 @@ def squared(x: Expression) -> Expression | None:
 
 
 def is_zero(graph, x, y) -> bool:
-    """Whether it is asked if a variance is 0, as the derivative of the larger one of it and 0 asks: at 0 its own derivative is 0."""
-    return x in graph.variances and getattr(y, "scalar", None) == 0
+    """Whether it is asked if 0 is a variance, in the order in which the derivative of the larger one of 0 and it asks.
+
+    That is halved where both are equal; but there the variance's own derivative is 0.
+    """
+    return y in graph.variances and getattr(x, "scalar", None) == 0
