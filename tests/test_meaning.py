@@ -124,6 +124,13 @@ def with_dead_code(p, x, y):
 
 
 out = lambda p, x: x @ p["a"]  # noqa: E731
+
+
+def norms(p, x):
+    """Of the rows of ``out``, and not 0."""
+    return jnp.sum(out(p, x) ** 2, axis=1) + 0.5
+
+
 PROGRAMS = {  # p, x, y: floats; k: int32 labels; u: uint8 pixels; m: booleans
     "add, sub, mul, div, neg": lambda p, x, y, k, u, m: jnp.sum((-(out(p, x) + y - 0.3) * p["b"]) / 7),
     "square, power": lambda p, x, y, k, u, m: jnp.sum(jnp.square(out(p, x)) + out(p, x) ** 3),
@@ -261,7 +268,7 @@ PROGRAMS = {  # p, x, y: floats; k: int32 labels; u: uint8 pixels; m: booleans
         + jnp.zeros((4, 3)).at[jnp.array([0, 0, 2]), jnp.array([1, 1, 0])].add(p["b"][0]) * y
     ),
     "over a root, and over what it is of": lambda p, x, y, k, u, m: jnp.sum(
-        (out(p, x) / jnp.sqrt(y**2 + 0.5)) / (y**2 + 0.5) + (3 * lax.rsqrt(y**2 + 0.5)) / (y**2 + 0.5) * out(p, x)
+        (jnp.sum(out(p, x), 1) / jnp.sqrt(norms(p, x)) / norms(p, x) + 3 * lax.rsqrt(norms(p, x)) / norms(p, x)) * y[:, 0]
     ),
     "normalised": lambda p, x, y, k, u, m: jnp.sum(
         nn.LayerNorm(use_scale=False, use_bias=False, epsilon=1e-2).apply({}, out(p, x)) * y
