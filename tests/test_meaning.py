@@ -290,6 +290,10 @@ PROGRAMS = {  # p, x, y: floats; k: int32 labels; u: uint8 pixels; m: booleans
         + jax.nn.softmax(jnp.where((k > 0)[:, None] & (y > 0), out(p, x), -1e30)) * y
         + jax.nn.log_softmax(jnp.where(jnp.arange(3) < 2, jnp.where(jnp.arange(3) > 0, out(p, x), -1e9), -1e9).T.T, 1)[:, 1:2] * y
     ),
+    "masked scores by a temperature of their own": lambda p, x, y, k, u, m: jnp.sum(
+        jax.nn.softmax(jnp.where(jnp.arange(3) <= k[:, None], out(p, x), -1e9) / lax.stop_gradient(norms(p, x) * 8)[:, None]) * y
+        + jnp.where(jnp.isfinite(jnp.where(jnp.arange(3) <= k[:, None], out(p, x), -jnp.inf)), out(p, x), 3.0) * y
+    ),
     "a low number that is no mask": lambda p, x, y, k, u, m: jnp.sum(
         (jnp.where(jnp.arange(3) > 0, out(p, x), -20000.0) + 20000.0) / 20000.0 * y
         + jnp.where(jnp.arange(3) > 0, out(p, x), -20000.0) * jnp.array([0.0, 1.0, -1.0])
@@ -393,6 +397,8 @@ REFUSED = {
     "a sum with minus infinity": (lambda p, u: jnp.where(u > 2, -jnp.inf, p) + p, "'add'.*no maximum, difference or exp; choose a large"),
     "minus infinity turned": (lambda p, u: jnp.max(-2.0 * jnp.where(u > 2, -jnp.inf, p * u)), "'mul'.*no number above 0"),
     "not a number": (lambda p, u: p * u * jnp.nan, "'mul'.*nan is not finite"),
+    "a maximum with minus infinity": (lambda p, u: jnp.maximum(jnp.where(u > 2, -jnp.inf, p * u), -99.0), "'max'.*no maximum, difference"),
+    "equal to minus infinity": (lambda p, u: jnp.where(jnp.where(u > 2, -jnp.inf, p * u) == 3.0, 1.0, p), "'eq'.*no maximum, difference"),
     "infinities beside low numbers": (lambda p, u: p * u + jnp.array([jnp.inf] * 2 + [-1e9] * 4), "'add'.*inf is not finite"),
     "infinite array": (lambda p, u: p * u + jnp.array([jnp.inf] * 2 + [0.0] * 4), "'add'.*inf is not finite"),
     "other keys": (lambda p, u: p * jax.random.uniform(jax.random.key(0, impl="rbg"), u.shape), "rbg; use threefry2x32"),

@@ -19,11 +19,8 @@ from .series import Refusal, Series
 LOWEST = 32  # minus which stands for minus infinity beside tensors that cannot become as low
 LOW = -10_000  # a constant that is no higher stands for minus infinity
 INFINITY = "choose a large negative number in the place of minus infinity"
-# Which operands of an operation may be masked, beside the one of an operation that moves entries.
-READERS = {
-    **dict.fromkeys(("reduce_max", "argmax", "sub", "exp", "div", "gather", "is_finite"), (0,)),
-    **dict.fromkeys(("max", "mul", "eq"), (0, 1)),
-}
+# Operations whose first operand may be masked, beside those that move the entries of one.
+READERS = ("reduce_max", "argmax", "sub", "exp", "gather", "is_finite")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +41,23 @@ def readable(graph, name: str, values, is_move: bool) -> list:
     """The operands of an operation: masked ones as the program writes them where the operation is no reader of masked ones."""
     found = list(values)
     for i, x in enumerate(values):
-        if x not in graph.masked or (is_move and len(values) == 1) or i in READERS.get(name, ()) or name == "select_n" and i:
+        if x not in graph.masked or (is_move and len(values) == 1) or _reads(graph, name, values, i):
             continue
         if graph.masked[x].written is None:
             raise Refusal("minus infinity in what is no maximum, difference or exp", INFINITY)
         found[i] = as_written(graph, x)
     return found
+
+
+def _reads(graph, name: str, values, i: int) -> bool:
+    """Whether an operation may read a masked operand. Rules of products and choices look at it themselves."""
+    if name == "max":  # of minus infinity
+        return is_low(values[1 - i])
+    if name == "eq":  # whether it is its own maximum
+        return graph.largest_of.get(values[1 - i]) is values[i]
+    if name == "div":
+        return i == 0 and (isinstance(values[1], Known) or interval(graph, values[1])[0] > 0)
+    return name == "mul" or name == "select_n" and i > 0 or name in READERS and i == 0
 
 
 def take_away(graph, condition, x, low) -> Expression:
@@ -140,6 +148,21 @@ def _or_all(graph, ones, axes):
     number, kept = graph.sum(ones, axes), [d for d in range(len(ones.shape)) if d not in axes]
     some = graph.tensor(graph.greater(number, Known.uniform(Fraction(0), number.shape), number.shape))
     return graph.linear([(1, ones), (1, Known.uniform(Fraction(1), ones.shape)), (-1, graph.broadcast(some, ones.shape, kept))])
+
+
+def divided(graph, x, result, divide):
+    """A masked x, or any other, divided by what is above 0."""
+    if x not in graph.masked:
+        return result
+    before = graph.masked[x]
+    return _record(graph, result, before.ones, None if before.written is None else lambda: divide(before.written()))
+
+
+def is_finite(graph, x):
+    """Everywhere, but where there is minus infinity."""
+    if x not in graph.masked or graph.masked[x].written is not None:
+        return Known.uniform(True, x.shape)
+    return graph.mask(graph.masked[x].ones)
 
 
 def times(graph, x, y):

@@ -66,7 +66,8 @@ def _div(graph, eqn, x, y):
         return entrywise.whole_quotient(graph, eqn, x, y)
     shape = eqn.outvars[0].aval.shape
     if not isinstance(y, Known):
-        return quotients.quotient(graph, graph.expand(x, shape), graph.expand(y, shape))
+        x, y = graph.expand(x, shape), graph.expand(y, shape)
+        return masked.divided(graph, x, quotients.quotient(graph, x, y), lambda x: quotients.quotient(graph, x, y))
     if any(v == 0 for entry in y.values.reshape(-1) for v in values(entry)):
         raise Refusal("division by zero")
     return _product(graph, graph.expand(x, shape), graph.expand(map_known(lambda v: 1 / v, y.shape, y), shape))
@@ -341,7 +342,7 @@ RULES = MOVES | {
     "ge": _comparison("ge", swap=True, negate=True),
     "ne": lambda graph, eqn, x, y: entrywise.negated(graph.mask(_equality(graph, eqn, x, y))),
     "eq": _equality,
-    "is_finite": lambda graph, eqn, x: Known.uniform(True, x.shape),
+    "is_finite": lambda graph, eqn, x: masked.is_finite(graph, x),
     **entrywise.RULES,
     "reduce_max": indexing.reduce_max,
     "reduce_min": indexing.reduce_min,
