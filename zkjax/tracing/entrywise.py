@@ -63,43 +63,6 @@ def _exp(graph, eqn, x):
     return masked.exp(graph, x) if x in graph.masked else _of_one(graph, "exp", x)
 
 
-def _truncated(graph, eqn, x, y):
-    """A tensor over a constant, rounded towards 0: as a program of one tensor; the tensor, and the constant."""
-    if isinstance(x, Drawn):
-        raise Refusal("a function of random words has no exact counterpart", keys.CURE)
-    if isinstance(x, Known) or not isinstance(y, Known) or y.moving or not y.scalar:
-        raise Refusal("division that truncates, other than by one constant", "convert to floating point first, x.astype(jnp.float32)")
-    x, c = graph.tensor(graph.expand(x, eqn.outvars[0].aval.shape)), Fraction(y.scalar)
-    of, sign = programs.joined, 1 if c > 0 else -1
-    steps = of("floor", of("div", of("abs", programs.IDENTITY), programs.number(abs(c))))
-    return x, c, of("mul", of("mul", programs.number(Fraction(sign)), of("sign", programs.IDENTITY)), steps)
-
-
-def whole_quotient(graph, eqn, x, y):
-    """x / y of integers, rounded towards 0, by a constant y."""
-    x, c, steps = _truncated(graph, eqn, x, y)
-    return _ranged(graph, x, steps, [int(v / c) for v in graph.range(x)])
-
-
-def remainder(graph, eqn, x, y):
-    """x less what ``whole_quotient`` times y is: of the sign of x, by a constant y."""
-    x, c, steps = _truncated(graph, eqn, x, y)
-    program = programs.joined("sub", programs.IDENTITY, programs.joined("mul", programs.number(c), steps))
-    if kind(eqn.outvars[0].aval.dtype) == "f":
-        return _ranged(graph, x, program, None)
-    (low, high), most = graph.range(x), abs(int(c)) - 1
-    return _ranged(graph, x, program, [max(min(low, 0), -most), min(max(high, 0), most)])
-
-
-def _ranged(graph, x, program, ends):
-    """A program of a tensor; ends: between which its integers are."""
-    found = functions.unary(graph, x)
-    result = graph.tag(functions.applied(graph, programs.after(program, found.program), found.base), x.tagged)
-    if ends is not None and isinstance(result, Expression):
-        graph.ranges[result] = min(ends), max(ends)
-    return result
-
-
 def _absolute(graph, eqn, x):
     low, high = interval(graph, x)
     return graph.tensor(x) if low >= 0 else graph.linear([(-1, graph.tensor(x))]) if high <= 0 else _of_one(graph, "abs", x)
@@ -121,6 +84,48 @@ def _composed(make):
         return graph.tag(functions.applied(graph, program, found.base), x.tagged)
 
     return rule
+
+
+def _by_constant(make):
+    """A rule for numbers and a constant; make: from ``of``, x, y and x / y rounded towards 0."""
+
+    def rule(graph, eqn, x, y):
+        if isinstance(x, Known) or not isinstance(y, Known) or y.moving or not y.scalar:
+            raise Refusal("division that truncates, other than by one constant", "convert to floating point first, x.astype(jnp.float32)")
+
+        def composed(of, x, c):
+            steps = of("floor", of("div", of("abs", x), c(abs(y.scalar))))
+            return make(of, x, c(y.scalar), of("mul", of("mul", c(1 if y.scalar > 0 else -1), of("sign", x)), steps))
+
+        return _composed(composed)(graph, eqn, graph.expand(x, eqn.outvars[0].aval.shape))
+
+    return rule
+
+
+_quotient = _by_constant(lambda of, x, y, steps: steps)
+_remainder = _by_constant(lambda of, x, y, steps: of("sub", x, of("mul", y, steps)))
+
+
+def whole_quotient(graph, eqn, x, y):
+    """x / y of integers, rounded towards 0, by a constant y."""
+    result = _quotient(graph, eqn, x, y)
+    return _ranged(graph, result, [int(v / Fraction(y.scalar)) for v in graph.range(x)])
+
+
+def remainder(graph, eqn, x, y):
+    """x less what ``whole_quotient`` times y is: of the sign of x, by a constant y."""
+    result = _remainder(graph, eqn, x, y)
+    if kind(eqn.outvars[0].aval.dtype) == "f":
+        return result
+    (low, high), most = graph.range(x), abs(int(y.scalar)) - 1
+    return _ranged(graph, result, [max(min(low, 0), -most), min(max(high, 0), most)])
+
+
+def _ranged(graph, x, ends):
+    """A tensor of integers that are between these."""
+    if isinstance(x, Expression):
+        graph.ranges[x] = min(ends), max(ends)
+    return x
 
 
 def _inverse_error(graph, eqn, x):
