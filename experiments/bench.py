@@ -212,7 +212,7 @@ def native_steps(config: Config) -> list[float]:
     optimizer = optimizer_of(config)
     params = jax.tree.map(jnp.asarray, params_of(config))
     state, step = optimizer.init(params), float_step(loss_of(config), optimizer, donate_argnums=0)
-    batch = *(jnp.asarray(a[: config.batch]) for a in draw_data(config)), *([] if key_of(config) is None else [key_of(config)])
+    batch = *(jnp.asarray(a[: config.batch]) for a in draw_data(config)), *([] if (key := key_of(config)) is None else [key])
     seconds, started = [], time.perf_counter()
     while len(seconds) < 8 or (len(seconds) < 1000 and time.perf_counter() - started < 1):
         before = time.perf_counter()

@@ -55,9 +55,8 @@ class Sites:
     @property
     def degree(self) -> int:
         """Of the product of all denominators, in the challenges: columns are combined with powers of one."""
-        of = {"lookup": lambda i: self.lookups[i].table, "table": lambda i: self.tables[i]}
-        shapes = self.layout.shapes.items()
-        return sum(prod(shape) * max(1, of[kind](i).width_of_rows - 1) for (kind, i), shape in shapes)
+        leaves = [(x.leaves, x.table) for x in self.lookups] + [(t.shape, t) for t in self.tables]
+        return sum(prod(shape) * max(1, table.width_of_rows - 1) for shape, table in leaves)
 
     def tag(self, table: Table) -> int:
         """Tables are numbered from 1."""
