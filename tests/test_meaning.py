@@ -386,6 +386,10 @@ REFUSED = {
     "floats equal": (lambda p, u: p * u == 3.0 * u - p * p, "'eq'.*equal depends on the rounding"),
     "reduce_precision": (lambda p, u: lax.reduce_precision(p * u, 5, 10), "'reduce_precision'.*fewer bits"),
     "index of a large array": (lambda p, u: jnp.zeros(5000)[u.astype(INT) * 16], "'gather'.*up to 1,024 classes"),
+    "two constant indices beyond": (
+        lambda p, u: (p * u).at[jnp.array([0, 9]), jnp.array([0, 1])].get(mode="promise_in_bounds"),
+        "'gather'.*beyond the array",
+    ),
     "two indices": (lambda p, u: (p * u)[u[:, 0] % 4, u[:, 1] % 6], "'gather'.*one axis at a time"),
     "division of integers by data": (lambda p, u: lax.div(u, u[::-1]), "'div'.*other than by one constant; convert to floating point"),
     "remainder by data": (lambda p, u: lax.rem(u, u[::-1]), "'rem'.*other than by one constant"),

@@ -10,7 +10,7 @@ from fractions import Fraction
 from ..algebra.functions import Program
 from ..ops.draw import Draw
 from ..ops.leaves import InputArray, Param
-from ..ops.moves import MOVES
+from ..ops.moves import MOVES, Broadcast
 from ..ops.operation import Operation
 from ..ops.products import Dot
 
@@ -156,6 +156,11 @@ def unmoved(x: "Expression") -> "Expression":
     while x.does(*MOVES) and len(x.inputs) == 1:
         x = x.inputs[0]
     return x
+
+
+def along_maximum(x: "Expression", largest: "Expression") -> tuple[int, ...]:
+    """The axes of x along which its maximum, repeated, is one number."""
+    return tuple(d for d in range(len(x.shape)) if not largest.does(Broadcast) or d not in largest.operation.axes)
 
 
 def biases(x: "Expression") -> list["Expression"]:

@@ -14,7 +14,7 @@ from ..ops.functions import MAX_SIZE
 from ..ops.leaves import MAX_CONSTANT
 from ..ops.moves import Broadcast, Concatenate, Reshape
 from .constants import Known
-from .expressions import Expression, FirstPlace, Mask, Maximum, Numbers
+from .expressions import Expression, FirstPlace, Mask, Maximum, Numbers, along_maximum
 from .functions import outward, picked, unary
 from .series import Refusal
 
@@ -74,8 +74,7 @@ def first_place(graph, x, y) -> Mask | None:
         c, greatest = outward(graph, greatest)  # of a least one, minus the largest of the opposite
         tensor = tensor if c == 1 else graph.linear([(1 / c, tensor)])
         if graph.largest_of.get(greatest) is tensor:
-            axes = tuple(d for d in range(len(tensor.shape)) if not greatest.does(Broadcast) or d not in greatest.operation.axes)
-            return Mask(first_of(graph, tensor, axes))
+            return Mask(first_of(graph, tensor, along_maximum(tensor, greatest)))
     return None
 
 
@@ -159,10 +158,7 @@ def _one_hot_of(graph, indices, place: int, length: int, size: int, mode: str) -
     if isinstance(column, Known):
         if column.moving or column.values.size * size > MAX_CONSTANT:
             raise Refusal("an index that is a large constant; index with slices")
-        chosen = [int(v) for v in column.full().reshape(-1)]
-        chosen = [min(max(v, 0), size - 1) if mode == "CLIP" else v for v in chosen]
-        if not all(0 <= v < size for v in chosen):
-            raise Refusal("an index beyond the array")
+        chosen = _constant_places(column, size, mode).reshape(-1)
         table = np.array([[Fraction(int(v == k)) for k in range(size)] for v in chosen], dtype=object)
         return graph.tensor(Known.spread(table.reshape(*column.shape, size), (*column.shape, size), False))
     found = one_hot(graph, column, size, _within(size, mode))
@@ -170,6 +166,17 @@ def _one_hot_of(graph, indices, place: int, length: int, size: int, mode: str) -
         raise Refusal(
             f"an index into an axis of {size} entries, or one that follows from several tensors", "index with up to 1,024 classes"
         )
+    return found
+
+
+def _constant_places(column: Known, size: int, mode: str) -> np.ndarray:
+    """Of constant indices into an axis of so many entries: those that JAX reads."""
+    if column.moving:
+        raise Refusal("an index that depends on the step", "index with slices")
+    found = np.array(column.full(), dtype=np.int64)
+    found = np.clip(found, 0, size - 1) if mode == "CLIP" else found
+    if not ((0 <= found) & (found < size)).all():
+        raise Refusal("an index beyond the array")
     return found
 
 
@@ -321,11 +328,9 @@ def _mode(eqn) -> str:
 def _joint(graph, eqn, axes, shape, indices: Known) -> Expression:
     """Of constant indices of several axes the one-hots of their places among all entries of these axes."""
     lengths = [shape[d] for d in axes]
-    columns = [_column(graph, indices, k).reshaped(lambda a: a.reshape(a.shape[:-1]), indices.shape[:-1]) for k in range(len(axes))]
-    place = np.ravel_multi_index(
-        [np.array(c.full(), dtype=np.int64) for c in columns], lengths, mode="clip" if _mode(eqn) == "CLIP" else "raise"
-    )
-    return _one_hot_of(graph, Known.of(place[..., None], np.dtype(np.int64)), 0, 1, math.prod(lengths), "CLIP")
+    places = [_constant_places(_column(graph, indices, k), n, _mode(eqn)) for k, n in enumerate(lengths)]
+    joint = Known.of(np.ravel_multi_index(places, lengths), np.dtype(np.int64))
+    return _one_hot_of(graph, joint, 0, 1, math.prod(lengths), "")
 
 
 def _picked(graph, eqn, numbers, x: Expression, indices: Known):

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ..ops.moves import Broadcast
 from . import choices, functions
 from .constants import Known, map_known
-from .expressions import Expression, Mask, added, scaling
+from .expressions import Expression, Mask, added, along_maximum, scaling
 from .intervals import interval
 from .series import Refusal, Series
 
@@ -87,12 +86,18 @@ def _record(graph, result, ones, written):
     return result
 
 
-def moved(graph, x, result, move):
-    """What moving entries makes of a masked tensor."""
+def _carried(graph, x, result, again, ones=None):
+    """A result that is masked as x is, or where ``ones`` says; again: makes the same of x as the program writes it."""
     if x not in graph.masked:
         return result
     before = graph.masked[x]
-    return _record(graph, result, move(before.ones), None if before.written is None else lambda: move(before.written()))
+    written = None if before.written is None else lambda: graph.tensor(again(before.written()))
+    return _record(graph, result, before.ones if ones is None else ones, written)
+
+
+def moved(graph, x, result, move):
+    """What moving entries makes of a masked tensor."""
+    return _carried(graph, x, result, move, move(graph.masked[x].ones))
 
 
 # ---- sums ------------------------------------------------------------------------------------------------------------
@@ -125,19 +130,11 @@ def _zeros_or_low(y: Expression) -> tuple[Mask | None, Fraction]:
 
 
 def less(graph, x, y, result):
-    """x - y of a masked x. If y is x's maximum, a row whose scores are all taken away has equal scores."""
-    if x not in graph.masked:
-        return result
-    before = graph.masked[x]
-    ones = before.ones
-    if before.written is not None and graph.largest_of.get(y) is x:
-        ones = _or_all(graph, ones, _axes(x, y))
-    written = None if before.written is None else lambda: graph.tensor(graph.linear([(1, before.written()), (-1, graph.tensor(y))]))
-    return _record(graph, result, ones, written)
-
-
-def _axes(x: Expression, largest: Expression) -> tuple[int, ...]:
-    return tuple(d for d in range(len(x.shape)) if not largest.does(Broadcast) or d not in largest.operation.axes)
+    """x - y, of a masked x or any other. If y is x's maximum, a row whose scores are all taken away has equal scores."""
+    found, ones = graph.masked.get(x), None
+    if found is not None and found.written is not None and graph.largest_of.get(y) is x:
+        ones = _or_all(graph, found.ones, along_maximum(x, y))
+    return _carried(graph, x, result, lambda x: graph.linear([(1, x), (-1, graph.tensor(y))]), ones)
 
 
 def _or_all(graph, ones, axes):
@@ -151,11 +148,8 @@ def _or_all(graph, ones, axes):
 
 
 def divided(graph, x, result, divide):
-    """A masked x, or any other, divided by what is above 0."""
-    if x not in graph.masked:
-        return result
-    before = graph.masked[x]
-    return _record(graph, result, before.ones, None if before.written is None else lambda: divide(before.written()))
+    """x divided by what is above 0, of a masked x or any other."""
+    return _carried(graph, x, result, divide)
 
 
 def is_finite(graph, x):
@@ -171,9 +165,7 @@ def times(graph, x, y):
         if graph.masked[x].written is None:
             raise Refusal("minus infinity times what is no number above 0", INFINITY)
         return None
-    before = graph.masked[x]
-    written = None if before.written is None else lambda: graph.tensor(graph.product(before.written(), y))
-    return _record(graph, graph.product(x, y), before.ones, written)
+    return _carried(graph, x, graph.product(x, y), lambda x: graph.product(x, y))
 
 
 # ---- exp -------------------------------------------------------------------------------------------------------------
