@@ -39,6 +39,7 @@ from zkjax.circuit.circuit import Circuit
 from zkjax.commitment import Commitment, Geometry, Mask, open_claim, stack, verify_claim
 from zkjax.errors import ConfigurationError, FormatError, VerificationError, ZkjaxError
 from zkjax.ops.leaves import InputArray, Param
+from zkjax.ops.ranges import signed_bound
 from zkjax.proofs.soundness import TARGET, Security, security
 from zkjax.protocol.argument import descend
 from zkjax.protocol.claims import weight_evaluation
@@ -118,16 +119,20 @@ class LayerPlan(Plan):
     @cached_property
     def sites(self) -> Sites:
         """The layer's lookups."""
-        own = {("input", k) for k in self.layer.inputs} | {("initial range", p, 0) for p in self.layer.parameters}
-        every = Plan.sites.func(self).lookups
-        return Sites.of([x for x in every if x.key in own or x.key[0] in ("quotient", "remainder") and x.key[1] in self.layer.rescales])
+        of = {"input": self.layer.inputs, "initial range": self.layer.parameters}
+        of |= dict.fromkeys(("quotient", "remainder"), self.layer.rescales)
+        return Sites.of([x for x in Plan.sites.func(self).lookups if x.key[1] in of.get(x.key[0], ())])
+
+    @property
+    def ranges(self) -> dict:
+        """Shapes of the limbs of its first parameters."""
+        return {key: shape for key, shape in self.advice.items() if key[0] == "initial range" and key[1] in self.layer.parameters}
 
 
-def layer_plan(circuit: Circuit, layer: Layer, first_step: int, shifts, range_check: bool, batches: Batches) -> LayerPlan:
+def layer_plan(circuit: Circuit, layer: Layer, first_step: int, shifts, widths, batches: Batches) -> LayerPlan:
     """The plan that one layer's argument runs on. Within one step no other layer's update matters to it."""
     parameters = tuple(x if p in layer.parameters else replace(x, updates=()) for p, x in enumerate(circuit.parameters))
-    widths = circuit.coarse_widths if range_check else (0,) * len(parameters)
-    return LayerPlan(replace(circuit, parameters=parameters), first_step, 1, tuple(shifts), widths, batches, layer)
+    return LayerPlan(replace(circuit, parameters=parameters), first_step, 1, tuple(shifts), tuple(widths), batches, layer)
 
 
 def layer_argument(hidden: Hidden, plan: LayerPlan, prover=None) -> None:
@@ -150,18 +155,18 @@ class Step:
     Names: ("advice", layer), ("initial", layer), ("final", layer), ("data", input).
     """
 
-    def __init__(self, circuit: Circuit, first_step: int, shifts, range_check: bool, batches: Batches):
+    def __init__(self, circuit: Circuit, first_step: int, shifts, widths, batches: Batches):
         if circuit.frozen:
             raise ConfigurationError("the baseline has no commitment to frozen parameters; use a net in which all are trained")
         if len(batches.shards) != 1:
             raise ConfigurationError("a step of the baseline reads one shard; use shards of one batch")
         self.first_step, self.shard = first_step, batches.shards[0]
-        self.plans = [layer_plan(circuit, x, first_step, shifts, range_check, batches) for x in layers(circuit)]
+        self.plans = [layer_plan(circuit, x, first_step, shifts, widths, batches) for x in layers(circuit)]
         shapes: dict = {}
         advice = {key: (1, *shape) for found in circuit.advice.values() for key, shape in found.items()}
         for n, plan in enumerate(self.plans):
             own = {*plan.layer.rescales, *plan.layer.signs}
-            shapes["advice", n] = {key: shape for key, shape in advice.items() if key[1] in own}
+            shapes["advice", n] = {key: shape for key, shape in advice.items() if key[1] in own} | plan.ranges
             for role in ("initial", "final") if plan.layer.parameters else ():
                 shapes[role, n] = {(role, p): circuit.parameters[p].shape for p in plan.layer.parameters}
         for k, x in enumerate(circuit.inputs):
@@ -221,10 +226,6 @@ class StepProof:
         return json.loads(self.raw)
 
     @property
-    def range_checked(self) -> bool:
-        return self.statement["range_checked"]
-
-    @property
     def geometry(self) -> Geometry:
         return Geometry.from_json(self.statement["geometry"])
 
@@ -233,7 +234,7 @@ class StepProof:
         s = self.statement
         indices = batch_indices(s["seed"], s["samples"], s["shard_size"], circuit.batch_size, s["first_step"], 1)
         batches = Batches(indices, s["shard_size"], s["samples"])
-        return Step(circuit, s["first_step"], tuple(s["shifts"]), s["range_checked"], batches)
+        return Step(circuit, s["first_step"], s["shifts"], s["widths"], batches)
 
     @property
     def nbytes(self) -> int:
@@ -298,7 +299,7 @@ class Sequential:
 
         watch("witness", 1, 1)
         whole = prover.make_plan(run)
-        step = Step(circuit, run.first_step, whole.shifts, any(whole.widths), whole.batches)
+        step = Step(circuit, run.first_step, whole.shifts, whole.widths, whole.batches)
         kept = self._weights.pop(run.keys[0].name, None)
         geometry = kept[0] if kept else step.geometry()
         computed = run.witness()
@@ -357,7 +358,7 @@ def statement_bytes(circuit: Circuit, geometry: Geometry, run, plan: Plan, bound
         "seed": run.seed,
         "first_step": run.first_step,
         "shifts": list(plan.shifts),
-        "range_checked": any(plan.widths),
+        "widths": list(plan.widths),
         "initial_bound": list(run.initial_bound),
         "final_bound": list(bounds.final),
         "commitments": {f"{role} {n}": c.to_json() for (role, n), c in commitments.items()},
@@ -403,10 +404,11 @@ def verify_step(circuit: Circuit, proof: StepProof) -> Security:
     s = proof.statement
     if s["circuit"] != circuit.digest().hex():
         raise VerificationError("circuit", "the proof is about another circuit")
-    if any(s["shifts"]) and not s["range_checked"]:
-        raise VerificationError("statement", "only weights that are range-checked here may be shifted")
-    if s["range_checked"] and any(b < 2 ** (k + circuit.table_bits - 1) for b, k in zip(s["initial_bound"], s["shifts"], strict=True)):
-        raise VerificationError("bounds", "the initial bound is smaller than what the range check shows")
+    for shift, width, bound in zip(s["shifts"], s["widths"], s["initial_bound"], strict=True):
+        if shift and not width:
+            raise VerificationError("statement", "only weights that are range-checked here may be shifted")
+        if width and bound < signed_bound(width) << shift:
+            raise VerificationError("bounds", "the initial bound is smaller than what the range check shows")
     if circuit.bounds(tuple(s["initial_bound"]), 1, s["first_step"]).final != tuple(s["final_bound"]):
         raise VerificationError("bounds", "the final bound is not what the circuit gives for the initial one")
     step, geometry = proof.step(circuit), proof.geometry.check()

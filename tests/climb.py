@@ -38,6 +38,7 @@ from zkjax.commitment.geometry import Geometry  # noqa: E402
 from zkjax.commitment.merkle import root_of  # noqa: E402
 from zkjax.errors import ZkjaxError  # noqa: E402
 from zkjax.ops import BY_NAME  # noqa: E402
+from zkjax.ops.ranges import signed_bound  # noqa: E402
 from zkjax.proofs.proof import Proof  # noqa: E402
 from zkjax.proofs.statement import Frozen, Statement  # noqa: E402
 from zkjax.protocol import schedule  # noqa: E402
@@ -89,7 +90,7 @@ def forged(circuit: Circuit, recipe: Recipe) -> Statement:
     opened = {c.number: c.digest(geometry) for c in shards}
     digests = [opened.get(n, bytes(32)) for n in range(shard_count(r.samples, r.shard_size))]
     root, siblings = dataset_root(digests, list(opened), r.samples, r.shard_size)
-    initial = (circuit.coarse_bound(0),) * count
+    initial = (signed_bound(circuit.table_bits),) * count
     return Statement(
         circuit=circuit.digest(),
         geometry=geometry,

@@ -96,7 +96,6 @@ BOUNDS = {  # functions whose arithmetic is a bound
     "circuit.bounds": ("derive", "_of_chunk", "_moved", "_distinct", "_growth", "_of_node", "reach", "equations"),
     "circuit.levels": ("_level",),
     "circuit.recurrence": ("_rounded",),
-    "circuit.circuit": ("Circuit.coarse_bound",),
     "ops.ranges": ("farthest", "residues_differ", "signed_bound"),
     "ops.operation": ("Operation.bound",),
     "ops.leaves": ("InputArray.bound", "Param.bound", "Const.bound"),

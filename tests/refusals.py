@@ -35,8 +35,8 @@ from zkjax.algebra.field import P, root_of_unity
 from zkjax.algebra.functions import MAX_INSTRUCTIONS
 from zkjax.algebra.layout import Layout
 from zkjax.algebra.vectors import Vectors
+from zkjax.circuit import coarse, parts, recurrence
 from zkjax.circuit import file as circuits
-from zkjax.circuit import parts, recurrence
 from zkjax.circuit.bounds import Bounds, of_nodes
 from zkjax.circuit.bounds import _distinct as distinct
 from zkjax.circuit.bounds import _moved as bounds_of
@@ -1094,7 +1094,7 @@ def bounds():
     yield Case("the far end of an equation", lambda: ranges.farthest(3, ((2, -1, 5), (-1, 0, 4))), None, value=13)
     yield Case("a revealed integer", lambda: ranges.residues_differ(7), None, value=14)
     yield Case("signed values of a table", lambda: ranges.signed_bound(9), None, value=256)
-    yield Case("a range check", lambda: circuit.coarse_bound(3), None, value=2 ** (circuit.table_bits - 1 + 3))
+    yield Case("a range check", lambda: coarse.shown(circuit, (3, 0, 1), (9, 25, 1)), None, value=(2**11, 2**24, 2))
     huge = (2**61,) * 3
     for name, first, match in (
         ("weights", 0, "use smaller initial parameters, or give fewer"),
@@ -1642,7 +1642,7 @@ def statements():
     def grown(p, by):
         return tuple(b + by * (i == p) for i, b in enumerate(s.initial_bound))
 
-    assert s.initial_bound == tuple(map(circuit.coarse_bound, s.shifts)) and s.widths == (circuit.table_bits,) * 3
+    assert s.initial_bound == coarse.shown(circuit, s.shifts, s.widths) and all(s.widths)
     unshifted = (0,) * 3
     plain = dataclasses.replace(s, shifts=unshifted).initial_weights
     yield Case("itself", lambda: plan().steps, None, value=s.steps)
@@ -1666,7 +1666,7 @@ def statements():
     ):  # fmt: skip
         yield Case(name, call, VerificationError, match)
     yield Case("looser bounds", lambda: bounded(grown(1, 1)).steps, None, value=s.steps)
-    below = (circuit.coarse_bound(0) - 1,) * 3  # what no range check shows
+    below = (ranges.signed_bound(circuit.table_bits) - 1,) * 3  # what no range check shows
     yield Case("smaller bounds that are assumed", lambda: bounded(below, widths=unshifted, shifts=unshifted).steps, None, value=s.steps)
     yield Case("no shifts", lambda: plan(shifts=unshifted, widths=unshifted).steps, None, value=s.steps)
     for p in range(3):

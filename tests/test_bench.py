@@ -82,7 +82,7 @@ def test_the_baseline_rejects_what_was_not_proven(tiny, experiment):
     for lie in (
         {"first_step": 1},
         {"seed": 1},
-        {"range_checked": False},
+        {"widths": [0] * len(statement["widths"])},
         {"shifts": [s + 1 for s in statement["shifts"]]},
         {"commitments": statement["commitments"] | {"final 0": statement["commitments"]["initial 0"]}},
         {"commitments": statement["commitments"] | {"advice 0": statement["commitments"]["advice 1"]}},
@@ -103,7 +103,7 @@ def test_the_baselines_layers_share_out_the_circuit(tiny, experiment):
     circuit = zkjax.Circuit.load(tiny["sequential"][2] / "circuit.json")
     batches = sequential.Batches(np.arange(4)[None], 4, 4)
     shifts = (0,) * len(circuit.parameters)
-    step = sequential.Step(circuit, 0, shifts, True, batches)
+    step = sequential.Step(circuit, 0, shifts, circuit.coarse_widths, batches)
     whole = sequential.Plan(circuit, 0, 1, shifts, circuit.coarse_widths, batches)
     assert len(step.plans) == 2  # the hidden layer, forward and backward, and the last one
     assert sorted(str(x.key) for plan in step.plans for x in plan.sites.lookups) == sorted(str(x.key) for x in whole.sites.lookups)

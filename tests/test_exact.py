@@ -9,6 +9,7 @@ import pytest
 from nodes import evaluated, node
 
 from zkjax.algebra import exact
+from zkjax.circuit import coarse
 
 
 def integers(rng, bound, *shape):
@@ -155,12 +156,12 @@ def test_operations(op, attributes, shapes, expected):
         assert result.shape == want.shape and (np.asarray(result) == want).all()
 
 
-def test_coarse_shift_is_the_least_that_fits():
-    for largest, scale, bits in ((0.0, 32, 16), (0.9, 32, 16), (1.0, 32, 16), (2.0**-20, 32, 16), (100.0, 20, 8)):
-        s = exact.coarse_shift(largest, scale, bits)
-        limit = 2 ** (bits - 1) - 1
-        assert np.floor(largest * 2.0 ** (scale - s) + 0.5) <= limit
-        assert s == 0 or np.floor(largest * 2.0 ** (scale - s + 1) + 0.5) > limit
+def test_coarse_forms_are_the_least_that_fit():
+    for largest, scale, narrow, wide in ((0.0, 32, 8, 16), (0.9, 32, 8, 16), (1.0, 32, 16, 16), (2.0**-20, 32, 8, 16), (100.0, 20, 8, 8)):
+        s, bits = coarse.form(largest, scale, narrow, wide)
+        assert narrow <= bits <= wide and np.floor(largest * 2.0 ** (scale - s) + 0.5) < 2 ** (bits - 1)
+        assert bits == narrow or np.floor(largest * 2.0 ** (scale - s) + 0.5) >= 2 ** (bits - 2)
+        assert s == 0 or np.floor(largest * 2.0 ** (scale - s + 1) + 0.5) >= 2 ** (wide - 1)
 
 
 def test_a_sum_that_cancels_is_zero():

@@ -14,6 +14,7 @@ from harness import mlp_loss, mlp_params
 
 import zkjax
 from zkjax.algebra import exact
+from zkjax.circuit import coarse
 from zkjax.circuit.rounding import Comparison, Rounding, distance
 from zkjax.errors import PrecisionError, PrecisionWarning
 from zkjax.tracing import formats
@@ -59,7 +60,7 @@ def distance_from_float(form: str, batch: int, outputs: int, rate: float, steps:
     limbs = exact.plan(circuit, circuit.bounds(source.initial_bounds(circuit), 16).nodes)
     start = [np.asarray(a, dtype=np.float64) for a in jax.tree.leaves(params)]
     scales = [circuit.scale(p)[1] for p in range(len(start))]
-    integers = [exact.coarse(a, scale, circuit.table_bits)[1] for a, scale in zip(start, scales, strict=True)]
+    integers = coarse.integers(circuit, dict(enumerate(start)))[2]
     data = [exact.nearest(a, i.scale).astype(np.int64) for a, i in zip((x, y), circuit.inputs, strict=True)]
     rates, floats = [u.rate(0) for p in circuit.parameters for u in p.updates], start
     turned = False
@@ -110,9 +111,9 @@ def traced(rate, dims=(64, 32, 10), batch=32, form="half", **options):
 
 def holds(circuit, steps: int) -> bool:
     """Whether a chain of that many steps keeps its bounds; first weights up to 1."""
-    shifts = [exact.coarse_shift(1.0, circuit.scale(p)[1], circuit.table_bits) for p in range(len(circuit.parameters))]
+    forms = coarse.forms(circuit, dict.fromkeys(range(len(circuit.parameters)), 1.0))
     try:
-        circuit.bounds(tuple(map(circuit.coarse_bound, shifts)), steps)
+        circuit.bounds(coarse.shown(circuit, *forms), steps)
     except PrecisionError:
         return False
     return True
@@ -183,7 +184,7 @@ def test_values_that_vanish_are_told():
         plain_trace(params, x * np.float32(1e-4), y, precision=EIGHT)
     with pytest.warns(PrecisionWarning, match="data 'y'"):
         plain_trace(params, x, y * np.float32(1e-4), precision=EIGHT)
-    params[0]["w"][0, 0] = 1e5  # all others vanish beside it
+    params[0]["w"][0, 0] = 1e8  # all others vanish beside it
     with pytest.warns(PrecisionWarning, match="parameter 0/w: 9[0-9.]* % of the nonzero values became 0"):
         plain_trace(params, x * [[0, 1, 1, 1, 1, 1]], y)
 

@@ -19,6 +19,7 @@ import zkjax.circuit.bounds
 import zkjax.training.run
 from zkjax.algebra import exact, field
 from zkjax.algebra.field import P
+from zkjax.circuit import coarse
 from zkjax.circuit.bounds import reach
 from zkjax.circuit.circuit import Circuit
 from zkjax.circuit.parts import Input, Loss, Parameter, Update
@@ -263,7 +264,7 @@ def test_weights_modulo_p_are_believed_without_the_bound(monkeypatch):
 def test_a_bound_below_the_range_check_is_believed_without_the_comparison(monkeypatch):
     """The range check shows what fits the largest table; who states a smaller bound on larger weights is refused."""
     circuit, run = trained(_circuit(rescaled(3, 4)), start=200)
-    shown = circuit.coarse_bound(run.coarse_shifts[0])
+    (shown,) = coarse.shown(circuit, run.coarse_shifts, run.widths)
     assert run.initial_bound == (shown,) and abs(run.initial[0][0]) == 200
     assert verify_small(circuit, prove_small(circuit, run)).initial_bound == (shown,)
     lie = dataclasses.replace(run, initial_bound=(100,))

@@ -14,6 +14,7 @@ from zkjax.algebra import field
 from zkjax.circuit.circuit import Circuit
 from zkjax.circuit.levels import MAX_DEPTH
 from zkjax.circuit.parts import Input, Loss, Parameter, Update
+from zkjax.ops.ranges import signed_bound
 
 BATCH, STEPS = 2, 3
 ONE = Fraction(1, 64)  # the value of 1 of every parameter
@@ -119,7 +120,7 @@ def test_bounds_follow_the_order_of_parameters():
     """a adds up w, c adds up a: bounds of the second and third order in the steps."""
     circuit = nested()
     u = circuit.node_bounds()[8]
-    w, q, a, c = (circuit.coarse_bound(0),) * 4
+    w, q, a, c = (signed_bound(circuit.table_bits),) * 4
     for steps in (1, 2, 3):
         found = circuit.bounds((w, q, a, c), steps)
         inside = w + (steps - 1) * u

@@ -84,7 +84,7 @@ class Flow:
 
 
 def zeros():
-    """Parameters that are zero but for the largest of each, which is public up to a factor of two."""
+    """Parameters that are zero but for one of each, as large as the largest up to a factor of two, which is public."""
     params = tiny_params(0)
     for layer in params:
         for name, x in layer.items():
@@ -97,7 +97,7 @@ def zeros():
 WITNESSES = {
     "random": lambda: (tiny_params(0), tiny_data(0)),
     "others, a dead neuron": lambda: (tiny_params(1, dead=True), tiny_data(1)),
-    "zeros": lambda: (zeros(), tuple(np.zeros_like(x) for x in tiny_data(0))),
+    "zeros": lambda: (zeros(), (np.zeros_like(tiny_data(0)[0]), tiny_data(0)[1])),
 }
 
 
@@ -139,7 +139,7 @@ def lives():
 def test_witnesses_differ_in_secrets_only(lives):
     circuit, found = lives
     runs = [run for _, run, _ in found.values()]
-    assert len({tuple(run.coarse_shifts) for run in runs}) == 1
+    assert len({(run.coarse_shifts, run.widths) for run in runs}) == 1
     signs = [np.concatenate([run.witness().values[i].reshape(-1) for i in circuit.of("sign")]) for run in runs]
     assert not signs[2].all() and len({s.tobytes() for s in signs}) == 3
     for a, b in ((0, 1), (0, 2), (1, 2)):

@@ -405,7 +405,7 @@ def test_what_an_auditor_reads():
 def test_sizes_are_those_of_the_plan(steps):
     circuit = moving()
     run = trained(circuit, steps)
-    plan, counts = make_plan(run), circuit.counts(steps, circuit.coarse_widths)
+    plan, counts = make_plan(run), circuit.counts(steps, run.widths)
     multiplicities = {table.key for table in plan.sites.tables}
     assert counts.cells == sum(math.prod(shape) for key, shape in plan.advice.items() if key not in multiplicities)
     assert counts.lookups == sum(math.prod(x.leaves) for x in plan.sites.lookups)

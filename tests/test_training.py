@@ -13,6 +13,7 @@ from jax.nn import relu
 
 from tests.reference import mlp_integers
 from zkjax.algebra import exact
+from zkjax.circuit.coarse import FLOAT_BITS
 from zkjax.circuit.rounding import NAMED, Rounding, lossy
 from zkjax.errors import DataError, PrecisionError, RunError
 from zkjax.protocol.schedule import batch_indices
@@ -165,15 +166,28 @@ def test_ninety_by_sixteen_is_six_times_fifteen(small):
 def test_initial_weights_are_coarse(small):
     circuit, params, data = small
     run = train(circuit, params, data, steps=1)
-    columns = circuit.parameters, run.initial, run.coarse_shifts, run.initial_bound, jax.tree.leaves(params)
-    for p, x, s, bound, leaf in zip(*columns, strict=True):
+    columns = circuit.parameters, run.initial, run.coarse_shifts, run.widths, run.initial_bound, jax.tree.leaves(params)
+    for p, x, s, width, bound, leaf in zip(*columns, strict=True):
         v = x >> s
-        assert (v << s == x).all() and (abs(v) < 2 ** (circuit.table_bits - 1)).all()
-        assert bound == 2 ** (s + circuit.table_bits - 1)
-        assert s == 0 or abs(v).max() >= 2 ** (circuit.table_bits - 2)  # the least shift that fits
+        assert (v << s == x).all() and (abs(v) < 2 ** (width - 1)).all() and circuit.table_bits <= width <= FLOAT_BITS
+        assert bound == 2 ** (s + width - 1)
+        assert width == circuit.table_bits or abs(v).max() >= 2 ** (width - 2)  # the least that fits
+        assert s == 0 or width == FLOAT_BITS
         unit = float(circuit.unit(circuit.parameters.index(p)))
         np.testing.assert_allclose(x * unit, leaf, atol=2.0**s * unit)
     assert all((abs(x) <= b).all() for x, b in zip(run.final, run.final_bound, strict=True))
+
+
+def test_many_initial_weights_take_one_lookup_each():
+    """Beside few lookups of a step."""
+    rng = np.random.default_rng(0)
+    params = {"w": rng.normal(size=(64, 32)).astype(np.float32) / 8}
+    data = rng.normal(size=(4, 64)).astype(np.float32), rng.normal(size=(4, 32)).astype(np.float32)
+    for batch, lookups in ((1, 64 * 32), (4, 2 * 64 * 32)):
+        circuit = trace(lambda params, x, y: ((x @ params["w"] - y) ** 2).mean(), optax.sgd(0.1), params, batch=[x[:batch] for x in data])
+        run = train(circuit, params, data, steps=1)
+        assert circuit.range_check(run.widths)[1] == lookups
+        assert run.widths == ((circuit.table_bits,) if batch == 1 else (FLOAT_BITS,))
 
 
 def test_values_stay_within_the_derived_bounds(small):

@@ -215,44 +215,6 @@ def moved(circuit, s: int, parameters):
     return base, [coefficients[0] * 2.0 ** (found.inner - 64) for _, coefficients in found.feeds]
 
 
-def coarse_shift(largest: float, scale: int, table_bits: int) -> int:
-    """The least s for which values up to ``largest`` become 2^s * v, v a signed integer of ``table_bits`` bits, at a scale."""
-    limit = 2 ** (table_bits - 1) - 1
-    s = 0
-    while math.floor(math.ldexp(largest, scale - s) + 0.5) > limit:
-        s += 1
-    return s
-
-
 def nearest(values, scale: int):
     """Values as integers at a scale, halves upwards: floor(x * 2^scale + 1/2), still as float64: whether they fit is not known."""
     return np.floor(np.ldexp(np.asarray(values, dtype=np.float64), scale) + 0.5)
-
-
-def coarse(values, scale: int, table_bits: int):
-    """First parameters as 2^s * v: the least s with which all v fit one table of signed integers, and the integers, int64."""
-    s = coarse_shift(float(np.abs(values).max()), scale, table_bits)
-    return s, nearest(values, scale - s).astype(np.int64) << s
-
-
-def first_integers(circuit, values) -> tuple[tuple[int, ...], tuple[np.ndarray, ...]]:
-    """Of all states where a chain begins the shift s, 0 for those that the circuit gives, and the integers, 2^s times coarse ones.
-
-    values: by number float64 arrays of the states that are committed; others are not looked at.
-    """
-    found: dict = {}
-    for p in range(len(circuit.parameters)):
-        if p not in circuit.given:
-            odd, scale = circuit.scale(p)
-            found[p] = coarse(values[p] / odd, scale, circuit.table_bits)
-    for p in circuit.given:
-        given, shape = circuit.parameters[p].given, circuit.parameters[p].shape
-        copied = 0 if given.copied is None else found[given.copied][1] << given.shift
-        found[p] = 0, np.full(shape, given.integer, dtype=np.int64) + copied
-    return tuple(found[p][0] for p in range(len(found))), tuple(found[p][1] for p in range(len(found)))
-
-
-def first_bounds(circuit, shifts) -> tuple[int, ...]:
-    """What the first proof of a chain shows of each state, from the shifts of the coarse integers."""
-    found = [circuit.coarse_bound(s) for s in shifts]
-    return tuple(circuit.given_bound(p, found) if p in circuit.given else bound for p, bound in enumerate(found))

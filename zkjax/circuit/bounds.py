@@ -174,7 +174,7 @@ def longest_chain(circuit, initial: tuple[int, ...] | None = None, first_step: i
 
     initial: largest absolute values of the parameters before it; default: the least that a range check shows.
     """
-    initial = (circuit.coarse_bound(0),) * len(circuit.parameters) if initial is None else initial
+    initial = _least(circuit) if initial is None else initial
     scheduled = None if circuit.max_steps is None else circuit.max_steps - first_step
 
     def problem(steps: int) -> str | None:
@@ -190,6 +190,11 @@ def longest_chain(circuit, initial: tuple[int, ...] | None = None, first_step: i
     return Longest(longest, f"{problem(longest + 1)} in step {first_step + longest}", cure)
 
 
+def _least(circuit) -> tuple[int, ...]:
+    """The least that a range check of initial parameters shows: that they are signed integers that fit the largest table."""
+    return (signed_bound(circuit.table_bits),) * len(circuit.parameters)
+
+
 def _cure(circuit, initial: tuple[int, ...], steps: int, first_step: int) -> str:
     """What to change: the length of the chunk, the first weights, or, where these do not help, formats and sizes."""
 
@@ -198,8 +203,7 @@ def _cure(circuit, initial: tuple[int, ...], steps: int, first_step: int) -> str
 
     longest = _largest(lambda n: fits(initial, n), steps)
     cures = [f"use chunks of at most {longest} steps"] if longest else []
-    least = (circuit.coarse_bound(0),) * len(initial)  # that a range check shows
-    if fits(least, steps):
+    if fits(_least(circuit), steps):
         cures.append("train with a smaller learning rate, with which weights grow less" if first_step else "use smaller initial parameters")
     if not longest:
         cures.append(

@@ -23,8 +23,8 @@ from ..display import Sheet, Shown, plain
 from ..errors import FormatError, UnsupportedOperationError
 from ..ops import OPERATIONS
 from ..ops.operation import Leaves, Node, require, result_shape
-from ..ops.ranges import Lookup, limbs, signed_bound
-from . import anchors, bounds, counts, file
+from ..ops.ranges import Lookup, limbs
+from . import anchors, bounds, coarse, counts, file
 from .bounds import Bounds, Longest
 from .counts import Counts
 from .descent import learning_rates
@@ -203,14 +203,10 @@ class Circuit(Shown):
         return 2 * mantissa, 1 - exponent
 
     # ---- bounds -----------------------------------------------------------------------------------------------
-    def coarse_bound(self, shift: int) -> int:
-        """What a range check of initial parameters shows: they are 2^shift times signed integers that fit the largest table."""
-        return signed_bound(self.table_bits) << shift
-
     @cached_property
     def coarse_widths(self) -> tuple[int, ...]:
-        """Of the ranges that the first proof of a chain shows of its committed coarse integers: the largest table's, 0 for given states."""
-        return tuple(0 if p in self.given else self.table_bits for p in range(len(self.parameters)))
+        """Of the ranges that the first proof of a chain shows of its coarse integers, if parameters begin below 1: ``coarse``."""
+        return coarse.expected_widths(self)
 
     @cached_property
     def growing(self) -> tuple[int, ...]:

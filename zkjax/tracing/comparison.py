@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from ..algebra import exact
-from ..circuit import recurrence
+from ..circuit import coarse, recurrence
 from ..circuit.circuit import Circuit
 from ..circuit.rounding import Comparison, Rounding, distance
 from ..kernels.settings import fixed
@@ -25,7 +25,7 @@ def compare(circuit: Circuit, source) -> Comparison:
     inputs = [np.asarray(x, dtype=np.float64) for x in source.batch]
     weights = [x / float(circuit.unit(p)) for p, x in enumerate(first)]
     data = [x * 2.0**y.scale for x, y in zip(inputs, circuit.inputs, strict=True)]
-    _, rounded_weights = exact.first_integers(circuit, first)
+    _, _, rounded_weights = coarse.integers(circuit, {p: first[p] for p in range(len(states)) if p not in circuit.given})
     rounded_data = [exact.nearest(x, y.scale).astype(np.int64) for x, y in zip(inputs, circuit.inputs, strict=True)]
     limbs = exact.plan(circuit, circuit.bounds(source.initial_bounds(circuit), 1).nodes)
     floating, changes = _step(circuit, None, weights, data, cancelled := set())

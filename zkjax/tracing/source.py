@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ..algebra import exact
+from ..circuit import coarse
 from ..circuit.circuit import Circuit
 from ..errors import DataError
 from ..kernels.settings import fixed
@@ -126,11 +126,8 @@ class Source:
 
     def initial_bounds(self, circuit: Circuit) -> tuple[int, ...]:
         """What the first proof of a chain will show of each state."""
-        scales = (circuit.scale(p) for p in range(len(self.program.states)))
-        sizes = (state.leaf.largest for state in self.program.states)
-        return exact.first_bounds(
-            circuit, [exact.coarse_shift(x / odd, scale, circuit.table_bits) for x, (odd, scale) in zip(sizes, scales, strict=True)]
-        )
+        sizes = {p: state.leaf.largest for p, state in enumerate(self.program.states) if p not in circuit.given}
+        return coarse.shown(circuit, *coarse.forms(circuit, sizes))
 
 
 def _equal(a, b) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..algebra import exact
+from ..circuit import coarse
 from ..circuit.bounds import Bounds
 from ..circuit.circuit import Circuit
 from ..circuit.rounding import Rounding, Roundings, lossy
@@ -79,7 +79,7 @@ def _start(circuit: Circuit, params, data, seed: int | None, shard_size: int | N
     if isinstance(params, Run):
         return _continued(circuit, params, data, seed, shard_size)
     leaves, template = _matched(circuit, params)
-    shifts, initial = _coarse(circuit, leaves)
+    shifts, widths, initial = _coarse(circuit, leaves)
     dataset = Dataset.of(circuit, data)
     return {
         "data": dataset,
@@ -89,8 +89,8 @@ def _start(circuit: Circuit, params, data, seed: int | None, shard_size: int | N
         "initial": initial,
         "begins": True,
         "coarse_shifts": shifts,
-        "widths": circuit.coarse_widths,
-        "initial_bound": exact.first_bounds(circuit, shifts),
+        "widths": widths,
+        "initial_bound": coarse.shown(circuit, shifts, widths),
         "keys": (Key.fresh(), Key.fresh()),
         "chain": Chain.fresh(),
         "template": template,
@@ -302,10 +302,10 @@ def _continued(circuit, run: Run, data, seed, shard_size) -> dict:
     }
 
 
-def _coarse(circuit: Circuit, leaves) -> tuple[tuple[int, ...], tuple[np.ndarray, ...]]:
-    """The first parameters as 2^s * v: the least public s with which v fits one table of signed integers, and the integers.
+def _coarse(circuit: Circuit, leaves) -> tuple[tuple[int, ...], tuple[int, ...], tuple[np.ndarray, ...]]:
+    """The first parameters as 2^s * v: shifts s and widths of v, which are public, and the integers.
 
-    One lookup per parameter then proves the bound that every later step relies on.
+    A lookup or two per parameter then prove the bound that every later step relies on.
     """
     found = {}
     for p in (p for p in range(len(circuit.parameters)) if p not in circuit.given):
@@ -317,4 +317,4 @@ def _coarse(circuit: Circuit, leaves) -> tuple[tuple[int, ...], tuple[np.ndarray
             found[p] = values.astype(np.float64)
         if not np.isfinite(found[p]).all():
             raise DataError(f"parameter {parameter.path} of shape {parameter.shape} holds values that are not finite")
-    return exact.first_integers(circuit, found)
+    return coarse.integers(circuit, found)

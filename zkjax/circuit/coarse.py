@@ -1,0 +1,74 @@
+"""Where a chain begins: first parameters as coarse integers, 2^s * v with public s, whose ranges the first proof shows.
+
+What it shows is all that bounds follow from. As many bits as float32 has take a lookup or two for each parameter, once in a chain.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..algebra import exact
+from ..ops.ranges import limbs, signed_bound
+
+FLOAT_BITS = 25  # of a signed integer that has all bits of a float32's mantissa
+BELOW_ONE = 1.0 - 2.0**-24  # the largest float32 below 1
+STEPS = 4  # whose lookups showing the ranges of so fine integers may take at most
+
+
+def most_bits(circuit) -> tuple[int, ...]:
+    """Of each parameter's coarse integers at most: FLOAT_BITS where that takes few lookups; else, and of frozen ones, those of the largest
+    table."""
+    few, most = circuit.table_bits, max(FLOAT_BITS, circuit.table_bits)
+    fine = {p for p, x in enumerate(circuit.parameters) if p not in circuit.given and not x.frozen}
+    shown = sum(math.prod(circuit.parameters[p].shape) for p in fine) * len(limbs(most, few))
+    cheap = shown <= STEPS * circuit.counts(1).lookups
+    return tuple(most if cheap and p in fine else few for p in range(len(circuit.parameters)))
+
+
+def expected_widths(circuit) -> tuple[int, ...]:
+    """Of the coarse integers, if parameters are below 1 in absolute value; 0 for states that the circuit gives."""
+    return forms(circuit, {p: BELOW_ONE for p in range(len(circuit.parameters)) if p not in circuit.given})[1]
+
+
+def form(largest: float, scale: int, narrow: int, wide: int) -> tuple[int, int]:
+    """The least s for which values up to ``largest`` become 2^s * v at a scale, v a signed integer of at most ``wide`` bits; and the
+    number of bits, at least ``narrow``."""
+    s = 0
+    while (bits := math.floor(math.ldexp(largest, scale - s) + 0.5).bit_length() + 1) > wide:
+        s += 1
+    return s, max(bits, narrow)
+
+
+def forms(circuit, largest: Mapping[int, float]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shifts and widths of the coarse integers, from the largest absolute value of each parameter, by number; 0 for states that the
+    circuit gives."""
+    found, wide = {}, most_bits(circuit)
+    for p, size in largest.items():
+        odd, scale = circuit.scale(p)
+        found[p] = form(size / odd, scale, circuit.table_bits, wide[p])
+    shifts, widths = zip(*(found.get(p, (0, 0)) for p in range(len(circuit.parameters))), strict=True)
+    return shifts, widths
+
+
+def integers(circuit, values: Mapping[int, np.ndarray]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[np.ndarray, ...]]:
+    """Shifts and widths as ``forms`` has them, and the integers of all states, int64.
+
+    values: float64 arrays of the states that are committed, by number.
+    """
+    shifts, widths = forms(circuit, {p: float(np.abs(x).max()) for p, x in values.items()})
+    found: dict = {}
+    for p, x in values.items():
+        odd, scale = circuit.scale(p)
+        found[p] = exact.nearest(x / odd, scale - shifts[p]).astype(np.int64) << shifts[p]
+    for p in circuit.given:
+        given, shape = circuit.parameters[p].given, circuit.parameters[p].shape
+        copied = 0 if given.copied is None else found[given.copied] << given.shift
+        found[p] = np.full(shape, given.integer, dtype=np.int64) + copied
+    return shifts, widths, tuple(found[p] for p in range(len(found)))
+
+
+def shown(circuit, shifts: Sequence[int], widths: Sequence[int]) -> tuple[int, ...]:
+    """The bound of each state that the first proof shows."""
+    found = [signed_bound(width) << s if width else 0 for s, width in zip(shifts, widths, strict=True)]
+    return tuple(circuit.given_bound(p, found) if p in circuit.given else bound for p, bound in enumerate(found))
