@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from beside import distance, float_training, followed
 from flax import linen as nn
 from harness import SMALL, Liar, prove_small, verify_small
 
@@ -42,26 +43,8 @@ def cross_entropy(module):
     return lambda params, x, y: optax.softmax_cross_entropy_with_integer_labels(module.apply(params, x), y).mean()
 
 
-def distance(after, float_after, before) -> float:
-    """The relative error of an update."""
-    size = lambda tree: float(np.sqrt(sum(float((np.asarray(x, np.float64) ** 2).sum()) for x in jax.tree.leaves(tree))))  # noqa: E731
-    less = lambda a, b: jax.tree.map(lambda x, y: np.asarray(x, np.float64) - np.asarray(y, np.float64), a, b)  # noqa: E731
-    return size(less(after, float_after)) / size(less(float_after, before))
-
-
-def float_training(loss, optimizer, params, data, indices):
-    state = optimizer.init(params)
-    for rows in np.asarray(indices):
-        updates, state = optimizer.update(jax.grad(loss)(params, *(x[rows] for x in data)), state, params)
-        params = optax.apply_updates(params, updates)
-    return params
-
-
 def trained(module, data, optimizer, steps=2):
-    params, loss = module.init(jax.random.key(0), data[0][:1]), cross_entropy(module)
-    circuit = trace(loss, optimizer, params, batch=tuple(x[:4] for x in data), chunk=steps, steps=8)
-    run = zkjax.train(circuit, params, data, steps=steps)
-    return circuit, run, distance(run.params, float_training(loss, optimizer, params, data, run.indices), params)
+    return followed(cross_entropy(module), optimizer, module.init(jax.random.key(0), data[0][:1]), data, steps)
 
 
 @pytest.mark.parametrize("kind", ["layer", "root", "group"])

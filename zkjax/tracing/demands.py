@@ -18,6 +18,7 @@ from .expressions import (
     Applied,
     Combination,
     Expression,
+    Maximum,
     Numbers,
     Picked,
     Ratio,
@@ -91,12 +92,13 @@ def demands(program: Program, trained, weights: frozenset[str]) -> Demands:
                     demand(x.inputs[0])  # a gradient over a root: its bits would be the divisor's
             elif x.does(Applied, Picked):
                 sites.add(x.inputs[0])
-            elif x.does(Gate, *COMMITTED):
+            elif x.does(Gate, Above):
                 quotients.add(x.inputs[-1])
                 if x.does(Gate):
                     gated.add(x.inputs[-1])
-                elif not x.does(Above):
-                    sites.add(x.inputs[0])
+            elif x.does(*COMMITTED):  # a maximum of multiples, which others read less that: all of what is multiplied
+                quotients.add(scaling(x.inputs[0])[1])
+                sites.add(scaling(x.inputs[0])[1])
             stack.extend(x.inputs)
 
     for x in trained:
@@ -162,11 +164,15 @@ def _squared(x):
 def absorbed(found: Demands) -> dict[Expression, Fraction]:
     """Of tensors that are rounded, masked, and then multiplied by a constant, as in dropout: its odd part, which their unit takes over.
 
-    1 where the rounding comes after the constant, as in dropout's gradient.
+    1 where the rounding comes after the constant, as in dropout's gradient. Of tensors whose multiples have a maximum, the constant.
     """
     result, rounded = {}, found.narrow | found.quotients
+    peaked = {scaling(x.inputs[0])[1] for x in found.needed if x.does(Maximum)}
     for x in found.needed:
         c, y = scaling(x)
+        if y in peaked and not isinstance(c, Series) and abs(c) > 1:
+            result[y] = abs(c)
+            continue
         base = masked(y) if y is not x and not isinstance(c, Series) else None
         if base is not None and x in rounded:
             result[x] = Fraction(1)

@@ -1,7 +1,7 @@
-"""Maxima, one-hots, and what is picked by an index that depends on data: products with the one-hot of the index.
+"""One-hots, and what is picked by an index that depends on data: products with the one-hot of the index.
 
-``jnp.max`` and ``argmax`` have the first place of the maximum, where JAX splits a gradient among equal entries. An index is a function
-of a tensor of integers (JAX adds the length to negative ones); a table holds its one-hot for every integer that the data may have.
+An index is a function of a tensor of integers (JAX adds the length to negative ones); a table holds its one-hot for every integer that
+the data may have.
 """
 
 import math
@@ -14,79 +14,11 @@ from ..ops.functions import MAX_SIZE
 from ..ops.leaves import MAX_CONSTANT
 from ..ops.moves import Broadcast, Concatenate, Reshape
 from .constants import Known
-from .expressions import Expression, FirstPlace, Mask, Maximum, Numbers, along_maximum
-from .functions import outward, picked, unary
+from .expressions import Expression, Mask, Numbers
+from .functions import picked, unary
 from .series import Refusal
 
 NAN = programs.joined("div", programs.number(Fraction(0)), programs.number(Fraction(0)))
-
-
-# ---- maxima ----------------------------------------------------------------------------------------------------------
-
-
-def reduce_max(graph, eqn, x):
-    """The largest entries over axes."""
-    return largest(graph, graph.tensor(x), tuple(sorted(int(d) for d in eqn.params["axes"])))
-
-
-def reduce_min(graph, eqn, x):
-    """The smallest: minus the largest of minus x."""
-    opposite = graph.linear([(-1, graph.tensor(x))])
-    return graph.linear([(-1, largest(graph, opposite, tuple(sorted(int(d) for d in eqn.params["axes"]))))])
-
-
-def argmax(graph, eqn, x, sign: int = 1):
-    """The place of the first maximum along an axis: an integer, whose one-hot is known."""
-    (axis,) = (int(d) for d in eqn.params["axes"])
-    x = graph.linear([(sign, graph.tensor(x))])
-    rows = _rows(graph, x, (axis,))
-    first = graph.node(FirstPlace(), (rows,), rows.shape)
-    places = Known.of(np.arange(rows.shape[-1]), np.dtype(np.int32))
-    index = graph.sum(graph.product(graph.expand(places, rows.shape), first), (len(rows.shape) - 1,))
-    if isinstance(index, Expression):
-        graph.one_hots[index], graph.ranges[index] = first, (0, rows.shape[-1] - 1)
-    return index
-
-
-def _rows(graph, x: Expression, axes: tuple[int, ...]) -> Expression:
-    """x with these axes as one, the last."""
-    others = [d for d in range(len(x.shape)) if d not in axes]
-    x = graph.transpose(x, (*others, *axes))
-    return graph.reshape(x, (*x.shape[: len(others)], math.prod(x.shape[len(others) :])))
-
-
-def largest(graph, x: Expression, axes: tuple[int, ...]) -> Expression:
-    """The largest entries over axes of a tensor."""
-    others = [d for d in range(len(x.shape)) if d not in axes]
-    rows = _rows(graph, x, axes)
-    if rows.shape[-1] == 1:
-        return graph.reshape(rows, rows.shape[:-1])
-    result = graph.node(Maximum(), (rows,), rows.shape[:-1])
-    graph.largest_of[graph.broadcast(result, x.shape, others)] = x
-    return result
-
-
-def first_place(graph, x, y) -> Mask | None:
-    """x == y, of a tensor and its maximum, repeated: the first place that has it; None of anything else."""
-    for tensor, greatest in ((x, y), (y, x)):
-        if not isinstance(greatest, Expression) or not isinstance(tensor, Expression):
-            continue
-        c, greatest = outward(graph, greatest)  # of a least one, minus the largest of the opposite
-        tensor = tensor if c == 1 else graph.linear([(1 / c, tensor)])
-        if graph.largest_of.get(greatest) is tensor:
-            return Mask(first_of(graph, tensor, along_maximum(tensor, greatest)))
-    return None
-
-
-def first_of(graph, x: Expression, axes: tuple[int, ...]) -> Expression:
-    """1 at the first place of the largest entry over axes, else 0."""
-    rows = _rows(graph, x, axes)
-    first = graph.node(FirstPlace(), (rows,), rows.shape)
-    order = (*(d for d in range(len(x.shape)) if d not in axes), *axes)
-    apart = graph.reshape(first, [x.shape[d] for d in order])
-    place = graph.transpose(apart, tuple(order.index(d) for d in range(len(order))))
-    graph.one_along[place] = axes
-    return place
 
 
 # ---- one-hots --------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ What JAX writes for numbers that cannot occur (infinities, signs of what is posi
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,21 @@ from ..ops.operation import Leaves
 from ..ops.products import Dot, Gate
 from ..ops.window import Window
 from .constants import Known
-from .expressions import Above, Applied, Combination, Drawn, Expression, FirstPlace, Mask, Maximum, Numbers, Picked, Ratio, SquareRoot
+from .expressions import (
+    Above,
+    Applied,
+    Combination,
+    Drawn,
+    Expression,
+    FirstPlace,
+    Mask,
+    Maximum,
+    Numbers,
+    Picked,
+    Ratio,
+    SquareRoot,
+    scaling,
+)
 from .series import Series, values
 
 EVERYTHING = (-math.inf, math.inf)
@@ -81,23 +96,32 @@ def _at_maximum(graph, x: Expression, axes: tuple[int, ...]) -> float | None:
     base = graph.peaks[x] if x in graph.peaks else x.inputs[0] if x.does(Applied) else None
     if base is None or not base.does(Combination) or interval(graph, base)[1] != 0:
         return None
-    largest = next((y for y in base.inputs if graph.largest_of.get(y) in base.inputs), None)
+    _, largest = _below_largest(graph, base)
     if largest is None or not largest.does(Broadcast) or {*largest.operation.axes, *axes} != {*range(len(x.shape))}:
         return None
     return 1.0 if x in graph.peaks else float(functions.interval(x.operation.program, np.zeros(1), np.zeros(1))[0][0])
 
 
 def _of_sum(graph, x: Expression, below) -> tuple[float, float]:
-    moving = any(isinstance(c, Series) for c in x.operation.coefficients)
-    if not moving and len(x.inputs) == 2 and sum(x.operation.coefficients) == 0:  # c times what entries are less than their maximum
-        for c, y, other in zip(x.operation.coefficients, x.inputs, x.inputs[::-1], strict=True):
-            if graph.largest_of.get(other) is y:
-                return (-math.inf, 0.0) if c > 0 else (0.0, math.inf)
+    c, largest = _below_largest(graph, x)
+    if largest is not None:
+        return (-math.inf, 0.0) if c > 0 else (0.0, math.inf)
     pairs = []
     for c, bounds in zip(x.operation.coefficients, below, strict=True):
         found = [float(v) * bound for v in values(c) if v for bound in bounds]
         pairs.append((min(found, default=0.0), max(found, default=0.0)))
     return sum(a for a, _ in pairs), sum(b for _, b in pairs)
+
+
+def _below_largest(graph, x: Expression) -> tuple[Any, Expression | None]:
+    """c and the repeated maximum of y where x is c times what the entries of y are less than it. y may be a multiple of what x reads."""
+    if len(x.inputs) == 2 and not any(isinstance(c, Series) for c in x.operation.coefficients):
+        pairs = [*zip(x.operation.coefficients, x.inputs, strict=True)]
+        for (a, y), (b, largest) in (pairs, pairs[::-1]):
+            c, base = scaling(graph.largest_of.get(largest))
+            if base is y and not isinstance(c, Series) and a + b * c == 0:
+                return -b, largest
+    return Fraction(0), None
 
 
 def whole(graph, x: Expression) -> tuple[int, int]:

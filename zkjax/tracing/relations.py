@@ -18,7 +18,7 @@ from ..ops.moves import Broadcast
 from ..ops.products import entrywise
 from ..ops.root import MAX_ROOT, Root
 from .constants import CONSTANT_BITS
-from .expressions import Expression
+from .expressions import Expression, scaling
 from .functions import is_one_or_nothing
 from .intervals import interval
 from .quotients import square_root
@@ -27,6 +27,7 @@ from .rationals import dyadic, log2
 MAX_DIVISOR = 2**46
 ROOT_BITS = 14  # of the root of an integer 1
 SITE_BITS = 14  # of a table whose functions are of what has a bound
+MUCH = 6  # bits by which what has a bound may be coarser than its format
 PLAIN_SITE = 40  # bits of a bound that says more of a tensor's size than a format does
 
 
@@ -78,9 +79,8 @@ class Relations:
         """
         _, high = interval(self.emitter.program.graph, x)
         scale, bits = self.emitter.formats.of(self.emitter.names.of[x], "ratio")
-        if high < math.inf:  # no room for what is larger later
-            bits -= 1
-            scale = bits - 1 - math.ceil(math.log2(high) - 2.0**-20)
+        if high < math.inf and (finer := bits - 2 - math.ceil(math.log2(high) - 2.0**-20)) >= scale:  # no room for what is larger later
+            scale, bits = finer, bits - 1
         share = factors[0] / factors[1]
         if x in self.feeds:  # of a state, whose coefficients take over what no power of two is
             j = -scale - log2(abs(share))
@@ -146,13 +146,15 @@ class Relations:
         factor, node = self.emitter.values[x]
         if isinstance(self.emitter.builder.nodes[node].operation, Site) and factor > 0:
             return factor, node, 0
-        bound, label = self.emitter.builder.bounds[node], self.emitter.names.of[x]
-        (unit, _), (low, high) = self.emitter.of(x), interval(self.emitter.program.graph, x)
+        low, high = interval(self.emitter.program.graph, x)
+        c, x = (Fraction(1), x) if x in self.emitter.names.of else scaling(x)  # of a multiple, what it is of is rounded
+        bound, label, unit = self.emitter.builder.bounds[node], self.emitter.names.of[x], abs(c) * self.emitter.of(x)[0]
         if factor < 0:
             factor, node = -factor, self.emitter.times(-1, node, -factor, label)
         one_sided = low >= 0 or high <= 0  # then the bound itself may be met, as by the sum of the exps of equal numbers
         most = 1 if bound is None else max(1, (bound - (not one_sided)).bit_length())
-        far = x.tagged and factor * 2 ** (most + 1 - SITE_BITS) > unit  # the bounds of gradients say little of their size
+        coarsest = unit if x.tagged else unit * 2**MUCH  # the bounds of gradients say little of their size, and those of exps of some
+        far = factor * 2 ** (most + 1 - SITE_BITS) > coarsest
         if bound is None or factor < unit and (far or bound.bit_length() > PLAIN_SITE):
             return *self.emitter.rescaled(x, factor, node), 0
         if most <= SITE_BITS:

@@ -8,7 +8,7 @@ may wrap around while it depends on data or parameters, and every operation that
 import math
 from fractions import Fraction
 
-from . import choices, entrywise, functions, indexing, keys, masked, quotients, variances, windows
+from . import choices, entrywise, functions, indexing, keys, masked, maxima, quotients, variances, windows
 from .constants import Known, map_known
 from .expressions import Drawn, Expression, Mask
 from .folding import kind
@@ -148,7 +148,7 @@ def _equality(graph, eqn, x, y):
         return Known.uniform(False, shape)
     if isinstance(x, Expression) and isinstance(y, Known) and y.scalar == 0 and functions.is_one_or_nothing(x):
         return Mask(x, positive=False)
-    found = indexing.first_place(graph, x, y) or entrywise.is_extreme(graph, x, y)
+    found = maxima.first_place(graph, x, y) or entrywise.is_extreme(graph, x, y)
     if found is None and kind(eqn.invars[0].aval.dtype) == "i":
         found = indexing.equal_index(graph, x, y)
     if found is None and kind(eqn.invars[0].aval.dtype) == "f":
@@ -344,10 +344,10 @@ RULES = MOVES | {
     "eq": _equality,
     "is_finite": lambda graph, eqn, x: masked.is_finite(graph, x),
     **entrywise.RULES,
-    "reduce_max": indexing.reduce_max,
-    "reduce_min": indexing.reduce_min,
-    "argmax": indexing.argmax,
-    "argmin": lambda graph, eqn, x: indexing.argmax(graph, eqn, x, -1),
+    "reduce_max": maxima.reduce_max,
+    "reduce_min": maxima.reduce_min,
+    "argmax": maxima.argmax,
+    "argmin": lambda graph, eqn, x: maxima.argmax(graph, eqn, x, -1),
     "scatter-add": indexing.scatter_add,
     "and": _and,
     "or": _logic(1),

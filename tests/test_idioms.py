@@ -1,0 +1,62 @@
+"""What people write around layers and losses, beside floating point: each of these once was traced to something else, or refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from beside import followed
+from harness import Liar
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(8, 6)).astype(np.float32)
+T = RNG.normal(size=(8, 4)).astype(np.float32)
+LABELS = RNG.integers(0, 4, 8).astype(np.int32)
+PARAMS = {"w": (0.4 * RNG.normal(size=(6, 4))).astype(np.float32)}
+
+
+def cross_entropy(scores):
+    """Of scores that are a function of the logits."""
+    return lambda p, x, y: optax.softmax_cross_entropy_with_integer_labels(scores(x @ p["w"]), y).mean()
+
+
+SCORES = {  # x - max(x) is at most 0, also of a multiple
+    "a temperature": lambda z: z / 0.5,
+    "a steep one": lambda z: 10 * z,
+    "distances": lambda z: -3 * z,
+    "a soft cap": lambda z: 30 * jnp.tanh(z / 30),
+    "over the first axis": lambda z: 2 * z + 0.1 * jax.nn.log_softmax(2 * z, axis=0),
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_multiples_of_logits(name):
+    _, run, off = followed(cross_entropy(SCORES[name]), optax.sgd(0.1), PARAMS, (X, LABELS))
+    assert off < 0.01 and Liar(run).broken() == set()
+
+
+def squares(of):
+    return lambda p, x, t: jnp.mean((of(x @ p["w"]) - t) ** 2)
+
+
+def _norm(f):
+    return jnp.linalg.norm(f, axis=-1, keepdims=True)
+
+
+DIVISORS = {  # guarded by a tiny number, whose inverse is no measure of the quotient
+    "maximum": lambda f: f / jnp.maximum(_norm(f), 1e-12),
+    "clip": lambda f: f / jnp.clip(_norm(f), 1e-6),
+    "sum of absolute values": lambda f: f / jnp.maximum(jnp.abs(f).sum(-1, keepdims=True), 1e-8),
+    "sum of exps": lambda f: jnp.exp(f) / jnp.clip(jnp.exp(f).sum(-1, keepdims=True), 1e-6),
+}
+
+
+@pytest.mark.parametrize("name", DIVISORS)
+def test_guarded_divisors(name):
+    _, run, off = followed(squares(DIVISORS[name]), optax.sgd(0.1), PARAMS, (X, T))
+    assert off < 0.02 and Liar(run).broken() == set()
+
+
+def test_gradients_that_are_clipped_by_the_norms_of_weights():
+    _, run, off = followed(squares(lambda f: f), optax.chain(optax.adaptive_grad_clip(0.01), optax.sgd(0.1)), PARAMS, (X, T))
+    assert off < 0.01 and Liar(run).broken() == set()
