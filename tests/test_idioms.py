@@ -60,3 +60,25 @@ def test_guarded_divisors(name):
 def test_gradients_that_are_clipped_by_the_norms_of_weights():
     _, run, off = followed(squares(lambda f: f), optax.chain(optax.adaptive_grad_clip(0.01), optax.sgd(0.1)), PARAMS, (X, T))
     assert off < 0.01 and Liar(run).broken() == set()
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [optax.adam(1e-2), optax.adamw(1e-2), optax.sgd(0.1, 0.9), optax.adafactor(1e-2)],
+    ids=["adam", "adamw", "momentum", "adafactor"],
+)
+def test_a_parameter_that_the_loss_does_not_read(optimizer):
+    """Its moments are numbers of the step."""
+    circuit, run, off = followed(squares(lambda f: f), optimizer, PARAMS | {"unused": np.ones((3, 2), np.float32)}, (X, T))
+    assert off < 0.02 and Liar(run).broken() == set()
+    assert any("unused" in x.path for x in circuit.public)
+
+
+def test_a_decay_that_an_adaptive_optimizer_reads():
+    """Where a gradient is smaller than its rounding, both moments lose it: no step is larger than the optimizer's bound."""
+    x = X.copy()
+    x[:, 0] = 0
+    optimizer = optax.chain(optax.add_decayed_weights(1e-3), optax.adam(1e-2))
+    _, run, _ = followed(squares(lambda f: f), optimizer, PARAMS, (x, T), steps=4)
+    assert np.abs(np.asarray(run.params["w"]) - PARAMS["w"]).max() < 1.1 * 4 * 1e-2
+    assert Liar(run).broken() == set()

@@ -229,6 +229,7 @@ class Magnitudes:
     def _look(self, circuit: Circuit, stands_for: Mapping[int, tuple], nodes: list[int], samples, growth: int = 1) -> None:
         for i, largest in largest_values(circuit, samples, nodes).items() if nodes else ():
             name, factor = stands_for[i]
+            largest = largest if math.isfinite(largest) else 0.0  # what is divided by 0 tells nothing
             self._found[name] = max(self._found.get(name, 0.0), growth * largest * abs(float(factor)))
 
 

@@ -48,7 +48,8 @@ def nonzero(x) -> bool:
 def rows_of(program: Program) -> tuple[Row, ...]:
     """Those of all states; UnsupportedOperationError where a number of the step stands elsewhere than before gradients and states."""
     factors = {scaling(y)[1] for x in program.graph.expressions if x.does(Gate, Dot) for y in x.inputs}
-    result = tuple(_row(program.graph, state.following, factors) for state in program.states)
+    moments = {p for p, state in enumerate(program.states) if state.start is not None}
+    result = tuple(_row(program.graph, state.following, factors, moments | {p}) for p, state in enumerate(program.states))
     for state, row in zip(program.states, result, strict=True):
         for t, v in (x for c in (*row.carry.values(), *row.feeds.values()) for x in enumerate(values(c))):
             if isinstance(v, float):
@@ -60,8 +61,11 @@ def rows_of(program: Program) -> tuple[Row, ...]:
     return result
 
 
-def _row(graph, x, factors) -> Row:
-    """A sum of tensors that some product reads feeds it as one: a moment and its square read the same rounded gradient."""
+def _row(graph, x, factors, apart: set[int]) -> Row:
+    """A sum of tensors that some product reads feeds it as one: a moment and its square read the same rounded gradient, and decay in it.
+
+    apart: the states that are no part of such a sum.
+    """
     row = Row({}, {})
     stack = [(Fraction(1), x)]
     while stack:
@@ -73,7 +77,7 @@ def _row(graph, x, factors) -> Row:
                 _add(row.feeds, graph.tensor(Known.uniform(Fraction(1), x.shape, x.tagged)), c * x.scalar)
         elif x in graph.variances:
             _add(row.feeds, variances.copied(graph, x), c)
-        elif x.does(Combination) and (x not in factors or summed_states(x)):
+        elif x.does(Combination) and (x not in factors or apart & summed_states(x)):
             stack += [(c * k, y) for k, y in zip(reversed(x.operation.coefficients), reversed(x.inputs), strict=True)]
         elif x.does(Param):
             _add(row.carry, x.operation.index, c)

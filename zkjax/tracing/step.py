@@ -5,7 +5,7 @@ steps at once (``series.py``). All its other floating-point arrays are secret, a
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -106,6 +106,9 @@ class _Reader:
     def program(self, names) -> Program:
         public = self._public()
         graph, own, results = self._invariant(public)
+        if more := self._unreached(own, results):
+            public = self._public(more)
+            graph, own, results = self._invariant(public)
         following, outputs = results[: len(self.state)], dict(zip(self.outputs, results[len(self.state) :], strict=True))
         if not self.tabulated and any(depends_on_step(x, drawn=True) for x in results if not isinstance(x, Known)):
             names = [self.state[i].leaf.path for i, x in public.items() if x.moving] + ["its key"] * len(self.keys)
@@ -169,10 +172,22 @@ class _Reader:
         return x
 
     # ---- what follows from the step alone
-    def _public(self) -> dict[int, Known]:
-        """The leaves that no data and no secret reach, with their values: one, or a ``Series`` where the step changes them."""
+    def _unreached(self, own: dict[int, Expression], results: list) -> set[int]:
+        """The leaves whose first values are known and that nothing else reaches, as moments of a parameter that the loss does not read."""
+        found = {i for i in own if isinstance(self.state[i].value, Known)}
+        place_of = {x: i for i, x in own.items()}
+        below = {i: [x for x in reached(results[i]) if x.does(Param, InputArray, Draw)] for i in found if not isinstance(results[i], Known)}
+        while out := {i for i in found if any(place_of.get(x) not in found for x in below.get(i, ()))}:
+            found -= out
+        return found
+
+    def _public(self, more: Collection[int] = ()) -> dict[int, Known]:
+        """The leaves that no data and no secret reach, with their values: one, or a ``Series`` where the step changes them.
+
+        more: of those that are floating-point arrays of equal numbers.
+        """
         numbers = ((i, x.leaf, x.value) for i, x in enumerate(self.state) if isinstance(x.value, Known))
-        public = {i: value for i, leaf, value in numbers if not leaf.floats or not leaf.shape or value.scalar is None}
+        public = {i: value for i, leaf, value in numbers if not leaf.floats or not leaf.shape or value.scalar is None or i in more}
         while public:
             following = self._next(public)
             secret = [i for i in public if not isinstance(following[i], Known)]
