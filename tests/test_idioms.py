@@ -82,3 +82,13 @@ def test_a_decay_that_an_adaptive_optimizer_reads():
     _, run, _ = followed(squares(lambda f: f), optimizer, PARAMS, (x, T), steps=4)
     assert np.abs(np.asarray(run.params["w"]) - PARAMS["w"]).max() < 1.1 * 4 * 1e-2
     assert Liar(run).broken() == set()
+
+
+@pytest.mark.parametrize("optimizer", [optax.chain(optax.clip(1.0), optax.adam(1e-3)), optax.amsgrad(1e-3)], ids=["clipped", "amsgrad"])
+def test_moments_of_gradients_that_differ_much(optimizer):
+    """The numerator and the root that it is divided by follow from one rounding, and what is the larger one of two stays above 0."""
+    x = X.copy()
+    x[:, 0] *= 0.03
+    x[:, 1] = 0
+    _, run, off = followed(squares(lambda f: f), optimizer, PARAMS, (x, T), steps=4)
+    assert off < 0.05 and Liar(run).broken() == set()

@@ -160,7 +160,11 @@ def _extreme(name: str):
         if found is not None:
             return graph.tag(found, x.tagged or y.tagged)
         above = _exceeds(graph, x, y, shape) if name == "min" else graph.greater(x, y, shape)
-        result = choices.select(graph, above, *((y, x) if name == "max" else (x, y)))
+        if isinstance(x, Expression) and isinstance(y, Expression) and not divided:  # one rounded difference, which the mask reads too
+            more = graph.product(graph.tensor(above), graph.linear([(1, x), (-1, y)]))
+            result = graph.linear([(1, y), (1, more)] if name == "max" else [(1, x), (-1, more)])
+        else:
+            result = choices.select(graph, above, *((y, x) if name == "max" else (x, y)))
         if isinstance(result, Expression) and isinstance(above, Mask):
             graph.extremes[result] = x, y, name
             ends, extreme = zip(interval(graph, x), interval(graph, y), strict=True), max if name == "max" else min

@@ -169,7 +169,12 @@ def fused(graph, name: str, *operands):
 
 
 def fused_product(graph, x: Expression, y: Expression) -> Expression | None:
-    """x * y, where functions of one tensor are among their factors: together they are one function; None where there are none."""
+    """x * y, where functions of one tensor are among their factors: together they are one function; None where there are none.
+
+    The square of a function of a gradient stays a product, which is as fine beside 0 as the moment that reads the function itself.
+    """
+    if x is y and x.tagged and _is_applied(x):
+        return None
     found = [(z, unary(graph, z)) for z in (*factors(x), *factors(y))]
     together: dict = {}
     for z, u in found:
