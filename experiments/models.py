@@ -156,15 +156,15 @@ class Model:
         found = {"key": jax.random.key(seed) if self.keyed else None, "state": self.state(seed), "full_batch": self.whole or None}
         return {name: value for name, value in found.items() if value is not None}
 
-    def first(self, arrays: tuple) -> tuple:
-        """A batch."""
-        return arrays if self.whole else tuple(x[: self.batch] for x in arrays)
-
     def batches(self, arrays: tuple, steps: int, seed: int = 0) -> Iterator[tuple]:
         """What each step of a chain reads after parameters and state: its batch, and its key."""
         rows = [...] * steps if self.whole else batch_indices(seed, len(arrays[0]), None, self.batch, 0, steps)
         for t, index in enumerate(rows):
             yield *(x[index] for x in arrays), *([jax.random.fold_in(jax.random.key(seed), t)] if self.keyed else [])
+
+    def first(self, arrays: tuple, seed: int = 0) -> tuple:
+        """The batch of the first step."""
+        return next(self.batches(arrays, 1, seed))[: len(arrays)]
 
     def float_training(self, batches, seed: int = 0):
         """These steps by Flax and optax in float32: last parameters and losses."""

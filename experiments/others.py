@@ -174,7 +174,7 @@ class QLearning(Model):
     """By Huber's loss beside what a slower copy of the net, the model's state, promises of the state after."""
 
     judged = "steps that the pole is balanced"
-    discount, pace = 0.95, 0.05
+    discount, pace = 0.95, 0.2
 
     def initial(self, seed=0):
         return self.module.init(jax.random.key(seed), np.zeros((1, 4), np.float32))["params"]
@@ -184,7 +184,7 @@ class QLearning(Model):
 
     def loss(self, params, target, before, action, after, fallen):
         later = self.module.apply({"params": target}, after).max(-1)
-        aim = 1 + self.discount * jnp.where(fallen, 0, later)
+        aim = jnp.where(fallen, -1, self.discount * later)  # a fall costs 1, nothing else counts
         worth = jnp.take_along_axis(self.module.apply({"params": params}, before), action[:, None], axis=1)[:, 0]
         return optax.huber_loss(worth, aim).mean(), jax.lax.stop_gradient(optax.incremental_update(params, target, self.pace))
 
@@ -288,7 +288,7 @@ MODELS = {
     "vae": Autoencoder(VAE(), 32, 16, lambda: optax.adam(3e-3), data=digits, keyed=True),
     "factorisation": Factorisation(Factors(1000, 64), 512, 16, lambda: optax.adam(1e-2), data=partial(ratings, 1000)),
     "graph": GraphNet(GCN(), 1, 16, lambda: optax.adam(1e-2), data=partial(neighbours, 512)),
-    "control": QLearning(Values(), 64, 16, lambda: optax.rmsprop(1e-3), data=pushes),
+    "control": QLearning(Values(), 64, 16, lambda: optax.rmsprop(3e-3), data=pushes),
     "adapters": Adapters(CHARACTERS.module, 8, 1, lambda: adapted(3e-3), **TOKENS, data=sources, base=CHARACTERS, before=300),
     "inference": Inference(MLP(), 64, 16, optax.set_to_zero, shape=(16, 16, 1), data=DIGITS.data, base=DIGITS, before=200),
 }

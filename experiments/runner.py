@@ -26,7 +26,7 @@ def run_experiment(model, data, arguments) -> int:
         model.loss,
         model.optimizer(),
         model.initial(seed),
-        batch=model.first(data.train),
+        batch=model.first(data.train, seed),
         steps=arguments.steps,
         chunk=chunk,
         **model.traced(seed),
