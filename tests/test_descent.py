@@ -54,12 +54,13 @@ def test_several_rates_and_uses():
 
 def test_deep_convolutions():
     """Kernels of many numbers each: outputs are no larger than those of dense layers, and do not saturate the softmax."""
-    shapes = [*((3, 3, a, 32) for a in (2, *[32] * 5)), (512, 10), (10,)]
+    shapes = [*((3, 3, a, 32) for a in (2, *[32] * 5)), (32,), (512, 10), (10,)]
 
     def loss(params, x, y):
-        *kernels, w, b = params
+        *kernels, last, w, b = params
         for kernel in kernels:
-            x = jax.nn.relu(jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")))
+            x = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+            x = jax.nn.relu(x + last if kernel is kernels[-1] else x)
         return optax.softmax_cross_entropy_with_integer_labels(x.reshape(len(x), -1) @ w + b, y).mean()
 
     params = [jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes]
