@@ -176,7 +176,7 @@ class Model:
         return arrays if self.whole else tuple(np.resize(x, (count, *x.shape[1:])) for x in arrays)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Classifier(Model):
     """Of pictures or of each next character, by cross-entropy.
 
@@ -184,7 +184,6 @@ class Classifier(Model):
     and returns those of batch normalisation; keyed: it has dropout. smoothing: of labels.
     """
 
-    _: KW_ONLY
     shape: tuple[int, ...]
     classes: int = 10
     text: bool = False

@@ -10,7 +10,7 @@ documentation and sources, and simulated pushes of a cart with a pole. OUT gets 
 import argparse
 import inspect
 import sys
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -80,7 +80,7 @@ class Factors(nn.Module):
     @nn.compact
     def __call__(self, row, column):
         def looked_up(count, size, index):
-            return nn.Embed(count, size, embedding_init=nn.initializers.normal(0.3))(index)
+            return nn.Embed(count, size, embedding_init=nn.initializers.normal(0.1))(index)
 
         product = looked_up(self.rows, self.rank, row) * looked_up(self.columns, self.rank, column)
         return product.sum(-1) + looked_up(self.rows, 1, row)[..., 0] + looked_up(self.columns, 1, column)[..., 0]
@@ -205,20 +205,25 @@ def pretrained(model: Classifier, steps: int, seed: int) -> Any:
     return model.float_training(model.batches(model.data().train, steps, seed), seed)[0]
 
 
-@dataclass(frozen=True)
-class Adapters(Classifier):
-    """Low-rank ones, of what makes queries and values: a frozen net learns another text.
+@dataclass(frozen=True, kw_only=True)
+class Pretrained(Classifier):
+    """A net that begins with what it has learnt. base: how it was trained; before: for so many steps."""
 
-    base: how that net was trained; before: for so many steps.
-    """
-
-    _: KW_ONLY
     base: Classifier
     before: int
+
+    def initial(self, seed=0):
+        return pretrained(self.base, self.before, seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapters(Pretrained):
+    """Low-rank ones, of what makes queries and values: a frozen net learns another text."""
+
     rank: int = 4
 
     def initial(self, seed=0):
-        base = pretrained(self.base, self.before, seed)
+        base = super().initial(seed)
         kernels = {name: x for name, x in named(base).items() if name.endswith(("query/kernel", "value/kernel"))}
         keys = jax.random.split(jax.random.key(seed), len(kernels))
         adapters = {
@@ -269,28 +274,16 @@ class MLP(nn.Module):
         return nn.Dense(10)(x)
 
 
-@dataclass(frozen=True)
-class Inference(Classifier):
-    """A net that is run and not trained: a proof tells its loss. base: how it was trained; before: for so many steps."""
-
-    _: KW_ONLY
-    base: Classifier
-    before: int
-
-    def initial(self, seed=0):
-        return pretrained(self.base, self.before, seed)
-
-
 CHARACTERS = replace(PLAIN["transformer"], optimizer=lambda: optax.adamw(3e-3), data=lambda: text.load(CHARACTERS))
 DIGITS = Classifier(MLP(), 64, 16, lambda: optax.adam(1e-3), shape=(16, 16, 1), data=lambda: pictures.load(DIGITS))
 TOKENS = {"shape": CHARACTERS.shape, "classes": CHARACTERS.classes, "text": True}
 MODELS = {
     "vae": Autoencoder(VAE(), 32, 16, lambda: optax.adam(3e-3), data=digits, keyed=True),
-    "factorisation": Factorisation(Factors(1000, 64), 512, 16, lambda: optax.adam(1e-2), data=partial(ratings, 1000)),
+    "factorisation": Factorisation(Factors(1000, 64), 512, 16, lambda: optax.adam(3e-2), data=partial(ratings, 1000)),
     "graph": GraphNet(GCN(), 1, 16, lambda: optax.adam(1e-2), data=partial(neighbours, 512)),
     "control": QLearning(Values(), 64, 16, lambda: optax.rmsprop(3e-3), data=pushes),
     "adapters": Adapters(CHARACTERS.module, 8, 1, lambda: adapted(3e-3), **TOKENS, data=sources, base=CHARACTERS, before=300),
-    "inference": Inference(MLP(), 64, 16, optax.set_to_zero, shape=(16, 16, 1), data=DIGITS.data, base=DIGITS, before=200),
+    "inference": Pretrained(MLP(), 64, 16, optax.set_to_zero, shape=(16, 16, 1), data=DIGITS.data, base=DIGITS, before=200),
 }
 
 
