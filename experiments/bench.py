@@ -470,7 +470,7 @@ def measure(
     steps = system.steps(config)
     counts = circuit.counts(steps, circuit.coarse_widths if config.range_check else None)
     say(
-        f"{config.name}: {'-'.join(map(str, config.widths))}, {config.optimizer}, batch {config.batch}, "
+        f"{config.name}: {'-'.join(map(str, config.widths)) or 'its own net'}, {config.optimizer}, batch {config.batch}, "
         f"{steps} step{'s' * (steps > 1)} in a proof; "
         f"{counts.parameters:,} parameters, {counts.cells:,} committed cells, {counts.lookups:,} lookups; "
         f"traced in {time.perf_counter() - started:.1f} s"
@@ -705,7 +705,7 @@ def described(result: dict) -> str:
     """What a result is about."""
     kind = "" if result["aggregated"] else ", without aggregation"
     trained = result["optimizer"] if result.get("keep", 1) == 1 else f"{result['optimizer']}, dropout that keeps {result['keep']:g}"
-    return f"{result['config']} {result['widths']}, {trained}, batch {result['batch']}, {result['steps']} steps in a proof{kind}"
+    return f"{result['config']} {result['widths'] or ''}, {trained}, batch {result['batch']}, {result['steps']} steps in a proof{kind}"
 
 
 def parse(arguments: list[str] | None):
@@ -735,7 +735,7 @@ def parse(arguments: list[str] | None):
     config = CONFIGS[parsed.config or "tiny"]
     if parsed.model:
         model = model_of(parsed.model) or parser.error(f"--model: there is no model {parsed.model}")
-        config = Config(parsed.model, (), model.batch, model.steps, optimizer="its own", model=parsed.model)
+        config = Config(parsed.model, (), model.batch, model.steps, optimizer="its own optimizer", model=parsed.model)
     if parsed.widths:
         try:
             config = replace(config, name=parsed.config or "free", widths=parse_widths(parsed.widths), batch=64, steps=16, range_check=True)
