@@ -22,7 +22,7 @@ from pathlib import Path
 import images
 import numpy as np
 from bench import Aggregated, Compilations, Verifier, initial_params, loss, median_of, prove_chunk
-from common import float_step
+from common import float_training
 from images import Images
 from report import Record, bytes_text, figure, parse_options, positive, seconds_text, table
 
@@ -78,14 +78,12 @@ def train_float(task: Task, data, params, seed: int, look) -> list[float]:
 
     from zkjax.protocol.schedule import batch_indices
 
-    optimizer = optax.sgd(task.rate)
-    step, state, losses = float_step(loss, optimizer), optimizer.init(params), []
-    for t, index in enumerate(batch_indices(seed, len(data[0]), None, task.batch, 0, task.steps), start=1):
-        params, state, value = step(params, state, *(x[index] for x in data))
-        losses.append(float(value))
+    def looked(t: int, params) -> None:
         if t % task.every == 0 or t == task.steps:
             look(params)
-    return losses
+
+    batches = (tuple(x[index] for x in data) for index in batch_indices(seed, len(data[0]), None, task.batch, 0, task.steps))
+    return float_training(loss, optax.sgd(task.rate), params, batches, look=looked)[1]
 
 
 def train_fixed(circuit, task: Task, data, params, seed: int, look) -> list[float]:

@@ -43,8 +43,8 @@ class Config:
 
     range_check: measure the chain's first chunk too, whose proof range-checks the weights. optimizer: a name among OPTIMIZERS;
     with "adapters" all weights are frozen, and beside each matrix one of rank ``RANK`` is trained. keep: the probability with which dropout
-    keeps what a hidden layer gives; 1 for none. loss: "squares", or "cross-entropy" with integer labels. model: one of ``models.py``, as
-    it is there, instead of an MLP; widths are then those of its input and output.
+    keeps what a hidden layer gives; 1 for none. loss: "squares", or "cross-entropy" with integer labels. model: one of ``models.py`` or
+    ``others.py``, as it is there, instead of an MLP; it has no widths here.
     """
 
     name: str
@@ -68,25 +68,21 @@ CONFIGS = {
     "digits": Config("digits", (64, 48, 32, 10), 32, 15),
     "small": Config("small", (64, 64, 10), 16, 64),
     "headline": Config("headline", (3072, *(1024,) * 8, 10), 64, 16),
-    "lenet": Config("lenet", (784, 10), 16, 16, optimizer="momentum", loss="cross-entropy", model="lenet"),
-    "mlp-norm": Config("mlp-norm", (784, 10), 64, 4, optimizer="adamw", loss="cross-entropy", model="mlp-norm"),
-    "transformer": Config("transformer", (64, 64), 8, 1, optimizer="adamw", loss="cross-entropy", model="transformer"),
     # 200 M parameters. The range check's lookup tree over all of them would not fit the memory that is allowed.
     "wide": Config("wide", (3072, *(3552,) * 16, 10), 64, 4, range_check=False),
 }
 
-
-MODELS = ("lenet", "mlp-norm", "transformer")  # those of models.py without statistics
 OPTIMIZERS = ("sgd", "momentum", "momentum-decay", "adam", "adamw", "adapters", "adapters-adam")
 LOSSES = ("squares", "cross-entropy")
 RANK = 8
 
 
-def model_of(config: Config):
-    """A model that is no MLP of this file."""
-    from models import MODELS as found
+def model_of(name: str):
+    """A model that is no MLP of this file; None if there is none of this name."""
+    import models
+    import others
 
-    return found[config.model]
+    return {**models.MODELS, **others.MODELS}.get(name)
 
 
 def optimizer_of(config: Config):
@@ -94,7 +90,7 @@ def optimizer_of(config: Config):
     import optax
 
     if config.model:
-        return model_of(config).optimizer()
+        return model_of(config.model).optimizer()
     if config.optimizer == "sgd":
         return optax.sgd(RATE)
     if config.optimizer == "momentum-decay":  # decoupled
@@ -113,7 +109,7 @@ def optimizer_of(config: Config):
 
 def tabulated(config: Config) -> int | None:
     """The steps for which schedules and bias corrections are tabulated."""
-    return 4 * config.steps if "adam" in config.optimizer else None
+    return 4 * config.steps if config.model or "adam" in config.optimizer else None
 
 
 def parse_widths(text: str) -> tuple[int, ...]:
@@ -146,18 +142,21 @@ def initial_params(widths: tuple[int, ...], seed: int = 0, rank: int = 0):
 def params_of(config: Config):
     """The first parameters of a configuration."""
     if config.model:
-        return model_of(config).initial()
+        return model_of(config.model).initial()
     return initial_params(config.widths, rank=RANK if config.optimizer.startswith("adapters") else 0)
 
 
+def start_of(config: Config):
+    """What a chain begins with."""
+    return model_of(config.model).start() if config.model else params_of(config)
+
+
 def draw_data(config: Config):
-    """Uniform inputs in [-1, 1), random targets: one-hot vectors, or labels."""
+    """Uniform inputs in [-1, 1), random targets: one-hot vectors, or labels. Of a model what it has itself."""
+    if config.model:
+        return model_of(config.model).samples(config.samples)
     rng = np.random.default_rng(1)
-    if config.model and model_of(config).text:
-        tokens = rng.integers(0, model_of(config).classes, (config.samples, model_of(config).shape[0] + 1)).astype(np.int32)
-        return tokens[:, :-1], tokens[:, 1:]
-    shape = model_of(config).shape if config.model else config.widths[:1]
-    x = rng.uniform(-1, 1, size=(config.samples, *shape)).astype(np.float32)
+    x = rng.uniform(-1, 1, size=(config.samples, config.widths[0])).astype(np.float32)
     labels = rng.integers(0, config.widths[-1], config.samples).astype(np.int32)
     return x, labels if config.loss == "cross-entropy" else np.eye(config.widths[-1], dtype=np.float32)[labels]
 
@@ -192,16 +191,24 @@ def cross_entropy(params, x, y, key=None, keep: float = 1.0):
 def loss_of(config: Config):
     """``loss(params, x, y)``, with dropout ``loss(params, x, y, key)``."""
     if config.model:
-        return model_of(config).loss
+        return model_of(config.model).loss
     found = cross_entropy if config.loss == "cross-entropy" else loss
     return found if config.keep == 1 else partial(found, keep=config.keep)
 
 
-def key_of(config: Config):
-    """The random key that dropout draws from, or None."""
+def traced(config: Config) -> dict:
+    """What ``zkjax.trace`` is told beside loss, optimizer, parameters and batch."""
     import jax
 
-    return jax.random.key(0) if config.keep < 1 or config.model and model_of(config).dropout else None
+    if config.model:
+        return model_of(config.model).traced()
+    return {"key": jax.random.key(0)} if config.keep < 1 else {}
+
+
+def batch_of(config: Config) -> tuple:
+    """The batch that is traced, and that the native step reads."""
+    arrays = draw_data(config)
+    return model_of(config.model).first(arrays) if config.model else tuple(x[: config.batch] for x in arrays)
 
 
 def native_steps(config: Config) -> list[float]:
@@ -210,9 +217,9 @@ def native_steps(config: Config) -> list[float]:
     import jax.numpy as jnp
 
     optimizer = optimizer_of(config)
-    params = jax.tree.map(jnp.asarray, params_of(config))
-    state, step = optimizer.init(params), float_step(loss_of(config), optimizer, donate_argnums=0)
-    batch = *(jnp.asarray(a[: config.batch]) for a in draw_data(config)), *([] if (key := key_of(config)) is None else [key])
+    params, told = jax.tree.map(jnp.asarray, params_of(config)), traced(config)
+    state, step = optimizer.init(params), float_step(loss_of(config), optimizer, "state" in told, donate_argnums=0)
+    batch = *map(told.get, told.keys() & {"state"}), *map(jnp.asarray, batch_of(config)), *map(told.get, told.keys() & {"key"})
     seconds, started = [], time.perf_counter()
     while len(seconds) < 8 or (len(seconds) < 1000 and time.perf_counter() - started < 1):
         before = time.perf_counter()
@@ -448,22 +455,22 @@ def measure(
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     reset_peak_memory()
-    batch = tuple(x[: config.batch] for x in draw_data(config))
+    batch = batch_of(config)
     started = time.perf_counter()
     circuit = zkjax.trace(
         loss_of(config),
         optimizer_of(config),
         params_of(config),
         batch=batch,
-        key=key_of(config),
         chunk=config.steps,
         steps=tabulated(config),
+        **traced(config),
     )
     data = zkjax.Dataset.of(circuit, draw_data(config))
     steps = system.steps(config)
     counts = circuit.counts(steps, circuit.coarse_widths if config.range_check else None)
     say(
-        f"{config.name}: {'-'.join(map(str, config.widths))}, {config.optimizer}, batch {config.batch}, "
+        f"{config.name}: {'-'.join(map(str, config.widths)) or 'its own net'}, {config.optimizer}, batch {config.batch}, "
         f"{steps} step{'s' * (steps > 1)} in a proof; "
         f"{counts.parameters:,} parameters, {counts.cells:,} committed cells, {counts.lookups:,} lookups; "
         f"traced in {time.perf_counter() - started:.1f} s"
@@ -475,7 +482,7 @@ def measure(
 
     def begin():
         options = {"seed": 0, "shard_size": steps * config.batch}
-        return zkjax.train(circuit, params_of(config), data, steps=steps, **options)
+        return zkjax.train(circuit, start_of(config), data, steps=steps, **options)
 
     def go_on(before: list):
         """The chunk after ``before``, a list of one run, which is then given up: it is not in memory while this one is proven."""
@@ -698,14 +705,14 @@ def described(result: dict) -> str:
     """What a result is about."""
     kind = "" if result["aggregated"] else ", without aggregation"
     trained = result["optimizer"] if result.get("keep", 1) == 1 else f"{result['optimizer']}, dropout that keeps {result['keep']:g}"
-    return f"{result['config']} {result['widths']}, {trained}, batch {result['batch']}, {result['steps']} steps in a proof{kind}"
+    return f"{result['config']} {result['widths'] or ''}, {trained}, batch {result['batch']}, {result['steps']} steps in a proof{kind}"
 
 
 def parse(arguments: list[str] | None):
     """The command line: (namespace, config)."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--config", choices=CONFIGS, help="a named configuration (default: tiny, unless --widths is given)")
-    parser.add_argument("--model", choices=MODELS, help="a model of models.py, with its own batch, steps and optimizer")
+    parser.add_argument("--model", metavar="NAME", help="one of models.py or others.py, with its own batch, steps and optimizer")
     parser.add_argument("--widths", help="layer widths such as 3072,1024x8,10")
     parser.add_argument("--batch", type=int, help="samples of a step")
     parser.add_argument("--steps", type=int, help="training steps in one proof")
@@ -725,7 +732,10 @@ def parse(arguments: list[str] | None):
     )
     parser.add_argument("--native", help=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments)
-    config = CONFIGS[parsed.model or parsed.config or "tiny"]
+    config = CONFIGS[parsed.config or "tiny"]
+    if parsed.model:
+        model = model_of(parsed.model) or parser.error(f"--model: there is no model {parsed.model}")
+        config = Config(parsed.model, (), model.batch, model.steps, optimizer="its own optimizer", model=parsed.model)
     if parsed.widths:
         try:
             config = replace(config, name=parsed.config or "free", widths=parse_widths(parsed.widths), batch=64, steps=16, range_check=True)

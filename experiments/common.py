@@ -161,14 +161,33 @@ def columns(rows: list[tuple[str, ...]]) -> str:
     return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
-def float_step(loss, optimizer, **options):
-    """``step(params, state, *batch) -> (params, state, loss)`` in floating point, jitted with these options."""
+def float_step(loss, optimizer, stateful: bool = False, **options):
+    """``step(params, kept, *batch) -> (params, kept, loss)`` in floating point, jitted with these options.
+
+    stateful: the loss is (params, state, *batch) -> (loss, new state); the step's batch begins with the state, and it returns that pair.
+    """
     import jax
     import optax
 
-    def step(params, state, *batch):
-        value, gradient = jax.value_and_grad(loss)(params, *batch)
-        updates, state = optimizer.update(gradient, state, params)
-        return optax.apply_updates(params, updates), state, value
+    def step(params, kept, *batch):
+        found, gradient = jax.value_and_grad(loss, has_aux=stateful)(params, *batch)
+        updates, kept = optimizer.update(gradient, kept, params)
+        return optax.apply_updates(params, updates), kept, found
 
     return jax.jit(step, **options)
+
+
+def float_training(loss, optimizer, params, batches, state=None, look=lambda steps, params: None):
+    """Train by optax in float32: the last parameters, and all losses.
+
+    state: of a model, as for ``zkjax.trace``. look: called after each step, with the number of steps so far and the parameters.
+    """
+    step, kept, losses = float_step(loss, optimizer, state is not None), optimizer.init(params), []
+    for batch in batches:
+        if state is None:
+            params, kept, value = step(params, kept, *batch)
+        else:
+            params, kept, (value, state) = step(params, kept, state, *batch)
+        losses.append(float(value))
+        look(len(losses), params)
+    return params, losses

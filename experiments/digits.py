@@ -24,7 +24,7 @@ import images
 import jax
 import numpy as np
 import optax
-from common import Finished, Stopwatch, columns, environment, float_step, peak_memory, run_process, write_bytes, write_json
+from common import Finished, Stopwatch, columns, environment, float_training, peak_memory, run_process, write_bytes, write_json
 from flax import nnx
 from report import RED, figure
 from tqdm import tqdm
@@ -83,12 +83,8 @@ def accuracy(params, test) -> float:
 
 def train_float(params, data, steps: int, seed: int):
     """Flax and optax in float32 on the same batches. Returns the last params and the loss of every step."""
-    own = optimizer(steps)
-    step, state, losses = float_step(loss, own), own.init(params), []
-    for index in batch_indices(seed, len(data[0]), None, BATCH, 0, steps):
-        params, state, value = step(params, state, *(x[index] for x in data))
-        losses.append(float(value))
-    return params, losses
+    batches = (tuple(x[index] for x in data) for index in batch_indices(seed, len(data[0]), None, BATCH, 0, steps))
+    return float_training(loss, optimizer(steps), params, batches)
 
 
 def compare(circuit, data, test, steps: int, seed: int) -> tuple[dict, zkjax.Run]:

@@ -1,14 +1,20 @@
-"""Models that people train, as they are written in Flax: what ``bench.py --model`` measures, and ``pictures.py`` and ``text.py`` train."""
+"""Models that people train, as they are written in Flax: classifiers of pictures and of characters here, other kinds in ``others.py``.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+``bench.py --model`` measures them; ``pictures.py``, ``text.py`` and ``others.py`` train them.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from common import float_training
 from flax import linen as nn
+
+from zkjax.protocol.schedule import batch_indices
 
 
 class LeNet(nn.Module):
@@ -36,6 +42,30 @@ class ResNet(nn.Module):
             y = normalised(nn.Conv(features, (3, 3), use_bias=False)(y))
             x = nn.relu(y + normalised(nn.Conv(features, (1, 1), (stride, stride), use_bias=False)(x)))
         return nn.Dense(10)(x.mean((1, 2)))
+
+
+class VGG(nn.Module):
+    """VGG-11 for small pictures: 3x3 convolutions and max-pools, and one dense layer."""
+
+    widths: tuple[int, ...] = (64, 128, 256, 256, 512, 512, 512, 512)
+    pooled: tuple[int, ...] = (0, 1, 3, 5, 7)
+
+    @nn.compact
+    def __call__(self, x):
+        for layer, width in enumerate(self.widths):
+            x = nn.relu(nn.Conv(width, (3, 3), kernel_init=nn.initializers.he_normal())(x))
+            x = nn.max_pool(x, (2, 2), (2, 2)) if layer in self.pooled else x
+        return nn.Dense(10)(x.reshape(len(x), -1))
+
+
+class LSTM(nn.Module):
+    """Reads a picture row by row."""
+
+    width: int = 32
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(10)(nn.RNN(nn.OptimizedLSTMCell(self.width))(x.reshape(*x.shape[:2], -1))[:, -1])
 
 
 class NormalisedMLP(nn.Module):
@@ -69,42 +99,112 @@ class Transformer(nn.Module):
 
 
 @dataclass(frozen=True)
-class Model:
-    """A classifier, of pictures or of each next character.
+class Data:
+    """What a model is trained on, array by array as its loss reads them, and what it is judged on afterwards."""
 
-    shape: of one sample, without its label; classes: of labels; batch, steps: of a training step, and of a proof; optimizer: makes it.
-    text: samples are tokens, and labels one for each. dropout: the loss reads a random key. statistics: it reads and returns those of
-    batch normalisation. smoothing: of labels.
+    name: str
+    train: tuple[np.ndarray, ...]
+    test: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A net, its loss and its optimizer.
+
+    batch, steps: of a training step, and of a proof; optimizer: makes it. data: loads them; None where a script does.
+    keyed: the loss reads a random key. whole: each step reads all data, which have no batch axis. judged: what ``score`` is.
     """
 
     module: nn.Module
-    shape: tuple[int, ...]
-    classes: int
     batch: int
     steps: int
     optimizer: Callable[[], optax.GradientTransformation]
+    _: KW_ONLY
+    data: Callable[[], Data] | None = None
+    keyed: bool = False
+
+    whole = False
+    judged = ""
+
+    def initial(self, seed: int = 0) -> Any:
+        """First parameters."""
+        raise NotImplementedError
+
+    def state(self, seed: int = 0) -> Any:
+        """The first state of a model that has one."""
+        return None
+
+    def loss(self, params, *rest):
+        """As ``zkjax.trace`` takes it: of the parameters, the state if there is one, the batch, and the key if it reads one."""
+        raise NotImplementedError
+
+    def score(self, params, *test) -> float:
+        """How good parameters are, on what they were not trained on."""
+        raise NotImplementedError
+
+    def start(self, seed: int = 0) -> Any:
+        """What ``zkjax.train`` begins with."""
+        params, state = self.initial(seed), self.state(seed)
+        return params if state is None else (params, state)
+
+    def params(self, run) -> Any:
+        """The parameters that an exact run ended with."""
+        return run.params if self.state() is None else run.params[0]
+
+    def traced(self, seed: int = 0) -> dict:
+        """What ``zkjax.trace`` is told beside loss, optimizer, parameters and batch."""
+        found = {"key": jax.random.key(seed) if self.keyed else None, "state": self.state(seed), "full_batch": self.whole or None}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def batches(self, arrays: tuple, steps: int, seed: int = 0) -> Iterator[tuple]:
+        """What each step of a chain reads after parameters and state: its batch, and its key."""
+        rows = [...] * steps if self.whole else batch_indices(seed, len(arrays[0]), None, self.batch, 0, steps)
+        for t, index in enumerate(rows):
+            yield *(x[index] for x in arrays), *([jax.random.fold_in(jax.random.key(seed), t)] if self.keyed else [])
+
+    def first(self, arrays: tuple, seed: int = 0) -> tuple:
+        """The batch of the first step."""
+        return next(self.batches(arrays, 1, seed))[: len(arrays)]
+
+    def float_training(self, batches, seed: int = 0):
+        """These steps by Flax and optax in float32: last parameters and losses."""
+        return float_training(self.loss, self.optimizer(), self.initial(seed), batches, self.state(seed))
+
+    def samples(self, count: int) -> tuple:
+        """So many to measure with: those that there are, again and again."""
+        arrays = self.data().train
+        return arrays if self.whole else tuple(np.resize(x, (count, *x.shape[1:])) for x in arrays)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier(Model):
+    """Of pictures or of each next character, by cross-entropy.
+
+    shape: of one sample, without its label; classes: of labels; text: samples are tokens, and labels one for each. statistics: it reads
+    and returns those of batch normalisation; keyed: it has dropout. smoothing: of labels.
+    """
+
+    shape: tuple[int, ...]
+    classes: int = 10
     text: bool = False
-    dropout: bool = False
     statistics: bool = False
     smoothing: float = 0.0
+
+    judged = "test accuracy in %"
 
     def variables(self, seed: int = 0) -> dict:
         """First parameters, and first statistics if it has some."""
         one = jnp.zeros((1, *self.shape), jnp.int32 if self.text else jnp.float32)
         keys = dict(zip(("params", "dropout"), jax.random.split(jax.random.key(seed)), strict=True))
-        return jax.jit(self.module.init)(keys if self.dropout else keys["params"], one)
+        return jax.jit(self.module.init)(keys if self.keyed else keys["params"], one)
 
     def initial(self, seed: int = 0) -> Any:
-        """First parameters."""
         return self.variables(seed)["params"]
 
-    def traced(self, seed: int = 0) -> dict:
-        """What ``zkjax.trace`` is told beside loss, optimizer, parameters and batch."""
-        found = {"key": jax.random.key(seed)} if self.dropout else {}
-        return found | ({"state": self.variables(seed)["batch_stats"]} if self.statistics else {})
+    def state(self, seed: int = 0) -> Any:
+        return self.variables(seed)["batch_stats"] if self.statistics else None
 
     def loss(self, params, *rest):
-        """Cross-entropy with integer labels: of (params, x, y), with a key after them, or with statistics before them."""
         if self.statistics:
             state, x, y = rest
             logits, new = self.module.apply({"params": params, "batch_stats": state}, x, mutable=["batch_stats"])
@@ -117,35 +217,22 @@ class Model:
             return optax.softmax_cross_entropy(logits, optax.smooth_labels(jax.nn.one_hot(y, self.classes), self.smoothing)).mean()
         return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
-    def accuracy(self, params, x, y) -> float:
-        """On a test set; statistics are those of that set."""
-        options = {"train": False} if self.dropout else {"mutable": ["batch_stats"]} if self.statistics else {}
-        variables = {"params": params} | ({"batch_stats": self.variables()["batch_stats"]} if self.statistics else {})
+    def score(self, params, x, y) -> float:
+        """Statistics are those of the test set."""
+        options = {"train": False} if self.keyed else {"mutable": ["batch_stats"]} if self.statistics else {}
+        variables = {"params": params} | ({"batch_stats": self.state()} if self.statistics else {})
         logits = jax.jit(lambda variables, x: self.module.apply(variables, x, **options))(variables, x)
-        return float(np.mean(np.argmax(logits[0] if self.statistics else logits, axis=-1) == y))
+        return 100 * float(np.mean(np.argmax(logits[0] if self.statistics else logits, axis=-1) == y))
 
-    def float_training(self, params, batches, seed: int = 0):
-        """The same steps by Flax and optax in float32: last parameters and losses. batches: (x, y) of each step."""
-        optimizer, extra = self.optimizer(), self.traced(seed)
-        state, losses = extra.get("state"), []
-
-        def loss(params, state, key, x, y):
-            if self.statistics:
-                return self.loss(params, state, x, y)
-            return self.loss(params, x, y, *([key] if self.dropout else [])), None
-
-        @jax.jit
-        def step(params, moments, *rest):
-            (value, state), gradient = jax.value_and_grad(loss, has_aux=True)(params, *rest)
-            updates, moments = optimizer.update(gradient, moments, params)
-            return optax.apply_updates(params, updates), moments, state, value
-
-        moments = optimizer.init(params)
-        for t, (x, y) in enumerate(batches):
-            key = jax.random.fold_in(extra["key"], t) if self.dropout else None
-            params, moments, state, value = step(params, moments, state, key, x, y)
-            losses.append(float(value))
-        return params, losses
+    def samples(self, count: int) -> tuple:
+        """Random ones where no data are its own."""
+        if self.data:
+            return super().samples(count)
+        rng = np.random.default_rng(1)
+        if self.text:
+            tokens = rng.integers(0, self.classes, (count, self.shape[0] + 1)).astype(np.int32)
+            return tokens[:, :-1], tokens[:, 1:]
+        return rng.uniform(-1, 1, (count, *self.shape)).astype(np.float32), rng.integers(0, self.classes, count).astype(np.int32)
 
 
 def warmed(rate: float):
@@ -160,8 +247,10 @@ def nesterov(rate: float):
 
 
 MODELS = {
-    "lenet": Model(LeNet(), (28, 28, 1), 10, 16, 16, lambda: optax.sgd(0.02, momentum=0.9)),
-    "resnet": Model(ResNet(), (32, 32, 3), 10, 32, 2, lambda: nesterov(0.1), statistics=True, smoothing=0.1),
-    "mlp-norm": Model(NormalisedMLP(), (28, 28, 1), 10, 64, 4, lambda: optax.adamw(1e-3), dropout=True),
-    "transformer": Model(Transformer(), (64,), 64, 8, 1, lambda: warmed(1e-3), text=True),
+    "lenet": Classifier(LeNet(), 16, 16, lambda: optax.sgd(0.02, momentum=0.9), shape=(28, 28, 1)),
+    "vgg": Classifier(VGG(), 16, 1, lambda: optax.sgd(0.01), shape=(32, 32, 3)),
+    "resnet": Classifier(ResNet(), 32, 2, lambda: nesterov(0.1), shape=(32, 32, 3), statistics=True, smoothing=0.1),
+    "lstm": Classifier(LSTM(), 32, 16, lambda: optax.adam(1e-2), shape=(8, 8, 1)),
+    "mlp-norm": Classifier(NormalisedMLP(), 64, 4, lambda: optax.adamw(1e-3), shape=(28, 28, 1), keyed=True),
+    "transformer": Classifier(Transformer(), 8, 1, lambda: warmed(1e-3), shape=(64,), classes=64, text=True),
 }

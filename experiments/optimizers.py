@@ -18,7 +18,7 @@ import images
 import numpy as np
 from accuracy import accuracy
 from bench import cross_entropy, initial_params
-from common import float_step
+from common import float_training
 from report import Record, figure, parse_options, positive, table
 
 WIDTHS, BATCH, CHUNK = (64, 32, 10), 64, 16
@@ -85,16 +85,14 @@ def measure(make: Callable, steps: int, seeds: int, found) -> dict:
     circuit = zkjax.calibrate(cross_entropy, make(), initial_params(WIDTHS, 0), data, **formats).circuit
     result: dict = {"float_losses": [], "losses": [], "float_accuracies": [], "accuracies": []}
     for seed in range(seeds):
-        params, optimizer = initial_params(WIDTHS, seed), make()
+        params = initial_params(WIDTHS, seed)
         runs = list(zkjax.chunks(circuit, params, data, steps=steps, chunk=CHUNK, seed=seed, progress=None))
         result["losses"].append([float(v) for run in runs for v in run.float_losses])
         result["accuracies"].append(accuracy(runs[-1].params, found.x_test, found.y_test))
-        step, state, losses = float_step(cross_entropy, optimizer), optimizer.init(params), []
-        for rows in batch_indices(seed, len(data[0]), None, BATCH, 0, steps):
-            params, state, value = step(params, state, *(x[rows] for x in data))
-            losses.append(float(value))
+        batches = (tuple(x[rows] for x in data) for rows in batch_indices(seed, len(data[0]), None, BATCH, 0, steps))
+        trained, losses = float_training(cross_entropy, make(), params, batches)
         result["float_losses"].append(losses)
-        result["float_accuracies"].append(accuracy(params, found.x_test, found.y_test))
+        result["float_accuracies"].append(accuracy(trained, found.x_test, found.y_test))
     counts = circuit.counts(CHUNK)
     rounded = [p.path for p in circuit.parameters if p.recurrence is not None and p.given is None]
     return result | {"cells": counts.cells / CHUNK, "lookups": counts.lookups / CHUNK, "rounded": len(rounded)}

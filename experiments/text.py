@@ -3,7 +3,7 @@
     python experiments/text.py [--steps N] [--chunk N] [--out DIR]
 
 The text is Python's own documentation, which comes with it (``pydoc_data.topics``): the most frequent characters, a space for any other.
-OUT gets what ``pictures.py`` writes.
+OUT gets what ``runner.py`` writes.
 """
 
 import argparse
@@ -11,23 +11,23 @@ import sys
 from collections import Counter
 from pydoc_data.topics import topics
 
-import images
 import numpy as np
-from models import MODELS
-from pictures import options, run, run_experiment
+from models import MODELS, Data
+from runner import options, run, run_experiment
+
+DOCUMENTATION = "".join(topics.values())
 
 
-def load(model) -> images.Images:
-    """Pieces of the text, and each one's next characters; the last tenth is the test set."""
-    text = "".join(topics.values())
-    kept = [c for c, _ in Counter(text).most_common(model.classes)]
+def load(model, name: str = "Python's documentation", text: str = DOCUMENTATION) -> Data:
+    """Pieces of a text, and each one's next characters; the last tenth is the test set."""
+    kept = [c for c, _ in Counter(DOCUMENTATION).most_common(model.classes)]
     number = {c: k for k, c in enumerate(kept)}
     tokens = np.array([number.get(c, number[" "]) for c in text], np.int32)
     length = model.shape[0]
     rows = tokens[: (len(tokens) - 1) // length * length].reshape(-1, length)
     after = tokens[1 : rows.size + 1].reshape(-1, length)
     cut = len(rows) * 9 // 10
-    return images.Images("Python's documentation", rows[:cut], after[:cut], rows[cut:], after[cut:])
+    return Data(name, (rows[:cut], after[:cut]), (rows[cut:], after[cut:]))
 
 
 def experiment(arguments) -> int:

@@ -52,6 +52,23 @@ def test_several_rates_and_uses():
     assert [r[0] for r in found] == pytest.approx([0, 1 / 32, 0, 1 / 32, 0, 1 / 32], rel=5e-4)
 
 
+def test_deep_convolutions():
+    """Kernels of many numbers each: outputs are no larger than those of dense layers, and do not saturate the softmax."""
+    shapes = [*((3, 3, a, 32) for a in (2, *[32] * 5)), (32,), (512, 10), (10,)]
+
+    def loss(params, x, y):
+        *kernels, last, w, b = params
+        for kernel in kernels:
+            x = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+            x = jax.nn.relu(x + last if kernel is kernels[-1] else x)
+        return optax.softmax_cross_entropy_with_integer_labels(x.reshape(len(x), -1) @ w + b, y).mean()
+
+    params = [jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes]
+    batch = jax.ShapeDtypeStruct((2, 4, 4, 2), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.int32)
+    circuit = zkjax.trace(loss, optax.sgd(1 / 16), params, batch=batch, chunk=2)
+    assert all(found == pytest.approx((1 / 16,), rel=2e-3) for found in learning_rates(circuit))
+
+
 def test_an_update_that_is_no_descent():
     circuit = traced(optax.sgd(1 / 16))
     first = circuit.parameters[1]

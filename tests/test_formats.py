@@ -221,6 +221,14 @@ def test_what_follows_from_data_is_not_saved(tmp_path):
     assert "comparison" not in json.loads((tmp_path / "c.json").read_text()) and "by your own code" not in str(loaded)
 
 
+def test_a_mask_may_be_empty_on_the_first_batch():
+    x, mask = np.linspace(-1, 1, 16, dtype=np.float32).reshape(8, 2), np.arange(8) >= 4
+    circuit = zkjax.trace(
+        lambda p, x, mask: jnp.where(mask, 0, x @ p).mean(), optax.sgd(1 / 8), np.ones(2, np.float32), batch=(x[:4], mask[:4])
+    )
+    assert zkjax.train(circuit, np.ones(2, np.float32), (x, mask), steps=2).steps == 2
+
+
 def test_another_update_is_told():
     told = Comparison((1.0, 1.0, 1.0), (("w", 0.2, 0.2), ("v", 0.04, 0.3)), ()).warnings(0.05)
     assert len(told) == 1 and "parameter w is off by 20 %" in told[0]

@@ -607,11 +607,11 @@ def test_pictures(experiment, out, monkeypatch):
             x = nn.max_pool(nn.relu(nn.Conv(2, (3, 3))(x)), (4, 4), (4, 4))
             return nn.Dense(10)(x.reshape(len(x), -1))
 
-    monkeypatch.setitem(pictures.MODELS, "small", models.Model(Small(), (8, 8, 1), 10, 4, 2, lambda: optax.sgd(0.05)))
+    monkeypatch.setitem(pictures.MODELS, "small", models.Classifier(Small(), 4, 2, lambda: optax.sgd(0.05), shape=(8, 8, 1)))
     assert pictures.main(["--model", "small", "--steps", "4", "--out", str(out)]) == 0
     figures = json.loads((out / "report.json").read_text())["figures"]
     assert (figures["data"], figures["steps"], figures["chunk"], len(figures["proof_bytes"])) == ("digits", 4, 2, 2)
-    assert abs(figures["float_accuracy"] - figures["exact_accuracy"]) < 0.02
+    assert abs(figures["float_score"] - figures["exact_score"]) < 2
     circuit, proofs = zkjax.Circuit.load(out / "circuit.json"), [zkjax.Proof.load(path) for path in sorted(out.glob("chunk-*.proof"))]
     statements = zkjax.verify(circuit, proofs)
     losses = [float(circuit.exact_loss(list(step))) for x in statements for step in zip(*x.losses, strict=True)]
@@ -621,13 +621,13 @@ def test_pictures(experiment, out, monkeypatch):
 def test_text(experiment, out, monkeypatch):
     """A transformer of one narrow layer: every character is one of the vocabulary, and labels are the next ones."""
     text, models = experiment("text"), experiment("models")
-    small = models.Model(models.Transformer(8, 4, 1, 1), (6,), 8, 4, 2, lambda: models.warmed(1e-2), text=True)
+    small = models.Classifier(models.Transformer(8, 4, 1, 1), 4, 2, lambda: models.warmed(1e-2), shape=(6,), classes=8, text=True)
     monkeypatch.setitem(text.MODELS, "transformer", small)
-    data = text.load(small)
-    assert data.x.shape[1:] == (6,) and set(np.unique(data.x)) == set(range(8)) and np.array_equal(data.x[0, 1:], data.y[0, :-1])
+    x, y = text.load(small).train
+    assert x.shape[1:] == (6,) and set(np.unique(x)) == set(range(8)) and np.array_equal(x[0, 1:], y[0, :-1])
     assert text.main(["--steps", "2", "--out", str(out)]) == 0
     figures = json.loads((out / "report.json").read_text())["figures"]
-    assert figures["data"] == "Python's documentation" and abs(figures["float_accuracy"] - figures["exact_accuracy"]) < 0.05
+    assert figures["data"] == "Python's documentation" and abs(figures["float_score"] - figures["exact_score"]) < 5
 
 
 def test_models_with_statistics_and_dropout(experiment):
@@ -638,33 +638,44 @@ def test_models_with_statistics_and_dropout(experiment):
         model = replace(models.MODELS[name], shape=(8, 8, 1), batch=4)
         params = model.initial()
         assert set(model.traced()) == told
-        trained, losses = model.float_training(params, [(x[:4], y[:4]), (x[4:], y[4:])])
-        assert np.isfinite(losses).all() and 0 <= model.accuracy(trained, x, y) <= 1
+        trained, losses = model.float_training(model.batches((x, y), 2))
+        assert np.isfinite(losses).all() and 0 <= model.score(trained, x, y) <= 100
         assert any((np.asarray(a) != np.asarray(b)).any() for a, b in zip(jax.tree.leaves(trained), jax.tree.leaves(params), strict=True))
 
 
 def test_pictures_of_another_shape(experiment):
     pictures, models = experiment("pictures"), experiment("models")
     lenet = models.MODELS["lenet"]
-    data = pictures.load(lenet, None)
-    assert data.x.shape[1:] == lenet.shape and data.x.dtype == np.float32 and data.y.dtype == np.int32
-    assert np.array_equal(data.x[0, 2:26:3, 2:26:3, 0].reshape(-1), experiment("images").digits().x[0])
-    coloured = pictures.load(models.MODELS["resnet"], None).x
+    x, y = pictures.load(lenet).train
+    assert x.shape[1:] == lenet.shape and x.dtype == np.float32 and y.dtype == np.int32
+    assert np.array_equal(x[0, 2:26:3, 2:26:3, 0].reshape(-1), experiment("images").digits().x[0])
+    coloured = pictures.load(models.MODELS["resnet"]).train[0]
     assert coloured.shape[1:] == (32, 32, 3) and np.array_equal(coloured[..., 0], coloured[..., 2])
     with pytest.raises(SystemExit, match="numbers a picture"):
-        pictures.load(replace(lenet, shape=(4, 4, 1)), None)
+        pictures.load(replace(lenet, shape=(4, 4, 1)))
 
 
 def test_a_model_is_measured_as_it_is(experiment):
     """Of ``bench.py --model``: its batch, its data's shape, its optimizer."""
     bench, models = experiment("bench"), experiment("models")
-    assert {*bench.MODELS} == {name for name, model in models.MODELS.items() if not model.statistics}
-    for name in bench.MODELS:
-        model = models.MODELS[name]
+    for name, model in models.MODELS.items():
         _, config = bench.parse(["--model", name])
         x, y = bench.draw_data(config)
-        assert (config.batch, config.steps, config.loss) == (model.batch, model.steps, "cross-entropy")
+        assert (config.batch, config.steps, config.model) == (model.batch, model.steps, name)
         assert x.shape == (config.samples, *model.shape) and y.max() < model.classes
-        key = bench.key_of(config)
-        assert bench.loss_of(config)(bench.params_of(config), x[:2], y[:2], *([] if key is None else [key])) > 0
+        assert all(len(array) == model.batch for array in bench.batch_of(config))
+        assert set(bench.traced(config)) == set(model.traced())
         assert jax.tree.structure(bench.optimizer_of(config).init(())) == jax.tree.structure(model.optimizer().init(()))
+    with pytest.raises(SystemExit):
+        bench.parse(["--model", "none"])
+
+
+def test_any_kind_of_model_is_measured(experiment, monkeypatch):
+    """Also one with a state, and one that reads all its data in each step."""
+    bench, others = experiment("bench"), experiment("others")
+    for name in ("control", "graph"):
+        model = others.MODELS[name]
+        _, config = bench.parse(["--model", name])
+        assert len(bench.draw_data(config)[0]) == (512 if model.whole else config.samples)
+        assert len(jax.tree.leaves(bench.start_of(config))) == len(jax.tree.leaves(model.initial())) * (1 if model.whole else 2)
+        assert len(bench.native_steps(config)) >= 5

@@ -88,7 +88,8 @@ def _tried(circuit, draw, moved: dict[int, set[int]], needed: set[int]) -> dict[
     inputs = [draw(x.shape) * 2.0**x.scale for x in circuit.inputs]
 
     def direction(parameter):
-        return draw(parameter.shape) / math.sqrt(parameter.shape[0] if parameter.shape else 1)
+        summed = parameter.shape[:-1] or parameter.shape  # by a product: a deep net's outputs stay small, and its slopes numbers
+        return draw(parameter.shape) / math.sqrt(math.prod(summed))
 
     def loss(values) -> float:
         return sum(float(x.factor) * float(values[x.node]) for x in circuit.losses if x.output == "loss")

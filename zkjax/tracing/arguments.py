@@ -232,6 +232,7 @@ def keys_of(words):
 
 
 NOTHING = "(nothing)"  # the array of a program without data: one sample of one zero, which no operation reads
+STATE = "state/"  # begins the paths of what a model keeps beside its parameters
 
 
 def batch_arrays(batch, full: bool = False) -> tuple:

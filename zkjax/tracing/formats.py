@@ -152,8 +152,8 @@ def _seed_constants(x) -> tuple:
 
 def _data_format(x, scale: int, bits: int, precision: Precision, k: int) -> TensorFormat:
     """Of array k of the batch: its values and one bit to spare, resolved as activations are where the scale is not given."""
-    known, whole = isinstance(x, np.ndarray), np.dtype(x.dtype).kind in "iu"
-    largest = float(np.abs(x.astype(np.float64)).max()) if known else 0.0
+    known, whole, mask = isinstance(x, np.ndarray), np.dtype(x.dtype).kind in "iu", np.dtype(x.dtype).kind == "b"
+    largest = 1.0 if known and mask else float(np.abs(x.astype(np.float64)).max()) if known else 0.0  # whatever this batch's mask is
     if whole:  # an integer stays one, whatever is committed
         scale = 0
     elif precision.activation_scale is None and precision.data_bits is None and largest:

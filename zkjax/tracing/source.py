@@ -16,7 +16,7 @@ from ..circuit.circuit import Circuit
 from ..errors import DataError
 from ..kernels.settings import fixed
 from . import places
-from .arguments import NOTHING, as_keys, batch_arrays, check_loss, explained, in_words, input_names, key_words, state_leaves, unusual
+from .arguments import NOTHING, STATE, as_keys, batch_arrays, check_loss, explained, in_words, input_names, key_words, state_leaves, unusual
 from .arguments import parameters as parameter_leaves
 from .constants import Known
 from .expressions import SquareRoot
@@ -150,7 +150,7 @@ def read(loss, optimizer, params, batch, steps: int | None, state=None, key=None
         data, tree, applied = _shapes(batch), jax.tree.structure(params), _applied(loss, (params, *others), keys, "the loss", full)
         shapes = tree.unflatten(_shapes(leaves))
         others = in_words(others)
-        carried = [start_of(x, True) for x in state_leaves(*others, "state", "state/")] if others else []
+        carried = [start_of(x, True) for x in state_leaves(*others, "state", STATE)] if others else []
         carried_shapes = jax.tree.structure(others).unflatten(_shapes([x.leaf for x in carried]))
         with explained("the loss", loss):
             value = jax.eval_shape(applied, shapes, *carried_shapes, *data, *in_words(keys))

@@ -20,7 +20,7 @@ from ..errors import DataError, PrecisionError, PrecisionWarning, RunError
 from ..ops.ranges import signed_bound
 from ..progress import Steps
 from ..protocol.schedule import batch_indices
-from ..tracing.arguments import as_array, in_words, named_leaves, whole
+from ..tracing.arguments import STATE, as_array, in_words, named_leaves, whole
 from .dataset import Dataset
 from .run import RECIPE, Run, public_values
 from .steps import check_quotients, kept_bytes, run_steps
@@ -43,7 +43,8 @@ def train(
     """Train ``steps`` steps in exact integers, as one run.
 
     circuit:    from ``trace``.
-    params:     the user's params (the pytree given to ``trace``), rounded to coarse integers; or a Run to go on from.
+    params:     the user's params (the pytree given to ``trace``), rounded to coarse integers; or a Run to go on from. With a state that
+                was given to ``trace`` and is not of equal numbers, array by array: a pair of them.
     data:       tuple of arrays (samples first) or a Dataset; a run goes on with the same data (or None), seed and shard_size.
     seed:       of the public batch schedule, 0 .. 2^64-1; default 0, or the run's.
     shard_size: samples in each separately committed part of the data, at most 2^20; default: one part, or the run's.
@@ -105,7 +106,7 @@ def _matched(circuit: Circuit, params) -> tuple[dict[int, Any], Template]:
     own = [p for p in range(len(circuit.parameters)) if p not in circuit.given]
     if len(leaves) == len(own):
         return dict(zip(own, leaves, strict=True)), template_of(circuit, leaves, structure)
-    named = named_leaves(in_words(params), "params")
+    named = _named(circuit, in_words(params))
     numbers = {parameter.path: p for p, parameter in enumerate(circuit.parameters)}
     public = {x.path: x for x in circuit.public}
     if len(named) != len(leaves) or not set(named) <= {*numbers, *public} or not {circuit.parameters[p].path for p in own} <= set(named):
@@ -120,6 +121,13 @@ def _matched(circuit: Circuit, params) -> tuple[dict[int, Any], Template]:
             given, shape = circuit.parameters[numbers[path]].given, circuit.parameters[numbers[path]].shape
             _begins(path, leaf, [given.integer * float(circuit.unit(numbers[path]))], shape)
     return {numbers[path]: leaf for path, leaf in named.items() if path in numbers}, Template.of(leaves, structure, list(named), public)
+
+
+def _named(circuit: Circuit, params) -> dict[str, Any]:
+    """Path to leaf, of a state, or of a pair of parameters and the state that ``zkjax.trace`` was given beside them."""
+    if isinstance(params, tuple) and len(params) == 2 and any(x.path.startswith(STATE) for x in (*circuit.parameters, *circuit.public)):
+        return named_leaves(params[0], "params") | named_leaves(params[1], "state", STATE)
+    return named_leaves(params, "params")
 
 
 def _begins(path: str, leaf, values: list, shape) -> None:
