@@ -75,6 +75,7 @@ CONFIGS = {
 OPTIMIZERS = ("sgd", "momentum", "momentum-decay", "adam", "adamw", "adapters", "adapters-adam")
 LOSSES = ("squares", "cross-entropy")
 RANK = 8
+PROPOSED = {False: 8, True: 9}  # bits of activations after the point that ``zkjax.calibrate`` proposes, for Adam and for the others
 
 
 def model_of(name: str):
@@ -200,9 +201,12 @@ def traced(config: Config) -> dict:
     """What ``zkjax.trace`` is told beside loss, optimizer, parameters and batch."""
     import jax
 
+    import zkjax
+
     if config.model:
         return model_of(config.model).traced()
-    return {"key": jax.random.key(0)} if config.keep < 1 else {}
+    found = {"precision": zkjax.Precision(activation_scale=PROPOSED["adam" in config.optimizer])}
+    return found | ({"key": jax.random.key(0)} if config.keep < 1 else {})
 
 
 def batch_of(config: Config) -> tuple:

@@ -14,6 +14,7 @@ import optax
 from common import float_training
 from flax import linen as nn
 
+from zkjax import Precision
 from zkjax.protocol.schedule import batch_indices
 
 
@@ -112,7 +113,7 @@ class Model:
     """A net, its loss and its optimizer.
 
     batch, steps: of a training step, and of a proof; optimizer: makes it. data: loads them; None where a script does.
-    keyed: the loss reads a random key. whole: each step reads all data, which have no batch axis. judged: what ``score`` is.
+    keyed: the loss reads a random key. precision: formats that are given. whole: each step reads all data, which have no batch axis. judged: what ``score`` is.
     """
 
     module: nn.Module
@@ -122,6 +123,7 @@ class Model:
     _: KW_ONLY
     data: Callable[[], Data] | None = None
     keyed: bool = False
+    precision: Precision | None = None
 
     whole = False
     judged = ""
@@ -153,7 +155,8 @@ class Model:
 
     def traced(self, seed: int = 0) -> dict:
         """What ``zkjax.trace`` is told beside loss, optimizer, parameters and batch."""
-        found = {"key": jax.random.key(seed) if self.keyed else None, "state": self.state(seed), "full_batch": self.whole or None}
+        key = jax.random.key(seed) if self.keyed else None
+        found = {"key": key, "state": self.state(seed), "full_batch": self.whole or None, "precision": self.precision}
         return {name: value for name, value in found.items() if value is not None}
 
     def batches(self, arrays: tuple, steps: int, seed: int = 0) -> Iterator[tuple]:
@@ -247,7 +250,7 @@ def nesterov(rate: float):
 
 
 MODELS = {
-    "lenet": Classifier(LeNet(), 16, 16, lambda: optax.sgd(0.02, momentum=0.9), shape=(28, 28, 1)),
+    "lenet": Classifier(LeNet(), 16, 16, lambda: optax.sgd(0.02, momentum=0.9), shape=(28, 28, 1), precision=Precision(activation_scale=8)),
     "vgg": Classifier(VGG(), 16, 1, lambda: optax.sgd(0.01), shape=(32, 32, 3)),
     "resnet": Classifier(ResNet(), 32, 2, lambda: nesterov(0.1), shape=(32, 32, 3), statistics=True, smoothing=0.1),
     "lstm": Classifier(LSTM(), 32, 16, lambda: optax.adam(1e-2), shape=(8, 8, 1)),

@@ -125,11 +125,13 @@ class Comparison:
     loss:      the user's, the circuit's without rounding, and in integers; None where no loss is an output.
     updates:   for each parameter its path, and the distance of the circuit's update without rounding and in integers.
     roundings: of parameters, inputs and rescaled tensors.
+    off:       the distance of the whole update of what is committed where a chain begins, in integers.
     """
 
     loss: tuple[float, float, float] | None
     updates: tuple[tuple[str, float, float], ...]
     roundings: tuple[Rounding, ...]
+    off: float = 0.0
 
     def parts(self) -> tuple:
         """Paragraphs and tables for people."""
@@ -144,6 +146,12 @@ class Comparison:
     def warnings(self, rate_tolerance: float) -> list[str]:
         """What people should be told; learning rates may be off by this much."""
         found = lossy(self.roundings)
+        if self.off > FAR:
+            path, _, most = max(self.updates, key=lambda x: x[2])
+            found.append(
+                f"in integers, the first step's update is off by {100 * self.off:.3g} % (that of {path} by {100 * most:.3g} %): formats "
+                "are too coarse; circuit.comparison says which lose most, and zkjax.calibrate proposes others"
+            )
         found += [
             f"the circuit's update of parameter {path} is off by {100 * off:.3g} % even without rounding: it may not be your training step"
             for path, off, _ in self.updates

@@ -44,7 +44,8 @@ def compare(circuit: Circuit, source) -> Comparison:
     )
     losses = (float(circuit.exact_loss(float(values[x.node]) for x in circuit.losses)) for values in (floating, integers))
     loss = (float(outputs["loss"]), *losses) if "loss" in circuit.outputs else None
-    return Comparison(loss, updates, tuple(roundings))
+    whole = (np.concatenate([x[p].reshape(-1) for p in committed]) for x in (integer_changes, own))
+    return Comparison(loss, updates, tuple(roundings), distance(*whole))
 
 
 def _apart(x, own, state) -> float:

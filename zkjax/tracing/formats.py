@@ -23,8 +23,9 @@ from .series import values
 
 HEADROOM = 2  # bits that a format's range has at least above the largest value seen
 MAX_BITS = 19  # of a format
-ACTIVATION_SCALE, GRADIENT_BITS = 8, 13  # by default
-MORE = 2  # bits where an optimizer or a layer divides by the size of what it reads, or takes signs: small ones count as much as large ones
+ACTIVATION_SCALE, GRADIENT_BITS = 10, 13  # by default
+# Bits of gradients where an optimizer or a layer divides by the size of what it reads, or takes signs: small ones count as large ones do.
+MORE = 2
 COARSEST_SCALE, COARSEST_GRADIENT = 4, 9  # what defaults become at the least, where bounds ask for it
 # Kinds of formats: gradients, those of which there are functions ("slope"), those that are squared ("moment"); activations, those that
 # are divided by the root of a mean of their squares ("normalised"), those of which there are functions ("site"); weights that are rounded
@@ -57,8 +58,8 @@ class Formats:
     tensors: of single tensors, by name. parameters: bits after the point of exact parameters, by path: what is known of them beside the
     needs of their updates. states: of those that are multiplied, by path. finer: bits by which scales of single tensors are finer than
     the default at most; refined: by which the finest is. rounded: weights are multiplied states where they read one, although they need
-    not be. weights: paths of states that products read rounded. useful: bits below the change of a step that errors of coefficients are
-    within a period.
+    not be. weights: paths of states that products read rounded. more: bits by which moments are finer still than gradients. useful: bits
+    below the change of a step that errors of coefficients are within a period.
     """
 
     activation_scale: int
@@ -74,6 +75,7 @@ class Formats:
     refined: int = 0
     rounded: bool = False
     weights: frozenset[str] = frozenset()
+    more: int = 0
     useful: int = 8
     period: int = 1
     notes: tuple[str, ...] = ()
@@ -81,23 +83,27 @@ class Formats:
     def default(self, kind: str) -> TensorFormat:
         """Of a kind of tensors."""
         if kind in GRADIENTS:
-            return TensorFormat(self.gradient_scale, self.gradient_bits + WIDER[kind])
-        if kind == "ratio":
-            return TensorFormat(RATIO_BITS - SPARE[kind], RATIO_BITS)
-        return TensorFormat(self.activation_scale + FINER[kind], self.activation_bits + WIDER[kind])
+            scale, bits = self.gradient_scale, self.gradient_bits + WIDER[kind] + (self.more if kind == "moment" else 0)
+        elif kind == "ratio":
+            scale, bits = RATIO_BITS - SPARE[kind], RATIO_BITS
+        else:
+            scale, bits = self.activation_scale + FINER[kind], self.activation_bits + WIDER[kind]
+        beyond = max(0, bits - MAX_BITS)
+        return TensorFormat(scale - beyond, bits - beyond)
 
     def of(self, name: str | None, kind: str) -> TensorFormat:
         """Of the tensor with that name."""
         return self.tensors.get(name) or self.default(kind)
 
 
-def default_formats(program, batch, precision: Precision, chunk: int) -> Formats:
-    """The user's formats, and defaults for what is None; ``batch`` holds NumPy arrays, or shapes where the data are not known."""
+def default_formats(program, batch, precision: Precision, chunk: int, finer: int = 0) -> Formats:
+    """The user's formats, and defaults for what is None, so many bits finer; ``batch`` holds NumPy arrays, or shapes where the data are not
+    known."""
     divides = program.graph.normalised or any(x.tagged and x.does(SquareRoot, Applied) for x in program.graph.expressions)
     more = MORE if divides else 0
-    a = ACTIVATION_SCALE + more if precision.activation_scale is None else precision.activation_scale
+    a = ACTIVATION_SCALE + finer if precision.activation_scale is None else precision.activation_scale
     bits = a + SPARE["activation"] if precision.activation_bits is None else precision.activation_bits
-    gradient_bits = GRADIENT_BITS + more if precision.gradient_bits is None else precision.gradient_bits
+    gradient_bits = GRADIENT_BITS + more + finer if precision.gradient_bits is None else precision.gradient_bits
     gradient_scale = precision.gradient_scale
     if gradient_scale is None:
         # A range of +-4 divided by the loss's mean divisor: the constants that carry the seed into the graph.
@@ -118,7 +124,9 @@ def default_formats(program, batch, precision: Precision, chunk: int) -> Formats
     period = min(chunk, LONGEST_PERIOD) if precision.period is None else precision.period
     tolerance, parameters = Fraction(precision.rate_tolerance), dict(precision.parameters or {})
     weights = frozenset(state.leaf.path for state in program.states if state.leaf.path in named)
-    return Formats(a, bits, gradient_scale, gradient_bits, data, tolerance, dict(named), parameters, weights=weights, period=period)
+    return Formats(
+        a, bits, gradient_scale, gradient_bits, data, tolerance, dict(named), parameters, weights=weights, more=finer, period=period
+    )
 
 
 def coarser(formats: Formats, precision: Precision) -> Formats | None:

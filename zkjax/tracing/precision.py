@@ -133,6 +133,12 @@ class Precision:
         """Whether every format is given, so that nothing follows from data."""
         return None not in vars(self).values()
 
+    @property
+    def untouched(self) -> bool:
+        """Whether no format of a tensor is given."""
+        given = (self.activation_scale, self.activation_bits, self.gradient_scale, self.gradient_bits, self.data_bits, self.tensors)
+        return all(x is None for x in given)
+
     def to_json(self) -> dict[str, Any]:
         """The documented form of a precision file: one key for each field, null for what is left open."""
         formats = {name: getattr(self, name) for name in ("tensors", "states")}

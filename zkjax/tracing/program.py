@@ -35,6 +35,9 @@ from .states import state_formats
 LASTING = 16  # chunks: weights beside multiplied states are rounded too, if their bounds do not last so long
 # Bits that coefficients have within a period, and whether weights beside multiplied states are rounded too; tried until bounds hold.
 ATTEMPTS = ((8, False), (6, False), (8, True), (6, True), (4, False), (4, True))
+FAITHFUL = 0.05  # distance of the first step's update beyond which finer formats are tried
+REFINEMENTS = (2, 4)  # bits by which they are finer
+WORTH = 0.75  # share of the distance that may be left where they are taken
 SLIGHTLY = 2  # bits by which formats become coarser before weights are rounded that products read but a few times
 ROUNDED_WEIGHT = 4  # lookups of a weight that is rounded for products
 MAX_ROUNDS = 4  # of formats and circuits that follow from one another
@@ -126,25 +129,51 @@ def trace_step(
 
 def _traced(source: Source, precision: Precision, chunk: int, steps: int | None) -> Circuit:
     """The circuit of a step that was read, beside the user's own; warnings are of the line that called the caller's caller."""
-    circuit, formats = _bounded(source, precision, chunk, steps or (LASTING * chunk if source.multiplied else chunk))
+    steps = steps or (LASTING * chunk if source.multiplied else chunk)
+    magnitudes = Magnitudes(source.samples(), source.later)
+    circuit, formats, lasts = _bounded(source, precision, chunk, steps, magnitudes)
+    if source.known:
+        circuit = replace(circuit, comparison=compare(circuit, source))
+        if lasts and precision.untouched:
+            circuit, formats = _faithful(source, circuit, formats, precision, chunk, steps, magnitudes)
     circuit = replace(circuit, precision=explicit(formats, circuit, precision), own=source.own)
     if UNMOVED in circuit.notes:
         warnings.warn(UNMOVED, PrecisionWarning, stacklevel=3)
-    if source.known:
-        comparison = compare(circuit, source)
-        for message in comparison.warnings(source.rate_tolerance(precision)):
-            warnings.warn(message, PrecisionWarning, stacklevel=3)
-        circuit = replace(circuit, comparison=comparison)
+    for message in circuit.comparison.warnings(source.rate_tolerance(precision)) if source.known else ():
+        warnings.warn(message, PrecisionWarning, stacklevel=3)
     return circuit
 
 
-def _bounded(source: Source, precision: Precision, chunk: int, steps: int) -> tuple[Circuit, Formats]:
-    """The circuit in the finest default formats in which bounds hold for all steps, or where there are none, for a chunk; and these."""
+def _faithful(
+    source: Source, circuit: Circuit, formats: Formats, precision: Precision, chunk: int, steps: int, magnitudes: Magnitudes
+) -> tuple[Circuit, Formats]:
+    """In finer default formats, where in these the first step is too far from the user's own and in those it is much nearer.
+
+    Signs of small gradients and of what is near 0 decide what an adaptive optimizer or a ReLU does, and no bits make all of them right.
+    """
+    for finer in REFINEMENTS if circuit.comparison.off > FAITHFUL else ():
+        try:
+            tried = default_formats(source.program, source.batch, precision, chunk, finer)
+            found, chosen, lasts = lasting(source, tried, FINEST, precision, chunk, steps, magnitudes)
+            found = replace(found, comparison=compare(found, source))
+        except PrecisionError:
+            break
+        if not lasts or found.comparison.off > WORTH * circuit.comparison.off:
+            break
+        notes = (*found.notes, f"formats {finer} bits finer than by default, for in those the first step was further from your own")
+        circuit, formats = replace(found, notes=notes), chosen
+        if found.comparison.off <= FAITHFUL:
+            break
+    return circuit, formats
+
+
+def _bounded(source: Source, precision: Precision, chunk: int, steps: int, magnitudes: Magnitudes) -> tuple[Circuit, Formats, bool]:
+    """The circuit in the finest default formats in which bounds hold for all steps, or where there are none, for a chunk; these; and
+    whether they are the defaults, with bounds that hold for all steps."""
     formats = default_formats(source.program, source.batch, precision, chunk)
     held = refusal = None
-    magnitudes = Magnitudes(source.samples(), source.later)
     if precision.complete and not source.known:  # nothing is left to choose, and bounds are for those to check who know the weights
-        return fit(source, formats, precision, chunk, magnitudes)
+        return *fit(source, formats, precision, chunk, magnitudes), False
     for candidate, finest, coarsened in _candidates(source, formats, precision, chunk, magnitudes):
         try:
             circuit, chosen, lasts = lasting(source, candidate, finest, precision, chunk, steps, magnitudes)
@@ -152,7 +181,7 @@ def _bounded(source: Source, precision: Precision, chunk: int, steps: int) -> tu
             notes += ["weights are rounded where products read them, so that bounds hold"] if candidate.weights - formats.weights else []
             circuit = replace(circuit, notes=(*circuit.notes, *notes))
             if lasts:
-                return circuit, chosen
+                return circuit, chosen, not notes
             held = held or (circuit, chosen)
         except PrecisionError as error:
             refusal = refusal or error
@@ -160,7 +189,7 @@ def _bounded(source: Source, precision: Precision, chunk: int, steps: int) -> tu
         circuit, _ = fit(source, default_formats(source.program, source.batch, precision, chunk), precision, chunk, magnitudes)
         circuit.bounds(source.initial_bounds(circuit), chunk)
         raise refusal
-    return held
+    return *held, False
 
 
 def _candidates(
