@@ -113,7 +113,8 @@ class Model:
     """A net, its loss and its optimizer.
 
     batch, steps: of a training step, and of a proof; optimizer: makes it. data: loads them; None where a script does.
-    keyed: the loss reads a random key. precision: formats that are given. whole: each step reads all data, which have no batch axis. judged: what ``score`` is.
+    keyed: the loss reads a random key. precision: formats that are given. whole: each step reads all data, which have no batch axis.
+    judged: what ``score`` is.
     """
 
     module: nn.Module

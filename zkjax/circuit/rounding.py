@@ -125,7 +125,7 @@ class Comparison:
     loss:      the user's, the circuit's without rounding, and in integers; None where no loss is an output.
     updates:   for each parameter its path, and the distance of the circuit's update without rounding and in integers.
     roundings: of parameters, inputs and rescaled tensors.
-    off:       the distance of the whole update of what is committed where a chain begins, in integers.
+    off:       the distance of what two steps on the batch add to all that is committed where a chain begins, in integers.
     """
 
     loss: tuple[float, float, float] | None
@@ -149,8 +149,8 @@ class Comparison:
         if self.off > FAR:
             path, _, most = max(self.updates, key=lambda x: x[2])
             found.append(
-                f"in integers, the first step's update is off by {100 * self.off:.3g} % (that of {path} by {100 * most:.3g} %): formats "
-                "are too coarse; circuit.comparison says which lose most, and zkjax.calibrate proposes others"
+                f"in integers, two steps are off by {100 * self.off:.3g} % of their update (the first of {path} by {100 * most:.3g} %): "
+                "formats are too coarse; circuit.comparison says which lose most, and zkjax.calibrate proposes others"
             )
         found += [
             f"the circuit's update of parameter {path} is off by {100 * off:.3g} % even without rounding: it may not be your training step"

@@ -9,11 +9,13 @@ from ..circuit.circuit import Circuit
 from ..circuit.rounding import Comparison, Rounding, distance
 from ..kernels.settings import fixed
 
+LOOKED_AT = 2  # steps: the first one of a schedule, or of an adapter that begins with zeros, may move nothing
 SINGLE = 2.0**-23  # relative distance of numbers in float32
 
 
 def compare(circuit: Circuit, source) -> Comparison:
-    """One step by the user's own code, by the circuit without rounding (in float64), and by the circuit in integers.
+    """A step by the user's own code, by the circuit without rounding (in float64), and by the circuit in integers; and two steps by the
+    first and the last.
 
     source: ``source.Source``, with arrays. The integers are not held against their formats: ``train`` does that.
     """
@@ -27,9 +29,10 @@ def compare(circuit: Circuit, source) -> Comparison:
     data = [x * 2.0**y.scale for x, y in zip(inputs, circuit.inputs, strict=True)]
     _, _, rounded_weights = coarse.integers(circuit, {p: first[p] for p in range(len(states)) if p not in circuit.given})
     rounded_data = [exact.nearest(x, y.scale).astype(np.int64) for x, y in zip(inputs, circuit.inputs, strict=True)]
-    limbs = exact.plan(circuit, circuit.bounds(source.initial_bounds(circuit), 1).nodes)
-    floating, changes = _step(circuit, None, weights, data, cancelled := set())
-    integers, integer_changes = _step(circuit, limbs, rounded_weights, rounded_data)
+    count = min(LOOKED_AT, circuit.max_steps or LOOKED_AT, circuit.period if circuit.recurrent else LOOKED_AT)
+    limbs = exact.plan(circuit, circuit.bounds(source.initial_bounds(circuit), count).nodes)
+    floating, changes, _ = _steps(circuit, None, weights, data, 1, cancelled := set())
+    integers, integer_changes, together = _steps(circuit, limbs, rounded_weights, rounded_data, count)
     committed = [p for p in range(len(states)) if p not in circuit.given]
     roundings = [Rounding.of(f"parameter {circuit.parameters[p].path}", weights[p], rounded_weights[p]) for p in committed]
     roundings = [x.within(float(np.abs(first[p]).max())) for p, x in zip(committed, roundings, strict=True)]
@@ -44,7 +47,9 @@ def compare(circuit: Circuit, source) -> Comparison:
     )
     losses = (float(circuit.exact_loss(float(values[x.node]) for x in circuit.losses)) for values in (floating, integers))
     loss = (float(outputs["loss"]), *losses) if "loss" in circuit.outputs else None
-    whole = (np.concatenate([x[p].reshape(-1) for p in committed]) for x in (integer_changes, own))
+    *_, (later, _) = source.trained([source.batch] * count)
+    later = [x.astype(np.float64) - before[s.index] for x, s in zip(later, states, strict=True)]
+    whole = (np.concatenate([x[p].reshape(-1) for p in committed]) for x in (together, later))
     return Comparison(loss, updates, tuple(roundings), distance(*whole))
 
 
@@ -80,27 +85,39 @@ def _follows(circuit: Circuit, parameter, nodes: set[int]) -> bool:
     return False
 
 
-def _step(circuit: Circuit, limbs, states, inputs, cancelled=None) -> tuple[list, list[np.ndarray]]:
-    """The values of all nodes in a first step, and what it adds to each state; without limbs in floating point.
+def _steps(circuit: Circuit, limbs, states, inputs, count: int, cancelled=None) -> tuple[list, list, list]:
+    """The values of all nodes in a first step, and what is added to each state by it and by ``count`` steps; without limbs, for which there
+    is one step, in floating point.
 
     states: in units of where they are rounded. cancelled: as in ``exact.evaluate``.
     """
-    rows = {s: recurrence.rows(circuit, s, 0, 1) for s in circuit.recurrent}
-    inside = [x * 2 ** circuit.parameters[s].recurrence.inner if s in rows else x for s, x in enumerate(states)]
-    fed = {(q, f): [0] for q in circuit.recurrent for f in range(len(circuit.parameters[q].recurrence.feeds))}
-    moving = {}
-    for s, found in rows.items():
-        own = [found.feeds[s, f][1][0][0] for f in range(len(circuit.parameters[s].recurrence.feeds))]
-        moving[s] = found.value(1, 0, states, fed, 0), own
-    values = exact.evaluate(circuit, limbs, inside, inputs, moving=None if limbs is None else moving, cancelled=cancelled)
-    fed = {(q, f): [values[circuit.parameters[q].recurrence.feeds[f][0]]] for q, f in fed}
+    rows = {s: recurrence.rows(circuit, s, 0, count) for s in circuit.recurrent}
+    fed: dict = {(q, f): [] for q in circuit.recurrent for f in range(len(circuit.parameters[q].recurrence.feeds))}
+    now, keys, first = list(states), circuit.keys(0, count), []
+    for t in range(count):
+        inside = [rows[s].value(0, t, states, fed, t) if s in rows else x for s, x in enumerate(now)]
+        moving = None
+        if limbs is not None:
+            own = {s: [x.feeds[s, f][1][t][t] for f in range(len(circuit.parameters[s].recurrence.feeds))] for s, x in rows.items()}
+            moving = {s: (x.value(1, t, states, fed, t), own[s]) for s, x in rows.items()}
+        given = {"keys": [x[t] for x in keys], "paces": circuit.paces(t), "cancelled": cancelled}
+        values = exact.evaluate(circuit, limbs, inside, inputs, moving=moving, **given)
+        for (q, f), found in fed.items():
+            found.append(values[circuit.parameters[q].recurrence.feeds[f][0]])
+        for s, parameter in enumerate(circuit.parameters):
+            for use in parameter.updates:
+                now[s] = now[s] - use.rate(t) * np.asarray(values[use.node], dtype=np.float64 if limbs is None else np.int64)
+        first = first or [values, _changes(circuit, states, now, fed, 1)]
+    return *first, _changes(circuit, states, now, fed, count)
+
+
+def _changes(circuit: Circuit, before, now, fed, count: int) -> list[np.ndarray]:
+    """What steps have added to each state, from what they fed and from exact states after them."""
     changes = []
     for s, parameter in enumerate(circuit.parameters):
-        if s in rows:
-            total = np.asarray(rows[s].value(2, 0, states, fed, 1), dtype=np.float64)
-            change = total * 2.0**-parameter.recurrence.end - states[s]
-        else:
-            added = (use.rate(0) * np.asarray(values[use.node], dtype=np.float64) for use in parameter.updates)
-            change = -sum(added, start=np.zeros(parameter.shape))
-        changes.append(change * float(circuit.unit(s)))
-    return values, changes
+        after = now[s]
+        if parameter.recurrence is not None:
+            total = recurrence.rows(circuit, s, 0, count).value(2, 0, before, fed, count)
+            after = np.asarray(total, dtype=np.float64) * 2.0**-parameter.recurrence.end
+        changes.append((after - before[s]) * float(circuit.unit(s)))
+    return changes

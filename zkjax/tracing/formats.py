@@ -58,8 +58,9 @@ class Formats:
     tensors: of single tensors, by name. parameters: bits after the point of exact parameters, by path: what is known of them beside the
     needs of their updates. states: of those that are multiplied, by path. finer: bits by which scales of single tensors are finer than
     the default at most; refined: by which the finest is. rounded: weights are multiplied states where they read one, although they need
-    not be. weights: paths of states that products read rounded. more: bits by which moments are finer still than gradients. useful: bits
-    below the change of a step that errors of coefficients are within a period.
+    not be. weights: paths of states that products read rounded. more: bits by which activations and
+    gradients are finer than by default; roots are not, and moments twice. useful: bits below the change of a step that errors of
+    coefficients are within a period.
     """
 
     activation_scale: int
@@ -75,7 +76,7 @@ class Formats:
     refined: int = 0
     rounded: bool = False
     weights: frozenset[str] = frozenset()
-    more: int = 0
+    more: tuple[int, int] = (0, 0)
     useful: int = 8
     period: int = 1
     notes: tuple[str, ...] = ()
@@ -83,11 +84,13 @@ class Formats:
     def default(self, kind: str) -> TensorFormat:
         """Of a kind of tensors."""
         if kind in GRADIENTS:
-            scale, bits = self.gradient_scale, self.gradient_bits + WIDER[kind] + (self.more if kind == "moment" else 0)
+            scale, bits = self.gradient_scale, self.gradient_bits + WIDER[kind] + (self.more[1] if kind == "moment" else 0)
         elif kind == "ratio":
             scale, bits = RATIO_BITS - SPARE[kind], RATIO_BITS
         else:
             scale, bits = self.activation_scale + FINER[kind], self.activation_bits + WIDER[kind]
+        if kind == "root":  # whose square is in every bound
+            scale, bits = scale - self.more[0], bits - self.more[0]
         beyond = max(0, bits - MAX_BITS)
         return TensorFormat(scale - beyond, bits - beyond)
 
@@ -96,14 +99,14 @@ class Formats:
         return self.tensors.get(name) or self.default(kind)
 
 
-def default_formats(program, batch, precision: Precision, chunk: int, finer: int = 0) -> Formats:
-    """The user's formats, and defaults for what is None, so many bits finer; ``batch`` holds NumPy arrays, or shapes where the data are not
-    known."""
+def default_formats(program, batch, precision: Precision, chunk: int, finer: int = 0, gradients: int = 0) -> Formats:
+    """The user's formats, and defaults for what is None, activations and gradients so many bits finer; ``batch`` holds NumPy arrays, or
+    shapes where the data are not known."""
     divides = program.graph.normalised or any(x.tagged and x.does(SquareRoot, Applied) for x in program.graph.expressions)
     more = MORE if divides else 0
     a = ACTIVATION_SCALE + finer if precision.activation_scale is None else precision.activation_scale
     bits = a + SPARE["activation"] if precision.activation_bits is None else precision.activation_bits
-    gradient_bits = GRADIENT_BITS + more + finer if precision.gradient_bits is None else precision.gradient_bits
+    gradient_bits = GRADIENT_BITS + more + gradients if precision.gradient_bits is None else precision.gradient_bits
     gradient_scale = precision.gradient_scale
     if gradient_scale is None:
         # A range of +-4 divided by the loss's mean divisor: the constants that carry the seed into the graph.
@@ -124,9 +127,8 @@ def default_formats(program, batch, precision: Precision, chunk: int, finer: int
     period = min(chunk, LONGEST_PERIOD) if precision.period is None else precision.period
     tolerance, parameters = Fraction(precision.rate_tolerance), dict(precision.parameters or {})
     weights = frozenset(state.leaf.path for state in program.states if state.leaf.path in named)
-    return Formats(
-        a, bits, gradient_scale, gradient_bits, data, tolerance, dict(named), parameters, weights=weights, more=finer, period=period
-    )
+    given = {"parameters": parameters, "weights": weights, "more": (finer, gradients), "period": period}
+    return Formats(a, bits, gradient_scale, gradient_bits, data, tolerance, dict(named), **given)
 
 
 def coarser(formats: Formats, precision: Precision) -> Formats | None:

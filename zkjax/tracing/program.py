@@ -35,11 +35,12 @@ from .states import state_formats
 LASTING = 16  # chunks: weights beside multiplied states are rounded too, if their bounds do not last so long
 # Bits that coefficients have within a period, and whether weights beside multiplied states are rounded too; tried until bounds hold.
 ATTEMPTS = ((8, False), (6, False), (8, True), (6, True), (4, False), (4, True))
-FAITHFUL = 0.05  # distance of the first step's update beyond which finer formats are tried
+FAITHFUL = 0.03  # distance of the first steps' update beyond which finer formats are tried
 REFINEMENTS = (2, 4)  # bits by which they are finer
 WORTH = 0.75  # share of the distance that may be left where they are taken
 SLIGHTLY = 2  # bits by which formats become coarser before weights are rounded that products read but a few times
 ROUNDED_WEIGHT = 4  # lookups of a weight that is rounded for products
+ROUNDED = "weights are rounded where products read them, so that bounds hold"
 MAX_ROUNDS = 4  # of formats and circuits that follow from one another
 
 
@@ -147,29 +148,37 @@ def _traced(source: Source, precision: Precision, chunk: int, steps: int | None)
 def _faithful(
     source: Source, circuit: Circuit, formats: Formats, precision: Precision, chunk: int, steps: int, magnitudes: Magnitudes
 ) -> tuple[Circuit, Formats]:
-    """In finer default formats, where in these the first step is too far from the user's own and in those it is much nearer.
+    """In finer default formats, where in these the first steps are too far from the user's own and in those they are much nearer.
 
     Signs of small gradients and of what is near 0 decide what an adaptive optimizer or a ReLU does, and no bits make all of them right.
     """
-    for finer in REFINEMENTS if circuit.comparison.off > FAITHFUL else ():
-        try:
-            tried = default_formats(source.program, source.batch, precision, chunk, finer)
-            found, chosen, lasts = lasting(source, tried, FINEST, precision, chunk, steps, magnitudes)
-            found = replace(found, comparison=compare(found, source))
-        except PrecisionError:
+    both = circuit.comparison.off > FAITHFUL  # activations and gradients
+    for finer in REFINEMENTS if both else ():
+        for gradients in (finer, 0) if both else (0,):
+            tried = default_formats(source.program, source.batch, precision, chunk, finer, gradients)
+            try:
+                tried = replace(tried, weights=formats.weights)
+                found, chosen, lasts = lasting(source, tried, FINEST[:1], precision, chunk, steps, magnitudes)
+            except PrecisionError:
+                lasts = False
+            if lasts:
+                break
+            both = False
+        else:
             break
-        if not lasts or found.comparison.off > WORTH * circuit.comparison.off:
-            break
-        notes = (*found.notes, f"formats {finer} bits finer than by default, for in those the first step was further from your own")
-        circuit, formats = replace(found, notes=notes), chosen
-        if found.comparison.off <= FAITHFUL:
+        found = replace(found, comparison=compare(found, source))
+        if found.comparison.off <= WORTH * circuit.comparison.off:
+            notes = [ROUNDED] * (ROUNDED in circuit.notes)
+            notes.append(f"formats {finer} bits finer than by default, for in those the first steps were further from your own")
+            circuit, formats = replace(found, notes=(*found.notes, *notes)), chosen
+        if circuit.comparison.off <= FAITHFUL:
             break
     return circuit, formats
 
 
 def _bounded(source: Source, precision: Precision, chunk: int, steps: int, magnitudes: Magnitudes) -> tuple[Circuit, Formats, bool]:
     """The circuit in the finest default formats in which bounds hold for all steps, or where there are none, for a chunk; these; and
-    whether they are the defaults, with bounds that hold for all steps."""
+    whether they are no coarser than the defaults, with bounds that hold for all steps."""
     formats = default_formats(source.program, source.batch, precision, chunk)
     held = refusal = None
     if precision.complete and not source.known:  # nothing is left to choose, and bounds are for those to check who know the weights
@@ -178,10 +187,10 @@ def _bounded(source: Source, precision: Precision, chunk: int, steps: int, magni
         try:
             circuit, chosen, lasts = lasting(source, candidate, finest, precision, chunk, steps, magnitudes)
             notes = [f"formats {coarsened} bits coarser than by default, so that bounds hold"] if coarsened else []
-            notes += ["weights are rounded where products read them, so that bounds hold"] if candidate.weights - formats.weights else []
+            notes += [ROUNDED] if candidate.weights - formats.weights else []
             circuit = replace(circuit, notes=(*circuit.notes, *notes))
             if lasts:
-                return circuit, chosen, not notes
+                return circuit, chosen, not coarsened
             held = held or (circuit, chosen)
         except PrecisionError as error:
             refusal = refusal or error
