@@ -60,3 +60,48 @@ def test_guarded_divisors(name):
 def test_gradients_that_are_clipped_by_the_norms_of_weights():
     _, run, off = followed(squares(lambda f: f), optax.chain(optax.adaptive_grad_clip(0.01), optax.sgd(0.1)), PARAMS, (X, T))
     assert off < 0.01 and Liar(run).broken() == set()
+
+
+def contrastive(put):
+    """SimCLR's loss of similarities, of which an entry's own are put out of the way."""
+
+    def loss(p, x, y):
+        f = x @ p["w"]
+        f = f / jnp.linalg.norm(f, axis=-1, keepdims=True)
+        i = jnp.arange(len(f))
+        similar = put(f @ f.T / 0.07, i)
+        return jnp.mean(jax.nn.logsumexp(similar, axis=-1) - similar[i, jnp.roll(i, len(f) // 2)])
+
+    return loss
+
+
+PUT = {
+    "the tutorial's": lambda s, i: s.at[i, i].set(-9e15),
+    "another number": lambda s, i: s.at[i, i].set(-1e9),
+    "minus infinity": lambda s, i: s.at[jnp.diag_indices_from(s)].set(-jnp.inf),
+    "added": lambda s, i: s.at[i, i].add(-1e9),
+    "row by row": lambda s, i: jax.vmap(lambda row, k: row.at[k].set(-1e9))(s, i),
+}
+
+
+@pytest.mark.parametrize("name", PUT)
+def test_scores_that_an_update_at_constant_indices_takes_away(name):
+    _, run, off = followed(contrastive(PUT[name]), optax.sgd(0.1), PARAMS, (X, T))
+    assert off < 0.02 and Liar(run).broken() == set()
+
+
+UPDATES = {
+    "an entry": lambda z, t: z.at[1, 2].set(0.5),
+    "a row": lambda z, t: z.at[1].set(t[0]),
+    "columns": lambda z, t: z.at[:, 1:3].set(t[:, :2] * 0.5),
+    "entries": lambda z, t: z.at[jnp.array([0, 2]), jnp.array([3, 1])].set(z[0, :2]),
+    "of data": lambda z, t: z * jnp.asarray(t).at[2].set(0.5).at[:, jnp.array([1, 1])].set(1.5),
+    "into data": lambda z, t: jnp.asarray(t).at[0].set(z[1]),
+}
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_updates_at_constant_indices(name):
+    loss = lambda p, x, t: jnp.mean((UPDATES[name](x @ p["w"], t) - t) ** 2)  # noqa: E731
+    _, run, off = followed(loss, optax.sgd(0.1), PARAMS, (X, T))
+    assert off < 0.02 and Liar(run).broken() == set()

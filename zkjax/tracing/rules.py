@@ -348,7 +348,8 @@ RULES = MOVES | {
     "reduce_min": maxima.reduce_min,
     "argmax": maxima.argmax,
     "argmin": lambda graph, eqn, x: maxima.argmax(graph, eqn, x, -1),
-    "scatter-add": indexing.scatter_add,
+    "scatter-add": lambda graph, eqn, x, *where: _sum(graph, x, indexing.scattered(graph, eqn, x, *where)),
+    "scatter": lambda graph, eqn, x, *where: _sum(graph, *indexing.replaced(graph, eqn, x, *where)),
     "and": _and,
     "or": _logic(1),
     "xor": _logic(2),
@@ -373,7 +374,6 @@ KEYS = ("random_bits", "random_wrap", "random_unwrap", "random_seed", "random_sp
 CURES = {
     "while": "write the loop in Python, so that it unrolls",
     "cond": "choose with jnp.where(x > 0, ...), or in Python before tracing",
-    "scatter": "build the array with jnp.concatenate or jnp.pad",
     "sort": "use maxima, sums and products",
     "io_callback": "a callback leaves the program that is proven; leave it out",
     "pure_callback": "a callback leaves the program that is proven; leave it out",
