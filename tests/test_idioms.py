@@ -105,3 +105,17 @@ def test_updates_at_constant_indices(name):
     loss = lambda p, x, t: jnp.mean((UPDATES[name](x @ p["w"], t) - t) ** 2)  # noqa: E731
     _, run, off = followed(loss, optax.sgd(0.1), PARAMS, (X, T))
     assert off < 0.02 and Liar(run).broken() == set()
+
+
+PICKED = {
+    "a row": lambda q, i: jax.vmap(lambda a, b: a[b])(q, i),
+    "a column": lambda q, i: jax.vmap(lambda a, b: a[:, b])(q.transpose(0, 2, 1), i),
+    "at a place": lambda q, i: jax.vmap(lambda a, b: jnp.tanh(a.at[b].add(0.5)))(q, i),
+}
+
+
+@pytest.mark.parametrize("name", PICKED)
+def test_windows_at_an_index_of_data(name):
+    loss = lambda p, x, y: jnp.mean((PICKED[name]((x @ p["w"]).reshape(-1, 2, 2), y % 2) - 0.3) ** 2)  # noqa: E731
+    _, run, off = followed(loss, optax.sgd(0.1), PARAMS, (X, LABELS))
+    assert off < 0.02 and Liar(run).broken() == set()

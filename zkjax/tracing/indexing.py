@@ -17,7 +17,7 @@ from ..ops.moves import Broadcast, Concatenate, Reshape
 from .constants import Known
 from .expressions import Expression, Mask, Numbers
 from .functions import picked, unary
-from .scatters import combined, targets
+from .scatters import combined, targets, window_sizes
 from .series import Refusal
 
 NAN = programs.joined("div", programs.number(Fraction(0)), programs.number(Fraction(0)))
@@ -156,15 +156,18 @@ def _known(x: Expression) -> Known | None:
 class _Places:
     """How a gather or scatter-add pairs axes: batch pairs (axis of the array, of the indices), and the axis that the index is of.
 
-    Where several indices are given, all but one count along axes of the indices, as ``x[jnp.arange(n), y]`` does.
+    Where several indices are given, all but one count along axes of the indices, as ``x[jnp.arange(n), y]`` does, or are 0 where a window,
+    of these sizes, is the whole axis.
     """
 
-    def __init__(self, graph, shape, indices, axes, batch, mode: str):
+    def __init__(self, graph, shape, sizes, indices, axes, batch, mode: str):
         self.batch = [(int(a), int(b)) for a, b in zip(*batch, strict=True)]
         self.axis, self.one_hot = None, None
         for place, axis in enumerate(int(d) for d in axes):
             column = _column(graph, indices, place) if len(axes) > 1 else indices
             along = _counts(column, shape[axis]) if len(axes) > 1 else None
+            if isinstance(column, Known) and column.scalar == 0 and sizes[axis] == shape[axis] > 1:
+                continue
             if along is not None:
                 self.batch.append((axis, along))
             elif self.axis is None:
@@ -197,7 +200,7 @@ def gather(graph, eqn, x, indices):
     if isinstance(indices, Known) and len(numbers.start_index_map) > 1 and not numbers.operand_batching_dims:
         return _picked(graph, eqn, numbers, x, indices)
     batch = numbers.operand_batching_dims, numbers.start_indices_batching_dims
-    places = _Places(graph, x.shape, indices, numbers.start_index_map, batch, mode)
+    places = _Places(graph, x.shape, sizes, indices, numbers.start_index_map, batch, mode)
     whole = [d for d in range(len(x.shape)) if d != places.axis and d not in [a for a, _ in places.batch]]
     if any(sizes[d] != x.shape[d] for d in whole) or any(sizes[d] != 1 for d in range(len(x.shape)) if d not in whole):
         raise Refusal("an index of parts of an array", "index whole rows")
@@ -231,7 +234,7 @@ def scattered(graph, eqn, x, indices, updates):
         return _placed(graph, eqn, numbers, x.shape, indices, updates)
     updates = updates.finite() if isinstance(updates, Known) else updates
     batch = numbers.operand_batching_dims, numbers.scatter_indices_batching_dims
-    places = _Places(graph, x.shape, indices, numbers.scatter_dims_to_operand_dims, batch, mode)
+    places = _Places(graph, x.shape, window_sizes(eqn), indices, numbers.scatter_dims_to_operand_dims, batch, mode)
     one = places.one_hot
     last = len(one.shape) - 1
     windows = [int(d) for d in numbers.update_window_dims]

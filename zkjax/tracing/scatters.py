@@ -8,6 +8,16 @@ from .constants import MAX_FOLDED, Known
 from .series import Refusal
 
 
+def window_sizes(eqn) -> tuple[int, ...]:
+    """The lengths, along each axis of the array, of what one index updates."""
+    numbers = eqn.params["dimension_numbers"]
+    single, lengths = (
+        (*numbers.inserted_window_dims, *numbers.operand_batching_dims),
+        (eqn.invars[2].aval.shape[d] for d in numbers.update_window_dims),
+    )
+    return tuple(1 if d in single else next(lengths) for d in range(len(eqn.invars[0].aval.shape)))
+
+
 def targets(eqn, indices: Known) -> np.ndarray:
     """Of each entry of the updates its place among all entries of the array: what JAX's gather of the same windows reads."""
     from jax import lax
@@ -18,8 +28,6 @@ def targets(eqn, indices: Known) -> np.ndarray:
     if indices.moving:
         raise Refusal("an index that depends on the step", "index with slices")
     numbers = eqn.params["dimension_numbers"]
-    single, lengths = (*numbers.inserted_window_dims, *numbers.operand_batching_dims), iter(updates[d] for d in numbers.update_window_dims)
-    sizes = [1 if d in single else next(lengths) for d in range(len(array))]
     window = lax.GatherDimensionNumbers(
         offset_dims=numbers.update_window_dims,
         collapsed_slice_dims=numbers.inserted_window_dims,
@@ -30,7 +38,7 @@ def targets(eqn, indices: Known) -> np.ndarray:
     places = np.arange(math.prod(array), dtype=np.int32).reshape(array)
     mode = eqn.params["mode"] if eqn.params["mode"] == lax.GatherScatterMode.CLIP else lax.GatherScatterMode.FILL_OR_DROP
     starts = np.array(indices.full(), dtype=eqn.invars[1].aval.dtype)
-    found = np.asarray(lax.gather(places, starts, window, tuple(sizes), mode=mode, fill_value=-1))
+    found = np.asarray(lax.gather(places, starts, window, window_sizes(eqn), mode=mode, fill_value=-1))
     if (found < 0).any():
         raise Refusal("an index beyond the array")
     return found
