@@ -8,6 +8,8 @@ import pytest
 from beside import followed
 from harness import Liar
 
+import zkjax
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(8, 6)).astype(np.float32)
 T = RNG.normal(size=(8, 4)).astype(np.float32)
@@ -119,3 +121,31 @@ def test_windows_at_an_index_of_data(name):
     loss = lambda p, x, y: jnp.mean((PICKED[name]((x @ p["w"]).reshape(-1, 2, 2), y % 2) - 0.3) ** 2)  # noqa: E731
     _, run, off = followed(loss, optax.sgd(0.1), PARAMS, (X, LABELS))
     assert off < 0.02 and Liar(run).broken() == set()
+
+
+WEIGHTS = np.abs(T) + 0.1
+BELOW = {  # what a program calls no number never comes up here
+    "logsumexp with weights of data": lambda z, t: jax.nn.logsumexp(z, b=t, axis=-1),
+    "with constant ones": lambda z, t: jax.nn.logsumexp(z, b=jnp.array([1.0, 2.0, 0.5, 0.0]), axis=-1) * t[:, 0],
+    "a focal loss": lambda z, t: optax.sigmoid_focal_loss(z, (t > 0.8).astype(jnp.float32), alpha=0.25, gamma=2.0),
+    "by hand": lambda z, t: jnp.where(t > 0, z, jnp.nan),
+    "the other way": lambda z, t: jnp.where(jnp.sum(z**2) < 0, jnp.nan, z),
+    "of one tensor": lambda z, t: jnp.where(z > -9, jax.nn.softplus(z), jnp.nan),
+    "a constant": lambda z, t: z * jnp.where(t.sum(0) > 0, 2.0, jnp.nan),
+}
+
+
+@pytest.mark.parametrize("name", BELOW)
+def test_branches_that_are_no_number(name):
+    loss = lambda p, x, t: jnp.mean(BELOW[name](x @ p["w"], t) ** 2)  # noqa: E731
+    _, run, off = followed(loss, optax.sgd(0.1), PARAMS, (X, WEIGHTS))
+    assert off < 0.05 and Liar(run).broken() == set()
+
+
+@pytest.mark.parametrize("name", ["logsumexp with weights of data", "by hand", "a constant"])
+def test_where_jax_has_no_number_there_is_no_witness(name):
+    loss = lambda p, x, t: jnp.mean(BELOW[name](x @ p["w"], t) ** 2)  # noqa: E731
+    circuit = zkjax.trace(loss, optax.sgd(0.1), PARAMS, batch=(X[:4], WEIGHTS[:4]), steps=8)
+    assert np.isnan(loss(PARAMS, X[4:], -WEIGHTS[4:]))
+    with pytest.raises(zkjax.PrecisionError, match="where it has no value"):
+        zkjax.train(circuit, PARAMS, (X, -WEIGHTS), steps=1)

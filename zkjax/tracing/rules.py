@@ -182,10 +182,12 @@ def _select(graph, eqn, which, *cases):
     if kind(eqn.invars[0].aval.dtype) != "b" and (len(cases) != 2 or graph.range(which) != (0, 1)):
         raise Refusal("a choice by an integer that depends on data", "choose with jnp.where(x > 0, ...)")
     for nothing, x, negated in ((cases[0], cases[-1], False), (cases[-1], cases[0], True)):
+        condition = entrywise.negated(graph.mask(which)) if negated else graph.mask(which)
         if not boolean and masked.is_low(nothing) and not isinstance(x, Known):
-            condition = entrywise.negated(graph.mask(which)) if negated else graph.mask(which)
             condition = condition if condition.shape == x.shape else graph.broadcast(condition, x.shape, ())
             return masked.take_away(graph, condition, graph.tensor(x), nothing.scalar)
+        if isinstance(nothing, Known) and nothing.scalar != nothing.scalar and isinstance(which, Expression | Mask):
+            return choices.only_where(graph, condition, x)
     cases = masked.readable(graph, "", cases, False)
     no, yes = (number(graph, x) if boolean else x.finite() if isinstance(x, Known) else graph.tensor(x) for x in cases)
     which = graph.mask(which)  # a condition that jax.vmap made of many, each 0 or 1
