@@ -149,3 +149,54 @@ def test_where_jax_has_no_number_there_is_no_witness(name):
     assert np.isnan(loss(PARAMS, X[4:], -WEIGHTS[4:]))
     with pytest.raises(zkjax.PrecisionError, match="where it has no value"):
         zkjax.train(circuit, PARAMS, (X, -WEIGHTS), steps=1)
+
+
+NEIGHBOURS = np.array([0, 0, 1, 2, 2, 2, 0, 1])
+TO = np.array([0, 2, 1, 2, 0, 2, 0, 1])
+
+
+def _over_neighbours(scores):
+    """jraph's softmax of each node's edges."""
+    scores = scores - jax.ops.segment_max(scores, TO, 4)[TO]
+    shares = jnp.exp(scores)
+    return shares / jax.ops.segment_sum(shares, TO, 4)[TO]
+
+
+GROUPS = {
+    "maxima": lambda z: jax.ops.segment_max(z, NEIGHBOURS, 3),
+    "maxima of a vector": lambda z: jax.ops.segment_max(z[:, 0], NEIGHBOURS, 3),
+    "isolated ones": lambda z: jnp.where(jnp.isfinite(m := jax.ops.segment_max(z, NEIGHBOURS, 5)), m, 0.2),
+    "one each": lambda z: jax.ops.segment_max(z, np.array([3, 1, 0, 2, 6, 5, 4, 7]), 8),
+    "attention": lambda z: jax.ops.segment_sum(_over_neighbours(2 * z[NEIGHBOURS].sum(-1))[:, None] * z, TO, 4),
+    "by hand": lambda z: jnp.full((4, 2), -jnp.inf).at[:, TO // 2].max(z[:4].T.repeat(2, 1)),
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_maxima_of_groups(name):
+    loss = lambda p, x, t: jnp.mean((GROUPS[name](x @ p["w"]) - 0.5) ** 2) + 0.1 * jnp.mean((x @ p["w"] - t) ** 2)  # noqa: E731
+    _, run, off = followed(loss, optax.sgd(0.1), PARAMS, (X, T), batch=8)
+    assert off < 0.03 and Liar(run).broken() == set()
+
+
+def test_groups_without_members_and_indices_of_data():
+    for of, why in (
+        (lambda z, y: jax.ops.segment_max(z, NEIGHBOURS, 5), "minus infinity"),
+        (lambda z, y: jax.ops.segment_max(z, y, 4), "depend on data"),
+    ):
+        loss = lambda p, x, y: jnp.mean(of(x @ p["w"], y) ** 2)  # noqa: B023, E731
+        with pytest.raises(zkjax.UnsupportedOperationError, match=why):
+            zkjax.trace(loss, optax.sgd(0.1), PARAMS, batch=(X, LABELS), steps=8)
+
+
+MULTIPLIED = {
+    "rows": lambda z, t: z.at[jnp.array([1, 3, 1])].multiply(3.0, unique_indices=True),
+    "a column": lambda z, t: z.at[:, 1].multiply(t[:, 0], unique_indices=True),
+}
+
+
+@pytest.mark.parametrize("name", MULTIPLIED)
+def test_products_at_constant_indices(name):
+    loss = lambda p, x, t: jnp.mean((MULTIPLIED[name](x @ p["w"], t) - t) ** 2)  # noqa: E731
+    _, run, off = followed(loss, optax.sgd(0.1), PARAMS, (X, T))
+    assert off < 0.02 and Liar(run).broken() == set()

@@ -272,6 +272,15 @@ def replaced(graph, eqn, x, indices, updates):
     return rest, Known.spread(combined(lambda old, new: new, eqn, zeros, indices, updates), x.shape, updates.tagged)
 
 
+def multiplied(graph, eqn, x, indices, updates):
+    """What multiplies an array of which entries at constant indices are multiplied."""
+    ones = Known.uniform(Fraction(1), x.shape)
+    if isinstance(indices, Known) and isinstance(updates, Known):
+        return Known.spread(combined(operator.mul, eqn, ones, indices, updates), x.shape, updates.tagged)
+    rest, factors = replaced(graph, eqn, ones, indices, updates)
+    return graph.linear([(1, rest), (1, factors)])
+
+
 def _mode(eqn) -> str:
     return str(eqn.params["mode"]).rsplit(".", 1)[-1].split("(")[0].strip()
 

@@ -59,6 +59,12 @@ def _reads(graph, name: str, values, i: int) -> bool:
     return name == "mul" or name == "select_n" and i > 0 or name in READERS and i == 0
 
 
+def spared(graph, which, k: int, x) -> bool:
+    """Whether case k of a choice by constants, which is x, is chosen nowhere where a mask takes x away."""
+    ones = graph.masked[x].ones if x in graph.masked else None
+    return isinstance(which, Known) and isinstance(ones, Known) and not ((which.full() == k) & (ones.full() == 0)).any()
+
+
 def take_away(graph, condition, x, low) -> Expression:
     """x where the condition holds, else ``low``, which is as good as minus infinity."""
     condition = condition if isinstance(condition, Mask) else condition.compacted()

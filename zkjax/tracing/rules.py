@@ -8,7 +8,7 @@ may wrap around while it depends on data or parameters, and every operation that
 import math
 from fractions import Fraction
 
-from . import choices, entrywise, functions, indexing, keys, masked, maxima, quotients, variances, windows
+from . import choices, entrywise, functions, groups, indexing, keys, masked, maxima, quotients, variances, windows
 from .constants import Known, map_known
 from .expressions import Drawn, Expression, Mask
 from .folding import kind
@@ -148,7 +148,7 @@ def _equality(graph, eqn, x, y):
         return Known.uniform(False, shape)
     if isinstance(x, Expression) and isinstance(y, Known) and y.scalar == 0 and functions.is_one_or_nothing(x):
         return Mask(x, positive=False)
-    found = maxima.first_place(graph, x, y) or entrywise.is_extreme(graph, x, y)
+    found = maxima.first_place(graph, x, y) or groups.first_place(graph, x, y) or entrywise.is_extreme(graph, x, y)
     if found is None and kind(eqn.invars[0].aval.dtype) == "i":
         found = indexing.equal_index(graph, x, y)
     if found is None and kind(eqn.invars[0].aval.dtype) == "f":
@@ -188,7 +188,7 @@ def _select(graph, eqn, which, *cases):
             return masked.take_away(graph, condition, graph.tensor(x), nothing.scalar)
         if isinstance(nothing, Known) and nothing.scalar != nothing.scalar and isinstance(which, Expression | Mask):
             return choices.only_where(graph, condition, x)
-    cases = masked.readable(graph, "", cases, False)
+    cases = [x if masked.spared(graph, which, k, x) else masked.readable(graph, "", [x], False)[0] for k, x in enumerate(cases)]
     no, yes = (number(graph, x) if boolean else x.finite() if isinstance(x, Known) else graph.tensor(x) for x in cases)
     which = graph.mask(which)  # a condition that jax.vmap made of many, each 0 or 1
     if isinstance(which, Mask) and which.shape == no.shape:
@@ -250,6 +250,11 @@ def _static(starts, shape, sizes) -> list[int]:
     if not all(isinstance(s, Known) for s in starts):
         raise Refusal("an index that depends on data or parameters", INDEX)
     return [min(max(int(s.scalar), 0), n - m) for s, n, m in zip(starts, shape, sizes, strict=True)]
+
+
+def _scatter_add(graph, eqn, x, indices, updates):
+    found = groups.counted(graph, eqn, x, indices, updates)
+    return _sum(graph, x, indexing.scattered(graph, eqn, x, indices, updates)) if found is None else found
 
 
 def _reshape(graph, eqn, x):
@@ -350,7 +355,9 @@ RULES = MOVES | {
     "reduce_min": maxima.reduce_min,
     "argmax": maxima.argmax,
     "argmin": lambda graph, eqn, x: maxima.argmax(graph, eqn, x, -1),
-    "scatter-add": lambda graph, eqn, x, *where: _sum(graph, x, indexing.scattered(graph, eqn, x, *where)),
+    "scatter-add": _scatter_add,
+    "scatter-mul": lambda graph, eqn, x, *where: _product(graph, x, indexing.multiplied(graph, eqn, x, *where)),
+    "scatter-max": groups.scatter_max,
     "scatter": lambda graph, eqn, x, *where: _sum(graph, *indexing.replaced(graph, eqn, x, *where)),
     "and": _and,
     "or": _logic(1),
@@ -361,7 +368,7 @@ RULES = MOVES | {
     "reduce_sum": lambda graph, eqn, x: graph.sum(x, eqn.params["axes"]),
     "convert_element_type": _convert,
     "reduce_precision": _reduce_precision,
-    "gather": indexing.gather,
+    "gather": groups.gather,
     **windows.RULES,
     "shift_right_logical": keys.shifted,
     "bitcast_convert_type": keys.as_float,

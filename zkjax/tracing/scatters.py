@@ -44,6 +44,13 @@ def targets(eqn, indices: Known) -> np.ndarray:
     return found
 
 
+def read(eqn, indices: Known) -> np.ndarray:
+    """Of each entry of what a gather reads its place among all entries of the array."""
+    array = eqn.invars[0].aval.shape
+    places = np.arange(math.prod(array), dtype=np.int32).reshape(array)
+    return np.asarray(eqn.primitive.bind(places, np.array(indices.full(), dtype=eqn.invars[1].aval.dtype), **eqn.params))
+
+
 def combined(function, eqn, x: Known, indices: Known, updates: Known) -> np.ndarray:
     """An array of constants with the function of its entries and of the updates that meet them, one after another."""
     found = np.array(x.full(), dtype=object).reshape(-1)
