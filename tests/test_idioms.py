@@ -200,3 +200,9 @@ def test_products_at_constant_indices(name):
     loss = lambda p, x, t: jnp.mean((MULTIPLIED[name](x @ p["w"], t) - t) ** 2)  # noqa: E731
     _, run, off = followed(loss, optax.sgd(0.1), PARAMS, (X, T))
     assert off < 0.02 and Liar(run).broken() == set()
+
+
+def test_a_state_that_a_product_reads_as_it_is_after_the_step():
+    """It is a sum of itself and others, and what is read stands for it, as for the step sizes of Rprop."""
+    _, run, off = followed(squares(lambda f: f), optax.rprop(0.01), PARAMS, (X, T), steps=4)
+    assert off < 0.01 and Liar(run).broken() == set()
