@@ -206,3 +206,19 @@ def test_a_state_that_a_product_reads_as_it_is_after_the_step():
     """It is a sum of itself and others, and what is read stands for it, as for the step sizes of Rprop."""
     _, run, off = followed(squares(lambda f: f), optax.rprop(0.01), PARAMS, (X, T), steps=4)
     assert off < 0.01 and Liar(run).broken() == set()
+
+
+LOW = jnp.array([0, 0, 0, -1e9])
+
+
+MASKED = {
+    "only what a mask takes away": lambda z, t: jnp.exp((z + LOW)[:, 3:]) + z**2,
+    "the difference of two": lambda z, t: jnp.exp((z + LOW) - (0.5 * z + LOW)),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_sums_and_differences_of_masked_scores(name):
+    loss = lambda p, x, t: jnp.mean((MASKED[name](x @ p["w"], jnp.minimum(t, t[:, ::-1])) - 0.3) ** 2)  # noqa: E731
+    _, run, off = followed(loss, optax.sgd(0.1), PARAMS, (X, T), batch=8)
+    assert off < 0.05 and Liar(run).broken() == set()

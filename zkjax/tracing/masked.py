@@ -52,6 +52,8 @@ def _reads(graph, name: str, values, i: int) -> bool:
     """Whether an operation may read a masked operand. Rules of products and choices look at it themselves."""
     if name == "max":  # of minus infinity
         return is_low(values[1 - i])
+    if name == "sub" and values[1] in graph.masked:  # of two low numbers the difference need not be low
+        return False
     if name == "eq":  # whether it is its own maximum
         return graph.largest_of.get(values[1 - i]) is values[i]
     if name == "div":
@@ -180,6 +182,8 @@ def times(graph, x, y):
 def exp(graph, x: Expression) -> Expression:
     """exp of what is masked: 0 there, and else a function of what is 0 there."""
     ones = graph.masked[x].ones
+    if isinstance(ones, Known) and ones.scalar == 0:
+        return Known.uniform(Fraction(0), x.shape, x.tagged)
     base = graph.tensor(graph.product(ones, x))
     if interval(graph, x)[1] <= 0:
         graph.intervals[base] = -math.inf, 0.0
