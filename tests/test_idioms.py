@@ -211,9 +211,26 @@ def test_a_state_that_a_product_reads_as_it_is_after_the_step():
 LOW = jnp.array([0, 0, 0, -1e9])
 
 
+def _hidden_markov(z):
+    """The forward algorithm, of a chain that moves to the right."""
+    moves = jnp.where(jnp.tril(jnp.ones((4, 4), bool)), -1e30, jnp.roll(z[:4], 1, 1))
+    a = z[4]
+    for row in z[5:]:
+        a = jax.nn.logsumexp(a[:, None] + jax.nn.log_softmax(moves, axis=1), axis=0) + row
+    return jax.nn.logsumexp(a)
+
+
+def _biased(low):
+    return lambda z, t: jax.nn.softmax(jnp.where(t > 0.5, low, z) + z[::-1] * 0.5 + 1.0)
+
+
 MASKED = {
     "only what a mask takes away": lambda z, t: jnp.exp((z + LOW)[:, 3:]) + z**2,
     "the difference of two": lambda z, t: jnp.exp((z + LOW) - (0.5 * z + LOW)),
+    "a chain": lambda z, t: _hidden_markov(z),
+    "a bias beside it": _biased(-1e9),
+    "beside minus infinity": _biased(-jnp.inf),
+    "both": lambda z, t: jax.nn.softmax(jnp.where(t > 0.5, -1e9, z) + jnp.where(t > 0.0, z[::-1], -1e9)),
 }
 
 

@@ -47,7 +47,8 @@ def _sum(graph, x, y):
     for a, b in ((x, y), (y, x)):
         if not isinstance(a, Known) and (found := masked.lowered(graph, a, b)) is not None:
             return found
-    return _sum_of(1, 1)(graph, *(x.finite() if isinstance(x, Known) else x for x in (x, y)))
+    x, y = (z.finite() if isinstance(z, Known) else z for z in (x, y))
+    return masked.plus(graph, x, y) if x in graph.masked or y in graph.masked else _sum_of(1, 1)(graph, x, y)
 
 
 def _product(graph, x, y):
