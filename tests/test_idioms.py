@@ -239,3 +239,24 @@ def test_sums_and_differences_of_masked_scores(name):
     loss = lambda p, x, t: jnp.mean((MASKED[name](x @ p["w"], jnp.minimum(t, t[:, ::-1])) - 0.3) ** 2)  # noqa: E731
     _, run, off = followed(loss, optax.sgd(0.1), PARAMS, (X, T), batch=8)
     assert off < 0.05 and Liar(run).broken() == set()
+
+
+def _negative_binomial(z, t):
+    rate, count = jax.nn.softplus(z) + 0.2, jnp.floor(t**2)
+    return jax.scipy.special.gammaln(count + rate) - jax.scipy.special.gammaln(rate)
+
+
+SPECIAL = {
+    "arctan": lambda z, t: jnp.arctan(2 * z) - t,
+    "arcsin": lambda z, t: jnp.arcsin(0.9 * jnp.tanh(z)) - t,
+    "arccos": lambda z, t: jnp.arccos(0.9 * jnp.tanh(z)) - jnp.arccos(jnp.array([0.5, -1.0, 0.0, 1.0])) * t,
+    "negative binomial": _negative_binomial,
+    "digamma": lambda z, t: jax.scipy.special.digamma(jnp.exp(z) + 0.5) - t,
+}
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_angles_and_gamma_functions(name):
+    loss = lambda p, x, t: jnp.mean(SPECIAL[name](x @ p["w"], t) ** 2)  # noqa: E731
+    _, run, off = followed(loss, optax.sgd(0.02), PARAMS, (X, T))
+    assert off < 0.03 and Liar(run).broken() == set()

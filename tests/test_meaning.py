@@ -398,7 +398,10 @@ REFUSED = {
     "a choice beside minus infinity": (lambda p, u: jnp.where(u > 5, jnp.where(u > 2, -jnp.inf, p * u), p), "'select_n'.*no maximum"),
     "infinity": (lambda p, u: jnp.where(u > 2, jnp.inf, p), "'select_n'.*inf is not finite"),
     "a product with minus infinity": (lambda p, u: jnp.where(u > 2, -jnp.inf, p), "'mul'.*no number above 0; choose a large negative"),
-    "a sum with minus infinity": (lambda p, u: jnp.tanh(jnp.where(u > 2, -jnp.inf, p) + p), "'tanh'.*no maximum, difference or exp; choose a large"),
+    "a sum with minus infinity": (
+        lambda p, u: jnp.tanh(jnp.where(u > 2, -jnp.inf, p) + p),
+        "'tanh'.*no maximum, difference or exp; choose a large",
+    ),
     "minus infinity turned": (lambda p, u: jnp.max(-2.0 * jnp.where(u > 2, -jnp.inf, p * u)), "'mul'.*no number above 0"),
     "not a number": (lambda p, u: p * u * jnp.nan, "'mul'.*nan is not finite"),
     "a maximum with minus infinity": (lambda p, u: jnp.maximum(jnp.where(u > 2, -jnp.inf, p * u), -99.0), "'max'.*no maximum, difference"),
