@@ -260,3 +260,15 @@ def test_angles_and_gamma_functions(name):
     loss = lambda p, x, t: jnp.mean(SPECIAL[name](x @ p["w"], t) ** 2)  # noqa: E731
     _, run, off = followed(loss, optax.sgd(0.02), PARAMS, (X, T))
     assert off < 0.03 and Liar(run).broken() == set()
+
+
+def test_what_is_read_in_the_place_of_a_masked_score_is_what_the_program_wrote():
+    def loss(p, x, t):
+        z, i = x @ p["w"], jnp.array([0, 2, 1, 3])
+        low = jnp.where(jnp.eye(4, dtype=bool), -2e4, z[:4])
+        return jnp.mean((low[jnp.arange(4), i] / 2e4 * t[0]) ** 2) + 0.1 * jnp.mean(z**2)
+
+    circuit = zkjax.trace(loss, optax.sgd(1e-3), PARAMS, batch=(X, T), steps=8)
+    run = zkjax.train(circuit, PARAMS, (X, T), steps=1)
+    (rows,) = np.asarray(run.indices)
+    assert np.isclose(float(run.losses[0]), loss(PARAMS, X[rows], T[rows]), rtol=0.02)

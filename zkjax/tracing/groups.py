@@ -75,14 +75,15 @@ def _numbers(ones: np.ndarray) -> Known:
 
 
 def gather(graph, eqn, x, indices):
-    """``indexing.gather``; of maxima of groups it is known whose they are."""
-    result, group = indexing.gather(graph, eqn, x, indices), graph.groups.get(("largest", x))
-    if group is not None and isinstance(indices, Known):
-        places = read(eqn, indices)
-        if x in graph.masked and not np.isin(places, group.places).all():
-            raise Refusal("the maximum of a group without members", "index with groups that have some")
-        if np.array_equal(places, group.places):
-            graph.groups["read", result] = group
+    """``indexing.gather``. Of scores that constants mask, constant indices read what the program has there; of maxima of groups it is known
+    whose they are."""
+    group, ones = graph.groups.get(("largest", x)), graph.masked[x].ones if x in graph.masked else None
+    places = read(eqn, indices) if isinstance(indices, Known) and (group is not None or isinstance(ones, Known)) else None
+    if places is not None and isinstance(ones, Known) and not ones.full().reshape(-1)[places].all():
+        (x,) = masked.readable(graph, "", [x], False)
+    result = indexing.gather(graph, eqn, x, indices)
+    if group is not None and np.array_equal(places, group.places):
+        graph.groups["read", result] = group
     return result
 
 
