@@ -10,6 +10,7 @@ import pytest
 from field_values import EDGES
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special as special_functions
 
 import zkjax
 from zkjax.algebra import decimals, field, functions
@@ -19,6 +20,7 @@ from zkjax.algebra.vectors import Vector, Vectors, only_length
 from zkjax.errors import FormatError
 from zkjax.ops import tables
 from zkjax.ops.tables import Column, Table
+from zkjax.tracing import special
 from zkjax.work import Meter
 
 X = functions.IDENTITY
@@ -486,3 +488,25 @@ def test_inner_products_are_exact_at_the_largest_entries():
     assert int(column.max()) > 2**30
     weight = Ext(field.P - 1, field.P - 1) * Ext(field.P - 1, field.P - 1)
     assert table.column_values(ends, ends)[1] == weight * int(sum(map(int, column)))
+
+
+SPECIAL = {  # composed of the instructions: where they are compared, and with what
+    "atan": (np.linspace(-40, 40, 160), np.arctan),
+    "asin": (np.linspace(-1, 1, 81), np.arcsin),
+    "acos": (np.linspace(-1, 1, 81), np.arccos),
+    "lgamma": (np.linspace(-9.97, 40, 160), special_functions.gammaln),
+    "digamma": (np.linspace(-9.97, 40, 160), special_functions.digamma),
+    "trigamma": (np.linspace(0.01, 40, 160), lambda x: special_functions.polygamma(1, x)),
+}
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_functions_that_are_composed(name):
+    numbers, function = SPECIAL[name]
+    make = (special.FUNCTIONS | {"trigamma": special.trigamma})[name]
+    program = make(functions.joined, functions.IDENTITY, lambda v: functions.number(Fraction(v)))
+    functions.check(program)
+    found = np.array([float(functions.value(program, Fraction(x))) for x in numbers])
+    assert np.allclose(found, function(numbers), rtol=1e-13, atol=1e-13)
+    beyond = {"asin": 1.01, "acos": -1.01, "lgamma": -2, "digamma": 0, "trigamma": -1}
+    assert name not in beyond or not functions.value(program, Fraction(beyond[name])).is_finite()

@@ -10,6 +10,7 @@ from ..ops.moves import Broadcast
 from . import functions, keys, quotients
 from .constants import Keys, Known, map_known
 from .expressions import Expression, Mask, added, scaling
+from .intervals import interval
 from .series import Refusal, Series
 
 
@@ -66,6 +67,17 @@ def select(graph, condition, no, yes):
         rest = (graph.linear([(c, z) for z, c in t.items() if (c, z) not in both] or [(0, both[0][1])]) for t in terms)
         return graph.linear([*both, (1, select(graph, Mask(mask), *rest))], no.tagged or yes.tagged)
     return graph.linear([(1, no), (-1, graph.product(mask, no)), (1, graph.product(mask, yes))])
+
+
+def only_where(graph, condition, x):
+    """x where a condition holds; elsewhere no number, and a circuit without a witness, for it divides by 0 there."""
+    zero, x = Known.uniform(Fraction(0), x.shape), x.finite() if isinstance(x, Known) else graph.tensor(x)
+    divided = functions.function(graph, "div", zero, condition if condition.shape == x.shape else graph.broadcast(condition, x.shape, ()))
+    if divided is None:
+        raise Refusal("what is no number where a schedule or random words say so", "choose a number")
+    result = graph.linear([(1, x), (1, divided)], x.tagged)
+    graph.intervals[result] = interval(graph, x)
+    return result
 
 
 def _of_factors(graph, mask: Expression, no, yes) -> Expression | None:

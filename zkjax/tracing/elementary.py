@@ -9,9 +9,10 @@ import math
 from collections.abc import Callable
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from functools import reduce
+from functools import partial
 
 from ..algebra import decimals, functions
+from . import special
 
 SHORT_BITS = 12  # a dyadic rational whose numerator has no more bits stays as it is
 SINGLE_BITS = 24  # significant bits of a float32
@@ -58,32 +59,17 @@ def shortened(value: Fraction) -> Fraction:
     return Fraction((n << shift) // d if shift >= 0 else n // (d << -shift)) / Fraction(2) ** shift
 
 
-# Of w = -log(1 - x^2), up to 5 and beyond, what x is multiplied by: the polynomials of XLA's erf_inv in float32 (Giles, Approximating the
-# erfinv function, GPU Computing Gems 2, 2011), highest power first, of w - 2.5 and of sqrt(w) - 3.
-CENTRAL = "2.81022636e-08 3.43273939e-07 -3.5233877e-06 -4.39150654e-06 2.1858087e-4 -1.25372503e-3 -4.17768164e-3 0.246640727 1.50140941"
-TAIL = "-2.00214257e-04 1.00950558e-04 1.34934322e-03 -3.67342844e-03 5.73950773e-03 -7.6224613e-03 9.43887047e-03 1.00167406 2.83297682"
-
-
-def inverse_error(of, x, c):
-    """JAX's erf_inv, composed by ``of(name, *operands)`` of x and constants ``c(number)``."""
-    w = of("neg", of("log", of("sub", c(1), of("mul", x, x))))
-
-    def polynomial(coefficients: str, at):
-        first, *rest = map(c, coefficients.split())
-        return reduce(lambda total, a: of("add", of("mul", total, at), a), rest, first)
-
-    central, tail = polynomial(CENTRAL, of("sub", w, c("2.5"))), polynomial(TAIL, of("sub", of("sqrt", w), c(3)))
-    return of("mul", x, of("select", of("lt", w, c(5)), tail, central))
-
-
-INVERSE_ERROR = inverse_error(functions.joined, functions.IDENTITY, lambda v: functions.number(Fraction(v)))
+COMPOSED = {
+    name: make(functions.joined, functions.IDENTITY, lambda v: functions.number(Fraction(v)))
+    for name, make in {"erf_inv": special.inverse_error, **special.ANGLES}.items()
+}
 
 FUNCTIONS: dict[str, Callable] = {
     **{name: functions.FUNCTIONS[name].decimal for name in ("exp", "expm1", "log", "log1p", "sqrt", "cbrt", "logistic", "tanh")},
     **{name: functions.FUNCTIONS[name].decimal for name in ("cos", "sin", "erf")},
     "exp2": lambda x: decimals.exp(x * Decimal(2).ln()),
     "rsqrt": lambda x: 1 / x.sqrt(),
-    "erf_inv": lambda x: functions.value(INVERSE_ERROR, Fraction(x)),
+    **{name: partial(lambda program, x: functions.value(program, Fraction(x)), program) for name, program in COMPOSED.items()},
     "tan": lambda x: decimals.cos(x - decimals.PI / 2) / decimals.cos(x),
 }
 AT_INFINITY = {  # at minus and at plus infinity
@@ -92,6 +78,7 @@ AT_INFINITY = {  # at minus and at plus infinity
     **dict.fromkeys(("log", "log1p", "sqrt"), (NAN, INFINITY)),
     "rsqrt": (NAN, Fraction(0)),
     "cbrt": (-INFINITY, INFINITY),
+    "atan": (-special.PI / 2, special.PI / 2),
     "logistic": (Fraction(0), Fraction(1)),
     **dict.fromkeys(("tanh", "erf"), (Fraction(-1), Fraction(1))),
 }

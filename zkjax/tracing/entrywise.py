@@ -8,9 +8,8 @@ from fractions import Fraction
 from functools import reduce
 
 from ..algebra import functions as programs
-from . import choices, functions, keys, masked, quotients, variances
+from . import choices, functions, keys, masked, quotients, special, variances
 from .constants import Known, map_known
-from .elementary import inverse_error
 from .expressions import Drawn, Expression, Mask, Ratio, scaling
 from .folding import kind
 from .intervals import EVERYTHING, interval
@@ -131,12 +130,18 @@ def _ranged(graph, x, ends):
 def _inverse_error(graph, eqn, x):
     """Of a tensor; of random words with an end, for where they stand for -1 or 1 there is no number."""
     if not isinstance(x, Drawn):
-        return _composed(inverse_error)(graph, eqn, x)
+        return _composed(special.inverse_error)(graph, eqn, x)
 
     def ended(of, x, c):
-        return inverse_error(of, of("max", of("min", x, c(LARGEST_DRAW)), c(-LARGEST_DRAW)), c)
+        return special.inverse_error(of, of("max", of("min", x, c(LARGEST_DRAW)), c(-LARGEST_DRAW)), c)
 
     return _composed(ended)(graph, eqn, graph.tensor(x))
+
+
+def _polygamma(graph, eqn, order, x):
+    if not isinstance(order, Known) or order.scalar not in (0, 1):
+        raise Refusal("a derivative of digamma beyond the first")
+    return _composed(special.trigamma if order.scalar else special.digamma)(graph, eqn, x)
 
 
 def _extreme(name: str):
@@ -257,6 +262,8 @@ RULES = {
     "sinh": _composed(lambda of, x, c: of("mul", c("0.5"), of("sub", of("exp", x), of("exp", of("neg", x))))),
     "cosh": _composed(lambda of, x, c: of("mul", c("0.5"), of("add", of("exp", x), of("exp", of("neg", x))))),
     "erf_inv": _inverse_error,
+    **{name: _composed(make) for name, make in special.FUNCTIONS.items()},
+    "polygamma": _polygamma,
     "asinh": _composed(lambda of, x, c: of("log", of("add", x, of("sqrt", of("add", c(1), of("mul", x, x)))))),
     "atanh": _composed(lambda of, x, c: of("mul", c("0.5"), of("log", of("div", of("add", c(1), x), of("sub", c(1), x))))),
 }

@@ -11,12 +11,13 @@ import math
 import operator
 from dataclasses import replace
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
 from .constants import MAX_FOLDED, Known, every_step, in_single, map_known
 from .elementary import FUNCTIONS, INFINITY, NAN, elementary, power, shortened
+from .scatters import combined
 from .series import Refusal, values
 
 
@@ -318,6 +319,8 @@ def fold(eqn, *known: Known) -> list[Known] | None:
         function = _dot_general
     elif name in ORDERED or eqn.outvars and all(kind(v.aval.dtype) != "f" for v in (*eqn.invars, *eqn.outvars)) and not eqn.effects:
         function = _by_rank
+    elif name.removeprefix("scatter-") in ARITHMETIC:
+        function = partial(combined, ARITHMETIC[name.removeprefix("scatter-")])
     else:
         return None
     arrays = function(eqn, *known)

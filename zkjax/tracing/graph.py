@@ -50,6 +50,7 @@ class Graph:
         self.intervals: dict[Expression, tuple[float, float]] = {}
         self.assumed: dict[int, tuple[float, float]] = {}  # intervals of states, which a step keeps
         self.largest_of: dict[Expression, Expression] = {}  # a maximum, repeated: the tensor whose it is
+        self.groups: dict = {}  # what is known of maxima of groups, by ("largest", "read" or "first", tensor): see ``groups``
         self.one_along: dict[Expression, tuple[int, ...]] = {}  # the axes along which exactly one entry is 1, the others 0
         self.extremes: dict[Expression, tuple] = {}  # the larger or smaller of two: both, and "max" or "min"
         self.masked: dict = {}  # scores that a mask takes away: of each a ``masked.Masked``

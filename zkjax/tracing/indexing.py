@@ -5,6 +5,7 @@ the data may have.
 """
 
 import math
+import operator
 from fractions import Fraction
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..ops.moves import Broadcast, Concatenate, Reshape
 from .constants import Known
 from .expressions import Expression, Mask, Numbers
 from .functions import picked, unary
+from .scatters import combined, targets, window_sizes
 from .series import Refusal
 
 NAN = programs.joined("div", programs.number(Fraction(0)), programs.number(Fraction(0)))
@@ -154,15 +156,18 @@ def _known(x: Expression) -> Known | None:
 class _Places:
     """How a gather or scatter-add pairs axes: batch pairs (axis of the array, of the indices), and the axis that the index is of.
 
-    Where several indices are given, all but one count along axes of the indices, as ``x[jnp.arange(n), y]`` does.
+    Where several indices are given, all but one count along axes of the indices, as ``x[jnp.arange(n), y]`` does, or are 0 where a window,
+    of these sizes, is the whole axis.
     """
 
-    def __init__(self, graph, shape, indices, axes, batch, mode: str):
+    def __init__(self, graph, shape, sizes, indices, axes, batch, mode: str):
         self.batch = [(int(a), int(b)) for a, b in zip(*batch, strict=True)]
         self.axis, self.one_hot = None, None
         for place, axis in enumerate(int(d) for d in axes):
             column = _column(graph, indices, place) if len(axes) > 1 else indices
             along = _counts(column, shape[axis]) if len(axes) > 1 else None
+            if isinstance(column, Known) and column.scalar == 0 and sizes[axis] == shape[axis] > 1:
+                continue
             if along is not None:
                 self.batch.append((axis, along))
             elif self.axis is None:
@@ -195,7 +200,7 @@ def gather(graph, eqn, x, indices):
     if isinstance(indices, Known) and len(numbers.start_index_map) > 1 and not numbers.operand_batching_dims:
         return _picked(graph, eqn, numbers, x, indices)
     batch = numbers.operand_batching_dims, numbers.start_indices_batching_dims
-    places = _Places(graph, x.shape, indices, numbers.start_index_map, batch, mode)
+    places = _Places(graph, x.shape, sizes, indices, numbers.start_index_map, batch, mode)
     whole = [d for d in range(len(x.shape)) if d != places.axis and d not in [a for a, _ in places.batch]]
     if any(sizes[d] != x.shape[d] for d in whole) or any(sizes[d] != 1 for d in range(len(x.shape)) if d not in whole):
         raise Refusal("an index of parts of an array", "index whole rows")
@@ -218,15 +223,18 @@ def gather(graph, eqn, x, indices):
     return graph.reshape(graph.transpose(product, tuple(order.index(w) for w in wanted)), shape)
 
 
-def scatter_add(graph, eqn, x, indices, updates):
-    """What is added at an index: the transposed product."""
+def scattered(graph, eqn, x, indices, updates):
+    """What is added to x at an index: the transposed product."""
     numbers, mode = eqn.params["dimension_numbers"], _mode(eqn)
-    if isinstance(indices, Known) and (found := _static_add(graph, numbers, x, indices, updates)) is not None:
+    if isinstance(indices, Known) and isinstance(updates, Known):
+        return Known.spread(combined(operator.add, eqn, Known.uniform(Fraction(0), x.shape), indices, updates), x.shape, updates.tagged)
+    if isinstance(indices, Known) and (found := _static_add(graph, numbers, x.shape, indices, updates)) is not None:
         return found
     if isinstance(indices, Known) and len(numbers.scatter_dims_to_operand_dims) > 1 and not numbers.operand_batching_dims:
-        return _sum(graph, x, _placed(graph, eqn, numbers, x.shape, indices, updates))
+        return _placed(graph, eqn, numbers, x.shape, indices, updates)
+    updates = updates.finite() if isinstance(updates, Known) else updates
     batch = numbers.operand_batching_dims, numbers.scatter_indices_batching_dims
-    places = _Places(graph, x.shape, indices, numbers.scatter_dims_to_operand_dims, batch, mode)
+    places = _Places(graph, x.shape, window_sizes(eqn), indices, numbers.scatter_dims_to_operand_dims, batch, mode)
     one = places.one_hot
     last = len(one.shape) - 1
     windows = [int(d) for d in numbers.update_window_dims]
@@ -244,13 +252,33 @@ def scatter_add(graph, eqn, x, indices, updates):
     if set(order) != set(range(len(x.shape))) or [x.shape[d] for d in kept] != [updates.shape[d] for d in windows]:
         raise Refusal("an update of parts of an array", "update whole rows")
     product = graph.dot(one, updates, contract, (b, tuple(counted[d] for d in b)), tuple(x.shape[d] for d in order))
-    return _sum(graph, x, graph.transpose(product, tuple(order.index(d) for d in range(len(order)))))
+    return graph.transpose(product, tuple(order.index(d) for d in range(len(order))))
 
 
-def _sum(graph, x, added):
-    if isinstance(x, Known) and x.scalar == 0:
-        return graph.tag(added, x.tagged)
-    return graph.linear([(1, z if isinstance(z, Known) else graph.tensor(z)) for z in (x, added)])
+def replaced(graph, eqn, x, indices, updates):
+    """Of updates at constant indices: x with 0 in their place, and what stands there."""
+    if not isinstance(indices, Known):
+        raise Refusal("an update at an index that depends on data", "choose with jnp.where(jnp.arange(n) == i, new, old)")
+    places = targets(eqn, indices).reshape(-1)
+    constant = isinstance(updates, Known)
+    if len({*places}) < len(places) and not (constant and updates.scalar is not None):
+        raise Refusal("an entry that is updated twice, where JAX says nothing of which update is the last")
+    ones = np.full(math.prod(x.shape), Fraction(1))
+    ones[places] = Fraction(0)
+    rest = graph.product(Known.spread(ones.reshape(x.shape), x.shape), x if isinstance(x, Known) else graph.tensor(x))
+    if not constant:
+        return rest, scattered(graph, eqn, x, indices, updates)
+    zeros = Known.uniform(Fraction(0), x.shape)
+    return rest, Known.spread(combined(lambda old, new: new, eqn, zeros, indices, updates), x.shape, updates.tagged)
+
+
+def multiplied(graph, eqn, x, indices, updates):
+    """What multiplies an array of which entries at constant indices are multiplied."""
+    ones = Known.uniform(Fraction(1), x.shape)
+    if isinstance(indices, Known) and isinstance(updates, Known):
+        return Known.spread(combined(operator.mul, eqn, ones, indices, updates), x.shape, updates.tagged)
+    rest, factors = replaced(graph, eqn, ones, indices, updates)
+    return graph.linear([(1, rest), (1, factors)])
 
 
 def _mode(eqn) -> str:
@@ -316,13 +344,13 @@ def _static(graph, numbers, sizes, x: Expression, indices: Known):
     return graph.reshape(part, shape)
 
 
-def _static_add(graph, numbers, x, indices: Known, updates):
+def _static_add(graph, numbers, whole, indices: Known, updates):
     found = _single(numbers, numbers.scatter_dims_to_operand_dims, indices)
     if found is None or math.prod(indices.shape) != 1 or numbers.operand_batching_dims:
         return None
     axis, place = found
-    shape = list(x.shape)
+    shape = list(whole)
     shape[axis] = 1 if axis in numbers.inserted_window_dims else updates.shape[int(numbers.update_window_dims[axis])]
-    if math.prod(shape) != math.prod(updates.shape) or not 0 <= place <= x.shape[axis] - shape[axis]:
+    if math.prod(shape) != math.prod(updates.shape) or not 0 <= place <= whole[axis] - shape[axis]:
         return None
-    return _sum(graph, x, padded(graph, graph.reshape(updates, shape), axis, place, x.shape[axis] - place - shape[axis]))
+    return padded(graph, graph.reshape(updates, shape), axis, place, whole[axis] - place - shape[axis])

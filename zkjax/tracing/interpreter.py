@@ -29,7 +29,22 @@ NONLINEAR = (
     "those of optax.sgd with momentum, of weight decay, averages, schedules and MultiSteps are)"
 )
 MAX_ITERATIONS, MAX_UNROLLED = 2**16, 2**7  # of a loop over constants, and over data
-UNBOUNDED = ("select_n", "add", "max", "min", "clamp", "eq", "ne", "lt", "le", "gt", "ge")  # may read infinities
+UNBOUNDED = (
+    "select_n",
+    "add",
+    "max",
+    "min",
+    "clamp",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "scatter",
+    "scatter-add",
+    "scatter-max",
+)  # may read infinities
 CALLS = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 
 
@@ -161,7 +176,7 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
     if constant:
         moves = name in MOVES and "dynamic" not in name and any(x is not None and x.moving for x in values)  # of numbers of the step
         results = None if moves else fold(eqn, *values)
-        if results is None and name in (*MOVES, "scatter-add"):
+        if results is None and name in MOVES:
             results = RULES[name](graph, eqn, *values)
         if results is None:
             raise Refusal(CURES.get(name, "this operation on constants is not known; compute it with NumPy outside of the loss"))

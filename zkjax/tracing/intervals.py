@@ -118,7 +118,8 @@ def _below_largest(graph, x: Expression) -> tuple[Any, Expression | None]:
     if len(x.inputs) == 2 and not any(isinstance(c, Series) for c in x.operation.coefficients):
         pairs = [*zip(x.operation.coefficients, x.inputs, strict=True)]
         for (a, y), (b, largest) in (pairs, pairs[::-1]):
-            c, base = scaling(graph.largest_of.get(largest))
+            group = graph.groups.get(("read", largest))
+            c, base = scaling(graph.largest_of.get(largest) if group is None else group.members)
             if base is y and not isinstance(c, Series) and a + b * c == 0:
                 return -b, largest
     return Fraction(0), None

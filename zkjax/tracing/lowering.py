@@ -133,8 +133,8 @@ class _Emitter:
         self.odd = dict.fromkeys(range(len(program.states)), Fraction(1)) | odd_parts(plan.uses) | odd_squares(plan.rows, self.rooted)
         self.units = {p: Fraction(2) ** -scales[p] if p in scales else self._unit(p) for p in range(len(program.states))}
         self.lowered = Lowered(self, plan.rows, plan.uses)
-        moved = ((p, state.following) for p, state in enumerate(program.states) if p not in plan.uses)
-        self.following = {x: p for p, x in moved if isinstance(x, Expression) and x.does(Combination) and plan.rows[p].feeds}
+        moved = ((p, state.following, plan.rows[p].feeds) for p, state in enumerate(program.states) if p not in plan.uses)
+        self.following = {x: p for p, x, fed in moved if isinstance(x, Expression) and x.does(Combination) and fed and x not in fed}
 
     def emission(self, steps) -> tuple[Emission, dict[int, int]]:
         """The circuit and what it follows from, and the scales that its exact states need."""

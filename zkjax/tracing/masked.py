@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 from . import choices, functions
 from .constants import Known, map_known
@@ -24,10 +25,11 @@ READERS = ("reduce_max", "argmax", "sub", "exp", "gather", "is_finite")
 
 @dataclass(frozen=True, eq=False)
 class Masked:
-    """Of a tensor with scores that a mask takes away: ones where it has a number, else zeros; and the tensor as the program writes it
-    (None: with minus infinity)."""
+    """Of a tensor with scores that a mask takes away: ones where it has a number, else zeros; a tensor that has these numbers, and any
+    others beside them; and the tensor as the program writes it (None: with minus infinity)."""
 
     ones: Expression | Known
+    kept: Callable[[], Expression]
     written: Callable[[], Expression] | None
 
 
@@ -52,27 +54,55 @@ def _reads(graph, name: str, values, i: int) -> bool:
     """Whether an operation may read a masked operand. Rules of products and choices look at it themselves."""
     if name == "max":  # of minus infinity
         return is_low(values[1 - i])
+    if name == "sub" and values[1] in graph.masked:  # of two low numbers the difference need not be low
+        return False
     if name == "eq":  # whether it is its own maximum
         return graph.largest_of.get(values[1 - i]) is values[i]
     if name == "div":
         return i == 0 and (isinstance(values[1], Known) or interval(graph, values[1])[0] > 0)
-    return name == "mul" or name == "select_n" and i > 0 or name in READERS and i == 0
+    return name in ("mul", "add") or name == "select_n" and i > 0 or name in READERS and i == 0
+
+
+def spared(graph, which, k: int, x) -> bool:
+    """Whether case k of a choice by constants, which is x, is chosen nowhere where a mask takes x away."""
+    ones = graph.masked[x].ones if x in graph.masked else None
+    return isinstance(which, Known) and isinstance(ones, Known) and not ((which.full() == k) & (ones.full() == 0)).any()
 
 
 def take_away(graph, condition, x, low) -> Expression:
     """x where the condition holds, else ``low``, which is as good as minus infinity."""
     condition = condition if isinstance(condition, Mask) else condition.compacted()
-    kept = condition if isinstance(condition, Mask) else map_known(lambda c: Fraction(int(c)), condition.shape, condition)
-    ones = graph.tensor(kept) if isinstance(kept, Mask) else kept
+    mask = isinstance(condition, Mask)
+    ones = graph.tensor(condition) if mask else map_known(lambda c: Fraction(int(c)), condition.shape, condition)
     if x in graph.masked:
-        ones = graph.product(ones, graph.masked[x].ones)
-    result = choices.select(graph, condition, Known.uniform(Fraction(-LOWEST), x.shape), x)
+        ones = _both(graph, ones, graph.masked[x].ones)
 
     def written():
         return graph.tensor(choices.select(graph, condition, Known.uniform(low, x.shape), as_written(graph, x)))
 
     infinite = low == -math.inf or x in graph.masked and graph.masked[x].written is None
-    return _record(graph, result, ones, None if infinite else written)
+    where = condition if mask and x not in graph.masked else None
+    return _lowest(graph, ones, lambda: as_kept(graph, x), None if infinite else written, where)
+
+
+def _lowest(graph, ones, kept, written, condition: Mask | None = None) -> Expression:
+    """What is kept, and ``-LOWEST`` where there are no ones, or where this condition does not hold, which is the same."""
+    number = kept()
+    other = Mask(ones) if isinstance(ones, Expression) else map_known(bool, ones.shape, ones)
+    low = Known.uniform(Fraction(-LOWEST), number.shape)
+    return _record(graph, choices.select(graph, condition or other, low, number), ones, kept, written)
+
+
+def _both(graph, ones, others):
+    """Where both are ones. Of tensors it is a sign: a product would have to be rounded to be a mask, with a range of its own."""
+    if isinstance(ones, Known) or isinstance(others, Known):
+        return graph.product(ones, others)
+    return graph.above(graph.linear([(1, ones), (1, others), (-1, Known.uniform(Fraction(1), ones.shape))]))
+
+
+def as_kept(graph, x):
+    """A tensor with its numbers where no mask takes them away."""
+    return graph.masked[x].kept() if x in graph.masked else x
 
 
 def as_written(graph, x):
@@ -80,19 +110,21 @@ def as_written(graph, x):
     return graph.masked[x].written() if x in graph.masked else x
 
 
-def _record(graph, result, ones, written):
+def _record(graph, result, ones, kept, written):
     if isinstance(result, Expression) and not (isinstance(ones, Known) and ones.scalar == 1):
-        graph.masked[result] = Masked(ones, written)
+        graph.masked[result] = Masked(ones, kept, written)
     return result
 
 
-def _carried(graph, x, result, again, ones=None):
-    """A result that is masked as x is, or where ``ones`` says; again: makes the same of x as the program writes it."""
+def _carried(graph, x, result, again, ones=None, own=False):
+    """A result that is masked as x is, or where ``ones`` says; again: makes the same of x as it is kept or written. own: the
+    ones are where the result has its own numbers."""
     if x not in graph.masked:
         return result
     before = graph.masked[x]
+    kept = (lambda: result) if own else lambda: graph.tensor(again(before.kept()))
     written = None if before.written is None else lambda: graph.tensor(again(before.written()))
-    return _record(graph, result, before.ones if ones is None else ones, written)
+    return _record(graph, result, before.ones if ones is None else ones, kept, written)
 
 
 def moved(graph, x, result, move):
@@ -116,6 +148,18 @@ def lowered(graph, x, y) -> Expression | None:
     return None if mask is None else take_away(graph, mask, x, low)
 
 
+def plus(graph, x, y) -> Expression:
+    """x + y where one of them is masked, or both: as low as either."""
+    found = [graph.masked[z] for z in (x, y) if z in graph.masked]
+    ones = found[0].ones if len(found) == 1 else _both(graph, *(z.ones for z in found))
+
+    def total(of):
+        return graph.tensor(graph.linear([(1, of(graph, z)) for z in (x, y)]))
+
+    infinite = any(z.written is None for z in found)
+    return _lowest(graph, ones, partial(total, as_kept), None if infinite else partial(total, as_written))
+
+
 def _zeros_or_low(y: Expression) -> tuple[Mask | None, Fraction]:
     """c z, or c (1 - z), for zeros and ones z and a low c: where it is 0, and c."""
     c, base = scaling(y)
@@ -134,7 +178,7 @@ def less(graph, x, y, result):
     found, ones = graph.masked.get(x), None
     if found is not None and found.written is not None and graph.largest_of.get(y) is x:
         ones = _or_all(graph, found.ones, along_maximum(x, y))
-    return _carried(graph, x, result, lambda x: graph.linear([(1, x), (-1, graph.tensor(y))]), ones)
+    return _carried(graph, x, result, lambda x: graph.linear([(1, x), (-1, graph.tensor(y))]), ones, ones is not None)
 
 
 def _or_all(graph, ones, axes):
@@ -174,6 +218,8 @@ def times(graph, x, y):
 def exp(graph, x: Expression) -> Expression:
     """exp of what is masked: 0 there, and else a function of what is 0 there."""
     ones = graph.masked[x].ones
+    if isinstance(ones, Known) and ones.scalar == 0:
+        return Known.uniform(Fraction(0), x.shape, x.tagged)
     base = graph.tensor(graph.product(ones, x))
     if interval(graph, x)[1] <= 0:
         graph.intervals[base] = -math.inf, 0.0

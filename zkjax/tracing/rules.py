@@ -8,7 +8,7 @@ may wrap around while it depends on data or parameters, and every operation that
 import math
 from fractions import Fraction
 
-from . import choices, entrywise, functions, indexing, keys, masked, maxima, quotients, variances, windows
+from . import choices, entrywise, functions, groups, indexing, keys, masked, maxima, quotients, variances, windows
 from .constants import Known, map_known
 from .expressions import Drawn, Expression, Mask
 from .folding import kind
@@ -47,7 +47,8 @@ def _sum(graph, x, y):
     for a, b in ((x, y), (y, x)):
         if not isinstance(a, Known) and (found := masked.lowered(graph, a, b)) is not None:
             return found
-    return _sum_of(1, 1)(graph, *(x.finite() if isinstance(x, Known) else x for x in (x, y)))
+    x, y = (z.finite() if isinstance(z, Known) else z for z in (x, y))
+    return masked.plus(graph, x, y) if x in graph.masked or y in graph.masked else _sum_of(1, 1)(graph, x, y)
 
 
 def _product(graph, x, y):
@@ -148,7 +149,7 @@ def _equality(graph, eqn, x, y):
         return Known.uniform(False, shape)
     if isinstance(x, Expression) and isinstance(y, Known) and y.scalar == 0 and functions.is_one_or_nothing(x):
         return Mask(x, positive=False)
-    found = maxima.first_place(graph, x, y) or entrywise.is_extreme(graph, x, y)
+    found = maxima.first_place(graph, x, y) or groups.first_place(graph, x, y) or entrywise.is_extreme(graph, x, y)
     if found is None and kind(eqn.invars[0].aval.dtype) == "i":
         found = indexing.equal_index(graph, x, y)
     if found is None and kind(eqn.invars[0].aval.dtype) == "f":
@@ -182,11 +183,13 @@ def _select(graph, eqn, which, *cases):
     if kind(eqn.invars[0].aval.dtype) != "b" and (len(cases) != 2 or graph.range(which) != (0, 1)):
         raise Refusal("a choice by an integer that depends on data", "choose with jnp.where(x > 0, ...)")
     for nothing, x, negated in ((cases[0], cases[-1], False), (cases[-1], cases[0], True)):
+        condition = entrywise.negated(graph.mask(which)) if negated else graph.mask(which)
         if not boolean and masked.is_low(nothing) and not isinstance(x, Known):
-            condition = entrywise.negated(graph.mask(which)) if negated else graph.mask(which)
             condition = condition if condition.shape == x.shape else graph.broadcast(condition, x.shape, ())
             return masked.take_away(graph, condition, graph.tensor(x), nothing.scalar)
-    cases = masked.readable(graph, "", cases, False)
+        if isinstance(nothing, Known) and nothing.scalar != nothing.scalar and isinstance(which, Expression | Mask):
+            return choices.only_where(graph, condition, x)
+    cases = [x if masked.spared(graph, which, k, x) else masked.readable(graph, "", [x], False)[0] for k, x in enumerate(cases)]
     no, yes = (number(graph, x) if boolean else x.finite() if isinstance(x, Known) else graph.tensor(x) for x in cases)
     which = graph.mask(which)  # a condition that jax.vmap made of many, each 0 or 1
     if isinstance(which, Mask) and which.shape == no.shape:
@@ -248,6 +251,11 @@ def _static(starts, shape, sizes) -> list[int]:
     if not all(isinstance(s, Known) for s in starts):
         raise Refusal("an index that depends on data or parameters", INDEX)
     return [min(max(int(s.scalar), 0), n - m) for s, n, m in zip(starts, shape, sizes, strict=True)]
+
+
+def _scatter_add(graph, eqn, x, indices, updates):
+    found = groups.counted(graph, eqn, x, indices, updates)
+    return _sum(graph, x, indexing.scattered(graph, eqn, x, indices, updates)) if found is None else found
 
 
 def _reshape(graph, eqn, x):
@@ -348,7 +356,10 @@ RULES = MOVES | {
     "reduce_min": maxima.reduce_min,
     "argmax": maxima.argmax,
     "argmin": lambda graph, eqn, x: maxima.argmax(graph, eqn, x, -1),
-    "scatter-add": indexing.scatter_add,
+    "scatter-add": _scatter_add,
+    "scatter-mul": lambda graph, eqn, x, *where: _product(graph, x, indexing.multiplied(graph, eqn, x, *where)),
+    "scatter-max": groups.scatter_max,
+    "scatter": lambda graph, eqn, x, *where: _sum(graph, *indexing.replaced(graph, eqn, x, *where)),
     "and": _and,
     "or": _logic(1),
     "xor": _logic(2),
@@ -358,7 +369,7 @@ RULES = MOVES | {
     "reduce_sum": lambda graph, eqn, x: graph.sum(x, eqn.params["axes"]),
     "convert_element_type": _convert,
     "reduce_precision": _reduce_precision,
-    "gather": indexing.gather,
+    "gather": groups.gather,
     **windows.RULES,
     "shift_right_logical": keys.shifted,
     "bitcast_convert_type": keys.as_float,
@@ -373,7 +384,6 @@ KEYS = ("random_bits", "random_wrap", "random_unwrap", "random_seed", "random_sp
 CURES = {
     "while": "write the loop in Python, so that it unrolls",
     "cond": "choose with jnp.where(x > 0, ...), or in Python before tracing",
-    "scatter": "build the array with jnp.concatenate or jnp.pad",
     "sort": "use maxima, sums and products",
     "io_callback": "a callback leaves the program that is proven; leave it out",
     "pure_callback": "a callback leaves the program that is proven; leave it out",
