@@ -270,7 +270,7 @@ MASKED = {
 def test_sums_and_differences_of_masked_scores(name):
     loss = lambda p, x, t: jnp.mean((MASKED[name](x @ p["w"], jnp.minimum(t, t[:, ::-1])) - 0.3) ** 2)  # noqa: E731
     _, run, off = followed(loss, optax.sgd(0.1), PARAMS, (X, T), batch=8)
-    assert off < 0.05 and Liar(run).broken() == set()
+    assert off < 0.08 and Liar(run).broken() == set()
 
 
 def _negative_binomial(z, t):
