@@ -45,8 +45,9 @@ commitment.rows commitment.opening commitment.keys commitment
 proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain proofs.checks proofs.estimate proofs.proof
 proofs.published
 verifier
-tracing tracing.precision tracing.elementary tracing.series tracing.constants tracing.expressions tracing.rationals tracing.keys
-tracing.intervals tracing.functions tracing.graph tracing.folding tracing.places tracing.arguments tracing.variances tracing.quotients
+tracing tracing.precision tracing.elementary tracing.series tracing.constants tracing.expressions tracing.rationals
+tracing.intervals tracing.functions tracing.keys tracing.graph tracing.folding tracing.places tracing.arguments tracing.variances
+tracing.quotients
 tracing.choices tracing.masked tracing.maxima tracing.indexing tracing.entrywise tracing.windows tracing.rules tracing.interpreter
 tracing.step tracing.starts tracing.motions tracing.demands tracing.names
 tracing.formats tracing.own tracing.source tracing.states tracing.planned tracing.builder tracing.relations
