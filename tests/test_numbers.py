@@ -212,3 +212,49 @@ def test_what_is_refused(name):
     drawn, told = REFUSED[name]
     with pytest.raises(UnsupportedOperationError, match=told):
         zkjax.trace(squares(drawn), optax.sgd(0.05), PARAMS, batch=(X[:BATCH],), key=KEY)
+
+
+# ---- functions of uniform numbers ----------------------------------------------------------------------------------------
+
+
+def of_uniform(function):
+    return lambda key, x: x * function(jax.random.uniform(key, x.shape))
+
+
+FUNCTIONS = {
+    "exp": of_uniform(jnp.exp),
+    "cos": of_uniform(lambda u: jnp.cos(u * jnp.pi / 2)),
+    "log": of_uniform(lambda u: -jnp.log(u)),
+    "log of a log": of_uniform(lambda u: -jnp.log(-jnp.log(u))),
+    "floor": of_uniform(lambda u: jnp.floor(u * 50) / 50),
+    "a root": of_uniform(jnp.sqrt),
+    "a power": of_uniform(lambda u: u**0.3),
+    "a quotient": of_uniform(lambda u: 1 / (1 + u)),
+    "a quotient of it": of_uniform(lambda u: u / (1 + u)),
+    "times its own": of_uniform(lambda u: u * jnp.exp(u)),
+    "absolute values": of_uniform(lambda u: jnp.abs(u - 0.5)),
+    "clipped": of_uniform(lambda u: jnp.clip(u, 0.1, 0.9)),
+    "exponential": lambda key, x: x * jax.random.exponential(key, x.shape),
+    "gumbel": lambda key, x: x + 0.1 * jax.random.gumbel(key, x.shape),
+    "laplace": lambda key, x: x * jax.random.laplace(key, x.shape),
+    "logistic": lambda key, x: x * jax.random.logistic(key, x.shape),
+    "truncated normal": lambda key, x: x * jax.random.truncated_normal(key, -2, 2, x.shape),
+    "categorical": lambda key, x: x * jax.random.categorical(key, x)[:, None],
+    "gumbel softmax": lambda key, x: jax.nn.softmax((x + jax.random.gumbel(key, x.shape)) / 0.5),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_uniform_numbers(name):
+    circuit, run, off = beside(FUNCTIONS[name])
+    assert off < 0.01 and Liar(run).broken() == set()
+    assert len(circuit.drawn) == 1
+
+
+@pytest.mark.parametrize("name, bound", [("floor", 49), ("log", 17 * np.log(2)), ("log of a log", 17 * np.log(2))])
+def test_tables_end_where_functions_have_no_value(name, bound):
+    """No number is drawn as 1, or as 0, whatever it is rounded to."""
+    circuit = zkjax.trace(squares(FUNCTIONS[name]), optax.sgd(0.05), PARAMS, batch=(X[:BATCH],), key=KEY)
+    (i,) = circuit.of("function")
+    found = circuit.nodes[i]
+    assert found.operation.bound([], [], None) <= (bound + 0.01) * 2.0**found.scale
