@@ -3,7 +3,6 @@
 from fractions import Fraction
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ..errors import DataError, UnsupportedOperationError
@@ -11,10 +10,9 @@ from ..ops.leaves import Param
 from . import places
 from .arguments import Leaf, explained, is_key
 from .constants import Known
-from .folding import kind, narrow
+from .folding import kind
 from .graph import Graph
 from .interpreter import interpret
-from .rules import NARROW
 from .series import Refusal
 from .step import Start
 
@@ -80,8 +78,6 @@ def _leaf(keys, x) -> Leaf:
     path = "/".join(part for part in (PREFIX, jax.tree_util.keystr(keys, simple=True, separator="/")) if part)
     if is_key(x):
         raise UnsupportedOperationError("the optimizer keeps a typed random key; keep it in a state of your own, for zkjax.trace_step")
-    if jnp.issubdtype(x.dtype, jnp.floating) and narrow(np.dtype(x.dtype)):
-        raise UnsupportedOperationError(f"{path} has dtype {x.dtype}, which rounds what an optimizer keeps; {NARROW}")
     return Leaf(path, tuple(x.shape), np.dtype(x.dtype), None)
 
 
