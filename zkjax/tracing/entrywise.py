@@ -45,7 +45,7 @@ def _real_power(graph, eqn, x, y):
 
 def _of_one(graph, name: str, x):
     """A function of one tensor, entry by entry."""
-    x = keys.ended(graph, x) if isinstance(x, Drawn) else x
+    x = keys.read(graph, x) if isinstance(x, Drawn) else x
     found = functions.function(graph, name, x if isinstance(x, Known) else graph.tensor(x))
     if found is None:
         raise Refusal("a function of a tensor that a schedule multiplies", "multiply by the schedule outside of the function")
@@ -75,7 +75,7 @@ def _composed(make):
     """A rule for a function that is composed of others; make: from ``of(name, *operands)`` and x."""
 
     def rule(graph, eqn, x):
-        found = functions.unary(graph, keys.ended(graph, x) if isinstance(x, Drawn) else graph.tensor(x))
+        found = functions.unary(graph, keys.read(graph, x) if isinstance(x, Drawn) else graph.tensor(x))
         program = make(programs.joined, found.program, lambda v: programs.number(Fraction(v)))
         return graph.tag(functions.applied(graph, program, found.base), x.tagged)
 

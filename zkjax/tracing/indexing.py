@@ -71,7 +71,7 @@ def one_hot(graph, index: Expression | Drawn, size: int, program=None) -> Expres
     if isinstance(index, Drawn):
         if (found := keys.one_hot(graph, index, size)) is not None:
             return found
-        index = keys.ended(graph, index)
+        index = keys.read(graph, index)
     if index in graph.one_hots and graph.one_hots[index].shape[-1] == size and program is None:
         return graph.one_hots[index]
     found = unary(graph, index)

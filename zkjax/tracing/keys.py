@@ -21,13 +21,13 @@ from ..ops.leaves import MAX_CONSTANT
 from . import functions
 from .constants import Keys, Known, in_single, map_known
 from .expressions import Combination, Drawn, Expression, Mask, is_public, reached, unmoved
-from .rationals import common, valuation
+from .rationals import common, log2, valuation
 from .series import Refusal, Series, values
 
 IMPLEMENTATION = "threefry2x32"
 OWN = "zkjax keys"  # scope of typed keys that become what they were when they were given
 MAX_KEYS = 2**10  # that words are drawn from at once
-END = Fraction(1, 2**17)  # of the range of random numbers, at its ends: normal numbers beyond 4.2 are drawn as 4.2
+FEW = 2**14  # numbers that a table tells apart
 ONE, FRACTION = 0x3F800000, 23  # float32: the bits of 1, and how many stand after its leading one
 TINY, HUGE = Fraction(2) ** -126, Fraction(2) ** 127  # float32: the least number that every machine has, and what none goes beyond
 CURE = "use jax.random.bernoulli, randint, or uniform, compared with a number or as it is, or give what is drawn in the data"
@@ -298,19 +298,20 @@ def one_hot(graph, x: Drawn, size: int) -> Expression | None:
     return found
 
 
-def ended(graph, x: Drawn) -> Expression:
-    """Random numbers as functions read them.
+def read(graph, x: Drawn) -> Expression:
+    """Random numbers as functions read them: integers as they are, others off their first bits, as the middle of all that begin so.
 
-    Where they are more than a table tells apart, those at the ends, where functions may have no value, are drawn as their neighbours.
+    So a table holds each number that may be drawn, no rounding comes before it, and none is an end, where functions may have no value.
     """
-    tensor, (low, high) = graph.tensor(x), graph.range(x)
-    if graph.range(x.words)[1] < MAX_OF_TWO:
-        return tensor
-    if x.whole:
+    draw, factor, constant, words = _draw(x.words).operation, x.factor, x.constant, x.words
+    if draw.count > FEW and (x.whole or type(draw) is not Draw):
         raise Refusal("a function of random words has no exact counterpart", CURE)
-    found, margin = functions.unary(graph, tensor), END * (high - low)
-    program = programs.joined("min", found.program, programs.number(high - margin))
-    return functions.applied(graph, programs.joined("max", program, programs.number(low + margin)), found.base)
+    if draw.count > FEW:
+        cell = draw.count // FEW
+        words = _with(graph, words, shift=draw.shift + log2(Fraction(cell)))
+        factor, constant = factor * cell, constant + factor * Fraction(cell, 2)
+    program = programs.joined("mul", programs.number(functions.short(factor)), programs.IDENTITY)
+    return graph.tag(functions.applied(graph, programs.joined("add", program, programs.number(functions.short(constant))), words), x.tagged)
 
 
 def filled(graph, x, y) -> Drawn | None:
@@ -360,8 +361,9 @@ def check_comparison(x: Expression) -> None:
 
 
 def _reads_words(x: Expression) -> bool:
-    """Whether random numbers are reached that are more than a table tells apart."""
-    return any(y.does(Draw) and not y.operation.threshold and y.operation.count > MAX_OF_TWO for y in reached(x))
+    """Whether random numbers are reached that are rounded, or no integers that a table tells apart."""
+    draws = (y.operation for y in reached(x) if y.does(Draw) and not y.operation.threshold)
+    return any(type(draw) is Draw or draw.count > FEW for draw in draws)
 
 
 def _draw(x: Expression) -> Expression:
