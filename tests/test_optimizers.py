@@ -41,6 +41,8 @@ LINEAR = {
     "partly frozen": optax.multi_transform({"a": optax.sgd(0.05, momentum=0.9), "b": optax.set_to_zero()}, {"in": "b", "out": "a"}),
     "two rates": optax.multi_transform({"a": optax.sgd(0.05, momentum=0.9), "b": optax.sgd(0.01)}, {"in": "b", "out": "a"}),
     "optimistic": optax.optimistic_gradient_descent(0.05),
+    "noise": optax.noisy_sgd(0.05, eta=0.01, key=0),
+    "momentum, then noise": optax.chain(optax.sgd(0.05, momentum=0.9), optax.add_noise(1e-6, 0.55, jax.random.key(5))),
 }
 
 
@@ -160,7 +162,7 @@ def test_steps_that_are_their_authors_own(step):
         verify_small(circuit, prove_small(circuit, run))
 
 
-@pytest.mark.parametrize("name", ["momentum", "coupled decay", "accumulated", "momentum, warm-up and cosine"])
+@pytest.mark.parametrize("name", ["momentum", "coupled decay", "accumulated", "momentum, warm-up and cosine", "noise"])
 def test_a_chain_is_proven(name):
     """In two chunks, the second one of a loaded run, by both verifiers."""
     circuit = default(name)

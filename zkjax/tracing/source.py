@@ -25,7 +25,7 @@ from .motions import Row, rows_of
 from .own import OwnStep, folded
 from .precision import Precision
 from .series import values
-from .starts import CURE, first_state, kept_by_optimizers, start_of
+from .starts import CURE, first_state, kept_by_optimizers, start_of, with_words
 from .step import Program, Start, equations, read_step
 
 LATER = 32  # steps after which tensors that begin with zeros are looked at
@@ -155,6 +155,7 @@ def read(loss, optimizer, params, batch, steps: int | None, state=None, key=None
         with explained("the loss", loss):
             value = jax.eval_shape(applied, shapes, *carried_shapes, *data, *in_words(keys))
         _check_value(value, bool(others))
+        optimizer = with_words(optimizer, shapes)
         kept, kept_shapes = first_state(optimizer, shapes, leaves)
         step = told = _standard_step(applied, optimizer, bool(others))
         if auxiliary is not None:
