@@ -12,24 +12,31 @@ BATCH = 2
 BASE = (0x2545F491, 0x4F6CDD1D)
 
 
-def drawing(words=BASE, path=(7, -1), threshold=5 << 20, max_steps=None) -> Circuit:
+def drawing(words=BASE, path=(7, -1), threshold=5 << 20, max_steps=None, modulus=None) -> Circuit:
     """A step masks what it makes of x, and adds random words to w.
 
     draw 4: 1 with probability 5/8, of the batch and the outputs, by ``words``, ``path`` and ``threshold``; draw 9: 3 bits for each weight.
+    modulus: residues instead: 4 the one-hots of one of two outputs, by one word; 9 numbers of two words, below the modulus.
     """
     product = {"contract": ((1,), (0,)), "batch": ((), ())}
     axes = (0, 1)
+    mask, added = {"shape": (BATCH, 2), "words": words, "path": path, "shift": 9, "threshold": threshold}, {"shape": (3, 2), "words": BASE}
+    added |= {"path": (-1, 1), "shift": 29, "threshold": 0}
+    if modulus is not None:
+        mask |= {"shape": (BATCH,), "threshold": -1, "modulus": 2, "parts": 1}
+        added |= {"shift": 0, "modulus": modulus, "parts": 2}
+    mask, added = (node("residue" if modulus else "draw", (), shape, x) for shape, x in (((BATCH, 2), mask), ((3, 2), added)))
     nodes = (
         node("input", (), (BATCH, 3), {"index": 0}),
         node("param", (), (3, 2), {"index": 0}),
         node("dot", (0, 1), (BATCH, 2), product),  # 2: x w
         node("rescale", (2,), (BATCH, 2), {"shift": 6, "bits": 7}),
-        node("draw", (), (BATCH, 2), {"shape": (BATCH, 2), "words": words, "path": path, "shift": 9, "threshold": threshold}),
+        mask,
         node("dot", (4, 3), (BATCH, 2), {"contract": ((), ()), "batch": (axes, axes)}),  # 5: the mask on it
         node("dot", (0, 5), (3, 2), {"contract": ((0,), (0,)), "batch": ((), ())}),  # 6: an update
         node("dot", (5, 5), (), {"contract": (axes, axes), "batch": ((), ())}),  # 7
         node("sum", (5,), (), {"axes": axes}),  # 8
-        node("draw", (), (3, 2), {"shape": (3, 2), "words": BASE, "path": (-1, 1), "shift": 29, "threshold": 0}),  # 9
+        added,
         node("sum", (9,), (), {"axes": axes}),  # 10
     )
     parameters = (Parameter("w", (3, 2), (Update(6, (1,)), Update(9, (2,))), unit=Fraction(1, 256)),)

@@ -99,7 +99,7 @@ BOUNDS = {  # functions whose arithmetic is a bound
     "ops.ranges": ("farthest", "residues_differ", "signed_bound"),
     "ops.operation": ("Operation.bound",),
     "ops.leaves": ("InputArray.bound", "Param.bound", "Const.bound"),
-    "ops.draw": ("Draw.bound",),
+    "ops.draw": ("Draw.bound", "Draw.count", "Residue.count"),
     "ops.arithmetic": ("Linear.bound", "Sum.bound", "Scale.bound"),
     "ops.committed": ("Committed.bound",),
     "ops.rescale": ("Sign.bound",),

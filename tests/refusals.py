@@ -53,7 +53,7 @@ from zkjax.commitment.recursion import open_columns
 from zkjax.errors import ConfigurationError, DataError, FormatError, PrecisionError, UnsupportedOperationError, VerificationError
 from zkjax.files import read
 from zkjax.ops import ranges
-from zkjax.ops.draw import Draw
+from zkjax.ops.draw import Draw, Residue
 from zkjax.ops.functions import MAX_SIZE, MAX_WIDTH
 from zkjax.ops.leaves import MAX_CONSTANT
 from zkjax.ops.operation import Leaves
@@ -1374,6 +1374,47 @@ def draws():
         )
 
 
+def residues():
+    """The last residue that is well-formed, and the first one that is not."""
+    whole = {"shape": (2, 3), "words": (1, 2), "path": (7, -1), "shift": 0, "threshold": 0, "modulus": 5, "parts": 1}
+
+    def shape(change):
+        return Residue(**whole | change).infer_shape([], Leaves((), ()))
+
+    for kept, refused, match in (
+        ({"modulus": 2}, {"modulus": 1}, "modulus"),
+        ({"modulus": 2**32 - 1}, {"modulus": 2**32}, "modulus"),
+        ({"modulus": 3}, {"modulus": 5.0}, "modulus"),
+        ({"parts": 1}, {"parts": 0}, "parts"),
+        ({"parts": 2}, {"parts": 3}, "parts"),
+        ({"parts": 2, "shape": (4,)}, {"parts": 1.0}, "parts"),
+        ({"parts": 2, "modulus": 2**16}, {"parts": 2, "modulus": 2**16 + 1}, "two words"),
+        ({"parts": 1, "shift": 1, "modulus": 2**16 + 1}, {"parts": 2, "shift": 1}, "two words"),
+        ({"threshold": 4}, {"threshold": 5}, "threshold"),
+        ({"threshold": 4, "modulus": 2**20}, {"threshold": -2}, "threshold"),
+        ({"path": (0,) * 8}, {"path": (0,) * 9}, "path"),
+        ({"shape": (2**21,)}, {"shape": (2**21 + 1,)}, "too many entries"),
+    ):
+        yield Case(f"kept: {kept}", lambda change=kept: shape(change), None, value=kept.get("shape", (2, 3)))
+        yield Case(f"refused: {refused}", lambda change=refused: shape(change), ValueError, match)
+    for kept, refused, match in (
+        ({"modulus": 2**21}, {"modulus": 2**21 + 1}, "too many places"),
+        ({"shape": (2**10,), "modulus": 2**21 - 1}, {"shape": (2**10,), "modulus": 2**21}, "too many places"),
+        ({"path": (0,) * 8}, {"path": (0,) * 9}, "path"),
+    ):
+        found = (*kept.get("shape", (2, 3)), kept.get("modulus", 5))
+        yield Case(f"one-hots kept: {kept}", lambda change=kept: shape(change | {"threshold": -1}), None, value=found)
+        yield Case(f"one-hots refused: {refused}", lambda change=refused: shape(change | {"threshold": -1}), ValueError, match)
+    for threshold, bound in ((0, 4), (3, 1), (-1, 1)):
+        one = Residue(**whole | {"threshold": threshold})
+        yield Case(f"bound of a residue with {threshold}", lambda one=one: one.bound([], [], None), None, value=bound)
+    for change in ({}, {"parts": 2}, {"shift": 29}, {"threshold": -1}, {"threshold": 2, "parts": 2, "path": (-2, -1)}):
+        one, data = Residue(**whole | change), {"nodes": [{**whole, **change}]}
+        data["shapes"] = [one.infer_shape([], Leaves((), ()))]
+        expected = reference.drawn(SimpleNamespace(**data), 0, 3)
+        yield Case(f"residues drawn: {change}", lambda x=one: x.values(x.keys(3, 1)[0]).reshape(-1).tolist(), None, value=expected)
+
+
 # ---- states that a step multiplies -----------------------------------------------------------------------------
 def states():
     """Files, graphs, bounds, statements and chains of a circuit with recurrences and given states: w exact, m, v, e rounded, f frozen."""
@@ -2510,6 +2551,7 @@ LIMITS = {  # as PROTOCOL.md has them
     "ops.draw.MAX_ENTRIES": 2**31,
     "ops.draw.MAX_AXIS": 2**21,
     "ops.draw.MAX_PATH": 8,
+    "ops.draw.MAX_OF_TWO": 2**16,
     "circuit.file.MAX_SIZE": 2**40,
     "circuit.file.MAX_AXIS": 2**22,
     "circuit.circuit.MAX_AXES": 2**24,
@@ -2553,8 +2595,8 @@ def limits():
 
 
 GROUPS = (  # the dearest last
-    honest, honest_states, honest_draws, honest_parts, draws, states, meters, ordinary_files, shapes, advice, layouts, bounds, limits,
-    ledgers, statements, commitments, schedules, commitment_files, geometry, graphs, anchors, walks,
+    honest, honest_states, honest_draws, honest_parts, draws, residues, states, meters, ordinary_files, shapes, advice, layouts, bounds,
+    limits, ledgers, statements, commitments, schedules, commitment_files, geometry, graphs, anchors, walks,
     frozen_parameters, parts_of_commitments, parts_in_chains, columns, frozen_files,
     statement_files, circuit_files, proof_files, openings, challenges, chains, published, links_alone, bodies,
 )  # fmt: skip

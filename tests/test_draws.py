@@ -17,7 +17,7 @@ import zkjax
 from zkjax.algebra import threefry
 from zkjax.circuit.circuit import Circuit
 from zkjax.errors import ConfigurationError, FormatError, VerificationError
-from zkjax.ops.draw import ROW, STEP, Draw
+from zkjax.ops.draw import PLACE, ROW, STEP, Draw, Residue
 from zkjax.ops.operation import Leaves
 from zkjax.protocol import draws as settled
 from zkjax.prover.prove import make_plan
@@ -77,11 +77,39 @@ def test_masks_are_those_of_bernoulli(p):
     assert np.array_equal(one.values(one.keys(0, 1)[0]), np.asarray(jax.random.bernoulli(KEY, p, (2000,))))
 
 
-@given(WORDS, st.integers(0, 9))
-def test_compiled_and_numpy_draw_the_same(number, step):
-    one = Draw((3, 4), BASE, (number, STEP, ROW), 5, 0)
-    keys = one.keys(step, 1)[0]
-    assert np.array_equal(one.values(keys), np.asarray(one.values(keys, jax.numpy)))
+@pytest.mark.parametrize("span", [2, 3, 50, 64, 1000, 2**16 - 1, 2**16])
+@pytest.mark.parametrize("shape", [(), (7,), (3, 5)])
+def test_residues_of_two_words_are_those_of_randint(span, shape):
+    for t in range(3):
+        one = Residue(shape, BASE, (STEP,), 0, 0, span, 2)
+        expected = np.asarray(jax.random.randint(jax.random.fold_in(KEY, t), shape, 0, span))
+        keys = one.keys(t, 1)[0]
+        assert np.array_equal(one.values(keys), expected)
+        places = dataclasses.replace(one, threshold=PLACE).values(keys)
+        assert np.array_equal(places, np.asarray(jax.nn.one_hot(expected, span)))
+        assert np.array_equal(dataclasses.replace(one, threshold=1).values(keys), expected < 1)
+
+
+@pytest.mark.parametrize("modulus", [10, 2**16 + 1, 2**31, 2**32 - 1])
+def test_residues_of_a_word(modulus):
+    one = Residue((500,), BASE, (), 0, 0, modulus, 1)
+    assert np.array_equal(one.values(one.keys(0, 1)[0]), np.asarray(jax.random.bits(KEY, (500,))) % np.uint32(modulus))
+
+
+def test_rows_of_residues_have_the_keys_of_a_split():
+    one = Residue((4, 3), BASE, (STEP, ROW), 0, 0, 1000, 2)
+    keys = jax.random.split(jax.random.fold_in(KEY, 6), 4)
+    expected = jax.vmap(lambda key: jax.random.randint(key, (3,), 0, 1000))(keys)
+    assert np.array_equal(one.values(one.keys(6, 1)[0]), np.asarray(expected))
+
+
+@given(WORDS, st.integers(0, 9), st.integers(2, 2**16), st.integers(1, 2), st.sampled_from([0, 1, PLACE]))
+def test_compiled_and_numpy_draw_the_same(number, step, modulus, parts, threshold):
+    draw = Draw((3, 4), BASE, (number, STEP, ROW), 5, 0)
+    residue = Residue((3, 4), BASE, (number, STEP, ROW), 0, threshold, modulus, parts)
+    for one in (draw, residue):
+        keys = one.keys(step, 1)[0]
+        assert np.array_equal(one.values(keys), np.asarray(one.values(keys, jax.numpy)))
 
 
 @pytest.mark.parametrize(
@@ -116,6 +144,35 @@ def test_malformed_draws_are_refused(change):
         reference.Circuit(data)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"modulus": 1},
+        {"modulus": 2**32},
+        {"parts": 0},
+        {"parts": 3},
+        {"parts": 2, "shift": 1},
+        {"parts": 2, "modulus": 2**16 + 1},
+        {"threshold": 5},
+        {"threshold": -2},
+        {"threshold": -1, "modulus": 2**21 + 1},
+        {"threshold": -1, "shape": (2**20,), "modulus": 2**11},
+        {"shape": (2**22,)},
+        {"path": (0,) * 9},
+    ],
+)
+def test_malformed_residues_are_refused(change):
+    whole = {"shape": (3, 2), "words": BASE, "path": (-1, 1), "shift": 0, "threshold": 0, "modulus": 5, "parts": 1} | change
+    with pytest.raises((ValueError, TypeError)):
+        Residue(**whole).infer_shape([], Leaves((), ()))
+    data = drawing(modulus=5).to_json()
+    data["nodes"][9] |= {name: list(x) if isinstance(x, tuple) else x for name, x in whole.items()}
+    with pytest.raises(FormatError):
+        Circuit.from_json(data)
+    with pytest.raises(reference.Rejected):
+        reference.Circuit(data)
+
+
 def test_a_table_has_words_for_every_step():
     assert drawing(words=(*BASE, *BASE), max_steps=2).max_steps == 2
     for words, max_steps in (((*BASE, *BASE), None), ((*BASE, *BASE), 3), ((*BASE, *BASE, *BASE), 2)):
@@ -144,10 +201,11 @@ def by_hand(circuit, run):
     return w, losses
 
 
-@pytest.fixture(scope="module", params=["step", "rows", "table", "constant"])
+@pytest.fixture(scope="module", params=["step", "rows", "table", "constant", "residues", "residues of rows"])
 def circuit(request):
     table = {"words": tuple(range(5, 15)), "path": (), "max_steps": 5}
     kinds = {"step": {}, "rows": {"path": (STEP, 3, ROW)}, "table": table, "constant": {"path": (2**32 - 1,)}}
+    kinds |= {"residues": {"modulus": 5}, "residues of rows": {"modulus": 7, "path": (STEP, ROW)}}
     return drawing(**kinds[request.param])
 
 

@@ -46,7 +46,7 @@ proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain 
 proofs.published
 verifier
 tracing tracing.precision tracing.special tracing.elementary tracing.series tracing.constants tracing.expressions
-tracing.rationals tracing.keys tracing.intervals tracing.functions tracing.graph tracing.scatters tracing.folding tracing.places
+tracing.rationals tracing.intervals tracing.functions tracing.keys tracing.graph tracing.scatters tracing.folding tracing.places
 tracing.arguments tracing.variances tracing.quotients tracing.choices tracing.masked tracing.maxima tracing.indexing
 tracing.groups tracing.entrywise tracing.windows tracing.rules tracing.interpreter
 tracing.step tracing.starts tracing.motions tracing.demands tracing.names

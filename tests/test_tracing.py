@@ -316,7 +316,8 @@ def test_location_is_the_users_line():
     "optimizer, message",
     [
         (optax.adam(1e-3), "steps="),
-        (optax.noisy_sgd(0.1, key=0), "random key"),
+        (optax.noisy_sgd(0.1, key=0), "optimizer/0/rng_key.*steps="),
+        (optax.add_noise(0.1, 0.5, jax.random.key(0, impl="rbg")), "random keys of dtype.*use threefry2x32"),
         (optax.sgd(optax.linear_schedule(0.1, 0.0, 10)), "steps="),
         (optax.sgd(Fraction(1, 3)), "'Fraction'.*give the learning rate as a number, such as 1 / 64"),
         (lambda g: g, "optax optimizer"),

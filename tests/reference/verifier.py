@@ -565,6 +565,7 @@ ATTRIBUTES = {
     "gate": "",
     "next": "index",
     "draw": "shape words path shift threshold",
+    "residue": "shape words path shift threshold modulus parts",
     "range": "low width",
     "function": "program unit low width",  # and its scale, which is the node's
     "onehot": "program unit low width size",
@@ -576,7 +577,7 @@ ATTRIBUTES = {
     "window": "axis out size stride dilation pad",
 }
 # attributes that are one integer ("low" of a pad is none); "contract", "batch" are two lists, "program" is one of instructions
-INTEGERS = "index axis shift bits threshold low width size divisor".split()
+INTEGERS = "index axis shift bits threshold low width size divisor modulus parts".split()
 RIDERS = ("sign", "function", "onehot")
 
 
@@ -735,7 +736,7 @@ def infer_shape(circuit, node, shapes):
         return axes
 
     op = node["op"]
-    arity = dict.fromkeys(("input", "param", "const", "draw"), 0) | dict.fromkeys(("scale", "dot", "gate", "first", "divide"), 2)
+    arity = dict.fromkeys(("input", "param", "const", "draw", "residue"), 0) | dict.fromkeys(("scale", "dot", "gate", "first", "divide"), 2)
     arity = arity.get(op, 1)
     require(len(shapes) == arity or (op in ("linear", "concatenate", "next") and shapes), f"number of inputs of {op}")
     x = shapes[0] if shapes else ()
@@ -743,14 +744,21 @@ def infer_shape(circuit, node, shapes):
         items = circuit.inputs if op == "input" else circuit.parameters
         require(0 <= node["index"] < len(items), "index")
         return items[node["index"]]["shape"]
-    if op in ("const", "reshape", "broadcast", "draw"):
+    if op in ("const", "reshape", "broadcast", "draw", "residue"):
         check_shape(node["shape"], op)
-    if op == "draw":
+    if op in ("draw", "residue"):
         require(math.prod(node["shape"]) < 2**31 and all(n <= 2**21 for n in node["shape"]), "draw: shape")
         require(len(node["words"]) in {2, 2 * (circuit.max_steps or 1)} and all(0 <= w < 2**32 for w in node["words"]), "draw: words")
         require(len(node["path"]) <= 8 and all(-2 <= n < 2**32 for n in node["path"]), "draw: path")
         require(node["shape"] != [] or -2 not in node["path"], "draw: rows")
-        require(0 <= node["shift"] < 32 and 0 <= node["threshold"] < 2 ** (32 - node["shift"]), "draw")
+        require(0 <= node["shift"] < 32, "draw: shift")
+        if op == "residue":
+            require(2 <= node["modulus"] < 2**32, "residue: modulus")
+            require(node["parts"] == 1 or node["parts"] == 2 and node["modulus"] <= 2**16 and node["shift"] == 0, "residue: parts")
+            if node["threshold"] == -1:
+                require(math.prod(node["shape"]) * node["modulus"] < 2**31 and node["modulus"] <= 2**21, "residue: places")
+                return [*node["shape"], node["modulus"]]
+        require(0 <= node["threshold"] < numbers_of(node), "draw: threshold")
         return node["shape"]
     if op == "const":
         require(len(node["values"]) == math.prod(node["shape"]) <= 4096 and all(abs(v) < 2**63 for v in node["values"]), "const")
@@ -995,8 +1003,8 @@ def node_bounds(circuit, parameters, after):
             b = max(map(abs, least_and_largest(column_of(node), node["width"])))
         elif op == "root":
             b = 2 ** node["size"] - 1 if x[0] is None else min(2 ** node["size"] - 1, math.isqrt(x[0]))
-        elif op == "draw":
-            b = 1 if node["threshold"] else 2 ** (32 - node["shift"]) - 1
+        elif op in ("draw", "residue"):
+            b = 1 if node["threshold"] else numbers_of(node) - 1
         elif None in x:
             b = None
         elif op == "linear":
@@ -2083,6 +2091,8 @@ class Walk:
                     done.append(replace(term, key=(node["op"], node["index"])))
                 elif node["op"] == "const":
                     constant = constant + self.const(i, node, term)
+                elif node["op"] == "residue":
+                    done.append(replace(term, key=("draw", i)))
                 else:
                     done.append(replace(term, key=(node["op"], i)))
         return merge_terms(done), constant
@@ -2344,18 +2354,30 @@ def threefry(key, counter):
     return a, b
 
 
+def numbers_of(node):
+    """How many numbers an entry of a draw without a threshold may be."""
+    return node.get("modulus", 2 ** (32 - node["shift"]))
+
+
 def drawn(circuit, i, step):
     """Section 5.7: the integers of a draw in a step, row-major."""
-    node, shape = circuit.nodes[i], circuit.shapes[i]
+    node = circuit.nodes[i]
+    shape = node["shape"]
     rows = shape[0] if -2 in node["path"] else 1
     found = []
     for row in range(rows):
         key = node["words"] if len(node["words"]) == 2 else node["words"][2 * step : 2 * step + 2]
         for n in node["path"]:
             key = threefry(key, (0, {-1: step, -2: row}.get(n, n)))
+        keys = [key] if node.get("parts", 1) == 1 else [threefry(key, (0, n)) for n in range(2)]
         for j in range(math.prod(shape) // rows):
-            a, b = threefry(key, (0, j))
-            found.append((a ^ b) >> node["shift"])
+            number = 0
+            for key in keys:
+                a, b = threefry(key, (0, j))
+                number = 2**32 * number + (a ^ b)
+            found.append((number >> node["shift"]) % numbers_of(node))
+    if node["threshold"] == -1:
+        return [int(w == k) for w in found for k in range(node["modulus"])]
     return [int(w < node["threshold"]) for w in found] if node["threshold"] else found
 
 

@@ -22,6 +22,7 @@ sign       y (a rescale or range)                  1 where y > 0, else 0; advice
 gate       m (a sign), y (a rescale)               m * y
 next       x1.. xn (a state's feeds), index        a state with a recurrence after the step, before it is rounded
 draw       shape, words, path, shift, threshold    public random words of the step's key; with a threshold 1 where one is less, else 0
+residue    .., modulus, parts                      the same modulo a number; with threshold -1 its one-hot
 range      x, low, width                           x, which is in [low, low + 2^width)
 function   y (a rescale or range), program, ..     the integer nearest to 2^scale * program(unit * y); advice
 onehot     y, program, .., size                    1 where program(unit * y) is the place along a further axis, else 0; advice
@@ -38,7 +39,7 @@ Their order is the protocol's: committed cells and lookups are laid out operatio
 
 from .arithmetic import Linear, Scale, Sum
 from .division import Divide
-from .draw import Draw
+from .draw import Draw, Residue
 from .functions import OneHot, Range, TableFunction
 from .leaves import Const, InputArray, Next, Param
 from .maximum import First, Largest
@@ -56,7 +57,7 @@ OPERATIONS: tuple[type[Operation], ...] = (
     *(Linear, Sum, Scale),
     *(Transpose, Reshape, Broadcast, Slice, Pad, Concatenate, Reverse),
     *(Dot, Gate),
-    *(Next, Draw),
+    *(Next, Draw, Residue),
     *(Range, TableFunction, OneHot, Largest, First, Divide, Root, Paced),
     Window,
 )

@@ -48,7 +48,7 @@ def _amount(vectors: Vectors, node: Node, first_step: int, terms: list[Term]) ->
     block = max(1, min(steps, BLOCK // size))
     what = f"{steps} draws of {size:,} words"
     folded = sum(size // max((len(v[0]) for v in term.vectors), default=1) for term in terms)  # along the longest vectors
-    work = DRAWN * ((1 + len(terms)) * size + 16 * folded + draw.rows * (1 + len(draw.path)))
+    work = DRAWN * (draw.effort + len(terms) * size + 16 * folded + draw.rows * (1 + len(draw.path)))
     calls = CALL * (8 + 4 * len(draw.path) + 4 * len(terms)) * -(-steps // block)
     limbs = LIMBS * sum(len(v[0]) for term in terms for v in term.vectors)
     vectors.meter.charge(what, steps * work + calls, 0, limbs + PASSING * block * (size + 4 * draw.rows))

@@ -7,7 +7,7 @@ import functools
 import inspect
 import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,13 +94,16 @@ def parameters(params) -> list[Leaf]:
     return leaves
 
 
-def state_leaves(state, what: str = "state", prefix: str = "") -> list[Leaf]:
-    """The leaves of any state in the order of JAX's pytrees, each with a path of its own; counters, booleans, words of keys among them."""
+def state_leaves(state, kept: Sequence[bool], what: str = "state", prefix: str = "") -> list[Leaf]:
+    """The leaves of any state in the order of JAX's pytrees, each with a path of its own; counters, booleans, words of keys among them.
+
+    kept: of each, whether an optimizer keeps it, in whatever it computes.
+    """
     leaves = []
-    for name, leaf in named_leaves(state, what, prefix).items():
+    for (name, leaf), any_float in zip(named_leaves(state, what, prefix).items(), kept, strict=True):
         leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
         if jnp.issubdtype(leaf.dtype, jnp.floating):
-            leaves.append(_leaf(name, leaf))
+            leaves.append(_leaf(name, leaf, any_float))
             continue
         array = None if isinstance(leaf, jax.ShapeDtypeStruct) else as_array(leaf, name)
         leaves.append(Leaf(name, _static_shape(leaf, name), jax.dtypes.canonicalize_dtype(leaf.dtype), array))
@@ -137,7 +140,7 @@ def _is_variable(node) -> bool:
     return any(c.__name__ == "Variable" and c.__module__.partition(".")[0] == "flax" for c in type(node).__mro__)
 
 
-def _leaf(name: str, leaf) -> Leaf:
+def _leaf(name: str, leaf, any_float: bool = False) -> Leaf:
     known = not isinstance(leaf, jax.ShapeDtypeStruct)
     if known and not hasattr(leaf, "dtype"):
         leaf = as_array(leaf, f"parameter {name}").astype(np.float32)
@@ -146,7 +149,7 @@ def _leaf(name: str, leaf) -> Leaf:
             f"parameter {name} has dtype {leaf.dtype}; only floating-point parameters can be trained. "
             f"Keep counters and random keys out of params, for example with nnx.split(model, nnx.Param, ...)"
         )
-    if np.dtype(leaf.dtype).itemsize < 4:
+    if np.dtype(leaf.dtype).itemsize < 4 and not any_float:
         raise UnsupportedOperationError(
             f"parameter {name} has dtype {leaf.dtype}, whose rounding has no exact counterpart; use float32 (param_dtype=jnp.float32)"
         )

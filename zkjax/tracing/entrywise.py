@@ -16,7 +16,6 @@ from .intervals import EVERYTHING, interval
 from .series import Refusal, Series
 
 LN2 = Fraction(6243314768165359, 2**53)
-LARGEST_DRAW = 1 - Fraction(1, 2**16)  # of what normal numbers are drawn from: those beyond 4.2 are drawn as 4.2
 
 
 def negated(x):
@@ -45,8 +44,7 @@ def _real_power(graph, eqn, x, y):
 
 def _of_one(graph, name: str, x):
     """A function of one tensor, entry by entry."""
-    if isinstance(x, Drawn):
-        raise Refusal("a function of random words has no exact counterpart", keys.CURE)
+    x = keys.read(graph, x) if isinstance(x, Drawn) else x
     found = functions.function(graph, name, x if isinstance(x, Known) else graph.tensor(x))
     if found is None:
         raise Refusal("a function of a tensor that a schedule multiplies", "multiply by the schedule outside of the function")
@@ -76,9 +74,7 @@ def _composed(make):
     """A rule for a function that is composed of others; make: from ``of(name, *operands)`` and x."""
 
     def rule(graph, eqn, x):
-        if isinstance(x, Drawn):
-            raise Refusal("a function of random words has no exact counterpart", keys.CURE)
-        found = functions.unary(graph, graph.tensor(x))
+        found = functions.unary(graph, keys.read(graph, x) if isinstance(x, Drawn) else graph.tensor(x))
         program = make(programs.joined, found.program, lambda v: programs.number(Fraction(v)))
         return graph.tag(functions.applied(graph, program, found.base), x.tagged)
 
@@ -113,6 +109,9 @@ def whole_quotient(graph, eqn, x, y):
 
 def remainder(graph, eqn, x, y):
     """x less what ``whole_quotient`` times y is: of the sign of x, by a constant y."""
+    shape = eqn.outvars[0].aval.shape
+    if (words := keys.remainder(graph, graph.expand(x, shape), graph.expand(y, shape))) is not None:
+        return words
     result = _remainder(graph, eqn, x, y)
     if kind(eqn.outvars[0].aval.dtype) == "f":
         return result
@@ -125,17 +124,6 @@ def _ranged(graph, x, ends):
     if isinstance(x, Expression):
         graph.ranges[x] = min(ends), max(ends)
     return x
-
-
-def _inverse_error(graph, eqn, x):
-    """Of a tensor; of random words with an end, for where they stand for -1 or 1 there is no number."""
-    if not isinstance(x, Drawn):
-        return _composed(special.inverse_error)(graph, eqn, x)
-
-    def ended(of, x, c):
-        return special.inverse_error(of, of("max", of("min", x, c(LARGEST_DRAW)), c(-LARGEST_DRAW)), c)
-
-    return _composed(ended)(graph, eqn, graph.tensor(x))
 
 
 def _polygamma(graph, eqn, order, x):
@@ -261,7 +249,7 @@ RULES = {
     "erfc": _composed(lambda of, x, c: of("sub", c(1), of("erf", x))),
     "sinh": _composed(lambda of, x, c: of("mul", c("0.5"), of("sub", of("exp", x), of("exp", of("neg", x))))),
     "cosh": _composed(lambda of, x, c: of("mul", c("0.5"), of("add", of("exp", x), of("exp", of("neg", x))))),
-    "erf_inv": _inverse_error,
+    "erf_inv": _composed(special.inverse_error),
     **{name: _composed(make) for name, make in special.FUNCTIONS.items()},
     "polygamma": _polygamma,
     "asinh": _composed(lambda of, x, c: of("log", of("add", x, of("sqrt", of("add", c(1), of("mul", x, x)))))),

@@ -185,7 +185,7 @@ def other_factor(x, test):
 
 def is_mask(x) -> bool:
     """Whether a tensor is of public zeros and ones, drawn from a key."""
-    return x.does(Draw) and x.operation.threshold > 0 or x.does(*MOVES) and all(is_mask(y) for y in x.inputs)
+    return x.does(Draw) and x.operation.threshold != 0 or x.does(*MOVES) and all(is_mask(y) for y in x.inputs)
 
 
 def is_choice(x) -> bool:

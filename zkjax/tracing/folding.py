@@ -120,6 +120,11 @@ def _sign(x):
     return x if x != x else (x > 0) - (x < 0)
 
 
+def _next_to(x, y):
+    """The float32 that comes after x on the way to y."""
+    return Fraction(float(np.nextafter(np.float32(float(x)), np.float32(float(y)))))
+
+
 def _whole(function):
     return lambda x: x if isinstance(x, float) else function(x)
 
@@ -185,6 +190,7 @@ def _entrywise(eqn):
         "integer_pow": lambda x: _integer_power(x, parameters["y"]),
         "pow": lambda x, y: power(Fraction(x) if isinstance(x, int) else x, Fraction(y) if isinstance(y, int) else y),
         "clamp": lambda low, x, high: _least(_largest(x, low), high),
+        "nextafter": _next_to,
         "select_n": lambda which, *cases: cases[int(which)],
         "convert_element_type": lambda x: x,
         "reduce_precision": lambda x: _fewer_bits(x, parameters["exponent_bits"], parameters["mantissa_bits"]),

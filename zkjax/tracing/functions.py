@@ -33,7 +33,7 @@ class Unary(NamedTuple):
 def unary(graph, x) -> Unary:
     """What x is as a function of one tensor: of itself, if of nothing simpler."""
     if isinstance(x, Known):
-        return Unary(None, functions.number(_short(x.scalar)), False)
+        return Unary(None, functions.number(short(x.scalar)), False)
     if isinstance(x, Mask):
         found = unary(graph, x.expression)
         return found if x.positive else found._replace(program=functions.joined("not", found.program))
@@ -46,7 +46,7 @@ def _unary(graph, x: Expression) -> Unary | None:
     if x.does(Applied):
         return Unary(x.inputs[0], x.operation.program, True)
     if x.does(Numbers):
-        return Unary(None, functions.number(_short(x.operation.values[0])), False) if len(x.operation.values) == 1 else None
+        return Unary(None, functions.number(short(x.operation.values[0])), False) if len(x.operation.values) == 1 else None
     if x.does(*FREE):
         below = unary(graph, x.inputs[0])
         if below.base is None:
@@ -90,10 +90,10 @@ def _multiple(graph, x: Expression) -> Unary | None:
     if c == 1:
         return None
     base = graph.linear([(k / c, y) for k, y in zip(x.operation.coefficients, x.inputs, strict=True)], x.tagged)
-    return Unary(base, functions.joined("mul", functions.number(_short(c)), functions.IDENTITY), False)
+    return Unary(base, functions.joined("mul", functions.number(short(c)), functions.IDENTITY), False)
 
 
-def _short(value) -> Fraction:
+def short(value) -> Fraction:
     """A constant with numerator and denominator below 2^62."""
     value = Fraction(value)
     if max(abs(value.numerator), value.denominator) < 2**62:
@@ -102,7 +102,7 @@ def _short(value) -> Fraction:
 
 
 def _times(x: Unary, c: Fraction) -> Unary:
-    return x if c == 1 else x._replace(program=functions.joined("mul", functions.number(_short(c)), x.program))
+    return x if c == 1 else x._replace(program=functions.joined("mul", functions.number(short(c)), x.program))
 
 
 def _together(name: str, parts: list[Unary]) -> Unary | None:
@@ -123,7 +123,7 @@ def applied(graph, program: Program, base: Expression) -> Expression:
         return graph.moved(base, applied(graph, program, base.inputs[0]))
     c, inner = scaling(base)
     if inner is not base and not isinstance(c, Series):
-        program = functions.after(program, functions.joined("mul", functions.number(_short(c)), functions.IDENTITY))
+        program = functions.after(program, functions.joined("mul", functions.number(short(c)), functions.IDENTITY))
         return applied(graph, program, inner)
     return graph.node(Applied(program), (base,), base.shape)
 

@@ -6,6 +6,7 @@ the data may have.
 
 import math
 import operator
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -14,8 +15,9 @@ from ..algebra import functions as programs
 from ..ops.functions import MAX_SIZE
 from ..ops.leaves import MAX_CONSTANT
 from ..ops.moves import Broadcast, Concatenate, Reshape
+from . import keys
 from .constants import Known
-from .expressions import Expression, Mask, Numbers
+from .expressions import Drawn, Expression, Mask, Numbers
 from .functions import picked, unary
 from .scatters import combined, targets, window_sizes
 from .series import Refusal
@@ -29,7 +31,7 @@ NAN = programs.joined("div", programs.number(Fraction(0)), programs.number(Fract
 def equal_index(graph, x, y) -> Mask | None:
     """x == y of integers: with the numbers 0, 1, .. along an axis, or of two indices of which one is known to be below some number."""
     for index, other in ((x, y), (y, x)):
-        if isinstance(other, Known) and isinstance(index, Expression) and not other.moving:
+        if isinstance(other, Known) and isinstance(index, Expression | Drawn) and not other.moving:
             found = _numbered(graph, index, other)
             if found is not None:
                 return Mask(found)
@@ -43,15 +45,17 @@ def equal_index(graph, x, y) -> Mask | None:
     return None
 
 
-def _numbered(graph, index: Expression, numbers: Known) -> Expression | None:
+def _numbered(graph, index: Expression | Drawn, numbers: Known) -> Expression | None:
     values, axes = numbers.compact()
-    if len(axes) != 1 or not index.does(Broadcast, Reshape) or not _count_up(values):
+    last = index.words if isinstance(index, Drawn) else index  # what moved it
+    if len(axes) != 1 or not last.does(Broadcast, Reshape) or not _count_up(values):
         return None
     (axis,), size = axes, values.size
     rest = tuple(n for d, n in enumerate(index.shape) if d != axis)
-    if index.does(Broadcast) and axis not in index.operation.axes:
-        kept = tuple(d - (d > axis) for d in index.operation.axes)
-        below = graph.broadcast(index.inputs[0], rest, kept)
+    if last.does(Broadcast) and axis not in last.operation.axes:
+        kept = tuple(d - (d > axis) for d in last.operation.axes)
+        repeated = replace(index, words=last.inputs[0]) if isinstance(index, Drawn) else last.inputs[0]
+        below = graph.broadcast(repeated, rest, kept)
     elif size == 1:
         below = graph.reshape(index, rest)
     else:
@@ -64,8 +68,12 @@ def _numbered(graph, index: Expression, numbers: Known) -> Expression | None:
     return graph.transpose(found, tuple(order))
 
 
-def one_hot(graph, index: Expression, size: int, program=None) -> Expression | None:
+def one_hot(graph, index: Expression | Drawn, size: int, program=None) -> Expression | None:
     """1 where the index is the place along a further, last axis; program: of what it is a function of. None if it is none."""
+    if isinstance(index, Drawn):
+        if (found := keys.one_hot(graph, index, size)) is not None:
+            return found
+        index = keys.read(graph, index)
     if index in graph.one_hots and graph.one_hots[index].shape[-1] == size and program is None:
         return graph.one_hots[index]
     found = unary(graph, index)

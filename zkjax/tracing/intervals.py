@@ -82,7 +82,7 @@ def _interval(graph, x: Expression) -> tuple[float, float]:
     if x.does(Maximum):
         return below[0]
     if x.does(SquareRoot):
-        return tuple(math.sqrt(max(0.0, bound)) for bound in below[0])
+        return tuple(math.sqrt(max(0.0, bound + float(x.operation.least))) for bound in below[0])
     if x.does(Param):
         return graph.assumed.get(x.operation.index, EVERYTHING)
     if x.does(*MOVES):

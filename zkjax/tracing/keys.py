@@ -4,7 +4,8 @@ A key follows from constants, counters and the step's number, as any public numb
 step's number was folded into remembers how (``Series.source``): what is drawn from it needs no table of keys. Of the words a ``Draw``
 is made, whose entries nobody commits to; few that are the same in all steps are constants.
 
-What comes of the words is exact: shifts, a float's bits as ``jax.random.uniform`` fills them, and comparisons, with float32's numbers.
+What comes of the words is exact: shifts, remainders as ``jax.random.randint`` takes them, a float's bits as ``jax.random.uniform`` fills
+them, and comparisons, with float32's numbers.
 """
 
 import math
@@ -13,20 +14,23 @@ from fractions import Fraction
 
 import numpy as np
 
+from ..algebra import functions as programs
 from ..algebra import threefry
-from ..ops.draw import MAX_PATH, ROW, STEP, WORD, Draw
+from ..ops.draw import MAX_AXIS, MAX_OF_TWO, MAX_PATH, PLACE, ROW, STEP, WORD, Draw, Residue
 from ..ops.leaves import MAX_CONSTANT
+from . import functions
 from .constants import Keys, Known, in_single, map_known
-from .expressions import Drawn, Expression, Mask, is_public, reached
-from .rationals import common, valuation
+from .expressions import Combination, Drawn, Expression, Mask, is_public, reached, unmoved
+from .rationals import common, log2, valuation
 from .series import Refusal, Series, values
 
 IMPLEMENTATION = "threefry2x32"
 OWN = "zkjax keys"  # scope of typed keys that become what they were when they were given
 MAX_KEYS = 2**10  # that words are drawn from at once
+FEW = 2**14  # numbers that a table tells apart
 ONE, FRACTION = 0x3F800000, 23  # float32: the bits of 1, and how many stand after its leading one
 TINY, HUGE = Fraction(2) ** -126, Fraction(2) ** 127  # float32: the least number that every machine has, and what none goes beyond
-CURE = "use jax.random.bernoulli, or jax.random.uniform, compared with a number or as it is, or give what is drawn in the data"
+CURE = "use jax.random.bernoulli, randint, or uniform, compared with a number or as it is, or give what is drawn in the data"
 PLAIN = "compare jax.random.uniform(key, shape) itself, between 0 and 1, with a number"
 MASKS = "compare each array of jax.random.uniform with one number, and put the masks together"
 WRITTEN = "compute it in Python or with NumPy, outside of jax.numpy"
@@ -226,10 +230,88 @@ def _followed(graph, x: Drawn, factor, constant, single, tagged: bool = False) -
 
 def shifted(graph, eqn, x, n):
     """``shift_right_logical`` of words as they were drawn."""
-    if not isinstance(x, Drawn) or (x.factor, x.constant) != (1, 0) or not isinstance(n, Known) or not isinstance(n.scalar, int):
+    if not _is_fresh(x) or not isinstance(n, Known) or not isinstance(n.scalar, int):
         raise Refusal(f"a shift of integers that depend on data, or of what became of random words; {CURE}")
     shift = _draw(x.words).operation.shift + n.scalar
     return Known.uniform(0, x.shape) if shift >= WORD else x.moved(lambda words: _with(graph, words, shift=shift))
+
+
+def _is_fresh(x) -> bool:
+    """Whether these are words as they were drawn, shifted or not."""
+    return isinstance(x, Drawn) and x.whole and (x.factor, x.constant) == (1, 0) and type(_draw(x.words).operation) is Draw
+
+
+def remainder(graph, x, y) -> Drawn | Known | None:
+    """``rem`` by a constant of words as they were drawn, of what is less anyway, and of what ``jax.random.randint`` makes of two words.
+
+    None of anything else.
+    """
+    if not isinstance(y, Known) or type(y.scalar) is not int or y.scalar <= 0 or not isinstance(x, Drawn | Expression):
+        return None
+    if isinstance(x, Drawn):
+        low, high = graph.range(x)
+        if x.whole and 0 <= low and high < y.scalar:
+            return x
+        if x.whole and y.scalar == 1:
+            return Known.uniform(0, x.shape, x.tagged)
+        return x.moved(lambda words: _with(graph, words, modulus=y.scalar, parts=1)) if _is_fresh(x) else None
+    words = _of_two(graph, x, y.scalar)
+    if words is not None:
+        return Drawn(words, Fraction(1), Fraction(0), (Fraction(1), Fraction(0)), True, x.tagged)
+    if is_public(x) and sum(y.does(Draw) for y in reached(x)) > 1:
+        raise Refusal("a remainder of random numbers that were put together", CURE)
+    return None
+
+
+def _of_two(graph, x: Expression, modulus: int) -> Expression | None:
+    """The residue of 2^32 * high + low, of which x is the sum of residues; the words are those of one key's two."""
+    if modulus > MAX_OF_TWO or not x.does(Combination) or x.operation.coefficients != (2**WORD % modulus, 1):
+        return None
+    high, low = x.inputs
+    if not unmoved(high).does(Residue):
+        return None
+    draw = _draw(high).operation
+    *path, last = draw.path or (None,)
+    if (last, draw.shift, draw.threshold, draw.modulus, draw.parts) != (0, 0, 0, modulus, 1):
+        return None
+    if _with(graph, high, path=(*path, 1)) is not low:
+        return None
+    return _with(graph, high, path=tuple(path), parts=2)
+
+
+def one_hot(graph, x: Drawn, size: int) -> Expression | None:
+    """1 where a residue, and a number, are the place along a further, last axis of this length, which has a place for each of them."""
+    draw, moves = _draw(x.words).operation, []
+    below = x.words
+    while not below.does(Draw):
+        moves.append(below)
+        below = below.inputs[0]
+    first, whole = x.constant, isinstance(draw, Residue) and x.whole and x.factor == 1 and all(y.does(*functions.FREE) for y in moves)
+    if not whole or draw.modulus > MAX_AXIS or first < 0 or first + draw.modulus > size:
+        return None
+    found = graph.node(replace(draw, threshold=PLACE), (), (*draw.shape, draw.modulus))
+    for y in reversed(moves):
+        found = graph.moved(y, found, (draw.modulus,))
+    margins = [(0, 0, 0)] * len(x.shape) + [(int(first), size - draw.modulus - int(first), 0)]
+    found = graph.pad(found, Known.uniform(Fraction(0), ()), margins)
+    graph.one_along[found] = (len(x.shape),)
+    return found
+
+
+def read(graph, x: Drawn) -> Expression:
+    """Random numbers as functions read them: integers as they are, others off their first bits, as the middle of all that begin so.
+
+    So a table holds each number that may be drawn, no rounding comes before it, and none is an end, where functions may have no value.
+    """
+    draw, factor, constant, words = _draw(x.words).operation, x.factor, x.constant, x.words
+    if draw.count > FEW and (x.whole or type(draw) is not Draw):
+        raise Refusal("a function of random words has no exact counterpart", CURE)
+    if draw.count > FEW:
+        cell = draw.count // FEW
+        words = _with(graph, words, shift=draw.shift + log2(Fraction(cell)))
+        factor, constant = factor * cell, constant + factor * Fraction(cell, 2)
+    program = programs.joined("mul", programs.number(functions.short(factor)), programs.IDENTITY)
+    return graph.tag(functions.applied(graph, programs.joined("add", program, programs.number(functions.short(constant))), words), x.tagged)
 
 
 def filled(graph, x, y) -> Drawn | None:
@@ -274,8 +356,14 @@ def compared(graph, x, y) -> Mask | Known | None:
 
 def check_comparison(x: Expression) -> None:
     """Refusal where random words and constants alone decide: they would be rounded first, and another mask be drawn than JAX's."""
-    if is_public(x) and any(y.does(Draw) and not y.operation.threshold for y in reached(x)):
+    if is_public(x) and _reads_words(x):
         raise Refusal("a comparison of random words with more than one number, or of such that were put together; " + MASKS)
+
+
+def _reads_words(x: Expression) -> bool:
+    """Whether random numbers are reached that are rounded, or no integers that a table tells apart."""
+    draws = (y.operation for y in reached(x) if y.does(Draw) and not y.operation.threshold)
+    return any(type(draw) is Draw or draw.count > FEW for draw in draws)
 
 
 def _draw(x: Expression) -> Expression:
@@ -286,7 +374,8 @@ def _draw(x: Expression) -> Expression:
 
 
 def _with(graph, x: Expression, **changes) -> Expression:
-    """A draw, moved or not, with other attributes."""
+    """A draw, moved or not, with other attributes: a residue, if it has one's."""
     if x.does(Draw):
-        return graph.node(replace(x.operation, **changes), (), x.shape)
+        kind = Residue if "modulus" in changes else type(x.operation)
+        return graph.node(kind(**x.operation.attributes() | changes), (), x.shape)
     return graph.node(x.operation, [_with(graph, x.inputs[0], **changes)], x.shape)

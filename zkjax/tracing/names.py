@@ -7,7 +7,7 @@ that would be called "product" is "product 2". They follow from the program and 
 import difflib
 
 from ..errors import ConfigurationError
-from ..ops.draw import Draw
+from ..ops.draw import PLACE, Draw
 from ..ops.leaves import Param
 from ..ops.products import Dot, Gate
 from .demands import Demands
@@ -41,7 +41,7 @@ class Names:
         """What a tensor is called, which others may be called too."""
         if x not in self._labels:
             if x.does(Draw):
-                self._labels[x] = "mask" if x.operation.threshold else "random words"
+                self._labels[x] = {0: "random words", PLACE: "one-hot"}.get(x.operation.threshold, "mask")
             elif (other := masked(x)) is not None:
                 self._labels[x] = self.label(other)
             elif x.does(Applied):

@@ -113,6 +113,8 @@ def root(graph, x) -> Expression:
     if (known := variances.whole(graph, rest)) is not rest:
         return root(graph, graph.linear([(1, known), (least, Known.uniform(Fraction(1), x.shape))], x.tagged))
     c, y = scaling(rest)
+    if least and not isinstance(c, Series) and c < 0:  # a constant less a tensor, which has no part that is not below 0
+        c, y, rest, least = Fraction(1), x, x, Fraction(0)
     if y.does(Sum) and (squared := variances.squared(y.inputs[0])) is not None:
         variances.normalised(graph, squared)
     found = functions.unary(graph, rest)

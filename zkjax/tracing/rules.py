@@ -68,6 +68,8 @@ def _div(graph, eqn, x, y):
     shape = eqn.outvars[0].aval.shape
     if not isinstance(y, Known):
         x, y = graph.expand(x, shape), graph.expand(y, shape)
+        if isinstance(y, Drawn):  # whose bits are more than a divisor needs
+            return _product(graph, x, functions.function(graph, "div", Known.uniform(Fraction(1), shape), keys.read(graph, y)))
         return masked.divided(graph, x, quotients.quotient(graph, x, y), lambda x: quotients.quotient(graph, x, y))
     if any(v == 0 for entry in y.values.reshape(-1) for v in values(entry)):
         raise Refusal("division by zero")

@@ -25,7 +25,7 @@ from .motions import Row, rows_of
 from .own import OwnStep, folded
 from .precision import Precision
 from .series import values
-from .starts import CURE, first_state, kept_by_optimizers, start_of
+from .starts import CURE, first_state, kept_by_optimizers, start_of, with_words
 from .step import Program, Start, equations, read_step
 
 LATER = 32  # steps after which tensors that begin with zeros are looked at
@@ -150,11 +150,12 @@ def read(loss, optimizer, params, batch, steps: int | None, state=None, key=None
         data, tree, applied = _shapes(batch), jax.tree.structure(params), _applied(loss, (params, *others), keys, "the loss", full)
         shapes = tree.unflatten(_shapes(leaves))
         others = in_words(others)
-        carried = [start_of(x, True) for x in state_leaves(*others, "state", STATE)] if others else []
+        carried = [start_of(x, True) for x in state_leaves(*others, kept_by_optimizers(*others), "state", STATE)] if others else []
         carried_shapes = jax.tree.structure(others).unflatten(_shapes([x.leaf for x in carried]))
         with explained("the loss", loss):
             value = jax.eval_shape(applied, shapes, *carried_shapes, *data, *in_words(keys))
         _check_value(value, bool(others))
+        optimizer = with_words(optimizer, shapes)
         kept, kept_shapes = first_state(optimizer, shapes, leaves)
         step = told = _standard_step(applied, optimizer, bool(others))
         if auxiliary is not None:
@@ -182,9 +183,9 @@ def read_own(step, state, batch, outputs: tuple[str, ...], steps: int | None, ke
         keys, words = (() if key is None else (key,)), None if key is None else key_words(key)
         check_loss(step, state, (*batch, *keys) if isinstance(batch, (tuple, list)) else batch, "train_step(state, *batch)")
         user, step, state = step, _applied(step, (state,), keys, "the step", full), in_words(state)
-        leaves, batch = state_leaves(state), batch_arrays(batch, full)
-        data, structure = _shapes(batch), jax.tree.structure(state)
-        start = [start_of(x, kept) for x, kept in zip(leaves, kept_by_optimizers(state), strict=True)]
+        kept, batch = kept_by_optimizers(state), batch_arrays(batch, full)
+        data, structure, leaves = _shapes(batch), jax.tree.structure(state), state_leaves(state, kept)
+        start = [start_of(*x) for x in zip(leaves, kept, strict=True)]
         if all(x.value is not None for x in start):
             raise DataError("the state holds no floating-point arrays beside what an optimizer keeps")
         with explained("the step", user):

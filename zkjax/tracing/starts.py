@@ -3,18 +3,17 @@
 from fractions import Fraction
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+import optax
 
 from ..errors import DataError, UnsupportedOperationError
 from ..ops.leaves import Param
 from . import places
-from .arguments import Leaf, explained, is_key
+from .arguments import Leaf, as_keys, explained, in_words, is_key
 from .constants import Known
-from .folding import kind, narrow
+from .folding import kind
 from .graph import Graph
 from .interpreter import interpret
-from .rules import NARROW
 from .series import Refusal
 from .step import Start
 
@@ -25,13 +24,27 @@ CURE = (
 PREFIX = "optimizer"  # of the paths of what an optimizer keeps
 
 
+def with_words(optimizer, shapes):
+    """The optimizer, which keeps random keys as their words. shapes: the pytree of the parameters' shapes."""
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise UnsupportedOperationError(f"the optimizer is {type(optimizer).__name__}; give an optax optimizer such as optax.sgd(1 / 64)")
+    with explained("the optimizer", optimizer.init, CURE):
+        like = jax.eval_shape(optimizer.init, shapes)
+    if not any(map(is_key, jax.tree.leaves(like))):
+        return optimizer
+
+    def update(gradient, state, params):
+        updates, state = optimizer.update(gradient, as_keys(state, like), params)
+        return updates, in_words(state)
+
+    return optax.GradientTransformation(lambda params: in_words(optimizer.init(params)), update)
+
+
 def first_state(optimizer, shapes, leaves: list[Leaf]) -> tuple[list[Start], object]:
     """The leaves of ``optimizer.init(params)``, and its pytree of shapes.
 
     shapes: the pytree of the parameters' shapes. leaves: the parameters. Raises UnsupportedOperationError, DataError.
     """
-    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
-        raise UnsupportedOperationError(f"the optimizer is {type(optimizer).__name__}; give an optax optimizer such as optax.sgd(1 / 64)")
     with explained("the optimizer", optimizer.init, CURE):
         state = jax.eval_shape(optimizer.init, shapes)
         closed = jax.make_jaxpr(lambda params: jax.tree.leaves(optimizer.init(params)))(shapes)
@@ -78,10 +91,6 @@ def _is_optax(node) -> bool:
 
 def _leaf(keys, x) -> Leaf:
     path = "/".join(part for part in (PREFIX, jax.tree_util.keystr(keys, simple=True, separator="/")) if part)
-    if is_key(x):
-        raise UnsupportedOperationError("the optimizer keeps a typed random key; keep it in a state of your own, for zkjax.trace_step")
-    if jnp.issubdtype(x.dtype, jnp.floating) and narrow(np.dtype(x.dtype)):
-        raise UnsupportedOperationError(f"{path} has dtype {x.dtype}, which rounds what an optimizer keeps; {NARROW}")
     return Leaf(path, tuple(x.shape), np.dtype(x.dtype), None)
 
 
