@@ -68,6 +68,12 @@ def select(graph, condition, no, yes):
     return graph.linear([(1, no), (-1, graph.product(mask, no)), (1, graph.product(mask, yes))])
 
 
+def among(graph, shares, cases):
+    """The case whose share is 1, of shares that are 0 or 1, entry by entry."""
+    cases = (x.finite() if isinstance(x, Known) else graph.tensor(x) for x in cases)
+    return graph.linear([(1, graph.product(share, x)) for share, x in zip(shares, cases, strict=True)])
+
+
 def _of_factors(graph, mask: Expression, no, yes) -> Expression | None:
     """Where both cases are one tensor times a factor that repeats as the mask does: the tensor times the factor that is chosen.
 

@@ -6,6 +6,7 @@ the data may have.
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,6 +28,8 @@ NAN = programs.joined("div", programs.number(Fraction(0)), programs.number(Fract
 def equal_index(graph, x, y) -> Mask | None:
     """x == y of integers: with the numbers 0, 1, .. along an axis, or of two indices of which one is known to be below some number."""
     for index, other in ((x, y), (y, x)):
+        if index in graph.one_hots and isinstance(other, Known) and isinstance(other.scalar, int):
+            return Mask(place(graph, graph.one_hots[index], other.scalar)) if 0 <= other.scalar < graph.one_hots[index].shape[-1] else None
         if isinstance(other, Known) and isinstance(index, Expression) and not other.moving:
             found = _numbered(graph, index, other)
             if found is not None:
@@ -70,6 +73,22 @@ def one_hot(graph, index: Expression, size: int, program=None) -> Expression | N
     if found.base is None or size > MAX_SIZE:
         return None
     return picked(graph, found.program if program is None else programs.after(program, found.program), found.base, size)
+
+
+def shares(graph, which, cases: int) -> list:
+    """Of an integer that chooses among so many cases: for each of them ones where it is chosen. Beyond the ends it chooses the end."""
+    own = which in graph.one_hots and graph.one_hots[which].shape[-1] == cases
+    found = one_hot(graph, which, cases, None if own else _within(cases, "CLIP"))
+    if found is not None:
+        return [place(graph, found, k) for k in range(cases)]
+    above = [graph.tensor(graph.greater(which, Known.uniform(k, which.shape), which.shape)) for k in range(cases - 1)]
+    ends = [Known.uniform(Fraction(1), which.shape), *above, Known.uniform(Fraction(0), which.shape)]
+    return [graph.linear([(1, here), (-1, beyond)]) for here, beyond in pairwise(ends)]
+
+
+def place(graph, hot: Expression, k: int) -> Expression:
+    """Place k of one-hots: ones where it is the one."""
+    return graph.reshape(sliced(graph, hot, len(hot.shape) - 1, k, 1), hot.shape[:-1])
 
 
 # ---- gather and scatter ----------------------------------------------------------------------------------------------

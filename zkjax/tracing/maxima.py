@@ -32,6 +32,7 @@ def argmax(graph, eqn, x, sign: int = 1):
     index = graph.sum(graph.product(graph.expand(places, rows.shape), first), (len(rows.shape) - 1,))
     if isinstance(index, Expression):
         graph.one_hots[index], graph.ranges[index] = first, (0, rows.shape[-1] - 1)
+        graph.intervals[index] = 0.0, rows.shape[-1] - 1.0
     return index
 
 

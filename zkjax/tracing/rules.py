@@ -180,7 +180,8 @@ def _select(graph, eqn, which, *cases):
     if isinstance(which, Known) and which.scalar is not None:
         return choices.choose(graph, which.scalar, cases, which.tagged)
     if kind(eqn.invars[0].aval.dtype) != "b" and (len(cases) != 2 or graph.range(which) != (0, 1)):
-        raise Refusal("a choice by an integer that depends on data", "choose with jnp.where(x > 0, ...)")
+        cases = masked.readable(graph, "", cases, False)
+        return choices.among(graph, indexing.shares(graph, which, len(cases)), [number(graph, x) if boolean else x for x in cases])
     for nothing, x, negated in ((cases[0], cases[-1], False), (cases[-1], cases[0], True)):
         if not boolean and masked.is_low(nothing) and not isinstance(x, Known):
             condition = entrywise.negated(graph.mask(which)) if negated else graph.mask(which)
