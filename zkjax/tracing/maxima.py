@@ -26,7 +26,7 @@ def argmax(graph, eqn, x, sign: int = 1):
     """The place of the first maximum along an axis: an integer, whose one-hot is known."""
     (axis,) = (int(d) for d in eqn.params["axes"])
     _, x = _unscaled(graph, graph.linear([(sign, graph.tensor(x))]))
-    rows = _rows(graph, x, (axis,))
+    rows = in_rows(graph, x, (axis,))
     first = graph.node(FirstPlace(), (rows,), rows.shape)
     places = Known.of(np.arange(rows.shape[-1]), np.dtype(np.int32))
     index = graph.sum(graph.product(graph.expand(places, rows.shape), first), (len(rows.shape) - 1,))
@@ -36,7 +36,7 @@ def argmax(graph, eqn, x, sign: int = 1):
     return index
 
 
-def _rows(graph, x: Expression, axes: tuple[int, ...]) -> Expression:
+def in_rows(graph, x: Expression, axes: tuple[int, ...]) -> Expression:
     """x with these axes as one, the last."""
     others = [d for d in range(len(x.shape)) if d not in axes]
     x = graph.transpose(x, (*others, *axes))
@@ -55,9 +55,9 @@ def largest(graph, x: Expression, axes: tuple[int, ...]) -> Expression:
     """The largest entries over axes of a tensor."""
     others = [d for d in range(len(x.shape)) if d not in axes]
     c, base = _unscaled(graph, x)
-    rows = _rows(graph, base, axes)
+    rows = in_rows(graph, base, axes)
     if rows.shape[-1] == 1:
-        return graph.reshape(_rows(graph, x, axes), rows.shape[:-1])
+        return graph.reshape(in_rows(graph, x, axes), rows.shape[:-1])
     result = graph.linear([(c, largest(graph, base, axes))]) if c != 1 else graph.node(Maximum(), (rows,), rows.shape[:-1])
     graph.largest_of[graph.broadcast(result, x.shape, others)] = x
     return result
@@ -78,7 +78,7 @@ def first_place(graph, x, y) -> Mask | None:
 def first_of(graph, x: Expression, axes: tuple[int, ...]) -> Expression:
     """1 at the first place of the largest entry over axes, else 0."""
     _, x = _unscaled(graph, x)
-    rows = _rows(graph, x, axes)
+    rows = in_rows(graph, x, axes)
     first = graph.node(FirstPlace(), (rows,), rows.shape)
     order = (*(d for d in range(len(x.shape)) if d not in axes), *axes)
     apart = graph.reshape(first, [x.shape[d] for d in order])

@@ -8,7 +8,7 @@ may wrap around while it depends on data or parameters, and every operation that
 import math
 from fractions import Fraction
 
-from . import choices, entrywise, functions, indexing, keys, masked, maxima, quotients, variances, windows
+from . import choices, entrywise, functions, indexing, keys, masked, maxima, quotients, reductions, variances, windows
 from .constants import Known, map_known
 from .expressions import Drawn, Expression, Mask
 from .folding import kind
@@ -341,6 +341,8 @@ RULES = MOVES | {
     "lt": _comparison("lt", swap=True, negate=False),
     "le": _comparison("le", swap=False, negate=True),
     "ge": _comparison("ge", swap=True, negate=True),
+    "lt_to": _comparison("lt", swap=True, negate=False),  # total orders: of numbers the same
+    "le_to": _comparison("le", swap=False, negate=True),
     "ne": lambda graph, eqn, x, y: entrywise.negated(graph.mask(_equality(graph, eqn, x, y))),
     "eq": _equality,
     "is_finite": lambda graph, eqn, x: masked.is_finite(graph, x),
@@ -360,14 +362,15 @@ RULES = MOVES | {
     "convert_element_type": _convert,
     "reduce_precision": _reduce_precision,
     "gather": indexing.gather,
+    **reductions.RULES,
     **windows.RULES,
     "shift_right_logical": keys.shifted,
     "bitcast_convert_type": keys.as_float,
 }
 
 BOOLEAN = (
-    *("gt", "lt", "le", "ge", "ne", "eq", "is_finite"),
-    *("and", "or", "xor", "not", "select_n", "convert_element_type"),
+    *("gt", "lt", "le", "ge", "ne", "eq", "lt_to", "le_to", "is_finite"),
+    *("and", "or", "xor", "not", "reduce_and", "reduce_or", "select_n", "convert_element_type"),
 )  # may result in booleans
 KEYS = ("random_bits", "random_wrap", "random_unwrap", "random_seed", "random_split", "random_fold_in", "random_clone", "threefry2x32")
 
