@@ -8,6 +8,8 @@ import pytest
 from beside import followed
 from harness import Liar
 
+from zkjax.errors import UnsupportedOperationError
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(8, 6)).astype(np.float32)
 T = RNG.normal(size=(8, 4)).astype(np.float32)
@@ -55,6 +57,28 @@ DIVISORS = {  # guarded by a tiny number, whose inverse is no measure of the quo
 def test_guarded_divisors(name):
     _, run, off = followed(squares(DIVISORS[name]), optax.sgd(0.1), PARAMS, (X, T))
     assert off < 0.02 and Liar(run).broken() == set()
+
+
+POWERS = {
+    "of a constant": lambda z, y: 2.0**z,
+    "of one": lambda z, y: z * 1.0**z,
+    "of several constants": lambda z, y: jnp.array([0.5, 2.0, 1.0, 3.0]) ** (z / 4),
+    "with an exponent of the data": lambda z, y: jax.nn.sigmoid(z) ** (y[:, None] + 1),
+    "with several exponents": lambda z, y: jax.nn.sigmoid(z) ** jnp.array([1.0, 2.0, 3.0, 0.5]),
+}
+
+
+@pytest.mark.parametrize("name", POWERS)
+def test_powers_whose_exponent_is_no_constant(name):
+    loss = lambda p, x, t, y: jnp.mean((POWERS[name](x @ p["w"], y) - t) ** 2)  # noqa: E731
+    _, run, off = followed(loss, optax.sgd(0.1), PARAMS, (X, T, LABELS))
+    assert off < 0.01 and Liar(run).broken() == set()
+
+
+@pytest.mark.parametrize("power", [lambda z: (-2.0) ** z, lambda z: 0.0**z, lambda z: z**z], ids=["below 0", "of 0", "of any number"])
+def test_powers_of_what_may_be_below_zero(power):
+    with pytest.raises(UnsupportedOperationError, match="may be below 0.*exponent.*jnp.exp"):
+        followed(squares(power), optax.sgd(0.1), PARAMS, (X, T))
 
 
 def test_gradients_that_are_clipped_by_the_norms_of_weights():
