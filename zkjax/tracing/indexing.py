@@ -78,7 +78,7 @@ def one_hot(graph, index: Expression, size: int, program=None) -> Expression | N
 def shares(graph, which, cases: int) -> list:
     """Of an integer that chooses among so many cases: for each of them ones where it is chosen. Beyond the ends it chooses the end."""
     own = which in graph.one_hots and graph.one_hots[which].shape[-1] == cases
-    found = one_hot(graph, which, cases, None if own else _within(cases, "CLIP"))
+    found = one_hot(graph, which, cases, None if own else within(cases, "CLIP"))
     if found is not None:
         return [place(graph, found, k) for k in range(cases)]
     above = [graph.tensor(graph.greater(which, Known.uniform(k, which.shape), which.shape)) for k in range(cases - 1)]
@@ -94,7 +94,7 @@ def place(graph, hot: Expression, k: int) -> Expression:
 # ---- gather and scatter ----------------------------------------------------------------------------------------------
 
 
-def _within(size: int, mode: str):
+def within(size: int, mode: str):
     """What an index becomes: clipped, or a function that has no value beyond the axis."""
     x, low, high = programs.IDENTITY, programs.number(Fraction(0)), programs.number(Fraction(size - 1))
     if mode == "CLIP":
@@ -112,7 +112,7 @@ def _one_hot_of(graph, indices, place: int, length: int, size: int, mode: str) -
         chosen = _constant_places(column, size, mode).reshape(-1)
         table = np.array([[Fraction(int(v == k)) for k in range(size)] for v in chosen], dtype=object)
         return graph.tensor(Known.spread(table.reshape(*column.shape, size), (*column.shape, size), False))
-    found = one_hot(graph, column, size, _within(size, mode))
+    found = one_hot(graph, column, size, within(size, mode))
     if found is None:
         raise Refusal(
             f"an index into an axis of {size} entries, or one that follows from several tensors", "index with up to 1,024 classes"
@@ -173,19 +173,22 @@ def _known(x: Expression) -> Known | None:
 class _Places:
     """How a gather or scatter-add pairs axes: batch pairs (axis of the array, of the indices), and the axis that the index is of.
 
-    Where several indices are given, all but one count along axes of the indices, as ``x[jnp.arange(n), y]`` does.
+    Where several indices are given, all but one count along axes of the indices, as ``x[jnp.arange(n), y]`` does, or are of axes that are
+    whole. sizes: of the part that begins at an index.
     """
 
-    def __init__(self, graph, shape, indices, axes, batch, mode: str):
+    def __init__(self, graph, shape, sizes, indices, axes, batch, mode: str):
         self.batch = [(int(a), int(b)) for a, b in zip(*batch, strict=True)]
         self.axis, self.one_hot = None, None
         for place, axis in enumerate(int(d) for d in axes):
+            if mode == "CLIP" and sizes[axis] == shape[axis] > 1:  # which begins at 0
+                continue
             column = _column(graph, indices, place) if len(axes) > 1 else indices
             along = _counts(column, shape[axis]) if len(axes) > 1 else None
             if along is not None:
                 self.batch.append((axis, along))
             elif self.axis is None:
-                self.axis, self.one_hot = axis, _one_hot_of(graph, indices, place, len(axes), shape[axis], mode)
+                self.axis, self.one_hot = axis, _one_hot_of(graph, indices, place, len(axes), shape[axis] - sizes[axis] + 1, mode)
             else:
                 raise Refusal("several indices that depend on data", "index one axis at a time")
         if self.axis is None:
@@ -209,29 +212,34 @@ def gather(graph, eqn, x, indices):
     """What is picked by an index: the product with its one-hot."""
     numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
     x, mode = graph.tensor(x), _mode(eqn)
-    if isinstance(indices, Known) and (found := _static(graph, numbers, sizes, x, indices)) is not None:
+    if isinstance(indices, Known) and (found := _static(graph, numbers, sizes, x, indices, mode)) is not None:
         return found
     if isinstance(indices, Known) and len(numbers.start_index_map) > 1 and not numbers.operand_batching_dims:
         return _picked(graph, eqn, numbers, x, indices)
     batch = numbers.operand_batching_dims, numbers.start_indices_batching_dims
-    places = _Places(graph, x.shape, indices, numbers.start_index_map, batch, mode)
-    whole = [d for d in range(len(x.shape)) if d != places.axis and d not in [a for a, _ in places.batch]]
-    if any(sizes[d] != x.shape[d] for d in whole) or any(sizes[d] != 1 for d in range(len(x.shape)) if d not in whole):
+    places, rank = _Places(graph, x.shape, sizes, indices, numbers.start_index_map, batch, mode), len(x.shape)
+    whole = [d for d in range(rank) if d != places.axis and d not in [a for a, _ in places.batch]]
+    if any(sizes[d] != x.shape[d] for d in whole) or any(sizes[a] != 1 for a, _ in places.batch):
         raise Refusal("an index of parts of an array", "index whole rows")
-    shape, one = eqn.outvars[0].aval.shape, places.one_hot
+    shape, one, length = eqn.outvars[0].aval.shape, places.one_hot, sizes[places.axis]
+    if length > 1:  # all parts, each at where it begins, with a further axis
+        starts = [sliced(graph, x, places.axis, k, x.shape[places.axis] - length + 1) for k in range(length)]
+        x, whole = graph.concatenate([graph.reshape(part, (*part.shape, 1)) for part in starts], rank), [*whole, rank]
     last = len(one.shape) - 1
     (a, b) = (tuple(side) for side in zip(*places.batch, strict=True)) if places.batch else ((), ())
     free = [d for d in range(last) if d not in b]
     order = [("index", d) for d in b] + [("index", d) for d in free] + [("whole", d) for d in whole]
     sizes = [one.shape[d] for _, d in order[: len(b) + len(free)]] + [x.shape[d] for d in whole]
     product = graph.dot(one, x, ((last,), (places.axis,)), (b, a), tuple(sizes))
-    kept = [d for d in range(len(x.shape)) if d not in numbers.collapsed_slice_dims and d not in numbers.operand_batching_dims]
+    kept = [d for d in range(rank) if d not in numbers.collapsed_slice_dims and d not in numbers.operand_batching_dims]
     wanted, offsets, counted = [], {int(d): k for k, d in enumerate(numbers.offset_dims)}, iter(range(last))
     for d in range(len(shape)):
         if d not in offsets:
             wanted.append(("index", next(counted)))
-        elif kept[offsets[d]] != places.axis:  # which leaves one entry, if it stays
+        elif kept[offsets[d]] != places.axis:
             wanted.append(("whole", kept[offsets[d]]))
+        elif length > 1:  # else it leaves one entry, if it stays
+            wanted.append(("whole", rank))
     if set(wanted) != set(order):
         raise Refusal("an index of parts of an array", "index whole rows")
     return graph.reshape(graph.transpose(product, tuple(order.index(w) for w in wanted)), shape)
@@ -240,17 +248,22 @@ def gather(graph, eqn, x, indices):
 def scatter_add(graph, eqn, x, indices, updates):
     """What is added at an index: the transposed product."""
     numbers, mode = eqn.params["dimension_numbers"], _mode(eqn)
-    if isinstance(indices, Known) and (found := _static_add(graph, numbers, x, indices, updates)) is not None:
-        return found
+    if isinstance(indices, Known) and not numbers.operand_batching_dims:
+        if (found := _static_add(graph, numbers, x, indices, updates, mode)) is not None:
+            return found
     if isinstance(indices, Known) and len(numbers.scatter_dims_to_operand_dims) > 1 and not numbers.operand_batching_dims:
         return _sum(graph, x, _placed(graph, eqn, numbers, x.shape, indices, updates))
     batch = numbers.operand_batching_dims, numbers.scatter_indices_batching_dims
-    places = _Places(graph, x.shape, indices, numbers.scatter_dims_to_operand_dims, batch, mode)
-    one = places.one_hot
+    sizes, shape = _part(numbers, x, updates), list(x.shape)
+    places = _Places(graph, x.shape, sizes, indices, numbers.scatter_dims_to_operand_dims, batch, mode)
+    one, length = places.one_hot, sizes[places.axis]
     last = len(one.shape) - 1
     windows = [int(d) for d in numbers.update_window_dims]
     kept = [d for d in range(len(x.shape)) if d not in numbers.inserted_window_dims and d not in numbers.operand_batching_dims]
-    if places.axis in kept and updates.shape[windows[kept.index(places.axis)]] == 1:  # one entry of the axis of the index
+    if length > 1:  # each part at where it begins, with a further axis
+        kept, shape[places.axis] = [len(shape) if d == places.axis else d for d in kept], shape[places.axis] - length + 1
+        shape.append(length)
+    elif places.axis in kept:  # one entry of the axis of the index
         single = windows.pop(kept.index(places.axis))
         kept.remove(places.axis)
         updates = graph.reshape(updates, [n for d, n in enumerate(updates.shape) if d != single])
@@ -260,10 +273,23 @@ def scatter_add(graph, eqn, x, indices, updates):
     summed = [d for d in range(last) if d not in b]
     contract = tuple(summed), tuple(counted[d] for d in summed)
     order = [*a, places.axis, *kept]
-    if set(order) != set(range(len(x.shape))) or [x.shape[d] for d in kept] != [updates.shape[d] for d in windows]:
+    if set(order) != set(range(len(shape))) or [shape[d] for d in kept] != [updates.shape[d] for d in windows]:
         raise Refusal("an update of parts of an array", "update whole rows")
-    product = graph.dot(one, updates, contract, (b, tuple(counted[d] for d in b)), tuple(x.shape[d] for d in order))
-    return _sum(graph, x, graph.transpose(product, tuple(order.index(d) for d in range(len(order)))))
+    product = graph.dot(one, updates, contract, (b, tuple(counted[d] for d in b)), tuple(shape[d] for d in order))
+    landed = graph.transpose(product, tuple(order.index(d) for d in range(len(order))))
+    if length == 1:
+        return _sum(graph, x, landed)
+    for k in range(length):
+        part = graph.reshape(sliced(graph, landed, len(shape) - 1, k, 1), shape[:-1])
+        x = _sum(graph, x, padded(graph, part, places.axis, k, length - 1 - k))
+    return x
+
+
+def _part(numbers, x, updates) -> list[int]:
+    """The sizes of what an index updates."""
+    windows = iter(int(d) for d in numbers.update_window_dims)
+    single = (*numbers.inserted_window_dims, *numbers.operand_batching_dims)
+    return [1 if d in single else updates.shape[next(windows)] for d in range(len(x.shape))]
 
 
 def _sum(graph, x, added):
@@ -313,21 +339,24 @@ def _placed(graph, eqn, numbers, shape, indices: Known, updates):
     return graph.transpose(graph.reshape(product, (*lengths, *beside)), tuple(order.index(d) for d in range(len(shape))))
 
 
-def _single(numbers, index_map, indices: Known):
-    """(axis, place) of one constant index, which is the same everywhere; None of anything else."""
-    if len(index_map) != 1 or indices.moving or indices.values.size != 1:
+def _corner(index_map, indices: Known, shape, sizes, mode: str) -> list[int] | None:
+    """Where a part of these sizes begins, by one constant index; None of anything else, and where JAX drops or fills what is beyond."""
+    if indices.moving or math.prod(indices.shape[:-1]) != 1:
         return None
-    return int(index_map[0]), int(indices.values.reshape(-1)[0])
+    found = [0] * len(shape)
+    for axis, place in zip(index_map, indices.full().reshape(-1), strict=True):
+        most = shape[axis] - sizes[axis]
+        found[axis] = min(max(int(place), 0), most) if mode == "CLIP" else int(place)
+        if not 0 <= found[axis] <= most:
+            return None
+    return found
 
 
-def _static(graph, numbers, sizes, x: Expression, indices: Known):
-    found = _single(numbers, numbers.start_index_map, indices)
-    if found is None or math.prod(indices.shape) != 1 or numbers.operand_batching_dims:
+def _static(graph, numbers, sizes, x: Expression, indices: Known, mode: str):
+    start = None if numbers.operand_batching_dims else _corner(numbers.start_index_map, indices, x.shape, sizes, mode)
+    if start is None:
         return None
-    axis, place = found
-    if not 0 <= place <= x.shape[axis] - sizes[axis] or any(sizes[d] != n for d, n in enumerate(x.shape) if d != axis):
-        return None
-    part = sliced(graph, x, axis, place, sizes[axis])
+    part = graph.slice(x, start, [a + n for a, n in zip(start, sizes, strict=True)], None)
     shape = [n for d, n in enumerate(part.shape) if d not in numbers.collapsed_slice_dims]
     for d in range(len(indices.shape) - 1):  # axes of the indices, all of one entry
         places = [k for k in range(len(shape) + 1) if k not in numbers.offset_dims]
@@ -335,13 +364,10 @@ def _static(graph, numbers, sizes, x: Expression, indices: Known):
     return graph.reshape(part, shape)
 
 
-def _static_add(graph, numbers, x, indices: Known, updates):
-    found = _single(numbers, numbers.scatter_dims_to_operand_dims, indices)
-    if found is None or math.prod(indices.shape) != 1 or numbers.operand_batching_dims:
+def _static_add(graph, numbers, x, indices: Known, updates, mode: str):
+    shape = _part(numbers, x, updates)
+    start = _corner(numbers.scatter_dims_to_operand_dims, indices, x.shape, shape, mode)
+    if start is None:
         return None
-    axis, place = found
-    shape = list(x.shape)
-    shape[axis] = 1 if axis in numbers.inserted_window_dims else updates.shape[int(numbers.update_window_dims[axis])]
-    if math.prod(shape) != math.prod(updates.shape) or not 0 <= place <= x.shape[axis] - shape[axis]:
-        return None
-    return _sum(graph, x, padded(graph, graph.reshape(updates, shape), axis, place, x.shape[axis] - place - shape[axis]))
+    padding = [(a, n - a - m, 0) for a, n, m in zip(start, x.shape, shape, strict=True)]
+    return _sum(graph, x, graph.pad(graph.reshape(updates, shape), Known.uniform(Fraction(0), ()), padding))

@@ -29,7 +29,7 @@ NONLINEAR = (
     "those of optax.sgd with momentum, of weight decay, averages, schedules and MultiSteps are)"
 )
 MAX_ITERATIONS, MAX_UNROLLED = 2**16, 2**7  # of a loop over constants, and over data
-UNBOUNDED = ("select_n", "add", "max", "min", "clamp", "eq", "ne", "lt", "le", "gt", "ge")  # may read infinities
+UNBOUNDED = ("select_n", "scatter", "add", "max", "min", "clamp", "eq", "ne", "lt", "le", "gt", "ge")  # may read infinities
 CALLS = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 
 

@@ -8,7 +8,7 @@ may wrap around while it depends on data or parameters, and every operation that
 import math
 from fractions import Fraction
 
-from . import choices, entrywise, functions, indexing, keys, masked, maxima, quotients, reductions, variances, windows
+from . import choices, entrywise, functions, indexing, keys, masked, maxima, quotients, reductions, updates, variances, windows
 from .constants import Known, map_known
 from .expressions import Drawn, Expression, Mask
 from .folding import kind
@@ -232,25 +232,6 @@ def _reduce_precision(graph, eqn, x):
 # ---- indices ---------------------------------------------------------------------------------------------------------
 
 
-def _dynamic_slice(graph, eqn, x, *starts):
-    starts = _static(starts, x.shape, eqn.params["slice_sizes"])
-    return graph.slice(x, starts, [a + n for a, n in zip(starts, eqn.params["slice_sizes"], strict=True)], None)
-
-
-def _dynamic_update_slice(graph, eqn, x, part, *starts):
-    if not isinstance(x, Known) or x.scalar is None or x.scalar != 0:
-        raise Refusal("an update of a slice", "build the array with concatenate")
-    starts = _static(starts, x.shape, part.shape)
-    padding = [(a, n - a - m, 0) for a, n, m in zip(starts, x.shape, part.shape, strict=True)]
-    return graph.pad(part, Known.uniform(Fraction(0), ()), padding)
-
-
-def _static(starts, shape, sizes) -> list[int]:
-    if not all(isinstance(s, Known) for s in starts):
-        raise Refusal("an index that depends on data or parameters", INDEX)
-    return [min(max(int(s.scalar), 0), n - m) for s, n, m in zip(starts, shape, sizes, strict=True)]
-
-
 def _reshape(graph, eqn, x):
     order = eqn.params["dimensions"] if eqn.primitive.name == "reshape" else None  # in which entries are read
     return graph.reshape(x if order is None else graph.transpose(x, order), eqn.outvars[0].aval.shape)
@@ -313,8 +294,8 @@ MOVES = {
     **dict.fromkeys(("reshape", "squeeze", "expand_dims"), _reshape),
     "broadcast_in_dim": lambda graph, eqn, x: graph.broadcast(x, eqn.params["shape"], eqn.params["broadcast_dimensions"]),
     "slice": lambda graph, eqn, x: graph.slice(x, eqn.params["start_indices"], eqn.params["limit_indices"], eqn.params["strides"]),
-    "dynamic_slice": _dynamic_slice,
-    "dynamic_update_slice": _dynamic_update_slice,
+    "dynamic_slice": updates.dynamic_slice,
+    "dynamic_update_slice": updates.dynamic_update_slice,
     "pad": _pad,
     "concatenate": lambda graph, eqn, *xs: graph.concatenate(xs, int(eqn.params["dimension"])),
     "stack": _stack,
@@ -363,6 +344,7 @@ RULES = MOVES | {
     "reduce_precision": _reduce_precision,
     "gather": indexing.gather,
     **reductions.RULES,
+    **updates.RULES,
     **windows.RULES,
     "shift_right_logical": keys.shifted,
     "bitcast_convert_type": keys.as_float,
@@ -370,14 +352,13 @@ RULES = MOVES | {
 
 BOOLEAN = (
     *("gt", "lt", "le", "ge", "ne", "eq", "lt_to", "le_to", "is_finite"),
-    *("and", "or", "xor", "not", "reduce_and", "reduce_or", "select_n", "convert_element_type"),
+    *("and", "or", "xor", "not", "reduce_and", "reduce_or", "scatter", "select_n", "convert_element_type"),
 )  # may result in booleans
 KEYS = ("random_bits", "random_wrap", "random_unwrap", "random_seed", "random_split", "random_fold_in", "random_clone", "threefry2x32")
 
 CURES = {
     "while": "write the loop in Python, so that it unrolls",
     "cond": "choose with jnp.where(x > 0, ...), or in Python before tracing",
-    "scatter": "build the array with jnp.concatenate or jnp.pad",
     "sort": "use maxima, sums and products",
     "io_callback": "a callback leaves the program that is proven; leave it out",
     "pure_callback": "a callback leaves the program that is proven; leave it out",
