@@ -8,7 +8,7 @@ import pytest
 from beside import followed
 from harness import Liar
 
-from zkjax.errors import UnsupportedOperationError
+from zkjax.errors import PrecisionError, UnsupportedOperationError
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(8, 6)).astype(np.float32)
@@ -79,6 +79,29 @@ def test_powers_whose_exponent_is_no_constant(name):
 def test_powers_of_what_may_be_below_zero(power):
     with pytest.raises(UnsupportedOperationError, match="may be below 0.*exponent.*jnp.exp"):
         followed(squares(power), optax.sgd(0.1), PARAMS, (X, T))
+
+
+def _pooled(low):
+    """The largest unmasked entry of each row."""
+    return lambda p, x, t, mask: jnp.mean((jnp.max(jnp.where(mask, x @ p["w"], low), axis=1) - t[:, 0]) ** 2)
+
+
+@pytest.mark.parametrize("low", [-1e9, -jnp.inf])
+def test_maxima_of_masked_entries(low):
+    mask = np.abs(T) > 0.3
+    assert mask.any(1).all() and not mask.all(1).all()
+    _, run, off = followed(_pooled(low), optax.sgd(0.1), PARAMS, (X, T, mask))
+    assert off < 0.02 and Liar(run).broken() == set()
+    _, run, off = followed(lambda p, *data: _pooled(low)(p, *data[:2], jnp.arange(4) < 3), optax.sgd(0.1), PARAMS, (X, T))
+    assert off < 0.02 and Liar(run).broken() == set()
+
+
+def test_a_maximum_of_nothing():
+    """A row whose entries are all masked has the low number in JAX, which the circuit has not: no training says otherwise."""
+    mask = np.abs(T) > 0.3
+    mask[2] = False
+    with pytest.raises(PrecisionError, match="no value"):
+        followed(_pooled(-1e9), optax.sgd(0.1), PARAMS, (X, T, mask))
 
 
 def test_gradients_that_are_clipped_by_the_norms_of_weights():

@@ -53,7 +53,7 @@ def _reads(graph, name: str, values, i: int) -> bool:
     if name == "max":  # of minus infinity
         return is_low(values[1 - i])
     if name == "eq":  # whether it is its own maximum
-        return graph.largest_of.get(values[1 - i]) is values[i]
+        return graph.largest_of.get(graph.expand(values[1 - i], values[i].shape)) is values[i]
     if name == "div":
         return i == 0 and (isinstance(values[1], Known) or interval(graph, values[1])[0] > 0)
     return name == "mul" or name == "select_n" and i > 0 or name in READERS and i == 0

@@ -5,10 +5,20 @@ from fractions import Fraction
 
 import numpy as np
 
+from ..algebra import functions as programs
 from .constants import Known
 from .expressions import Expression, FirstPlace, Mask, Maximum, along_maximum, scaling
-from .functions import outward
+from .functions import applied, outward
+from .masked import LOWEST
 from .series import Series
+
+# 1 of what is higher than what a mask leaves; without a value else
+THERE = programs.joined(
+    "select",
+    programs.joined("gt", programs.IDENTITY, programs.number(Fraction(1, 2) - LOWEST)),
+    programs.joined("div", *[programs.number(Fraction(0))] * 2),
+    programs.number(Fraction(1)),
+)
 
 
 def reduce_max(graph, eqn, x):
@@ -71,8 +81,18 @@ def first_place(graph, x, y) -> Mask | None:
         c, greatest = outward(graph, greatest)  # of a least one, minus the largest of the opposite
         tensor = tensor if c == 1 else graph.linear([(1 / c, tensor)])
         if graph.largest_of.get(greatest) is tensor:
-            return Mask(first_of(graph, tensor, along_maximum(tensor, greatest)))
+            axes = along_maximum(tensor, greatest)
+            return Mask(_guarded(graph, first_of(graph, tensor, axes), tensor, greatest, axes))
     return None
+
+
+def _guarded(graph, first: Expression, x: Expression, greatest: Expression, axes) -> Expression:
+    """The same, without a value where a mask has taken away all entries: the program has a low number there, which the circuit has not."""
+    if x not in graph.masked or isinstance(graph.masked[x].ones, Known):
+        return first
+    found = graph.tensor(graph.product(first, applied(graph, THERE, greatest)))
+    graph.one_along[found] = axes
+    return found
 
 
 def first_of(graph, x: Expression, axes: tuple[int, ...]) -> Expression:
