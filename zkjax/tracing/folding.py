@@ -188,8 +188,14 @@ def _entrywise(eqn):
         "convert_element_type": lambda x: x,
         "reduce_precision": lambda x: _fewer_bits(x, parameters["exponent_bits"], parameters["mantissa_bits"]),
         "copy": lambda x: x,
+        "nextafter": lambda x, y: _next(x, y, dtype),
         "bitcast_convert_type": lambda x: _bits_as(x, dtype, parameters["new_dtype"]),
     }.get(name)
+
+
+def _next(x, y, dtype):
+    """The float of the dtype beside the one next to x, towards y."""
+    return float(np.nextafter(*(np.dtype(dtype).type(float(v)) for v in (x, y))))
 
 
 def _bits_as(x, old, new):

@@ -8,7 +8,7 @@ may wrap around while it depends on data or parameters, and every operation that
 import math
 from fractions import Fraction
 
-from . import choices, entrywise, functions, indexing, keys, masked, maxima, quotients, reductions, updates, variances, windows
+from . import choices, entrywise, functions, indexing, keys, masked, matrices, maxima, quotients, reductions, updates, variances, windows
 from .constants import Known, map_known
 from .expressions import Drawn, Expression, Mask
 from .folding import kind
@@ -343,6 +343,7 @@ RULES = MOVES | {
     "convert_element_type": _convert,
     "reduce_precision": _reduce_precision,
     "gather": indexing.gather,
+    "triangular_solve": matrices.triangular_solve,
     **reductions.RULES,
     **updates.RULES,
     **windows.RULES,
