@@ -81,6 +81,60 @@ def test_powers_of_what_may_be_below_zero(power):
         followed(squares(power), optax.sgd(0.1), PARAMS, (X, T))
 
 
+IGNORED = np.where(LABELS == 1, -100, LABELS).astype(np.int32)
+integer_cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+
+
+def _log_likelihood(z, y):
+    return jnp.take_along_axis(jax.nn.log_softmax(z), y[:, None], axis=1)[:, 0]
+
+
+LEFT_OUT = {  # labels of which JAX picks what is no number
+    "before": lambda z, y: jnp.where(y >= 0, integer_cross_entropy(z, jnp.maximum(y, 0)), 0.0),
+    "after": lambda z, y: jnp.where(y != -100, integer_cross_entropy(z, y), 0.0),
+    "a mean": lambda z, y: jnp.where(y >= 0, integer_cross_entropy(z, y), 0.0).sum() / jnp.sum(y >= 0),
+    "log-likelihoods": lambda z, y: jnp.where(y == -100, 0.0, -2 * _log_likelihood(z, y)),
+    "under vmap": lambda z, y: jax.vmap(lambda z, y: jnp.where(y >= 0, integer_cross_entropy(z, y), 0.0))(z, y),
+    "multiplied by a condition": lambda z, y: integer_cross_entropy(z, y) * (y != -100),
+    "of sequences": lambda z, y: jnp.where(y[:, None] >= 0, integer_cross_entropy(z[:, None], y[:, None]), 0.0),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_labels_that_are_left_out(name):
+    loss = lambda p, x, y: jnp.sum(LEFT_OUT[name](x @ p["w"], y))  # noqa: E731
+    _, run, off = followed(loss, optax.sgd(0.1), PARAMS, (X, IGNORED))
+    assert off < 0.005 and Liar(run).broken() == set()
+
+
+def test_labels_of_sequences_that_are_left_out():
+    labels = np.stack([IGNORED, LABELS, IGNORED[::-1]], axis=1)
+
+    def loss(p, x, y):
+        z = (x @ p["w"])[:, None] * jnp.array([1.0, 2.0, -1.0])[:, None]
+        return jnp.sum(jnp.where(y >= 0, integer_cross_entropy(z, y), 0.0)) / jnp.sum(y >= 0)
+
+    _, run, off = followed(loss, optax.sgd(0.1), PARAMS, (X, labels))
+    assert off < 0.01 and Liar(run).broken() == set()
+
+
+NAN = {
+    "not left out": lambda z, y: integer_cross_entropy(z, y),
+    "multiplied by 0": lambda z, y: integer_cross_entropy(z, y) * jnp.maximum(y, 0),
+    "left out elsewhere": lambda z, y: jnp.where((y != -100)[::-1], integer_cross_entropy(z, y), 0.0),
+    "other ones left out": lambda z, y: jnp.where(y != 0, integer_cross_entropy(z, y), 0.0),
+    "left out once": lambda z, y: jnp.where(y >= 0, integer_cross_entropy(z, y), 0.0) + integer_cross_entropy(2 * z, y),
+}
+
+
+@pytest.mark.parametrize("name", NAN)
+def test_labels_that_make_a_loss_no_number(name):
+    loss = lambda p, x, y: jnp.sum(NAN[name](x @ p["w"], y))  # noqa: E731
+    assert np.isnan(loss(PARAMS, X, IGNORED))
+    with pytest.raises(PrecisionError, match="not there"):
+        followed(loss, optax.sgd(0.1), PARAMS, (X, IGNORED), batch=8)
+
+
 def _pooled(low):
     """The largest unmasked entry of each row."""
     return lambda p, x, t, mask: jnp.mean((jnp.max(jnp.where(mask, x @ p["w"], low), axis=1) - t[:, 0]) ** 2)

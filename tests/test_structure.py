@@ -49,7 +49,7 @@ proofs.published
 verifier
 tracing tracing.precision tracing.elementary tracing.series tracing.constants tracing.expressions tracing.rationals tracing.keys
 tracing.intervals tracing.functions tracing.graph tracing.folding tracing.places tracing.arguments tracing.variances tracing.quotients
-tracing.choices tracing.masked tracing.maxima tracing.indexing tracing.entrywise tracing.windows
+tracing.ignored tracing.choices tracing.masked tracing.maxima tracing.indexing tracing.entrywise tracing.windows
 tracing.matrices tracing.reductions tracing.updates tracing.rules tracing.search tracing.interpreter
 tracing.step tracing.starts tracing.motions tracing.demands tracing.names
 tracing.formats tracing.own tracing.source tracing.states tracing.planned tracing.builder tracing.relations

@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import reduce
 
 from ..ops.moves import Broadcast
-from . import functions, keys, quotients
+from . import functions, ignored, keys, quotients
 from .constants import Keys, Known, map_known
 from .expressions import Expression, Mask, added, scaling
 from .series import Refusal, Series
@@ -54,7 +54,8 @@ def select(graph, condition, no, yes):
     if not condition.positive:
         no, yes = yes, no
     mask = condition.expression
-    no = quotients.guarded(graph, mask, no)
+    no = quotients.guarded(graph, mask, ignored.left_out(graph, Mask(mask, False), no))
+    yes = ignored.left_out(graph, Mask(mask), yes)
     if (found := _of_factors(graph, mask, no, yes)) is not None:
         return found
     (c, x), (d, y) = scaling(no), scaling(yes)

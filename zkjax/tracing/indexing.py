@@ -14,11 +14,14 @@ from ..algebra import functions as programs
 from ..ops.functions import MAX_SIZE
 from ..ops.leaves import MAX_CONSTANT
 from ..ops.moves import Broadcast, Concatenate, Reshape
+from . import ignored
 from .constants import Known
 from .expressions import Expression, Mask, Numbers
 from .functions import picked, unary
 from .series import Refusal
 
+NOWHERE = programs.number(Fraction(-1))
+FILL, DROP = "FILL_OR_DROP", "nowhere"  # JAX's mode: beyond the axis a gather has no number, a scatter adds nothing
 NAN = programs.joined("div", programs.number(Fraction(0)), programs.number(Fraction(0)))
 
 
@@ -95,12 +98,12 @@ def place(graph, hot: Expression, k: int) -> Expression:
 
 
 def within(size: int, mode: str):
-    """What an index becomes: clipped, or a function that has no value beyond the axis."""
+    """What an index becomes: clipped, or a function that has no value beyond the axis, or is -1 there."""
     x, low, high = programs.IDENTITY, programs.number(Fraction(0)), programs.number(Fraction(size - 1))
     if mode == "CLIP":
         return programs.joined("min", programs.joined("max", x, low), high)
     inside = programs.joined("and", programs.joined("ge", x, low), programs.joined("le", x, high))
-    return programs.joined("select", inside, NAN, x)
+    return programs.joined("select", inside, NOWHERE if mode == DROP else NAN, x)
 
 
 def _one_hot_of(graph, indices, place: int, length: int, size: int, mode: str) -> Expression:
@@ -117,6 +120,8 @@ def _one_hot_of(graph, indices, place: int, length: int, size: int, mode: str) -
         raise Refusal(
             f"an index into an axis of {size} entries, or one that follows from several tensors", "index with up to 1,024 classes"
         )
+    if mode == FILL:
+        ignored.noted(graph, found, one_hot(graph, column, size, within(size, DROP)))
     return found
 
 
@@ -256,7 +261,7 @@ def scatter_add(graph, eqn, x, indices, updates):
     batch = numbers.operand_batching_dims, numbers.scatter_indices_batching_dims
     sizes, shape = _part(numbers, x, updates), list(x.shape)
     places = _Places(graph, x.shape, sizes, indices, numbers.scatter_dims_to_operand_dims, batch, mode)
-    one, length = places.one_hot, sizes[places.axis]
+    one, length = ignored.dropping(graph, places.one_hot) if mode == FILL else places.one_hot, sizes[places.axis]
     last = len(one.shape) - 1
     windows = [int(d) for d in numbers.update_window_dims]
     kept = [d for d in range(len(x.shape)) if d not in numbers.inserted_window_dims and d not in numbers.operand_batching_dims]

@@ -8,7 +8,22 @@ may wrap around while it depends on data or parameters, and every operation that
 import math
 from fractions import Fraction
 
-from . import choices, entrywise, functions, indexing, keys, masked, matrices, maxima, quotients, reductions, updates, variances, windows
+from . import (
+    choices,
+    entrywise,
+    functions,
+    ignored,
+    indexing,
+    keys,
+    masked,
+    matrices,
+    maxima,
+    quotients,
+    reductions,
+    updates,
+    variances,
+    windows,
+)
 from .constants import Known, map_known
 from .expressions import Drawn, Expression, Mask
 from .folding import kind
@@ -57,6 +72,7 @@ def _product(graph, x, y):
         if a in graph.masked:
             found = masked.times(graph, a, b)
             return _product(graph, masked.as_written(graph, x), masked.as_written(graph, y)) if found is None else found
+    x, y = ignored.multiplied(graph, x, y), ignored.multiplied(graph, y, x)
     words = keys.multiplied(graph, x, y)
     return words if words is not None else graph.product(*(x if isinstance(x, Known) else graph.tensor(x) for x in (x, y)))
 
