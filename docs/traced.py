@@ -13,7 +13,7 @@ from zkjax.tracing.interpreter import CALLS
 
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- what can be traced: written by `python docs/traced.py --write` -->", "<!-- end of what can be traced -->"
-PICKED = ("reduce_max", "reduce_min", "argmax", "argmin", "gather", "scatter-add")
+PICKED = ("reduce_max", "reduce_min", "argmax", "argmin", "gather", "scatter", "scatter-add", "scatter-mul")
 
 
 def table() -> str:

@@ -147,11 +147,6 @@ def params_of(config: Config):
     return initial_params(config.widths, rank=RANK if config.optimizer.startswith("adapters") else 0)
 
 
-def start_of(config: Config):
-    """What a chain begins with."""
-    return model_of(config.model).start() if config.model else params_of(config)
-
-
 def draw_data(config: Config):
     """Uniform inputs in [-1, 1), random targets: one-hot vectors, or labels. Of a model what it has itself."""
     if config.model:
@@ -485,8 +480,8 @@ def measure(
         say("The first chunk is trained but not proven: these are proofs without a range check of the weights (--no-range-check).")
 
     def begin():
-        options = {"seed": 0, "shard_size": steps * config.batch}
-        return zkjax.train(circuit, start_of(config), data, steps=steps, **options)
+        options = {"state": traced(config).get("state"), "seed": 0, "shard_size": steps * config.batch}
+        return zkjax.train(circuit, params_of(config), data, steps=steps, **options)
 
     def go_on(before: list):
         """The chunk after ``before``, a list of one run, which is then given up: it is not in memory while this one is proven."""

@@ -145,15 +145,6 @@ class Model:
         """How good parameters are, on what they were not trained on."""
         raise NotImplementedError
 
-    def start(self, seed: int = 0) -> Any:
-        """What ``zkjax.train`` begins with."""
-        params, state = self.initial(seed), self.state(seed)
-        return params if state is None else (params, state)
-
-    def params(self, run) -> Any:
-        """The parameters that an exact run ended with."""
-        return run.params if self.state() is None else run.params[0]
-
     def traced(self, seed: int = 0) -> dict:
         """What ``zkjax.trace`` is told beside loss, optimizer, parameters and batch."""
         key = jax.random.key(seed) if self.keyed else None

@@ -19,13 +19,13 @@ import zkjax
 
 def run_experiment(model, data, arguments) -> int:
     """Train, prove, verify, and report. model, data: of ``models.py``; arguments: out, steps, chunk and seed."""
-    out, seed, start = arguments.out, arguments.seed, model.start(arguments.seed)
+    out, seed, params = arguments.out, arguments.seed, model.initial(arguments.seed)
     out.mkdir(parents=True, exist_ok=True)
     chunk = arguments.chunk or model.steps
     circuit = zkjax.trace(
         model.loss,
         model.optimizer(),
-        model.initial(seed),
+        params,
         batch=model.first(data.train, seed),
         steps=arguments.steps,
         chunk=chunk,
@@ -35,7 +35,8 @@ def run_experiment(model, data, arguments) -> int:
     circuit.save(out / "circuit.json")
     trained, losses = model.float_training(model.batches(data.train, arguments.steps, seed), seed)
     files, seconds, run = [], [], None
-    for run in zkjax.chunks(circuit, start, data.train, steps=arguments.steps, chunk=chunk, seed=seed):
+    first = {"state": model.state(seed), "seed": seed}
+    for run in zkjax.chunks(circuit, params, data.train, steps=arguments.steps, chunk=chunk, **first):
         started = time.perf_counter()
         proof = zkjax.prove(circuit, run, reveal=("loss",), verify=False)  # they are verified below
         seconds.append((time.perf_counter() - started) / run.steps)
@@ -52,7 +53,7 @@ def run_experiment(model, data, arguments) -> int:
         "chunk": chunk,
         "judged": model.judged,
         "float_score": model.score(trained, *data.test),
-        "exact_score": model.score(model.params(run), *data.test),
+        "exact_score": model.score(run.params, *data.test),
         "float_losses": losses,
         "prove_seconds_a_step": seconds,
         "proof_bytes": [f.stat().st_size for f in files],

@@ -111,6 +111,44 @@ def test_batch_statistics_are_states():
     assert Liar(run).broken() == set()
 
 
+def test_a_state_beside_the_parameters():
+    """Of spectral normalisation: u is no number that the circuit gives, and sigma is written alone. A run goes on with its own."""
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(3)(nn.relu(nn.SpectralNorm(nn.Dense(4))(x, update_stats=True)))
+
+    variables = Net().init(jax.random.key(0), X[:4])
+    params, state = variables["params"], variables["batch_stats"]
+
+    def loss(params, state, x, y):
+        logits, new = Net().apply({"params": params, "batch_stats": state}, x, mutable=["batch_stats"])
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean(), new["batch_stats"]
+
+    circuit = trace(loss, optax.sgd(0.1), params, state=state, batch=(X[:4], LABELS[:4]), chunk=2, steps=8)
+    runs = [zkjax.train(circuit, params, (X, LABELS), steps=2, state=state)]
+    runs.append(zkjax.train(circuit, runs[0], None, steps=2))
+    (whole,) = zkjax.chunks(circuit, params, (X, LABELS), steps=2, chunk=2, state=state)
+    assert jax.tree.all(jax.tree.map(np.array_equal, whole.state, runs[0].state))
+    exact, found = (params, state), (runs[1].params, runs[1].state)
+    for rows in np.concatenate([run.indices for run in runs]):
+        (_, after), gradient = jax.value_and_grad(loss, has_aux=True)(*exact, X[rows], LABELS[rows])
+        exact = jax.tree.map(lambda p, g: p - 0.1 * g, exact[0], gradient), after
+    assert jax.tree.structure(found) == jax.tree.structure(exact)
+    assert all(distance(*x) < 0.05 for x in zip(found, exact, (params, state), strict=True))
+    assert Liar(runs[0]).broken() == set()
+    other = jax.tree.map(lambda x: 2 * x, state)
+    for given, message in (
+        ((params, None), "model's state too"),
+        ((params, {"u": 1.0}), "other paths"),
+        ((params, other), "not what the circuit gives"),
+        ((runs[0], state), "goes on with its own state"),
+    ):
+        with pytest.raises(zkjax.DataError, match=message):
+            zkjax.train(circuit, given[0], (X, LABELS), steps=2, state=given[1])
+
+
 def test_few_weights_are_rounded_where_bounds_ask_for_it():
     """A convolution reads its few weights many times: exact ones would make all formats coarser."""
     x, y = RNG.uniform(0, 1, (8, 8, 8, 1)).astype(np.float32), LABELS

@@ -380,7 +380,7 @@ REFUSED = {
     "bits inverted": (lambda p, u: ~u, "'not'.*bits of integers"),
     "product in booleans": (lambda p, u: lax.dot(u > 3, (u > 3).T), "'dot_general'.*operation in booleans; convert"),
     "maximum in booleans": (lambda p, u: lax.max(u > 3, u > 5), "'max'.*booleans"),
-    "any": (lambda p, u: jnp.any(u > 3, axis=1), "'reduce_or'"),
+    "bits along an axis": (lambda p, u: jnp.bitwise_or.reduce(u, axis=1), "'reduce_or'.*bits of integers"),
     "float to integer": (lambda p, u: (p * u).astype(INT), "'convert_element_type'.*rounds or truncates"),
     "float to boolean": (lambda p, u: (p * u).astype(bool), "'ne'|'convert_element_type'.*"),
     "floats equal": (lambda p, u: p * u == 3.0 * u - p * p, "'eq'.*equal depends on the rounding"),

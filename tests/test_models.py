@@ -55,12 +55,12 @@ def test_a_model_follows_float_and_is_proven(small, name):
     model, arrays = small[name], small[name].samples(40)
     params = model.initial()
     circuit = zkjax.trace(model.loss, model.optimizer(), params, batch=model.first(arrays), steps=4, chunk=2, **model.traced())
-    run = zkjax.train(circuit, model.start(), arrays, steps=2)
+    run = zkjax.train(circuit, params, arrays, steps=2, state=model.state())
     trained, losses = model.float_training(model.batches(arrays, 2))
     assert np.allclose(run.float_losses, losses, rtol=0.01, atol=0.01)
     less = partial(jax.tree.map, lambda a, b: np.asarray(a, np.float64) - np.asarray(b, np.float64))
     moved = size(less(trained, params))
-    assert size(less(model.params(run), trained)) <= max(OFF[name] * moved, 2e-4 * size(params))  # first weights have 14 bits
+    assert size(less(run.params, trained)) <= max(OFF[name] * moved, 2e-4 * size(params))  # first weights have 14 bits
     assert (moved == 0) == (model.optimizer is optax.set_to_zero)
     assert verify_small(circuit, prove_small(circuit, run)).steps == 2
 

@@ -677,5 +677,6 @@ def test_any_kind_of_model_is_measured(experiment, monkeypatch):
         model = others.MODELS[name]
         _, config = bench.parse(["--model", name])
         assert len(bench.draw_data(config)[0]) == (512 if model.whole else config.samples)
-        assert len(jax.tree.leaves(bench.start_of(config))) == len(jax.tree.leaves(model.initial())) * (1 if model.whole else 2)
+        first = bench.params_of(config), bench.traced(config).get("state")
+        assert len(jax.tree.leaves(first)) == len(jax.tree.leaves(model.initial())) * (1 if model.whole else 2)
         assert len(bench.native_steps(config)) >= 5

@@ -15,7 +15,9 @@ ROOT = Path(zkjax.__file__).parent
 REPOSITORY = ROOT.parent
 JAX = ("jax", "jaxlib", "flax", "optax")
 # besides kernels.*: the only ones that import JAX when they are imported
-JAX_MODULES = {f"tracing.{name}" for name in ("arguments", "interpreter", "starts", "step", "own", "source", "program", "comparison")}
+JAX_MODULES = {
+    f"tracing.{name}" for name in ("arguments", "search", "interpreter", "starts", "step", "own", "source", "program", "comparison")
+}
 JAX_MODULES |= {"training.template", "training.steps", "training.run", "training.train", "calibration", "prover.aggregate"}
 JAX_MODULES |= {"planning.measure"}
 # imported by prover functions and by the user only, never by the verifier
@@ -47,8 +49,9 @@ proofs.published
 verifier
 tracing tracing.precision tracing.special tracing.elementary tracing.series tracing.constants tracing.expressions
 tracing.rationals tracing.intervals tracing.functions tracing.keys tracing.graph tracing.scatters tracing.folding tracing.places
-tracing.arguments tracing.variances tracing.quotients tracing.choices tracing.masked tracing.maxima tracing.indexing
-tracing.groups tracing.entrywise tracing.windows tracing.rules tracing.interpreter
+tracing.arguments tracing.variances tracing.quotients tracing.ignored tracing.choices tracing.masked tracing.maxima tracing.indexing
+tracing.groups tracing.entrywise tracing.windows tracing.matrices tracing.reductions tracing.updates tracing.rules tracing.search
+tracing.interpreter
 tracing.step tracing.starts tracing.motions tracing.demands tracing.names
 tracing.formats tracing.own tracing.source tracing.states tracing.planned tracing.builder tracing.relations
 tracing.lowering tracing.comparison tracing.program

@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import reduce
 
 from ..ops.moves import Broadcast
-from . import functions, keys, quotients
+from . import functions, ignored, keys, quotients
 from .constants import Keys, Known, map_known
 from .expressions import Expression, Mask, added, scaling
 from .intervals import interval
@@ -55,7 +55,8 @@ def select(graph, condition, no, yes):
     if not condition.positive:
         no, yes = yes, no
     mask = condition.expression
-    no = quotients.guarded(graph, mask, no)
+    no = quotients.guarded(graph, mask, ignored.left_out(graph, Mask(mask, False), no))
+    yes = ignored.left_out(graph, Mask(mask), yes)
     if (found := _of_factors(graph, mask, no, yes)) is not None:
         return found
     (c, x), (d, y) = scaling(no), scaling(yes)
@@ -78,6 +79,12 @@ def only_where(graph, condition, x):
     result = graph.linear([(1, x), (1, divided)], x.tagged)
     graph.intervals[result] = interval(graph, x)
     return result
+
+
+def among(graph, shares, cases):
+    """The case whose share is 1, of shares that are 0 or 1, entry by entry."""
+    cases = (x.finite() if isinstance(x, Known) else graph.tensor(x) for x in cases)
+    return graph.linear([(1, graph.product(share, x)) for share, x in zip(shares, cases, strict=True)])
 
 
 def _of_factors(graph, mask: Expression, no, yes) -> Expression | None:

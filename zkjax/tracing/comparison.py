@@ -23,13 +23,15 @@ def compare(circuit: Circuit, source) -> Comparison:
     with fixed(x64=False):  # the step as it was traced
         before, outputs, after = _own_step(source)
     own = [after[s.index] - before[s.index] for s in states]
+    defined = all(np.isfinite(x).all() for x in (*own, outputs.get("loss", 0.0)))  # else there is nothing that two steps are to follow
     first = [x.astype(np.float64) for x in source.first()]
     inputs = [np.asarray(x, dtype=np.float64) for x in source.batch]
     weights = [x / float(circuit.unit(p)) for p, x in enumerate(first)]
     data = [x * 2.0**y.scale for x, y in zip(inputs, circuit.inputs, strict=True)]
     _, _, rounded_weights = coarse.integers(circuit, {p: first[p] for p in range(len(states)) if p not in circuit.given})
     rounded_data = [exact.nearest(x, y.scale).astype(np.int64) for x, y in zip(inputs, circuit.inputs, strict=True)]
-    count = min(LOOKED_AT, circuit.max_steps or LOOKED_AT, circuit.period if circuit.recurrent else LOOKED_AT)
+    most = LOOKED_AT if defined else 1
+    count = min(most, circuit.max_steps or most, circuit.period if circuit.recurrent else most)
     limbs = exact.plan(circuit, circuit.bounds(source.initial_bounds(circuit), count).nodes)
     floating, changes, _ = _steps(circuit, None, weights, data, 1, cancelled := set())
     integers, integer_changes, together = _steps(circuit, limbs, rounded_weights, rounded_data, count)
@@ -50,7 +52,7 @@ def compare(circuit: Circuit, source) -> Comparison:
     *_, (later, _) = source.trained([source.batch] * count)
     later = [x.astype(np.float64) - before[s.index] for x, s in zip(later, states, strict=True)]
     whole = (np.concatenate([x[p].reshape(-1) for p in committed]) for x in (together, later))
-    return Comparison(loss, updates, tuple(roundings), distance(*whole))
+    return Comparison(loss, updates, tuple(roundings), distance(*whole) if defined else 0.0)
 
 
 def _apart(x, own, state) -> float:

@@ -64,12 +64,43 @@ COMPOSED = {
     for name, make in {"erf_inv": special.inverse_error, **special.ANGLES}.items()
 }
 
+
+FAR = 30  # from here on Stirling's series has more than 30 digits after so many terms
+
+
+def log_gamma(x: Decimal) -> Decimal:
+    """log |gamma(x)|: from 30 on Stirling's series, below by gamma(x + 1) = x gamma(x), below 1/2 by reflection."""
+    if x == x.to_integral_value() and x < FAR:
+        return decimals.log(Decimal(math.factorial(int(x) - 1))) if x > 0 else decimals.INFINITY
+    if x < Decimal("0.5"):
+        return decimals.log(decimals.PI / abs(decimals.sin(decimals.PI * x))) - log_gamma(1 - x)
+    product = Decimal(1)
+    while x < FAR:
+        product, x = product * x, x + 1
+    series = sum(decimals.decimal(b / (2 * k * (2 * k - 1))) / x ** (2 * k - 1) for k, b in enumerate(special.BERNOULLI, 1))
+    return (x - Decimal("0.5")) * x.ln() - x + (2 * decimals.PI).ln() / 2 + series - product.ln()
+
+
+def digamma(x: Decimal) -> Decimal:
+    """The derivative of log gamma, as ``log_gamma``."""
+    if x <= 0 and x == x.to_integral_value():
+        return decimals.NAN
+    if x < Decimal("0.5"):
+        return digamma(1 - x) - decimals.PI * decimals.cos(decimals.PI * x) / decimals.sin(decimals.PI * x)
+    below = Decimal(0)
+    while x < FAR:
+        below, x = below + 1 / x, x + 1
+    return x.ln() - 1 / (2 * x) - sum(decimals.decimal(b / (2 * k)) / x ** (2 * k) for k, b in enumerate(special.BERNOULLI, 1)) - below
+
+
 FUNCTIONS: dict[str, Callable] = {
     **{name: functions.FUNCTIONS[name].decimal for name in ("exp", "expm1", "log", "log1p", "sqrt", "cbrt", "logistic", "tanh")},
     **{name: functions.FUNCTIONS[name].decimal for name in ("cos", "sin", "erf")},
     "exp2": lambda x: decimals.exp(x * Decimal(2).ln()),
     "rsqrt": lambda x: 1 / x.sqrt(),
     **{name: partial(lambda program, x: functions.value(program, Fraction(x)), program) for name, program in COMPOSED.items()},
+    "lgamma": log_gamma,
+    "digamma": digamma,
     "tan": lambda x: decimals.cos(x - decimals.PI / 2) / decimals.cos(x),
 }
 AT_INFINITY = {  # at minus and at plus infinity
@@ -77,6 +108,8 @@ AT_INFINITY = {  # at minus and at plus infinity
     "expm1": (Fraction(-1), INFINITY),
     **dict.fromkeys(("log", "log1p", "sqrt"), (NAN, INFINITY)),
     "rsqrt": (NAN, Fraction(0)),
+    "lgamma": (INFINITY, INFINITY),
+    "digamma": (NAN, INFINITY),
     "cbrt": (-INFINITY, INFINITY),
     "atan": (-special.PI / 2, special.PI / 2),
     "logistic": (Fraction(0), Fraction(1)),

@@ -10,6 +10,7 @@ from functools import reduce
 from ..algebra import functions as programs
 from . import choices, functions, keys, masked, quotients, special, variances
 from .constants import Known, map_known
+from .elementary import elementary
 from .expressions import Drawn, Expression, Mask, Ratio, scaling
 from .folding import kind
 from .intervals import EVERYTHING, interval
@@ -33,13 +34,24 @@ def power(graph, x, exponent: int):
 
 def _real_power(graph, eqn, x, y):
     if not isinstance(y, Known) or y.scalar is None or isinstance(y.scalar, Series):
-        raise Refusal("a power whose exponent depends on data or parameters", "write it as jnp.exp(exponent * jnp.log(x))")
+        return _power_of(graph, *(graph.expand(v, eqn.outvars[0].aval.shape) for v in (x, y)))
     if Fraction(y.scalar).denominator == 1 and abs(y.scalar) <= 16:
         return power(graph, x, int(y.scalar))
     if Fraction(y.scalar).denominator == 2 and abs(y.scalar) <= 4:
         rooted = power(graph, quotients.root(graph, x), int(2 * abs(y.scalar)))
         return rooted if y.scalar > 0 else quotients.quotient(graph, Known.uniform(Fraction(1), x.shape), rooted)
     return _of_one(graph, "exp", graph.linear([(y.scalar, _of_one(graph, "log", x))]))
+
+
+def _power_of(graph, x, y):
+    """x to a power that is a tensor, or not the same everywhere: exp of a multiple of its logarithm. x is above 0."""
+    if isinstance(x, Drawn) or isinstance(y, Drawn) or interval(graph, x)[0] < 0 or isinstance(x, Known) and interval(graph, x)[0] == 0:
+        raise Refusal(
+            "a power of what may be below 0 with an exponent that depends on data or parameters", "write it as jnp.exp(y * jnp.log(x))"
+        )
+    logarithm = map_known(lambda v: elementary("log", v), x.shape, x) if isinstance(x, Known) else _of_one(graph, "log", x)
+    exponent = graph.product(logarithm, y if isinstance(y, Known) else graph.tensor(y))
+    return Known.uniform(Fraction(1), x.shape) if isinstance(exponent, Known) else _of_one(graph, "exp", exponent)
 
 
 def _of_one(graph, name: str, x):

@@ -120,11 +120,6 @@ def _sign(x):
     return x if x != x else (x > 0) - (x < 0)
 
 
-def _next_to(x, y):
-    """The float32 that comes after x on the way to y."""
-    return Fraction(float(np.nextafter(np.float32(float(x)), np.float32(float(y)))))
-
-
 def _whole(function):
     return lambda x: x if isinstance(x, float) else function(x)
 
@@ -190,13 +185,19 @@ def _entrywise(eqn):
         "integer_pow": lambda x: _integer_power(x, parameters["y"]),
         "pow": lambda x, y: power(Fraction(x) if isinstance(x, int) else x, Fraction(y) if isinstance(y, int) else y),
         "clamp": lambda low, x, high: _least(_largest(x, low), high),
-        "nextafter": _next_to,
         "select_n": lambda which, *cases: cases[int(which)],
         "convert_element_type": lambda x: x,
         "reduce_precision": lambda x: _fewer_bits(x, parameters["exponent_bits"], parameters["mantissa_bits"]),
         "copy": lambda x: x,
+        "nextafter": lambda x, y: _next(x, y, dtype),
         "bitcast_convert_type": lambda x: _bits_as(x, dtype, parameters["new_dtype"]),
     }.get(name)
+
+
+def _next(x, y, dtype):
+    """The number of the dtype that comes after x on the way to y."""
+    found = float(np.nextafter(*(np.dtype(dtype).type(float(v)) for v in (x, y))))
+    return Fraction(found) if math.isfinite(found) else found
 
 
 def _bits_as(x, old, new):

@@ -61,6 +61,7 @@ class Graph:
         self.normalised: set[Expression] = set()
         self.variances: dict[Expression, Expression] = {}  # the mean that is squared in it, which keeps all its bits
         self.one_hots: dict[Expression, Expression] = {}  # an index: the one-hot whose place it is
+        self.partial, self.spared = {}, {}  # one-hots without value beyond the axis: with zeros there; or where a choice leaves it out
         self.rows: dict[Expression | Mask | Drawn, tuple] = {}  # what a loop has stacked: row by row
         self.rectified: dict[Expression, tuple] = {}  # a gradient of a ReLU: of which tensor, and the gradient of that
         self._made: dict = {}

@@ -8,6 +8,7 @@ import math
 import operator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,13 +16,15 @@ from ..algebra import functions as programs
 from ..ops.functions import MAX_SIZE
 from ..ops.leaves import MAX_CONSTANT
 from ..ops.moves import Broadcast, Concatenate, Reshape
-from . import keys
+from . import ignored, keys
 from .constants import Known
 from .expressions import Drawn, Expression, Mask, Numbers
 from .functions import picked, unary
-from .scatters import combined, targets, window_sizes
+from .scatters import combined, window_sizes
 from .series import Refusal
 
+NOWHERE = programs.number(Fraction(-1))
+FILL, DROP = "FILL_OR_DROP", "nowhere"  # JAX's mode: beyond the axis a gather has no number, a scatter adds nothing
 NAN = programs.joined("div", programs.number(Fraction(0)), programs.number(Fraction(0)))
 
 
@@ -31,6 +34,8 @@ NAN = programs.joined("div", programs.number(Fraction(0)), programs.number(Fract
 def equal_index(graph, x, y) -> Mask | None:
     """x == y of integers: with the numbers 0, 1, .. along an axis, or of two indices of which one is known to be below some number."""
     for index, other in ((x, y), (y, x)):
+        if index in graph.one_hots and isinstance(other, Known) and isinstance(other.scalar, int):
+            return Mask(place(graph, graph.one_hots[index], other.scalar)) if 0 <= other.scalar < graph.one_hots[index].shape[-1] else None
         if isinstance(other, Known) and isinstance(index, Expression | Drawn) and not other.moving:
             found = _numbered(graph, index, other)
             if found is not None:
@@ -82,16 +87,32 @@ def one_hot(graph, index: Expression | Drawn, size: int, program=None) -> Expres
     return picked(graph, found.program if program is None else programs.after(program, found.program), found.base, size)
 
 
+def shares(graph, which, cases: int) -> list:
+    """Of an integer that chooses among so many cases: for each of them ones where it is chosen. Beyond the ends it chooses the end."""
+    own = which in graph.one_hots and graph.one_hots[which].shape[-1] == cases
+    found = one_hot(graph, which, cases, None if own else within(cases, "CLIP"))
+    if found is not None:
+        return [place(graph, found, k) for k in range(cases)]
+    above = [graph.tensor(graph.greater(which, Known.uniform(k, which.shape), which.shape)) for k in range(cases - 1)]
+    ends = [Known.uniform(Fraction(1), which.shape), *above, Known.uniform(Fraction(0), which.shape)]
+    return [graph.linear([(1, here), (-1, beyond)]) for here, beyond in pairwise(ends)]
+
+
+def place(graph, hot: Expression, k: int) -> Expression:
+    """Place k of one-hots: ones where it is the one."""
+    return graph.reshape(sliced(graph, hot, len(hot.shape) - 1, k, 1), hot.shape[:-1])
+
+
 # ---- gather and scatter ----------------------------------------------------------------------------------------------
 
 
-def _within(size: int, mode: str):
-    """What an index becomes: clipped, or a function that has no value beyond the axis."""
+def within(size: int, mode: str):
+    """What an index becomes: clipped, or a function that has no value beyond the axis, or is -1 there."""
     x, low, high = programs.IDENTITY, programs.number(Fraction(0)), programs.number(Fraction(size - 1))
     if mode == "CLIP":
         return programs.joined("min", programs.joined("max", x, low), high)
     inside = programs.joined("and", programs.joined("ge", x, low), programs.joined("le", x, high))
-    return programs.joined("select", inside, NAN, x)
+    return programs.joined("select", inside, NOWHERE if mode == DROP else NAN, x)
 
 
 def _one_hot_of(graph, indices, place: int, length: int, size: int, mode: str) -> Expression:
@@ -103,11 +124,13 @@ def _one_hot_of(graph, indices, place: int, length: int, size: int, mode: str) -
         chosen = _constant_places(column, size, mode).reshape(-1)
         table = np.array([[Fraction(int(v == k)) for k in range(size)] for v in chosen], dtype=object)
         return graph.tensor(Known.spread(table.reshape(*column.shape, size), (*column.shape, size), False))
-    found = one_hot(graph, column, size, _within(size, mode))
+    found = one_hot(graph, column, size, within(size, mode))
     if found is None:
         raise Refusal(
             f"an index into an axis of {size} entries, or one that follows from several tensors", "index with up to 1,024 classes"
         )
+    if mode == FILL:
+        ignored.noted(graph, found, one_hot(graph, column, size, within(size, DROP)))
     return found
 
 
@@ -164,14 +187,16 @@ def _known(x: Expression) -> Known | None:
 class _Places:
     """How a gather or scatter-add pairs axes: batch pairs (axis of the array, of the indices), and the axis that the index is of.
 
-    Where several indices are given, all but one count along axes of the indices, as ``x[jnp.arange(n), y]`` does, or are 0 where a window,
-    of these sizes, is the whole axis.
+    Where several indices are given, all but one count along axes of the indices, as ``x[jnp.arange(n), y]`` does, or are of axes that are
+    whole. sizes: of the part that begins at an index.
     """
 
     def __init__(self, graph, shape, sizes, indices, axes, batch, mode: str):
         self.batch = [(int(a), int(b)) for a, b in zip(*batch, strict=True)]
         self.axis, self.one_hot = None, None
         for place, axis in enumerate(int(d) for d in axes):
+            if mode == "CLIP" and sizes[axis] == shape[axis] > 1:  # which begins at 0
+                continue
             column = _column(graph, indices, place) if len(axes) > 1 else indices
             along = _counts(column, shape[axis]) if len(axes) > 1 else None
             if isinstance(column, Known) and column.scalar == 0 and sizes[axis] == shape[axis] > 1:
@@ -179,7 +204,7 @@ class _Places:
             if along is not None:
                 self.batch.append((axis, along))
             elif self.axis is None:
-                self.axis, self.one_hot = axis, _one_hot_of(graph, indices, place, len(axes), shape[axis], mode)
+                self.axis, self.one_hot = axis, _one_hot_of(graph, indices, place, len(axes), shape[axis] - sizes[axis] + 1, mode)
             else:
                 raise Refusal("several indices that depend on data", "index one axis at a time")
         if self.axis is None:
@@ -203,51 +228,61 @@ def gather(graph, eqn, x, indices):
     """What is picked by an index: the product with its one-hot."""
     numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
     x, mode = graph.tensor(x), _mode(eqn)
-    if isinstance(indices, Known) and (found := _static(graph, numbers, sizes, x, indices)) is not None:
+    if isinstance(indices, Known) and (found := _static(graph, numbers, sizes, x, indices, mode)) is not None:
         return found
     if isinstance(indices, Known) and len(numbers.start_index_map) > 1 and not numbers.operand_batching_dims:
         return _picked(graph, eqn, numbers, x, indices)
     batch = numbers.operand_batching_dims, numbers.start_indices_batching_dims
-    places = _Places(graph, x.shape, sizes, indices, numbers.start_index_map, batch, mode)
-    whole = [d for d in range(len(x.shape)) if d != places.axis and d not in [a for a, _ in places.batch]]
-    if any(sizes[d] != x.shape[d] for d in whole) or any(sizes[d] != 1 for d in range(len(x.shape)) if d not in whole):
+    places, rank = _Places(graph, x.shape, sizes, indices, numbers.start_index_map, batch, mode), len(x.shape)
+    whole = [d for d in range(rank) if d != places.axis and d not in [a for a, _ in places.batch]]
+    if any(sizes[d] != x.shape[d] for d in whole) or any(sizes[a] != 1 for a, _ in places.batch):
         raise Refusal("an index of parts of an array", "index whole rows")
-    shape, one = eqn.outvars[0].aval.shape, places.one_hot
+    shape, one, length = eqn.outvars[0].aval.shape, places.one_hot, sizes[places.axis]
+    if length > 1:  # all parts, each at where it begins, with a further axis
+        starts = [sliced(graph, x, places.axis, k, x.shape[places.axis] - length + 1) for k in range(length)]
+        x, whole = graph.concatenate([graph.reshape(part, (*part.shape, 1)) for part in starts], rank), [*whole, rank]
     last = len(one.shape) - 1
     (a, b) = (tuple(side) for side in zip(*places.batch, strict=True)) if places.batch else ((), ())
     free = [d for d in range(last) if d not in b]
     order = [("index", d) for d in b] + [("index", d) for d in free] + [("whole", d) for d in whole]
     sizes = [one.shape[d] for _, d in order[: len(b) + len(free)]] + [x.shape[d] for d in whole]
     product = graph.dot(one, x, ((last,), (places.axis,)), (b, a), tuple(sizes))
-    kept = [d for d in range(len(x.shape)) if d not in numbers.collapsed_slice_dims and d not in numbers.operand_batching_dims]
+    kept = [d for d in range(rank) if d not in numbers.collapsed_slice_dims and d not in numbers.operand_batching_dims]
     wanted, offsets, counted = [], {int(d): k for k, d in enumerate(numbers.offset_dims)}, iter(range(last))
     for d in range(len(shape)):
         if d not in offsets:
             wanted.append(("index", next(counted)))
-        elif kept[offsets[d]] != places.axis:  # which leaves one entry, if it stays
+        elif kept[offsets[d]] != places.axis:
             wanted.append(("whole", kept[offsets[d]]))
+        elif length > 1:  # else it leaves one entry, if it stays
+            wanted.append(("whole", rank))
     if set(wanted) != set(order):
         raise Refusal("an index of parts of an array", "index whole rows")
     return graph.reshape(graph.transpose(product, tuple(order.index(w) for w in wanted)), shape)
 
 
-def scattered(graph, eqn, x, indices, updates):
-    """What is added to x at an index: the transposed product."""
+def scattered(graph, eqn, shape, indices, updates):
+    """What is added at an index to an array of this shape: the transposed product."""
     numbers, mode = eqn.params["dimension_numbers"], _mode(eqn)
     if isinstance(indices, Known) and isinstance(updates, Known):
-        return Known.spread(combined(operator.add, eqn, Known.uniform(Fraction(0), x.shape), indices, updates), x.shape, updates.tagged)
-    if isinstance(indices, Known) and (found := _static_add(graph, numbers, x.shape, indices, updates)) is not None:
-        return found
+        return Known.spread(combined(operator.add, eqn, Known.uniform(Fraction(0), shape), indices, updates), shape, updates.tagged)
+    if isinstance(indices, Known) and not numbers.operand_batching_dims:
+        if (found := _static_add(graph, numbers, shape, window_sizes(eqn), indices, updates, mode)) is not None:
+            return found
     if isinstance(indices, Known) and len(numbers.scatter_dims_to_operand_dims) > 1 and not numbers.operand_batching_dims:
-        return _placed(graph, eqn, numbers, x.shape, indices, updates)
+        return _placed(graph, eqn, numbers, shape, indices, updates)
     updates = updates.finite() if isinstance(updates, Known) else updates
     batch = numbers.operand_batching_dims, numbers.scatter_indices_batching_dims
-    places = _Places(graph, x.shape, window_sizes(eqn), indices, numbers.scatter_dims_to_operand_dims, batch, mode)
-    one = places.one_hot
+    sizes, wide = window_sizes(eqn), list(shape)
+    places = _Places(graph, shape, sizes, indices, numbers.scatter_dims_to_operand_dims, batch, mode)
+    one, length = ignored.dropping(graph, places.one_hot) if mode == FILL else places.one_hot, sizes[places.axis]
     last = len(one.shape) - 1
     windows = [int(d) for d in numbers.update_window_dims]
-    kept = [d for d in range(len(x.shape)) if d not in numbers.inserted_window_dims and d not in numbers.operand_batching_dims]
-    if places.axis in kept and updates.shape[windows[kept.index(places.axis)]] == 1:  # one entry of the axis of the index
+    kept = [d for d in range(len(shape)) if d not in numbers.inserted_window_dims and d not in numbers.operand_batching_dims]
+    if length > 1:  # each part at where it begins, with a further axis
+        kept, wide[places.axis] = [len(shape) if d == places.axis else d for d in kept], shape[places.axis] - length + 1
+        wide.append(length)
+    elif places.axis in kept:  # one entry of the axis of the index
         single = windows.pop(kept.index(places.axis))
         kept.remove(places.axis)
         updates = graph.reshape(updates, [n for d, n in enumerate(updates.shape) if d != single])
@@ -257,36 +292,14 @@ def scattered(graph, eqn, x, indices, updates):
     summed = [d for d in range(last) if d not in b]
     contract = tuple(summed), tuple(counted[d] for d in summed)
     order = [*a, places.axis, *kept]
-    if set(order) != set(range(len(x.shape))) or [x.shape[d] for d in kept] != [updates.shape[d] for d in windows]:
+    if set(order) != set(range(len(wide))) or [wide[d] for d in kept] != [updates.shape[d] for d in windows]:
         raise Refusal("an update of parts of an array", "update whole rows")
-    product = graph.dot(one, updates, contract, (b, tuple(counted[d] for d in b)), tuple(x.shape[d] for d in order))
-    return graph.transpose(product, tuple(order.index(d) for d in range(len(order))))
-
-
-def replaced(graph, eqn, x, indices, updates):
-    """Of updates at constant indices: x with 0 in their place, and what stands there."""
-    if not isinstance(indices, Known):
-        raise Refusal("an update at an index that depends on data", "choose with jnp.where(jnp.arange(n) == i, new, old)")
-    places = targets(eqn, indices).reshape(-1)
-    constant = isinstance(updates, Known)
-    if len({*places}) < len(places) and not (constant and updates.scalar is not None):
-        raise Refusal("an entry that is updated twice, where JAX says nothing of which update is the last")
-    ones = np.full(math.prod(x.shape), Fraction(1))
-    ones[places] = Fraction(0)
-    rest = graph.product(Known.spread(ones.reshape(x.shape), x.shape), x if isinstance(x, Known) else graph.tensor(x))
-    if not constant:
-        return rest, scattered(graph, eqn, x, indices, updates)
-    zeros = Known.uniform(Fraction(0), x.shape)
-    return rest, Known.spread(combined(lambda old, new: new, eqn, zeros, indices, updates), x.shape, updates.tagged)
-
-
-def multiplied(graph, eqn, x, indices, updates):
-    """What multiplies an array of which entries at constant indices are multiplied."""
-    ones = Known.uniform(Fraction(1), x.shape)
-    if isinstance(indices, Known) and isinstance(updates, Known):
-        return Known.spread(combined(operator.mul, eqn, ones, indices, updates), x.shape, updates.tagged)
-    rest, factors = replaced(graph, eqn, ones, indices, updates)
-    return graph.linear([(1, rest), (1, factors)])
+    product = graph.dot(one, updates, contract, (b, tuple(counted[d] for d in b)), tuple(wide[d] for d in order))
+    landed = graph.transpose(product, tuple(order.index(d) for d in range(len(order))))
+    if length == 1:
+        return landed
+    parts = (graph.reshape(sliced(graph, landed, len(shape), k, 1), wide[:-1]) for k in range(length))
+    return graph.linear([(1, padded(graph, part, places.axis, k, length - 1 - k)) for k, part in enumerate(parts)])
 
 
 def _mode(eqn) -> str:
@@ -330,21 +343,24 @@ def _placed(graph, eqn, numbers, shape, indices: Known, updates):
     return graph.transpose(graph.reshape(product, (*lengths, *beside)), tuple(order.index(d) for d in range(len(shape))))
 
 
-def _single(numbers, index_map, indices: Known):
-    """(axis, place) of one constant index, which is the same everywhere; None of anything else."""
-    if len(index_map) != 1 or indices.moving or indices.values.size != 1:
+def _corner(index_map, indices: Known, shape, sizes, mode: str) -> list[int] | None:
+    """Where a part of these sizes begins, by one constant index; None of anything else, and where JAX drops or fills what is beyond."""
+    if indices.moving or math.prod(indices.shape[:-1]) != 1:
         return None
-    return int(index_map[0]), int(indices.values.reshape(-1)[0])
+    found = [0] * len(shape)
+    for axis, place in zip(index_map, indices.full().reshape(-1), strict=True):
+        most = shape[axis] - sizes[axis]
+        found[axis] = min(max(int(place), 0), most) if mode == "CLIP" else int(place)
+        if not 0 <= found[axis] <= most:
+            return None
+    return found
 
 
-def _static(graph, numbers, sizes, x: Expression, indices: Known):
-    found = _single(numbers, numbers.start_index_map, indices)
-    if found is None or math.prod(indices.shape) != 1 or numbers.operand_batching_dims:
+def _static(graph, numbers, sizes, x: Expression, indices: Known, mode: str):
+    start = None if numbers.operand_batching_dims else _corner(numbers.start_index_map, indices, x.shape, sizes, mode)
+    if start is None:
         return None
-    axis, place = found
-    if not 0 <= place <= x.shape[axis] - sizes[axis] or any(sizes[d] != n for d, n in enumerate(x.shape) if d != axis):
-        return None
-    part = sliced(graph, x, axis, place, sizes[axis])
+    part = graph.slice(x, start, [a + n for a, n in zip(start, sizes, strict=True)], None)
     shape = [n for d, n in enumerate(part.shape) if d not in numbers.collapsed_slice_dims]
     for d in range(len(indices.shape) - 1):  # axes of the indices, all of one entry
         places = [k for k in range(len(shape) + 1) if k not in numbers.offset_dims]
@@ -352,13 +368,9 @@ def _static(graph, numbers, sizes, x: Expression, indices: Known):
     return graph.reshape(part, shape)
 
 
-def _static_add(graph, numbers, whole, indices: Known, updates):
-    found = _single(numbers, numbers.scatter_dims_to_operand_dims, indices)
-    if found is None or math.prod(indices.shape) != 1 or numbers.operand_batching_dims:
+def _static_add(graph, numbers, whole, sizes, indices: Known, updates, mode: str):
+    start = _corner(numbers.scatter_dims_to_operand_dims, indices, whole, sizes, mode)
+    if start is None:
         return None
-    axis, place = found
-    shape = list(whole)
-    shape[axis] = 1 if axis in numbers.inserted_window_dims else updates.shape[int(numbers.update_window_dims[axis])]
-    if math.prod(shape) != math.prod(updates.shape) or not 0 <= place <= whole[axis] - shape[axis]:
-        return None
-    return padded(graph, graph.reshape(updates, shape), axis, place, whole[axis] - place - shape[axis])
+    padding = [(a, n - a - m, 0) for a, n, m in zip(start, whole, sizes, strict=True)]
+    return graph.pad(graph.reshape(updates, sizes), Known.uniform(Fraction(0), ()), padding)

@@ -14,7 +14,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from ..errors import UnsupportedOperationError
-from . import choices, entrywise, keys, masked, places
+from . import choices, entrywise, keys, masked, matrices, places, search
 from .arguments import is_key
 from .constants import Keys, Known, by_entry, every_step, map_known
 from .expressions import Drawn, Expression, Mask, is_public
@@ -143,7 +143,13 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
         values = [replace(x, tagged=True) if isinstance(x, Known) else x for x in values]  # the seed of a gradient is one of them
     constant = all(isinstance(x, Known) or x is None for x in values)
     if inner is not None:
+        if (found := search.searched(graph, eqn, values, lambda jaxpr, known: _run(graph, jaxpr, known, where))) is not None:
+            return found
         return _run(graph, inner, values, where, wanted, inside_custom_jvp or name == "custom_jvp_call")
+    if name == "custom_linear_solve":  # how it is solved, not what is solved
+        lengths, solve = eqn.params["const_lengths"], eqn.params["jaxprs"].solve
+        first = lengths.matvec + lengths.vecmat
+        return _run(graph, solve, [*values[first : first + lengths.solve], *values[sum(lengths) :]], where, None, inside_custom_jvp)
     if name == "cond" and isinstance(values[0], Known) and isinstance(values[0].scalar, Series):
         cases = [_run(graph, b, values[1:], where, wanted, inside_custom_jvp) for b in eqn.params["branches"]]
         chosen = zip(zip(*cases, strict=True), wanted, strict=True)
@@ -176,7 +182,9 @@ def _apply(graph, eqn, values, where: str, wanted, inside_custom_jvp) -> list:
     if constant:
         moves = name in MOVES and "dynamic" not in name and any(x is not None and x.moving for x in values)  # of numbers of the step
         results = None if moves else fold(eqn, *values)
-        if results is None and name in MOVES:
+        if results is None and name in matrices.FACTORED:
+            results = matrices.factored(eqn, *values)
+        if results is None and name in (*MOVES, "triangular_solve"):
             results = RULES[name](graph, eqn, *values)
         if results is None:
             raise Refusal(CURES.get(name, "this operation on constants is not known; compute it with NumPy outside of the loss"))

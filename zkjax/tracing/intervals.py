@@ -13,7 +13,7 @@ from ..algebra import functions
 from ..ops.arithmetic import Scale, Sum
 from ..ops.draw import Draw
 from ..ops.functions import MAX_SIZE
-from ..ops.leaves import Param
+from ..ops.leaves import InputArray, Param
 from ..ops.moves import MOVES, Broadcast, Pad
 from ..ops.operation import Leaves
 from ..ops.products import Dot, Gate
@@ -34,7 +34,7 @@ from .expressions import (
     SquareRoot,
     scaling,
 )
-from .series import Series, values
+from .series import Refusal, Series, values
 
 EVERYTHING = (-math.inf, math.inf)
 
@@ -133,6 +133,10 @@ def whole(graph, x: Expression) -> tuple[int, int]:
         return 0, x.operation.bound([], [], None)
     if x.does(Numbers):
         return min(x.operation.values), max(x.operation.values)
+    if x.does(Applied) and not _are_integers(graph, x.inputs[0]):
+        if math.inf in map(abs, interval(graph, x)):
+            raise Refusal("integers of which it is not known between which numbers they are", "choose them by jnp.clip")
+        return tuple(math.floor(bound + 0.5) for bound in interval(graph, x))
     ranges = [graph.range(y) for y in x.inputs]
     if x.does(Applied):
         low, high = ranges[0]
@@ -156,3 +160,20 @@ def whole(graph, x: Expression) -> tuple[int, int]:
         return (min(low, 0), max(high, 0)) if x.does(Pad, Window) else (low, high)
     largest = x.operation.bound([max(map(abs, r)) for r in ranges], [y.shape for y in x.inputs], Leaves((), ()))
     return -largest, largest
+
+
+def _are_integers(graph, x: Expression) -> bool:
+    """Whether a tensor is made of integers, by sums and products of them; what a search makes integers of need not be."""
+    stack, seen = [x], set()
+    while stack:
+        x = stack.pop()
+        if x in graph.ranges or x in seen or x.does(Above, Picked, FirstPlace):
+            continue
+        if x.does(InputArray, Param, Applied, Ratio, SquareRoot):
+            return False
+        numbers = x.operation.coefficients if x.does(Combination) else x.operation.values if x.does(Numbers) else ()
+        if any(Fraction(v).denominator != 1 for c in numbers for v in values(c)):
+            return False
+        seen.add(x)
+        stack += x.inputs
+    return True

@@ -191,6 +191,14 @@ def combined(graph, coefficients, terms) -> Drawn | None:
     return _followed(graph, x, c * x.factor, constant, single, any(y.tagged for _, y in others))
 
 
+def summed(graph, coefficients, terms):
+    """c * x + d * y + ... of words, constants, tensors."""
+    words = combined(graph, coefficients, terms)
+    if words is not None:
+        return words
+    return graph.linear([(c, x if isinstance(x, Known) else graph.tensor(x)) for c, x in zip(coefficients, terms, strict=True)])
+
+
 def multiplied(graph, x, y) -> Drawn | None:
     """A product of words and a steady number other than 0; None of anything else."""
     x, y = (y, x) if isinstance(x, Known) else (x, y)

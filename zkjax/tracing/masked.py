@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
-from . import choices, functions
+from . import choices, functions, keys
 from .constants import Known, map_known
 from .expressions import Expression, Mask, added, along_maximum, scaling
 from .intervals import interval
@@ -20,7 +20,7 @@ LOWEST = 32  # minus which stands for minus infinity beside tensors that cannot 
 LOW = -10_000  # a constant that is no higher stands for minus infinity
 INFINITY = "choose a large negative number in the place of minus infinity"
 # Operations whose first operand may be masked, beside those that move the entries of one.
-READERS = ("reduce_max", "argmax", "sub", "exp", "gather", "is_finite")
+READERS = ("reduce_max", "argmax", "sub", "exp", "gather", "is_finite", "convert_element_type")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ def _reads(graph, name: str, values, i: int) -> bool:
     if name == "sub" and values[1] in graph.masked:  # of two low numbers the difference need not be low
         return False
     if name == "eq":  # whether it is its own maximum
-        return graph.largest_of.get(values[1 - i]) is values[i]
+        return graph.largest_of.get(graph.expand(values[1 - i], values[i].shape)) is values[i]
     if name == "div":
         return i == 0 and (isinstance(values[1], Known) or interval(graph, values[1])[0] > 0)
     return name in ("mul", "add") or name == "select_n" and i > 0 or name in READERS and i == 0
@@ -148,16 +148,25 @@ def lowered(graph, x, y) -> Expression | None:
     return None if mask is None else take_away(graph, mask, x, low)
 
 
-def plus(graph, x, y) -> Expression:
+def total(graph, x, y):
+    """x + y, of masked ones or any others."""
+    for a, b in ((x, y), (y, x)):
+        if not isinstance(a, Known) and (found := lowered(graph, a, b)) is not None:
+            return found
+    x, y = (z.finite() if isinstance(z, Known) else z for z in (x, y))
+    return _plus(graph, x, y) if x in graph.masked or y in graph.masked else keys.summed(graph, (1, 1), (x, y))
+
+
+def _plus(graph, x, y) -> Expression:
     """x + y where one of them is masked, or both: as low as either."""
     found = [graph.masked[z] for z in (x, y) if z in graph.masked]
     ones = found[0].ones if len(found) == 1 else _both(graph, *(z.ones for z in found))
 
-    def total(of):
+    def both(of):
         return graph.tensor(graph.linear([(1, of(graph, z)) for z in (x, y)]))
 
     infinite = any(z.written is None for z in found)
-    return _lowest(graph, ones, partial(total, as_kept), None if infinite else partial(total, as_written))
+    return _lowest(graph, ones, partial(both, as_kept), None if infinite else partial(both, as_written))
 
 
 def _zeros_or_low(y: Expression) -> tuple[Mask | None, Fraction]:

@@ -8,7 +8,23 @@ may wrap around while it depends on data or parameters, and every operation that
 import math
 from fractions import Fraction
 
-from . import choices, entrywise, functions, groups, indexing, keys, masked, maxima, quotients, variances, windows
+from . import (
+    choices,
+    entrywise,
+    functions,
+    groups,
+    ignored,
+    indexing,
+    keys,
+    masked,
+    matrices,
+    maxima,
+    quotients,
+    reductions,
+    updates,
+    variances,
+    windows,
+)
 from .constants import Known, map_known
 from .expressions import Drawn, Expression, Mask
 from .folding import kind
@@ -34,21 +50,7 @@ def _elementwise(function):
 
 def _sum_of(*coefficients):
     """A rule for c1 * x1 + c2 * x2 + ..."""
-
-    def rule(graph, *terms):
-        if (words := keys.combined(graph, coefficients, terms)) is not None:
-            return words
-        return graph.linear([(c, x if isinstance(x, Known) else graph.tensor(x)) for c, x in zip(coefficients, terms, strict=True)])
-
-    return rule
-
-
-def _sum(graph, x, y):
-    for a, b in ((x, y), (y, x)):
-        if not isinstance(a, Known) and (found := masked.lowered(graph, a, b)) is not None:
-            return found
-    x, y = (z.finite() if isinstance(z, Known) else z for z in (x, y))
-    return masked.plus(graph, x, y) if x in graph.masked or y in graph.masked else _sum_of(1, 1)(graph, x, y)
+    return lambda graph, *terms: keys.summed(graph, coefficients, terms)
 
 
 def _product(graph, x, y):
@@ -58,6 +60,7 @@ def _product(graph, x, y):
         if a in graph.masked:
             found = masked.times(graph, a, b)
             return _product(graph, masked.as_written(graph, x), masked.as_written(graph, y)) if found is None else found
+    x, y = ignored.multiplied(graph, x, y), ignored.multiplied(graph, y, x)
     words = keys.multiplied(graph, x, y)
     return words if words is not None else graph.product(*(x if isinstance(x, Known) else graph.tensor(x) for x in (x, y)))
 
@@ -183,7 +186,8 @@ def _select(graph, eqn, which, *cases):
     if isinstance(which, Known) and which.scalar is not None:
         return choices.choose(graph, which.scalar, cases, which.tagged)
     if kind(eqn.invars[0].aval.dtype) != "b" and (len(cases) != 2 or graph.range(which) != (0, 1)):
-        raise Refusal("a choice by an integer that depends on data", "choose with jnp.where(x > 0, ...)")
+        cases = masked.readable(graph, "", cases, False)
+        return choices.among(graph, indexing.shares(graph, which, len(cases)), [number(graph, x) if boolean else x for x in cases])
     for nothing, x, negated in ((cases[0], cases[-1], False), (cases[-1], cases[0], True)):
         condition = entrywise.negated(graph.mask(which)) if negated else graph.mask(which)
         if not boolean and masked.is_low(nothing) and not isinstance(x, Known):
@@ -236,28 +240,9 @@ def _reduce_precision(graph, eqn, x):
 # ---- indices ---------------------------------------------------------------------------------------------------------
 
 
-def _dynamic_slice(graph, eqn, x, *starts):
-    starts = _static(starts, x.shape, eqn.params["slice_sizes"])
-    return graph.slice(x, starts, [a + n for a, n in zip(starts, eqn.params["slice_sizes"], strict=True)], None)
-
-
-def _dynamic_update_slice(graph, eqn, x, part, *starts):
-    if not isinstance(x, Known) or x.scalar is None or x.scalar != 0:
-        raise Refusal("an update of a slice", "build the array with concatenate")
-    starts = _static(starts, x.shape, part.shape)
-    padding = [(a, n - a - m, 0) for a, n, m in zip(starts, x.shape, part.shape, strict=True)]
-    return graph.pad(part, Known.uniform(Fraction(0), ()), padding)
-
-
-def _static(starts, shape, sizes) -> list[int]:
-    if not all(isinstance(s, Known) for s in starts):
-        raise Refusal("an index that depends on data or parameters", INDEX)
-    return [min(max(int(s.scalar), 0), n - m) for s, n, m in zip(starts, shape, sizes, strict=True)]
-
-
 def _scatter_add(graph, eqn, x, indices, updates):
     found = groups.counted(graph, eqn, x, indices, updates)
-    return _sum(graph, x, indexing.scattered(graph, eqn, x, indices, updates)) if found is None else found
+    return masked.total(graph, x, indexing.scattered(graph, eqn, x.shape, indices, updates)) if found is None else found
 
 
 def _reshape(graph, eqn, x):
@@ -322,8 +307,8 @@ MOVES = {
     **dict.fromkeys(("reshape", "squeeze", "expand_dims"), _reshape),
     "broadcast_in_dim": lambda graph, eqn, x: graph.broadcast(x, eqn.params["shape"], eqn.params["broadcast_dimensions"]),
     "slice": lambda graph, eqn, x: graph.slice(x, eqn.params["start_indices"], eqn.params["limit_indices"], eqn.params["strides"]),
-    "dynamic_slice": _dynamic_slice,
-    "dynamic_update_slice": _dynamic_update_slice,
+    "dynamic_slice": updates.dynamic_slice,
+    "dynamic_update_slice": updates.dynamic_update_slice,
     "pad": _pad,
     "concatenate": lambda graph, eqn, *xs: graph.concatenate(xs, int(eqn.params["dimension"])),
     "stack": _stack,
@@ -337,7 +322,7 @@ MOVES = {
 
 # What depends on data or parameters.
 RULES = MOVES | {
-    "add": _elementwise(_sum),
+    "add": _elementwise(masked.total),
     "add_any": _elementwise(_sum_of(1, 1)),
     "sub": _elementwise(lambda graph, x, y: masked.less(graph, x, y, _sum_of(1, -1)(graph, x, y))),
     "mul": _elementwise(_product),
@@ -350,6 +335,8 @@ RULES = MOVES | {
     "lt": _comparison("lt", swap=True, negate=False),
     "le": _comparison("le", swap=False, negate=True),
     "ge": _comparison("ge", swap=True, negate=True),
+    "lt_to": _comparison("lt", swap=True, negate=False),  # total orders: of numbers the same
+    "le_to": _comparison("le", swap=False, negate=True),
     "ne": lambda graph, eqn, x, y: entrywise.negated(graph.mask(_equality(graph, eqn, x, y))),
     "eq": _equality,
     "is_finite": lambda graph, eqn, x: masked.is_finite(graph, x),
@@ -359,9 +346,9 @@ RULES = MOVES | {
     "argmax": maxima.argmax,
     "argmin": lambda graph, eqn, x: maxima.argmax(graph, eqn, x, -1),
     "scatter-add": _scatter_add,
-    "scatter-mul": lambda graph, eqn, x, *where: _product(graph, x, indexing.multiplied(graph, eqn, x, *where)),
+    "scatter-mul": lambda graph, eqn, x, *where: _product(graph, x, updates.factors(graph, eqn, x, *where)),
     "scatter-max": groups.scatter_max,
-    "scatter": lambda graph, eqn, x, *where: _sum(graph, *indexing.replaced(graph, eqn, x, *where)),
+    "scatter": updates.scatter,
     "and": _and,
     "or": _logic(1),
     "xor": _logic(2),
@@ -372,14 +359,16 @@ RULES = MOVES | {
     "convert_element_type": _convert,
     "reduce_precision": _reduce_precision,
     "gather": groups.gather,
+    "triangular_solve": matrices.triangular_solve,
+    **reductions.RULES,
     **windows.RULES,
     "shift_right_logical": keys.shifted,
     "bitcast_convert_type": keys.as_float,
 }
 
 BOOLEAN = (
-    *("gt", "lt", "le", "ge", "ne", "eq", "is_finite"),
-    *("and", "or", "xor", "not", "select_n", "convert_element_type"),
+    *("gt", "lt", "le", "ge", "ne", "eq", "lt_to", "le_to", "is_finite"),
+    *("and", "or", "xor", "not", "reduce_and", "reduce_or", "scatter", "select_n", "convert_element_type"),
 )  # may result in booleans
 KEYS = ("random_bits", "random_wrap", "random_unwrap", "random_seed", "random_split", "random_fold_in", "random_clone", "threefry2x32")
 

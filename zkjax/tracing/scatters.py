@@ -18,8 +18,9 @@ def window_sizes(eqn) -> tuple[int, ...]:
     return tuple(1 if d in single else next(lengths) for d in range(len(eqn.invars[0].aval.shape)))
 
 
-def targets(eqn, indices: Known) -> np.ndarray:
-    """Of each entry of the updates its place among all entries of the array: what JAX's gather of the same windows reads."""
+def targets(eqn, indices: Known, dropping: bool = False) -> np.ndarray:
+    """Of each entry of the updates its place among all entries of the array: what JAX's gather of the same windows reads. dropping: -1
+    of what JAX drops, as it is not within the array."""
     from jax import lax
 
     array, updates = eqn.invars[0].aval.shape, eqn.invars[2].aval.shape
@@ -39,7 +40,7 @@ def targets(eqn, indices: Known) -> np.ndarray:
     mode = eqn.params["mode"] if eqn.params["mode"] == lax.GatherScatterMode.CLIP else lax.GatherScatterMode.FILL_OR_DROP
     starts = np.array(indices.full(), dtype=eqn.invars[1].aval.dtype)
     found = np.asarray(lax.gather(places, starts, window, window_sizes(eqn), mode=mode, fill_value=-1))
-    if (found < 0).any():
+    if not dropping and (found < 0).any():
         raise Refusal("an index beyond the array")
     return found
 
@@ -54,6 +55,7 @@ def read(eqn, indices: Known) -> np.ndarray:
 def combined(function, eqn, x: Known, indices: Known, updates: Known) -> np.ndarray:
     """An array of constants with the function of its entries and of the updates that meet them, one after another."""
     found = np.array(x.full(), dtype=object).reshape(-1)
-    for place, value in zip(targets(eqn, indices).reshape(-1), updates.full().reshape(-1), strict=True):
-        found[place] = function(found[place], value)
+    for place, value in zip(targets(eqn, indices, dropping=True).reshape(-1), updates.full().reshape(-1), strict=True):
+        if place >= 0:
+            found[place] = function(found[place], value)
     return found.reshape(x.shape)

@@ -3,13 +3,14 @@
 Each is made by ``of(name, *operands)`` of x and constants ``c(number)``.
 """
 
+import math
 from fractions import Fraction
 from functools import reduce
 
 PI = Fraction("3.14159265358979323846264338327950288").limit_denominator(2**60)
 HALF_LOG = Fraction("0.91893853320467274178032973640561764").limit_denominator(2**60)  # of 2 pi
 ARC_TERMS, SHIFT = 12, 8
-BERNOULLI = [*map(Fraction, "1/6 -1/30 1/42 -1/30 5/66 -691/2730 7/6".split())]  # those of index 2, 4, ..
+TERMS = 7  # of Stirling's series
 
 # Of w = -log(1 - x^2), up to 5 and beyond, what x is multiplied by: the polynomials of XLA's erf_inv in float32 (Giles, Approximating the
 # erfinv function, GPU Computing Gems 2, 2011), highest power first, of w - 2.5 and of sqrt(w) - 3.
@@ -57,6 +58,17 @@ def arccosine(of, x, c):
 # ---- gamma -----------------------------------------------------------------------------------------------------------
 
 
+def _bernoulli(count: int) -> list[Fraction]:
+    """The numbers B2, B4, .. of Bernoulli."""
+    found = [Fraction(1)]
+    for n in range(1, 2 * count + 1):
+        found.append(-sum(math.comb(n + 1, k) * b for k, b in enumerate(found)) / (n + 1))
+    return found[2::2]
+
+
+BERNOULLI = _bernoulli(16)
+
+
 def _reflected(above, reflection):
     """A function of all numbers but 0, -1, ..; above: of numbers from 1/2 on; reflection: of that of 1 - x, and sine and cosine of pi x."""
 
@@ -74,7 +86,7 @@ def _stirling(of, x, c, divisors):
     below = [of("add", x, c(k)) if k else x for k in range(SHIFT)]
     z = of("add", x, c(SHIFT))
     inverse = of("div", c(1), z)
-    terms = [b / divisors(2 * k + 2) for k, b in enumerate(BERNOULLI)]
+    terms = [b / divisors(2 * k + 2) for k, b in enumerate(BERNOULLI[:TERMS])]
     return z, inverse, below, of("mul", inverse, _polynomial(of, c, terms[::-1], of("mul", inverse, inverse)))
 
 

@@ -127,12 +127,12 @@ class Run(Shown):
 
     @property
     def state(self) -> Any:
-        """The state of ``zkjax.trace_step`` after the last step, as the pytree that was given to ``train``.
+        """The state of ``zkjax.trace_step`` after the last step, or a model's, as the pytree that was given to ``train``.
 
         For a run that was loaded without one: nests of dicts, as of ``params``, of all that goes from step to step.
         """
-        values = self._values()
-        return nested(values) if self.template is None else self.template.fill(values)
+        values, template = self._values(), self.template
+        return nested(values) if template is None else (template.state or template).fill(values)
 
     def _values(self) -> dict[str, np.ndarray]:
         """All that goes from step to step after the last one, by path."""

@@ -16,12 +16,13 @@ from ..tracing.arguments import THREEFRY, is_key, keys_of
 class Template:
     """How a run's integers become the user's params, or another state of theirs: pytree structure and dtypes.
 
-    places: of each leaf the path in the circuit.
+    places: of each leaf the path in the circuit. state: of the model's state, where it was given beside the params.
     """
 
     structure: Any
     dtypes: tuple[str, ...]
     places: tuple[str, ...]
+    state: "Template | None" = None
 
     @staticmethod
     def of(leaves: Sequence[Any], structure: Any, places: Sequence[str], public: Collection[str] = ()) -> "Template":

@@ -6,6 +6,7 @@ in between is recomputed from the first parameters when it is needed, bit by bit
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -35,6 +36,7 @@ def train(
     data: Sequence[Any] | Dataset | None,
     *,
     steps: int,
+    state: Any = None,
     seed: int | None = None,
     shard_size: int | None = None,
     progress: Callable[[int, int], object] | str | None = "auto",
@@ -43,8 +45,9 @@ def train(
     """Train ``steps`` steps in exact integers, as one run.
 
     circuit:    from ``trace``.
-    params:     the user's params (the pytree given to ``trace``), rounded to coarse integers; or a Run to go on from. With a state that
-                was given to ``trace`` and is not of equal numbers, array by array: a pair of them.
+    params:     the user's params (the pytree given to ``trace``), rounded to coarse integers; or a Run to go on from.
+    state:      the state of a model, as given to ``trace``: needed where it holds numbers that the circuit does not give, and checked
+                against those that it gives. ``Run.state`` is its pytree then.
     data:       tuple of arrays (samples first) or a Dataset; a run goes on with the same data (or None), seed and shard_size.
     seed:       of the public batch schedule, 0 .. 2^64-1; default 0, or the run's.
     shard_size: samples in each separately committed part of the data, at most 2^20; default: one part, or the run's.
@@ -60,7 +63,7 @@ def train(
     anew (``Run.widths``), which costs lookups and resets them.
     """
     steps, seed, shard_size = _checked(circuit, steps, seed, shard_size)
-    start = _start(circuit, params, data, seed, shard_size)
+    start = _start(circuit, params, state, data, seed, shard_size)
     return _train(circuit, start, steps, progress, callback)
 
 
@@ -75,11 +78,13 @@ def _checked(circuit, steps, seed, shard_size) -> tuple[int, int | None, int | N
     )
 
 
-def _start(circuit: Circuit, params, data, seed: int | None, shard_size: int | None) -> dict:
+def _start(circuit: Circuit, params, state, data, seed: int | None, shard_size: int | None) -> dict:
     """Where a run starts: what of its fields its first step follows from."""
     if isinstance(params, Run):
+        if state is not None:
+            raise DataError("a run goes on with its own state; leave state out")
         return _continued(circuit, params, data, seed, shard_size)
-    leaves, template = _matched(circuit, params)
+    leaves, template = _matched(circuit, params, state)
     shifts, widths, initial = _coarse(circuit, leaves)
     dataset = Dataset.of(circuit, data)
     return {
@@ -100,41 +105,43 @@ def _start(circuit: Circuit, params, data, seed: int | None, shard_size: int | N
     }
 
 
-def _matched(circuit: Circuit, params) -> tuple[dict[int, Any], Template]:
+def _matched(circuit: Circuit, params, state) -> tuple[dict[int, Any], Template]:
     """The arrays of the committed states, by number, in what the user gives: those alone, in the circuit's order, or a state by paths."""
     leaves, structure = jax.tree.flatten(params)
     own = [p for p in range(len(circuit.parameters)) if p not in circuit.given]
-    if len(leaves) == len(own):
+    if state is None and len(leaves) == len(own):
         return dict(zip(own, leaves, strict=True)), template_of(circuit, leaves, structure)
-    named = _named(circuit, in_words(params))
+    named, beside = named_leaves(in_words(params), "params"), {} if state is None else named_leaves(in_words(state), "state", STATE)
+    every = named | beside
     numbers = {parameter.path: p for p, parameter in enumerate(circuit.parameters)}
     public = {x.path: x for x in circuit.public}
-    if len(named) != len(leaves) or not set(named) <= {*numbers, *public} or not {circuit.parameters[p].path for p in own} <= set(named):
+    needed = {circuit.parameters[p].path for p in own}
+    if len(named) != len(leaves) or not set(every) <= {*numbers, *public} or not needed <= set(every):
+        missing = any(path.startswith(STATE) for path in needed - set(every)) and state is None
         raise DataError(
-            f"params holds {len(leaves)} arrays, the circuit has {len(own)} parameters; give the pytree that was traced, and after it the "
-            "data"
+            f"params holds {len(leaves)} arrays, the circuit has {len(own)} parameters"
+            + ("" if state is None else f", and state {len(beside)}: what was traced has other paths")
+            + ("; give the model's state too, state=.." if missing else "; give the pytree that was traced, and after it the data")
         )
-    for path, leaf in named.items():
+    for path, leaf in every.items():
         if path in public:
             _begins(path, leaf, [float(v) for v in public[path].at(0)], public[path].shape)
         elif numbers[path] in circuit.given and circuit.parameters[numbers[path]].given.copied is None:
-            given, shape = circuit.parameters[numbers[path]].given, circuit.parameters[numbers[path]].shape
-            _begins(path, leaf, [given.integer * float(circuit.unit(numbers[path]))], shape)
-    return {numbers[path]: leaf for path, leaf in named.items() if path in numbers}, Template.of(leaves, structure, list(named), public)
+            parameter, unit = circuit.parameters[numbers[path]], float(circuit.unit(numbers[path]))
+            _begins(path, leaf, [parameter.given.integer * unit], parameter.shape, unit)
+    found = {numbers[path]: leaf for path, leaf in every.items() if path in numbers}
+    template = Template.of(leaves, structure, list(named), public)
+    if state is not None:
+        parts, structure = jax.tree.flatten(state)
+        template = replace(template, state=Template.of(parts, structure, list(beside), public))
+    return found, template
 
 
-def _named(circuit: Circuit, params) -> dict[str, Any]:
-    """Path to leaf, of a state, or of a pair of parameters and the state that ``zkjax.trace`` was given beside them."""
-    if isinstance(params, tuple) and len(params) == 2 and any(x.path.startswith(STATE) for x in (*circuit.parameters, *circuit.public)):
-        return named_leaves(params[0], "params") | named_leaves(params[1], "state", STATE)
-    return named_leaves(params, "params")
-
-
-def _begins(path: str, leaf, values: list, shape) -> None:
-    """What the circuit gives where a chain begins is not the user's choice."""
+def _begins(path: str, leaf, values: list, shape, unit: float = 0.0) -> None:
+    """What the circuit gives where a chain begins, as its integers hold it, is not the user's choice."""
     found = as_array(leaf, path)
     near = 1e-6 if found.dtype.kind == "f" else 0
-    if found.shape != tuple(shape) or not np.allclose(np.asarray(found, np.float64).reshape(-1), values, rtol=near, atol=0):
+    if found.shape != tuple(shape) or not np.allclose(np.asarray(found, np.float64).reshape(-1), values, rtol=near, atol=unit / 2):
         raise DataError(
             f"{path} is not what the circuit gives where a chain begins; trace with this state, or go on with the run of before"
         )
@@ -220,6 +227,7 @@ def chunks(
     *,
     steps: int,
     chunk: int,
+    state: Any = None,
     seed: int | None = None,
     shard_size: int | None = None,
     progress: Callable[[int, int], object] | str | None = "auto",
@@ -237,7 +245,7 @@ def chunks(
     before = params.first_step + params.steps if isinstance(params, Run) else 0
     ends = chunk_ends(circuit, before, whole("steps", steps), whole("chunk", chunk))
     steps, seed, shard_size = _checked(circuit, steps, seed, shard_size)
-    start = _start(circuit, params, data, seed, shard_size)
+    start = _start(circuit, params, state, data, seed, shard_size)
     _check_length(circuit, start, steps, max(b - a for a, b in zip((0, *ends), ends, strict=False)))
 
     def runs():
