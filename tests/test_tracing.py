@@ -261,7 +261,7 @@ def test_batch_sizes(batch):
 
 P = normal(5, 3)
 REFUSED = {
-    "power of a tensor": (lambda p, x, y: jnp.sum(jnp.exp(y) ** (x @ p)), r"'pow'.*test_tracing\.py:\d+.*exponent"),
+    "power of a tensor": (lambda p, x, y: jnp.sum(y ** (x @ p)), r"'pow'.*test_tracing\.py:\d+.*exponent"),
     "sorting": (lambda p, x, y: jnp.sum(jnp.sort(x @ p) * y), "'sort'.*maxima"),
     "inverse": (lambda p, x, y: jnp.sum(jnp.linalg.inv(x.T @ x) @ p), "'(lu|triangular_solve)'"),
     "angle": (lambda p, x, y: jnp.sum(jnp.arctan2(x @ p, y)), "'atan2'"),
