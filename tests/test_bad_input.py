@@ -68,7 +68,7 @@ def test_a_chain_too_long_for_its_bounds():
 def test_a_layer_too_wide_for_its_bounds():
     params = {"w": jax.ShapeDtypeStruct((2**13, 4), jnp.float32)}
     batch = (jax.ShapeDtypeStruct((64, 2**13), jnp.float32), jax.ShapeDtypeStruct((64, 4), jnp.float32))
-    formats = zkjax.Precision(activation_scale=12, activation_bits=17, gradient_scale=20, gradient_bits=17, data_bits=(17, 17))
+    formats = zkjax.Precision(activation_scale=12, activation_bits=17, gradient_scale=20, gradient_bits=17, data_bits=(17, 17), tensors={})
     with pytest.raises(
         PrecisionError, match=r"operation \d+ \w+ .*beyond 2\^63.*in a chunk of 16 steps; give fewer of the \d+ bits after the point"
     ):

@@ -140,7 +140,7 @@ def test_printed_circuit():
 def test_counts_add_up():
     counts = CIRCUIT.counts(3)
     assert counts.cells == 3 * CIRCUIT.counts(1).cells and counts.table_entries == CIRCUIT.counts(1).table_entries
-    assert counts.parameters == 12 + 4 + 14 and CIRCUIT.counts(3, CIRCUIT.coarse_widths).lookups == counts.lookups + 30
+    assert counts.parameters == 12 + 4 + 14 and CIRCUIT.counts(3, (CIRCUIT.table_bits,) * 3).lookups == counts.lookups + 30
 
 
 def test_text_is_safe_to_print():

@@ -46,6 +46,7 @@ RATIO_BITS = 14  # of a quotient without a bound, else one less: its range is lo
 NORM, MORE_OF_NORM = 8, 4
 FEW_SAMPLES, FEW_ENTRIES = 2, 64  # up to which tensors are looked at on halves of the batch as well
 FINEST = (16, 8, 4, 2, 0)  # bits by which a scale is finer than the default, at most; tried until bounds hold
+LATER_AT_MOST = 2**8  # times as large as in the first step are values of later steps that formats hold
 GROWTH = 16  # what is 0 where a chain begins is expected to become so many times what it is some steps later
 FROZEN_BITS = 14  # of the largest value of a parameter that stays as it is: the range check of first values shows hardly more
 LONGEST_PERIOD = 16  # steps after which multiplied states are rounded, where nothing is said
@@ -222,10 +223,16 @@ class Magnitudes:
     def of(self, circuit: Circuit, stands_for: Mapping[int, tuple]) -> dict[int, float]:
         """The largest integers of nodes, each given with what it stands for, and the value of its integer 1."""
         missing = [i for i, (name, _) in stands_for.items() if name not in self._found]
-        self._look(circuit, stands_for, missing, self.samples)
-        if len(self.samples) <= FEW_SAMPLES:  # a sum over one batch may cancel, and not over the next
-            few = [i for i in missing if math.prod(circuit.nodes[i].shape) <= FEW_ENTRIES]
-            self._look(circuit, stands_for, few, halves(self.samples))
+        few = [i for i in missing if math.prod(circuit.nodes[i].shape) <= FEW_ENTRIES]
+        first: dict = {}
+        for samples in self.samples[:1], self.samples[1:]:
+            self._look(circuit, stands_for, missing, samples)
+            if len(self.samples) <= FEW_SAMPLES:  # a sum over one batch may cancel, and not over the next
+                self._look(circuit, stands_for, few, halves(samples))
+            first = first or {stands_for[i][0]: self._found.get(stands_for[i][0], 0.0) for i in missing}
+        for name, largest in first.items():  # a quotient by what vanishes later would leave no bits for what it is now
+            if largest:
+                self._found[name] = min(self._found[name], LATER_AT_MOST * largest)
         zero = [i for i in missing if not self._found[stands_for[i][0]]] if self.samples else []
         if zero:
             self._more = self._later() if self._more is None else self._more
