@@ -35,6 +35,7 @@ REPLACED = {
     "rows by their numbers": lambda z: z.at[jnp.array(NUMBERS)].set(2 * z[:2]),
     "entries by their numbers": lambda z: z.at[jnp.array(NUMBERS), jnp.array([1, 3])].set(1.0, unique_indices=True),
     "a column beyond the array": lambda z: z.at[:, 7].set(1.0),
+    "a row within and one beyond": lambda z: z.at[jnp.array([1, 9])].set(1.0).at[jnp.array([2, 9])].add(0.5),
     "conditions": lambda z: jnp.where((z > 0).at[:, 0].set(True), z, 2 * z),
     "constants": lambda z: jnp.arange(4.0).at[1:3].set(z[0, :2]) * z,
     "a slice": lambda z: lax.dynamic_update_slice(z, 2 * z[:2, :2], (1, 1)),
@@ -47,10 +48,26 @@ def test_what_is_replaced(name):
     checked(squares(REPLACED[name]))
 
 
+SCORES = {
+    "replaced": lambda z, low: z.at[:, 0].set(low),
+    "put among low ones": lambda z, low: jnp.full((4, 4), low).at[:, 1:].set(z[:, 1:]),
+    "one by one": lambda z, low: z.at[jnp.arange(4), jnp.zeros(4, int)].set(low),
+}
+
+
 @pytest.mark.parametrize("low", [-1e9, -jnp.inf])
-def test_scores_that_are_replaced_by_low_ones(low):
+@pytest.mark.parametrize("name", SCORES)
+def test_scores_that_are_replaced_by_low_ones(name, low):
     labels = np.array([1, 2, 3, 1, 2, 3, 1, 2], np.int32)
-    checked(cross_entropy(lambda z: z.at[:, 0].set(low)), (X, labels))
+    checked(cross_entropy(lambda z: SCORES[name](z, low)), (X, labels))
+
+
+def test_scores_that_are_replaced_at_an_index_of_the_data():
+    def loss(p, x, i, y):
+        scores = (x @ p["w"]).at[:, jnp.clip(i[0], 0, 0)].set(-1e9)
+        return optax.softmax_cross_entropy_with_integer_labels(scores, y).mean()
+
+    checked(loss, (X, PLACES, np.array([1, 2, 3, 1, 2, 3, 1, 2], np.int32)))
 
 
 AT = {  # an index that depends on data
