@@ -107,8 +107,8 @@ def _steps(circuit: Circuit, limbs, states, inputs, count: int, cancelled=None) 
         for (q, f), found in fed.items():
             found.append(values[circuit.parameters[q].recurrence.feeds[f][0]])
         for s, parameter in enumerate(circuit.parameters):
-            for use in parameter.updates:
-                now[s] = now[s] - use.rate(t) * np.asarray(values[use.node], dtype=np.float64 if limbs is None else np.int64)
+            kept = np.float64 if limbs is None else np.int64
+            now[s] = now[s] - sum(use.rate(t) * np.asarray(values[use.node], dtype=kept) for use in parameter.updates)
         first = first or [values, _changes(circuit, states, now, fed, 1)]
     return *first, _changes(circuit, states, now, fed, count)
 
