@@ -143,10 +143,10 @@ class Comparison:
             Roundings(self.roundings).table(),
         )
 
-    def warnings(self, rate_tolerance: float) -> list[str]:
-        """What people should be told; learning rates may be off by this much."""
+    def warnings(self, rate_tolerance: float, chosen: bool = False) -> list[str]:
+        """What people should be told; learning rates may be off by this much. chosen: whether the formats are the user's own."""
         found = lossy(self.roundings)
-        if self.off > FAR:
+        if self.off > FAR and not chosen:
             path, _, most = max(self.updates, key=lambda x: x[2])
             found.append(
                 f"in integers, two steps are off by {100 * self.off:.3g} % of their update (the first of {path} by {100 * most:.3g} %): "
