@@ -49,8 +49,13 @@ def compare(circuit: Circuit, source) -> Comparison:
     loss = (float(outputs["loss"]), *losses) if "loss" in circuit.outputs else None
     *_, (later, _) = source.trained([source.batch] * count)
     later = [x.astype(np.float64) - before[s.index] for x, s in zip(later, states, strict=True)]
-    whole = (np.concatenate([x[p].reshape(-1) for p in committed]) for x in (together, later))
-    return Comparison(loss, updates, tuple(roundings), distance(*whole))
+    off = (_together(x, y, committed) for x, y in ((integer_changes, own), (together, later)))
+    return Comparison(loss, updates, tuple(roundings), *off)
+
+
+def _together(changes, own, states) -> float:
+    """The distance of what is added to these states together."""
+    return distance(*(np.concatenate([x[p].reshape(-1) for p in states]) for x in (changes, own)))
 
 
 def _apart(x, own, state) -> float:
