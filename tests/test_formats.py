@@ -187,7 +187,7 @@ def test_values_that_vanish_are_told():
     params[0]["w"][0, 0] = 1e8  # all others vanish beside it
     with (
         pytest.warns(PrecisionWarning, match="parameter 0/w: 9[0-9.]* % of the nonzero values became 0"),
-        pytest.warns(PrecisionWarning, match="in integers, two steps are off by .* %"),
+        pytest.warns(PrecisionWarning, match="in integers, the first step is off by .* %"),
     ):
         plain_trace(params, x * [[0, 1, 1, 1, 1, 1]], y)
 

@@ -198,7 +198,7 @@ def test_random_graphs(width, batch, ops, heads, scheduled, proven, seed):
 
     data = tuple(rng.uniform(-1, 1, (6, n)).astype(np.float32) for n in (width, 1, width - 1))
     rate = optax.linear_schedule(1 / 64, 1 / 256, 1) if scheduled else 1 / 64
-    precision = zkjax.Precision(data_bits=(9, 9, 9))
+    precision = zkjax.Precision(data_bits=(11, 11, 11))
     circuit, run = make_run(loss, params, data, batch=batch, steps=2, optimizer=optax.sgd(rate), precision=precision)
     losses = tuple(zip(*run.loss_integers, strict=True))
     assert len(losses) == heads and Liar(run, losses).broken() == set()

@@ -235,9 +235,8 @@ def test_masks_cost_no_cell():
     """A net with dropout commits to what a net without it does, and looks up as much, where 1/keep is a power of two."""
     halved = net(lambda h, key: jnp.where(jax.random.bernoulli(key, 0.5, h.shape), h / 0.5, 0))
     eight = zkjax.Precision(activation_scale=8)
-    found = [
-        zkjax.trace(loss, optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY, precision=eight) for loss in (net(lambda h, key: h), halved)
-    ]
+    losses = net(lambda h, key: h), halved
+    found = [zkjax.trace(loss, optax.sgd(1 / 32), PARAMS, batch=SAMPLE, key=KEY, precision=eight) for loss in losses]
     plain, dropped = (c.counts(4) for c in found)
     assert (plain.cells, plain.lookups) == (dropped.cells, dropped.lookups)
 

@@ -102,7 +102,7 @@ def test_named_tensors_have_the_formats_that_are_given():
     assert formats(circuit) == others | {name: TensorFormat(*given[name]) for name in ("1/w forward", "1/w backward")}
     assert (circuit.inputs[0].scale, circuit.inputs[0].bits) == (9, 13) and circuit.inputs[1] == traced().inputs[1]
     before, after = scales(traced()), scales(circuit)
-    assert after["0/w"] - before["0/w"] == 1 + 20 - others["1/w backward"].scale  # of x, and of its gradient
+    assert after["0/w"] - before["0/w"] == 9 - traced().inputs[0].scale + 20 - others["1/w backward"].scale  # of x, and of its gradient
     assert after["2/w"] - before["2/w"] == 11 - others["1/w forward"].scale and after["1/w"] == before["1/w"]
 
 
@@ -134,9 +134,9 @@ def test_small_and_large_data_are_resolved():
     with warnings.catch_warnings():
         warnings.simplefilter("error", PrecisionWarning)
         circuit = traced(batch=(x * np.float32(1e-3), y))
-    assert circuit.inputs[0].scale >= 16 and circuit.inputs[1].scale == 8
+    assert circuit.inputs[0].scale >= 16 and circuit.inputs[1].scale == 10
     wide = traced([{"w": PARAMS[0]["w"] * 1e3, "b": PARAMS[0]["b"]}, *PARAMS[1:]], optimizer=optax.sgd(1 / 64))
-    assert formats(wide)["0/w forward"].scale < 0 and formats(wide)["0/w forward"].bits == 11  # coarser, not wider
+    assert formats(wide)["0/w forward"].scale < 0 and formats(wide)["0/w forward"].bits == 13  # coarser, not wider
     assert np.isfinite(wide.comparison.loss[2]) and wide.comparison.loss[2] == pytest.approx(wide.comparison.loss[0], rel=0.02)
 
 
@@ -212,6 +212,7 @@ def cases():
     yield "coarser", PARAMS, optax.sgd(1e-7), mlp_loss, {"steps": 2**20}
 
 
+@pytest.mark.filterwarnings("ignore:in integers")
 @pytest.mark.parametrize("case", list(cases()), ids=lambda case: case[0])
 def test_an_auditor_gets_the_digest_from_source_file_and_shapes(case, tmp_path):
     _, params, optimizer, loss, options = case

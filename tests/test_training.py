@@ -278,7 +278,7 @@ def test_warnings_of_rounding_name_some_tensors_and_count_the_rest():
 def test_rounding_of_data_is_half_up(small):
     circuit, params, (x, y) = small
     x = x.copy()
-    x[0, :4] = np.float32([0.5, -0.5, 1.5, -1.5]) / 1024
+    x[0, :4] = np.float32([0.5, -0.5, 1.5, -1.5]) / 2 ** circuit.inputs[0].scale
     assert Dataset.of(circuit, (x, y)).arrays[0][0, :4].tolist() == [1, 0, 2, -1]
 
 

@@ -17,12 +17,13 @@ STEPS = 4  # whose lookups showing the ranges of so fine integers may take at mo
 
 
 def most_bits(circuit) -> tuple[int, ...]:
-    """Of each parameter's coarse integers at most: FLOAT_BITS where that takes few lookups; else, and of frozen ones, those of the largest
-    table."""
+    """Of each parameter's coarse integers at most: FLOAT_BITS where that takes two lookups each and few in all; else, and of frozen ones,
+    those of the largest table."""
     few, most = circuit.table_bits, max(FLOAT_BITS, circuit.table_bits)
     fine = {p for p, x in enumerate(circuit.parameters) if p not in circuit.given and not x.frozen}
-    shown = sum(math.prod(circuit.parameters[p].shape) for p in fine) * len(limbs(most, few))
-    cheap = shown <= STEPS * circuit.counts(1).lookups
+    lookups = len(limbs(most, few))
+    shown = sum(math.prod(circuit.parameters[p].shape) for p in fine) * lookups
+    cheap = lookups <= 2 and shown <= STEPS * circuit.counts(1).lookups
     return tuple(most if cheap and p in fine else few for p in range(len(circuit.parameters)))
 
 

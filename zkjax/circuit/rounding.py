@@ -125,12 +125,13 @@ class Comparison:
     loss:      the user's, the circuit's without rounding, and in integers; None where no loss is an output.
     updates:   for each parameter its path, and the distance of the circuit's update without rounding and in integers.
     roundings: of parameters, inputs and rescaled tensors.
-    off:       the distance of what two steps on the batch add to all that is committed where a chain begins, in integers.
+    first, off: the distance of what a step on the batch, and of what two of them add to all that is committed where a chain begins.
     """
 
     loss: tuple[float, float, float] | None
     updates: tuple[tuple[str, float, float], ...]
     roundings: tuple[Rounding, ...]
+    first: float = 0.0
     off: float = 0.0
 
     def parts(self) -> tuple:
@@ -143,13 +144,13 @@ class Comparison:
             Roundings(self.roundings).table(),
         )
 
-    def warnings(self, rate_tolerance: float) -> list[str]:
-        """What people should be told; learning rates may be off by this much."""
+    def warnings(self, rate_tolerance: float, chosen: bool = False) -> list[str]:
+        """What people should be told; learning rates may be off by this much. chosen: whether the formats are the user's own."""
         found = lossy(self.roundings)
-        if self.off > FAR:
+        if min(self.first, self.off) > FAR and not chosen:  # of a training that diverges, the second says little
             path, _, most = max(self.updates, key=lambda x: x[2])
             found.append(
-                f"in integers, two steps are off by {100 * self.off:.3g} % of their update (the first of {path} by {100 * most:.3g} %): "
+                f"in integers, the first step is off by {100 * self.first:.3g} % of its update (that of {path} by {100 * most:.3g} %): "
                 "formats are too coarse; circuit.comparison says which lose most, and zkjax.calibrate proposes others"
             )
         found += [

@@ -51,8 +51,13 @@ def compare(circuit: Circuit, source) -> Comparison:
     loss = (float(outputs["loss"]), *losses) if "loss" in circuit.outputs else None
     *_, (later, _) = source.trained([source.batch] * count)
     later = [x.astype(np.float64) - before[s.index] for x, s in zip(later, states, strict=True)]
-    whole = (np.concatenate([x[p].reshape(-1) for p in committed]) for x in (together, later))
-    return Comparison(loss, updates, tuple(roundings), distance(*whole) if defined else 0.0)
+    off = (_together(x, y, committed) if defined else 0.0 for x, y in ((integer_changes, own), (together, later)))
+    return Comparison(loss, updates, tuple(roundings), *off)
+
+
+def _together(changes, own, states) -> float:
+    """The distance of what is added to these states together."""
+    return distance(*(np.concatenate([x[p].reshape(-1) for p in states]) for x in (changes, own)))
 
 
 def _apart(x, own, state) -> float:
@@ -95,31 +100,31 @@ def _steps(circuit: Circuit, limbs, states, inputs, count: int, cancelled=None) 
     """
     rows = {s: recurrence.rows(circuit, s, 0, count) for s in circuit.recurrent}
     fed: dict = {(q, f): [] for q in circuit.recurrent for f in range(len(circuit.parameters[q].recurrence.feeds))}
-    now, keys, first = list(states), circuit.keys(0, count), []
+    added, keys, first = [0] * len(states), circuit.keys(0, count), []
     for t in range(count):
-        inside = [rows[s].value(0, t, states, fed, t) if s in rows else x for s, x in enumerate(now)]
+        inside = [rows[s].value(0, t, states, fed, t) if s in rows else x + added[s] for s, x in enumerate(states)]
         moving = None
         if limbs is not None:
             own = {s: [x.feeds[s, f][1][t][t] for f in range(len(circuit.parameters[s].recurrence.feeds))] for s, x in rows.items()}
             moving = {s: (x.value(1, t, states, fed, t), own[s]) for s, x in rows.items()}
         given = {"keys": [x[t] for x in keys], "paces": circuit.paces(t), "cancelled": cancelled}
-        values = exact.evaluate(circuit, limbs, inside, inputs, moving=moving, **given)
+        with np.errstate(invalid="ignore"):  # a second step of a training that diverges
+            values = exact.evaluate(circuit, limbs, inside, inputs, moving=moving, **given)
         for (q, f), found in fed.items():
             found.append(values[circuit.parameters[q].recurrence.feeds[f][0]])
         for s, parameter in enumerate(circuit.parameters):
-            kept = np.float64 if limbs is None else np.int64
-            now[s] = now[s] - sum(use.rate(t) * np.asarray(values[use.node], dtype=kept) for use in parameter.updates)
-        first = first or [values, _changes(circuit, states, now, fed, 1)]
-    return *first, _changes(circuit, states, now, fed, count)
+            for use in parameter.updates:
+                added[s] = added[s] - use.rate(t) * np.asarray(values[use.node], dtype=np.float64 if limbs is None else np.int64)
+        first = first or [values, _changes(circuit, states, added, fed, 1)]
+    return *first, _changes(circuit, states, added, fed, count)
 
 
-def _changes(circuit: Circuit, before, now, fed, count: int) -> list[np.ndarray]:
-    """What steps have added to each state, from what they fed and from exact states after them."""
+def _changes(circuit: Circuit, before, added, fed, count: int) -> list[np.ndarray]:
+    """What steps have added to each state, from what they fed, and what they added to exact ones."""
     changes = []
-    for s, parameter in enumerate(circuit.parameters):
-        after = now[s]
+    for s, (parameter, change) in enumerate(zip(circuit.parameters, added, strict=True)):
         if parameter.recurrence is not None:
             total = recurrence.rows(circuit, s, 0, count).value(2, 0, before, fed, count)
-            after = np.asarray(total, dtype=np.float64) * 2.0**-parameter.recurrence.end
-        changes.append((after - before[s]) * float(circuit.unit(s)))
+            change = np.asarray(total, dtype=np.float64) * 2.0**-parameter.recurrence.end - before[s]
+        changes.append((change + np.zeros(parameter.shape)) * float(circuit.unit(s)))
     return changes

@@ -140,7 +140,8 @@ def _traced(source: Source, precision: Precision, chunk: int, steps: int | None)
     circuit = replace(circuit, precision=explicit(formats, circuit, precision), own=source.own)
     if UNMOVED in circuit.notes:
         warnings.warn(UNMOVED, PrecisionWarning, stacklevel=3)
-    for message in circuit.comparison.warnings(source.rate_tolerance(precision)) if source.known else ():
+    told = circuit.comparison.warnings(source.rate_tolerance(precision), not precision.untouched) if source.known else ()
+    for message in told:
         warnings.warn(message, PrecisionWarning, stacklevel=3)
     return circuit
 
