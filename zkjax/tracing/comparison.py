@@ -23,7 +23,8 @@ def compare(circuit: Circuit, source) -> Comparison:
     with fixed(x64=False):  # the step as it was traced
         before, outputs, after = _own_step(source)
     own = [after[s.index] - before[s.index] for s in states]
-    defined = all(np.isfinite(x).all() for x in (*own, outputs.get("loss", 0.0)))  # else there is nothing that two steps are to follow
+    loss = outputs["loss"] if "loss" in circuit.outputs else 0.0
+    defined = all(np.isfinite(x).all() for x in (*own, loss))  # else there is nothing that two steps are to follow
     first = [x.astype(np.float64) for x in source.first()]
     inputs = [np.asarray(x, dtype=np.float64) for x in source.batch]
     weights = [x / float(circuit.unit(p)) for p, x in enumerate(first)]

@@ -5,7 +5,7 @@ with a step at each constant and none between: the circuit has that function, fo
 """
 
 from fractions import Fraction
-from functools import cache, partial, reduce
+from functools import lru_cache, partial, reduce
 from itertools import accumulate, pairwise, product
 
 import jax
@@ -23,7 +23,7 @@ NAME = "searchsorted"
 TOGETHER, MOST = 24, 512  # constants in one table, and in all
 
 
-@cache
+@lru_cache(maxsize=256)
 def _own(array, numbers, side: str, rows: int = 0, differentiated: bool = False):
     """JAX's search of numbers in an array, both as (shape, dtype), with ``jax.vmap`` over so many axes of the numbers.
 
