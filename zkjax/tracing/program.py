@@ -37,6 +37,7 @@ LASTING = 16  # chunks: weights beside multiplied states are rounded too, if the
 ATTEMPTS = ((8, False), (6, False), (8, True), (6, True), (4, False), (4, True))
 FAITHFUL = 0.03  # distance of the first steps' update beyond which finer formats are tried
 REFINEMENTS = (2, 4)  # bits by which they are finer
+MAX_TABLE_WORK = 2**24  # of finer formats, well below what a verifier is ready to do
 WORTH = 0.75  # share of the distance that may be left where they are taken
 SLIGHTLY = 2  # bits by which formats become coarser before weights are rounded that products read but a few times
 ROUNDED_WEIGHT = 4  # lookups of a weight that is rounded for products
@@ -160,6 +161,7 @@ def _faithful(
             try:
                 tried = replace(tried, weights=formats.weights)
                 found, chosen, lasts = lasting(source, tried, FINEST[:1], precision, chunk, steps, magnitudes)
+                lasts = lasts and _table_work(found) <= MAX_TABLE_WORK
             except PrecisionError:
                 lasts = False
             if lasts:
@@ -175,6 +177,12 @@ def _faithful(
         if circuit.comparison.off <= FAITHFUL:
             break
     return circuit, formats
+
+
+def _table_work(circuit: Circuit) -> int:
+    """Instructions that its tables of functions take, which every verifier fills."""
+    tables = {x.table for found in circuit.lookups.values() for x in found}
+    return sum(len(column.program) << table.width for table in tables for column in table.functions)
 
 
 def _bounded(source: Source, precision: Precision, chunk: int, steps: int, magnitudes: Magnitudes) -> tuple[Circuit, Formats, bool]:
