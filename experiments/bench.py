@@ -75,7 +75,8 @@ CONFIGS = {
 OPTIMIZERS = ("sgd", "momentum", "momentum-decay", "adam", "adamw", "adapters", "adapters-adam")
 LOSSES = ("squares", "cross-entropy")
 RANK = 8
-PROPOSED = {False: 8, True: 9}  # bits of activations after the point that ``zkjax.calibrate`` proposes, for Adam and for the others
+# Bits of activations after the point that ``zkjax.calibrate`` proposes; adapters have the formats that are chosen for them.
+PROPOSED = {"sgd": 8, "momentum": 8, "momentum-decay": 8, "adam": 9, "adamw": 9}
 
 
 def model_of(name: str):
@@ -200,8 +201,9 @@ def traced(config: Config) -> dict:
 
     if config.model:
         return model_of(config.model).traced()
-    found = {"precision": zkjax.Precision(activation_scale=PROPOSED["adam" in config.optimizer])}
-    return found | ({"key": jax.random.key(0)} if config.keep < 1 else {})
+    found = {"key": jax.random.key(0)} if config.keep < 1 else {}
+    scale = PROPOSED.get(config.optimizer)
+    return found | ({"precision": zkjax.Precision(activation_scale=scale)} if scale else {})
 
 
 def batch_of(config: Config) -> tuple:
