@@ -1,15 +1,12 @@
 """The circuit beside the user's own step, on the batch that tracing was given: does it compute the same, and what does rounding cost?"""
 
-import jax
 import numpy as np
 
 from ..algebra import exact
 from ..circuit import coarse, recurrence
 from ..circuit.circuit import Circuit
 from ..circuit.rounding import Comparison, Rounding, distance
-from ..kernels.settings import fixed
 
-LOOKED_AT = 2  # steps: the first one of a schedule, or of an adapter that begins with zeros, may move nothing
 SINGLE = 2.0**-23  # relative distance of numbers in float32
 
 
@@ -20,18 +17,17 @@ def compare(circuit: Circuit, source) -> Comparison:
     source: ``source.Source``, with arrays. The integers are not held against their formats: ``train`` does that.
     """
     states = source.program.states
-    with fixed(x64=False):  # the step as it was traced
-        before, outputs, after = _own_step(source)
-    own = [after[s.index] - before[s.index] for s in states]
+    first = [x.astype(np.float64) for x in source.first()]
+    (after, outputs), *_ = source.ahead
+    own = [x.astype(np.float64) - before for x, before in zip(after, first, strict=True)]
     loss = outputs["loss"] if "loss" in circuit.outputs else 0.0
     defined = all(np.isfinite(x).all() for x in (*own, loss))  # else there is nothing that two steps are to follow
-    first = [x.astype(np.float64) for x in source.first()]
     inputs = [np.asarray(x, dtype=np.float64) for x in source.batch]
     weights = [x / float(circuit.unit(p)) for p, x in enumerate(first)]
     data = [x * 2.0**y.scale for x, y in zip(inputs, circuit.inputs, strict=True)]
     _, _, rounded_weights = coarse.integers(circuit, {p: first[p] for p in range(len(states)) if p not in circuit.given})
     rounded_data = [exact.nearest(x, y.scale).astype(np.int64) for x, y in zip(inputs, circuit.inputs, strict=True)]
-    most = LOOKED_AT if defined else 1
+    most = len(source.ahead) if defined else 1
     count = min(most, circuit.max_steps or most, circuit.period if circuit.recurrent else most)
     limbs = exact.plan(circuit, circuit.bounds(source.initial_bounds(circuit), count).nodes)
     floating, changes, _ = _steps(circuit, None, weights, data, 1, cancelled := set())
@@ -50,8 +46,7 @@ def compare(circuit: Circuit, source) -> Comparison:
     )
     losses = (float(circuit.exact_loss(float(values[x.node]) for x in circuit.losses)) for values in (floating, integers))
     loss = (float(outputs["loss"]), *losses) if "loss" in circuit.outputs else None
-    *_, (later, _) = source.trained([source.batch] * count)
-    later = [x.astype(np.float64) - before[s.index] for x, s in zip(later, states, strict=True)]
+    later = [x.astype(np.float64) - before for x, before in zip(source.ahead[count - 1][0], first, strict=True)]
     off = (_together(x, y, committed) if defined else 0.0 for x, y in ((integer_changes, own), (together, later)))
     return Comparison(loss, updates, tuple(roundings), *off)
 
@@ -66,17 +61,6 @@ def _apart(x, own, state) -> float:
     size = np.linalg.norm(own)
     lost = SINGLE * np.linalg.norm(state) / size if size else 0.0
     return max(0.0, distance(x, own) - float(lost))
-
-
-def _own_step(source) -> tuple[list[np.ndarray], dict, list[np.ndarray]]:
-    """The leaves of the user's state before a step, what the step returns besides, and the leaves after it."""
-    state = source.state()
-    after, outputs = source.compiled()(state, *source.batch, *source.keys(0))
-    return _arrays(state), outputs, _arrays(after)
-
-
-def _arrays(tree) -> list[np.ndarray]:
-    return [np.asarray(x, dtype=np.float64) for x in jax.tree.leaves(tree)]
 
 
 def _follows(circuit: Circuit, parameter, nodes: set[int]) -> bool:

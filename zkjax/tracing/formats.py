@@ -59,9 +59,8 @@ class Formats:
     tensors: of single tensors, by name. parameters: bits after the point of exact parameters, by path: what is known of them beside the
     needs of their updates. states: of those that are multiplied, by path. finer: bits by which scales of single tensors are finer than
     the default at most; refined: by which the finest is. rounded: weights are multiplied states where they read one, although they need
-    not be. weights: paths of states that products read rounded. more: bits by which activations and
-    gradients are finer than by default; roots are not, and moments twice. useful: bits below the change of a step that errors of
-    coefficients are within a period.
+    not be. weights: paths of states that products read rounded. more: bits by which activations and gradients are finer than by default;
+    roots are not, and moments twice. useful: bits below the change of a step that errors of coefficients are within a period.
     """
 
     activation_scale: int

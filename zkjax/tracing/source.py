@@ -28,6 +28,7 @@ from .series import values
 from .starts import CURE, first_state, kept_by_optimizers, start_of, with_words
 from .step import Program, Start, equations, read_step
 
+AHEAD = 2  # steps that circuits are compared with: the first of a schedule, or of an adapter that begins with zeros, may move nothing
 LATER = 32  # steps after which tensors that begin with zeros are looked at
 
 
@@ -88,6 +89,11 @@ class Source:
                 leaves = jax.tree.leaves(state)
                 states = [np.asarray(leaves[x.index]) for x in self.program.states]
             yield states, outputs
+
+    @cached_property
+    def ahead(self) -> list[tuple[list[np.ndarray], dict]]:
+        """All states and the outputs after each of the first steps by the user's own code on the batch."""
+        return [*self.trained([self.batch] * AHEAD)]
 
     def first(self) -> list[np.ndarray]:
         """All states where a chain begins."""
