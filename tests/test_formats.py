@@ -201,6 +201,13 @@ def test_formats_become_finer_where_the_first_step_asks_for_it():
     given = zkjax.trace(mlp_loss, optax.adam(1e-3), params, batch=(x, y), chunk=2, steps=2, precision=Precision(activation_scale=10))
     assert any("bits finer than by default" in note for note in circuit.notes) and circuit.comparison.off < 0.75 * given.comparison.off
     assert not any("bits finer" in note for note in given.notes)
+    labels = [{"w": "frozen", "b": "trained"}, {"w": "trained", "b": "trained"}]
+    frozen = optax.multi_transform({"trained": optax.adam(1e-3), "frozen": optax.set_to_zero()}, labels)
+    scales = [
+        zkjax.trace(mlp_loss, frozen, params, batch=(x, y), chunk=2, steps=2, precision=p).scale(1)[1]
+        for p in (None, Precision(activation_scale=10))
+    ]
+    assert scales[0] > scales[1]  # what stays as it is, too
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (params, (x, y)))
     again = zkjax.trace(mlp_loss, optax.adam(1e-3), shapes[0], batch=shapes[1], chunk=2, steps=2, precision=circuit.precision)
     assert again.digest() == circuit.digest()

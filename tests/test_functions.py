@@ -208,6 +208,8 @@ def test_entries_stay_below_the_largest():
     assert entries(X, 2 * LARGEST - 2, 3, Fraction(1, 2), 0).tolist() == [LARGEST - 1, LARGEST, LARGEST]  # the half is rounded out
     assert entries(of("exp"), 20, 2, Fraction(1), 0).tolist() == [485165195, LARGEST]
     assert entries(of("exp"), 700, 20, Fraction(1), 0).tolist() == [LARGEST] * 20  # from 710 on beyond floating-point numbers
+    result, open_ones = functions.settled(joined("mul", X, of("exp")), 30, 100, Fraction(1), 0)  # which take no decimals
+    assert (result == LARGEST).all() and not len(open_ones)
     deep = functions.after(of("log"), functions.after(of("exp"), X))  # and back
     assert entries(deep, 700, 20, Fraction(1), 0).tolist() == list(range(700, 720))
 

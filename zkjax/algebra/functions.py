@@ -295,7 +295,8 @@ def settled(program: Program, low: int, count: int, unit: Fraction, scale: int) 
         scaled = [np.ldexp(bound, scale) for bound in (below, above)]
         first, last = (np.floor(x) + (x - np.floor(x) >= 0.5) for x in scaled)  # x + 0.5 would be rounded
         same = (first == last) & (np.abs(first) < LARGEST) & (np.abs(scaled[0]) < LARGEST)
-    return np.where(same, first, LARGEST).astype(np.int64), np.flatnonzero(~same)
+        beyond = (first >= LARGEST) | (last <= -LARGEST)
+    return np.where(same, first, LARGEST).astype(np.int64), np.flatnonzero(~(same | beyond))
 
 
 def _entry(program: Program, x: Fraction, scale: int) -> int:

@@ -6,6 +6,7 @@ from ..algebra import exact
 from ..circuit import coarse, recurrence
 from ..circuit.circuit import Circuit
 from ..circuit.rounding import Comparison, Rounding, distance
+from ..errors import PrecisionError
 
 SINGLE = 2.0**-23  # relative distance of numbers in float32
 
@@ -29,7 +30,12 @@ def compare(circuit: Circuit, source) -> Comparison:
     rounded_data = [exact.nearest(x, y.scale).astype(np.int64) for x, y in zip(inputs, circuit.inputs, strict=True)]
     most = len(source.ahead) if defined else 1
     count = min(most, circuit.max_steps or most, circuit.period if circuit.recurrent else most)
-    limbs = exact.plan(circuit, circuit.bounds(source.initial_bounds(circuit), count).nodes)
+    initial = source.initial_bounds(circuit)
+    try:
+        bounds = circuit.bounds(initial, count, cure=False)
+    except PrecisionError:  # they were to hold for a chunk of one step
+        count, bounds = 1, circuit.bounds(initial, 1)
+    limbs = exact.plan(circuit, bounds.nodes)
     floating, changes, _ = _steps(circuit, None, weights, data, 1, cancelled := set())
     integers, integer_changes, together = _steps(circuit, limbs, rounded_weights, rounded_data, count)
     committed = [p for p in range(len(states)) if p not in circuit.given]

@@ -180,9 +180,9 @@ def _exponent(x: float) -> int:
     return math.ceil(math.log2(x))
 
 
-def frozen_scale(largest: float) -> int:
-    """Bits after the point of a parameter that stays as it is, from its largest absolute value."""
-    return max(-MAX_SCALE, min(MAX_SCALE, FROZEN_BITS - _exponent(largest))) if largest else FROZEN_BITS
+def frozen_scale(largest: float, finer: int) -> int:
+    """Bits after the point of a parameter that stays as it is, from its largest absolute value; so many more than by default."""
+    return max(-MAX_SCALE, min(MAX_SCALE, FROZEN_BITS + finer - _exponent(largest))) if largest else FROZEN_BITS
 
 
 def largest_values(circuit: Circuit, samples, nodes: Collection[int]) -> dict[int, float]:

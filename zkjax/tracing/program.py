@@ -36,7 +36,9 @@ LASTING = 16  # chunks: weights beside multiplied states are rounded too, if the
 # Bits that coefficients have within a period, and whether weights beside multiplied states are rounded too; tried until bounds hold.
 ATTEMPTS = ((8, False), (6, False), (8, True), (6, True), (4, False), (4, True))
 FAITHFUL = 0.03  # distance of the first steps' update beyond which finer formats are tried
-REFINEMENTS = (2, 4)  # bits by which they are finer
+# Bits by which activations and gradients are finer in what is tried, until the first steps are near: the finest first, for what is near on
+# one batch may not be so on another, and lookups are hardly more.
+REFINEMENTS = ((4, 4), (4, 2), (2, 2), (2, 1), (4, 0), (2, 0))
 MAX_TABLE_WORK = 2**24  # of finer formats, well below what a verifier is ready to do
 WORTH = 0.75  # share of the distance that may be left where they are taken
 SLIGHTLY = 2  # bits by which formats become coarser before weights are rounded that products read but a few times
@@ -154,28 +156,24 @@ def _faithful(
 
     Signs of small gradients and of what is near 0 decide what an adaptive optimizer or a ReLU does, and no bits make all of them right.
     """
-    both = circuit.comparison.off > FAITHFUL  # activations and gradients
-    for finer in REFINEMENTS if both else ():
-        for gradients in (finer, 0) if both else (0,):
-            tried = default_formats(source.program, source.batch, precision, chunk, finer, gradients)
-            try:
-                tried = replace(tried, weights=formats.weights)
-                found, chosen, lasts = lasting(source, tried, FINEST[:1], precision, chunk, steps, magnitudes)
-                lasts = lasts and _table_work(found) <= MAX_TABLE_WORK
-            except PrecisionError:
-                lasts = False
-            if lasts:
-                break
-            both = False
-        else:
+    for activations, gradients in REFINEMENTS:
+        if circuit.comparison.off <= FAITHFUL:
             break
+        tried = default_formats(source.program, source.batch, precision, chunk, activations, gradients)
+        try:
+            tried = replace(tried, weights=formats.weights)
+            attempts = ((formats.useful, formats.rounded),)
+            found, chosen, lasts = lasting(source, tried, FINEST[:1], precision, chunk, steps, magnitudes, attempts)
+        except PrecisionError:
+            continue
+        if not lasts or _table_work(found) > MAX_TABLE_WORK:
+            continue
         found = replace(found, comparison=compare(found, source))
         if found.comparison.off <= WORTH * circuit.comparison.off:
+            finer = f"{activations} and {gradients}" if gradients != activations else f"{activations}"
             notes = [ROUNDED] * (ROUNDED in circuit.notes)
             notes.append(f"formats {finer} bits finer than by default, for in those the first steps were further from your own")
             circuit, formats = replace(found, notes=(*found.notes, *notes)), chosen
-        if circuit.comparison.off <= FAITHFUL:
-            break
     return circuit, formats
 
 
@@ -254,19 +252,26 @@ def _rounded_weights(source: Source, formats: Formats, precision: Precision, chu
 
 
 def lasting(
-    source: Source, formats: Formats, finest: Sequence[int], precision: Precision, chunk: int, steps: int, magnitudes: Magnitudes
+    source: Source,
+    formats: Formats,
+    finest: Sequence[int],
+    precision: Precision,
+    chunk: int,
+    steps: int,
+    magnitudes: Magnitudes,
+    attempts: Sequence[tuple[int, bool]] = ATTEMPTS,
 ) -> tuple[Circuit, Formats, bool]:
     """The circuit in formats that follow from these defaults, these formats, and whether bounds hold for all steps, or for a chunk alone.
 
     Scales of single tensors are finer than the default by what ``finest`` says, in this order, at most. Weights that read states which
-    are multiplied stay exact, or, where bounds do not hold so, are rounded with them.
+    are multiplied stay exact, or, where bounds do not hold so, are rounded with them: ``attempts``, as ATTEMPTS, if there are such states.
     """
     held = refusal = None
     used = finest[0] + 1  # bits by which some scale is finer
     for finer in finest:
         if finer >= used:
             continue
-        for useful, rounded in ATTEMPTS if source.multiplied and precision.states is None else ATTEMPTS[:1]:
+        for useful, rounded in attempts if source.multiplied and precision.states is None else attempts[:1]:
             try:
                 tried = replace(formats, finer=finer, useful=useful, rounded=rounded)
                 circuit, chosen = fit(source, tried, precision, chunk, magnitudes)
@@ -288,7 +293,7 @@ def fit(source: Source, formats: Formats, precision: Precision, chunk: int, magn
 
     magnitudes: of the samples. Bounds are not checked.
     """
-    formats = replace(formats, parameters=_frozen_scales(source) | formats.parameters)
+    formats = replace(formats, parameters=_frozen_scales(source, formats.more[0]) | formats.parameters)
     emission, formats = _emitted(source, formats, precision, magnitudes)
     emission.names.check(precision)
     chosen = fitted(formats, _sizes(emission, formats, magnitudes), precision)
@@ -297,10 +302,10 @@ def fit(source: Source, formats: Formats, precision: Precision, chunk: int, magn
     return with_tables(emission.circuit, precision, chunk).check(), chosen
 
 
-def _frozen_scales(source: Source) -> dict[str, int]:
-    """Of the committed parameters that stay as they are, by path."""
+def _frozen_scales(source: Source, finer: int) -> dict[str, int]:
+    """Of the committed parameters that stay as they are, by path, so many bits finer than by default."""
     states = enumerate(zip(source.program.states, source.rows, strict=True))
-    return {s.leaf.path: frozen_scale(s.leaf.largest) for p, (s, row) in states if row.frozen(p) and s.start is None}
+    return {s.leaf.path: frozen_scale(s.leaf.largest, finer) for p, (s, row) in states if row.frozen(p) and s.start is None}
 
 
 def _sizes(emission: Emission, formats: Formats, magnitudes: Magnitudes) -> dict[str, Seen]:
