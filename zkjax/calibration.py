@@ -34,6 +34,7 @@ class Trial:
     distance:      of the trained weights from those of the float training, over how far that one moved them.
     loss_distance: the largest difference of a step's loss from the float training's; 0 where no loss is an output.
     chain:         how many steps a chain can have from the first weights; None: any number.
+    limit:         what ends it then, or "".
     lasts:         whether that is as many as were asked for.
     problem:       why it cannot be used, or "".
     """
@@ -43,6 +44,7 @@ class Trial:
     distance: float = float("inf")
     loss_distance: float = float("inf")
     chain: int | None = 0
+    limit: str = ""
     lasts: bool = False
     problem: str = ""
 
@@ -79,11 +81,13 @@ class Calibration(Shown):
         proposed = next(x for x in self.trials if x.precision == self.precision)
         shorter = "" if proposed.lasts else "; ITS CHAINS ARE SHORTER THAN WHAT WAS ASKED FOR"
         found = "within the tolerance" if self.within else "NO CANDIDATE IS WITHIN THE TOLERANCE; this one comes closest"
+        ends = [f"with {x.precision.activation_scale}, {x.limit}" for x in self.trials if x.limit]
         return Sheet(
             f"Calibration: activations with {proposed.precision.activation_scale} bits after the point",
             (
                 found + shorter,
                 Table(tuple(trials), heading, left=(7,), title="candidates against float training"),
+                "\n".join(["what ends a chain, by the bits of activations after the point:", *ends]) if ends else "",
                 self.roundings.table(),
             ),
         )
@@ -244,8 +248,8 @@ class _Task:
             run = train(circuit, first, Dataset.of(circuit, self.data), steps=self.steps, seed=self.seed, progress=None)
         except PrecisionError as error:
             return Trial(precision, problem=str(error)), None
-        cost, chain = circuit.counts(self.chunk).cost, circuit.longest_chain(source.initial_bounds(circuit)).steps
-        trial = Trial(precision, cost, *self._distances(circuit, run), chain, lasts or self.chain is None)
+        cost, longest = circuit.counts(self.chunk).cost, circuit.longest_chain(source.initial_bounds(circuit))
+        trial = Trial(precision, cost, *self._distances(circuit, run), longest.steps, longest.limit, lasts or self.chain is None)
         return trial, (circuit, run.roundings)
 
     def _distances(self, circuit: Circuit, run) -> tuple[float, float]:

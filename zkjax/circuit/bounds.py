@@ -117,22 +117,29 @@ def _growth(update, steps: int, first_step: int) -> tuple[int, int]:
 def _beyond(circuit, nodes: list[int], final: tuple[int, ...], ends: dict[int, int]) -> str | None:
     """What could leave the field, and how far it may reach."""
     for i in range(len(circuit.nodes)):
-        own = circuit.nodes[i].operation.reach([nodes[j] for j in circuit.nodes[i].inputs])
-        if (worst := max(nodes[i], reach(circuit, i, nodes), own)) >= LIMIT:
+        if (worst := _of_relations(circuit, i, nodes)) >= LIMIT:
             return f"{circuit.describe(i)} may reach {_power(worst)}, beyond 2^63,"
     for loss in circuit.losses:
         if residues_differ(nodes[loss.node]) >= LIMIT:  # a revealed integer, and the one it stands for
             return f"the loss, {circuit.describe(loss.node)}, may reach {_power(nodes[loss.node])}, beyond 2^62,"
-    for s, bound in ends.items():  # 2^end h' and a remainder are that sum, modulo p
-        found = circuit.parameters[s].recurrence
-        h = signed_bound(found.bits + 1)
-        worst = farthest(1 << found.end >> 1, ((1, -bound, bound), (-(1 << found.end), -h, h - 1), (-1, 0, (1 << found.end) - 1)))
-        if worst >= LIMIT:
+    for s, bound in ends.items():
+        if (worst := _of_rounding(circuit.parameters[s].recurrence, bound)) >= LIMIT:
             return f"state {circuit.parameters[s].path} may reach {_power(worst)} before it is rounded, beyond 2^63,"
     for parameter, bound in zip(circuit.parameters, final, strict=True):
         if residues_differ(bound) >= LIMIT:  # the committed weights, and those that the next chunk takes them for
             return f"parameter {parameter.path} may reach {_power(bound)}, beyond 2^62,"
     return None
+
+
+def _of_relations(circuit, i: int, nodes: list[int]) -> int:
+    """How far a node, or a side of a relation that shows its value, can be from 0."""
+    return max(nodes[i], reach(circuit, i, nodes), circuit.nodes[i].operation.reach([nodes[j] for j in circuit.nodes[i].inputs]))
+
+
+def _of_rounding(found, bound: int) -> int:
+    """The same of a state's rounding: 2^end h' and a remainder are the sum with this bound, modulo p. found: its recurrence."""
+    h = signed_bound(found.bits + 1)
+    return farthest(1 << found.end >> 1, ((1, -bound, bound), (-(1 << found.end), -h, h - 1), (-1, 0, (1 << found.end) - 1)))
 
 
 def reach(circuit, i: int, nodes: list[int] | tuple[int, ...]) -> int:
@@ -188,6 +195,28 @@ def longest_chain(circuit, initial: tuple[int, ...] | None = None, first_step: i
     longest = _largest(lambda steps: problem(steps) is None, most)
     cure = "give their number to zkjax.trace (steps=), whose default formats are then coarser, or coarser formats (Precision)"
     return Longest(longest, f"{problem(longest + 1)} in step {first_step + longest}", cure)
+
+
+def lasting(circuit) -> tuple[list[int | None], int | None]:
+    """Of each node, and of all states together, for how many steps at least its own bounds hold, a power of two, whatever others do.
+
+    0: not for one. None: for as many as ``longest_chain`` looks at. Parameters begin within the least that a range check shows.
+    """
+    most = LIMIT if circuit.max_steps is None else circuit.max_steps
+    lengths = [*(2**k for k in range(63) if 2**k < most), most]
+    read, held = {loss.node for loss in circuit.losses}, [0] * (len(circuit.nodes) + 1)
+    for at, steps in enumerate(lengths):
+        nodes, _, final, ends = _of_chunk(circuit, _least(circuit), steps, 0)
+        for i in (i for i, n in enumerate(held) if n == at):
+            if i < len(nodes):
+                worst = max(_of_relations(circuit, i, nodes), residues_differ(nodes[i]) if i in read else 0)
+            else:
+                worst = max(*(_of_rounding(circuit.parameters[s].recurrence, b) for s, b in ends.items()), *map(residues_differ, final), 0)
+            held[i] += worst < LIMIT
+        if at + 1 not in held:
+            break
+    *found, states = (None if n == len(lengths) else lengths[n - 1] if n else 0 for n in held)
+    return found, states
 
 
 def _least(circuit) -> tuple[int, ...]:

@@ -5,9 +5,11 @@ import math
 from ..display import Sheet, Table
 from ..ops.division import Divide
 from ..ops.functions import TableFunction
-from ..ops.leaves import Next, Param
+from ..ops.leaves import InputArray, Next, Param
 from ..ops.rescale import Sign
 from ..ops.root import Root
+from . import bounds, shares
+from .counts import Size, Sizes, of_parts
 from .parts import Parameter
 from .recurrence import FRACTION
 from .summary import net, quoted, rates
@@ -18,6 +20,14 @@ WORDS = (
     "Learning rates are found from operations alone: update and loss are evaluated in floating point, without rounding, on random\n"
     "values. Scales, names and labels are the author's words, under the digest like the operations."
 )
+# What it says of its table of layers.
+LAYERS = (
+    "A layer is named after the path of its parameters. What stands between two layers counts for the one before; the optimizer\n"
+    "begins where a gradient is rounded or read. Columns: numbers looked up, one for each column of a table. Levels: of products,\n"
+    "one above another."
+)
+STEPS = "Steps: for how many at least the bounds of its own tensors hold, which wider sums and more bits after the point make fewer."
+UNTOLD = "No output of this step is a loss: forward and backward pass and the optimizer are not told apart."
 MAX_LOOKED_AT = 2**8  # operations of an update, to say from which states it follows
 # By what an optimizer's update may follow from its states.
 BY = {Divide.name: "a quotient", Root.name: "a root", Sign.name: "a sign", TableFunction.name: "a function"}
@@ -26,37 +36,51 @@ NOTES = "notes, which are outside the digest: anyone can have written them"
 
 def sheet(circuit) -> Sheet:
     """What the digest covers, what it costs (sizes are per step), and, set apart, the notes."""
-    counts, bounds, (between, limbs, looked_up) = circuit.counts(1), circuit.node_bounds(), circuit.rounding()
-    states = f"; {between + limbs:,} cells and {looked_up:,} lookups more where states are rounded" if circuit.recurrent else ""
-    rows = []
-    for i, node in enumerate(circuit.nodes):
-        cells, lookups = (n * math.prod(node.shape) for n in circuit.cost(i))
-        largest = "" if bounds[i] is None else f"2^{math.log2(bounds[i]):.4g}" if bounds[i] else "0"
-        name = node.operation.describe()
-        reads, shape = " ".join(map(str, node.inputs)), "x".join(map(str, node.shape)) or "scalar"
-        rows.append((str(i), name, reads, shape, str(node.scale), largest, f"{cells:,}", f"{lookups:,}", node.label))
-    heading = ("#", "operation", "reads", "shape", "scale", "range", "cells", "lookups", "called by its author")
-    rates = circuit.learning_rates or (None,) * len(circuit.parameters)
-    scales = [str(circuit.scale(p)[1]) for p in range(len(circuit.parameters))]
-    moved = _states(circuit)
-    updates = tuple(_described(circuit, moved, *x) for x in zip(circuit.parameters, scales, circuit.updated(), rates, strict=True))
+    counts, sizes = circuit.counts(1), of_parts(circuit)
+    states = (
+        f"; {sizes.states.cells:,} cells and {sizes.states.lookups:,} lookups more where states are rounded" if circuit.recurrent else ""
+    )
+    each = sum((*sizes.nodes, *sizes.inputs), Size())
+    length, limited = _length(circuit)
     notes = Table(tuple((str(i), note) for i, note in enumerate(circuit.notes, 1)), ("", NOTES), left=(1,), title=NOTES)
     return Sheet(
         f"Circuit {circuit.digest().hex()[:16]}: {len(circuit.nodes)} operations, batch {circuit.batch_size}, "
         f"tables of up to {circuit.table_bits} bits",
         (
             net(circuit),
-            f"per step: {counts.cells - limbs:,} committed cells, {counts.lookups - looked_up:,} lookups{states}; "
+            f"per step: {each.cells:,} committed cells, {each.lookups:,} lookups{states}; "
             f"{counts.table_entries:,} table entries per proof; {counts.parameters:,} parameters; "
             f"{circuit.levels.depth} levels of products",
-            _length(circuit),
-            Table(tuple(rows), heading, left=(1, 2, 3, 8), title="operations"),
-            Table(updates, ("shape", "entries", "scale", "each step", "parameter"), left=(0, 3, 4), title="parameters"),
+            length,
+            shares.table(circuit, bounds.lasting(circuit) if limited else None),
+            "\n".join([LAYERS, *([STEPS] if limited else []), *([] if circuit.losses else [UNTOLD])]),
+            _operations(circuit, sizes),
+            _parameters(circuit),
             WORDS,
             *([notes] if circuit.notes else []),
             *(() if circuit.comparison is None else circuit.comparison.parts()),
         ),
     )
+
+
+def _operations(circuit, sizes: Sizes) -> Table:
+    largest, rows = circuit.node_bounds(), []
+    for i, node in enumerate(circuit.nodes):
+        cells, lookups, _ = sizes.inputs[node.operation.index] if isinstance(node.operation, InputArray) else sizes.nodes[i]
+        reach = "" if largest[i] is None else f"2^{math.log2(largest[i]):.4g}" if largest[i] else "0"
+        name = node.operation.describe()
+        reads, shape = " ".join(map(str, node.inputs)), "x".join(map(str, node.shape)) or "scalar"
+        rows.append((str(i), name, reads, shape, str(node.scale), reach, f"{cells:,}", f"{lookups:,}", node.label))
+    heading = ("#", "operation", "reads", "shape", "scale", "range", "cells", "lookups", "called by its author")
+    return Table(tuple(rows), heading, left=(1, 2, 3, 8), title="operations")
+
+
+def _parameters(circuit) -> Table:
+    rates = circuit.learning_rates or (None,) * len(circuit.parameters)
+    scales = [str(circuit.scale(p)[1]) for p in range(len(circuit.parameters))]
+    moved = _states(circuit)
+    updates = tuple(_described(circuit, moved, *x) for x in zip(circuit.parameters, scales, circuit.updated(), rates, strict=True))
+    return Table(updates, ("shape", "entries", "scale", "each step", "parameter"), left=(0, 3, 4), title="parameters")
 
 
 def _described(
@@ -134,17 +158,17 @@ def _start(circuit, parameter: Parameter) -> str:
     return f"; at first {' + '.join(x for x in (copied, str(given.integer) if given.integer or not copied else '') if x)}"
 
 
-def _length(circuit) -> str:
-    """How long a chain can be, or for how long its bounds hold and what a chunk pays that renews them."""
+def _length(circuit) -> tuple[str, bool]:
+    """How long a chain can be, or for how long its bounds hold and what a chunk pays that renews them; whether they end at all."""
     if len(circuit.nodes) > MAX_NODES:
-        return "how long bounds hold is not worked out for so many operations; circuit.longest_chain() does it"
+        return "how long bounds hold is not worked out for so many operations; circuit.longest_chain() does it", False
     steps, limit, cure, ends = circuit.longest_chain()
     if steps is None:
-        return ""
+        return "bounds hold for any number of steps", False
     if ends:
-        return f"a chain can have {steps:,} steps at most: {limit}; for more, {cure}"
+        return f"a chain can have {steps:,} steps at most: {limit}; for more, {cure}", False
     cells, lookups = circuit.range_check(circuit.renewing_widths)
     return (
         f"bounds hold for {steps:,} steps at most: {limit}; a chunk beyond them range-checks its first weights, with {cells:,} cells and "
         f"{lookups:,} lookups if these are below 1; for more steps without that, {cure}"
-    )
+    ), True
