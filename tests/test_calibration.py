@@ -133,6 +133,8 @@ def test_the_length_of_a_chain_is_told_and_asked_for():
     for chain, lasts in ((length, True), (length + 1, False)):
         again = calibrated(chain=chain)
         assert again.trials[-1].lasts == lasts and ("SHORTER THAN WHAT WAS ASKED FOR" in str(again)) != lasts
+    for trial in found.trials:  # and what ends it, candidate by candidate
+        assert trial.limit.endswith(f"in step {trial.chain}") and f"with {trial.precision.activation_scale}, {trial.limit}" in str(found)
 
 
 def read_bounds(circuit):

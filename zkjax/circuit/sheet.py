@@ -26,7 +26,7 @@ LAYERS = (
     "begins where a gradient is rounded or read. Columns: numbers looked up, one for each column of a table. Levels: of products,\n"
     "one above another."
 )
-STEPS = "Steps: for how many at least the bounds of its own tensors hold, which wider sums and more bits after the point make fewer."
+STEPS = "Steps: for how many at least the bounds of its own tensors hold, which longer sums and more bits make fewer."
 UNTOLD = "No output of this step is a loss: forward and backward pass and the optimizer are not told apart."
 MAX_LOOKED_AT = 2**8  # operations of an update, to say from which states it follows
 # By what an optimizer's update may follow from its states.
