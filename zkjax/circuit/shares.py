@@ -24,7 +24,7 @@ class Share:
     """What one owner costs in a step, in each pass; all is forward where passes are not told apart.
 
     levels: the highest of its products, of the optimizer of the states too; 0 for none. steps: for how many at least its bounds hold; None:
-    for any number. last, layers: of layers that are told together the last one, and how many they are.
+    for any number. last, layers: of layers that are told together the last one, "" where only their number is told, and how many they are.
     """
 
     owner: Path | str
@@ -37,16 +37,17 @@ class Share:
 
     @property
     def size(self) -> Size:
+        """Of both passes."""
         return self.forward + self.backward
 
     def name(self) -> str:
         """For people."""
         if isinstance(self.owner, str):
             return self.owner
-        if not self.owner:
-            return "what joins several layers"
         if self.last == "":
             return f"{self.layers} other layers together"
+        if not self.owner:
+            return "what joins several layers"
         if self.last is None:
             return quoted("/".join(self.owner))
         return f"{quoted('/'.join(self.owner))} .. {quoted('/'.join(self.last))}, {self.layers} layers together"
@@ -68,8 +69,8 @@ def together(shares: Sequence[Share]) -> Share:
 
 
 def shares(circuit, lasting: tuple[Sequence[int | None], int | None] | None = None) -> list[Share]:
-    """Of each layer that costs something or has a product, in the order of the net, then of the loss, the data and the optimizer, and what
-    the rounding of states takes where a step ends a period. Together they are ``counts.of_parts``.
+    """Of each layer, in the order of the net, then of the loss, the data and the optimizer, and what the rounding of states takes where a
+    step ends a period. Together they are ``counts.of_parts``; a layer of nothing but sums within bounds is left out.
 
     lasting: as ``bounds.lasting``; None where nobody asks.
     """
@@ -90,7 +91,8 @@ def shares(circuit, lasting: tuple[Sequence[int | None], int | None] | None = No
     rows = {name: together([*([own[name]] if name in own else []), *found.get(name, [])]) for name in {**found, **own}}
     rounding = f"rounding of states, {'each step' if circuit.period == 1 else f'once in {circuit.period} steps'}"
     last = [rows.pop(name) for name in own] + ([Share(rounding, sizes.states)] if circuit.recurrent else [])
-    return [replace(x, last=None, layers=1) for x in (*(x for x in rows.values() if x.size != Size() or x.levels), *last)]
+    first = [x for x in rows.values() if x.size != Size() or x.levels or x.steps is not None]
+    return [replace(x, last=None, layers=1) for x in (*first, *last)]
 
 
 def grouped(rows: list[Share], most: int = MOST) -> list[Share]:
@@ -121,7 +123,7 @@ def table(circuit, lasting: tuple[Sequence[int | None], int | None] | None) -> T
 
 
 def _by(layers: list[Share], kind: Callable[[str], str]) -> list[Share]:
-    found: dict[str, list[Share]] = {}
+    found: dict[str | None, list[Share]] = {}
     for x in layers:
-        found.setdefault(kind("/".join(x.owner)), []).append(x)
+        found.setdefault(kind("/".join(x.owner)) if x.owner else None, []).append(x)
     return [together(x) for x in found.values()]
