@@ -28,6 +28,7 @@ OPTIMIZERS = {
     "adam": optax.adam(1 / 64),
     "clipped": optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1 / 64)),
     "lion": optax.lion(1 / 256),
+    "lamb": optax.lamb(1 / 64),
 }
 BATCH = 3
 FORMATS = zkjax.Precision(activation_scale=6, activation_bits=11, gradient_scale=12, gradient_bits=12, data_bits=(8, 3), table_bits=18)

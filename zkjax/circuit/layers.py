@@ -6,8 +6,8 @@ from labels:
     forward    what the loss follows from. It is of the layer whose parameters it reads, or else whose result: what stands between two
                layers, a ReLU or a mean, is of the one before. What reads several is of the last, or of what their paths have in common.
     loss       of that, what follows from the last layer's result, but for its rounding.
-    backward   what else leads to a product with a tensor of the forward pass, as a gradient does. It is of the layer whose parameters or
-               tensors are multiplied.
+    backward   what else leads to a product of data and a tensor of the forward pass, as a gradient does. It is of the layer whose
+               parameters or tensors are multiplied.
     data       what follows from no parameter.
     optimizer  the rest, as far as the states after the step: also the rounding of a gradient, which plain descent does without.
 
@@ -67,10 +67,9 @@ class _Owners:
         self.moving, self.trained = self._following(InputArray), self._following(Param)
         self.reads = [moves and any(self._fixed(j) for j in x.inputs) for x, moves in zip(self.nodes, self.moving, strict=True)]
         ends = [x.node for x in circuit.losses if x.output == "loss"] or [x.node for x in circuit.losses]
-        none = [False] * len(self.nodes)
         self.forward = self._below({*ends}) if ends else [True] * len(self.nodes)
         self.backward, self.inner = self._backward()
-        self.loss = self._loss() if ends else none
+        self.loss = self._loss() if ends else [False] * len(self.nodes)
         self.places: list[_Place | None] = []
         for i in range(len(self.nodes)):
             self.places.append(self._place(i))
@@ -106,8 +105,10 @@ class _Owners:
         found, inner = [False] * len(self.nodes), [False] * len(self.nodes)
         for i in reversed(range(len(self.nodes))):
             node, read = self.nodes[i], {*self.nodes[i].inputs}
-            multiplies = isinstance(node.operation, Dot | Gate) and len(read) == 2 and any(made[j] for j in read)
-            found[i] = not self.forward[i] and (inner[i] or multiplies)
+            multiplies = (
+                isinstance(node.operation, Dot | Gate) and len(read) == 2 and any(made[j] for j in read)
+            )  # no square: a norm has them
+            found[i] = not self.forward[i] and (inner[i] or multiplies and self.moving[i])
             for j in read if found[i] else ():
                 inner[j] = True
         return found, inner
@@ -159,9 +160,10 @@ class _Owners:
 def _common(places: list[_Place]) -> Path | str:
     """The owner of all of these, or of layers what their paths have in common."""
     names = {x.of for x in places}
-    paths = [x for x in names if isinstance(x, tuple)]
-    if len(names) == 1 or len(paths) < len(names):
-        return places[0].of if len(names) == 1 else LOSS
-    first, last = min(paths), max(paths)
+    if len(names) == 1:
+        return names.pop()
+    if LOSS in names:
+        return LOSS
+    first, last = min(names), max(names)
     same = [a == b for a, b in zip(first, last, strict=False)]
     return first[: same.index(False) if False in same else len(same)]
