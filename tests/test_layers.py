@@ -10,6 +10,7 @@ from flax import linen as nn
 from harness import SMALL, Liar, prove_small, verify_small
 
 import zkjax
+from zkjax.ops.rescale import Rescale
 from zkjax.tracing.program import trace
 
 RNG = np.random.default_rng(0)
@@ -174,3 +175,44 @@ def test_few_weights_are_rounded_where_bounds_ask_for_it():
     run = zkjax.train(circuit, params, (x, y), steps=2)
     assert Liar(run).broken() == set()
     assert distance(run.params, float_training(loss, optimizer, params, (x, y), run.indices), params) < 0.05
+
+
+# ---- what is rounded --------------------------------------------------------------------------------------------------
+
+
+def roundings(circuit, shape) -> int:
+    """How many tensors of a shape are rounded."""
+    return sum(isinstance(node.operation, Rescale) and node.shape == shape for node in circuit.nodes)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_gradient_of_a_softmax_is_rounded_once(masked):
+    """JAX derives e / sum(e) by both its sides, in products with 1 / sum(e) and its square; together they are two products with the shares."""
+    rng = np.random.default_rng(0)
+    params = {name: rng.normal(size=(6, 5)).astype(np.float32) for name in "qkv"}
+    x, y = rng.normal(size=(4, 8, 6)).astype(np.float32), rng.normal(size=(4, 8, 5)).astype(np.float32)
+
+    def loss(p, x, y):
+        scores = jnp.einsum("btd,bsd->bts", x @ p["q"], x @ p["k"]) / 2.0
+        if masked:
+            scores = jnp.where(np.tri(8, dtype=bool), scores, -1e9)
+        return ((jax.nn.softmax(scores, -1) @ (x @ p["v"]) - y) ** 2).mean()
+
+    circuit = zkjax.trace(loss, optax.sgd(0.1), params, batch=(x, y))
+    assert circuit.comparison.off < 0.04
+    assert roundings(circuit, (4, 8, 8)) <= 5  # scores, their distance from the maximum, shares, and the gradients of shares and scores
+
+
+def test_the_gradient_of_a_variance_reads_what_the_forward_pass_has_rounded():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(4, 7, 6)).astype(np.float32), rng.normal(size=(4, 7, 3)).astype(np.float32)
+    norm = nn.LayerNorm(use_bias=False, use_scale=False)
+    params = {"a": rng.normal(size=(6, 8)).astype(np.float32), "b": rng.normal(size=(8, 3)).astype(np.float32)}
+
+    def loss(p, x, y):
+        return ((norm.apply({}, x @ p["a"]) @ p["b"] - y) ** 2).mean()
+
+    circuit = zkjax.trace(loss, optax.sgd(0.1), params, batch=(x, y))
+    assert circuit.comparison.off < 0.01
+    # before and after the mean is taken away, divided by the deviation; the gradients of the last, of the middle one's product, and the first
+    assert roundings(circuit, (4, 7, 8)) <= 5

@@ -48,8 +48,9 @@ proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain 
 proofs.published
 verifier
 tracing tracing.precision tracing.special tracing.elementary tracing.series tracing.constants tracing.expressions
-tracing.rationals tracing.intervals tracing.functions tracing.keys tracing.graph tracing.scatters tracing.folding tracing.places
-tracing.arguments tracing.variances tracing.quotients tracing.ignored tracing.choices tracing.masked tracing.maxima tracing.indexing
+tracing.rationals tracing.intervals tracing.functions tracing.keys tracing.shares tracing.variances tracing.graph tracing.scatters
+tracing.folding tracing.places
+tracing.arguments tracing.quotients tracing.ignored tracing.choices tracing.masked tracing.maxima tracing.indexing
 tracing.groups tracing.entrywise tracing.windows tracing.matrices tracing.reductions tracing.updates tracing.rules tracing.search
 tracing.interpreter
 tracing.step tracing.starts tracing.motions tracing.demands tracing.names

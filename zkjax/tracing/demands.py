@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ..ops.arithmetic import Sum
+from ..ops.arithmetic import Scale, Sum
 from ..ops.draw import Draw
 from ..ops.leaves import InputArray, Param
 from ..ops.moves import MOVES, Reshape, Reverse, Transpose
@@ -62,7 +62,7 @@ def demands(program: Program, trained, weights: frozenset[str]) -> Demands:
         if x.does(*MOVES):
             for y in x.inputs:
                 demand(y)
-        elif (other := masked(scaling(x)[1]) or other_factor(scaling(x)[1], is_one_or_nothing)) is not None:  # as narrow as that
+        elif (other := _chosen(scaling(x)[1])) is not None:  # as narrow as that
             demand(other)
         elif x.does(Param):
             if program.states[x.operation.index].leaf.path in weights:
@@ -121,6 +121,13 @@ def demands(program: Program, trained, weights: frozenset[str]) -> Demands:
                 visit(leaf)
     needed = tuple(sorted(seen, key=lambda x: x.index))
     return Demands(frozenset(narrow), frozenset(quotients), frozenset(gated), frozenset(sites), needed, tuple(losses))
+
+
+def _chosen(x: Expression) -> Expression | None:
+    """The tensor of which x has some entries, and 0 in the place of the others; None of anything else."""
+    if x.does(Scale):
+        return x.inputs[0] if set(x.inputs[1].operation.values) <= {0, 1} else None
+    return masked(x) or other_factor(x, is_one_or_nothing)
 
 
 def _follows_parameters(x: Expression) -> bool:

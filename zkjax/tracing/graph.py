@@ -17,7 +17,7 @@ from ..ops.draw import Draw
 from ..ops.leaves import MAX_CONSTANT
 from ..ops.moves import Broadcast, Concatenate, Pad, Reshape, Reverse, Slice, Transpose
 from ..ops.products import Dot, Gate
-from . import functions, intervals, keys
+from . import functions, intervals, keys, shares, variances
 from .constants import Known, factored, map_known, too_large
 from .expressions import (
     Above,
@@ -50,7 +50,7 @@ class Graph:
         self.intervals: dict[Expression, tuple[float, float]] = {}
         self.assumed: dict[int, tuple[float, float]] = {}  # intervals of states, which a step keeps
         self.largest_of: dict[Expression, Expression] = {}  # a maximum, repeated: the tensor whose it is
-        self.groups: dict = {}  # what is known of maxima of groups, by ("largest", "read" or "first", tensor): see ``groups``
+        self.groups: dict = {}  # of maxima of groups, by ("largest", "read" or "first", tensor): see ``groups``
         self.one_along: dict[Expression, tuple[int, ...]] = {}  # the axes along which exactly one entry is 1, the others 0
         self.extremes: dict[Expression, tuple] = {}  # the larger or smaller of two: both, and "max" or "min"
         self.masked: dict = {}  # scores that a mask takes away: of each a ``masked.Masked``
@@ -59,7 +59,7 @@ class Graph:
         self.cubes: dict[Expression, tuple] = {}  # of 1 / sqrt(y): its factors, which one after another keep small and large ones apart
         self.halves: set[str] = set()  # dtypes that round more than float32 does, in which the program computes
         self.normalised: set[Expression] = set()
-        self.variances: dict[Expression, Expression] = {}  # the mean that is squared in it, which keeps all its bits
+        self.variances, self.means = {}, {}  # the mean that is squared in it, with all its bits; of what has a variance: mean and axes
         self.one_hots: dict[Expression, Expression] = {}  # an index: the one-hot whose place it is
         self.partial, self.spared = {}, {}  # one-hots without value beyond the axis: with zeros there; or where a choice leaves it out
         self.rows: dict[Expression | Mask | Drawn, tuple] = {}  # what a loop has stacked: row by row
@@ -151,18 +151,18 @@ class Graph:
 
     def product(self, x, y):
         """Entry by entry, of one shape."""
-        given = x, y
         if isinstance(x, Known) and isinstance(y, Known):
             return map_known(lambda a, b: a * b, x.shape, x, y)
         if isinstance(x, Known) or isinstance(y, Known):
             return self.times(x, self.tensor(y)) if isinstance(x, Known) else self.times(y, self.tensor(x))
-        (c, x), (d, y) = scaling(self.tensor(x)), scaling(self.tensor(y))
-        for a, b in ((x, y), (y, x)):
-            if b in self.cubes and a not in self.cubes:
-                return self.linear([(c * d, reduce(self.product, self.cubes[b], a))])
-        if not isinstance(c, Series) and not isinstance(d, Series) and (fused := functions.fused_product(self, x, y)) is not None:
+        (c, left), (d, right) = scaling(self.tensor(x)), scaling(self.tensor(y))
+        for a, b in ((left, right), (right, left)):
+            found = reduce(self.product, self.cubes[b], a) if b in self.cubes and a not in self.cubes else None
+            if found := found or shares.gradient(self, a, b) or variances.centred(self, a, b):
+                return self.linear([(c * d, found)])
+        if not isinstance(c, Series) and not isinstance(d, Series) and (fused := functions.fused_product(self, left, right)):
             return self.linear([(c * d, fused)])
-        return self._outward(self.plain_product, *given)
+        return self._outward(self.plain_product, x, y)
 
     def _outward(self, product, x, y):
         """product(x, y) with constants of functions and quotients taken out of it."""

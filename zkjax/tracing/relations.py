@@ -26,7 +26,9 @@ from .rationals import dyadic, log2
 
 MAX_DIVISOR = 2**46
 ROOT_BITS = 14  # of the root of an integer 1
-SITE_BITS = 14  # of a table whose functions are of what has a bound
+# Of a table whose functions are of what has a bound, and at most, where so many entries are looked up that a longer table costs less than
+# their rounding does.
+SITE_BITS, LONG_SITE_BITS = 14, 17
 MUCH = 6  # bits by which what has a bound may be coarser than its format
 PLAIN_SITE = 40  # bits of a bound that says more of a tensor's size than a format does
 
@@ -157,7 +159,8 @@ class Relations:
         far = factor * 2 ** (most + 1 - SITE_BITS) > coarsest
         if bound is None or factor < unit and (far or bound.bit_length() > PLAIN_SITE):
             return *self.emitter.rescaled(x, factor, node), 0
-        if most <= SITE_BITS:
+        looked_up = math.prod(x.shape) * self.emitter.formats.period
+        if most <= max(SITE_BITS, min(LONG_SITE_BITS, looked_up.bit_length() - 1)):
             least, width = (0, most) if low >= 0 else (1 - (1 << most), most) if high <= 0 else (-(1 << most), most + 1)
             return factor, self.emitter.add(Range(least, width), [node], x.shape, factor, label), 0
         shift, bits = most + 1 - SITE_BITS, SITE_BITS - 1

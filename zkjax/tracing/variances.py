@@ -9,6 +9,7 @@ import math
 from fractions import Fraction
 
 from ..ops.arithmetic import Sum
+from ..ops.moves import Broadcast
 from ..ops.products import Dot
 from .expressions import Combination, Expression, scaling, unmoved
 from .series import Series
@@ -24,8 +25,24 @@ def whole(graph, x):
     result = graph.linear([(a * c**2, graph.sum(graph.plain_product(y, y), squares.operation.axes)), (b, square)], x.tagged)
     graph.intervals[result] = 0.0, math.inf
     graph.variances[result] = mean
+    graph.means[y] = mean, squares.operation.axes
     normalised(graph, y)
     return result
+
+
+def centred(graph, x: Expression, y: Expression) -> Expression | None:
+    """x times y, where x is a gradient of the variance of y, by what y has above its mean, where the forward pass reads that; else None."""
+    if y not in graph.means or not x.tagged or not x.does(Broadcast):
+        return None
+    mean, axes = graph.means[y]
+    (single,), kept = x.inputs, tuple(d for d in range(len(y.shape)) if d not in axes)
+    if x.operation.axes != kept or single.shape != mean.shape:
+        return None
+    known = len(graph.expressions)
+    above = graph.linear([(1, y), (-1, graph.broadcast(mean, y.shape, kept))])
+    if above.index >= known:
+        return None
+    return graph.linear([(1, graph.product(x, above)), (1, graph.broadcast(graph.product(single, mean), y.shape, kept))])
 
 
 def normalised(graph, x: Expression) -> None:
