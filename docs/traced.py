@@ -1,7 +1,7 @@
-"""What can be traced: the table of the README, made from the tracer's rules.
+"""What can be traced: the table of docs/traced.md, made from the tracer's rules.
 
 python docs/traced.py           prints it
-python docs/traced.py --write   puts it into README.md
+python docs/traced.py --write   puts it into docs/traced.md
 """
 
 import sys
@@ -11,7 +11,7 @@ from zkjax.algebra.functions import FUNCTIONS
 from zkjax.tracing import entrywise, rules, windows
 from zkjax.tracing.interpreter import CALLS
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent / "traced.md"
 BEGIN, END = "<!-- what can be traced: written by `python docs/traced.py --write` -->", "<!-- end of what can be traced -->"
 PICKED = ("reduce_max", "reduce_min", "argmax", "argmin", "gather", "scatter", "scatter-add", "scatter-mul")
 
@@ -63,9 +63,9 @@ def main(arguments: list[str]) -> int:
     if arguments != ["--write"]:
         print(table())
         return 0
-    text = README.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
-    README.write_text(f"{before}{BEGIN}\n{table()}{END}{rest.split(END)[1]}", encoding="utf-8")
+    PAGE.write_text(f"{before}{BEGIN}\n{table()}{END}{rest.split(END)[1]}", encoding="utf-8")
     return 0
 
 
