@@ -30,12 +30,15 @@ html_theme = "furo"
 html_title = f"zkjax {version}"
 html_extra_path = ["_root"]
 html_copy_source = html_show_copyright = False
-html_theme_options = {"sidebar_hide_name": False}
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("autodoc-process-docstring", lambda app, what, name, thing, options, lines: lines.__setitem__(slice(None), restructured(lines)))
+    app.connect("autodoc-process-docstring", rewrite)
     app.connect("missing-reference", public)
+
+
+def rewrite(app, what, name, thing, options, lines) -> None:
+    lines[:] = restructured(lines)
 
 
 def public(app, env, node, contnode):

@@ -40,7 +40,7 @@ def definitions(block: list[str]) -> list[str]:
             found += ["", f"**{entry[1]}**", "    " + line[entry.end() :]]
         else:
             found += ["    " + line.strip()] if line.startswith(" ") else ["", line]
-    return found
+    return found[1:]  # without the empty line before the first
 
 
 def linked(line: str) -> str:

@@ -1,6 +1,6 @@
 """Train, prove and verify a net on real pictures, beside Flax and optax in floating point.
 
-    python experiments/pictures.py [--model NAME] [--steps N] [--chunk N] [--images FILE] [--out DIR]
+    python experiments/pictures.py [--model NAME] [--steps N] [--chunk N] [--no-proofs] [--images FILE] [--out DIR]
 
 MNIST or CIFAR-10 where it is on this machine (``images.py`` says which files are looked for) and the model reads so many pixels; else
 scikit-learn's digits, each pixel as many times as wide and high as fits, in three equal colours where the model reads colours. OUT gets

@@ -34,19 +34,18 @@ def run_experiment(model, data, arguments) -> int:
     print(circuit)
     circuit.save(out / "circuit.json")
     trained, losses = model.float_training(model.batches(data.train, arguments.steps, seed), seed)
-    files, seconds, run = [], [], None
+    files, seconds, exact_losses, run = [], [], [], None
     first = {"state": model.state(seed), "seed": seed}
     for run in zkjax.chunks(circuit, params, data.train, steps=arguments.steps, chunk=chunk, **first):
+        exact_losses += run.float_losses.tolist()
+        if arguments.no_proofs:
+            continue
         started = time.perf_counter()
         proof = zkjax.prove(circuit, run, reveal=("loss",), verify=False)  # they are verified below
         seconds.append((time.perf_counter() - started) / run.steps)
         files.append(out / f"chunk-{len(files):04d}.proof")
         write_bytes(files[-1], bytes(proof))
         print(f"steps {run.first_step} to {run.first_step + run.steps - 1}: {seconds[-1]:.2f} s a step, {proof.nbytes / 1000:.0f} kB")
-    command = [sys.executable, "-m", "zkjax", "verify", *map(str, files), "--circuit", str(out / "circuit.json"), "--json"]
-    verified = run_process(command)
-    if verified.status:
-        raise SystemExit(f"{verified.errors}\nerror: the verifier refused the proofs")
     figures = {
         "data": data.name,
         "steps": arguments.steps,
@@ -55,23 +54,32 @@ def run_experiment(model, data, arguments) -> int:
         "float_score": model.score(trained, *data.test),
         "exact_score": model.score(run.params, *data.test),
         "float_losses": losses,
-        "prove_seconds_a_step": seconds,
-        "proof_bytes": [f.stat().st_size for f in files],
-        "verify_process_seconds": verified.seconds,
-        "bits": json.loads(verified.output)["bits"],
-        "peak_memory": peak_memory(),
+        "exact_losses": exact_losses,
     }
-    write_json(out / "report.json", {**environment(), "figures": figures})
-    warm = seconds[1:] or seconds
     rows = [
         ("data", figures["data"]),
         (f"{model.judged}: float32, exact", f"{figures['float_score']:.4g}, {figures['exact_score']:.4g}"),
-        ("proving, a step: first chunk, median of the others", f"{seconds[0]:.2f} s, {np.median(warm):.2f} s"),
-        ("proofs", f"{len(files)} of {np.mean(figures['proof_bytes']) / 1000:.0f} kB"),
-        ("verifying all of them, the process", f"{verified.seconds:.2f} s, {figures['bits']:.1f} bits"),
     ]
+    if files:
+        verified = verify(files, out / "circuit.json")
+        bits, sizes = json.loads(verified.output)["bits"], [f.stat().st_size for f in files]
+        figures |= {"prove_seconds_a_step": seconds, "proof_bytes": sizes, "verify_process_seconds": verified.seconds, "bits": bits}
+        rows += [
+            ("proving, a step: first chunk, median of the others", f"{seconds[0]:.2f} s, {np.median(seconds[1:] or seconds):.2f} s"),
+            ("proofs", f"{len(files)} of {np.mean(sizes) / 1000:.0f} kB"),
+            ("verifying all of them, the process", f"{verified.seconds:.2f} s, {bits:.1f} bits"),
+        ]
+    write_json(out / "report.json", {**environment(), "figures": {**figures, "peak_memory": peak_memory()}})
     print("\n" + columns(rows))
     return 0
+
+
+def verify(files: list[Path], circuit: Path):
+    """By the command line, in a process of its own."""
+    done = run_process([sys.executable, "-m", "zkjax", "verify", *map(str, files), "--circuit", str(circuit), "--json"])
+    if done.status:
+        raise SystemExit(f"{done.errors}\nerror: the verifier refused the proofs")
+    return done
 
 
 def options(parser: argparse.ArgumentParser, out: str) -> None:
@@ -79,6 +87,7 @@ def options(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument("--out", type=Path, default=Path(out), help="where the results go (default %(default)s)")
     parser.add_argument("--steps", type=int, default=48, help="training steps (default %(default)s)")
     parser.add_argument("--chunk", type=int, help="steps in one proof, at most (default: the model's)")
+    parser.add_argument("--no-proofs", action="store_true", help="train only: how the exact training stands to the float one")
     parser.add_argument("--seed", type=int, default=0, help="of first weights and batches (default %(default)s)")
 
 

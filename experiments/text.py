@@ -1,6 +1,6 @@
 """Train, prove and verify a transformer that predicts characters, beside Flax and optax in floating point.
 
-    python experiments/text.py [--steps N] [--chunk N] [--out DIR]
+    python experiments/text.py [--steps N] [--chunk N] [--no-proofs] [--out DIR]
 
 The text is Python's own documentation, which comes with it (``pydoc_data.topics``): the most frequent characters, a space for any other.
 OUT gets what ``runner.py`` writes.
