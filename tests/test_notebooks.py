@@ -34,7 +34,7 @@ def pictures(notebook) -> int:
 
 
 def test_there_are_notebooks():
-    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04"]
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05"]
 
 
 @pytest.mark.filterwarnings("ignore")  # of the kernel's own machinery
@@ -50,8 +50,13 @@ def test_it_runs(path, monkeypatch):
         told = dict(line.rsplit(": ", 1) if ": " in line else (line, "") for line in text.splitlines() if "refused by: " in line)
         assert len(told) == 10 and [lie for lie, check in told.items() if check.strip() == "None"] == ["the honest proof is refused by"]
         assert "None" not in text.split("refused by: None", 1)[1].split("no lie at all")[0]
+    if path.name.startswith("05"):
+        assert "VALID: 8 proofs" in text
+        first, last = map(float, re.search(r"the loss went from (\S+) to (\S+) in 96 steps", text).groups())
+        assert last < 0.7 * first
 
 
+TRAINED = ("lenet", "inference")
 REPORTS = ("scaling", "aggregation", "headline", "accuracy", "peers", "primitives")
 
 
@@ -69,19 +74,26 @@ def test_reports_are_shown(monkeypatch, tmp_path, experiment, tiny):
         (tmp_path / name / f"{name}.md").write_text(f"# Report of {name}\n")
         with experiment("report").figure(tmp_path / name / f"{name}.png", 1, 1) as (_, (panel,)):
             panel.plot([1, 2])
+    for name in TRAINED:
+        (tmp_path / name).mkdir()
+        figures = {"data": "digits", "steps": 2, "proof_bytes": [5000], "float_score": 50, "exact_score": 49, "float_losses": [2, 1]}
+        (tmp_path / name / "report.json").write_text(json.dumps({"figures": {**figures, "exact_losses": [2, 1]}}))
     notebook = executed(NOTEBOOKS[3], monkeypatch, ZKJAX_RUNS=str(tmp_path))
     text = shown(notebook)
     assert "proven security" in text and all(f"#### Report of {name}" in text for name in REPORTS)
-    assert pictures(notebook) == pictures(nbformat.read(NOTEBOOKS[3], as_version=4)) == len(REPORTS) + 1
+    assert text.count("| digits | 2 | 1 of 5 kB | 50.00 % | 49.00 % |") == len(TRAINED)
+    assert text.count("\n| `vgg`") == 2 and "Kaizen" in text  # quoted from the figures
+    assert pictures(notebook) == pictures(nbformat.read(NOTEBOOKS[3], as_version=4)) == len(REPORTS) + 2
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_measurements_run(monkeypatch, tmp_path):
-    """The fourth notebook measures what is missing, in the reduced sizes: a quarter of an hour."""
+    """The fourth notebook measures what is missing, in the reduced sizes: a quarter of an hour and more."""
     notebook = executed(NOTEBOOKS[3], monkeypatch, ZKJAX_RUNS=str(tmp_path))
     assert json.loads((tmp_path / "bench/tiny.json").read_text())["zero_knowledge"]
     assert all((tmp_path / name / f"{name}.png").stat().st_size for name in REPORTS)
+    assert all((tmp_path / name / "chunk-0000.proof").stat().st_size for name in TRAINED)
     assert shown(notebook).count("Measured on ") == len(REPORTS)
 
 

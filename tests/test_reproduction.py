@@ -615,7 +615,7 @@ def test_pictures(experiment, out, monkeypatch):
     circuit, proofs = zkjax.Circuit.load(out / "circuit.json"), [zkjax.Proof.load(path) for path in sorted(out.glob("chunk-*.proof"))]
     statements = zkjax.verify(circuit, proofs)
     losses = [float(circuit.exact_loss(list(step))) for x in statements for step in zip(*x.losses, strict=True)]
-    assert np.allclose(losses, figures["float_losses"], rtol=0.02)
+    assert np.allclose(losses, figures["float_losses"], rtol=0.02) and np.allclose(losses, figures["exact_losses"])
 
 
 def test_text(experiment, out, monkeypatch):
@@ -625,8 +625,9 @@ def test_text(experiment, out, monkeypatch):
     monkeypatch.setitem(text.MODELS, "transformer", small)
     x, y = text.load(small).train
     assert x.shape[1:] == (6,) and set(np.unique(x)) == set(range(8)) and np.array_equal(x[0, 1:], y[0, :-1])
-    assert text.main(["--steps", "2", "--out", str(out)]) == 0
+    assert text.main(["--steps", "2", "--no-proofs", "--out", str(out)]) == 0
     figures = json.loads((out / "report.json").read_text())["figures"]
+    assert len(figures["exact_losses"]) == 2 and not list(out.glob("*.proof"))
     assert figures["data"] == "Python's documentation" and abs(figures["float_score"] - figures["exact_score"]) < 5
 
 
