@@ -1,6 +1,6 @@
 """Train, prove and verify models of other kinds, on real data, beside Flax and optax in floating point.
 
-    python experiments/others.py --model vae|factorisation|graph|control|adapters|inference [--steps N] [--chunk N] [--no-proofs] [--out DIR]
+    python experiments/others.py --model NAME [--steps N] [--chunk N] [--no-proofs] [--out DIR]
 
 A variational autoencoder, a factorisation of a table, a graph network that reads its whole graph in each step, Q-learning with a target
 network, low-rank adapters on a frozen transformer, and a trained net that is only run. Data are scikit-learn's digits, Python's
