@@ -288,6 +288,22 @@ def test_most_entries_take_no_decimals():
     assert len(functions.settled(joined("mul", X, HALF), 0, 64, Fraction(1), 0)[1]) == 32  # every half
 
 
+def test_what_is_no_number_for_certain_takes_no_decimals():
+    """0 / 0, where a program writes it, and what arithmetic makes of it; a comparison with it is a number."""
+    nothing = joined("div", ZERO_, ZERO_)
+    inside = joined("and", joined("ge", X, ZERO_), joined("lt", X, number(Fraction(100))))
+    chosen = joined("select", inside, nothing, X)
+    made = joined("sub", joined("floor", joined("mul", joined("max", chosen, ONE), number(Fraction(1, 7)))), chosen)
+    for program in (chosen, joined("select", joined("not", inside), X, nothing), made, joined("neg", joined("div", X, nothing))):
+        found, left = functions.settled(program, -512, 1024, Fraction(1), 0)
+        assert len(left) <= 16 and entries(program, -512, 1024, Fraction(1), 0).tolist() == [
+            functions._entry(program, Fraction(v), 0) for v in range(-512, 512)
+        ]
+        assert (found == LARGEST).sum() >= 900
+    numbers = joined("gt", chosen, nothing)
+    assert entries(numbers, -4, 8, Fraction(1), 0).tolist() == [0] * 8
+
+
 def test_floats_are_near_the_values():
     x = np.linspace(0.25, 4, 16)
     for name in ORACLES:

@@ -7,6 +7,7 @@ integers to 2^scale times that, halves upwards.
 
 Most entries are settled without decimals: floating-point *intervals* that contain the value say which integer is nearest, unless they
 contain the middle between two. Their bounds are wider by 2^-44 than what arithmetic yields, far more than any library of mathematics errs.
+And what follows from 0 / 0, which a program writes where it is to have no value, is no number for certain.
 
 PROTOCOL.md, section 10.6.
 """
@@ -203,6 +204,8 @@ FUNCTIONS: dict[str, Function] = {
     "select": Function(3, lambda which, no, yes: yes if which else no, _chosen),
 }
 
+CARRIED = ("add", "sub", "mul", "div", "max", "min", "neg", "abs", "floor", "ceil", "round")  # no number, where they read none
+
 
 # ---- programs --------------------------------------------------------------------------------------------------------
 
@@ -252,15 +255,16 @@ def value(program: Program, x: Fraction) -> Decimal:
 
 def interval(program: Program, low, high):
     """Bounds of the value for all x between the bounds: a pair of float64 arrays of the library that the given ones are of."""
-    return _evaluated(program, _Floats(low.__array_namespace__(), _WIDER), low, high)
+    return _evaluated(program, _Floats(low.__array_namespace__(), _WIDER), low, high)[-1]
 
 
 def floats(program: Program, x):
     """At float64 numbers, an array of NumPy or of jax.numpy."""
-    return _evaluated(program, _Floats(x.__array_namespace__(), 0.0), x, x)[0]
+    return _evaluated(program, _Floats(x.__array_namespace__(), 0.0), x, x)[-1][0]
 
 
-def _evaluated(program: Program, f: _Floats, low, high):
+def _evaluated(program: Program, f: _Floats, low, high) -> list:
+    """Bounds of what every instruction makes."""
     found: list = []
     with np.errstate(all="ignore"):
         for name, *reads in program:
@@ -274,7 +278,22 @@ def _evaluated(program: Program, f: _Floats, low, high):
                 if f.finite:  # what may be infinite may be no number, and of that no bound says anything
                     finite = f.xp.isfinite(found[-1][0]) & f.xp.isfinite(found[-1][1])
                     found[-1] = tuple(f.xp.where(finite, bound, np.nan) for bound in found[-1])
-    return tuple(f.xp.broadcast_to(bound, low.shape) for bound in found[-1])
+    return [tuple(f.xp.broadcast_to(bound, low.shape) for bound in bounds) for bounds in found]
+
+
+def _nowhere(program: Program, bounds: list) -> np.ndarray:
+    """Where a value is no number for certain: 0 / 0, and what is made of that. bounds: of every instruction."""
+    found: list[np.ndarray] = []
+    for name, *reads in program:
+        none = np.zeros(bounds[0][0].shape, dtype=bool)
+        if name == "select":
+            low, high = bounds[reads[0]]
+            none = (low == 0) & (high == 0) & found[reads[1]] | ((low > 0) | (high < 0)) & found[reads[2]]
+        elif name in CARRIED:
+            none = reduce(np.logical_or, (found[j] for j in reads))
+            none = none | np.logical_and.reduce([bound == 0 for j in reads for bound in bounds[j]]) if name == "div" else none
+        found.append(none)
+    return found[-1]
 
 
 def entries(program: Program, low: int, count: int, unit: Fraction, scale: int) -> np.ndarray:
@@ -290,13 +309,14 @@ def settled(program: Program, low: int, count: int, unit: Fraction, scale: int) 
     numbers = np.arange(low, low + count).astype(np.float64)
     exact = Fraction(float(unit)) == unit and unit.numerator.bit_length() + max(abs(low), abs(low + count)).bit_length() <= 53
     x, f = numbers * float(unit), _Floats(np, _WIDER, finite=True)
-    below, above = _evaluated(program, f, *((x, x) if exact else f.bounds(x, x)))
+    bounds = _evaluated(program, f, *((x, x) if exact else f.bounds(x, x)))
+    below, above = bounds[-1]
     with np.errstate(all="ignore"):
         scaled = [np.ldexp(bound, scale) for bound in (below, above)]
         first, last = (np.floor(x) + (x - np.floor(x) >= 0.5) for x in scaled)  # x + 0.5 would be rounded
         same = (first == last) & (np.abs(first) < LARGEST) & (np.abs(scaled[0]) < LARGEST)
         beyond = (first >= LARGEST) | (last <= -LARGEST)
-    return np.where(same, first, LARGEST).astype(np.int64), np.flatnonzero(~(same | beyond))
+    return np.where(same, first, LARGEST).astype(np.int64), np.flatnonzero(~(same | beyond | _nowhere(program, bounds)))
 
 
 def _entry(program: Program, x: Fraction, scale: int) -> int:
