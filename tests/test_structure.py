@@ -21,7 +21,7 @@ JAX_MODULES = {
 JAX_MODULES |= {"training.template", "training.steps", "training.run", "training.train", "calibration", "prover.aggregate"}
 JAX_MODULES |= {"planning.measure"}
 # imported by prover functions and by the user only, never by the verifier
-KERNEL_USERS = {"prover.witness", "training.states", "training.steps", "training.template", "prover.lanes"}
+KERNEL_USERS = {"prover.witness", "prover.folds", "training.states", "training.steps", "training.template", "prover.lanes"}
 
 # From the ground up, room by room: a module imports only from those before it, inside functions too. A new module gets a place here.
 ORDER = """
@@ -47,16 +47,17 @@ commitment.rows commitment.opening commitment.keys commitment
 proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain proofs.checks proofs.estimate proofs.proof
 proofs.published
 verifier
-tracing tracing.precision tracing.special tracing.elementary tracing.series tracing.constants tracing.expressions
+tracing tracing.precision tracing.digits tracing.special tracing.elementary tracing.series tracing.constants tracing.expressions
 tracing.rationals tracing.intervals tracing.functions tracing.keys tracing.shares tracing.variances tracing.graph tracing.scatters
 tracing.folding tracing.places
-tracing.arguments tracing.quotients tracing.ignored tracing.choices tracing.masked tracing.maxima tracing.indexing
+tracing.arguments tracing.quotients tracing.ignored tracing.choices tracing.masked tracing.maxima tracing.rows tracing.indexing
 tracing.groups tracing.entrywise tracing.windows tracing.matrices tracing.reductions tracing.updates tracing.rules tracing.search
 tracing.interpreter
 tracing.step tracing.starts tracing.motions tracing.demands tracing.names
 tracing.formats tracing.own tracing.source tracing.states tracing.planned tracing.builder tracing.relations
 tracing.lowering tracing.comparison tracing.program
-prover.aggregate prover.lanes prover.states prover.witness prover.rehearsal prover.commitments prover.prove prover.link prover
+prover.aggregate prover.lanes prover.folds prover.states prover.witness prover.rehearsal prover.commitments prover.prove
+prover.link prover
 training training.dataset training.template training.saved training.states training.steps training.run training.train
 calibration
 planning planning.machine planning.estimate planning.measure

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar
 
+import numpy as np
+
 from ..algebra import functions
 from ..errors import FormatError
 from . import tables
@@ -241,6 +243,12 @@ class OneHot(_Riding):
             numbers = xp.asarray(tables.values(self.column(self.low), self.width))[(x[0] - self.low).clip(0, (1 << self.width) - 1)]
         found = (numbers[..., None] == xp.arange(self.size)).astype(x[0].dtype)
         return xp.where(numbers[..., None] == functions.LARGEST, functions.LARGEST, found)
+
+    def places(self, i, node, prover):
+        value = prover.values(i)
+        if value.min() < 0 or value.sum(axis=-1).max() > 1:  # a liar's
+            return None
+        return np.where(value.any(axis=-1), value.argmax(axis=-1), -1)
 
     def limits(self):
         return 0, 2

@@ -85,6 +85,11 @@ class Reshape(Operation):
     def evaluate(self, x, node, shapes, limbs):
         return x[0].reshape(node.shape)
 
+    def places(self, i, node, prover):
+        below = prover.places(node.inputs[0])
+        firsts = [] if below is None else [k for k in range(len(node.shape)) if math.prod(node.shape[:k]) == below[0].size]
+        return below.reshape(-1, *node.shape[: firsts[0]]) if firsts else None
+
     def fold(self, i, node, groups, kept, prover):
         """Where only axes of one entry come and go, the input's, folded."""
         below = prover.shape(node.inputs[0])
@@ -165,6 +170,11 @@ class Slice(Operation):
 
     def evaluate(self, x, node, shapes, limbs):
         return x[0][_slices(self.start, self.limit, self.stride)]
+
+    def places(self, i, node, prover):
+        below, last = prover.places(node.inputs[0]), len(node.shape) - 1
+        begins = not any(self.start) and set(self.stride) == {1} and self.limit[:last] == prover.shape(node.inputs[0])[:last]
+        return None if below is None or not begins or below.ndim != len(node.shape) else np.where(below < self.limit[last], below, -1)
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,10 @@ class Operation:
         """Its integers at every step, int64 (steps, ...); by default evaluated from its inputs'."""
         return prover.evaluated(i)
 
+    def places(self, i: int, node: "Node", prover) -> Any:
+        """Of a one-hot along its last axes the place of the one among their entries, int64 (steps, other axes), -1: none. Else None."""
+        return None
+
     def fold(self, i: int, node: "Node", groups: list, kept: tuple[int, ...], prover) -> Any:
         """sum over all axes but ``kept`` of its value times the groups' vectors: K (steps, kept axes in the given order)."""
         return prover.fold_values(i, groups, kept)

@@ -12,6 +12,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
 from ..algebra import exact
 from ..errors import FormatError
 from .operation import Operation, check_reads, require
@@ -59,6 +61,13 @@ class Dot(Operation):
     def over_steps(self, x, node, shapes, limbs):
         contract, batch = (tuple(tuple(d + 1 for d in side) for side in axes) for axes in (self.contract, self.batch))
         return replace(self, contract=contract, batch=tuple((0, *side) for side in batch)).evaluate(x, node, shapes, limbs)
+
+    def places(self, i, node, prover):
+        (x, y), axes = (prover.places(j) for j in node.inputs), tuple(range(len(self.batch[0])))
+        if self.contract[0] or self.batch != (axes, axes) or x is None or y is None or not x.ndim == y.ndim == len(axes) + 1:
+            return None
+        count = math.prod(prover.shape(node.inputs[1])[len(axes) :])
+        return np.where((x < 0) | (y < 0), -1, x * count + y)
 
     def fold(self, i, node, groups, kept, prover):
         folded = None if self.batch[0] else prover.fold_product(node, groups, kept)

@@ -44,6 +44,12 @@ def over_sites(kernel, arguments: list, sizes: list[int], **static) -> list:
     return results
 
 
+def one_site(kernel, *arguments, **static):
+    """``kernel(*arguments, **static)``, on the host or compiled, by size. K results as NumPy arrays."""
+    (result,) = over_sites(kernel, [arguments], [arguments[0][0].size * len(arguments[0])], **static)
+    return tuple(np.asarray(c) for c in result)
+
+
 @lru_cache(maxsize=64)
 def _compiled(kernel, static: tuple, many: bool):
     function = partial(kernel, **dict(static))

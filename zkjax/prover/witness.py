@@ -19,7 +19,6 @@ from ..circuit.levels import STATES
 from ..errors import UnsatisfiedWitnessError
 from ..kernels import sites as kernels
 from ..kernels.host import multiply, outer_product
-from ..kernels.products import times_vector
 from ..kernels.threads import in_parallel
 from ..kernels.tiles import bit_reversed, embed_tiles, tile_size
 from ..ops.leaves import InputArray
@@ -29,8 +28,8 @@ from ..protocol.contraction import Block
 from ..protocol.gate import Slots
 from ..protocol.membership import LOG_BLOCK, Randomness, Sites
 from ..protocol.plan import Plan
-from . import states
-from .aggregate import HOST, embed, over_sites
+from . import folds, states
+from .aggregate import embed, one_site, over_sites
 
 _KEPT, _SHARED = 2**16, 2**22  # entries of a virtual tensor whose values are kept, and kept for all readers of one level
 
@@ -45,6 +44,7 @@ class Witness:
 
     def __init__(self, plan: Plan, computed, initial: tuple, final: tuple, bounds, check: bool = True):
         self.plan, self.circuit, self.bounds, self.check = plan, plan.circuit, bounds, check
+        self._places: dict[int, np.ndarray | None] = {}
         self._values, self.folded, self._of_level = dict(computed.values), {}, {}  # the last one: what only one contraction needs
         self.initial = initial
         self.tensors: dict = {}
@@ -219,8 +219,17 @@ class Witness:
         return values, np.zeros_like(values)
 
     def fold_values(self, i: int, groups: list, kept: tuple[int, ...]):
-        """The same from the values written out."""
-        return self.fold_array(self.values(i), groups, kept, self.bounds.nodes[i].bit_length())
+        """The same from the values written out, or from the places of ones."""
+        places = self.places(i)
+        found = None if places is None else folds.by_places(places, self.shape(i), groups, kept)
+        return found or self.fold_array(self.values(i), groups, kept, self.bounds.nodes[i].bit_length())
+
+    def places(self, i: int) -> np.ndarray | None:
+        """See ``Operation.places``."""
+        if i not in self._places:
+            node = self.circuit.nodes[i]
+            self._places[i] = node.operation.places(i, node, self)
+        return self._places[i]
 
     def shape(self, i: int) -> tuple[int, ...]:
         return self.circuit.nodes[i].shape
@@ -230,13 +239,13 @@ class Witness:
         groups = sorted(groups, key=lambda group: -len(group[1][0])) or [((), ext.stack([1]))]
         (first, vector), others = groups[0], groups[1:]
         rest = [d for group, _ in others for d in group]
-        folded = fold_axes(values, first, [*kept, *rest], vector, bits)
+        folded = folds.along_axes(values, first, [*kept, *rest], vector, bits)
         if others:
             weights = ext.stack([1])
             for _, v in others:
                 weights = outer_product(weights, v)
             table = tuple(c.reshape(-1, len(weights[0])) for c in folded)
-            folded = _call(kernels.combine, table, tuple(np.broadcast_to(c, table[0].shape) for c in weights))
+            folded = one_site(kernels.combine, table, tuple(np.broadcast_to(c, table[0].shape) for c in weights))
         shape = len(values), *(values.shape[d + 1] for d in kept)
         return tuple(c.reshape(shape) for c in folded)
 
@@ -286,11 +295,15 @@ class Witness:
             table = self.fold(node.inputs[big], sides[big], own_kept + tuple(contracted[big]))
             shape = table[0].shape[: 1 + len(kept)]
             table = tuple(np.asarray(c).reshape(self.plan.steps, -1, length) for c in table)
-            folded = _call(kernels.combine, table, tuple(np.broadcast_to(c[:, None], table[0].shape) for c in vector))
+            folded = one_site(kernels.combine, table, tuple(np.broadcast_to(c[:, None], table[0].shape) for c in vector))
             return tuple(c.reshape(shape) for c in folded)
+        if (places := self.places(node.inputs[big])) is not None and list(contracted[big]) == sorted(contracted[big]):
+            found = folds.by_places(places, (x, y)[big], [(tuple(contracted[big]), vector)], own_kept)
+            if found is not None:
+                return found
         values = self.values(node.inputs[big])
         shape = self.plan.steps, *(values.shape[d + 1] for d in own_kept)
-        folded = fold_axes(values, tuple(contracted[big]), list(own_kept), vector, self.bounds.nodes[node.inputs[big]].bit_length())
+        folded = folds.along_axes(values, tuple(contracted[big]), list(own_kept), vector, self.bounds.nodes[node.inputs[big]].bit_length())
         return tuple(c.reshape(shape) for c in folded)
 
     def values(self, i: int) -> np.ndarray:
@@ -347,25 +360,6 @@ class Witness:
         return written_out(terms, shape), (value,)
 
 
-def fold_axes(values, first: tuple[int, ...], kept: list[int], vector, bits: int):
-    """Fold the axes ``first`` of int64 (steps, axes) by one K vector over them, or one for each step: K (steps, kept axes), flat.
-
-    first and kept are all axes. Where they stand in memory such that no copy is needed, none is made.
-    """
-    steps, shape = len(values), values.shape[1:]
-    columns = len(first) == 1 and kept == sorted(kept) and max(kept, default=-1) > first[0]
-    before = prod(shape[: first[0]]) if columns else 1
-    columns = columns and (before == 1 or vector[0].ndim == 1)
-    length = vector[0].shape[-1]
-    if columns:
-        x = values.reshape(steps * before, length, -1)
-    else:
-        x = values.transpose(0, *(d + 1 for d in (*kept, *first))).reshape(steps, -1, length)
-    if len(x) == 1 and x.size >= HOST and kernels.is_wide(bits, length):
-        return tuple(np.asarray(c) for c in times_vector(x[0], tuple(c.reshape(-1) for c in vector), columns=columns))
-    return _call(kernels.fold, x, vector, bits=bits, columns=columns)
-
-
 def _plus(x: np.ndarray, number: int) -> np.ndarray:
     """Integers, or elements of F (uint64), plus a small number."""
     return field.add(x, np.full(1, number, np.uint64)) if x.dtype == np.uint64 else x.astype(np.int64) + number
@@ -373,14 +367,8 @@ def _plus(x: np.ndarray, number: int) -> np.ndarray:
 
 def denominators(columns, offset: Ext, factors):
     """offset - sum of factors[j] * columns[j], NumPy K; a component that all entries share is one integer. The first factor is 1."""
-    result = _call(kernels.denominators, columns, ext.stack([offset]), ext.stack(factors[1 : len(columns)]))
+    result = one_site(kernels.denominators, columns, ext.stack([offset]), ext.stack(factors[1 : len(columns)]))
     return result if len(result) == 2 else (*result, offset.c1)
-
-
-def _call(kernel, *arguments, **static):
-    """One site: host or compiled, by size. K results as NumPy arrays."""
-    (result,) = over_sites(kernel, [arguments], [arguments[0][0].size * len(arguments[0])], **static)
-    return tuple(np.asarray(c) for c in result)
 
 
 def written_out(terms: list[Term], shape: tuple[int, ...]):

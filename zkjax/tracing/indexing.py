@@ -13,13 +13,13 @@ from itertools import pairwise
 import numpy as np
 
 from ..algebra import functions as programs
-from ..ops.functions import MAX_SIZE
 from ..ops.leaves import MAX_CONSTANT
 from ..ops.moves import Broadcast, Concatenate, Reshape
-from . import ignored, keys
+from . import digits, ignored, keys
 from .constants import Known
 from .expressions import Drawn, Expression, Mask, Numbers
 from .functions import picked, unary
+from .rows import added, gathered, padded, runs, sliced
 from .scatters import combined, window_sizes
 from .series import Refusal
 
@@ -82,7 +82,7 @@ def one_hot(graph, index: Expression | Drawn, size: int, program=None) -> Expres
     if index in graph.one_hots and graph.one_hots[index].shape[-1] == size and program is None:
         return graph.one_hots[index]
     found = unary(graph, index)
-    if found.base is None or size > MAX_SIZE:
+    if found.base is None or size > digits.MOST:
         return None
     return picked(graph, found.program if program is None else programs.after(program, found.program), found.base, size)
 
@@ -126,9 +126,8 @@ def _one_hot_of(graph, indices, place: int, length: int, size: int, mode: str) -
         return graph.tensor(Known.spread(table.reshape(*column.shape, size), (*column.shape, size), False))
     found = one_hot(graph, column, size, within(size, mode))
     if found is None:
-        raise Refusal(
-            f"an index into an axis of {size} entries, or one that follows from several tensors", "index with up to 1,024 classes"
-        )
+        several = f"an index into an axis of {size} entries, or one that follows from several tensors"
+        raise Refusal(several, f"index with up to {digits.MOST:,} classes")
     if mode == FILL:
         ignored.noted(graph, found, one_hot(graph, column, size, within(size, DROP)))
     return found
@@ -153,20 +152,6 @@ def _column(graph, indices, place: int):
                 return _known(part) or sliced(graph, part, len(part.shape) - 1, place, 1)
             place -= part.shape[-1]
     return sliced(graph, indices, len(indices.shape) - 1, place, 1)
-
-
-def padded(graph, x, axis: int, low: int, high: int, interior: int = 0):
-    """Zeros before, after and between the entries along an axis."""
-    padding = [(0, 0, 0)] * len(x.shape)
-    padding[axis] = low, high, interior
-    return graph.pad(x, Known.uniform(Fraction(0), ()), padding)
-
-
-def sliced(graph, x, axis: int, place: int, length: int):
-    """So many entries along an axis, from a place on."""
-    start, limit = [0] * len(x.shape), list(x.shape)
-    start[axis], limit[axis] = place, place + length
-    return graph.slice(x, start, limit, None)
 
 
 def _known(x: Expression) -> Known | None:
@@ -233,6 +218,8 @@ def gather(graph, eqn, x, indices):
     if isinstance(indices, Known) and len(numbers.start_index_map) > 1 and not numbers.operand_batching_dims:
         return _picked(graph, eqn, numbers, x, indices)
     batch = numbers.operand_batching_dims, numbers.start_indices_batching_dims
+    if (found := _counted(x.shape, sizes, indices, numbers.start_index_map, numbers.collapsed_slice_dims, batch, mode)) is not None:
+        return gathered(graph, x, *found, indices.shape[:-1], numbers.offset_dims)
     places, rank = _Places(graph, x.shape, sizes, indices, numbers.start_index_map, batch, mode), len(x.shape)
     whole = [d for d in range(rank) if d != places.axis and d not in [a for a, _ in places.batch]]
     if any(sizes[d] != x.shape[d] for d in whole) or any(sizes[a] != 1 for a, _ in places.batch):
@@ -273,8 +260,10 @@ def scattered(graph, eqn, shape, indices, updates):
         return _placed(graph, eqn, numbers, shape, indices, updates)
     updates = updates.finite() if isinstance(updates, Known) else updates
     batch = numbers.operand_batching_dims, numbers.scatter_indices_batching_dims
-    sizes, wide = window_sizes(eqn), list(shape)
-    places = _Places(graph, shape, sizes, indices, numbers.scatter_dims_to_operand_dims, batch, mode)
+    sizes, wide, axes = window_sizes(eqn), list(shape), numbers.scatter_dims_to_operand_dims
+    if (found := _counted(shape, sizes, indices, axes, numbers.inserted_window_dims, batch, mode)) is not None:
+        return added(graph, updates, *found, shape, [int(d) for d in numbers.update_window_dims])
+    places = _Places(graph, shape, sizes, indices, axes, batch, mode)
     one, length = ignored.dropping(graph, places.one_hot) if mode == FILL else places.one_hot, sizes[places.axis]
     last = len(one.shape) - 1
     windows = [int(d) for d in numbers.update_window_dims]
@@ -304,6 +293,18 @@ def scattered(graph, eqn, shape, indices, updates):
 
 def _mode(eqn) -> str:
     return str(eqn.params["mode"]).rsplit(".", 1)[-1].split("(")[0].strip()
+
+
+def _counted(shape, sizes, indices, axes, single, batch, mode: str) -> tuple[int, list[tuple[int, int]]] | None:
+    """The axis, and the runs, of many constant indices of whole rows that count up; None of others. single: axes without a window."""
+    if not isinstance(indices, Known) or indices.moving or len(axes) != 1 or any(batch) or [*single] != [*axes]:
+        return None
+    (axis,) = map(int, axes)
+    few = math.prod(indices.shape[:-1]) * shape[axis] <= MAX_CONSTANT  # whose one-hots are a constant
+    if few or any(sizes[d] != n for d, n in enumerate(shape) if d != axis):
+        return None
+    found = runs(_constant_places(indices, shape[axis], mode))
+    return None if found is None else (axis, found)
 
 
 def _joint(graph, eqn, axes, shape, indices: Known) -> Expression:

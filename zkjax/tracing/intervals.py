@@ -133,7 +133,7 @@ def whole(graph, x: Expression) -> tuple[int, int]:
         return 0, x.operation.bound([], [], None)
     if x.does(Numbers):
         return min(x.operation.values), max(x.operation.values)
-    if x.does(Applied) and not _are_integers(graph, x.inputs[0]):
+    if x.does(Applied) and not are_integers(graph, x.inputs[0]):
         if math.inf in map(abs, interval(graph, x)):
             raise Refusal("integers of which it is not known between which numbers they are", "choose them by jnp.clip")
         return tuple(math.floor(bound + 0.5) for bound in interval(graph, x))
@@ -162,7 +162,7 @@ def whole(graph, x: Expression) -> tuple[int, int]:
     return -largest, largest
 
 
-def _are_integers(graph, x: Expression) -> bool:
+def are_integers(graph, x: Expression) -> bool:
     """Whether a tensor is made of integers, by sums and products of them; what a search makes integers of need not be."""
     stack, seen = [x], set()
     while stack:

@@ -5,8 +5,8 @@ from fractions import Fraction
 from . import entrywise
 from .constants import Known
 from .folding import kind
-from .indexing import sliced
 from .maxima import in_rows
+from .rows import sliced
 from .series import Refusal
 
 

@@ -9,18 +9,20 @@ from fractions import Fraction
 
 from ..algebra import functions
 from ..errors import FormatError, PrecisionError
-from ..ops.arithmetic import Linear
+from ..ops.arithmetic import Linear, Sum
 from ..ops.division import Divide, width
-from ..ops.functions import OneHot, Range, Site, TableFunction
+from ..ops.functions import MAX_SIZE, MAX_WIDTH, OneHot, Range, Site, TableFunction
 from ..ops.leaves import Const
 from ..ops.maximum import First, Largest
-from ..ops.moves import Broadcast
-from ..ops.products import entrywise
+from ..ops.moves import Broadcast, Reshape, Slice
+from ..ops.products import Dot, entrywise
 from ..ops.root import MAX_ROOT, Root
+from . import digits
 from .constants import CONSTANT_BITS
-from .expressions import Expression, scaling
+from .expressions import Expression, Picked, scaling, unmoved
+from .formats import MAX_BITS
 from .functions import is_one_or_nothing
-from .intervals import interval
+from .intervals import are_integers, interval
 from .quotients import square_root
 from .rationals import dyadic, log2
 
@@ -29,6 +31,7 @@ ROOT_BITS = 14  # of the root of an integer 1
 # Of a table whose functions are of what has a bound, and at most, where so many entries are looked up that a longer table costs less than
 # their rounding does.
 SITE_BITS, LONG_SITE_BITS = 14, 17
+LEAST_BITS = 4  # of the least quotient by a sum, where that has a bound
 MUCH = 6  # bits by which what has a bound may be coarser than its format
 PLAIN_SITE = 40  # bits of a bound that says more of a tensor's size than a format does
 
@@ -39,28 +42,49 @@ class Relations:
     def __init__(self, emitter, feeds: frozenset[Expression]):
         self.emitter, self.feeds = emitter, feeds
         self.sites: dict[Expression, tuple[Fraction, int, int]] = {}
+        picked = (x.inputs[0] for x in emitter.plan.demands.needed if x.does(Picked))
+        self.indices = frozenset(x for x in picked if are_integers(emitter.program.graph, x))  # which no table may round
 
     def applied(self, x, factors, nodes, label):
         scale = 0 if is_one_or_nothing(x) else self.emitter.formats.of(self.emitter.names.of[x], "function").scale
         factor = Fraction(2) ** -scale
         try:
-            node = self._riding(x, lambda *site: TableFunction(*site, scale), x.inputs[0], factor, label)
+            node = self._riding(x.operation.program, lambda *site: TableFunction(*site, scale), x.inputs[0], x.shape, factor, label)
         except FormatError as error:
             raise PrecisionError(f"{label}: {error}; give it another scale, or its input another format (Precision.tensors)") from None
         self.emitter.rounded[node], self.emitter.stands_for[node] = (self.emitter.names.of[x], "function"), (x, factor)
         return factor, node
 
     def picked(self, x, factors, nodes, label):
-        return Fraction(1), self._riding(x, lambda *site: OneHot(*site, x.operation.size), x.inputs[0], Fraction(1), label)
+        program, size = x.operation.program, x.operation.size
+        if size > MAX_SIZE:
+            return Fraction(1), self._by_digits(x, label)
+        return Fraction(1), self._riding(program, lambda *site: OneHot(*site, size), x.inputs[0], x.shape, Fraction(1), label)
 
-    def _riding(self, x, make, base, factor: Fraction, label: str) -> int:
+    def _by_digits(self, x, label: str) -> int:
+        """The node of a one-hot that is the product of those of two digits."""
+        add, one, (base,), hots = self.emitter.add, Fraction(1), x.inputs, []
+        lengths = digits.lengths(x.operation.size)
+        for program, length in zip(digits.digits(x.operation.program, x.operation.size), lengths, strict=True):
+            digit = self._riding(program, lambda *site: TableFunction(*site, 0), base, base.shape, one, f"digit of {label}")
+            low, high = self.emitter.builder.nodes[digit].operation.limits()
+            span = low, max(1, (high - low - 1).bit_length())
+            site = add(Range(*span), [digit], base.shape, one, f"digit of {label}")
+            hot = OneHot(functions.IDENTITY, (1, 1), *span, length)
+            hots.append(add(hot, [site], (*base.shape, length), one, f"digit's {label}"))
+        axes = tuple(range(len(base.shape)))
+        product = add(Dot(((), ()), (axes, axes)), hots, (*base.shape, *lengths), one, label)
+        flat = (*base.shape, math.prod(lengths))
+        node = add(Reshape(flat), [product], flat, one, label)
+        return node if flat == x.shape else add(Slice((0,) * len(flat), x.shape, (1,) * len(flat)), [node], x.shape, one, label)
+
+    def _riding(self, program, make, base, shape, factor: Fraction, label: str) -> int:
         """The node of a function of ``base``; make: from program, unit, low and width."""
         unit, node, offset = self.site(base)
-        program = x.operation.program
         if offset:
             program = functions.after(program, functions.joined("add", functions.IDENTITY, functions.number(offset * unit)))
         operation = make(program, (unit.numerator, unit.denominator), *self.emitter.builder.nodes[node].operation.span())
-        return self.emitter.add(operation, [node], x.shape, factor, label)
+        return self.emitter.add(operation, [node], shape, factor, label)
 
     def maximum(self, x, factors, nodes, label):
         return self._largest(x.inputs[0], label)
@@ -81,8 +105,14 @@ class Relations:
         """
         _, high = interval(self.emitter.program.graph, x)
         scale, bits = self.emitter.formats.of(self.emitter.names.of[x], "ratio")
-        if high < math.inf and (finer := bits - 2 - math.ceil(math.log2(high) - 2.0**-20)) >= scale:  # no room for what is larger later
-            scale, bits = finer, bits - 1
+        if high < math.inf:
+            whole, least = math.ceil(math.log2(high) - 2.0**-20), self._least_quotient(x)
+            finer = bits - 2 - whole
+            if least:  # however small it is at first, there is room for what it becomes
+                scale = min(max(scale, finer, LEAST_BITS - math.floor(math.log2(least))), MAX_BITS - 1 - whole)
+                bits = scale + 1 + whole
+            elif finer >= scale:  # no room for what is larger later
+                scale, bits = finer, bits - 1
         share = factors[0] / factors[1]
         if x in self.feeds:  # of a state, whose coefficients take over what no power of two is
             j = -scale - log2(abs(share))
@@ -106,6 +136,11 @@ class Relations:
         self._product(divisor, quotient, x.shape, unit * factors[1], f"{label} times its divisor")
         self.emitter.rounded[quotient], self.emitter.stands_for[quotient] = (self.emitter.names.of[x], "ratio"), (x, unit)
         return unit, quotient
+
+    def _least_quotient(self, x) -> float:
+        """What a quotient by a sum is at least, such as 1 over one of 50,000 exps; 0 where that is not known, and of others."""
+        (low, _), (_, high) = (interval(self.emitter.program.graph, y) for y in x.inputs)
+        return low / high if 0 < low and 0 < high < math.inf and unmoved(scaling(x.inputs[1])[1]).does(Sum) else 0.0
 
     def root(self, x, factors, nodes, label):
         """Of an integer times a power of four, so that the root is as fine as its format."""
@@ -149,6 +184,7 @@ class Relations:
         if isinstance(self.emitter.builder.nodes[node].operation, Site) and factor > 0:
             return factor, node, 0
         low, high = interval(self.emitter.program.graph, x)
+        index = factor == 1 and x in self.indices
         c, x = (Fraction(1), x) if x in self.emitter.names.of else scaling(x)  # of a multiple, what it is of is rounded
         bound, label, unit = self.emitter.builder.bounds[node], self.emitter.names.of[x], abs(c) * self.emitter.of(x)[0]
         if factor < 0:
@@ -157,10 +193,15 @@ class Relations:
         most = 1 if bound is None else max(1, (bound - (not one_sided)).bit_length())
         coarsest = unit if x.tagged else unit * 2**MUCH  # the bounds of gradients say little of their size, and those of exps of some
         far = factor * 2 ** (most + 1 - SITE_BITS) > coarsest
+        if index and most >= MAX_WIDTH:
+            raise PrecisionError(
+                f"{label}: an index of {most + 1} bits, and tables have {MAX_WIDTH}; give the integers that it follows from fewer bits "
+                "(Precision.tensors)"
+            )
         if bound is None or factor < unit and (far or bound.bit_length() > PLAIN_SITE):
             return *self.emitter.rescaled(x, factor, node), 0
         looked_up = math.prod(x.shape) * self.emitter.formats.period
-        if most <= max(SITE_BITS, min(LONG_SITE_BITS, looked_up.bit_length() - 1)):
+        if index or most <= max(SITE_BITS, min(LONG_SITE_BITS, looked_up.bit_length() - 1)):
             least, width = (0, most) if low >= 0 else (1 - (1 << most), most) if high <= 0 else (-(1 << most), most + 1)
             return factor, self.emitter.add(Range(least, width), [node], x.shape, factor, label), 0
         shift, bits = most + 1 - SITE_BITS, SITE_BITS - 1

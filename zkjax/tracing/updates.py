@@ -11,7 +11,8 @@ import numpy as np
 
 from . import masked
 from .constants import Known, map_known
-from .indexing import one_hot, padded, scattered, sliced, within
+from .indexing import one_hot, scattered, within
+from .rows import padded, sliced
 from .scatters import combined, targets
 from .series import Refusal
 

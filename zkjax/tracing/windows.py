@@ -12,8 +12,8 @@ from ..ops.window import Window, meeting
 from . import functions
 from .constants import Known
 from .expressions import Above, Expression
-from .indexing import padded, sliced
 from .maxima import first_of, largest
+from .rows import padded, sliced
 from .series import Refusal
 
 ZERO = Known.uniform(Fraction(0), ())

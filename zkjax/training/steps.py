@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..algebra import exact
+from ..algebra.functions import LARGEST
 from ..circuit.bounds import Bounds
 from ..circuit.circuit import Circuit
 from ..errors import PrecisionError
@@ -115,8 +116,11 @@ def check_quotients(circuit: Circuit, extremes: np.ndarray, first_step: int):
     value, node = (high, circuit.nodes[i]) if high >= bound else (low, circuit.nodes[i])
     masked = any(i in circuit.nodes[j].inputs[1:] and circuit.nodes[j].inputs[0] not in circuit.riders(i) for j in circuit.of(Gate.name))
     hint = " (the range also holds where the ReLU's mask is 0 and the value is then discarded)" if masked else ""
+    where = f"step {first_step + t}: {circuit.describe(i)} {node.operation.outside(value, node.scale)}"
+    if value == LARGEST:
+        raise PrecisionError(f"{where}; give it another number, such as an index within its axis, or a smaller scale (Precision.tensors)")
     raise PrecisionError(
-        f"step {first_step + t}: {circuit.describe(i)} {node.operation.outside(value, node.scale)}{hint}; trace with more than "
+        f"{where}{hint}; trace with more than "
         f"{(bound - 1).bit_length()} bits or a smaller scale for it (in Precision.tensors, or Precision.activation_bits and "
         "gradient_bits for all), or train with a smaller learning rate"
     )
