@@ -17,7 +17,7 @@ from zkjax.algebra import exact
 from zkjax.circuit import coarse
 from zkjax.circuit.rounding import Comparison, Rounding, distance
 from zkjax.errors import PrecisionError, PrecisionWarning
-from zkjax.tracing import formats
+from zkjax.tracing import formats, program
 from zkjax.tracing.formats import Magnitudes, coarser, default_formats
 from zkjax.tracing.precision import Precision
 from zkjax.tracing.program import _bounded
@@ -307,3 +307,19 @@ def test_a_sum_that_cancels_on_the_first_batch(monkeypatch):
     monkeypatch.setattr(formats, "FEW_SAMPLES", 0)
     with pytest.raises(PrecisionError, match="outside"):
         zkjax.train(zkjax.trace(loss, optax.adam(1e-2), params, **options), params, (y,), steps=4)
+
+
+def test_ranges_are_as_wide_as_tables_are_anyway(monkeypatch):
+    """Training makes tensors larger than they are on the first batch, by more than the headroom of their formats."""
+    rng = np.random.default_rng(3)
+    params, x = mlp_params((FEATURES, 16, 4)), rng.uniform(size=(8, FEATURES)).astype(np.float32)
+    batch = x, rng.uniform(size=(8, 4)).astype(np.float32)
+    roomy = zkjax.trace(mlp_loss, optax.sgd(0.1), params, batch=batch, precision=Precision(activation_scale=7), chunk=512)
+    with monkeypatch.context() as patch:
+        patch.setattr(program, "ROOM", ())
+        tight = zkjax.trace(mlp_loss, optax.sgd(0.1), params, batch=batch, precision=Precision(activation_scale=7), chunk=512)
+    assert roomy.counts(512).cost <= 1.02 * tight.counts(512).cost and roomy.comparison.loss == tight.comparison.loss
+    found, before = roomy.precision.tensors, tight.precision.tensors
+    assert all(found[name].scale == x.scale and found[name].bits >= x.bits for name, x in before.items()) and found != before
+    again = zkjax.trace(mlp_loss, optax.sgd(0.1), params, batch=batch, precision=roomy.precision, chunk=512)
+    assert again.digest() == roomy.digest()

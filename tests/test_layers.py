@@ -187,7 +187,7 @@ def roundings(circuit, shape) -> int:
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_the_gradient_of_a_softmax_is_rounded_once(masked):
-    """JAX derives e / sum(e) by both its sides, in products with 1 / sum(e) and its square; together they are two products with the shares."""
+    """JAX derives e / sum(e) by both its sides, with 1 / sum(e) and its square; together these are two products with the shares."""
     rng = np.random.default_rng(0)
     params = {name: rng.normal(size=(6, 5)).astype(np.float32) for name in "qkv"}
     x, y = rng.normal(size=(4, 8, 6)).astype(np.float32), rng.normal(size=(4, 8, 5)).astype(np.float32)
@@ -214,5 +214,5 @@ def test_the_gradient_of_a_variance_reads_what_the_forward_pass_has_rounded():
 
     circuit = zkjax.trace(loss, optax.sgd(0.1), params, batch=(x, y))
     assert circuit.comparison.off < 0.01
-    # before and after the mean is taken away, divided by the deviation; the gradients of the last, of the middle one's product, and the first
+    # before and after the mean is taken away, divided by the deviation; the gradients of the last and the first, and a product
     assert roundings(circuit, (4, 7, 8)) <= 5

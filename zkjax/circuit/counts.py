@@ -83,6 +83,11 @@ def _ranges(circuit, steps: int, widths: Sequence[int]) -> Counter:
     return entries
 
 
+def tables(circuit, steps: int) -> frozenset[int]:
+    """The widths of ranges that have tables of their own in a proof of so many steps."""
+    return frozenset(tables_kept(_ranges(circuit, steps, (0,) * len(circuit.parameters))).values())
+
+
 def of_chunk(circuit, steps: int, widths: Sequence[int] | None) -> Counts:
     """As ``Circuit.counts``."""
     widths = (0,) * len(circuit.parameters) if widths is None else widths

@@ -39,6 +39,7 @@ SPARE = {
 FINER = {"activation": 0, "weight": 3, "normalised": 4, "site": 0, "function": 4, "root": 8}
 WIDER = {"activation": 0, "gradient": 0, "slope": 2, "moment": -2, "normalised": 4, "weight": 3, "site": 1, "function": 4, "root": 4}
 ROOM = {"site": 1, "slope": 2, "moment": 1}
+ROOMY = ("activation", "normalised", "gradient", "moment", "weight")  # whose ranges may be wider, as nothing else follows from them
 FREE = ("weight", "slope", "moment", "function", "root", "ratio")  # whose scales follow from their values alone
 GRADIENTS = ("gradient", "slope", "moment")  # in units of gradients
 RATIO_BITS = 14  # of a quotient without a bound, else one less: its range is looked up, where a function's width costs nothing
@@ -57,10 +58,11 @@ class Formats:
     """Integers of the two default formats: scale and bits; data: the format of each input, by name.
 
     tensors: of single tensors, by name. parameters: bits after the point of exact parameters, by path: what is known of them beside the
-    needs of their updates. states: of those that are multiplied, by path. finer: bits by which scales of single tensors are finer than
-    the default at most; refined: by which the finest is. rounded: weights are multiplied states where they read one, although they need
-    not be. weights: paths of states that products read rounded. more: bits by which activations and gradients are finer than by default;
-    roots are not, and moments twice. useful: bits below the change of a step that errors of coefficients are within a period.
+    needs of their updates. states: of those that are multiplied, by path. finer: bits by which scales of single tensors are finer than the
+    default at most; refined: by which the finest is. rounded: weights are multiplied states where they read one, although they need not be.
+    weights: paths of states that products read rounded. more: bits by which activations and gradients are finer than by default; roots are
+    not, and moments twice. room: bits by which ranges may be wider, where tables of these widths are there anyway. useful: bits below the
+    change of a step that errors of coefficients are within a period.
     """
 
     activation_scale: int
@@ -77,6 +79,8 @@ class Formats:
     rounded: bool = False
     weights: frozenset[str] = frozenset()
     more: tuple[int, int] = (0, 0)
+    room: int = 0
+    tables: frozenset[int] = frozenset()
     useful: int = 8
     period: int = 1
     notes: tuple[str, ...] = ()
@@ -291,6 +295,12 @@ def fitted(formats: Formats, sizes: Mapping[str, Seen], precision: Precision) ->
             gained = min(more, MAX_BITS - bits)
             chosen[name] = TensorFormat(own - (more - gained), bits + gained)
             refined = max(refined, own - scale) if kind not in FREE else refined
+    for name, seen in sizes.items():
+        given = precision.gradient_bits if seen.kind in GRADIENTS else precision.activation_bits
+        if seen.kind in ROOMY and given is None and name not in named:
+            scale, bits = chosen[name]
+            wider = [width - 1 for width in formats.tables if bits < width - 1 <= min(MAX_BITS, bits + formats.room)]
+            chosen[name] = TensorFormat(scale, max(wider, default=bits))
     return replace(formats, tensors=chosen, refined=refined, notes=(*formats.notes, *notes))
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..circuit import counts
 from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError, PrecisionWarning
 from ..ops.leaves import Param
@@ -40,6 +41,8 @@ FAITHFUL = 0.03  # distance of the first steps' update beyond which finer format
 # one batch may not be so on another, and lookups are hardly more.
 REFINEMENTS = ((4, 4), (4, 2), (2, 2), (2, 1), (4, 0), (2, 0))
 MAX_TABLE_WORK = 2**24  # of finer formats, well below what a verifier is ready to do
+ROOM = (5, 4, 3, 2, 1)  # bits by which ranges are wider at most, where tables are there for them
+AS_CHEAP = 1.02  # times the cost
 WORTH = 0.75  # share of the distance that may be left where they are taken
 SLIGHTLY = 2  # bits by which formats become coarser before weights are rounded that products read but a few times
 ROUNDED_WEIGHT = 4  # lookups of a weight that is rounded for products
@@ -140,6 +143,8 @@ def _traced(source: Source, precision: Precision, chunk: int, steps: int | None)
         circuit = replace(circuit, comparison=compare(circuit, source))
         if lasts and precision.untouched:
             circuit, formats = _faithful(source, circuit, formats, precision, chunk, steps, magnitudes)
+        if lasts and not precision.complete:
+            circuit, formats = _roomy(source, circuit, formats, precision, chunk, steps, magnitudes)
     circuit = replace(circuit, precision=explicit(formats, circuit, precision), own=source.own)
     if UNMOVED in circuit.notes:
         warnings.warn(UNMOVED, PrecisionWarning, stacklevel=3)
@@ -174,6 +179,25 @@ def _faithful(
             notes = [ROUNDED] * (ROUNDED in circuit.notes)
             notes.append(f"formats {finer} bits finer than by default, for in those the first steps were further from your own")
             circuit, formats = replace(found, notes=(*found.notes, *notes)), chosen
+    return circuit, formats
+
+
+def _roomy(
+    source: Source, circuit: Circuit, formats: Formats, precision: Precision, chunk: int, steps: int, magnitudes: Magnitudes
+) -> tuple[Circuit, Formats]:
+    """In the same formats with wider ranges, for what training makes of the tensors of the first batch, where that costs hardly more.
+
+    Bounds hold for as many steps, and no value of the first step changes.
+    """
+    tables = counts.tables(circuit, chunk)
+    for room in ROOM:
+        tried, attempts = replace(formats, room=room, tables=tables), ((formats.useful, formats.rounded),)
+        try:
+            found, chosen, lasts = lasting(source, tried, (formats.finer,), precision, chunk, steps, magnitudes, attempts)
+        except PrecisionError:
+            continue
+        if lasts and found.counts(chunk).cost <= AS_CHEAP * circuit.counts(chunk).cost:
+            return replace(found, comparison=circuit.comparison, notes=circuit.notes), chosen
     return circuit, formats
 
 
