@@ -66,13 +66,13 @@ def trace(
 ) -> Circuit:
     """Trace one training step, of a loss and an optimizer, to a circuit.
 
-    loss:      ``loss(params, *batch)`` as for ``jax.grad``: a scalar, from linear operations, products and ReLU.
-               Arrays that it captures are public constants of at most 4,096 entries. Floating-point arithmetic is taken as that of
-               real numbers; what computes with constants alone is exact; integers and booleans of the batch are JAX's, or refused.
-    optimizer: an optax optimizer whose updates are sums of gradients, parameters and its own state, with coefficients that follow from
-               the step: ``optax.sgd`` with momentum, weight decay, ``ema``, ``MultiSteps``, ``masked``, ``multi_transform``, schedules.
-               What a step multiplies is rounded once in a period of steps; weights stay exact where their bounds allow it. The largest
-               rate of exact weights is met within 2^-12, others of a schedule within ``Precision.rate_tolerance``; notes say how.
+    loss:      ``loss(params, *batch)`` as for ``jax.grad``: a scalar, from what docs/traced.md lists: layers of Flax, losses of optax, loops
+               over data. Arrays that it captures are public constants of at most 4,096 entries. Floating-point arithmetic is taken as
+               that of real numbers; what computes with constants alone is exact; integers and booleans of the batch are JAX's, or refused.
+    optimizer: an optax optimizer: updates that are sums of gradients, parameters and its own state, their products, roots, quotients and
+               signs, with coefficients that follow from the step. What a step multiplies (a momentum, decaying weights) is rounded once
+               in a period of steps; weights stay exact where their bounds allow it. The largest rate of exact weights is met within
+               2^-12, others of a schedule within ``Precision.rate_tolerance``; notes say how.
     params:    pytree of floating-point arrays (``nnx.State``, a linen dict, ...) or of ``jax.ShapeDtypeStruct``.
     batch:     tuple of arrays (or ShapeDtypeStructs), batch axis first; default formats are chosen to hold it. () for a program without
                data: ``loss(params)``.
