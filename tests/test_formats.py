@@ -14,10 +14,11 @@ from harness import mlp_loss, mlp_params
 
 import zkjax
 from zkjax.algebra import exact
-from zkjax.circuit import coarse
+from zkjax.circuit import bounds, coarse
 from zkjax.circuit.rounding import Comparison, Rounding, distance
 from zkjax.errors import PrecisionError, PrecisionWarning
-from zkjax.tracing import formats, program
+from zkjax.tracing import finer, formats, program
+from zkjax.tracing.fitting import fit
 from zkjax.tracing.formats import Magnitudes, coarser, default_formats
 from zkjax.tracing.precision import Precision
 from zkjax.tracing.program import _bounded
@@ -211,6 +212,63 @@ def test_formats_become_finer_where_the_first_step_asks_for_it():
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (params, (x, y)))
     again = zkjax.trace(mlp_loss, optax.adam(1e-3), shapes[0], batch=shapes[1], chunk=2, steps=2, precision=circuit.precision)
     assert again.digest() == circuit.digest()
+
+
+def test_what_a_bound_refuses_alone_becomes_coarser():
+    """In finer formats, for as many steps as only coarser ones last: some tensors have fewer bits, and none fewer than by default."""
+    rng = np.random.default_rng(3)
+    params, x = mlp_params((FEATURES, 16, 4)), rng.uniform(size=(8, FEATURES)).astype(np.float32)
+    y, precision = rng.uniform(size=(8, 4)).astype(np.float32), Precision()
+    source = read(mlp_loss, optax.rmsprop(1e-3), params, (x, y), None)
+    magnitudes = Magnitudes(source.samples(), source.later)
+    _, least = fit(source, default_formats(source.program, source.batch, precision, 16), precision, 16, magnitudes)
+    finest = default_formats(source.program, source.batch, precision, 16, 4, 4)
+    refused, wanted = fit(source, finest, precision, 16, magnitudes)
+    steps = next(2**k for k in range(60) if bounds.beyond(refused, source.initial_bounds(refused), 2**k))
+    circuit, found = finer._held(source, finest, least, precision, 16, steps, magnitudes)
+    assert not bounds.beyond(circuit, source.initial_bounds(circuit), steps)
+    bits = {name: (least.tensors[name].bits, x.bits, wanted.tensors[name].bits) for name, x in found.tensors.items()}
+    assert all(low <= x for name, (low, x, _) in bits.items() if "root" not in name)  # a root has fewer, at any rate
+    assert any(x < high for _, x, high in bits.values()) and any(low < x == high for low, x, high in bits.values())
+
+
+def test_sums_that_cancel_move_nothing():
+    """A number that is added to all logits has no gradient; float32 leaves some, of which Adam would make whole steps."""
+    rng = np.random.default_rng(0)
+    params = {"w": rng.normal(size=(5, 4)).astype(np.float32), "s": np.zeros(1, np.float32)}
+    x, y = rng.normal(size=(16, 5)).astype(np.float32), rng.integers(0, 4, 16)
+
+    def loss(p, x, y):
+        return optax.softmax_cross_entropy_with_integer_labels(x @ p["w"] + p["s"], y).mean()
+
+    circuit = zkjax.trace(loss, optax.adam(1e-2), params, batch=(x[:8], y[:8]), steps=4)
+    run = zkjax.train(circuit, params, (x, y), steps=4)
+    assert float(run.params["s"][0]) == 0 and circuit.comparison.off < 0.02
+
+
+def test_the_scores_of_a_softmax_are_as_fine_as_activations():
+    """Their range follows from a bound, and it is cut in as many parts as the format of activations has."""
+    params = {"w": np.eye(4, dtype=np.float32)}
+    x, y = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32), np.arange(8) % 4
+
+    def loss(p, x, y):
+        return optax.softmax_cross_entropy_with_integer_labels(x @ p["w"], y).mean()
+
+    found = []
+    for bits in (13, 16):
+        circuit = zkjax.trace(
+            loss, optax.sgd(0.1), params, batch=(x, y), precision=Precision(activation_scale=bits - 3, activation_bits=bits)
+        )
+        (exp,) = (node for node in circuit.nodes if node.label.startswith("exp") and node.op == "function")
+        found.append(circuit.nodes[exp.inputs[0]].operation.bits)
+    assert found == [13, 16]
+
+
+def test_what_adam_adds_to_its_divisor_follows_the_step():
+    """Where gradients are as small as that, it is most of the divisor; the correction of the bias is another one in every step."""
+    params, x, y = arrays()
+    circuit = zkjax.trace(mlp_loss, optax.adam(1e-2, eps=0.1), params, batch=(x, y), steps=8, chunk=8)
+    assert circuit.comparison.first < 0.02 and circuit.comparison.off < 0.02
 
 
 def test_a_training_that_moves_nothing_is_told():

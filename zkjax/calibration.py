@@ -17,9 +17,10 @@ from .display import Sheet, Shown, Table
 from .errors import DataError, PrecisionError
 from .protocol.schedule import batch_indices
 from .tracing.arguments import as_array, whole, without_auxiliary
+from .tracing.fitting import lasting
 from .tracing.formats import ACTIVATION_SCALE, FINEST, MAX_BITS, Magnitudes, default_formats, explicit
 from .tracing.precision import Precision
-from .tracing.program import LASTING, lasting
+from .tracing.program import LASTING
 from .tracing.source import Source, read, read_own
 from .training.dataset import Dataset
 from .training.train import train

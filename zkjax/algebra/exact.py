@@ -156,7 +156,7 @@ def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None, moving
     floating point, of the first step. keys: of each draw, in order, uint32 (rows, 2); by default those of the first step, as ``paces``,
     the numbers of operations that are paced.
 
-    cancelled: a set that gets the nodes whose sums are 0 but for the rounding of floating point.
+    cancelled: a dict that gets the nodes whose sums are 0 but for the rounding of floating point, and how large these could be.
 
     limbs: from ``plan``; None for floats. parameters, inputs: int64 (or float64) arrays of the circuit's shapes, NumPy or jax.numpy alike;
     float64 parameters beside int64 inputs hold integers.
@@ -178,18 +178,19 @@ def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None, moving
             else:
                 cut = paces[i] if operation.paced else None if floating else limbs[i]
             value = operation.evaluate(x, node, circuit.shapes(i), cut)
-            if floating and operation.adds and _cancels(operation, x, value, circuit.shapes(i)):
+            if floating and operation.adds and (most := _cancels(operation, x, value, circuit.shapes(i))):
                 value = value * 0.0
                 if cancelled is not None:
-                    cancelled.add(i)
+                    cancelled[i] = most
         values.append(value)
     return values
 
 
-def _cancels(operation, x, value, shapes) -> bool:
-    """Whether sums are 0 but for the rounding of floating point, as the gradient of attention's key bias is."""
+def _cancels(operation, x, value, shapes) -> float:
+    """How large sums could be that are 0 but for the rounding of floating point, as the gradient of attention's key bias is; else 0."""
     largest, *terms = (float(abs(y).max()) if y.size else 0.0 for y in (value, *x))
-    return 0 < largest < NOISE * operation.bound(terms, shapes, None)
+    most = operation.bound(terms, shapes, None)
+    return float(most) if 0 < largest < NOISE * most else 0.0
 
 
 def update(circuit, parameters, values, rates) -> tuple:

@@ -7,7 +7,7 @@ PROTOCOL.md, section 5.4.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -115,20 +115,32 @@ def _growth(update, steps: int, first_step: int) -> tuple[int, int]:
 
 
 def _beyond(circuit, nodes: list[int], final: tuple[int, ...], ends: dict[int, int]) -> str | None:
-    """What could leave the field, and how far it may reach."""
+    """What could leave the field first, and how far it may reach."""
+    return next((problem for *_, problem in _all_beyond(circuit, nodes, final, ends)), None)
+
+
+def _all_beyond(circuit, nodes: list[int], final: tuple[int, ...], ends: dict[int, int]) -> Iterator[tuple[str, int, int, str]]:
+    """All that could: a node or a state, its number, how many times as far as the limit it may reach, rounded up, and this in words."""
     for i in range(len(circuit.nodes)):
         if (worst := _of_relations(circuit, i, nodes)) >= LIMIT:
-            return f"{circuit.describe(i)} may reach {_power(worst)}, beyond 2^63,"
+            yield "node", i, worst // LIMIT + 1, f"{circuit.describe(i)} may reach {_power(worst)}, beyond 2^63,"
     for loss in circuit.losses:
-        if residues_differ(nodes[loss.node]) >= LIMIT:  # a revealed integer, and the one it stands for
-            return f"the loss, {circuit.describe(loss.node)}, may reach {_power(nodes[loss.node])}, beyond 2^62,"
+        if (worst := residues_differ(nodes[loss.node])) >= LIMIT:  # a revealed integer, and the one it stands for
+            reached = f"the loss, {circuit.describe(loss.node)}, may reach {_power(nodes[loss.node])}, beyond 2^62,"
+            yield "node", loss.node, worst // LIMIT + 1, reached
     for s, bound in ends.items():
         if (worst := _of_rounding(circuit.parameters[s].recurrence, bound)) >= LIMIT:
-            return f"state {circuit.parameters[s].path} may reach {_power(worst)} before it is rounded, beyond 2^63,"
-    for parameter, bound in zip(circuit.parameters, final, strict=True):
-        if residues_differ(bound) >= LIMIT:  # the committed weights, and those that the next chunk takes them for
-            return f"parameter {parameter.path} may reach {_power(bound)}, beyond 2^62,"
-    return None
+            reached = f"state {circuit.parameters[s].path} may reach {_power(worst)} before it is rounded, beyond 2^63,"
+            yield "state", s, worst // LIMIT + 1, reached
+    for s, (parameter, bound) in enumerate(zip(circuit.parameters, final, strict=True)):
+        if (worst := residues_differ(bound)) >= LIMIT:  # the committed weights, and those that the next chunk takes them for
+            yield "state", s, worst // LIMIT + 1, f"parameter {parameter.path} may reach {_power(bound)}, beyond 2^62,"
+
+
+def beyond(circuit, initial: tuple[int, ...], steps: int) -> list[tuple[str, int, int]]:
+    """What could leave the field in the first steps: "node" or "state", its number, and how many bits too far it may reach, rounded up."""
+    nodes, _, final, ends = _of_chunk(circuit, initial, steps, 0)
+    return [(kind, i, times.bit_length()) for kind, i, times, _ in _all_beyond(circuit, nodes, final, ends)]
 
 
 def _of_relations(circuit, i: int, nodes: list[int]) -> int:

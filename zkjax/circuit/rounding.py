@@ -125,7 +125,8 @@ class Comparison:
     loss:      the user's, the circuit's without rounding, and in integers; None where no loss is an output.
     updates:   for each parameter its path, and the distance of the circuit's update without rounding and in integers.
     roundings: of parameters, inputs and rescaled tensors.
-    first, off: the distance of what a step on the batch, and of what two of them add to all that is committed where a chain begins.
+    first, off: the distance of what a step on the batch, and of what two of them add to all that is committed where a chain begins, but
+               for what floating point alone moves.
     """
 
     loss: tuple[float, float, float] | None

@@ -1,5 +1,7 @@
 """The circuit beside the user's own step, on the batch that tracing was given: does it compute the same, and what does rounding cost?"""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from ..algebra import exact
@@ -36,7 +38,7 @@ def compare(circuit: Circuit, source) -> Comparison:
     except PrecisionError:  # they were to hold for a chunk of one step
         count, bounds = 1, circuit.bounds(initial, 1)
     limbs = exact.plan(circuit, bounds.nodes)
-    floating, changes, _ = _steps(circuit, None, weights, data, 1, cancelled := set())
+    floating, changes, _ = _steps(circuit, None, weights, data, 1, cancelled := {})
     integers, integer_changes, together = _steps(circuit, limbs, rounded_weights, rounded_data, count)
     committed = [p for p in range(len(states)) if p not in circuit.given]
     roundings = [Rounding.of(f"parameter {circuit.parameters[p].path}", weights[p], rounded_weights[p]) for p in committed]
@@ -45,15 +47,16 @@ def compare(circuit: Circuit, source) -> Comparison:
     roundings += [Rounding.of(f"data '{x.name}'", a, b).of_input(x, float(np.abs(a).max())) for x, a, b in pairs]
     nodes = [(i, Rounding.of(f"[{circuit.nodes[i].label}]", floating[i], integers[i])) for i in circuit.rounded]
     roundings += [x.of_node(circuit, i, float(np.abs(floating[i]).max())) for i, x in nodes]
-    found = zip(circuit.parameters, own, changes, integer_changes, strict=True)
+    noise = {k for k, p in enumerate(circuit.parameters) if _cancels(circuit, p, floating, cancelled)}
+    found = enumerate(zip(circuit.parameters, first, own, changes, integer_changes, strict=True))
     updates = tuple(
-        (p.path, 0.0, 0.0) if not x.any() and _follows(circuit, p, cancelled) else (p.path, _apart(x, change, w), _apart(y, change, w))
-        for w, (p, change, x, y) in zip(first, found, strict=True)
+        (p.path, 0.0, 0.0) if k in noise else (p.path, _apart(x, change, w), _apart(y, change, w)) for k, (p, w, change, x, y) in found
     )
     losses = (float(circuit.exact_loss(float(values[x.node]) for x in circuit.losses)) for values in (floating, integers))
     loss = (float(outputs["loss"]), *losses) if "loss" in circuit.outputs else None
     later = [x.astype(np.float64) - before for x, before in zip(source.ahead[count - 1][0], first, strict=True)]
-    off = (_together(x, y, committed) if defined else 0.0 for x, y in ((integer_changes, own), (together, later)))
+    moved = [p for p in committed if p not in noise]
+    off = (_together(x, y, moved) if defined and moved else 0.0 for x, y in ((integer_changes, own), (together, later)))
     return Comparison(loss, updates, tuple(roundings), *off)
 
 
@@ -69,15 +72,20 @@ def _apart(x, own, state) -> float:
     return max(0.0, distance(x, own) - float(lost))
 
 
-def _follows(circuit: Circuit, parameter, nodes: set[int]) -> bool:
-    """Whether an update follows from one of these nodes."""
+def _cancels(circuit: Circuit, parameter, values, cancelled: Collection[int]) -> bool:
+    """Whether what moves a parameter is 0 because sums cancel: then float32 moves it by its own rounding alone.
+
+    values: of all nodes in floating point. cancelled: nodes whose sums cancel.
+    """
     feeds = () if parameter.recurrence is None else (node for node, _ in parameter.recurrence.feeds)
     stack, seen = [*(x.node for x in parameter.updates), *feeds], set()
+    if any(np.any(values[i]) for i in stack):
+        return False
     while stack:
         i = stack.pop()
-        if i in nodes:
+        if i in cancelled:
             return True
-        if i not in seen:
+        if i not in seen and not np.any(values[i]):
             seen.add(i)
             stack += circuit.nodes[i].inputs
     return False

@@ -187,7 +187,7 @@ def _least_divisor(graph, x, y) -> tuple | None:
         found = _least_divisor(graph, x.inputs[0], Known.uniform(y.scalar, x.inputs[0].shape))
         return None if found is None else (graph.moved(x, found[0]), Known.uniform(found[1].scalar, x.shape))
     c, ratio = scaling(x)
-    if not ratio.does(Ratio) or ratio.operation.least or isinstance(c, Series):
+    if not ratio.does(Ratio) or ratio.operation != Ratio() or isinstance(c, Series):
         return None
     dividend = functions.constant(ratio.inputs[0])
     if dividend is None or c * dividend <= 0:

@@ -13,6 +13,7 @@ from ..ops.leaves import InputArray, Param
 from ..ops.moves import MOVES, Broadcast
 from ..ops.operation import Operation
 from ..ops.products import Dot
+from .series import Series
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,12 @@ class FirstPlace:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Its first input divided by the second, of the same shape, plus ``least``: a constant above 0 is one unit of the divisor at least."""
+    """Its first input divided by the second, of the same shape, plus ``least``: a constant above 0 is one unit of the divisor at least.
 
-    least: Fraction = Fraction(0)
+    It may depend on the step.
+    """
+
+    least: Fraction | Series = Fraction(0)
 
 
 @dataclass(frozen=True)

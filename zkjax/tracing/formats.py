@@ -17,6 +17,9 @@ import numpy as np
 from ..algebra import exact
 from ..circuit.circuit import Circuit
 from ..errors import DataError, PrecisionError
+from ..ops.arithmetic import Linear
+from ..ops.moves import MOVES
+from ..ops.rescale import Rescale
 from .expressions import Applied, Combination, Numbers, SquareRoot
 from .precision import MAX_SCALE, Precision, StateFormat, TensorFormat
 from .series import values
@@ -28,26 +31,28 @@ ACTIVATION_SCALE, GRADIENT_BITS = 10, 13  # by default
 MORE = 2
 COARSEST_SCALE, COARSEST_GRADIENT = 4, 9  # what defaults become at the least, where bounds ask for it
 # Kinds of formats: gradients, those of which there are functions ("slope"), those that are squared ("moment"); activations, those that
-# are divided by the root of a mean of their squares ("normalised"), those of which there are functions ("site"); weights that are rounded
-# for products; functions, roots and quotients. Of each: bits of a default range that the largest value may leave unused, bits that its
-# default has more than activations or gradients, after the point and in all, and bits that it leaves above the largest value seen besides
-# HEADROOM.
+# are divided by the root of a mean of their squares ("normalised"), those of which there are functions ("site"), or which besides have a
+# bound and one sign ("bounded"); weights that are rounded for products; functions, roots, quotients and those that feed a state ("ratio").
+# Of each: bits of a default range that the largest value may leave unused, bits that its default has more than activations or gradients,
+# after the point and in all, and bits that it leaves above the largest value seen besides HEADROOM.
 SPARE = {
     **{"activation": 3, "gradient": 5, "slope": 4, "moment": 3},
-    **{"weight": 3, "normalised": 3, "site": 4, "function": 3, "root": 2, "ratio": 4},
+    **{"weight": 3, "normalised": 3, "site": 4, "bounded": 0, "function": 3, "root": 2, "quotient": 4, "ratio": 4},
 }
 FINER = {"activation": 0, "weight": 3, "normalised": 4, "site": 0, "function": 4, "root": 8}
 WIDER = {"activation": 0, "gradient": 0, "slope": 2, "moment": -2, "normalised": 4, "weight": 3, "site": 1, "function": 4, "root": 4}
-ROOM = {"site": 1, "slope": 2, "moment": 1}
+ROOM = {"site": 1, "bounded": -HEADROOM, "slope": 2, "moment": 1}
 ROOMY = ("activation", "normalised", "gradient", "moment", "weight")  # whose ranges may be wider, as nothing else follows from them
-FREE = ("weight", "slope", "moment", "function", "root", "ratio")  # whose scales follow from their values alone
+FREE = ("weight", "bounded", "slope", "moment", "function", "root", "quotient", "ratio")  # whose scales follow from their values alone
 GRADIENTS = ("gradient", "slope", "moment")  # in units of gradients
+BOUNDED_BITS = 13  # at least, of what has a bound, from its middle
 RATIO_BITS = 14  # of a quotient without a bound, else one less: its range is looked up, where a function's width costs nothing
 # Entries of a root that may be a norm, which grows with what it is of; bits of range that it has more, at the price of few lookups.
 NORM, MORE_OF_NORM = 8, 4
 FEW_SAMPLES, FEW_ENTRIES = 2, 64  # up to which tensors are looked at on halves of the batch as well
 FINEST = (16, 8, 4, 2, 0)  # bits by which a scale is finer than the default, at most; tried until bounds hold
 LATER_AT_MOST = 2**8  # times as large as in the first step are values of later steps that formats hold
+CANCELLED = 16  # times what a sum that cancels could be is its format's largest value, so that the noise of roundings becomes 0 in it
 GROWTH = 16  # what is 0 where a chain begins is expected to become so many times what it is some steps later
 FROZEN_BITS = 14  # of the largest value of a parameter that stays as it is: the range check of first values shows hardly more
 LONGEST_PERIOD = 16  # steps after which multiplied states are rounded, where nothing is said
@@ -61,8 +66,8 @@ class Formats:
     needs of their updates. states: of those that are multiplied, by path. finer: bits by which scales of single tensors are finer than the
     default at most; refined: by which the finest is. rounded: weights are multiplied states where they read one, although they need not be.
     weights: paths of states that products read rounded. more: bits by which activations and gradients are finer than by default; roots are
-    not, and moments twice. room: bits by which ranges may be wider, where tables of these widths are there anyway. useful: bits below the
-    change of a step that errors of coefficients are within a period.
+    not, and moments twice; less: by which single tensors are coarser than that, by name. room: bits by which ranges may be wider, where
+    tables of these widths are there anyway. useful: bits below the change of a step that errors of coefficients are within a period.
     """
 
     activation_scale: int
@@ -79,6 +84,7 @@ class Formats:
     rounded: bool = False
     weights: frozenset[str] = frozenset()
     more: tuple[int, int] = (0, 0)
+    less: Mapping[str, int] = field(default_factory=dict)
     room: int = 0
     tables: frozenset[int] = frozenset()
     useful: int = 8
@@ -91,6 +97,10 @@ class Formats:
             scale, bits = self.gradient_scale, self.gradient_bits + WIDER[kind] + (self.more[1] if kind == "moment" else 0)
         elif kind == "ratio":
             scale, bits = RATIO_BITS - SPARE[kind], RATIO_BITS
+        elif kind == "quotient":
+            scale, bits = self.activation_scale, max(self.activation_bits + 1, RATIO_BITS)
+        elif kind == "bounded":
+            scale, bits = self.activation_scale, min(max(self.activation_bits, BOUNDED_BITS), BOUNDED_BITS + 4)
         else:
             scale, bits = self.activation_scale + FINER[kind], self.activation_bits + WIDER[kind]
         if kind == "root":  # whose square is in every bound
@@ -189,18 +199,33 @@ def frozen_scale(largest: float, finer: int) -> int:
     return max(-MAX_SCALE, min(MAX_SCALE, FROZEN_BITS + finer - _exponent(largest))) if largest else FROZEN_BITS
 
 
-def largest_values(circuit: Circuit, samples, nodes: Collection[int]) -> dict[int, float]:
+def largest_values(circuit: Circuit, samples, nodes: Collection[int], noisy: dict[int, float]) -> dict[int, float]:
     """The largest absolute value of each of these nodes on any sample, in floating point.
 
-    samples: (step, states, batch), lists of arrays.
+    samples: (step, states, batch), lists of arrays. noisy: gets of nodes that are sums which cancel how large these could be.
     """
     seen = dict.fromkeys(nodes, 0.0)
     for step, parameters, batch in samples:
         parameters = [x.astype(np.float64) / circuit.inside(p) for p, x in enumerate(parameters)]
         inputs = [x.astype(np.float64) * 2.0**y.scale for x, y in zip(batch, circuit.inputs, strict=True)]
-        values = exact.evaluate(circuit, None, parameters, inputs, paces=circuit.paces(step))
+        values = exact.evaluate(circuit, None, parameters, inputs, paces=circuit.paces(step), cancelled=(cancelled := {}))
         seen = {i: max(largest, float(np.abs(values[i]).max())) for i, largest in seen.items()}
+        for i in nodes if cancelled else ():
+            noisy[i] = max(noisy.get(i, 0.0), _of_terms(circuit, i, cancelled))
     return seen
+
+
+def _of_terms(circuit: Circuit, i: int, cancelled: Mapping[int, float]) -> float:
+    """How large a multiple of a sum that cancels could be; 0 of anything else."""
+    size = 1.0
+    while i not in cancelled:
+        operation, inputs = circuit.nodes[i].operation, circuit.nodes[i].inputs
+        if len(inputs) != 1 or not isinstance(operation, (Linear, Rescale, *MOVES)):
+            return 0.0
+        size *= abs(operation.coefficients[0]) if isinstance(operation, Linear) else 1.0
+        size *= 2.0**-operation.shift if isinstance(operation, Rescale) else 1.0
+        (i,) = inputs
+    return size * cancelled[i]
 
 
 def halves(samples):
@@ -222,6 +247,7 @@ class Magnitudes:
     def __init__(self, samples, later: Callable[[], list] = list):
         self.samples, self._later, self._more = samples, later, None
         self._found: dict = {}  # by what a node stands for
+        self._noisy: dict = {}  # of sums that cancel, the same of what they could be
 
     def of(self, circuit: Circuit, stands_for: Mapping[int, tuple]) -> dict[int, float]:
         """The largest integers of nodes, each given with what it stands for, and the value of its integer 1."""
@@ -246,11 +272,17 @@ class Magnitudes:
         """The largest value of what was asked for before."""
         return self._found[name]
 
+    def noisy(self, name) -> float:
+        """How large it could be if it is 0 on all samples and a sum that cancels, so that rounding alone would leave something; else 0."""
+        return 0.0 if self._found[name] else self._noisy.get(name, 0.0)
+
     def _look(self, circuit: Circuit, stands_for: Mapping[int, tuple], nodes: list[int], samples, growth: int = 1) -> None:
-        for i, largest in largest_values(circuit, samples, nodes).items() if nodes else ():
+        noisy: dict[int, float] = {}
+        for i, largest in largest_values(circuit, samples, nodes, noisy).items() if nodes else ():
             name, factor = stands_for[i]
             largest = largest if math.isfinite(largest) else 0.0  # what is divided by 0 tells nothing
             self._found[name] = max(self._found.get(name, 0.0), growth * largest * abs(float(factor)))
+            self._noisy[name] = max(self._noisy.get(name, 0.0), noisy.get(i, 0.0) * abs(float(factor)))
 
 
 class Seen(NamedTuple):
@@ -275,6 +307,7 @@ def fitted(formats: Formats, sizes: Mapping[str, Seen], precision: Precision) ->
         scale_given, bits_given = scale_given and kind == given, bits_given and kind == given
         found = {name: x.largest for name, x in sizes.items() if x.kind == kind and x.largest and name not in named}
         resolved, headroom = bits - SPARE[kind], HEADROOM + ROOM.get(kind, 0)
+        resolved -= (bits - RATIO_BITS) // 2 if kind == "quotient" else 0  # of more bits half are room: other batches divide by less
         where = max(found, key=found.__getitem__, default="")
         if found and scale_given and not bits_given:
             needed = _exponent(found[where]) + scale + HEADROOM
@@ -293,7 +326,8 @@ def fitted(formats: Formats, sizes: Mapping[str, Seen], precision: Precision) ->
                 own = max(-MAX_SCALE, min(bits - headroom - e, most, MAX_SCALE))
             more = MORE_OF_NORM if kind == "root" and sizes[name].entries <= NORM else 0
             gained = min(more, MAX_BITS - bits)
-            chosen[name] = TensorFormat(own - (more - gained), bits + gained)
+            less = formats.less.get(name, 0)
+            chosen[name] = TensorFormat(own - (more - gained) - less, bits + gained - less)
             refined = max(refined, own - scale) if kind not in FREE else refined
     for name, seen in sizes.items():
         given = precision.gradient_bits if seen.kind in GRADIENTS else precision.activation_bits
@@ -312,6 +346,7 @@ def explicit(formats: Formats, circuit: Circuit, precision: Precision) -> Precis
         activation_bits=formats.activation_bits,
         gradient_scale=formats.gradient_scale,
         gradient_bits=formats.gradient_bits,
+        rate_tolerance=float(formats.rate_tolerance),
         data_bits=tuple(x.bits for x in formats.data.values()),
         tensors={**formats.data, **formats.tensors},
         parameters={p.path: circuit.scale(k)[1] for k, p in enumerate(circuit.parameters) if p.recurrence is None},

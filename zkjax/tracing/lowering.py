@@ -306,7 +306,8 @@ class _Emitter:
 
     def kind(self, x) -> str:
         """Of its default format."""
-        for kind, operation in (("function", Applied), ("ratio", Ratio), ("root", SquareRoot), ("weight", Param)):
+        quotient = "ratio" if x in self.relations.feeds else "quotient"
+        for kind, operation in (("function", Applied), (quotient, Ratio), ("root", SquareRoot), ("weight", Param)):
             if x.does(operation):
                 return kind
         if x.tagged:

@@ -23,31 +23,19 @@ from ..ops.leaves import Param
 from ..ops.products import Dot
 from .arguments import whole, without_auxiliary
 from .comparison import compare
-from .constants import Known
-from .expressions import Expression, Ratio, SquareRoot, biases, unmoved
-from .formats import FINEST, GRADIENTS, Formats, Magnitudes, Seen, coarser, default_formats, explicit, fitted, frozen_scale, with_tables
-from .functions import constant
-from .lowering import UNMOVED, Emission, emit
-from .motions import summed_states
+from .expressions import biases, unmoved
+from .finer import ROUNDED, faithful
+from .fitting import fit, lasting
+from .formats import FINEST, Formats, Magnitudes, coarser, default_formats, explicit
+from .lowering import UNMOVED
 from .precision import Precision
 from .source import Source, read, read_own
-from .states import state_formats
 
 LASTING = 16  # chunks: weights beside multiplied states are rounded too, if their bounds do not last so long
-# Bits that coefficients have within a period, and whether weights beside multiplied states are rounded too; tried until bounds hold.
-ATTEMPTS = ((8, False), (6, False), (8, True), (6, True), (4, False), (4, True))
-FAITHFUL = 0.03  # distance of the first steps' update beyond which finer formats are tried
-# Bits by which activations and gradients are finer in what is tried, until the first steps are near: the finest first, for what is near on
-# one batch may not be so on another, and lookups are hardly more.
-REFINEMENTS = ((4, 4), (4, 2), (2, 2), (2, 1), (4, 0), (2, 0))
-MAX_TABLE_WORK = 2**24  # of finer formats, well below what a verifier is ready to do
 ROOM = (5, 4, 3, 2, 1)  # bits by which ranges are wider at most, where tables are there for them
 AS_CHEAP = 1.02  # times the cost
-WORTH = 0.75  # share of the distance that may be left where they are taken
 SLIGHTLY = 2  # bits by which formats become coarser before weights are rounded that products read but a few times
 ROUNDED_WEIGHT = 4  # lookups of a weight that is rounded for products
-ROUNDED = "weights are rounded where products read them, so that bounds hold"
-MAX_ROUNDS = 4  # of formats and circuits that follow from one another
 
 
 def trace(
@@ -136,13 +124,13 @@ def trace_step(
 
 def _traced(source: Source, precision: Precision, chunk: int, steps: int | None) -> Circuit:
     """The circuit of a step that was read, beside the user's own; warnings are of the line that called the caller's caller."""
-    steps = steps or (LASTING * chunk if source.multiplied else chunk)
+    given, steps = steps, steps or (LASTING * chunk if source.multiplied else chunk)
     magnitudes = Magnitudes(source.samples(), source.later)
     circuit, formats, lasts = _bounded(source, precision, chunk, steps, magnitudes)
     if source.known:
         circuit = replace(circuit, comparison=compare(circuit, source))
         if lasts and precision.untouched:
-            circuit, formats = _faithful(source, circuit, formats, precision, chunk, steps, magnitudes)
+            circuit, formats = faithful(source, circuit, formats, precision, chunk, given or LASTING * chunk, magnitudes)
         if lasts and not precision.complete:
             circuit, formats = _roomy(source, circuit, formats, precision, chunk, steps, magnitudes)
     circuit = replace(circuit, precision=explicit(formats, circuit, precision), own=source.own)
@@ -152,34 +140,6 @@ def _traced(source: Source, precision: Precision, chunk: int, steps: int | None)
     for message in told:
         warnings.warn(message, PrecisionWarning, stacklevel=3)
     return circuit
-
-
-def _faithful(
-    source: Source, circuit: Circuit, formats: Formats, precision: Precision, chunk: int, steps: int, magnitudes: Magnitudes
-) -> tuple[Circuit, Formats]:
-    """In finer default formats, where in these the first steps are too far from the user's own and in those they are much nearer.
-
-    Signs of small gradients and of what is near 0 decide what an adaptive optimizer or a ReLU does, and no bits make all of them right.
-    """
-    for activations, gradients in REFINEMENTS:
-        if circuit.comparison.off <= FAITHFUL:
-            break
-        tried = default_formats(source.program, source.batch, precision, chunk, activations, gradients)
-        try:
-            tried = replace(tried, weights=formats.weights)
-            attempts = ((formats.useful, formats.rounded),)
-            found, chosen, lasts = lasting(source, tried, FINEST[:1], precision, chunk, steps, magnitudes, attempts)
-        except PrecisionError:
-            continue
-        if not lasts or _table_work(found) > MAX_TABLE_WORK:
-            continue
-        found = replace(found, comparison=compare(found, source))
-        if found.comparison.off <= WORTH * circuit.comparison.off:
-            finer = f"{activations} and {gradients}" if gradients != activations else f"{activations}"
-            notes = [ROUNDED] * (ROUNDED in circuit.notes)
-            notes.append(f"formats {finer} bits finer than by default, for in those the first steps were further from your own")
-            circuit, formats = replace(found, notes=(*found.notes, *notes)), chosen
-    return circuit, formats
 
 
 def _roomy(
@@ -199,12 +159,6 @@ def _roomy(
         if lasts and found.counts(chunk).cost <= AS_CHEAP * circuit.counts(chunk).cost:
             return replace(found, comparison=circuit.comparison, notes=circuit.notes), chosen
     return circuit, formats
-
-
-def _table_work(circuit: Circuit) -> int:
-    """Instructions that its tables of functions take, which every verifier fills."""
-    tables = {x.table for found in circuit.lookups.values() for x in found}
-    return sum(len(column.program) << table.width for table in tables for column in table.functions)
 
 
 def _bounded(source: Source, precision: Precision, chunk: int, steps: int, magnitudes: Magnitudes) -> tuple[Circuit, Formats, bool]:
@@ -273,118 +227,3 @@ def _rounded_weights(source: Source, formats: Formats, precision: Precision, chu
     if source.program.graph.normalised:  # which needs the finest formats
         sets, added = sets[-1:], set()
     return [frozenset(source.program.states[x.operation.index].leaf.path for x in (*found, *added)) for found in sets]
-
-
-def lasting(
-    source: Source,
-    formats: Formats,
-    finest: Sequence[int],
-    precision: Precision,
-    chunk: int,
-    steps: int,
-    magnitudes: Magnitudes,
-    attempts: Sequence[tuple[int, bool]] = ATTEMPTS,
-) -> tuple[Circuit, Formats, bool]:
-    """The circuit in formats that follow from these defaults, these formats, and whether bounds hold for all steps, or for a chunk alone.
-
-    Scales of single tensors are finer than the default by what ``finest`` says, in this order, at most. Weights that read states which
-    are multiplied stay exact, or, where bounds do not hold so, are rounded with them: ``attempts``, as ATTEMPTS, if there are such states.
-    """
-    held = refusal = None
-    used = finest[0] + 1  # bits by which some scale is finer
-    for finer in finest:
-        if finer >= used:
-            continue
-        for useful, rounded in attempts if source.multiplied and precision.states is None else attempts[:1]:
-            try:
-                tried = replace(formats, finer=finer, useful=useful, rounded=rounded)
-                circuit, chosen = fit(source, tried, precision, chunk, magnitudes)
-                used = min(used, chosen.refined)
-                initial = source.initial_bounds(circuit)
-                circuit.bounds(initial, chunk, cure=False)
-                held = held or (circuit, chosen)
-                circuit.bounds(initial, min(steps, circuit.max_steps or steps), cure=False)
-                return circuit, chosen, True
-            except PrecisionError as error:
-                refusal = refusal or error
-    if held is None:
-        raise refusal
-    return *held, False
-
-
-def fit(source: Source, formats: Formats, precision: Precision, chunk: int, magnitudes: Magnitudes) -> tuple[Circuit, Formats]:
-    """The circuit in formats that follow from these defaults and, where ``precision`` leaves that open, from the samples; and these.
-
-    magnitudes: of the samples. Bounds are not checked.
-    """
-    formats = replace(formats, parameters=_frozen_scales(source, formats.more[0]) | formats.parameters)
-    emission, formats = _emitted(source, formats, precision, magnitudes)
-    emission.names.check(precision)
-    chosen = fitted(formats, _sizes(emission, formats, magnitudes), precision)
-    if chosen != formats:
-        emission, chosen = _emitted(source, chosen, precision, magnitudes)
-    return with_tables(emission.circuit, precision, chunk).check(), chosen
-
-
-def _frozen_scales(source: Source, finer: int) -> dict[str, int]:
-    """Of the committed parameters that stay as they are, by path, so many bits finer than by default."""
-    states = enumerate(zip(source.program.states, source.rows, strict=True))
-    return {s.leaf.path: frozen_scale(s.leaf.largest, finer) for p, (s, row) in states if row.frozen(p) and s.start is None}
-
-
-def _sizes(emission: Emission, formats: Formats, magnitudes: Magnitudes) -> dict[str, Seen]:
-    """Of each rounded tensor what its format depends on."""
-    seen, found = magnitudes.of(emission.circuit, emission.stands_for), {}
-    still = _still(emission, magnitudes)
-    for node, (name, kind) in emission.rounded.items():
-        if kind in ("root", "ratio") and _follows_from(emission.stands_for[node][0], still):
-            seen[node] = 0.0
-        unit = abs(float(emission.stands_for[node][1])) / (float(emission.unit) if kind in GRADIENTS else 1.0)
-        room = max(1.0, 2.0 ** -formats.of(name, kind).scale / unit)  # before its constant, a tensor has a finer unit at the same bits
-        room = 1.0 if kind in ("function", "root", "ratio") else room
-        entries, known = math.prod(emission.circuit.nodes[node].shape), found.get(name, Seen(kind, 0.0, 0))
-        found[name] = Seen(kind, max(seen[node] * unit * room, known.largest), max(entries, known.entries))
-    return found
-
-
-def _still(emission: Emission, magnitudes: Magnitudes) -> set[int]:
-    """The states that begin with 0 and that only what is 0 on all samples feeds: what samples have of them, rounding left there."""
-
-    def is_zero(x) -> bool:
-        return constant(x) is None and not magnitudes.largest(emission.stands_for[emission.feeds[x][0]][0])
-
-    begin = {p for p, x in emission.moved.items() if isinstance(x.state.start, Known) and x.state.start.scalar == 0}
-    return {p for p in begin if set(emission.rows[p].carry) <= {p} and emission.rows[p].feeds and all(map(is_zero, emission.rows[p].feeds))}
-
-
-def _follows_from(x: Expression, states: set[int]) -> bool:
-    """Whether it is 0 where these states and what feeds them are: a root, a quotient or a multiple of them."""
-    while x.does(Ratio) or x.does(SquareRoot) and not x.operation.least:
-        x = x.inputs[0]
-    return bool(found := summed_states(x)) and found <= states
-
-
-def _emitted(source: Source, formats: Formats, precision: Precision, magnitudes: Magnitudes) -> tuple[Emission, Formats]:
-    """With formats of the states that are multiplied, which follow from the circuit, and it from them."""
-    formats = replace(formats, states=precision.states or {})
-    for _ in range(MAX_ROUNDS):
-        emission = emit(source.program, source.rows, formats, source.steps)
-        magnitudes.of(emission.circuit, emission.stands_for)
-        feeds = {}  # of one node, tensors differ by a factor at most
-        for x, (node, factor) in emission.feeds.items():
-            name, own = emission.stands_for[node]
-            feeds[x] = magnitudes.largest(name) * abs(float(factor / own))
-        still = _still(emission, magnitudes)
-        noise = {x for x in feeds if x.does(Ratio) and _follows_from(x, still)}  # a quotient of what rounding leaves is as large as others
-        feeds |= dict.fromkeys(noise, max((v for x, v in feeds.items() if x.does(Ratio) and x not in noise), default=1.0))
-        found = state_formats(emission, source.sizes, feeds, formats.useful, source.remembered)
-        paths = {source.program.states[p].leaf.path: x for p, x in found.items()} | dict(precision.states or {})
-        if paths == formats.states:
-            break
-        formats = replace(formats, states=paths)
-    for p, state in enumerate(source.program.states):
-        if isinstance(state.start, int) and emission.units[p] > emission.units[state.start]:
-            raise PrecisionError(
-                f"state {state.leaf.path} begins as a copy of finer numbers; give it the scale of what it copies (Precision.states)"
-            )
-    return emission, formats

@@ -68,7 +68,7 @@ def _divided(graph, x: Expression, y: Expression) -> Expression:
     (a, x), (c, rest) = scaling(x), scaling(rest)
     if any(v <= 0 for v in values(c)):
         raise Refusal("division by a tensor times a number of the step that is not above 0")
-    least = max(values(lifted(lambda v: least / v)(c)))
+    least = lifted(lambda v: least / v)(c) if least else least
     return graph.linear([(lifted(lambda p, q: p / q)(a, c), graph.node(Ratio(least), (x, rest), x.shape))])
 
 
@@ -92,7 +92,7 @@ def guarded(graph, mask: Expression, x):
 def _replaced(graph, x: Expression, divisor: Expression, other: Expression) -> Expression:
     """x with another divisor in its quotients, as far as products, sums and moves lead to them."""
     if x.does(Ratio):
-        same = x.inputs[1] is divisor and not x.operation.least
+        same = x.inputs[1] is divisor and x.operation == Ratio()
         return graph.node(x.operation, (x.inputs[0], other), x.shape, x.tagged) if same else x
     if x.does(*FREE):
         below = _replaced(graph, x.inputs[0], divisor, other)

@@ -15,6 +15,7 @@ from ..ops.functions import MAX_SIZE, MAX_WIDTH, OneHot, Range, Site, TableFunct
 from ..ops.leaves import Const
 from ..ops.maximum import First, Largest
 from ..ops.moves import Broadcast, Reshape, Slice
+from ..ops.paced import Paced
 from ..ops.products import Dot, entrywise
 from ..ops.root import MAX_ROOT, Root
 from . import digits
@@ -25,6 +26,7 @@ from .functions import is_one_or_nothing
 from .intervals import are_integers, interval
 from .quotients import square_root
 from .rationals import dyadic, log2
+from .series import Series, values
 
 MAX_DIVISOR = 2**46
 ROOT_BITS = 14  # of the root of an integer 1
@@ -33,6 +35,7 @@ ROOT_BITS = 14  # of the root of an integer 1
 SITE_BITS, LONG_SITE_BITS = 14, 17
 LEAST_BITS = 4  # of the least quotient by a sum, where that has a bound
 MUCH = 6  # bits by which what has a bound may be coarser than its format
+MANY = 4  # units of what is added to a divisor, above which a step has its own number of them
 PLAIN_SITE = 40  # bits of a bound that says more of a tensor's size than a format does
 
 
@@ -104,7 +107,7 @@ class Relations:
         What feeds a state keeps the rest in its unit, so that the divisor stays narrow.
         """
         _, high = interval(self.emitter.program.graph, x)
-        scale, bits = self.emitter.formats.of(self.emitter.names.of[x], "ratio")
+        scale, bits = self.emitter.formats.of(self.emitter.names.of[x], self.emitter.kind(x))
         if high < math.inf:
             whole, least = math.ceil(math.log2(high) - 2.0**-20), self._least_quotient(x)
             finer = bits - 2 - whole
@@ -123,7 +126,7 @@ class Relations:
         times, finer = n << max(0, -j), 1 << max(0, j)
         dividend = self.emitter.times(times, nodes[0], factors[0] / times, label)
         (low, _), least = interval(self.emitter.program.graph, x.inputs[1]), x.operation.least
-        if not least and 0 < low < factors[1]:  # what the source divides by is above 0, and may be rounded to 0
+        if least == 0 and 0 < low < factors[1]:  # what the source divides by is above 0, and may be rounded to 0
             least = Fraction(low)
         divisor = self._at_least(x, nodes[1], factors[1], finer, least, finer, label)
         found, below = self.emitter.builder.bounds[divisor], self.emitter.builder.nodes[nodes[1]].operation
@@ -134,7 +137,7 @@ class Relations:
             raise PrecisionError(f"{label}: the divisor may reach {bound}; use coarser formats")
         quotient = self.emitter.add(Divide(bits, width(found)), (dividend, divisor), x.shape, unit, label)
         self._product(divisor, quotient, x.shape, unit * factors[1], f"{label} times its divisor")
-        self.emitter.rounded[quotient], self.emitter.stands_for[quotient] = (self.emitter.names.of[x], "ratio"), (x, unit)
+        self.emitter.rounded[quotient], self.emitter.stands_for[quotient] = (self.emitter.names.of[x], self.emitter.kind(x)), (x, unit)
         return unit, quotient
 
     def _least_quotient(self, x) -> float:
@@ -156,12 +159,14 @@ class Relations:
         self.emitter.rounded[node], self.emitter.stands_for[node] = (self.emitter.names.of[x], "root"), (x, unit)
         return unit, node
 
-    def _at_least(self, x, node: int, factor: Fraction, times: int, least: Fraction, fewest: int, label: str) -> int:
-        """times * node, plus a constant above 0, which is ``fewest`` units of that at least."""
-        if not least:
+    def _at_least(self, x, node: int, factor: Fraction, times: int, least: Fraction | Series, fewest: int, label: str) -> int:
+        """times * node, plus a constant above 0, which is ``fewest`` units of that at least; the largest of a step where all are few."""
+        if least == 0:
             return self.emitter.times(times, node, factor / times, label)
-        ones = self._ones(x.shape)
-        return self.emitter.add(Linear((times, max(fewest, round(least / factor * times)))), [node, ones], x.shape, factor / times, label)
+        ones, numbers = self._ones(x.shape), tuple(max(fewest, round(v / factor * times)) for v in values(least))
+        if max(numbers) > MANY and min(numbers) < max(numbers):
+            ones, numbers = self.emitter.add(Paced(numbers), [ones], x.shape, factor / times, label), (1,)
+        return self.emitter.add(Linear((times, max(numbers))), [node, ones], x.shape, factor / times, label)
 
     def _ones(self, shape) -> int:
         one = self.emitter.add(Const((), (1,)), [], (), Fraction(1), "one")
@@ -173,7 +178,8 @@ class Relations:
     def site(self, x) -> tuple[Fraction, int, int]:
         """(value of an integer 1, node, offset): a rescale or range whose integers, with the offset added, are those of x.
 
-        What has a bound that depends on no parameter gets ``SITE_BITS`` bits for it, of one sign, if that is known, at no cost.
+        What has a bound that depends on no parameter gets ``SITE_BITS`` bits for it, of one sign, if that is known, at no cost; then more
+        where its format has more.
         """
         if x not in self.sites:
             self.sites[x] = self._new_site(x)
@@ -205,9 +211,14 @@ class Relations:
             least, width = (0, most) if low >= 0 else (1 - (1 << most), most) if high <= 0 else (-(1 << most), most + 1)
             return factor, self.emitter.add(Range(least, width), [node], x.shape, factor, label), 0
         shift, bits = most + 1 - SITE_BITS, SITE_BITS - 1
-        middle = 0
-        if one_sided:  # the middle becomes 0, and half of the range is not wasted
-            shift, middle = shift - 1, 1 << bits if low >= 0 else 1 - (1 << bits)
-            node = self.emitter.add(Linear((1, -(middle << shift))), [node, self._ones(x.shape)], x.shape, factor, label)
-        unit = factor * 2**shift
-        return unit, self.emitter.quotient(x, node, shift, bits, unit, label), middle
+        if not one_sided:
+            return factor * 2**shift, self.emitter.quotient(x, node, shift, bits, factor * 2**shift, label), 0
+        wanted = math.ceil(math.log2(factor * 2 ** (shift - 1) / unit) - 2.0**-20)  # bits by which its format is finer
+        finer = 0 if x.tagged else max(0, min(wanted, self.emitter.of(x)[1] - bits, shift - 1))
+        shift, bits = shift - 1 - finer, bits + finer
+        unit, middle = factor * 2**shift, 1 << bits if low >= 0 else 1 - (1 << bits)  # it becomes 0, and half of the range is not wasted
+        node = self.emitter.add(Linear((1, -(middle << shift))), [node, self._ones(x.shape)], x.shape, factor, label)
+        quotient = self.emitter.quotient(x, node, shift, bits, unit, label)
+        if not x.tagged:
+            self.emitter.rounded[quotient] = label, "bounded"
+        return unit, quotient, middle

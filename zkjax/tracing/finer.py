@@ -1,0 +1,120 @@
+"""Finer formats, where in the defaults the first steps are too far from the user's own.
+
+Signs of small gradients and of what is near 0 decide what an adaptive optimizer or a ReLU does, and no bits make all of them right.
+Where bounds do not hold in finer formats, single tensors become coarser again, down to their defaults: those that what may leave the
+field reads, through exact operations and states. So one tensor that has no room takes no bits of the others.
+"""
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+
+from ..circuit import bounds
+from ..circuit.circuit import Circuit
+from ..errors import PrecisionError
+from ..ops.leaves import Next, Param
+from .comparison import compare
+from .fitting import settled
+from .formats import FINEST, Formats, Magnitudes, default_formats, with_tables
+from .lowering import Emission
+from .precision import Precision
+from .source import Source
+
+FAITHFUL = 0.03  # distance of the first steps' update beyond which finer formats are tried
+# Bits by which activations and gradients are finer in what is tried, until the first steps are near: the finest first, for what is near on
+# one batch may not be so on another, and lookups are hardly more.
+# Rates alone may be what is off: those of all refinements are closer.
+REFINEMENTS = ((0, 0), (4, 4), (4, 2), (2, 2), (2, 1))
+RATE_TOLERANCE = Fraction(1, 128)  # of a schedule's rates, in finer formats
+TRIALS = 4  # circuits at most, until bounds hold, of one refinement
+MAX_TABLE_WORK = 2**24  # of finer formats, well below what a verifier is ready to do
+WORTH = 0.75  # share of the distance that may be left where they are taken
+ROUNDED = "weights are rounded where products read them, so that bounds hold"
+
+
+def faithful(
+    source: Source, circuit: Circuit, formats: Formats, precision: Precision, chunk: int, steps: int, magnitudes: Magnitudes
+) -> tuple[Circuit, Formats]:
+    """In finer default formats, where in these the first steps are too far from the user's own and in those they are much nearer."""
+    least = formats
+    for activations, gradients in REFINEMENTS:
+        if circuit.comparison.off <= FAITHFUL:
+            break
+        tried = default_formats(source.program, source.batch, precision, chunk, activations, gradients)
+        given = {"weights": formats.weights, "useful": formats.useful, "rounded": formats.rounded, "finer": FINEST[0]}
+        tried = replace(tried, rate_tolerance=min(formats.rate_tolerance, RATE_TOLERANCE), **given)
+        try:
+            found, chosen = _held(source, tried, least, precision, chunk, steps, magnitudes)
+        except PrecisionError:
+            continue
+        found = replace(found, comparison=compare(found, source))
+        if found.comparison.off <= WORTH * circuit.comparison.off:
+            finer = f"{activations} and {gradients}" if gradients != activations else f"{activations}"
+            what = f"formats {finer} bits finer" if activations else "rates closer"
+            notes = [ROUNDED] * (ROUNDED in circuit.notes)
+            notes.append(f"{what} than by default, for in those the first steps were further from your own")
+            circuit, formats = replace(found, notes=(*found.notes, *notes)), chosen
+    return circuit, formats
+
+
+def _held(
+    source: Source, tried: Formats, least: Formats, precision: Precision, chunk: int, steps: int, magnitudes: Magnitudes
+) -> tuple[Circuit, Formats]:
+    """The circuit in these formats, or in some of which single tensors are coarser, but not coarser than in ``least``, in which bounds hold
+    for all steps and tables take no more work than they may; and its formats. PrecisionError where there are none."""
+    emission, _ = settled(source, least, precision, magnitudes)
+    tried = replace(tried, less=dict(_too_wide(emission, tried.more[0])))  # such tables would take long to fill here as well
+    for _ in range(TRIALS):
+        try:
+            emission, chosen = settled(source, tried, precision, magnitudes)
+        except PrecisionError:
+            if tried.rate_tolerance == least.rate_tolerance:
+                raise
+            tried = replace(tried, rate_tolerance=least.rate_tolerance)  # weights may have no bits for closer rates
+            continue
+        circuit = with_tables(emission.circuit, precision, chunk).check()
+        beyond = bounds.beyond(circuit, source.initial_bounds(circuit), min(steps, circuit.max_steps or steps))
+        found = [(name, -(-bits // 2)) for kind, i, bits in beyond for name in _read(emission, kind, i)] + _too_wide(emission, 0)
+        if not found:
+            return circuit, chosen
+        kinds, less = dict(emission.rounded.values()), dict(tried.less)
+        for name, bits in found:
+            kind, already = kinds.get(name), tried.less.get(name, 0)
+            room = chosen.of(name, kind).bits - least.of(name, kind).bits if kind else tried.more[0] - already  # no kind: a frozen state
+            less[name] = max(less.get(name, 0), already + max(0, min(bits, room)))
+        if sum(less.values()) == sum(tried.less.values()):
+            break
+        tried = replace(tried, less=less)
+    raise PrecisionError("bounds do not hold in finer formats")
+
+
+def _read(emission: Emission, kind: str, i: int) -> set[str]:
+    """The names of the rounded tensors, and the paths of the frozen states, that a node or a state reads through what is exact."""
+    circuit, rounded = emission.circuit, emission.rounded
+    found, seen, stack = set(), {(kind, i)}, [(kind, i)]
+    while stack:
+        kind, i = stack.pop()
+        if kind == "node":
+            operation = circuit.nodes[i].operation
+            reads = [("state", operation.index)] if isinstance(operation, Param | Next) else [("node", j) for j in circuit.nodes[i].inputs]
+        else:
+            state, fed = circuit.parameters[i], circuit.parameters[i].recurrence
+            reads = [("node", x.node) for x in state.updates]
+            reads += [] if fed is None else [("node", j) for j, _ in fed.feeds] + [("state", r) for r, _ in fed.carry]
+            found |= set() if reads else {state.path}
+        found |= {rounded[j][0] for kind, j in reads if kind == "node" and j in rounded}
+        stack += {x for x in reads if x not in seen and not (x[0] == "node" and x[1] in rounded)}
+        seen.update(reads)
+    return found
+
+
+def _too_wide(emission: Emission, finer: int) -> list[tuple[str, int]]:
+    """Of tensors whose functions are in tables, so many bits wider than here, which took too much work: names, and the bits by which their
+    tables would take more than an equal share of what all may take."""
+    sites = {i: {x.table for x in found if x.table.functions} for i, found in emission.circuit.lookups.items()}
+    work = {x: sum(len(f.program) for f in x.functions) << x.width + finer for x in set().union(*sites.values())}
+    if sum(work.values()) <= MAX_TABLE_WORK:
+        return []
+    most = {emission.rounded[i][0]: max(map(work.__getitem__, own)) for i, own in sites.items() if own and i in emission.rounded}
+    share = MAX_TABLE_WORK / len(work)
+    return [(name, math.ceil(math.log2(x / share))) for name, x in most.items() if x > share]
