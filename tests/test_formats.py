@@ -381,3 +381,21 @@ def test_ranges_are_as_wide_as_tables_are_anyway(monkeypatch):
     assert all(found[name].scale == x.scale and found[name].bits >= x.bits for name, x in before.items()) and found != before
     again = zkjax.trace(mlp_loss, optax.sgd(0.1), params, batch=batch, precision=roomy.precision, chunk=512)
     assert again.digest() == roomy.digest()
+
+
+def test_tensors_that_are_one_node_keep_their_formats(monkeypatch):
+    """The error of a layer with an adapter is read at two scales, which may round to one node: so one name is the other's as well."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8, 12)).astype(np.float32), rng.normal(size=(8, 4)).astype(np.float32)
+    params = {name: rng.normal(size=shape).astype(np.float32) * 0.3 for name, shape in {"w": (12, 4), "a": (2, 4), "b": (12, 2)}.items()}
+
+    def adapted(p, x, y):
+        return jnp.mean((x @ p["w"] + (x @ p["b"]) @ p["a"] * 0.5 - y) ** 2)
+
+    optimizer = optax.multi_transform({"t": optax.adam(3e-4), "f": optax.set_to_zero()}, {"w": "f", "a": "t", "b": "t"})
+    roomy = zkjax.trace(adapted, optimizer, params, batch=(x, y), steps=8)
+    with monkeypatch.context() as patch:
+        patch.setattr(program, "ROOM", ())
+        tight = zkjax.trace(adapted, optimizer, params, batch=(x, y), steps=8)
+    before = tight.precision.tensors
+    assert {name: roomy.precision.tensors[name].scale for name in before} == {name: x.scale for name, x in before.items()}

@@ -299,7 +299,8 @@ def fitted(formats: Formats, sizes: Mapping[str, Seen], precision: Precision) ->
     sizes: of each rounded tensor.
     """
     notes, refined, named = [], 0, precision.tensors or {}
-    chosen = {name: formats.of(name, seen.kind) for name, seen in sizes.items()} | named
+    made = {name: formats.of(name, seen.kind) for name, seen in sizes.items()}
+    chosen = {**formats.tensors, **made, **named}  # two tensors of one format may be one node, which has one name
     for kind in SPARE:
         scale, bits = formats.default(kind)
         given = "gradient" if kind in GRADIENTS else "activation"
