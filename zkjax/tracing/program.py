@@ -54,8 +54,8 @@ def trace(
 ) -> Circuit:
     """Trace one training step, of a loss and an optimizer, to a circuit.
 
-    loss:      ``loss(params, *batch)`` as for ``jax.grad``: a scalar, from what docs/traced.md lists: layers of Flax, losses of optax, loops
-               over data. Arrays that it captures are public constants of at most 4,096 entries. Floating-point arithmetic is taken as
+    loss:      ``loss(params, *batch)`` as for ``jax.grad``: a scalar, from what docs/traced.md lists: layers of Flax, losses of optax,
+               loops over data. Arrays that it captures are public constants of at most 4,096 entries. Floating-point arithmetic is taken as
                that of real numbers; what computes with constants alone is exact; integers and booleans of the batch are JAX's, or refused.
     optimizer: an optax optimizer: updates that are sums of gradients, parameters and its own state, their products, roots, quotients and
                signs, with coefficients that follow from the step. What a step multiplies (a momentum, decaying weights) is rounded once
