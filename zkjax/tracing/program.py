@@ -34,6 +34,7 @@ from .source import Source, read, read_own
 LASTING = 16  # chunks: weights beside multiplied states are rounded too, if their bounds do not last so long
 ROOM = (5, 4, 3, 2, 1)  # bits by which ranges are wider at most, where tables are there for them
 AS_CHEAP = 1.02  # times the cost
+LONG = 2**12  # steps of a chain; one that may be shorter becomes no shorter by them
 SLIGHTLY = 2  # bits by which formats become coarser before weights are rounded that products read but a few times
 ROUNDED_WEIGHT = 4  # lookups of a weight that is rounded for products
 
@@ -147,9 +148,10 @@ def _roomy(
 ) -> tuple[Circuit, Formats]:
     """In the same formats with wider ranges, for what training makes of the tensors of the first batch, where that costs hardly more.
 
-    Bounds hold for as many steps, and no value of the first step changes.
+    Bounds hold for as many steps, up to LONG, and no value of the first step changes.
     """
-    tables = counts.tables(circuit, chunk)
+    tables, longest = counts.tables(circuit, chunk), circuit.longest_chain(source.initial_bounds(circuit)).steps
+    steps = max(steps, LONG if longest is None else min(longest, LONG))
     for room in ROOM:
         tried, attempts = replace(formats, room=room, tables=tables), ((formats.useful, formats.rounded),)
         try:
