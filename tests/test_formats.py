@@ -374,7 +374,7 @@ def test_ranges_are_as_wide_as_tables_are_anyway(monkeypatch):
     batch = x, rng.uniform(size=(8, 4)).astype(np.float32)
     roomy = zkjax.trace(mlp_loss, optax.sgd(0.1), params, batch=batch, precision=Precision(activation_scale=7), chunk=512)
     with monkeypatch.context() as patch:
-        patch.setattr(program, "ROOM", ())
+        patch.setattr(program, "ROOMS", ())
         tight = zkjax.trace(mlp_loss, optax.sgd(0.1), params, batch=batch, precision=Precision(activation_scale=7), chunk=512)
     assert roomy.counts(512).cost <= 1.02 * tight.counts(512).cost and roomy.comparison.loss == tight.comparison.loss
     found, before = roomy.precision.tensors, tight.precision.tensors
@@ -395,7 +395,7 @@ def test_tensors_that_are_one_node_keep_their_formats(monkeypatch):
     optimizer = optax.multi_transform({"t": optax.adam(3e-4), "f": optax.set_to_zero()}, {"w": "f", "a": "t", "b": "t"})
     roomy = zkjax.trace(adapted, optimizer, params, batch=(x, y), steps=8)
     with monkeypatch.context() as patch:
-        patch.setattr(program, "ROOM", ())
+        patch.setattr(program, "ROOMS", ())
         tight = zkjax.trace(adapted, optimizer, params, batch=(x, y), steps=8)
     before = tight.precision.tensors
     assert {name: roomy.precision.tensors[name].scale for name in before} == {name: x.scale for name, x in before.items()}

@@ -36,13 +36,14 @@ def faithful(
     source: Source, circuit: Circuit, formats: Formats, precision: Precision, chunk: int, steps: int, magnitudes: Magnitudes
 ) -> tuple[Circuit, Formats]:
     """In finer default formats, where in these the first steps are too far from the user's own and in those they are much nearer."""
-    least = formats
+    if circuit.comparison.off <= FAITHFUL:
+        return circuit, formats
+    least, (emission, _) = formats, settled(source, formats, precision, magnitudes)
     for activations, gradients in REFINEMENTS:
-        if circuit.comparison.off <= FAITHFUL:
-            break
         tried = default_formats(source.program, source.batch, precision, chunk, activations, gradients)
         given = {"weights": formats.weights, "useful": formats.useful, "rounded": formats.rounded, "finer": FINEST[0]}
-        tried = replace(tried, rate_tolerance=min(formats.rate_tolerance, RATE_TOLERANCE), **given)
+        less = dict(_too_wide(emission, activations))  # such tables would take long to fill here as well
+        tried = replace(tried, rate_tolerance=min(formats.rate_tolerance, RATE_TOLERANCE), less=less, **given)
         try:
             found, chosen = _held(source, tried, least, precision, chunk, steps, magnitudes)
         except PrecisionError:
@@ -54,6 +55,8 @@ def faithful(
             notes = [ROUNDED] * (ROUNDED in circuit.notes)
             notes.append(f"{what} than by default, for in those the first steps were further from your own")
             circuit, formats = replace(found, notes=(*found.notes, *notes)), chosen
+        if circuit.comparison.off <= FAITHFUL:
+            break
     return circuit, formats
 
 
@@ -62,8 +65,6 @@ def _held(
 ) -> tuple[Circuit, Formats]:
     """The circuit in these formats, or in some of which single tensors are coarser, but not coarser than in ``least``, in which bounds hold
     for all steps and tables take no more work than they may; and its formats. PrecisionError where there are none."""
-    emission, _ = settled(source, least, precision, magnitudes)
-    tried = replace(tried, less=dict(_too_wide(emission, tried.more[0])))  # such tables would take long to fill here as well
     for _ in range(TRIALS):
         try:
             emission, chosen = settled(source, tried, precision, magnitudes)

@@ -32,7 +32,7 @@ from .precision import Precision
 from .source import Source, read, read_own
 
 LASTING = 16  # chunks: weights beside multiplied states are rounded too, if their bounds do not last so long
-ROOM = (5, 4, 3, 2, 1)  # bits by which ranges are wider at most, where tables are there for them
+ROOMS = (5, 4, 3, 2, 1)  # bits by which ranges are wider at most, where tables are there for them
 AS_CHEAP = 1.02  # times the cost
 LONG = 2**12  # steps of a chain; one that may be shorter becomes no shorter by them
 SLIGHTLY = 2  # bits by which formats become coarser before weights are rounded that products read but a few times
@@ -152,7 +152,7 @@ def _roomy(
     """
     tables, longest = counts.tables(circuit, chunk), circuit.longest_chain(source.initial_bounds(circuit)).steps
     steps = max(steps, LONG if longest is None else min(longest, LONG))
-    for room in ROOM:
+    for room in ROOMS:
         tried, attempts = replace(formats, room=room, tables=tables), ((formats.useful, formats.rounded),)
         try:
             found, chosen, lasts = lasting(source, tried, (formats.finer,), precision, chunk, steps, magnitudes, attempts)

@@ -20,7 +20,7 @@ def gradient(graph, x: Expression, e: Expression) -> Expression | None:
     for (a, direct), (b, through) in (pairs := list(zip(x.operation.coefficients, x.inputs, strict=True)), pairs[::-1]):
         for g, r in _pairs(direct):
             _, inverse, _ = _unmoved(graph, r)
-            if not inverse.does(Ratio) or inverse.operation.least or constant(inverse.inputs[0]) != 1:
+            if inverse.operation != Ratio() or constant(inverse.inputs[0]) != 1:
                 continue
             total = inverse.inputs[1]
             c, found, repeated = _unmoved(graph, through)
@@ -57,8 +57,7 @@ def _weighs(graph, x: Expression, g: Expression, e: Expression, r: Expression, i
 
 def _unmoved(graph, x: Expression) -> tuple[Fraction, Expression, Callable[[Expression], Expression]]:
     """x as a multiple of a tensor that is moved, without loss of entries: the coefficient, the tensor, and how it is moved."""
-    c, steps = scaling(x)[0], []
-    x = scaling(x)[1]
+    (c, x), steps = scaling(x), []
     while x.does(*FREE):
         steps.append(x)
         d, x = scaling(x.inputs[0])
