@@ -156,7 +156,8 @@ def test_json(files):
 def test_a_run_in_which_nothing_is_updated_says_so(files, tmp_path, monkeypatch):
     """A frozen net is a valid statement, and hardly the one that an auditor expects."""
     circuit = zkjax.Circuit.load(files.circuit)
-    monkeypatch.setattr("zkjax.__main__.verify_chain", lambda *_, **__: ([files.first], [files.security]))  # as if it had been proven
+    as_if_proven = [files.first], [files.security]
+    monkeypatch.setattr("zkjax.commands.verifying.verify_chain", lambda *_, **__: as_if_proven)
     for name, changes in (("frozen", {"updates": ()}), ("rate 0", None)):
         parameters = [replace(p, **changes or {"updates": tuple(replace(u, rates=(0,)) for u in p.updates)}) for p in circuit.parameters]
         path = str(tmp_path / f"{name}.json")
@@ -342,7 +343,7 @@ def test_a_crash_is_no_verdict(files, monkeypatch):
     def broken(*_, **__):
         raise IndexError("\x1b[2Jlist index")
 
-    monkeypatch.setattr("zkjax.__main__.verify_chain", broken)
+    monkeypatch.setattr("zkjax.commands.verifying.verify_chain", broken)
     output, errors = StringIO(), StringIO()
     with redirect_stdout(output), redirect_stderr(errors):
         assert main(["verify", files.proofs[0], "--circuit", files.circuit, "--json"]) == MISUSE

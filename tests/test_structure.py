@@ -61,6 +61,7 @@ prover.link prover
 training training.dataset training.template training.saved training.states training.steps training.run training.train
 calibration
 planning planning.machine planning.estimate planning.measure
+commands commands.terminal commands.verifying commands.inspecting commands.measuring
 __main__
 """.split()
 

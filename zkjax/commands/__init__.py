@@ -1,0 +1,1 @@
+"""What ``python -m zkjax`` can do, one module a command; ``__main__`` puts them together."""

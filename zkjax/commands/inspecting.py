@@ -1,0 +1,47 @@
+"""``python -m zkjax inspect``: what a circuit or proof file holds. NumPy and the standard library only."""
+
+import json
+import sys
+
+from ..circuit.circuit import Circuit
+from ..display import plain
+from ..errors import ZkjaxError
+from ..files import read
+from ..proofs.estimate import argument_work
+from ..proofs.proof import MAGIC, MAX_FILE, Proof
+from ..verifier import estimate_work
+from .terminal import INVALID, VALID, Misuse, say
+
+
+def add(commands) -> None:
+    """The command's place and options among those of ``commands``, an argparse parser's."""
+    parser = commands.add_parser("inspect", help="print what a circuit or proof file holds; verifies nothing", allow_abbrev=False)
+    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("--circuit", metavar="CIRCUIT", help="of a proof file: estimate also what verifying it takes")
+    parser.set_defaults(run=_inspect)
+
+
+def _inspect(arguments) -> int:
+    try:
+        told = _looked_into(arguments.file, arguments.circuit)
+    except OSError as error:
+        raise Misuse(str(error)) from None
+    except ZkjaxError as error:
+        say(plain(f"INVALID: {error}"), sys.stderr)
+        return INVALID
+    say(told)
+    return VALID
+
+
+def _looked_into(file: str, circuit_file: str | None) -> str:
+    """What a circuit or proof file holds, and what verifying it takes: of a proof where its circuit is given."""
+    if read(file, MAX_FILE, MAGIC)[: len(MAGIC)] != MAGIC:
+        circuit = Circuit.load(file)
+        work = f"verifying a proof of one step takes, without its opening, {argument_work(circuit, 1)}"
+        return f"digest {circuit.digest().hex()}\n{work}\n{circuit}"
+    proof = Proof.load(file)
+    told = [f"proof file of {proof.nbytes} bytes, of which {len(proof.body)} are the proof's body; not verified here"]
+    told += [str(proof.statement), json.dumps(proof.statement.to_json(), indent=1)]
+    if circuit_file is not None:
+        told.append(f"verifying it takes {estimate_work(Circuit.load(circuit_file), [proof.statement], None, None)}")
+    return "\n".join(told)

@@ -1,0 +1,30 @@
+"""What every command says and how it ends: exit statuses, printing, misuse, and the words in which a verdict is refused.
+
+All that is printed goes through ``say``: names and texts of files come out escaped, on any terminal.
+"""
+
+import json
+import sys
+
+from ..display import plain
+
+VALID, INVALID, MISUSE = 0, 1, 2
+
+
+def say(text: str, stream=None) -> None:
+    """Print lines, of visible characters only, to standard output or another stream."""
+    print("\n".join(map(plain, text.split("\n"))), file=stream or sys.stdout)
+
+
+class Misuse(Exception):
+    """What is wrong with the command line, or with a file that it names."""
+
+
+def refuse(arguments, status: int, check: str, detail: str, proof: str | None = None) -> int:
+    """Say why there is no valid proof: to people, and as JSON where that is asked for. Returns the status."""
+    if arguments.json:
+        say(json.dumps({"valid": False, "check": check, "detail": detail, "proof": proof}, indent=1))
+    place = "" if proof is None else f"{proof}: "
+    kind = {"format": "malformed: ", "misuse": ""}.get(check, f"check {check}: ")
+    say(plain(f"{'error' if status == MISUSE else 'INVALID'}: {place}{kind}{detail}"), sys.stderr)  # one line, whatever a file says
+    return status
