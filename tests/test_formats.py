@@ -202,16 +202,51 @@ def test_formats_become_finer_where_the_first_step_asks_for_it():
     given = zkjax.trace(mlp_loss, optax.adam(1e-3), params, batch=(x, y), chunk=2, steps=2, precision=Precision(activation_scale=10))
     assert any("bits finer than by default" in note for note in circuit.notes) and circuit.comparison.off < 0.75 * given.comparison.off
     assert not any("bits finer" in note for note in given.notes)
-    labels = [{"w": "frozen", "b": "trained"}, {"w": "trained", "b": "trained"}]
-    frozen = optax.multi_transform({"trained": optax.adam(1e-3), "frozen": optax.set_to_zero()}, labels)
-    scales = [
-        zkjax.trace(mlp_loss, frozen, params, batch=(x, y), chunk=2, steps=2, precision=p).scale(1)[1]
-        for p in (None, Precision(activation_scale=10))
-    ]
-    assert scales[0] > scales[1]  # what stays as it is, too
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (params, (x, y)))
     again = zkjax.trace(mlp_loss, optax.adam(1e-3), shapes[0], batch=shapes[1], chunk=2, steps=2, precision=circuit.precision)
     assert again.digest() == circuit.digest()
+
+
+def test_finer_formats_are_worth_their_price(monkeypatch):
+    """Of those that bring the first steps nearer the ones are taken whose cost, times the distance that is left, is least."""
+    rng = np.random.default_rng(3)
+    params, x = mlp_params((FEATURES, 16, 4)), rng.uniform(size=(8, FEATURES)).astype(np.float32)
+    y, left = rng.uniform(size=(8, 4)).astype(np.float32), iter([])
+    monkeypatch.setattr(finer, "compare", lambda circuit, source: Comparison(None, (), (), 0.0, next(left)))
+
+    def chosen(*distances):
+        nonlocal left
+        left = iter(distances)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PrecisionWarning)
+            circuit = zkjax.trace(mlp_loss, optax.adam(1e-3), params, batch=(x, y), steps=64)
+        return [note.removesuffix(" bits finer than by default, for in those the first steps were further from your own")
+                for note in circuit.notes if "bits finer" in note], len([*left])  # fmt: skip
+
+    monkeypatch.setattr(finer, "REFINEMENTS", ((1, 1), (2, 2), (4, 4)))
+    assert chosen(0.02, 0.0199, 0.0199) == (["formats 1"], 0)
+    assert chosen(0.2, 0.2, 0.004) == (["formats 4"], 0)
+    assert chosen(0.02, 0.001, 0.0) == (["formats 2"], 1)  # near enough: nothing finer is tried
+    assert chosen(0.5, 0.5, 0.5) == ([], 0)
+    monkeypatch.setattr(finer, "PROOF", 0)
+    assert chosen(0.004) == (["formats 1"], 0)  # and nothing that costs more than it could be worth
+
+
+def test_what_begins_with_zeros_has_bits_for_its_first_steps():
+    """The gradient of an adapter's first factor is 0 until the second has moved, then small, and Adam reads its signs."""
+    rng = np.random.default_rng(0)
+    frozen = rng.normal(size=(FEATURES, 4)).astype(np.float32)
+    params = {"a": rng.normal(size=(FEATURES, 2)).astype(np.float32), "b": np.zeros((2, 4), np.float32)}
+    x, y = rng.normal(size=(16, FEATURES)).astype(np.float32), rng.normal(size=(16, 4)).astype(np.float32)
+
+    def loss(p, x, y):
+        return jnp.mean((x @ frozen + x @ p["a"] @ p["b"] - y) ** 2)
+
+    source = read(loss, optax.adam(1e-2), params, (x, y), 64)
+    magnitudes, precision = Magnitudes(source.samples(), source.later), Precision()
+    _, found = fit(source, default_formats(source.program, source.batch, precision, 16), precision, 16, magnitudes)
+    a, b = (found.tensors[f"optimizer/0/mu/{name} gradient"] for name in "ab")
+    assert a.bits == b.bits + formats.GROWN and a.scale > b.scale
 
 
 def test_what_a_bound_refuses_alone_becomes_coarser():

@@ -139,7 +139,7 @@ def test_small_and_large_data_are_resolved():
         circuit = traced(batch=(x * np.float32(1e-3), y))
     assert circuit.inputs[0].scale >= 16 and circuit.inputs[1].scale == 10
     wide = traced([{"w": PARAMS[0]["w"] * 1e3, "b": PARAMS[0]["b"]}, *PARAMS[1:]], optimizer=optax.sgd(1 / 64))
-    assert formats(wide)["0/w forward"].scale < 0 and formats(wide)["0/w forward"].bits == 13  # coarser, not wider
+    assert formats(wide)["0/w forward"].scale <= 0 and formats(wide)["0/w forward"].bits <= 14  # coarser, not wider
     assert np.isfinite(wide.comparison.loss[2]) and wide.comparison.loss[2] == pytest.approx(wide.comparison.loss[0], rel=0.02)
 
 
@@ -157,9 +157,11 @@ def test_frozen_parameters_have_few_bits():
     optimizer = optax.multi_transform({"trained": optax.sgd(1 / 8), "frozen": optax.set_to_zero()}, labels)
     circuit = traced(optimizer=optimizer)
     largest = float(np.abs(PARAMS[0]["w"]).max())
-    assert 2**13 < largest * 2 ** scales(circuit)["0/w"] <= 2**14 and scales(circuit)["0/w"] < scales(circuit)["1/w"]
+    assert 2**13 < largest * 2 ** scales(circuit)["0/w"] <= 2**18 and scales(circuit)["0/w"] < scales(circuit)["1/w"]
     forward = circuit.nodes[circuit.rounded[0]].operation.shift
     assert forward < circuit.nodes[circuit.rounded[1]].operation.shift  # fewer bits of a remainder: fewer limbs
+    fewest = traced(optimizer=optimizer, precision=zkjax.Precision(parameters={"0/w": scales(circuit)["0/w"] - 1}))
+    assert circuit.counts(16).cost <= 1.02 * fewest.counts(16).cost  # and more bits where they cost hardly more
     given = traced(optimizer=optimizer, precision=zkjax.Precision(parameters={"0/w": 20, "0/b": 20}))
     assert scales(given)["0/w"] == scales(given)["0/b"] == 20
 

@@ -21,43 +21,52 @@ from .precision import Precision
 from .source import Source
 
 FAITHFUL = 0.03  # distance of the first steps' update beyond which finer formats are tried
-# Bits by which activations and gradients are finer in what is tried, until the first steps are near: the finest first, for what is near on
-# one batch may not be so on another, and lookups are hardly more.
-# Rates alone may be what is off: those of all refinements are closer.
-REFINEMENTS = ((0, 0), (4, 4), (4, 2), (2, 2), (2, 1))
+# Bits by which activations and gradients are finer in what is tried. Rates alone may be what is off: those of all refinements are closer.
+REFINEMENTS = ((0, 0), (1, 1), (2, 2), (3, 3), (4, 2), (4, 4))
+NEAR = 2.0**-8  # distance below which none counts as nearer: what is near on one batch may not be so on another
+PROOF = 2**21  # cells, in which a proof's cost is measured, that the smallest one costs too
 RATE_TOLERANCE = Fraction(1, 128)  # of a schedule's rates, in finer formats
 TRIALS = 4  # circuits at most, until bounds hold, of one refinement
 MAX_TABLE_WORK = 2**24  # of finer formats, well below what a verifier is ready to do
-WORTH = 0.75  # share of the distance that may be left where they are taken
 ROUNDED = "weights are rounded where products read them, so that bounds hold"
 
 
 def faithful(
     source: Source, circuit: Circuit, formats: Formats, precision: Precision, chunk: int, steps: int, magnitudes: Magnitudes
 ) -> tuple[Circuit, Formats]:
-    """In finer default formats, where in these the first steps are too far from the user's own and in those they are much nearer."""
+    """In finer default formats, where in these the first steps are too far from the user's own: those that bring them nearest for what
+    they cost, half the distance being worth twice the cost."""
     if circuit.comparison.off <= FAITHFUL:
         return circuit, formats
     least, (emission, _) = formats, settled(source, formats, precision, magnitudes)
+    price = _price(circuit, chunk, circuit.comparison.off)
     for activations, gradients in REFINEMENTS:
         tried = default_formats(source.program, source.batch, precision, chunk, activations, gradients)
-        given = {"weights": formats.weights, "useful": formats.useful, "rounded": formats.rounded, "finer": FINEST[0]}
+        given = {"weights": least.weights, "useful": least.useful, "rounded": least.rounded, "finer": FINEST[0]}
         less = dict(_too_wide(emission, activations))  # such tables would take long to fill here as well
-        tried = replace(tried, rate_tolerance=min(formats.rate_tolerance, RATE_TOLERANCE), less=less, **given)
+        tried = replace(tried, rate_tolerance=min(least.rate_tolerance, RATE_TOLERANCE), less=less, **given)
         try:
             found, chosen = _held(source, tried, least, precision, chunk, steps, magnitudes)
         except PrecisionError:
             continue
+        if _price(found, chunk, NEAR) >= price or found.digest() == circuit.digest():
+            continue
         found = replace(found, comparison=compare(found, source))
-        if found.comparison.off <= WORTH * circuit.comparison.off:
+        if _price(found, chunk, found.comparison.off) < price:
+            price = _price(found, chunk, found.comparison.off)
             finer = f"{activations} and {gradients}" if gradients != activations else f"{activations}"
             what = f"formats {finer} bits finer" if activations else "rates closer"
             notes = [ROUNDED] * (ROUNDED in circuit.notes)
             notes.append(f"{what} than by default, for in those the first steps were further from your own")
             circuit, formats = replace(found, notes=(*found.notes, *notes)), chosen
-        if circuit.comparison.off <= FAITHFUL:
+        if circuit.comparison.off <= NEAR:
             break
     return circuit, formats
+
+
+def _price(circuit: Circuit, chunk: int, off: float) -> float:
+    """Of first steps at such a distance from the user's own: what a proof costs, times the distance."""
+    return (PROOF + circuit.counts(chunk).cost) * max(off, NEAR)
 
 
 def _held(
@@ -81,7 +90,10 @@ def _held(
         kinds, less = dict(emission.rounded.values()), dict(tried.less)
         for name, bits in found:
             kind, already = kinds.get(name), tried.less.get(name, 0)
-            room = chosen.of(name, kind).bits - least.of(name, kind).bits if kind else tried.more[0] - already  # no kind: a frozen state
+            if kind:
+                room = chosen.of(name, kind).bits - least.of(name, kind).bits
+            else:  # a frozen state
+                room = tried.more[0] - already
             less[name] = max(less.get(name, 0), already + max(0, min(bits, room)))
         if sum(less.values()) == sum(tried.less.values()):
             break

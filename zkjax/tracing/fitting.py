@@ -69,18 +69,17 @@ def fit(source: Source, formats: Formats, precision: Precision, chunk: int, magn
 
 def settled(source: Source, formats: Formats, precision: Precision, magnitudes: Magnitudes) -> tuple[Emission, Formats]:
     """As ``fit``, before table widths are chosen."""
-    formats = replace(formats, parameters=_frozen_scales(source, formats) | formats.parameters)
+    formats = replace(formats, parameters=formats.parameters | _frozen_scales(source, formats, precision))
     emission, formats = _emitted(source, formats, precision, magnitudes)
     emission.names.check(precision)
     chosen = fitted(formats, _sizes(emission, formats, magnitudes), precision)
     return (emission, formats) if chosen == formats else _emitted(source, chosen, precision, magnitudes)
 
 
-def _frozen_scales(source: Source, formats: Formats) -> dict[str, int]:
-    """Of the committed parameters that stay as they are, by path: as much finer than by default as activations."""
-    states = enumerate(zip(source.program.states, source.rows, strict=True))
-    frozen = [s.leaf for p, (s, row) in states if row.frozen(p) and s.start is None]
-    return {x.path: frozen_scale(x.largest, formats.more[0] - formats.less.get(x.path, 0)) for x in frozen}
+def _frozen_scales(source: Source, formats: Formats, precision: Precision) -> dict[str, int]:
+    """Of the committed parameters that stay as they are and that the user says nothing of, by path."""
+    frozen = [x for x in source.frozen if x.path not in (precision.parameters or {})]
+    return {x.path: frozen_scale(x.largest, max(formats.more[0], formats.frozen) - formats.less.get(x.path, 0)) for x in frozen}
 
 
 def _sizes(emission: Emission, formats: Formats, magnitudes: Magnitudes) -> dict[str, Seen]:
@@ -95,9 +94,10 @@ def _sizes(emission: Emission, formats: Formats, magnitudes: Magnitudes) -> dict
         unit = abs(float(emission.stands_for[node][1])) / (float(emission.unit) if kind in GRADIENTS else 1.0)
         room = max(1.0, 2.0 ** -formats.of(name, kind).scale / unit)  # before its constant, a tensor has a finer unit at the same bits
         room = 1.0 if kind in ("function", "root", "quotient", "ratio") else room
-        entries, known = math.prod(emission.circuit.nodes[node].shape), found.get(name, Seen(kind, 0.0, 0))
+        entries, known = math.prod(emission.circuit.nodes[node].shape), found.get(name, Seen(kind, 0.0, 0, False))
         largest = seen[node] or CANCELLED * magnitudes.noisy(emission.stands_for[node][0]) / abs(float(emission.stands_for[node][1]))
-        found[name] = Seen(kind, max(largest * unit * room, known.largest), max(entries, known.entries))
+        grows = known.grows or magnitudes.grows(emission.stands_for[node][0])
+        found[name] = Seen(kind, max(largest * unit * room, known.largest), max(entries, known.entries), grows)
     return found
 
 

@@ -45,6 +45,7 @@ ROOM = {"site": 1, "bounded": -HEADROOM, "slope": 2, "moment": 1}
 ROOMY = ("activation", "normalised", "gradient", "moment", "weight")  # whose ranges may be wider, as nothing else follows from them
 FREE = ("weight", "bounded", "slope", "moment", "function", "root", "quotient", "ratio")  # whose scales follow from their values alone
 GRADIENTS = ("gradient", "slope", "moment")  # in units of gradients
+TABLED = ("site", "bounded", "slope", "function")  # whose entries index tables, or come from them
 BOUNDED_BITS = 13  # at least, of what has a bound, from its middle
 RATIO_BITS = 14  # of a quotient without a bound, else one less: its range is looked up, where a function's width costs nothing
 # Entries of a root that may be a norm, which grows with what it is of; bits of range that it has more, at the price of few lookups.
@@ -54,6 +55,7 @@ FINEST = (16, 8, 4, 2, 0)  # bits by which a scale is finer than the default, at
 LATER_AT_MOST = 2**8  # times as large as in the first step are values of later steps that formats hold
 CANCELLED = 16  # times what a sum that cancels could be is its format's largest value, so that the noise of roundings becomes 0 in it
 GROWTH = 16  # what is 0 where a chain begins is expected to become so many times what it is some steps later
+GROWN = 4  # bits that it has more, as it is much smaller at first
 FROZEN_BITS = 14  # of the largest value of a parameter that stays as it is: the range check of first values shows hardly more
 LONGEST_PERIOD = 16  # steps after which multiplied states are rounded, where nothing is said
 
@@ -67,7 +69,8 @@ class Formats:
     default at most; refined: by which the finest is. rounded: weights are multiplied states where they read one, although they need not be.
     weights: paths of states that products read rounded. more: bits by which activations and gradients are finer than by default; roots are
     not, and moments twice; less: by which single tensors are coarser than that, by name. room: bits by which ranges may be wider, where
-    tables of these widths are there anyway. useful: bits below the change of a step that errors of coefficients are within a period.
+    tables of these widths are there anyway. frozen: bits by which parameters that stay as they are are finer than by default. useful: bits
+    below the change of a step that errors of coefficients are within a period.
     """
 
     activation_scale: int
@@ -86,6 +89,7 @@ class Formats:
     more: tuple[int, int] = (0, 0)
     less: Mapping[str, int] = field(default_factory=dict)
     room: int = 0
+    frozen: int = 0
     tables: frozenset[int] = frozenset()
     useful: int = 8
     period: int = 1
@@ -248,6 +252,7 @@ class Magnitudes:
         self.samples, self._later, self._more = samples, later, None
         self._found: dict = {}  # by what a node stands for
         self._noisy: dict = {}  # of sums that cancel, the same of what they could be
+        self._grown: set = set()  # what is 0 in the first step, and not some steps later
 
     def of(self, circuit: Circuit, stands_for: Mapping[int, tuple]) -> dict[int, float]:
         """The largest integers of nodes, each given with what it stands for, and the value of its integer 1."""
@@ -266,6 +271,7 @@ class Magnitudes:
         if zero:
             self._more = self._later() if self._more is None else self._more
             self._look(circuit, stands_for, zero, self._more, GROWTH)
+        self._grown |= {name for name, largest in first.items() if not largest and self._found[name]}
         return {i: self._found[name] / abs(float(factor)) for i, (name, factor) in stands_for.items()}
 
     def largest(self, name) -> float:
@@ -275,6 +281,10 @@ class Magnitudes:
     def noisy(self, name) -> float:
         """How large it could be if it is 0 on all samples and a sum that cancels, so that rounding alone would leave something; else 0."""
         return 0.0 if self._found[name] else self._noisy.get(name, 0.0)
+
+    def grows(self, name) -> bool:
+        """Whether it is 0 where a chain begins, and not some steps later."""
+        return name in self._grown
 
     def _look(self, circuit: Circuit, stands_for: Mapping[int, tuple], nodes: list[int], samples, growth: int = 1) -> None:
         noisy: dict[int, float] = {}
@@ -286,11 +296,12 @@ class Magnitudes:
 
 
 class Seen(NamedTuple):
-    """Of a rounded tensor: its kind, the largest value seen, in units of its kind, and the number of entries."""
+    """Of a rounded tensor: its kind, the largest value seen, in units of its kind, the number of entries, and whether it begins with 0."""
 
     kind: str
     largest: float
     entries: int
+    grows: bool
 
 
 def fitted(formats: Formats, sizes: Mapping[str, Seen], precision: Precision) -> Formats:
@@ -328,7 +339,9 @@ def fitted(formats: Formats, sizes: Mapping[str, Seen], precision: Precision) ->
             more = MORE_OF_NORM if kind == "root" and sizes[name].entries <= NORM else 0
             gained = min(more, MAX_BITS - bits)
             less = formats.less.get(name, 0)
-            chosen[name] = TensorFormat(own - (more - gained) - less, bits + gained - less)
+            grows = sizes[name].grows and kind not in TABLED and not scale_given
+            grown = min(GROWN, formats.finer, MAX_BITS - bits - gained) if grows else 0
+            chosen[name] = TensorFormat(own - (more - gained) + grown - less, bits + gained + grown - less)
             refined = max(refined, own - scale) if kind not in FREE else refined
     for name, seen in sizes.items():
         given = precision.gradient_bits if seen.kind in GRADIENTS else precision.activation_bits

@@ -33,6 +33,7 @@ from .source import Source, read, read_own
 
 LASTING = 16  # chunks: weights beside multiplied states are rounded too, if their bounds do not last so long
 ROOMS = (5, 4, 3, 2, 1)  # bits by which ranges are wider at most, where tables are there for them
+FROZEN = (4, 3, 2, 1)  # bits by which parameters that stay as they are are finer at most
 AS_CHEAP = 1.02  # times the cost
 LONG = 2**12  # steps of a chain; one that may be shorter becomes no shorter by them
 SLIGHTLY = 2  # bits by which formats become coarser before weights are rounded that products read but a few times
@@ -146,21 +147,28 @@ def _traced(source: Source, precision: Precision, chunk: int, steps: int | None)
 def _roomy(
     source: Source, circuit: Circuit, formats: Formats, precision: Precision, chunk: int, steps: int, magnitudes: Magnitudes
 ) -> tuple[Circuit, Formats]:
-    """In the same formats with wider ranges, for what training makes of the tensors of the first batch, where that costs hardly more.
-
-    Bounds hold for as many steps, up to LONG, and no value of the first step changes.
-    """
+    """In the same formats with wider ranges, for what training makes of the tensors of the first batch, and with finer parameters that stay
+    as they are, where that costs hardly more. Bounds hold for as many steps, up to LONG, and no format becomes coarser."""
     tables, longest = counts.tables(circuit, chunk), circuit.longest_chain(source.initial_bounds(circuit)).steps
     steps = max(steps, LONG if longest is None else min(longest, LONG))
-    for room in ROOMS:
-        tried, attempts = replace(formats, room=room, tables=tables), ((formats.useful, formats.rounded),)
-        try:
-            found, chosen, lasts = lasting(source, tried, (formats.finer,), precision, chunk, steps, magnitudes, attempts)
-        except PrecisionError:
-            continue
-        if lasts and found.counts(chunk).cost <= AS_CHEAP * circuit.counts(chunk).cost:
-            return replace(found, comparison=circuit.comparison, notes=circuit.notes), chosen
-    return circuit, formats
+    most = AS_CHEAP * circuit.counts(chunk).cost
+
+    def first(candidates):
+        for tried in candidates:
+            attempts = ((tried.useful, tried.rounded),)
+            try:
+                found, chosen, lasts = lasting(source, tried, (tried.finer,), precision, chunk, steps, magnitudes, attempts)
+            except PrecisionError:
+                continue
+            if lasts and found.counts(chunk).cost <= most:
+                return replace(found, comparison=circuit.comparison, notes=circuit.notes), chosen
+        return circuit, formats
+
+    circuit, formats = first(replace(formats, room=room, tables=tables) for room in ROOMS)
+    before = formats
+    if source.frozen:
+        circuit, formats = first(replace(formats, frozen=finer) for finer in FROZEN if finer > formats.more[0])
+    return (circuit if formats is before else replace(circuit, comparison=compare(circuit, source))), formats
 
 
 def _bounded(source: Source, precision: Precision, chunk: int, steps: int, magnitudes: Magnitudes) -> tuple[Circuit, Formats, bool]:

@@ -124,6 +124,12 @@ class Source:
         """What was looked ahead of its states, for all circuits that are tried."""
         return {}
 
+    @cached_property
+    def frozen(self) -> list:
+        """The committed parameters that stay as they are."""
+        states = enumerate(zip(self.program.states, self.rows, strict=True))
+        return [x.leaf for p, (x, row) in states if row.frozen(p) and x.start is None]
+
     def rate_tolerance(self, precision: Precision) -> float:
         """How far the first step's rates may be off; a schedule that begins with small ones may lose them."""
         tables = [values(c) for row in self.rows for c in (*row.carry.values(), *row.feeds.values())]
