@@ -12,6 +12,7 @@ from harness import mlp_loss
 import zkjax
 from zkjax.circuit.descent import learning_rates
 from zkjax.circuit.parts import Loss
+from zkjax.tracing.precision import TensorFormat
 
 PARAMS = [{"w": jax.ShapeDtypeStruct(s, jnp.float32), "b": jax.ShapeDtypeStruct(s[1:], jnp.float32)} for s in ((5, 4), (4, 4), (4, 3))]
 BATCH = (jax.ShapeDtypeStruct((6, 5), jnp.float32), jax.ShapeDtypeStruct((6, 3), jnp.float32))
@@ -67,6 +68,21 @@ def test_deep_convolutions():
     batch = jax.ShapeDtypeStruct((2, 4, 4, 2), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.int32)
     circuit = zkjax.trace(loss, optax.sgd(1 / 16), params, batch=batch, chunk=2)
     assert all(found == pytest.approx((1 / 16,), rel=2e-3) for found in learning_rates(circuit))
+
+
+@pytest.mark.parametrize("words", [7, 1500])
+def test_embeddings(words):
+    """Rows picked by integers, as labels are; of many words by digits."""
+    params = {"rows": jax.ShapeDtypeStruct((words, 3), jnp.float32), "last": jax.ShapeDtypeStruct((3, words), jnp.float32)}
+
+    def loss(params, tokens):
+        return optax.softmax_cross_entropy_with_integer_labels(params["rows"][tokens[:, :-1]] @ params["last"], tokens[:, 1:]).mean()
+
+    formats = zkjax.Precision(tensors={"tokens": TensorFormat(0, words.bit_length())})
+    batch = (jax.ShapeDtypeStruct((2, 3), jnp.int32),)
+    circuit = zkjax.trace(loss, optax.sgd(1 / 16), params, batch=batch, chunk=2, precision=formats)
+    assert all(found == pytest.approx((1 / 16,), rel=5e-4) for found in learning_rates(circuit))
+    assert "NO MULTIPLE" not in str(circuit)
 
 
 def test_an_update_that_is_no_descent():

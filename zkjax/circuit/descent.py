@@ -3,7 +3,8 @@
 A circuit holds integers: an update subtracts n times some node, in units that nobody has to believe. But it also holds the
 loss. So both are computed in floating point, without rounding, on random data and weights: if the update of a parameter
 is a multiple of the loss's derivative in random directions, the multiple is the learning rate; else it is no descent on
-this loss. All of it is arithmetic on what the digest covers.
+this loss. All of it is arithmetic on what the digest covers. Integers that pick rows are drawn as such: others pick none, and
+an embedding of which no row is read has no derivative.
 """
 
 import hashlib
@@ -13,7 +14,8 @@ import math
 import numpy as np
 
 from ..algebra import exact
-from ..ops.leaves import Next, Param
+from ..ops.functions import OneHot
+from ..ops.leaves import InputArray, Next, Param
 
 MAX_OPERATIONS = 2**36  # floating-point operations of all evaluations; larger circuits are not tried
 MAX_LOOKS = 2**24  # of all nodes, for each parameter that is trained
@@ -72,7 +74,7 @@ def _largest(parameter) -> int:
 
 
 def _values(trial: int):
-    """A function that makes arrays of values of variance 1, always the same ones: they are public, and nobody can choose them."""
+    """A function that makes arrays of uniform values of variance 1, always the same ones: they are public, and nobody can choose them."""
     count = itertools.count()
 
     def draw(shape) -> np.ndarray:
@@ -86,6 +88,8 @@ def _tried(circuit, draw, moved: dict[int, set[int]], needed: set[int]) -> dict[
     """For each trained parameter: minus its update in a random direction, over the loss's derivative in this direction."""
     units = [float(circuit.unit(p)) for p in range(len(circuit.parameters))]
     inputs = [draw(x.shape) * 2.0**x.scale for x in circuit.inputs]
+    for i, size in _places(circuit).items():
+        inputs[i] = np.floor((inputs[i] / math.sqrt(12) + 0.5) * size)
 
     def direction(parameter):
         summed = parameter.shape[:-1] or parameter.shape  # by a product: a deep net's outputs stay small, and its slopes numbers
@@ -107,6 +111,23 @@ def _tried(circuit, draw, moved: dict[int, set[int]], needed: set[int]) -> dict[
         elsewhere = [*weights[:i], weights[i] + STEP / units[i] * along, *weights[i + 1 :]]
         slope = (loss(exact.evaluate(circuit, None, elsewhere, inputs, nodes, values)) - here) / STEP
         found[i] = change / slope if slope else math.inf
+    return found
+
+
+def _places(circuit) -> dict[int, int]:
+    """Of inputs of integers that one-hots follow from, as of indices and labels: how many places the smallest of these has.
+
+    A number below is a place in each of them, and of a vocabulary by digits one of the first; any other might have no value.
+    """
+    least, found = [math.inf] * len(circuit.nodes), {}
+    for i, node in reversed([*enumerate(circuit.nodes)]):
+        operation = node.operation
+        if isinstance(operation, OneHot):
+            least[i] = min(least[i], operation.size)
+        if isinstance(operation, InputArray) and least[i] < math.inf and circuit.inputs[operation.index].scale == 0:
+            found[operation.index] = min(int(least[i]), 2 ** circuit.inputs[operation.index].bits)
+        for j in node.inputs:
+            least[j] = min(least[j], least[i])
     return found
 
 
