@@ -51,8 +51,8 @@ def test_it_runs(path, monkeypatch):
         assert len(told) == 10 and [lie for lie, check in told.items() if check.strip() == "None"] == ["the honest proof is refused by"]
         assert "None" not in text.split("refused by: None", 1)[1].split("no lie at all")[0]
     if path.name.startswith("05"):
-        assert "VALID: 8 proofs" in text
-        first, last = map(float, re.search(r"the loss went from (\S+) to (\S+) in 96 steps", text).groups())
+        assert "VALID: 4 proofs" in text
+        first, last = map(float, re.search(r"the loss went from (\S+) to (\S+) in 48 steps", text).groups())
         assert last < 0.7 * first
 
 
