@@ -285,7 +285,50 @@ def test_most_entries_take_no_decimals():
         assert len(functions.settled(program, -2048, 4096, Fraction(1, 256), 12)[1]) <= 8
     chosen = joined("select", joined("not", joined("gt", ZERO_, X)), ZERO_, of("exp"))
     assert len(functions.settled(chosen, -2048, 4096, Fraction(1, 256), 12)[1]) <= 8
-    assert len(functions.settled(joined("mul", X, HALF), 0, 64, Fraction(1), 0)[1]) == 32  # every half
+    halves, tenths = joined("mul", X, HALF), joined("floor", joined("mul", X, number(Fraction(1, 10))))
+    moved = joined("sub", joined("max", halves, joined("add", X, HALF)), number(Fraction(1, 10**6)))
+    assert len(functions.settled(halves, 0, 64, Fraction(1), 0)[1]) == 0  # every second one is a middle
+    assert len(functions.settled(tenths, 0, 64, Fraction(1), 0)[1]) == 7  # a tenth is not short
+    assert len(functions.settled(moved, -64, 128, Fraction(1), 0)[1]) == 0
+    assert len(functions.settled(of("log"), -4096, 4096, Fraction(1, 256), 12)[1]) == 0
+
+
+DYADIC = st.builds(lambda n, k: Fraction(n, 2**k), st.integers(-(2**9), 2**9) | st.integers(-(2**53), 2**53), st.integers(0, 40))
+
+
+@settings(max_examples=300)
+@given(DYADIC, DYADIC, st.integers(-(2**20), 2**20), st.integers(0, 32), st.integers(-8, 30))
+def test_short_numbers_are_exact(factor, summand, low, shift, scale):
+    """Sums and products, on both sides of what is short: where they are a middle between two integers, both ways agree."""
+    program = joined("sub", joined("add", joined("mul", X, number(factor)), number(summand)), joined("mul", X, X))
+    assert entries(program, low, 4, Fraction(1, 2**shift), scale).tolist() == [
+        functions._entry(program, Fraction(v, 2**shift), scale) for v in range(low, low + 4)
+    ]
+
+
+@pytest.mark.parametrize("power", [25, 26, 27])
+def test_what_is_short(power):
+    """A sum or product of longer numbers may round in 53 bits: to a middle, from just below it."""
+    one, far = number(Fraction(1, 2**power)), number(Fraction(2**power))
+    for program in (
+        joined("sub", joined("add", joined("add", far, X), one), far),
+        joined("mul", joined("sub", ONE, one), joined("add", ONE, one)),
+        joined("mul", joined("add", X, one), joined("sub", far, one)),
+    ):
+        for scale in (-1, 0, power - 1):
+            expected = [functions._entry(program, Fraction(v, 2), scale) for v in range(3)]
+            assert entries(program, 0, 3, Fraction(1, 2), scale).tolist() == expected
+    below = joined("mul", number(2**12 + Fraction(1, 2**26)), number(2**13 - Fraction(1, 2**25)))  # 2^25 less 2^-51
+    assert entries(below, 0, 1, Fraction(1), -26).tolist() == [0]
+
+
+@pytest.mark.parametrize("name", functions.LEAST)
+def test_what_has_no_value_below_takes_no_decimals(name):
+    """And no number follows from it; a difference of equal numbers above takes some."""
+    for program in (of(name), joined("neg", of(name)), functions.after(of("sqrt"), of(name)), joined("sub", of(name), of(name))):
+        found = entries(program, -128, 160, Fraction(1, 32), 50)
+        assert len(functions.settled(program, -128, 128 - 33, Fraction(1, 32), 50)[1]) == 0
+        assert found.tolist() == [functions._entry(program, Fraction(v, 32), 50) for v in range(-128, 32)]
 
 
 def test_what_is_no_number_for_certain_takes_no_decimals():

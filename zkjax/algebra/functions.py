@@ -7,7 +7,8 @@ integers to 2^scale times that, halves upwards.
 
 Most entries are settled without decimals: floating-point *intervals* that contain the value say which integer is nearest, unless they
 contain the middle between two. Their bounds are wider by 2^-44 than what arithmetic yields, far more than any library of mathematics errs.
-And what follows from 0 / 0, which a program writes where it is to have no value, is no number for certain.
+They are no wider after sums and products of *short* numbers, which floating point and decimals hold alike: these are often a middle.
+And what follows from 0 / 0, which a program writes where it is to have no value, is no number for certain, nor is a logarithm below 0.
 
 PROTOCOL.md, section 10.6.
 """
@@ -27,6 +28,7 @@ from .decimals import DIGITS, INFINITY, NAN, decimal
 MAX_INSTRUCTIONS = 256
 LARGEST = 2**30  # absolute value of an entry; where a function has more, or no value, its table has no row
 _WIDER, _LEAST = 2.0**-44, 2.0**-100
+_SHORT = 26  # bits before and after the point of a short number: 53 bits and 36 digits hold a sum of two
 
 Program = tuple[tuple, ...]
 IDENTITY: Program = (("x",),)
@@ -55,15 +57,26 @@ def _whole(rounding: str) -> Callable[[Decimal], Decimal]:
 class _Floats(NamedTuple):
     """xp: the library of the arrays. wider: by what share bounds are wider than what it yields, for what rounding may have lost.
 
-    finite: bounds that are infinite somewhere on the way say nothing, for what lies between them may be no number.
+    table: of one, in NumPy: bounds that are infinite somewhere on the way say nothing, for what lies between them may be no number; and
+    what follows from short numbers alone is told where it is exact.
     """
 
     xp: Any
     wider: float
-    finite: bool = False
+    table: bool = False
 
-    def bounds(self, low, high):
-        return (low - abs(low) * self.wider - _LEAST, high + abs(high) * self.wider + _LEAST) if self.wider else (low, high)
+    def bounds(self, low, high, exact=False):
+        """exact: where nothing was rounded."""
+        if not self.wider:
+            return low, high
+        wide = low - abs(low) * self.wider - _LEAST, high + abs(high) * self.wider + _LEAST
+        return wide if exact is False else (np.where(exact, low, wide[0]), np.where(exact, high, wide[1]))
+
+
+def _short(x):
+    """Where an interval is one short number: a multiple of 2^-26, and at most 2^26."""
+    units = np.ldexp(x[0], _SHORT)
+    return (x[0] == x[1]) & (abs(x[0]) <= 2.0**_SHORT) & (np.floor(units) == units)
 
 
 def _increasing(name: str, exactly: bool = False, within: tuple[float, float] = (-math.inf, math.inf)):
@@ -90,19 +103,28 @@ def _others(xp) -> dict[str, Callable]:
     return {"erf": erf, "logistic": expit}
 
 
-def _corners(operation):
-    """Of a function that is monotone in each of two arguments: the extremes at the corners."""
+def _sum(f, x, y):
+    return f.bounds(x[0] + y[0], x[1] + y[1], f.table and _short(x) & _short(y))
 
-    def interval(f, x, y):
-        found = [operation(a, b) for a in x for b in y]
-        return f.bounds(reduce(f.xp.minimum, found), reduce(f.xp.maximum, found))
 
-    return interval
+def _corners(f, operation, x, y):
+    """Of what is monotone in each of two arguments: the extremes at the corners."""
+    found = [operation(a, b) for a in x for b in y]
+    return reduce(f.xp.minimum, found), reduce(f.xp.maximum, found)
+
+
+def _product(f, x, y):
+    low, high = _corners(f, lambda a, b: a * b, x, y)
+    if not f.table:
+        return f.bounds(low, high)
+    a, b, c = (np.ldexp(bound, _SHORT).astype(np.int64) for bound in (x[0], y[0], low))
+    exact = a * b == c << _SHORT  # modulo 2^64: what rounding took off a short product is less
+    return f.bounds(low, high, exact & _short(x) & _short(y) & _short((low, high)))
 
 
 def _quotient(f, x, y):
     zero = (y[0] <= 0) & (y[1] >= 0) & (f.wider > 0)
-    low, high = _corners(lambda a, b: a / b)(f, x, y)
+    low, high = f.bounds(*_corners(f, lambda a, b: a / b, x, y))
     return f.xp.where(zero, -np.inf, low), f.xp.where(zero, np.inf, high)
 
 
@@ -169,9 +191,9 @@ def _boolean(x: bool) -> Decimal:
 
 
 FUNCTIONS: dict[str, Function] = {
-    "add": Function(2, lambda x, y: x + y, lambda f, x, y: f.bounds(x[0] + y[0], x[1] + y[1])),
-    "sub": Function(2, lambda x, y: x - y, lambda f, x, y: f.bounds(x[0] - y[1], x[1] - y[0])),
-    "mul": Function(2, lambda x, y: x * y, _corners(lambda a, b: a * b)),
+    "add": Function(2, lambda x, y: x + y, _sum),
+    "sub": Function(2, lambda x, y: x - y, lambda f, x, y: _sum(f, x, (-y[1], -y[0]))),
+    "mul": Function(2, lambda x, y: x * y, _product),
     "div": Function(2, lambda x, y: x / y, _quotient),
     "max": Function(2, _largest, _pairwise("maximum")),
     "min": Function(2, _least, _pairwise("minimum")),
@@ -204,7 +226,8 @@ FUNCTIONS: dict[str, Function] = {
     "select": Function(3, lambda which, no, yes: yes if which else no, _chosen),
 }
 
-CARRIED = ("add", "sub", "mul", "div", "max", "min", "neg", "abs", "floor", "ceil", "round")  # no number, where they read none
+LEAST = {"log": 0.0, "log1p": -1.0, "sqrt": 0.0}  # no number, where they read less
+CARRIED = (*LEAST, "add", "sub", "mul", "div", "max", "min", "neg", "abs", "floor", "ceil", "round")  # no number, where they read none
 
 
 # ---- programs --------------------------------------------------------------------------------------------------------
@@ -275,14 +298,14 @@ def _evaluated(program: Program, f: _Floats, low, high) -> list:
                 found.append((number, number) if Fraction(reads[0] / reads[1]) == Fraction(*reads) else f.bounds(number, number))
             else:
                 found.append(FUNCTIONS[name].interval(f, *(found[j] for j in reads)))
-                if f.finite:  # what may be infinite may be no number, and of that no bound says anything
+                if f.table:  # what may be infinite may be no number, and of that no bound says anything
                     finite = f.xp.isfinite(found[-1][0]) & f.xp.isfinite(found[-1][1])
                     found[-1] = tuple(f.xp.where(finite, bound, np.nan) for bound in found[-1])
     return [tuple(f.xp.broadcast_to(bound, low.shape) for bound in bounds) for bounds in found]
 
 
 def _nowhere(program: Program, bounds: list) -> np.ndarray:
-    """Where a value is no number for certain: 0 / 0, and what is made of that. bounds: of every instruction."""
+    """Where a value is no number for certain: 0 / 0, a logarithm below 0, and what is made of that. bounds: of every instruction."""
     found: list[np.ndarray] = []
     for name, *reads in program:
         none = np.zeros(bounds[0][0].shape, dtype=bool)
@@ -291,7 +314,10 @@ def _nowhere(program: Program, bounds: list) -> np.ndarray:
             none = (low == 0) & (high == 0) & found[reads[1]] | ((low > 0) | (high < 0)) & found[reads[2]]
         elif name in CARRIED:
             none = reduce(np.logical_or, (found[j] for j in reads))
-            none = none | np.logical_and.reduce([bound == 0 for j in reads for bound in bounds[j]]) if name == "div" else none
+            if name == "div":
+                none = none | np.logical_and.reduce([bound == 0 for j in reads for bound in bounds[j]])
+            elif name in LEAST:
+                none = none | (bounds[reads[0]][1] < LEAST[name])
         found.append(none)
     return found[-1]
 
@@ -308,7 +334,7 @@ def settled(program: Program, low: int, count: int, unit: Fraction, scale: int) 
     """Those of ``entries`` that floating point says, and the places of the others, which take decimals."""
     numbers = np.arange(low, low + count).astype(np.float64)
     exact = Fraction(float(unit)) == unit and unit.numerator.bit_length() + max(abs(low), abs(low + count)).bit_length() <= 53
-    x, f = numbers * float(unit), _Floats(np, _WIDER, finite=True)
+    x, f = numbers * float(unit), _Floats(np, _WIDER, table=True)
     bounds = _evaluated(program, f, *((x, x) if exact else f.bounds(x, x)))
     below, above = bounds[-1]
     with np.errstate(all="ignore"):
