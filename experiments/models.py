@@ -188,10 +188,11 @@ class Classifier(Model):
     judged = "test accuracy in %"
 
     def variables(self, seed: int = 0) -> dict:
-        """First parameters, and first statistics if it has some."""
+        """First parameters, and first statistics if it has some. Compiled fast rather than well: it is run once."""
         one = jnp.zeros((1, *self.shape), jnp.int32 if self.text else jnp.float32)
         keys = dict(zip(("params", "dropout"), jax.random.split(jax.random.key(seed)), strict=True))
-        return jax.jit(self.module.init)(keys if self.keyed else keys["params"], one)
+        init = jax.jit(self.module.init, compiler_options={"xla_backend_optimization_level": 0})
+        return init(keys if self.keyed else keys["params"], one)
 
     def initial(self, seed: int = 0) -> Any:
         return self.variables(seed)["params"]
