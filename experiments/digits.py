@@ -7,8 +7,11 @@ exact fixed point and, beside it, by Flax and optax in floating point; the exact
 verified by the command line in a fresh process that has neither data nor weights. Then the proofs are tampered with, and the verifier
 has to notice.
 
-OUT gets circuit.json, precision.json, chunk-0000.proof, ... and statement.json to publish, report.json and report.png with all figures,
-and private/ with weights, data and secret randomness. After a kill, the same command goes on where it stopped; nothing is proven twice.
+OUT gets circuit.json, source.json, precision.json, chunk-0000.proof, ... and statement.json to publish, report.json and report.png with
+all figures, and private/ with weights, data and secret randomness. After a kill, the same command goes on where it stopped; nothing is
+proven twice. That the circuit is that of this source, an auditor finds out from shapes alone:
+
+    python -m zkjax trace experiments/digits.py --precision runs/digits/precision.json --circuit runs/digits/circuit.json
 """
 
 import argparse
@@ -18,6 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import images
@@ -32,7 +36,7 @@ from tqdm import tqdm
 import zkjax
 from zkjax.protocol.schedule import batch_indices
 
-BATCH = 32
+BATCH, STEPS, CHUNK = 32, 144, 48
 LEARNING_RATE, CLIP = 5e-3, 1.0
 PHASES = 6  # of one proof: witness, compiling, commitments, argument, weights of the opening, opening
 STARTED = time.perf_counter()
@@ -65,9 +69,11 @@ def initial_params(seed: int):
     return nnx.split(MLP(nnx.Rngs(seed)))[1]
 
 
-def trace(params, batch, steps: int, chunk: int) -> zkjax.Circuit:
-    """What is proven. With the formats that it chooses from this batch, ``circuit.precision``, shapes give the same circuit."""
-    return zkjax.trace(loss, optimizer(steps), params, batch=batch, steps=steps, chunk=chunk)
+def recipe(steps: int = STEPS, chunk: int = CHUNK) -> zkjax.Recipe:
+    """What is proven, in shapes. With the formats that were chosen from a batch, precision.json, it gives the same circuit."""
+    batch = jax.ShapeDtypeStruct((BATCH, 64), np.float32), jax.ShapeDtypeStruct((BATCH,), np.int32)
+    params = jax.eval_shape(lambda: initial_params(0))
+    return zkjax.Recipe(loss=loss, optimizer=optimizer(steps), params=params, batch=batch, steps=steps, chunk=chunk)
 
 
 def load_data():
@@ -307,7 +313,7 @@ def plot(path: Path, seed: dict, chunks: list[dict]) -> None:
 def start_again(out: Path) -> None:
     """Remove what an earlier run of this script left, and nothing else."""
     shutil.rmtree(out / "private", ignore_errors=True)
-    made = ("circuit.json", "precision.json", "statement.json", "report.json", "report.png")
+    made = ("circuit.json", "source.json", "precision.json", "statement.json", "report.json", "report.png")
     for path in [*out.glob("chunk-*.proof"), *(out / name for name in made)]:
         path.unlink(missing_ok=True)
 
@@ -321,7 +327,8 @@ def experiment(arguments) -> int:
 
     data, test = load_data()
     params = initial_params(arguments.seed)
-    circuit = trace(params, tuple(x[:BATCH] for x in data), arguments.steps, arguments.chunk)
+    batch = tuple(x[:BATCH] for x in data)
+    circuit = replace(recipe(arguments.steps, arguments.chunk), params=params, batch=batch).trace()
     print(circuit)
     settings = {
         "steps": arguments.steps,
@@ -333,6 +340,7 @@ def experiment(arguments) -> int:
     }
     record = Record(out / "report.json", settings, resume=(out / "private/run.json").exists())
     circuit.save(out / "circuit.json")
+    circuit.save_source(out / "source.json")
     circuit.precision.save(out / "precision.json")
 
     seeds = []
@@ -373,8 +381,8 @@ def experiment(arguments) -> int:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/digits"), help="where the results go (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=144, help="training steps; 44 are an epoch (default %(default)s)")
-    parser.add_argument("--chunk", type=int, default=48, help="steps in one proof, at most (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=STEPS, help="training steps; 44 are an epoch (default %(default)s)")
+    parser.add_argument("--chunk", type=int, default=CHUNK, help="steps in one proof, at most (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and batches of the proven run (default %(default)s)")
     parser.add_argument("--accuracy-seeds", type=int, default=3, help="seeds over which accuracy is averaged (default %(default)s)")
     parser.add_argument("--fresh", action="store_true", help="remove an earlier run from OUT and start again")

@@ -36,7 +36,7 @@ NOT_VERIFIED = {
     "circuit.levels": ("_cycle",),
     "circuit.circuit": (
         *("Circuit.__repr__", "Circuit.sheet", "Circuit.describe", "Circuit.updated", "Circuit.longest_chain"),
-        *("Circuit.learning_rates", "Circuit.save", "Circuit.counts"),
+        *("Circuit.learning_rates", "Circuit.save", "Circuit.save_source", "Circuit.counts"),
     ),
     "commitment.commit": (
         "Encoded",

@@ -19,7 +19,7 @@ JAX_MODULES = {
     f"tracing.{name}" for name in ("arguments", "search", "interpreter", "starts", "step", "own", "source", "program", "comparison")
 }
 JAX_MODULES |= {"training.template", "training.steps", "training.run", "training.train", "calibration", "prover.aggregate"}
-JAX_MODULES |= {"planning.measure"}
+JAX_MODULES |= {"planning.measure", "tracing.recipe"}
 # imported by prover functions and by the user only, never by the verifier
 KERNEL_USERS = {"prover.witness", "prover.folds", "training.states", "training.steps", "training.template", "prover.lanes"}
 
@@ -39,7 +39,8 @@ ops.draw
 ops.maximum ops.division ops.root ops.paced ops
 memory
 circuit.parts circuit.recurrence circuit.levels circuit.anchors circuit.bounds circuit.counts circuit.coarse circuit.rounding
-circuit.summary circuit.layers circuit.shares circuit.descent circuit.sheet circuit.file circuit.circuit circuit
+circuit.summary circuit.layers circuit.shares circuit.descent circuit.sheet circuit.file circuit.lines circuit.circuit circuit.difference
+circuit
 protocol protocol.transcript protocol.links protocol.hidden protocol.sumcheck protocol.lookup protocol.claims protocol.schedule
 protocol.membership protocol.draws protocol.contraction protocol.gate protocol.motion protocol.states protocol.plan protocol.argument
 commitment.slots commitment.openings commitment.geometry commitment.merkle commitment.dataset commitment.commit commitment.recursion
@@ -55,13 +56,14 @@ tracing.groups tracing.entrywise tracing.windows tracing.matrices tracing.reduct
 tracing.interpreter
 tracing.step tracing.starts tracing.motions tracing.demands tracing.names
 tracing.formats tracing.own tracing.source tracing.states tracing.planned tracing.builder tracing.relations
-tracing.lowering tracing.comparison tracing.fitting tracing.finer tracing.program
+tracing.lowering tracing.comparison tracing.fitting tracing.finer tracing.program tracing.recipe
 prover.aggregate prover.lanes prover.folds prover.states prover.witness prover.rehearsal prover.commitments prover.prove
 prover.link prover
 training training.dataset training.template training.saved training.states training.steps training.run training.train
 calibration
 planning planning.machine planning.estimate planning.measure
-commands commands.terminal commands.verifying commands.inspecting commands.measuring
+commands commands.terminal commands.verifying commands.inspecting commands.comparing commands.retracing
+commands.measuring
 __main__
 """.split()
 

@@ -9,6 +9,7 @@ import importlib
 _PUBLIC = {
     "trace": "tracing.program",
     "trace_step": "tracing.program",
+    "Recipe": "tracing.recipe",
     "calibrate": "calibration",
     "calibrate_step": "calibration",
     "Calibration": "calibration",

@@ -26,6 +26,7 @@ from .prover.prove import prove as prove
 from .tracing.precision import Precision as Precision
 from .tracing.program import trace as trace
 from .tracing.program import trace_step as trace_step
+from .tracing.recipe import Recipe as Recipe
 from .training.dataset import Dataset as Dataset
 from .training.run import Run as Run
 from .training.train import chunks as chunks

@@ -1,6 +1,8 @@
-"""The command line: ``python -m zkjax verify`` and ``inspect``, with NumPy and the standard library only; ``measure``, for trainers.
+"""The command line: ``python -m zkjax verify``, ``inspect`` and ``diff``, with NumPy and the standard library only; ``trace`` and
+``measure``, with zkjax's dependencies.
 
-Exit status: 0 for valid proofs, 1 for invalid or malformed ones, 2 for misuse and for anything else that leaves no verdict.
+Exit status: 0 for valid proofs, and for circuits that are the same; 1 for invalid or malformed ones, and for circuits that differ; 2 for
+misuse and for anything else that leaves no verdict.
 """
 
 import argparse
@@ -12,7 +14,7 @@ from . import __version__
 
 try:
     from .circuit.file import VERSION as CIRCUITS
-    from .commands import inspecting, measuring, verifying
+    from .commands import comparing, inspecting, measuring, retracing, verifying
     from .commands.terminal import MISUSE, Misuse, refuse, say
     from .proofs.proof import VERSION as PROOFS
 except ModuleNotFoundError as error:  # before there is a verdict, so not the status of an invalid proof
@@ -27,12 +29,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    describe = "Verify proofs of training, look into files, and find out how fast this machine proves."
+    describe = "Verify proofs of training, look into files, compare circuits with sources, and find out how fast this machine proves."
     parser = _Parser(prog="python -m zkjax", description=describe, allow_abbrev=False)
     versions = f"zkjax {__version__}, proof format {PROOFS}, circuit format {CIRCUITS}"
     parser.add_argument("--version", action="version", version=versions)
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (verifying, inspecting, measuring):
+    for command in (verifying, inspecting, comparing, retracing, measuring):
         command.add(commands)
     return parser
 

@@ -24,7 +24,7 @@ from ..errors import FormatError, UnsupportedOperationError
 from ..ops import OPERATIONS
 from ..ops.operation import Leaves, Node, require, result_shape
 from ..ops.ranges import Lookup, limbs
-from . import anchors, bounds, coarse, counts, file
+from . import anchors, bounds, coarse, counts, file, lines
 from .bounds import Bounds, Longest
 from .counts import Counts
 from .descent import learning_rates
@@ -42,13 +42,12 @@ MAX_JOINT_AXIS = 2**20  # entries of a vector over axes that a reshape has joine
 class Circuit(Shown):
     """A traced training step: a graph of exact integer operations, made by ``zkjax.trace`` or ``Circuit.load``.
 
-    ``zkjax.ops`` lists the operations.
-
     table_bits: width of the largest lookup table. max_steps: of a schedule, or None. period: steps after which states with a recurrence
     are rounded. public: what else the step hands on, and follows from its number alone. notes: what tracing rounded, for people.
     comparison: the first step beside the user's own (``rounding.Comparison``), where it was traced with arrays; it follows from the
     trainer's data. precision: all formats as a ``zkjax.Precision``, part of the recipe: ``circuit.precision.save("precision.json")``.
-    own: the user's step, for what it returns besides its state. None of the three is saved, or part of the digest.
+    own: the user's step, for what it returns besides its state. source: of each node the line that it came from (``lines``). None of the
+    four is part of the digest, or of the circuit's file.
     """
 
     nodes: tuple[Node, ...]
@@ -63,6 +62,7 @@ class Circuit(Shown):
     comparison: Any = field(default=None, compare=False, repr=False)
     precision: Any = field(default=None, compare=False, repr=False)
     own: Any = field(default=None, compare=False, repr=False)
+    source: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     # ---- facts ------------------------------------------------------------------------------------------------
     @property
@@ -384,6 +384,10 @@ class Circuit(Shown):
         """Write the circuit as readable JSON."""
         with open(path, "w", encoding="utf-8") as out:
             json.dump(self.to_json(), out, indent=1)
+
+    def save_source(self, path: str | PathLike[str]) -> None:
+        """Write which line of the source each operation came from, of a circuit that was traced: a file beside the circuit's."""
+        lines.save(self, path)
 
     @staticmethod
     def load(path: str | PathLike[str]) -> "Circuit":

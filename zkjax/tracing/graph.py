@@ -19,19 +19,7 @@ from ..ops.moves import Broadcast, Concatenate, Pad, Reshape, Reverse, Slice, Tr
 from ..ops.products import Dot, Gate
 from . import functions, intervals, keys, shares, variances
 from .constants import Known, factored, map_known, too_large
-from .expressions import (
-    Above,
-    Combination,
-    Drawn,
-    Expression,
-    Mask,
-    Numbers,
-    Ratio,
-    are_weights,
-    is_choice,
-    is_mask,
-    scaling,
-)
+from .expressions import Above, Combination, Drawn, Expression, Mask, Numbers, Ratio, are_weights, is_choice, is_mask, scaling
 from .series import Refusal, Series, values
 
 
@@ -45,6 +33,7 @@ class Graph:
         self.unusual = unusual or {}
         self.expressions: list[Expression] = []
         self.labels: dict[Expression, str] = {}
+        self.lines: dict[Expression, str] = {}  # of the user's source that each was first made by, where one is known
         self.ranges: dict[Expression, tuple[int, int]] = {}  # of tensors of integers; those of inputs are their dtypes'
         self.unary: dict = {}  # of tensors: what they are as functions of one
         self.intervals: dict[Expression, tuple[float, float]] = {}

@@ -24,6 +24,7 @@ from .rules import BOOLEAN, CURES, FLOAT_FIRST, INDEX, KEYS, MOVES, RULES, numbe
 from .series import Refusal, Series
 
 OPTIMIZER = "zkjax optimizer"  # scope of an optimizer's update
+UPDATE = "(the optimizer's update)"  # in place of a line, where the optimizer is a library's
 NONLINEAR = (
     "the optimizer's update is no sum of gradients, parameters and its own state, with finite coefficients that follow from the step (as "
     "those of optax.sgd with momentum, of weight decay, averages, schedules and MultiSteps are)"
@@ -76,10 +77,13 @@ def _run(graph: Graph, closed, arguments, place: str, wanted=None, inside_custom
 
     for eqn, results in equations:
         where = places.of_equation(eqn) or place
-        shapes = [tuple(x.aval.shape) for x in eqn.invars]
-        with _located(f"primitive '{eqn.primitive.name}' on shapes {shapes} at {where}", OPTIMIZER in str(eqn.source_info.name_stack)):
+        shapes, made = [tuple(x.aval.shape) for x in eqn.invars], len(graph.expressions)
+        optimizes = OPTIMIZER in str(eqn.source_info.name_stack)
+        with _located(f"primitive '{eqn.primitive.name}' on shapes {shapes} at {where}", optimizes):
             found = _apply(graph, eqn, [read(x) for x in eqn.invars], where, results, inside_custom_jvp)
         environment |= zip(eqn.outvars, found, strict=True)
+        if line := places.line_of(eqn) or (UPDATE if optimizes else None):  # of what a library compiles by itself, the call's
+            graph.lines |= {x: line for x in graph.expressions[made:] if x not in graph.lines}
     return [read(x) if use else None for x, use in zip(jaxpr.outvars, wanted, strict=True)]
 
 

@@ -161,6 +161,7 @@ class _Emitter:
             period=self.formats.period if moved else 1,
             public=self.program.public,
             notes=tuple(dict.fromkeys((*self.formats.notes, *self.notes))),
+            source=tuple(self.builder.lines),
         )
         fed = {x: self.values[x] for row in self.plan.rows for x in row.feeds if x in self.values}
         feeds = {x: (node, factor) for x, (factor, node) in fed.items()}
@@ -201,7 +202,8 @@ class _Emitter:
         if x not in self.values:
             for y in x.inputs if x not in self.following else ():
                 self._emitted(y)
-            self.values[x] = self._narrowed(x, self._emit(x), self.plan.demands)
+            with self.builder.at(self.program.graph.lines.get(x, "")):
+                self.values[x] = self._narrowed(x, self._emit(x), self.plan.demands)
 
     def _emit(self, x) -> tuple[Fraction, int]:
         """(factor, node) of an expression whose inputs are emitted."""
@@ -214,9 +216,6 @@ class _Emitter:
     def _input(self, x, factors, nodes, label):
         factor = Fraction(1, 2 ** self.inputs[x.operation.index].scale)
         return factor, self.add(x.operation, nodes, x.shape, factor, label)
-
-    def _parameter(self, x, factors, nodes, label):
-        return self.state(x.operation)
 
     def _numbers(self, x, factors, nodes, label):
         factor, integers = self._integers(x.operation.values, "constants", CONSTANT_BITS)
@@ -365,6 +364,7 @@ class _Emitter:
 
     def _loss(self, output: str, c: Fraction, leaf, gradient) -> Loss:
         """One summand of an output, exact: the traced one, or the quadratic form of the narrow output gradient."""
+        self.builder.line = self.program.graph.lines.get(leaf, "")
         if gradient is not None:
             factor, node = self.values[gradient]
             unit, (k, _) = self.quotient_units.get(gradient, factor), scaling(gradient)
@@ -386,7 +386,7 @@ class _Emitter:
 # How an expression becomes a node, where it is not the same operation with other factors.
 EMITTED = {
     InputArray: _Emitter._input,
-    Param: _Emitter._parameter,
+    Param: lambda emitter, x, *_: emitter.state(x.operation),
     Numbers: _Emitter._numbers,
     Combination: _Emitter._combination,
     Concatenate: _Emitter._concatenate,

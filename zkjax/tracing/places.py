@@ -1,7 +1,7 @@
 """Places: the line of the user's own file that an operation, or an error of a library, comes from.
 
-A traceback leads from the user's program through Flax, optax and JAX; the innermost frame outside of all libraries is the
-line that a user can change.
+A traceback leads from the user's program through zkjax to the loss or the step, and from there through Flax, optax and JAX; the
+innermost frame outside of all libraries is the line that a user can change.
 """
 
 import inspect
@@ -11,6 +11,7 @@ import sysconfig
 import traceback
 from functools import lru_cache
 
+_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "chex", "haiku", "equinox", "numpy", "scipy", "zkjax")
 
 
@@ -36,6 +37,25 @@ def of_equation(eqn) -> str | None:
         if not _library(frame.file_name):
             return f"{frame.file_name}:{frame.line_num} ({frame.function_name})"
     return None
+
+
+def line_of(eqn) -> str | None:
+    """The line within the loss or the step that an equation comes from, or None: of an optimizer that zkjax applies, say.
+
+    A file in or below the working directory is named from there, another one without its folders: such lines are published.
+    """
+    found = eqn.source_info.traceback
+    for frame in found.frames if found is not None else ():
+        if not _library(frame.file_name):
+            return f"{_named(frame.file_name)}:{frame.line_num} ({frame.function_name})"
+        if frame.file_name.startswith(_OWN):  # further out is who has called zkjax
+            return None
+    return None
+
+
+def _named(path: str) -> str:
+    below = os.path.relpath(path)
+    return os.path.basename(path) if below.startswith(os.pardir) else below
 
 
 def of_error(error: BaseException) -> tuple[str | None, bool]:
