@@ -17,7 +17,8 @@ import zkjax
 ADVICE = "run `python tests/mutation.py --new`, and look at what survives"
 DECIDE_NOTHING = {  # what a verifier imports besides: arithmetic and sizes, which every honest proof depends on; print; a prover's part
     "errors", "progress", "display", "commitment.rows", "circuit.parts", "circuit.sheet", "circuit.summary", "circuit.counts",
-    "circuit.descent", "circuit.coarse", "circuit.layers", "circuit.shares", "circuit.lines",
+    "circuit.descent", "circuit.coarse", "circuit.layers", "circuit.shares", "circuit.lines", "circuit.units",
+    "circuit.changes", "circuit.words",
     *("algebra", "circuit", "commitment", "ops", "proofs", "protocol"),
     *(f"algebra.{name}" for name in ("field", "extension", "poly", "vectors", "ntt", "hashing", "layout", "threefry", "decimals")),
 }  # fmt: skip

@@ -293,7 +293,8 @@ def test_another_optimizer_is_another_circuit(change):
 def test_a_circuit_says_what_its_optimizer_divides_by():
     weights, labels = {"w": PARAMS["in"]["w"][:, :3]}, np.argmax(X[:, :3], axis=-1).astype(np.int32)
     for optimizer, told in (
-        (optax.adam(0.02), "minus a schedule * #"),
+        (optax.adam(0.02), "minus 0.1012..0.02508 (in 8 steps from 0.02508 to 0.1012) * #"),
+        (optax.adam(0.02), '"optimizer/0/nu/w": becomes 0.999 * itself + 0.001 * the square of the gradient of the loss'),
         (optax.adam(0.02), ': follows from "optimizer/0/mu/w", "optimizer/0/nu/w" by a quotient and a root'),
         (optax.rmsprop(0.02), ': follows from "optimizer/0/nu/w" by a quotient and a root'),
         (optax.sgd(0.5), " times the gradient of the loss"),

@@ -39,8 +39,8 @@ ops.draw
 ops.maximum ops.division ops.root ops.paced ops
 memory
 circuit.parts circuit.recurrence circuit.levels circuit.anchors circuit.bounds circuit.counts circuit.coarse circuit.rounding
-circuit.summary circuit.layers circuit.shares circuit.descent circuit.sheet circuit.file circuit.lines circuit.circuit circuit.difference
-circuit
+circuit.summary circuit.layers circuit.shares circuit.descent circuit.units circuit.changes circuit.words
+circuit.sheet circuit.file circuit.lines circuit.circuit circuit.difference circuit
 protocol protocol.transcript protocol.links protocol.hidden protocol.sumcheck protocol.lookup protocol.claims protocol.schedule
 protocol.membership protocol.draws protocol.contraction protocol.gate protocol.motion protocol.states protocol.plan protocol.argument
 commitment.slots commitment.openings commitment.geometry commitment.merkle commitment.dataset commitment.commit commitment.recursion

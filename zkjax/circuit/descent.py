@@ -34,13 +34,8 @@ def learning_rates(circuit) -> tuple[tuple[float, ...] | None, ...] | None:
     updates = _read(circuit, [u.node for p in circuit.parameters for u in p.updates])
     kept = [p.recurrence is not None or _follows_states(circuit, p) for p in circuit.parameters]
     trained = [i for i, updated in enumerate(circuit.updated()) if updated and not kept[i]]
-    if len(trained) * len(circuit.nodes) > MAX_LOOKS:
-        return None
-    named = {node.operation.index for node in circuit.nodes if isinstance(node.operation, Param)}
-    moved = {i: _moved(circuit, i) & read if i in named else set() for i in trained}
-    operations = TRIALS * (_operations(circuit, read | updates) + sum(_operations(circuit, moved[i]) for i in trained))
-    entries = sum(math.prod(x.shape) for x in (*circuit.nodes, *circuit.inputs, *circuit.parameters))
-    if entries > MAX_ENTRIES or operations > MAX_OPERATIONS:
+    moved = _depending(circuit, trained, read, read | updates)
+    if moved is None:
         return None
     with np.errstate(all="ignore"):  # what overflows agrees with nothing
         tried = [_tried(circuit, _values(trial), moved, read | updates) for trial in range(TRIALS)]
@@ -50,9 +45,47 @@ def learning_rates(circuit) -> tuple[tuple[float, ...] | None, ...] | None:
             found.append(None if kept[i] else (0.0,))
             continue
         rates = [trial[i] for trial in tried]
-        agreed = all(math.isfinite(r) and abs(r - rates[0]) <= AGREEMENT * abs(rates[0]) for r in rates)
-        found.append(_of_all_steps(parameter, rates[0]) if agreed else None)
+        found.append(_of_all_steps(parameter, rates[0]) if _agreed(rates) else None)
     return tuple(found)
+
+
+def gradients(circuit, nodes: set[int]) -> dict[int, tuple[int, float]]:
+    """Which of these nodes are multiples of the loss's gradient: to each of them the parameter and the multiple, in the node's integers.
+
+    Found as learning rates are; none of a circuit that is too large to try, and none that follows from a state after the step.
+    """
+    read, follows = _read(circuit, [loss.node for loss in circuit.losses if loss.output == "loss"]), []
+    for node in circuit.nodes:
+        follows.append(isinstance(node.operation, Next) or any(follows[j] for j in node.inputs))
+    tried = [i for i in sorted(nodes) if not follows[i]]
+    shapes, needed = {circuit.nodes[i].shape for i in tried}, read | _read(circuit, tried)
+    moved = _depending(circuit, [p for p, x in enumerate(circuit.parameters) if x.given is None and x.shape in shapes], read, needed)
+    if not tried or not moved:
+        return {}
+    with np.errstate(all="ignore"):
+        trials = [_evaluated(circuit, _values(trial), moved, needed) for trial in range(TRIALS)]
+        found = {}
+        for i in tried:
+            for p in (p for p in moved if circuit.parameters[p].shape == circuit.nodes[i].shape and i not in found):
+                multiples = [float((values[i] * slopes[p][0]).sum()) / (slopes[p][1] or math.nan) for values, slopes in trials]
+                if multiples[0] and _agreed(multiples):
+                    found[i] = p, multiples[0]
+    return found
+
+
+def _agreed(found: list[float]) -> bool:
+    return all(math.isfinite(x) and abs(x - found[0]) <= AGREEMENT * abs(found[0]) for x in found)
+
+
+def _depending(circuit, parameters: list[int], read: set[int], needed: set[int]) -> dict[int, set[int]] | None:
+    """Of each of these parameters the nodes of ``read`` that depend on it; None where looking, or evaluating ``needed``, takes too much."""
+    if len(parameters) * len(circuit.nodes) > MAX_LOOKS:
+        return None
+    named = {node.operation.index for node in circuit.nodes if isinstance(node.operation, Param)}
+    moved = {p: _moved(circuit, p) & read if p in named else set() for p in parameters}
+    operations = TRIALS * (_operations(circuit, needed) + sum(_operations(circuit, nodes) for nodes in moved.values()))
+    entries = sum(math.prod(x.shape) for x in (*circuit.nodes, *circuit.inputs, *circuit.parameters))
+    return None if entries > MAX_ENTRIES or operations > MAX_OPERATIONS else moved
 
 
 def _follows_states(circuit, parameter) -> bool:
@@ -86,7 +119,21 @@ def _values(trial: int):
 
 def _tried(circuit, draw, moved: dict[int, set[int]], needed: set[int]) -> dict[int, float]:
     """For each trained parameter: minus its update in a random direction, over the loss's derivative in this direction."""
-    units = [float(circuit.unit(p)) for p in range(len(circuit.parameters))]
+    values, slopes = _evaluated(circuit, draw, moved, needed)
+    found = {}
+    for i, (along, slope) in slopes.items():
+        parameter, t = circuit.parameters[i], _largest(circuit.parameters[i])
+        change = sum(u.rate(t) * float((values[u.node] * along).sum()) for u in parameter.updates) * float(circuit.unit(i))
+        found[i] = change / slope if slope else math.inf
+    return found
+
+
+def _evaluated(circuit, draw, moved: dict[int, set[int]], needed: set[int]) -> tuple[list, dict]:
+    """The needed nodes at random data and weights, and of each parameter a random direction and the loss's derivative in it.
+
+    moved: of each of these parameters the nodes of the loss that depend on it; without any it has no derivative, 0.
+    """
+    units = [circuit.inside(p) for p in range(len(circuit.parameters))]
     inputs = [draw(x.shape) * 2.0**x.scale for x in circuit.inputs]
     for i, size in _places(circuit).items():
         inputs[i] = np.floor((inputs[i] / math.sqrt(12) + 0.5) * size)
@@ -102,16 +149,11 @@ def _tried(circuit, draw, moved: dict[int, set[int]], needed: set[int]) -> dict[
     values = exact.evaluate(circuit, None, weights, inputs, needed)
     here, found = loss(values), {}
     for i, nodes in moved.items():
-        if not nodes:
-            found[i] = math.inf
-            continue
-        parameter, along = circuit.parameters[i], direction(circuit.parameters[i])
-        t = _largest(parameter)
-        change = sum(u.rate(t) * float((values[u.node] * along).sum()) for u in parameter.updates) * units[i]
+        along = direction(circuit.parameters[i])
         elsewhere = [*weights[:i], weights[i] + STEP / units[i] * along, *weights[i + 1 :]]
-        slope = (loss(exact.evaluate(circuit, None, elsewhere, inputs, nodes, values)) - here) / STEP
-        found[i] = change / slope if slope else math.inf
-    return found
+        slope = (loss(exact.evaluate(circuit, None, elsewhere, inputs, nodes, values)) - here) / STEP if nodes else 0.0
+        found[i] = along, slope
+    return values, found
 
 
 def _places(circuit) -> dict[int, int]:

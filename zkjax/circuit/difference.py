@@ -6,7 +6,7 @@ section by section of the files. Linear in the sizes of the circuits.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from fractions import Fraction
 from itertools import zip_longest
 
@@ -14,14 +14,12 @@ from ..ops.arithmetic import Linear
 from ..ops.leaves import Const, InputArray, Next, Param
 from ..ops.moves import MOVES
 from . import file
+from .changes import named
 from .layers import owners
-from .recurrence import FRACTION
-from .summary import counted, net, quoted, rates
+from .summary import SHOWN, counted, kind, net, quoted, rates, some
 
-SHOWN = 6  # names, or rows, of what differs alike
 CLOSE = 2.0**-10  # relative, of rates: constants that tracing rounds to 12 bits may do so in other formats
 SILENT = (Param, Next, InputArray, Const, Linear, *MOVES)  # operations of which numbers and order say little to people
-NUMBERS = ("x", "number", "add", "sub", "mul", "div", "neg")  # of a function, what formats change
 
 
 def differences(a, b) -> list[str]:
@@ -39,12 +37,7 @@ def _alike(found: Iterable[tuple[str, str]], what: str) -> list[str]:
     groups: dict[str, list[str]] = {}
     for name, words in found:
         groups.setdefault(words, []).append(quoted(name))
-    return [f"{what}{_some(names)}: {words}." for words, names in groups.items()]
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return [f"{what}{some(names)}: {words}." for words, names in groups.items()]
 
 
 def _shape(shape) -> str:
@@ -54,7 +47,7 @@ def _shape(shape) -> str:
 def _apart(kind: str, a: dict, b: dict) -> list[str]:
     """What only one of two mappings has."""
     only = (("A", [x for x in a if x not in b]), ("B", [x for x in b if x not in a]))
-    return [f"Only {where} has the {kind} {_some([*map(quoted, names)])}." for where, names in only if names]
+    return [f"Only {where} has the {kind} {some([*map(quoted, names)])}." for where, names in only if names]
 
 
 # ---- data, parameters ---------------------------------------------------------------------------------------------
@@ -79,15 +72,6 @@ def _tensors(a, b) -> list[str]:
 
 
 # ---- what is computed -----------------------------------------------------------------------------------------------
-def _kind(node) -> str:
-    """An operation without its formats: by name, a function by the functions in it."""
-    program = node.operation.attributes().get("program")
-    if program is not None:
-        named = [name for name, *_ in program if name not in NUMBERS]
-        return f"{node.op} of {' and '.join(dict.fromkeys(named)) or 'its input'}"
-    return node.operation.describe() if node.operation.drawn else node.op
-
-
 def _computed(a, b) -> list[str]:
     """By layer and pass the kinds of operations of which one circuit has more."""
     found = []
@@ -95,12 +79,12 @@ def _computed(a, b) -> list[str]:
         counts: dict[tuple, Counter] = {}
         for node, owner in zip(circuit.nodes, owners(circuit), strict=True):
             if not isinstance(node.operation, SILENT):
-                counts.setdefault((owner.of, owner.backward), Counter())[_kind(node)] += 1
+                counts.setdefault((owner.of, owner.backward), Counter())[kind(node)] += 1
         found.append(counts)
     told = []
     for key in dict.fromkeys((*found[0], *found[1])):
         x, y = (counts.get(key, Counter()) for counts in found)
-        more, less = (", ".join(f"{n} {kind}" for kind, n in sorted((p - q).items())) for p, q in ((x, y), (y, x)))
+        more, less = (", ".join(f"{n} {what}" for what, n in sorted((p - q).items())) for p, q in ((x, y), (y, x)))
         if more or less:
             told.append(f"{_place(*key)}: {more or 'nothing'} in A, where B has {less or 'nothing'}.")
     return told
@@ -137,50 +121,9 @@ def _number(x: Fraction, scale: int = 0) -> float:
 
 # ---- optimizer, rates -------------------------------------------------------------------------------------------------
 def _optimizer(a, b) -> list[str]:
-    xs, ys = (_moves(c) for c in (a, b))
+    xs, ys = ({x.path: moves for x, moves in zip(c.parameters, named(c), strict=True)} for c in (a, b))
     pairs = [(path, xs[path], ys[path]) for path in xs if path in ys]
     return _alike(((path, words) for path, x, y in pairs if (words := _moved(x, y))), "Each step changes ")
-
-
-def _moves(circuit) -> dict[str, dict[str, tuple[float, ...]]]:
-    """Of each parameter what a step adds to it, by name: the factor, or one for each step."""
-    found = {}
-    learned = circuit.learning_rates or (None,) * len(circuit.parameters)
-    for parameter, updated, rate in zip(circuit.parameters, circuit.updated(), learned, strict=True):
-        terms: dict[str, tuple[float, ...]] = {}
-        if updated and rate is not None:
-            terms["the gradient of the loss"] = tuple(-x for x in rate)
-        elif parameter.recurrence is not None:
-            for r, c in parameter.recurrence.carry:
-                other = circuit.parameters[r]
-                terms[_own(other, parameter)] = _factors(c, parameter.unit / other.unit / 2**FRACTION, 0)
-            for i, c in parameter.recurrence.feeds:
-                _add(terms, circuit, parameter, i, _factors(c, parameter.unit / 2**FRACTION, circuit.nodes[i].scale))
-        elif updated:
-            for u in parameter.updates:
-                _add(terms, circuit, parameter, u.node, _factors(u.rates, -parameter.unit, circuit.nodes[u.node].scale))
-        found[parameter.path] = terms
-    return found
-
-
-def _factors(integers: tuple[int, ...], unit: Fraction, scale: int) -> tuple[float, ...]:
-    one = _number(unit, scale)
-    return tuple(n * one for n in integers)
-
-
-def _add(terms: dict, circuit, parameter, i: int, factors: tuple[float, ...]) -> None:
-    """Name a term after the state or the operation that it reads; a further one of that name gets a number."""
-    node, number = circuit.nodes[i], 1
-    state = circuit.parameters[node.operation.index] if isinstance(node.operation, Next) else None
-    name = f"the result of its {node.op}" if state is None else f"{_own(state, parameter)} after the step"
-    while (numbered := name if number == 1 else f"{name}, number {number}") in terms:
-        number += 1
-    terms[numbered] = factors
-
-
-def _own(state, parameter) -> str:
-    """The name of a state, in which a star stands for the parameter's."""
-    return "itself" if state is parameter else quoted(state.path.replace(parameter.path, "*"))
 
 
 def _moved(x: dict[str, tuple[float, ...]], y: dict[str, tuple[float, ...]]) -> str:

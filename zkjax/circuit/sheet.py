@@ -8,17 +8,19 @@ from ..ops.functions import TableFunction
 from ..ops.leaves import InputArray, Next, Param
 from ..ops.rescale import Sign
 from ..ops.root import Root
-from . import bounds, shares
+from . import bounds, shares, words
+from .changes import AFTER, GRADIENT, NODE, SQUARE, STATE, Term, changes
 from .counts import Size, Sizes, of_parts
 from .parts import Parameter
-from .recurrence import FRACTION
 from .summary import net, quoted, rates
+from .words import added, factor
 
 MAX_NODES = 2**13  # operations of a circuit whose longest chain is printed: it takes some dozens of looks at all of them
 # What a circuit's sheet says of its own words.
 WORDS = (
-    "Learning rates are found from operations alone: update and loss are evaluated in floating point, without rounding, on random\n"
-    "values. Scales, names and labels are the author's words, under the digest like the operations."
+    "What is called the gradient of the loss is found to be it from operations alone: they are evaluated in floating point, without\n"
+    "rounding, on random values. Other factors are in the units that operations make of those of data and parameters. These, scales,\n"
+    "names and labels are the author's words, under the digest like the operations."
 )
 # What it says of its table of layers.
 LAYERS = (
@@ -47,7 +49,7 @@ def sheet(circuit) -> Sheet:
         f"Circuit {circuit.digest().hex()[:16]}: {len(circuit.nodes)} operations, batch {circuit.batch_size}, "
         f"tables of up to {circuit.table_bits} bits",
         (
-            net(circuit),
+            "\n".join([net(circuit), *([words.loss(circuit)] if circuit.losses else []), words.formats(circuit), words.optimizer(circuit)]),
             f"per step: {each.cells:,} committed cells, {each.lookups:,} lookups{states}; "
             f"{counts.table_entries:,} table entries per proof; {counts.parameters:,} parameters; "
             f"{circuit.levels.depth} levels of products",
@@ -76,31 +78,39 @@ def _operations(circuit, sizes: Sizes) -> Table:
 
 
 def _parameters(circuit) -> Table:
-    rates = circuit.learning_rates or (None,) * len(circuit.parameters)
-    scales = [str(circuit.scale(p)[1]) for p in range(len(circuit.parameters))]
-    moved = _states(circuit)
-    updates = tuple(_described(circuit, moved, *x) for x in zip(circuit.parameters, scales, circuit.updated(), rates, strict=True))
-    return Table(updates, ("shape", "entries", "scale", "each step", "parameter"), left=(0, 3, 4), title="parameters")
+    moved, rows = _states(circuit), []
+    for p, (parameter, terms) in enumerate(zip(circuit.parameters, changes(circuit), strict=True)):
+        shape, scale = "x".join(map(str, parameter.shape)) or "scalar", str(circuit.scale(p)[1])
+        change = _changed(circuit, moved, parameter, terms) + _start(circuit, parameter)
+        rows.append((shape, f"{math.prod(parameter.shape):,}", scale, change, parameter.path))
+    return Table(tuple(rows), ("shape", "entries", "scale", "each step", "parameter"), left=(0, 3, 4), title="parameters")
 
 
-def _described(
-    circuit, moved: list[bool], parameter: Parameter, scale: str, updated: bool, found: tuple[float, ...] | None
-) -> tuple[str, ...]:
-    shape = "x".join(map(str, parameter.shape)) or "scalar"
+def _changed(circuit, moved: list[bool], parameter: Parameter, terms: list[Term]) -> str:
+    """What a step makes of a parameter or a state."""
+    if not terms:
+        return "becomes 0" if parameter.recurrence is not None else "nothing: frozen"
     if parameter.recurrence is not None:
-        change = _recurrence(circuit, parameter)
-    elif not updated:
-        change = "nothing: frozen"
-    elif found is not None:
-        change = f"minus {rates(found)} times the gradient of the loss"
-    else:
-        uses = (f"{u.rates[0] if len(u.rates) == 1 else 'a schedule'} * #{u.node}" for u in parameter.updates)
-        read = (circuit.nodes[u.node].operation for u in parameter.updates)
-        states = [circuit.parameters[x.index].path for x in read if isinstance(x, Next)]
-        why = "too large to be evaluated here" if circuit.learning_rates is None else "NO MULTIPLE OF THE LOSS'S GRADIENT"
-        why = f"what {', '.join(map(quoted, states))} is after the step" if states else _followed(circuit, moved, parameter) or why
-        change = f"minus {', '.join(uses)}: {why}"
-    return shape, f"{math.prod(parameter.shape):,}", scale, change + _start(circuit, parameter), parameter.path
+        rounded = "each step" if circuit.period == 1 else f"every {circuit.period} steps"
+        summed = added([(factor(x.factors, near=x.kind == STATE), _named(circuit, x)) for x in terms])
+        return f"becomes {summed}, rounded {rounded} within 2^{parameter.recurrence.bits}"
+    if terms[0].kind == GRADIENT:
+        return f"minus {rates(tuple(-v for v in terms[0].factors))} times the gradient of the loss"
+    uses = (f"{factor(tuple(-v for v in x.factors))}#{u.node}" for u, x in zip(parameter.updates, terms, strict=True))
+    states = [circuit.parameters[x.index].path for x in terms if x.kind == AFTER]
+    why = "too large to be evaluated here" if circuit.learning_rates is None else "NO MULTIPLE OF THE LOSS'S GRADIENT"
+    why = f"what {', '.join(map(quoted, states))} is after the step" if states else _followed(circuit, moved, parameter) or why
+    return f"minus {', '.join(uses)}: {why}"
+
+
+def _named(circuit, term: Term) -> str:
+    """What a factor multiplies."""
+    if term.kind == NODE:
+        return f"#{term.index}"
+    path = quoted(circuit.parameters[term.index].path)
+    if term.kind in (GRADIENT, SQUARE):
+        return f"{'the square of ' * (term.kind == SQUARE)}the gradient of the loss by {path}"
+    return f"{path} after the step" if term.kind == AFTER else path
 
 
 def _states(circuit) -> list[bool]:
@@ -134,19 +144,6 @@ def _followed(circuit, moved: list[bool], parameter: Parameter) -> str:
         return ""
     by = " and ".join(BY[name] for name in BY if name in kinds)
     return f"follows from {', '.join(quoted(circuit.parameters[s].path) for s in sorted(found))}{by and f' by {by}'}"
-
-
-def _recurrence(circuit, parameter: Parameter) -> str:
-    """What a step makes of a state that it multiplies."""
-    found = parameter.recurrence
-
-    def times(coefficients) -> str:
-        return f"{coefficients[0] / 2**FRACTION:.6g}" if len(coefficients) == 1 else "a schedule"
-
-    terms = [f"{times(c)} * {quoted(circuit.parameters[r].path)}" for r, c in found.carry]
-    terms += [f"{times(c)} * #{i}" for i, c in found.feeds]
-    rounded = "each step" if circuit.period == 1 else f"every {circuit.period} steps"
-    return f"becomes {' + '.join(terms) or '0'}, rounded {rounded} within 2^{found.bits}"
 
 
 def _start(circuit, parameter: Parameter) -> str:

@@ -8,6 +8,7 @@ PROTOCOL.md, section 5.
 
 import json
 import math
+from collections.abc import Sequence
 
 from ..display import plain
 from ..ops.arithmetic import Linear
@@ -16,6 +17,9 @@ from ..ops.leaves import InputArray, Param
 from ..ops.moves import Broadcast, Reshape
 from ..ops.products import Dot, Gate
 from ..ops.rescale import Rescale
+
+SHOWN = 6  # names of what is told together
+NUMBERS = ("x", "number", "add", "sub", "mul", "div", "neg")  # of a function, what other formats change
 
 
 def rates(values: tuple[float, ...]) -> str:
@@ -31,9 +35,23 @@ def quoted(name: str) -> str:
     return plain(json.dumps(name, ensure_ascii=False))
 
 
+def some(names: Sequence[str]) -> str:
+    """The first ones of several."""
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
+
+
 def counted(number: int, what: str) -> str:
     """ "1 layer", "2 layers"."""
     return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def kind(node) -> str:
+    """An operation without its formats: by name, a function by the functions in it."""
+    program = node.operation.attributes().get("program")
+    if program is not None:
+        used = [name for name, *_ in program if name not in NUMBERS]
+        return f"{node.op} of {' and '.join(dict.fromkeys(used)) or 'its input'}"
+    return node.operation.describe() if node.operation.drawn else node.op
 
 
 def net(circuit) -> str:

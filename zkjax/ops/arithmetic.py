@@ -40,6 +40,10 @@ class Linear(Operation):
     def passes(self, i, node, walk):
         return max(1, len(self._summands(i, node, walk)))
 
+    def worth(self, x, scale, below):
+        found = [unit / abs(c) for unit, c in zip(x, self.coefficients, strict=True) if c]
+        return min(found, key=lambda unit: abs(math.log2(unit) + scale), default=2.0**-scale)  # a sum may have factors besides units
+
     def pull(self, i, node, term, walk):
         return [replace(term, key=("node", j), scalar=term.scalar * c) for j, c in self._summands(i, node, walk).items()]
 
@@ -127,6 +131,9 @@ class Scale(Operation):
 
     def below(self, inputs):
         return inputs[:1]
+
+    def worth(self, x, scale, below):
+        return x[0] * x[1]
 
     def pull(self, i, node, term, walk):
         constant = walk.circuit.nodes[node.inputs[1]]

@@ -38,6 +38,9 @@ class Divide(Committed):
         super().check(i, circuit)
         check_product_next(i, circuit, (circuit.nodes[i].inputs[1], i), "product with the divisor")
 
+    def worth(self, x, scale, below):
+        return x[0] / x[1]
+
     def forms(self, i, node):
         x, d = (("node", j) for j in node.inputs)
         product = ("node", i + 1)

@@ -187,6 +187,9 @@ class TableFunction(_Riding):
     def describe(self):
         return f"function {text(self.program)}"
 
+    def worth(self, x, scale, below):
+        return 2.0**-self.scale
+
     def pull(self, i, node, term, walk):
         walk.add(term.total(walk.vectors) * self._least())
         return super().pull(i, node, term, walk)
@@ -231,6 +234,9 @@ class OneHot(_Riding):
 
     def bound(self, x, shapes, leaves):
         return 1
+
+    def worth(self, x, scale, below):
+        return 1.0
 
     def describe(self):
         return f"one-hot of {text(self.program)}"

@@ -115,6 +115,9 @@ class First(Operation):
     def bound(self, x, shapes, leaves):
         return 1
 
+    def worth(self, x, scale, below):
+        return 1.0
+
     def pull(self, i, node, term, walk):
         return [replace(term, key=("first", node.inputs[0]))]
 

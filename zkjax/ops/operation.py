@@ -79,6 +79,11 @@ class Operation:
         """For people."""
         return self.name
 
+    def worth(self, x: list[float], scale: int, below: list[int]) -> float:
+        """The value of an integer 1, for people, from those of the inputs; scale, below: bits after the point that the circuit's author
+        gives to its result and its inputs, which are read only where nothing else says it."""
+        return x[0] if x else 2.0**-scale
+
     # ---- verifier ---------------------------------------------------------------------------------------------
     def below(self, inputs: tuple[int, ...]) -> tuple[int, ...]:
         """Those of its inputs that a claim on it goes to; the others are constants."""

@@ -38,6 +38,9 @@ class Paced(Operation):
     def bound(self, x, shapes, leaves):
         return None if x[0] is None else x[0] * max(map(abs, self.numbers))
 
+    def worth(self, x, scale, below):
+        return x[0] * 2.0 ** (below[0] - scale)
+
     def pull(self, i, node, term, walk):
         def multiplied(step):
             length, first = len(step[0]), walk.vectors.first_step

@@ -49,6 +49,9 @@ class Dot(Operation):
     def bound(self, x, shapes, leaves):
         return None if None in x else x[0] * x[1] * self.summed(shapes)
 
+    def worth(self, x, scale, below):
+        return x[0] * x[1]
+
     def pull(self, i, node, term, walk):
         return [replace(term, key=("dot", i))]
 
@@ -92,6 +95,9 @@ class Gate(Operation):
 
     def bound(self, x, shapes, leaves):
         return x[0] * x[1]
+
+    def worth(self, x, scale, below):
+        return x[1]
 
     def pull(self, i, node, term, walk):
         return [replace(term, key=("gate", i))]

@@ -49,6 +49,9 @@ class Rescale(Site, Committed):
     def describe(self):
         return f"rescale {self.shift}"
 
+    def worth(self, x, scale, below):
+        return x[0] * 2.0**self.shift
+
     def forms(self, i, node):
         weight = 1 << self.shift
         constant = (weight >> 1) + weight * signed_bound(self.bits + 1)  # half of it rounds to the nearest; 0 for a shift of 0
@@ -99,6 +102,9 @@ class Sign(Operation):
 
     def bound(self, x, shapes, leaves):
         return 1
+
+    def worth(self, x, scale, below):
+        return 1.0
 
     def pull(self, i, node, term, walk):
         return [replace(term, key=("sign", i))]

@@ -43,6 +43,9 @@ class Root(Formed):
         proven = (1 << self.size) - 1
         return proven if x[0] is None else min(proven, math.isqrt(x[0]))
 
+    def worth(self, x, scale, below):
+        return math.sqrt(x[0])
+
     def pull(self, i, node, term, walk):
         return [replace(term, key=("root", i))]
 
