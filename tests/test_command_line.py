@@ -500,6 +500,10 @@ def test_the_verifier_needs_numpy_only(numpy_alone, files, tmp_path):
     for file in (files.proofs[0], files.circuit):
         done = numpy_alone("-m", "zkjax", "inspect", file)
         assert (done.returncode, done.stderr) == (VALID, "") and files.first.circuit.hex() in done.stdout
+    done = numpy_alone("-m", "zkjax", "diff", files.circuit, str(files.directory / "other.json"))
+    assert (done.returncode, done.stderr) == (INVALID, "") and "the gradient of the loss times -0.125 in A, -0.25 in B" in done.stdout
+    done = numpy_alone("-m", "zkjax", "trace", "train.py", "--expect", "00" * 32)
+    assert (done.returncode, done.stdout) == (MISUSE, "") and "error: tracing needs jax; install zkjax with its dependencies" in done.stderr
 
 
 def test_the_verifier_needs_numpy_only_in_the_library_too(numpy_alone, files):

@@ -66,7 +66,7 @@ def test_a_killed_job_goes_on_and_proves_nothing_twice(resumed):
 def test_it_leaves_the_promised_files(resumed):
     out, _ = resumed
     assert {path.name for path in out.iterdir()} == {
-        *("circuit.json", "precision.json", "chunk-0000.proof", "chunk-0001.proof"),
+        *("circuit.json", "source.json", "precision.json", "chunk-0000.proof", "chunk-0001.proof"),
         *("statement.json", "report.json", "report.png", "private"),
     }
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
@@ -85,6 +85,21 @@ def test_its_proofs_verify_with_what_it_published(resumed):
     statements = zkjax.verify(circuit, proofs, statement=zkjax.Published.load(out / "statement.json"), **pins)
     assert [s.to_json() for s in statements] == [entry["statement"] for entry in published["proofs"]]
     assert statements[-1].final_weights.hex() == published["final_weights"]
+
+
+def test_its_circuit_is_traced_again_from_its_source(resumed, tmp_path):
+    """By an auditor, who has shapes and the published formats; source.json names lines of the job."""
+    out, _ = resumed
+    source = f"import sys\n\nsys.path.insert(0, {str(EXPERIMENTS)!r})\nimport digits\n\n\ndef recipe():\n    return digits.recipe(4, 2)\n"
+    (tmp_path / "few_steps.py").write_text(source)
+    digest = json.loads((out / "statement.json").read_text())["circuit"]
+    command = [sys.executable, "-m", "zkjax", "trace", str(tmp_path / "few_steps.py"), "--precision", str(out / "precision.json")]
+    done = subprocess.run([*command, "--expect", digest], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "") and "SAME" in done.stdout
+    done = subprocess.run([*command[:4], str(EXPERIMENTS / "digits.py"), *command[5:], "--expect", digest], capture_output=True, text=True)
+    assert done.returncode == 1  # of another number of steps
+    lines = json.loads((out / "source.json").read_text())
+    assert lines["circuit"] == digest and sum("digits.py:" in line for line in lines["lines"]) > 20
 
 
 def test_its_report_has_the_figures(resumed):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 import pytest
 from test_command_line import quiet
 
@@ -239,7 +240,7 @@ WORDS = {
     "activation": ['In the forward pass of layer "0": 2 gate, 1 rescale, 2 sign in A, where B has 1 function of tanh and max.'],
     "momentum": ['Only B has the tensor "optimizer/0/trace/0/bias"', '-0.125 times "optimizer/0/trace/*" after the step', "after 12 in B"],
     "schedule": ["by the gradient of the loss times -0.125 in A", "steps differ, first step 1: -0.125 in A, -0.1172 in B"],
-    "loss": ['Output "loss": sums with factors 1.5 in A, 2.999 in B.'],
+    "loss": ['Output "loss": sums with factors 0.1667 in A, 0.08333 in B.'],
 }
 
 
@@ -279,6 +280,23 @@ def test_what_no_sentence_explains_is_counted(variants):
     node = replace(a.nodes[-1], label="called otherwise")
     (told,) = differences(a, replace(a, nodes=(*a.nodes[:-1], node)))
     assert told == f"Of the circuits' files differ, entry by entry: 1 of {len(a.nodes)} nodes."
+
+
+def test_starts_keys_and_outputs_that_differ_are_named(variants):
+    a = variants["momentum"]
+    p = next(p for p, x in enumerate(a.parameters) if x.path == "optimizer/0/trace/0/bias")
+    begun = replace(a.parameters[p], given=replace(a.parameters[p].given, integer=5))
+    told = differences(a, replace(a, parameters=(*a.parameters[:p], begun, *a.parameters[p + 1 :])))
+    assert 'A chain begins with another "optimizer/0/trace/0/bias": 0 in A, 5 in B.' in told
+    renamed = replace(a, losses=tuple(replace(x, output="cost") for x in a.losses))
+    assert {'Only A has the output "loss".', 'Only B has the output "cost".'} <= {*differences(a, renamed)}
+
+    def dropped(p, x, key):
+        return (jax.random.bernoulli(key, 0.5, x.shape) * x @ p).sum()
+
+    shapes = jax.ShapeDtypeStruct((3,), np.float32), (jax.ShapeDtypeStruct((2, 3), np.float32),)
+    keyed = [zkjax.trace(dropped, optax.sgd(1 / 4), shapes[0], batch=shapes[1], key=jax.random.key(k), steps=2, chunk=2) for k in (0, 1)]
+    assert differences(*keyed)[0] == "Keys of what is drawn at random differ."
 
 
 def test_the_command_compares_files(variants, tmp_path):

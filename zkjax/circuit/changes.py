@@ -5,6 +5,7 @@ A gradient of the loss is called that where evaluating the loss shows it (``desc
 PROTOCOL.md, section 5.
 """
 
+from collections import Counter
 from typing import NamedTuple
 
 from ..ops.leaves import Next
@@ -40,11 +41,11 @@ def named(circuit) -> list[dict[str, tuple[float, ...]]]:
     owners, found = _owners(circuit), []
     for p, terms in enumerate(changes(circuit)):
         words: dict[str, tuple[float, ...]] = {}
+        seen: Counter = Counter()
         for x in terms:
-            name, number = _name(circuit, owners, p, x), 1
-            while (numbered := name if number == 1 else f"{name}, number {number}") in words:
-                number += 1
-            words[numbered] = x.factors
+            name = _name(circuit, owners, p, x)
+            seen[name] += 1
+            words[name if seen[name] == 1 else f"{name}, number {seen[name]}"] = x.factors
         found.append(words)
     return found
 

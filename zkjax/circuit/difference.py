@@ -7,7 +7,6 @@ section by section of the files. Linear in the sizes of the circuits.
 import math
 from collections import Counter
 from collections.abc import Iterable
-from fractions import Fraction
 from itertools import zip_longest
 
 from ..ops.arithmetic import Linear
@@ -17,6 +16,8 @@ from . import file
 from .changes import named
 from .layers import owners
 from .summary import SHOWN, counted, kind, net, quoted, rates, some
+from .units import units
+from .words import reach, start, summands
 
 CLOSE = 2.0**-10  # relative, of rates: constants that tracing rounds to 12 bits may do so in other formats
 SILENT = (Param, Next, InputArray, Const, Linear, *MOVES)  # operations of which numbers and order say little to people
@@ -68,7 +69,9 @@ def _tensors(a, b) -> list[str]:
     xs, ys = ({p.path: p for p in c.parameters} for c in (a, b))
     pairs = [(xs[path], ys[path]) for path in xs if path in ys]
     shapes = ((x.path, f"{_shape(x.shape)} in A, {_shape(y.shape)} in B") for x, y in pairs if x.shape != y.shape)
-    return [*_apart("tensor", xs, ys), *_alike(shapes, "Shape of ")]
+    starts = ((x.path, (start(a, x) or "what is committed"), (start(b, y) or "what is committed")) for x, y in pairs)
+    begin = ((path, f"{first} in A, {second} in B") for path, first, second in starts if first != second)
+    return [*_apart("tensor", xs, ys), *_alike(shapes, "Shape of "), *_alike(begin, "A chain begins with another ")]
 
 
 # ---- what is computed -----------------------------------------------------------------------------------------------
@@ -87,7 +90,8 @@ def _computed(a, b) -> list[str]:
         more, less = (", ".join(f"{n} {what}" for what, n in sorted((p - q).items())) for p, q in ((x, y), (y, x)))
         if more or less:
             told.append(f"{_place(*key)}: {more or 'nothing'} in A, where B has {less or 'nothing'}.")
-    return told
+    words = [Counter(c.nodes[i].operation.words for i in c.drawn) for c in (a, b)]
+    return told + ["Keys of what is drawn at random differ."] * (words[0] != words[1])
 
 
 def _place(owner, backward: bool) -> str:
@@ -98,25 +102,10 @@ def _place(owner, backward: bool) -> str:
 
 
 def _losses(a, b) -> list[str]:
-    """Of every output the summands' factors, in the units that its scales claim."""
-
-    def factors(circuit) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for x in circuit.losses:
-            found.setdefault(x.output, []).append(f"{_number(x.factor, circuit.nodes[x.node].scale):.4g}")
-        return found
-
-    xs, ys = factors(a), factors(b)
-    pairs = ((name, f"sums with factors {' '.join(xs[name])} in A, {' '.join(ys[name])} in B") for name in xs if name in ys)
-    return [*_apart("output", xs, ys), *_alike(((n, w) for n, w in pairs if xs[n] != ys[n]), "Output ")]
-
-
-def _number(x: Fraction, scale: int = 0) -> float:
-    """x * 2^scale; infinite beyond the numbers of float64, for authors choose both."""
-    try:
-        return math.ldexp(float(x), scale)
-    except OverflowError:
-        return math.copysign(math.inf, x)
+    """Of every output the factors of the operations that it sums."""
+    xs, ys = ({name: " ".join(f"{x:.4g}" for x, _ in summed) for name, summed in summands(c).items()} for c in (a, b))
+    apart = ((name, f"sums with factors {xs[name]} in A, {ys[name]} in B") for name in xs if ys.get(name, xs[name]) != xs[name])
+    return [*_apart("output", xs, ys), *_alike(apart, "Output ")]
 
 
 # ---- optimizer, rates -------------------------------------------------------------------------------------------------
@@ -157,9 +146,11 @@ def _formats(a, b) -> list[str]:
 
 def _rounded(circuit) -> dict[str, str]:
     labels = Counter(circuit.nodes[i].label for i in circuit.limited)
-    found = (circuit.nodes[i] for i in circuit.limited if labels[circuit.nodes[i].label] == 1)
-    reach = ((x, max(map(abs, x.operation.limits())).bit_length() - 1) for x in found)
-    return {x.label: f"2^{-x.scale} up to 2^{bits - x.scale}" for x, bits in reach}
+    unit, found = units(circuit), {}
+    for i in circuit.limited:
+        if labels[circuit.nodes[i].label] == 1:
+            found[circuit.nodes[i].label] = "2^{} up to 2^{}".format(*reach(circuit.nodes[i], unit[i]))
+    return found
 
 
 def _units(circuit) -> dict[str, str]:

@@ -13,7 +13,7 @@ from .changes import AFTER, GRADIENT, NODE, SQUARE, STATE, Term, changes
 from .counts import Size, Sizes, of_parts
 from .parts import Parameter
 from .summary import net, quoted, rates
-from .words import added, factor
+from .words import added, factor, start
 
 MAX_NODES = 2**13  # operations of a circuit whose longest chain is printed: it takes some dozens of looks at all of them
 # What a circuit's sheet says of its own words.
@@ -81,7 +81,8 @@ def _parameters(circuit) -> Table:
     moved, rows = _states(circuit), []
     for p, (parameter, terms) in enumerate(zip(circuit.parameters, changes(circuit), strict=True)):
         shape, scale = "x".join(map(str, parameter.shape)) or "scalar", str(circuit.scale(p)[1])
-        change = _changed(circuit, moved, parameter, terms) + _start(circuit, parameter)
+        first = start(circuit, parameter)
+        change = _changed(circuit, moved, parameter, terms) + (f"; at first {first}" if first else "")
         rows.append((shape, f"{math.prod(parameter.shape):,}", scale, change, parameter.path))
     return Table(tuple(rows), ("shape", "entries", "scale", "each step", "parameter"), left=(0, 3, 4), title="parameters")
 
@@ -144,15 +145,6 @@ def _followed(circuit, moved: list[bool], parameter: Parameter) -> str:
         return ""
     by = " and ".join(BY[name] for name in BY if name in kinds)
     return f"follows from {', '.join(quoted(circuit.parameters[s].path) for s in sorted(found))}{by and f' by {by}'}"
-
-
-def _start(circuit, parameter: Parameter) -> str:
-    """What a state is where a chain begins, if the circuit says so."""
-    given = parameter.given
-    if given is None:
-        return ""
-    copied = "" if given.copied is None else f"2^{given.shift} * {quoted(circuit.parameters[given.copied].path)}"
-    return f"; at first {' + '.join(x for x in (copied, str(given.integer) if given.integer or not copied else '') if x)}"
 
 
 def _length(circuit) -> tuple[str, bool]:

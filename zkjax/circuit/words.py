@@ -21,14 +21,21 @@ NEAR = 2.0**-10  # of a factor that differs from 1 by less is told what it lacks
 
 def loss(circuit) -> str:
     """What each output sums, and by which operations it follows from the last layer's result."""
-    found, unit = [], units(circuit)
-    for name in circuit.outputs:
-        summed = [(float(x.factor) / unit[x.node], x.node) for x in circuit.losses if x.output == name]
-        found.append(f"Output {quoted(name)} is {added([(f'{factor:.6g} * ', f'#{i}') for factor, i in summed[:SHOWN]])}")
-        found[-1] += f" + {len(summed) - SHOWN:,} more." if len(summed) > SHOWN else "."
-    own = zip(circuit.nodes, owners(circuit), strict=True)
-    kinds = dict.fromkeys(kind(x) for x, owner in own if owner.of == LOSS and not isinstance(x.operation, (Const, Linear, Rescale, *MOVES)))
+    found = []
+    for name, summed in [*summands(circuit).items()][:SHOWN]:
+        more = f" + {len(summed) - SHOWN:,} more" if len(summed) > SHOWN else ""
+        found.append(f"Output {quoted(name)} is {added([(f'{times:.6g} * ', f'#{i}') for times, i in summed[:SHOWN]])}{more}.")
+    own, quiet = zip(circuit.nodes, owners(circuit), strict=True), (Const, Linear, Rescale, *MOVES)
+    kinds = dict.fromkeys(kind(x) for x, owner in own if owner.of == LOSS and not isinstance(x.operation, quiet))
     return " ".join([*found, *([f"It follows from the last layer's result by {', '.join(kinds)}."] if kinds else [])])
+
+
+def summands(circuit) -> dict[str, list[tuple[float, int]]]:
+    """Of each output the factors and the nodes that it sums."""
+    unit, found = units(circuit), {}
+    for x in circuit.losses:
+        found.setdefault(x.output, []).append((float(x.factor) / unit[x.node], x.node))
+    return found
 
 
 def optimizer(circuit) -> str:
@@ -54,6 +61,15 @@ def added(terms: list[tuple[str, str]]) -> str:
     return " + ".join(f"{times}{name}" for times, name in terms).replace(" + -", " - ") or "0"
 
 
+def start(circuit, parameter) -> str:
+    """What a state is where a chain begins, in its integers, if the circuit says so; else ""."""
+    given = parameter.given
+    if given is None:
+        return ""
+    copied = "" if given.copied is None else f"2^{given.shift} * {quoted(circuit.parameters[given.copied].path)}"
+    return " + ".join(x for x in (copied, str(given.integer) if given.integer or not copied else "") if x)
+
+
 def formats(circuit) -> str:
     """Units and ranges: of data, of tensors that are rounded, pass by pass, and of parameters, and when states are rounded."""
     data = [f"{quoted(x.name)} in units of 2^{-x.scale} up to 2^{x.bits - x.scale}" for x in circuit.inputs]
@@ -61,8 +77,7 @@ def formats(circuit) -> str:
     own, unit = owners(circuit), units(circuit)
     for i in circuit.rounded:
         where = f"the {own[i].of}" if isinstance(own[i].of, str) else "the backward pass" if own[i].backward else "the forward pass"
-        least = round(math.log2(unit[i])) if unit[i] > 0 else -circuit.nodes[i].scale
-        found.setdefault(where, []).append((least, least + max(map(abs, circuit.nodes[i].operation.limits())).bit_length() - 1))
+        found.setdefault(where, []).append(reach(circuit.nodes[i], unit[i]))
     rounded = [
         f"{counted(len(x), 'tensor')} of {where} to {_span(low for low, _ in x)} up to {_span(high for _, high in x)}"
         for where, x in found.items()
@@ -74,6 +89,12 @@ def formats(circuit) -> str:
         f"Data: {some(data)}. Rounded in a step: {', '.join(rounded) or 'nothing'}. "
         f"Parameters and states: units of {units_of_states}, {states}."
     )
+
+
+def reach(node, unit: float) -> tuple[int, int]:
+    """Of a rounded tensor: its unit and its largest value, as exponents of 2. unit: of its integers, NaN for none."""
+    least = round(math.log2(unit)) if unit > 0 else -node.scale
+    return least, least + max(map(abs, node.operation.limits())).bit_length() - 1
 
 
 def _span(exponents) -> str:
