@@ -397,7 +397,7 @@ def test_texts_of_a_circuit_are_escaped(files, tmp_path):
         (tmp_path / "circuit.json").write_text(json.dumps(data))
         status, output, errors = quiet("inspect", str(tmp_path / "circuit.json"))
         assert status == (INVALID if refused else VALID) and not NOTHING.search(output + errors)
-        assert refused or output.count("\\u3164\\ufe0f\\u2800") == 5  # the path names a layer too
+        assert refused or output.count("\\u3164\\ufe0f\\u2800") == 7  # the path names a layer too; sentences name both
 
 
 def test_a_terminal_that_has_ascii_only(files, tmp_path):

@@ -81,25 +81,8 @@ def _traced(source: str, precision_file: str | None) -> Circuit:
     path = Path(file)
     if path.suffix != ".py" or not path.is_file() or not function.isidentifier():
         raise Misuse(f"{source}: no file of Python, or no function in one; give FILE.py or FILE.py:function")
-
-    def explained(doing: str, error: BaseException) -> Misuse:
-        text, where = str(error).strip().partition("\n")[0], of_error(error)[0]
-        at = f" at {where}" if where and not isinstance(error, SyntaxError) else ""
-        return Misuse(f"{source}: {doing} ended with {type(error).__name__}{text and f': {text}'}{at}")
-
     with _beside(path):
-        try:
-            module = _executed(path)
-        except (Exception, SystemExit) as error:
-            raise explained("executing the file", error) from None
-        make = getattr(module, function, None)
-        if not callable(make):
-            own = [name for name, x in vars(module).items() if getattr(x, "__module__", "") == NAME and not name.startswith("_")]
-            raise Misuse(f"{source}: the file has no function {function}; it has {', '.join(own[:NAMED]) or 'none'}")
-        try:
-            recipe = make()
-        except (Exception, SystemExit) as error:
-            raise explained(f"{function}()", error) from None
+        recipe = _returned(source, path, function)
         if not isinstance(recipe, Recipe):
             raise Misuse(f"{source}: {function}() returned a {type(recipe).__name__}; let it return a zkjax.Recipe(...)")
         try:
@@ -110,7 +93,32 @@ def _traced(source: str, precision_file: str | None) -> Circuit:
         except Exception as error:
             if of_error(error)[1]:  # raised by a library, zkjax among them: no fault of the source's that is known
                 raise
-            raise explained("tracing", error) from None
+            raise _explained(source, "tracing", error) from None
+
+
+def _returned(source: str, path: Path, function: str):
+    """What the file's function returns. source: its name in messages."""
+    try:
+        module = _executed(path)
+    except (Exception, SystemExit) as error:
+        raise _explained(source, "executing the file", error) from None
+    make = getattr(module, function, None)
+    if not callable(make):
+        own = [name for name, x in vars(module).items() if getattr(x, "__module__", "") == NAME and not name.startswith("_")]
+        raise Misuse(f"{source}: the file has no function {function}; it has {', '.join(own[:NAMED]) or 'none'}")
+    try:
+        return make()
+    except (Exception, SystemExit) as error:
+        raise _explained(source, f"{function}()", error) from None
+
+
+def _explained(source: str, doing: str, error: BaseException) -> Misuse:
+    """An error of the source's own, with its line."""
+    from ..tracing.places import of_error
+
+    text, where = str(error).strip().partition("\n")[0], of_error(error)[0]
+    at = f" at {where}" if where and not isinstance(error, SyntaxError) else ""
+    return Misuse(f"{source}: {doing} ended with {type(error).__name__}{text and f': {text}'}{at}")
 
 
 @contextmanager
