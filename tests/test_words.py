@@ -53,7 +53,8 @@ def traced(optimizer, **options):
     }.values(),
 )
 def test_an_optimizer_is_told_in_its_own_numbers(optimizer_of, told):
-    printed = optimizer(traced(optimizer_of))
+    circuit = traced(optimizer_of)
+    printed = optimizer(circuit, changes(circuit))
     assert all(words in printed for words in told), printed
 
 
@@ -89,7 +90,8 @@ def test_a_gradient_of_something_else_is_not_called_this_ones():
     def with_feeds(feeds) -> list[dict]:
         parameters = [*circuit.parameters]
         parameters[a] = replace(parameters[a], recurrence=replace(parameters[a].recurrence, feeds=feeds))
-        return named(replace(circuit, parameters=tuple(parameters)))[a]
+        altered = replace(circuit, parameters=tuple(parameters))
+        return named(altered, changes(altered))[a]
 
     assert set(with_feeds(fed[a])) == {"itself", "the gradient of the loss"}
     assert set(with_feeds(fed[b])) == {"itself", 'the gradient of the loss by "b"'}

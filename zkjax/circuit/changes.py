@@ -33,21 +33,21 @@ def changes(circuit) -> list[list[Term]]:
     return _Changes(circuit).found
 
 
-def named(circuit) -> list[dict[str, tuple[float, ...]]]:
-    """The same by words for what factors multiply, which are alike for parameters that are treated alike.
+def named(circuit, found: list[list[Term]]) -> list[dict[str, tuple[float, ...]]]:
+    """``changes`` by words for what factors multiply, which are alike for parameters that are treated alike.
 
     A star stands for the parameter whose change or whose state this is: the longest path of one within the path of a state.
     """
-    owners, found = _owners(circuit), []
-    for p, terms in enumerate(changes(circuit)):
+    owners, told = _owners(circuit), []
+    for p, terms in enumerate(found):
         words: dict[str, tuple[float, ...]] = {}
         seen: Counter = Counter()
         for x in terms:
             name = _name(circuit, owners, p, x)
             seen[name] += 1
             words[name if seen[name] == 1 else f"{name}, number {seen[name]}"] = x.factors
-        found.append(words)
-    return found
+        told.append(words)
+    return told
 
 
 def _name(circuit, owners: list[int], p: int, term: Term) -> str:
@@ -110,5 +110,5 @@ class _Changes:
             kind, index = AFTER, node.operation.index
         elif (found := self.gradients.get(node.inputs[0] if squared else i)) is not None:
             kind, (index, multiple) = SQUARE if squared else GRADIENT, found
-            times = multiple**2 if squared else multiple
+            times = multiple * multiple if squared else multiple
         return Term(tuple(n * unit * times for n in integers), kind, index)

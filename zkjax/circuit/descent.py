@@ -10,6 +10,7 @@ an embedding of which no row is read has no derivative.
 import hashlib
 import itertools
 import math
+from collections import Counter
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from ..ops.leaves import InputArray, Next, Param
 
 MAX_OPERATIONS = 2**36  # floating-point operations of all evaluations; larger circuits are not tried
 MAX_LOOKS = 2**24  # of all nodes, for each parameter that is trained
+MAX_PAIRS = 2**20  # of a node and a parameter by which it may be the gradient
 MAX_ENTRIES = 2**27  # of all tensors of one evaluation
 TRIALS = 2
 STEP = 2.0**-24  # of a difference: long against float64's rounding, short against the distance to where a mask flips
@@ -57,10 +59,15 @@ def gradients(circuit, nodes: set[int]) -> dict[int, tuple[int, float]]:
     read, follows = _read(circuit, [loss.node for loss in circuit.losses if loss.output == "loss"]), []
     for node in circuit.nodes:
         follows.append(isinstance(node.operation, Next) or any(follows[j] for j in node.inputs))
-    tried = [i for i in sorted(nodes) if not follows[i]]
-    shapes, needed = {circuit.nodes[i].shape for i in tried}, read | _read(circuit, tried)
-    moved = _depending(circuit, [p for p, x in enumerate(circuit.parameters) if x.given is None and x.shape in shapes], read, needed)
-    if not tried or not moved:
+    shapes = Counter(x.shape for x in circuit.parameters if x.given is None)
+    tried = [i for i in sorted(nodes) if not follows[i] and circuit.nodes[i].shape in shapes]
+    alike = {circuit.nodes[i].shape for i in tried}
+    pairs, needed = sum(shapes[circuit.nodes[i].shape] for i in tried), read | _read(circuit, tried)
+    work = sum(2 * TRIALS * shapes[circuit.nodes[i].shape] * math.prod(circuit.nodes[i].shape) for i in tried)
+    if not tried or pairs > MAX_PAIRS or work > MAX_OPERATIONS:
+        return {}
+    moved = _depending(circuit, [p for p, x in enumerate(circuit.parameters) if x.given is None and x.shape in alike], read, needed)
+    if moved is None:
         return {}
     with np.errstate(all="ignore"):
         trials = [_evaluated(circuit, _values(trial), moved, needed) for trial in range(TRIALS)]

@@ -13,7 +13,7 @@ from ..ops.arithmetic import Linear
 from ..ops.leaves import Const, InputArray, Next, Param
 from ..ops.moves import MOVES
 from . import file
-from .changes import named
+from .changes import changes, named
 from .layers import owners
 from .summary import SHOWN, counted, kind, net, quoted, rates, some
 from .units import units
@@ -110,7 +110,7 @@ def _losses(a, b) -> list[str]:
 
 # ---- optimizer, rates -------------------------------------------------------------------------------------------------
 def _optimizer(a, b) -> list[str]:
-    xs, ys = ({x.path: moves for x, moves in zip(c.parameters, named(c), strict=True)} for c in (a, b))
+    xs, ys = ({x.path: moves for x, moves in zip(c.parameters, named(c, changes(c)), strict=True)} for c in (a, b))
     pairs = [(path, xs[path], ys[path]) for path in xs if path in ys]
     return _alike(((path, words) for path, x, y in pairs if (words := _moved(x, y))), "Each step changes ")
 

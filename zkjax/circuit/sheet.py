@@ -43,13 +43,15 @@ def sheet(circuit) -> Sheet:
         f"; {sizes.states.cells:,} cells and {sizes.states.lookups:,} lookups more where states are rounded" if circuit.recurrent else ""
     )
     each = sum((*sizes.nodes, *sizes.inputs), Size())
-    length, limited = _length(circuit)
+    (length, limited), terms = _length(circuit), changes(circuit)
     notes = Table(tuple((str(i), note) for i, note in enumerate(circuit.notes, 1)), ("", NOTES), left=(1,), title=NOTES)
     return Sheet(
         f"Circuit {circuit.digest().hex()[:16]}: {len(circuit.nodes)} operations, batch {circuit.batch_size}, "
         f"tables of up to {circuit.table_bits} bits",
         (
-            "\n".join([net(circuit), *([words.loss(circuit)] if circuit.losses else []), words.formats(circuit), words.optimizer(circuit)]),
+            "\n".join(
+                [net(circuit), *([words.loss(circuit)] if circuit.losses else []), words.formats(circuit), words.optimizer(circuit, terms)]
+            ),
             f"per step: {each.cells:,} committed cells, {each.lookups:,} lookups{states}; "
             f"{counts.table_entries:,} table entries per proof; {counts.parameters:,} parameters; "
             f"{circuit.levels.depth} levels of products",
@@ -57,7 +59,7 @@ def sheet(circuit) -> Sheet:
             shares.table(circuit, bounds.lasting(circuit) if limited else None),
             "\n".join([LAYERS, *([STEPS] if limited else []), *([] if circuit.losses else [UNTOLD])]),
             _operations(circuit, sizes),
-            _parameters(circuit),
+            _parameters(circuit, terms),
             WORDS,
             *([notes] if circuit.notes else []),
             *(() if circuit.comparison is None else circuit.comparison.parts()),
@@ -77,9 +79,9 @@ def _operations(circuit, sizes: Sizes) -> Table:
     return Table(tuple(rows), heading, left=(1, 2, 3, 8), title="operations")
 
 
-def _parameters(circuit) -> Table:
+def _parameters(circuit, found: list[list[Term]]) -> Table:
     moved, rows = _states(circuit), []
-    for p, (parameter, terms) in enumerate(zip(circuit.parameters, changes(circuit), strict=True)):
+    for p, (parameter, terms) in enumerate(zip(circuit.parameters, found, strict=True)):
         shape, scale = "x".join(map(str, parameter.shape)) or "scalar", str(circuit.scale(p)[1])
         first = start(circuit, parameter)
         change = _changed(circuit, moved, parameter, terms) + (f"; at first {first}" if first else "")

@@ -10,7 +10,7 @@ from ..ops.arithmetic import Linear
 from ..ops.leaves import Const
 from ..ops.moves import MOVES
 from ..ops.rescale import Rescale
-from .changes import named
+from .changes import Term, named
 from .layers import LOSS, owners
 from .summary import SHOWN, counted, kind, quoted, rates, some
 from .units import units
@@ -38,10 +38,10 @@ def summands(circuit) -> dict[str, list[tuple[float, int]]]:
     return found
 
 
-def optimizer(circuit) -> str:
-    """What a step makes of parameters and states, those that it treats alike in one line."""
+def optimizer(circuit, found: list[list[Term]]) -> str:
+    """What a step makes of parameters and states, those that it treats alike in one line. found: by ``changes``."""
     groups: dict[str, list[str]] = {}
-    for parameter, terms in zip(circuit.parameters, named(circuit), strict=True):
+    for parameter, terms in zip(circuit.parameters, named(circuit, found), strict=True):
         words = added([(factor(v, near=name == "itself"), name) for name, v in terms.items()])
         moved = "frozen" if not terms else f"becomes {words}" if parameter.recurrence else f"changes by {words}"
         groups.setdefault(moved, []).append(quoted(parameter.path))
