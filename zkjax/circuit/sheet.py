@@ -8,12 +8,12 @@ from ..ops.functions import TableFunction
 from ..ops.leaves import InputArray, Next, Param
 from ..ops.rescale import Sign
 from ..ops.root import Root
-from . import bounds, shares, words
+from . import bounds, shares
 from .changes import AFTER, GRADIENT, NODE, SQUARE, STATE, Term, changes
 from .counts import Size, Sizes, of_parts
 from .parts import Parameter
 from .summary import net, quoted, rates
-from .words import added, factor, start
+from .words import added, factor, start, step
 
 MAX_NODES = 2**13  # operations of a circuit whose longest chain is printed: it takes some dozens of looks at all of them
 # What a circuit's sheet says of its own words.
@@ -49,9 +49,7 @@ def sheet(circuit) -> Sheet:
         f"Circuit {circuit.digest().hex()[:16]}: {len(circuit.nodes)} operations, batch {circuit.batch_size}, "
         f"tables of up to {circuit.table_bits} bits",
         (
-            "\n".join(
-                [net(circuit), *([words.loss(circuit)] if circuit.losses else []), words.formats(circuit), words.optimizer(circuit, terms)]
-            ),
+            f"{net(circuit)}\n{step(circuit, terms)}",
             f"per step: {each.cells:,} committed cells, {each.lookups:,} lookups{states}; "
             f"{counts.table_entries:,} table entries per proof; {counts.parameters:,} parameters; "
             f"{circuit.levels.depth} levels of products",

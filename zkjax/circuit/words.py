@@ -19,6 +19,11 @@ MOST = 24  # sentences on parameters
 NEAR = 2.0**-10  # of a factor that differs from 1 by less is told what it lacks
 
 
+def step(circuit, found: list[list[Term]]) -> str:
+    """Its loss, its formats, and what it changes, line by line. found: by ``changes``."""
+    return "\n".join([*([loss(circuit)] if circuit.losses else []), formats(circuit), optimizer(circuit, found)])
+
+
 def loss(circuit) -> str:
     """What each output sums, and by which operations it follows from the last layer's result."""
     found = []
