@@ -550,7 +550,7 @@ def test_pipes_in_the_place_of_files(saved, name):
 def test_more_data_than_memory(saved, monkeypatch):
     _, _, directory = saved
     monkeypatch.setattr(state, "available_memory", lambda: 100)
-    with pytest.raises(FormatError, match="more than the memory"):
+    with pytest.raises(FormatError, match="of memory that it may take"):
         zkjax.Run.load(directory)
 
 
@@ -690,4 +690,4 @@ def test_errors_have_one_base():
     for name in dir(zkjax):
         if name.endswith("Error"):
             assert issubclass(getattr(zkjax, name), ZkjaxError)
-    assert issubclass(ZkjaxError, Exception) and state.VERSION == 6 and TINY.table_bits == 9
+    assert issubclass(ZkjaxError, Exception) and state.VERSION == 7 and TINY.table_bits == 9

@@ -29,6 +29,7 @@ display
 errors
 files
 progress
+arrays
 work
 algebra algebra.field algebra.extension algebra.poly algebra.vectors algebra.ntt algebra.exact algebra.hashing algebra.layout
 algebra.low_rank algebra.threefry algebra.decimals algebra.functions
@@ -38,15 +39,16 @@ ops.operation ops.tables ops.ranges ops.committed ops.leaves ops.window ops.move
 ops.draw
 ops.maximum ops.division ops.root ops.paced ops
 memory
-circuit.parts circuit.recurrence circuit.levels circuit.anchors circuit.bounds circuit.counts circuit.coarse circuit.rounding
+circuit.parts circuit.data circuit.recurrence circuit.levels circuit.anchors circuit.bounds circuit.counts circuit.coarse circuit.rounding
 circuit.summary circuit.layers circuit.shares circuit.descent circuit.units circuit.changes circuit.words
 circuit.sheet circuit.file circuit.lines circuit.circuit circuit.difference circuit
-protocol protocol.transcript protocol.links protocol.hidden protocol.sumcheck protocol.lookup protocol.claims protocol.schedule
+protocol protocol.transcript protocol.links protocol.disclosure protocol.hidden protocol.sumcheck protocol.lookup protocol.claims
+protocol.schedule
 protocol.membership protocol.draws protocol.contraction protocol.gate protocol.motion protocol.states protocol.plan protocol.argument
 commitment.slots commitment.openings commitment.geometry commitment.merkle commitment.dataset commitment.commit commitment.recursion
-commitment.rows commitment.opening commitment.keys commitment
+commitment.rows commitment.opening commitment.recompute commitment.keys commitment
 proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain proofs.checks proofs.estimate proofs.proof
-proofs.published
+proofs.published proofs.disclosure proofs.model proofs.disclosed
 verifier
 tracing tracing.precision tracing.digits tracing.special tracing.elementary tracing.series tracing.constants tracing.expressions
 tracing.rationals tracing.intervals tracing.functions tracing.keys tracing.shares tracing.variances tracing.graph tracing.scatters
@@ -58,7 +60,7 @@ tracing.step tracing.starts tracing.motions tracing.demands tracing.names
 tracing.formats tracing.own tracing.source tracing.states tracing.planned tracing.builder tracing.relations
 tracing.lowering tracing.comparison tracing.fitting tracing.finer tracing.program tracing.recipe
 prover.aggregate prover.lanes prover.folds prover.states prover.witness prover.rehearsal prover.commitments prover.prove
-prover.link prover
+prover.link prover.disclose prover
 training training.dataset training.template training.saved training.states training.steps training.run training.train
 calibration
 planning planning.machine planning.estimate planning.measure

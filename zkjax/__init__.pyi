@@ -18,9 +18,12 @@ from .errors import VerificationError as VerificationError
 from .errors import ZkjaxError as ZkjaxError
 from .planning.estimate import Estimate as Estimate
 from .planning.estimate import estimate as estimate
+from .proofs.disclosure import Disclosure as Disclosure
+from .proofs.model import Model as Model
 from .proofs.proof import Proof as Proof
 from .proofs.published import Published as Published
 from .proofs.statement import Statement as Statement
+from .prover.disclose import disclose as disclose
 from .prover.link import link as link
 from .prover.prove import prove as prove
 from .tracing.precision import Precision as Precision

@@ -12,6 +12,8 @@ from math import inf
 from numbers import Integral, Real
 from typing import TypedDict, Unpack, overload
 
+import numpy as np
+
 from .algebra.extension import ZERO, Ext
 from .algebra.layout import Layout
 from .algebra.vectors import Vectors
@@ -22,8 +24,11 @@ from .errors import ConfigurationError, FormatError, VerificationError
 from .proofs.alone import LinkStatement, check_alone, errors_alone, estimate_alone
 from .proofs.chain import check_chain, check_pins
 from .proofs.checks import check_circuit, check_commitments, check_sizes, make_plan
+from .proofs.disclosed import check_disclosed
+from .proofs.disclosure import Disclosure
 from .proofs.estimate import charge_file, estimate
 from .proofs.links import joined, links_of
+from .proofs.model import Model
 from .proofs.proof import Proof
 from .proofs.published import Published
 from .proofs.soundness import TARGET, Security, security
@@ -46,6 +51,10 @@ class Pins(TypedDict, total=False):
     seed: int | None
     steps: tuple[int, int] | None
     statement: Published | None
+    model: Model | None
+    initial_model: Model | None
+    data: Sequence[np.ndarray] | None
+    disclosures: Sequence[Disclosure]
     assume_bound: bool
     minimum_bits: float
     max_work: int
@@ -70,6 +79,10 @@ def verify(
     seed: int | None = None,
     steps: tuple[int, int] | None = None,
     statement: Published | None = None,
+    model: Model | None = None,
+    initial_model: Model | None = None,
+    data: Sequence[np.ndarray] | None = None,
+    disclosures: Sequence[Disclosure] = (),
     assume_bound: bool = False,
     minimum_bits: float = TARGET,
     max_work: int = MAX_WORK,
@@ -87,11 +100,17 @@ def verify(
     seed:         required seed of the schedule.
     steps:        required range (first, end) of the whole chain, end excluded.
     statement:    what was published about the chain (``zkjax.Published.load``): every field of every proof is required to be that.
+    model:        a file of parameters (``zkjax.Model.load``) that are required to be those behind the last commitment, integer by integer.
+    initial_model: likewise, behind the first one.
+    data:         arrays, samples first, in the order of the circuit's inputs: rounded as the circuit says, they are required to be the
+                  dataset, or the shards of it that are disclosed.
+    disclosures:  what ties model and data to their commitments (``zkjax.Disclosure.load``).
     assume_bound: accept a first proof that does not itself range-check its initial weights.
     minimum_bits: refuse proofs with less proven security, at least 1. It is required of each proof; the errors of a chain's proofs
                   add up.
     max_work:     refuse what would take more multiplications in F, all proofs together; the default takes some minutes.
-    max_memory:   refuse what would take more bytes. Both are estimated from circuit and statements before anything else is done.
+    max_memory:   refuse what would take more bytes. Both are estimated from circuit and statements before anything else is done; for
+                  model and data they count anew.
 
     What is not required is only what the proof claims: take the pins from elsewhere, not from the proof.
 
@@ -113,6 +132,10 @@ def verify(
         max_work=max_work,
         max_memory=max_memory,
     )
+    if disclosures or any(x is not None for x in (model, initial_model, data)):
+        wanted = {"model": model, "initial_model": initial_model, "data": data}
+        limits = {"minimum_bits": minimum_bits, "max_work": max_work, "max_memory": max_memory}
+        check_disclosed(circuit, statements, disclosures, **wanted, **limits)
     return statements[0] if isinstance(proof, Proof) else statements
 
 

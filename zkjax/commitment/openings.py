@@ -26,8 +26,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from .. import files
-from ..errors import BudgetError, FormatError, RunError
-from .slots import NOTHING, Choice, Replacements, Slot
+from ..errors import BudgetError, ConfigurationError, FormatError, RunError
+from .slots import NOTHING, RESERVE, Choice, Replacements, Slot
 
 FILE = "openings.json"
 REPLACING = "replacing"  # a lock's name
@@ -41,6 +41,7 @@ class Openings:
         self.mark = self.new_name() if mark is None else mark
         self.spent: dict[str, int] = {}
         self.replaced: dict[str, Replacements] = {}
+        self.disclosed: dict[str, int] = {}  # groups of weights whose integers were published, and their steps
         self.directories: list[Path] = []
         self._process = os.getpid()
         self._lock = threading.RLock()  # of this process's threads; other processes meet at the files' locks
@@ -161,6 +162,35 @@ class Openings:
                 self._take(choice.budgets())
             return new
 
+    def take_alone(self, slot: Slot) -> int:
+        """Take one unit of the commitment that is a slot's now, for an opening that replaces nothing. Returns its generation.
+
+        What a later proof needs to replace it stays. Raises: BudgetError.
+        """
+        with self._shared():
+            generation = dict(self.replaced.get(slot.group, NOTHING).now).get(slot.member, 0)
+            if self._left(slot, generation) <= 1 + RESERVE:
+                raise BudgetError(
+                    f"the openings left of {slot.shown} are for a proof that replaces their commitment: let zkjax.link do that first"
+                )
+            self._take(slot.units(generation))
+            return generation
+
+    def disclose(self, group: str, step: int, update: bool) -> None:
+        """Remember that weights are published: before they are.
+
+        update: whether the difference to other ones that are may be known. Raises: ConfigurationError.
+        """
+        with self._shared():
+            others = sorted({at for name, at in self.disclosed.items() if name != group})
+            if others and not update:
+                raise ConfigurationError(
+                    f"weights of this chain were disclosed, those after {', '.join(map(str, others))} steps; with those after {step} "
+                    "everybody would know the update between them: update=True says that this may be"
+                )
+            self.disclosed[group] = step
+            self._write_all()
+
     def finish(self, choice: Choice, chunk: str) -> None:
         """Remember what a proof has replaced: it is finished, and nobody has its bytes yet."""
         if not choice.links:
@@ -201,6 +231,7 @@ class Openings:
                     for group, found_there in chain["replaced"].items():
                         there = Replacements.from_json(found_there)
                         self.replaced[group] = max(there, self.replaced.get(group, NOTHING), key=Replacements.count)
+                    self.disclosed |= chain["disclosed"]
                     found |= {Path(name) for name in chain["directories"]}
         new = {path for path in found - set(self.directories) if path.is_absolute() and self._is_ours(path)}
         self.directories = sorted({*self.directories, *new} - foreign)
@@ -220,6 +251,7 @@ class Openings:
     def _write(self, directory: Path, chains: list[dict]) -> None:
         """Counters of this chain, and those of the others among ``chains``."""
         content = {"mark": self.mark, "spent": self.spent, "directories": [str(path) for path in self.directories]}
+        content["disclosed"] = self.disclosed
         content["replaced"] = {group: replaced.to_json() for group, replaced in self.replaced.items()}
         if others := [chain for chain in chains if chain["mark"] != self.mark]:
             content["others"] = others
@@ -257,13 +289,15 @@ def _read(directory: Path) -> list[dict]:
 
 
 def _check(path: Path, data) -> None:
-    names = ("mark", "spent", "replaced", "directories")
-    mark, spent, replaced, directories = (data.get(name) for name in names) if isinstance(data, dict) else (None,) * 4
+    names = ("mark", "spent", "replaced", "disclosed", "directories")
+    mark, spent, replaced, disclosed, directories = (data.get(name) for name in names) if isinstance(data, dict) else (None,) * 5
     if not isinstance(mark, str):
         raise FormatError(f"{path}: expected the mark of a chain")
     if not isinstance(spent, dict) or not all(type(n) is int and n >= 0 for n in spent.values()):
         raise FormatError(f"{path}: expected counters by name")
     if not isinstance(replaced, dict) or not all(map(Replacements.is_json, replaced.values())):
         raise FormatError(f"{path}: expected what has replaced commitments, by name")
+    if not isinstance(disclosed, dict) or not all(type(n) is int and n >= 0 for n in disclosed.values()):
+        raise FormatError(f"{path}: expected what is disclosed, by name")
     if not isinstance(directories, list) or not all(isinstance(d, str) and "\0" not in d for d in directories):
         raise FormatError(f"{path}: expected the names of directories")

@@ -101,23 +101,26 @@ class Commitments:
         """The dataset's root before, the siblings of the shards that are opened, and the root after the links."""
         samples, size = self.run.data.samples, self.plan.batches.shard_size
         read = [slot.member for slot in self.slots.values() if slot.kind == "shard"]
-        digests = [self._shard_digest(n) for n in range(shard_count(samples, size))]
+        digests = [self.shard_digest(n) for n in range(shard_count(samples, size))]
         root, siblings = dataset_root(digests, read, samples, size)
         after = {n: digests[n] for n in read}
         after |= {link.to.number: link.to.digest(self.geometry) for link in links if link.to.kind == "shard"}
         return root, tuple(siblings), root_from_siblings(after, siblings, samples, size)
 
-    def _shard_digest(self, number: int) -> bytes:
+    def shard_digest(self, number: int) -> bytes:
         """Shards that are not opened are committed to once, for their digests alone."""
         if f"shard {number}" in self.slots:
             return self.opened(f"shard {number}").commitment.digest(self.geometry)
         slot = self.choice.slots[-1]._replace(member=number)
-        generation = self.choice.generation(slot)
+        name = f"digest of {slot.name(self.choice.generation(slot))}"
+        return self.run.chain.keep(name, lambda: self.shard(number).commitment.digest(self.geometry))
 
-        def make() -> bytes:
-            return self._commit(slot, generation, self._shard_rows(number)).commitment.digest(self.geometry)
-
-        return self.run.chain.keep(f"digest of {slot.name(generation)}", make)
+    def shard(self, number: int) -> Committed:
+        """The commitment to any shard; of one that is not opened nothing is kept."""
+        if f"shard {number}" in self.slots:
+            return self.opened(f"shard {number}")
+        slot = self.choice.slots[-1]._replace(member=number)  # the last one is a shard
+        return self._commit(slot, self.choice.generation(slot), self._shard_rows(number))
 
     def _commit(self, slot: Slot, generation: int, rows: list[np.ndarray]) -> Committed:
         own = {key.name: key.seed for key in self.run.keys}

@@ -9,7 +9,7 @@ lanes. Weights of axes that interleave, and those of small blocks, are added up 
 import numpy as np
 
 from ..algebra import extension as ext
-from ..algebra.extension import Ext
+from ..algebra.extension import ONE, Ext
 from ..algebra.layout import Layout, Piece
 from ..algebra.low_rank import factorised
 from ..algebra.poly import eq_vector, num_bits
@@ -56,14 +56,18 @@ def row_lanes(layout: Layout, by_key: dict, count: int, row: int) -> list[Lane]:
 
 def link_lanes(claims: LinkClaims, place: int) -> list[Lane]:
     """Lanes of the links that lead from or to the matrix at this place of the stack: of all its rows and columns."""
-    cut = max(0, len(claims.low) - num_bits(_LONG))
-    head, tail = eq_vector(claims.low[:cut]), eq_vector(claims.low[cut:])
     lanes = []
     for pair, scalar in zip(claims.links.pairs, claims.scalars, strict=True):
         for at, factor in ((pair.source, -scalar), (pair.to, scalar)):
             if at == place:
-                lanes.append(Lane(ext.mul(eq_vector(claims.high(pair), pair.rows), ext.stack([factor])), 0, head, tail))
+                lanes.append(point_lane(claims.high(pair), claims.low, pair.rows, factor))
     return lanes
+
+
+def point_lane(high: list[Ext], low: list[Ext], rows: int, factor: Ext = ONE) -> Lane:
+    """The lane of factor * eq(high) (x) eq(low) on so many rows, and all columns."""
+    cut = max(0, len(low) - num_bits(_LONG))
+    return Lane(ext.mul(eq_vector(high, rows), ext.stack([factor])), 0, eq_vector(low[:cut]), eq_vector(low[cut:]))
 
 
 def _head_and_tail(vectors):

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..algebra import exact
 from ..circuit.circuit import Circuit
+from ..circuit.data import check_range, rounded, whole_samples
 from ..circuit.rounding import Rounding
 from ..errors import DataError
-from ..ops.ranges import signed_bound
 from ..protocol.schedule import steps_per_epoch
 from ..tracing.arguments import NOTHING, as_array
 
@@ -58,17 +57,14 @@ class Dataset:
             array = as_array(array, f"data '{expected.name}'")
             if integral and array.dtype != np.int64:
                 raise DataError(f"data '{expected.name}' has dtype {array.dtype}; a Dataset holds int64")
-            if circuit.batch_size == 1 and array.shape == expected.shape[1:]:
-                array = array[None]  # all the data are one sample
-            if array.ndim == 0 or array.shape[1:] != expected.shape[1:]:
-                raise DataError(
-                    f"data '{expected.name}' has shape {array.shape}; expected (samples, {', '.join(map(str, expected.shape[1:]))})"
-                )
+            array = whole_samples(expected, array)
             if result and len(array) != len(result[0]):
                 raise DataError(f"data '{expected.name}' has {len(array)} samples, '{circuit.inputs[0].name}' has {len(result[0])}")
-            result.append(array if integral else _rounded(expected, array))
-            _check_range(expected, result[-1], array)
-            if not integral:
+            if integral:
+                check_range(expected, array, array)
+                result.append(array)
+            else:
+                result.append(rounded(expected, array))
                 exact = np.ldexp(array.astype(np.float64), expected.scale)
                 found = Rounding.of(f"data '{expected.name}'", exact, result[-1])
                 roundings.append(found.of_input(expected, float(np.abs(exact).max(initial=0.0))))
@@ -86,27 +82,3 @@ def _owned(array: np.ndarray) -> np.ndarray:
     """A read-only array that nobody else can write to: this one, or a copy."""
     alone = not array.flags.writeable and array.base is None
     return array if alone else _frozen(np.array(array))
-
-
-def _rounded(expected, array) -> np.ndarray:
-    """Integers as float64: whether they fit is not known yet."""
-    with np.errstate(all="ignore"):  # values beyond float64 become infinite, and beyond the range
-        values = array.astype(np.float64)
-        finite = np.isfinite(array)
-        if not finite.all():
-            sample = int(np.argwhere(~finite)[0][0])
-            raise DataError(f"data '{expected.name}', sample {sample}: a value is not finite")
-        return exact.nearest(values, expected.scale)
-
-
-def _check_range(expected, integers, array):
-    bound, unit = signed_bound(expected.bits + 1), 2.0**-expected.scale
-    outside = (integers < -bound) | (integers >= bound)
-    if outside.any():
-        place = tuple(int(i) for i in np.argwhere(outside)[0])
-        value = f"{float(integers[place]) * unit:g}" if np.isfinite(integers[place]) else str(array[place])
-        raise DataError(
-            f"data '{expected.name}', sample {place[0]}: the value {value} lies outside the declared "
-            f"range [{-bound * unit:g}, {bound * unit:g}); scale the data, or trace with "
-            f"a larger Precision.data_bits (now {expected.bits})"
-        )

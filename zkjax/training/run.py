@@ -15,7 +15,8 @@ from ..circuit.circuit import Circuit
 from ..circuit.rounding import Roundings
 from ..commitment.keys import Chain, Key
 from ..display import Sheet, Shown, Table
-from ..errors import RunError
+from ..errors import ConfigurationError, RunError
+from ..proofs.model import Model
 from ..protocol.schedule import batch_indices
 from ..prover.prove import fix_geometry
 from . import saved
@@ -184,6 +185,21 @@ class Run(Shown):
         if [np.shape(x) for x in leaves] != [p.shape for p in run.circuit.parameters if p.given is None]:
             raise RunError(f"{directory}: params has not the shapes of the run's parameters")
         return dataclasses.replace(run, template=template_of(run.circuit, leaves, structure))
+
+    def save_model(self, path: str | PathLike[str], what: str = "parameters") -> None:
+        """Write a safetensors file of the parameters: float32 values by path, and beside them the exact integers (``zkjax.Model``).
+
+        what: "parameters" after the last step, or "initial", before the first one. The file holds weights: with ``zkjax.disclose`` of
+        the same ``what`` anyone can check that they are those behind the proofs' commitment.
+        Raises: ConfigurationError - another ``what``, or safetensors is not installed (``pip install zkjax[model]``).
+        """
+        if what not in ("parameters", "initial"):
+            raise ConfigurationError(f"what is {what!r:.80}; give 'parameters' or 'initial'")
+        self.check()
+        arrays, step = (self.final, self.first_step + self.steps) if what == "parameters" else (self.initial, self.first_step)
+        own = [(x.path, p) for p, x in enumerate(self.circuit.parameters) if x.given is None]
+        units = {path: self.circuit.unit(p) for path, p in own}
+        Model(self.circuit.digest(), step, {path: np.asarray(arrays[p], dtype=np.int64) for path, p in own}, units).save(path)
 
     def witness(self) -> "Witness":
         """What a proof of this run commits to, kept from training or recomputed.

@@ -4,7 +4,7 @@
     weights-H.npz   integers of the first and last parameters; H is their hash under a secret key, for names end up in logs
     data-H.npz      the dataset's integers; H as above
     circuit-H.json  the circuit; H is the beginning of its digest
-    openings.json   how often each commitment was opened, and what has replaced it (``openings.py``)
+    openings.json   how often each commitment was opened, what has replaced it, and what is disclosed (``openings.py``)
 
 ``run.json`` is replaced last and atomically, so that a kill at any moment leaves the old run or the new one: where they are of
 two chains, the counters of both are there until then. Whoever reads the directory knows weights and data: its files are
@@ -14,7 +14,6 @@ readable by their owner only. A copied or restored directory can defeat the open
 import hashlib
 import io
 import json
-import math
 import os
 import re
 import warnings
@@ -24,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import files
+from ..arrays import read_arrays
 from ..circuit.circuit import Circuit
 from ..commitment.geometry import Geometry
 from ..commitment.keys import Chain, Key
@@ -32,9 +32,8 @@ from ..commitment.openings import marks_of
 from ..errors import FormatError, ReplacedWarning, RunError
 from ..memory import available_memory
 from ..ops.operation import LIMIT
-from ..progress import size
 
-FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 6
+FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 7
 LONGEST = 2**28  # bytes of run.json
 FILES = "names of files"  # whose key is no commitment's: with one that is published, guesses of weights could be tried on them
 WARNING = "PRIVATE: this directory holds weights, data and secret seeds of commitments. Do not publish, copy or restore it.\n"
@@ -156,10 +155,10 @@ def _restore(run_class, dataset_class, directory: Path, content: dict):
         if not re.fullmatch(rf"{name}-[0-9a-f]+\.npz", content[name]):
             raise ValueError(f"{name} is {content[name]!r}")
     chain = _chain(content["chain"])
-    data = _read_arrays(directory / content["data"])
+    data = read_arrays(directory / content["data"], available_memory())
     if content["data"] != f"data-{_hash(data, chain.secret(FILES))}.npz":
         raise RunError(f"{directory}/{content['data']}: the data was altered")
-    weights = _read_arrays(directory / content["weights"])
+    weights = read_arrays(directory / content["weights"], available_memory())
     if content["weights"] != f"weights-{_hash(weights, chain.secret(FILES))}.npz":
         raise RunError(f"{directory}/{content['weights']}: the weights were altered")
     ends = [tuple(weights[f"{role}{p}"] for p in range(len(circuit.parameters))) for role in ("initial", "final")]
@@ -244,36 +243,3 @@ def _write_arrays(path: Path, arrays: dict):
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     files.write(path, buffer.getbuffer())
-
-
-def _read_arrays(path: Path) -> dict:
-    """OSError if it is not there, FormatError if it cannot be decoded: a damaged archive raises errors of many libraries."""
-    try:
-        with files.opened(path) as (file, length):
-            if length > available_memory():
-                raise FormatError(f"{path}: {size(length)}, more than the memory that is available")
-            with zipfile.ZipFile(file) as archive:
-                entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
-                ends = [*(entry.header_offset for entry in entries[1:]), length]
-                if any(e.compress_type != zipfile.ZIP_STORED or e.file_size != e.compress_size for e in entries):
-                    raise FormatError(f"{path}: compressed arrays, which could take any amount of memory")
-                if any(e.header_offset + e.file_size > end for e, end in zip(entries, ends, strict=True)):
-                    raise FormatError(f"{path}: arrays that overlap, which could take any amount of memory")
-                return {entry.filename.removesuffix(".npy"): _array(path, archive.read(entry)) for entry in entries}
-    except (OSError, FormatError):
-        raise
-    except Exception as error:  # its text may quote the file
-        raise FormatError(f"{path}: not a file of arrays ({type(error).__name__})") from None
-
-
-def _array(path: Path, raw: bytes) -> np.ndarray:
-    """The array in the bytes of a .npy file; nothing is allocated by what its header claims."""
-    stream = io.BytesIO(raw)
-    version = np.lib.format.read_magic(stream)
-    shape, in_columns, kind = np.lib.format.read_array_header_1_0(stream)
-    if version != (1, 0) or kind.kind != "i":
-        raise FormatError(f"{path}: arrays of signed integers are expected")
-    if min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize != len(raw) - stream.tell():
-        raise ValueError("the shape is not that of the entries")
-    order = "F" if in_columns else "C"
-    return np.frombuffer(raw, dtype=kind, offset=stream.tell()).reshape(shape, order=order)

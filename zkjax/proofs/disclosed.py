@@ -1,0 +1,239 @@
+"""Whether published arrays are what stands behind the commitments of verified proofs: by disclosures, up to the proofs' links.
+
+Which commitment is meant is said by the proofs, never by the disclosure: an item counts where its digest, which binds kind, number, sizes
+and root, is one that they name or link. Then its root is computed from the arrays and the disclosed seed, or the claim at a point verified.
+
+PROTOCOL.md, sections 4.6, 14.3.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from ..algebra import field
+from ..algebra.layout import Layout
+from ..algebra.poly import num_bits
+from ..algebra.vectors import Vectors
+from ..circuit.circuit import Circuit
+from ..circuit.data import rounded, whole_samples
+from ..circuit.parts import CELLS, PARAMETERS
+from ..commitment.commit import Commitment, stack, within
+from ..commitment.dataset import root_from_siblings
+from ..commitment.geometry import Geometry
+from ..commitment.opening import opening_work, verify_claim
+from ..commitment.recompute import recompute_work, recomputed_root
+from ..errors import ConfigurationError, DataError, FormatError, VerificationError
+from ..protocol.disclosure import Point
+from ..protocol.plan import row_count
+from ..protocol.transcript import Reader, Transcript, base_bytes
+from ..work import CALL, HASH, PASSING, PRODUCT, Meter
+from .alone import LinkStatement
+from .disclosure import Disclosure, Item
+from .links import Classes, check_parts, joined
+from .model import Model, integers_of
+from .soundness import TARGET, security
+from .statement import Statement
+
+
+def check_disclosed(
+    circuit: Circuit,
+    statements: Iterable[Statement | LinkStatement],
+    disclosures: Sequence[Disclosure],
+    *,
+    model: Model | None = None,
+    initial_model: Model | None = None,
+    data: Sequence[np.ndarray] | None = None,
+    minimum_bits: float = TARGET,
+    max_work: int | None = None,
+    max_memory: int | None = None,
+) -> tuple[int, ...] | None:
+    """What ``zkjax.verify`` requires of published arrays. Returns the numbers of the shards that the data are, None without data.
+
+    statements: of a chain that has been verified. max_work, max_memory: of this alone. Raises: VerificationError; FormatError - a
+    malformed disclosure; ConfigurationError - misuse.
+    """
+    if not isinstance(disclosures, list | tuple) or not all(isinstance(x, Disclosure) for x in disclosures):
+        raise ConfigurationError("disclosures: give a list of zkjax.Disclosure (zkjax.Disclosure.load reads one)")
+    for name, value in (("model", model), ("initial_model", initial_model)):
+        if not isinstance(value, Model | None):
+            raise ConfigurationError(f"{name} is a {type(value).__name__}; give a zkjax.Model (zkjax.Model.load reads one)")
+    if data is not None and (not isinstance(data, list | tuple) or not all(isinstance(x, np.ndarray) for x in data)):
+        raise ConfigurationError("data: give a tuple of NumPy arrays, samples first, in the order of the circuit's inputs")
+    wanted = [name for name, value in (("model", model), ("initial_model", initial_model), ("data", data)) if value is not None]
+    if bool(wanted) != bool(disclosures):
+        told = f"{', '.join(wanted)}: a disclosure ties it to the proofs" if wanted else "a disclosure says nothing without a model or data"
+        raise ConfigurationError(f"{told}; give both")
+    statements, meter = list(statements), Meter(max_work, max_memory)
+    classes, chunks = joined(statements), [s for s in statements if isinstance(s, Statement)]
+    read = [Disclosure.parse(bytes(x)) for x in disclosures]
+    if model is not None:
+        check_model(circuit, chunks[-1], True, classes, read, model, meter, minimum_bits)
+    if initial_model is not None:
+        check_model(circuit, chunks[0], False, classes, read, initial_model, meter, minimum_bits)
+    return None if data is None else check_data(circuit, chunks[0], classes, read, data, meter)
+
+
+def check_model(
+    circuit: Circuit,
+    statement: Statement,
+    last: bool,
+    classes: Classes,
+    disclosures: Sequence[Disclosure],
+    model: Model,
+    meter: Meter,
+    minimum_bits: float,
+) -> None:
+    """The model's integers are behind the statement's last parameters, or its first ones. Raises VerificationError.
+
+    classes: of a verified chain, this statement's. meter: is charged before anything large is done.
+    """
+    geometry = statement.geometry
+    commitment = statement.final if last else statement.initial
+    arrays = integers_of(model, circuit, statement.shifts_after if last else statement.shifts)
+    if model.step != commitment.number:
+        raise VerificationError("model", f"it says that it is of step {model.step}, the commitment is of step {commitment.number}")
+    parts = [("weights", commitment, PARAMETERS, circuit.held[PARAMETERS])]
+    if statement.frozen is not None:
+        parts.append(("frozen", statement.frozen.commitment, CELLS, statement.frozen.parameters))
+    for kind, named, part, numbers in parts:
+        digest = named.part_digest(geometry, part)
+        disclosure, item = _item_of(disclosures, kind, part, digest, geometry, classes, meter)
+        layout = Layout({p: circuit.parameters[p].shape for p in numbers})
+        _check(disclosure, item, layout, arrays, "model", meter, minimum_bits)
+
+
+def check_data(
+    circuit: Circuit,
+    statement: Statement,
+    classes: Classes,
+    disclosures: Sequence[Disclosure],
+    data: Sequence[np.ndarray],
+    meter: Meter,
+) -> tuple[int, ...]:
+    """The arrays, rounded as the circuit says, are the samples of the disclosed shards of the statement's dataset, in order.
+
+    Returns the shards' numbers: with all of them the arrays are the dataset. Raises VerificationError.
+    """
+    found = next((x for x in disclosures if _leads_to(x, statement, classes, meter)), None)
+    if found is None:
+        raise VerificationError("disclosure", "none of them is of the proofs' dataset; give one of zkjax.disclose(run, 'dataset')")
+    data = _integers(circuit, data)
+    samples, size = statement.samples, statement.shard_size
+    lengths = [min(size, samples - item.commitment.number * size) for item in found.items]
+    if sum(lengths) != len(data[0]):
+        raise VerificationError("data", f"{len(data[0]):,} samples, the disclosed shards hold {sum(lengths):,}")
+    start = 0
+    for item, length in zip(found.items, lengths, strict=True):
+        arrays = {k: x[start : start + length] for k, x in enumerate(data)}
+        layout = Layout({k: x.shape for k, x in arrays.items()})
+        _check(found, item, layout, arrays, "data", meter)
+        start += length
+    return tuple(item.commitment.number for item in found.items)
+
+
+def _item_of(disclosures, kind: str, part: str, digest: bytes, geometry: Geometry, classes: Classes, meter: Meter):
+    """The disclosure, and what in it is of a part of this digest, or of one that a link says is equal."""
+    for disclosure in disclosures:
+        meter.charge("digests of disclosed commitments", 4 * HASH * len(disclosure.items))
+        for item in disclosure.items if disclosure.geometry == geometry else ():
+            known = item.commitment.kind == kind and part in [x.name for x in item.commitment.parts]
+            if known and classes.same(item.commitment.part_digest(geometry, part), digest):
+                return disclosure, item
+    called = {"weights": "these weights", "frozen": "the frozen weights"}[kind]
+    raise VerificationError(
+        "disclosure", f"none of them is of the commitment to {called}; give that of zkjax.disclose, and all proofs that replace commitments"
+    )
+
+
+def _leads_to(disclosure: Disclosure, statement: Statement, classes: Classes, meter: Meter) -> bool:
+    """Whether its shards are of the statement's dataset."""
+    data, geometry = disclosure.dataset, statement.geometry
+    if data is None or disclosure.geometry != geometry or (data.samples, data.shard_size) != (statement.samples, statement.shard_size):
+        return False
+    meter.charge("paths to the dataset", 4 * HASH * (len(disclosure.items) + len(data.siblings)))
+    digests = {item.commitment.number: item.commitment.digest(geometry) for item in disclosure.items}
+    try:
+        root = root_from_siblings(digests, list(data.siblings), data.samples, data.shard_size)
+    except FormatError:
+        return False
+    return classes.same(statement.dataset, root)
+
+
+def _check(
+    disclosure: Disclosure, item: Item, layout: Layout, arrays: dict, check: str, meter: Meter, minimum_bits: float = TARGET
+) -> None:
+    """The arrays, placed by the layout, are what the item's commitment holds."""
+    geometry, commitment, count = disclosure.geometry, item.commitment, row_count(layout, disclosure.geometry.row)
+    called = f"{commitment.kind} {commitment.number}"
+    check_parts(commitment, geometry, f"commitment to {called}")
+    if commitment.parts[0].rows != count:
+        raise VerificationError(f"commitment to {called}", f"{commitment.parts[0].rows} rows, expected {count}")
+    meter.next_proof()
+    meter.charge("disclosed rows", CALL * (1 + len(layout.pieces)) + count * geometry.row, 8 * count * geometry.row)
+    rows = rows_of(layout, arrays, count, geometry.row)
+    if item.seed is None:
+        _check_point(disclosure, rows, check, meter, minimum_bits)
+        return
+    recompute_work(count, commitment.parts[0].budget, geometry, meter)
+    if recomputed_root(rows, commitment, geometry, item.seed) != commitment.root:
+        raise VerificationError(
+            check, f"these arrays and the disclosed seed do not lead to the root of {called}: others are behind it, or the file was altered"
+        )
+
+
+def rows_of(layout: Layout, arrays: dict, count: int, row: int) -> np.ndarray:
+    """Arrays of int64 as a commitment's rows: (count, row) uint64 below p, by the layout, with zeros in all other cells."""
+    cells = np.zeros(count * row, dtype=np.uint64)
+    for piece in layout.pieces:
+        block = field.from_int(piece.block(arrays[piece.key]))
+        cells[piece.offset : piece.offset + len(block)] = block
+    return cells.reshape(count, row)
+
+
+def _check_point(disclosure: Disclosure, rows: np.ndarray, check: str, meter: Meter, minimum_bits: float) -> None:
+    """The part that is opened holds these rows: it has their value at a point that nobody knew."""
+    geometry, opened = disclosure.geometry, disclosure.pointed
+    (part,), heights = opened.parts, [len(rows), 1]
+    offsets, row_variables = stack(heights)
+    meter.charge("value of disclosed rows", CALL * len(rows) + PRODUCT * rows.size, 0, 8 * rows.size + PASSING * geometry.row)
+    opening_work(geometry, heights, part.budget, meter)
+    if hashlib.sha256(base_bytes(rows)).digest() != disclosure.arrays:
+        raise VerificationError(check, "these are not the arrays that the disclosure is about")
+    try:
+        security(point_errors(len(rows), geometry), geometry, row_variables).require(minimum_bits)
+    except ConfigurationError as error:
+        raise VerificationError("security", str(error)) from None
+    stream = Reader(Transcript(geometry.digest(), disclosure.canonical()), disclosure.body)
+    trace = Commitment.of("trace", 0, 1, 1, stream.raw("trace root", 32), True)
+    point, vectors = Point.draw(stream.transcript, len(rows), geometry.log_row), Vectors(meter)
+    verify_claim(
+        stream,
+        geometry,
+        [opened, trace.opened()],
+        lambda row_point, column_point: point.weight(within(row_point, offsets[0], len(rows)), column_point, vectors),
+        point.value(rows),
+    )
+    stream.finish()
+
+
+def point_errors(rows: int, geometry: Geometry) -> dict[str, int]:
+    """Numerators over |K| of a claim at a point."""
+    return {"disclosure": num_bits(rows) + geometry.log_row}
+
+
+def _integers(circuit: Circuit, data: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Data as integers, as ``Dataset.of`` rounds them."""
+    if len(data) != len(circuit.inputs):
+        raise VerificationError("data", f"{len(data)} arrays, the circuit reads {', '.join(x.name for x in circuit.inputs)}")
+    found: list[np.ndarray] = []
+    for expected, array in zip(circuit.inputs, data, strict=True):
+        if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8 or not array.dtype.isnative:
+            raise VerificationError("data", f"'{expected.name}' has dtype {array.dtype}; real numbers of at most 8 bytes are rounded")
+        try:
+            found.append(rounded(expected, whole_samples(expected, array)).astype(np.int64))
+        except DataError as error:
+            raise VerificationError("data", str(error)) from None
+        if len(found[-1]) != len(found[0]):
+            raise VerificationError("data", f"'{expected.name}' has {len(found[-1])} samples, '{circuit.inputs[0].name}' {len(found[0])}")
+    return found
