@@ -143,16 +143,21 @@ def parts(challenges, count=3, budget=2, reserve=0, name="plain"):
     return parts_of(challenges, trials(challenges, count, budget, reserve, name))
 
 
-def parts_of(challenges, found) -> list[Part]:
-    """Of each proof, for the same random choices of all cells: linked matrices are equal, and so are those of equal seeds."""
-    rng, known = np.random.default_rng(1), [{} for _ in range(SAMPLES)]
+def parts_of(challenges, found, known=()) -> list[Part]:
+    """Of each proof, for the same random choices of all cells: linked matrices are equal, and so are those of equal seeds.
+
+    known: names of parts that everybody knows, as ``name_of`` has them: their cells are no choice.
+    """
+    rng, choices = np.random.default_rng(1), [{} for _ in range(SAMPLES)]
 
     def cells(i):
         def choice(made, part, name):
             name = (i, "trace") if part.mask is not None else name
+            if name in known:
+                return np.zeros_like(part.rows)
             return made.setdefault(name, rng.integers(0, P, part.rows.shape, dtype=np.uint64))
 
-        return [lambda part, name, made=made: choice(made, part, name) for made in known]
+        return [lambda part, name, made=made: choice(made, part, name) for made in choices]
 
     return [Part(t, f"{challenges} {i}", cells(i)) for i, t in enumerate(found)]
 

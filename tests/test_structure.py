@@ -64,7 +64,7 @@ prover.link prover.disclose prover
 training training.dataset training.template training.saved training.states training.steps training.run training.train
 calibration
 planning planning.machine planning.estimate planning.measure
-commands commands.terminal commands.verifying commands.inspecting commands.comparing commands.retracing
+commands commands.terminal commands.disclosing commands.verifying commands.inspecting commands.comparing commands.retracing
 commands.measuring
 __main__
 """.split()

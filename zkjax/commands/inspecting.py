@@ -1,4 +1,4 @@
-"""``python -m zkjax inspect``: what a circuit or proof file holds. NumPy and the standard library only."""
+"""``python -m zkjax inspect``: what a circuit, proof or disclosure file holds. NumPy and the standard library only."""
 
 import json
 import sys
@@ -8,6 +8,7 @@ from ..circuit.circuit import Circuit
 from ..display import Table, plain
 from ..errors import ZkjaxError
 from ..files import read
+from ..proofs import disclosure
 from ..proofs.estimate import argument_work
 from ..proofs.proof import MAGIC, MAX_FILE, Proof
 from ..verifier import estimate_work
@@ -16,7 +17,9 @@ from .terminal import INVALID, VALID, Misuse, say
 
 def add(commands) -> None:
     """The command's place and options among those of ``commands``, an argparse parser's."""
-    parser = commands.add_parser("inspect", help="print what a circuit or proof file holds; verifies nothing", allow_abbrev=False)
+    parser = commands.add_parser(
+        "inspect", help="print what a circuit, proof or disclosure file holds; verifies nothing", allow_abbrev=False
+    )
     parser.add_argument("file", metavar="FILE")
     parser.add_argument("--circuit", metavar="CIRCUIT", help="of a proof file: estimate also what verifying it takes")
     of_lines = "of a circuit file: a file of source lines; print for each operation the line it came from"
@@ -44,14 +47,17 @@ def _inspect(arguments) -> int:
 
 
 def _looked_into(file: str, circuit_file: str | None, lines_file: str | None) -> str:
-    """What a circuit or proof file holds, and what verifying it takes: of a proof where its circuit is given."""
-    if read(file, MAX_FILE, MAGIC)[: len(MAGIC)] != MAGIC:
+    """What a circuit, proof or disclosure file holds, and what verifying it takes: of a proof where its circuit is given."""
+    begin = read(file, MAX_FILE, MAGIC)[: len(MAGIC)]
+    if lines_file is not None and begin in (MAGIC, disclosure.MAGIC):
+        raise Misuse(f"{file}: a proof has no operations of its own; --source goes with its circuit file")
+    if begin == disclosure.MAGIC:
+        return f"{disclosure.Disclosure.load(file)}\nnot compared with anything here"
+    if begin != MAGIC:
         circuit = Circuit.load(file)
         work = f"verifying a proof of one step takes, without its opening, {argument_work(circuit, 1)}"
         told = f"digest {circuit.digest().hex()}\n{work}\n{circuit}"
         return told if lines_file is None else f"{told}\n\n{_lines(circuit, lines_file)}"
-    if lines_file is not None:
-        raise Misuse(f"{file}: a proof has no operations of its own; --source goes with its circuit file")
     proof = Proof.load(file)
     told = [f"proof file of {proof.nbytes} bytes, of which {len(proof.body)} are the proof's body; not verified here"]
     told += [str(proof.statement), json.dumps(proof.statement.to_json(), indent=1)]

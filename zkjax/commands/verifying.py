@@ -10,12 +10,14 @@ from pathlib import Path
 from ..circuit.circuit import Circuit
 from ..display import plain
 from ..errors import FormatError, VerificationError, ZkjaxError
+from ..proofs.disclosed import check_disclosed
 from ..proofs.proof import MAGIC, Proof
 from ..proofs.published import Published
 from ..proofs.soundness import TARGET, Security
 from ..proofs.statement import Statement
 from ..verifier import check_minimum, verify_chain
 from ..work import MAX_MEMORY, MAX_WORK
+from . import disclosing
 from .terminal import INVALID, VALID, Misuse, refuse, say
 
 
@@ -35,6 +37,7 @@ def add(commands) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="required seed of the batch schedule")
     parser.add_argument("--steps", type=_steps, metavar="FIRST:END", help="required range of steps, END excluded")
     parser.add_argument("--statement", metavar="FILE", help="require all that this statement.json says of the proofs")
+    disclosing.add_options(parser)
     parser.add_argument(
         "--assume-bound",
         action="store_true",
@@ -113,12 +116,14 @@ def _verified(arguments, paths: list[str]) -> str:
     try:
         published = None if arguments.statement is None else Published.load(arguments.statement)
         found = _files(arguments.proofs)
+        wanted = disclosing.wanted(arguments, circuit)
         started = time.perf_counter()
         proofs = [_load(path, paths) for path in found]
     except OSError as error:
         raise Misuse(str(error)) from None
     order = sorted(range(len(proofs)), key=lambda i: getattr(proofs[i].statement, "first_step", math.inf))  # links alone come last
     proofs, paths[:] = [proofs[i] for i in order], [paths[i] for i in order]
+    limits = {"minimum_bits": arguments.minimum_bits, "max_work": arguments.max_work, "max_memory": arguments.max_memory}
     statements, ledgers = verify_chain(
         circuit,
         proofs,
@@ -129,13 +134,13 @@ def _verified(arguments, paths: list[str]) -> str:
         steps=arguments.steps,
         statement=published,
         assume_bound=arguments.assume_bound,
-        minimum_bits=arguments.minimum_bits,
-        max_work=arguments.max_work,
-        max_memory=arguments.max_memory,
+        **limits,
     )
+    shards = check_disclosed(circuit, statements, **wanted, **limits)
     seconds = time.perf_counter() - started
     chunks = [s for s in statements if isinstance(s, Statement)]
-    return _told(arguments, circuit, chunks, statements[len(chunks) :], ledgers, paths, seconds)
+    disclosed = disclosing.facts(arguments, chunks[0], shards)
+    return _told(arguments, circuit, chunks, statements[len(chunks) :], ledgers, paths, seconds, disclosed)
 
 
 def _load(path: str, paths: list[str]) -> Proof:
@@ -167,9 +172,16 @@ def _facts(arguments, circuit: Circuit, statements: list[Statement]) -> dict[boo
 
 
 def _told(
-    arguments, circuit: Circuit, statements: list[Statement], alone: list, ledgers: list[Security], paths: list[str], seconds: float
+    arguments,
+    circuit: Circuit,
+    statements: list[Statement],
+    alone: list,
+    ledgers: list[Security],
+    paths: list[str],
+    seconds: float,
+    disclosed: dict[str, str],
 ) -> str:
-    """What is printed of valid proofs. statements: of chunks; alone: of links alone."""
+    """What is printed of valid proofs. statements: of chunks; alone: of links alone; disclosed: what was checked beside them."""
     first, last = statements[0], statements[-1]
     bits = -math.log2(sum(2.0**-ledger.bits for ledger in ledgers))
     updated = any(circuit.updated(first.first_step, last.first_step + last.steps - first.first_step))
@@ -177,8 +189,8 @@ def _told(
     free = free and (arguments.initial or "").lower() != first.initial_state.hex()
     if arguments.json:
         result = {"valid": True, "bits": bits, "seconds": seconds, "updated": updated}
-        result |= {"required": [*facts[True]], "only_claimed": [*facts[False]], "assumed_bound": first.assumed}
-        result["assumed_state"] = free
+        result |= {"required": [*facts[True], *disclosed], "only_claimed": [*facts[False]], "assumed_bound": first.assumed}
+        result |= {"assumed_state": free, "disclosed": disclosed}
         return json.dumps(
             result | {"statements": [s.to_json() for s in (*statements, *alone)], "ledgers": [dict(x.terms) for x in ledgers]}, indent=1
         )
@@ -186,6 +198,7 @@ def _told(
     if not updated:
         lines.append("  NO PARAMETER IS UPDATED in these steps, all are frozen: the final weights are the initial ones")
     lines += ["Required by you, and checked:", *(f"  {name:16} {value}" for name, (value, _) in facts[True].items())]
+    lines += [f"  {name:16} {value}" for name, value in disclosed.items()]
     lines.append("Only claimed by the files, whose maker could choose it; the option beside it lets you require it:")
     lines += [f"  {name:16} {value}  {option}" for name, (value, option) in facts[False].items()] or ["  nothing"]
     if first.assumed:

@@ -96,9 +96,10 @@ def check_model(
     parts = [("weights", commitment, PARAMETERS, circuit.held[PARAMETERS])]
     if statement.frozen is not None:
         parts.append(("frozen", statement.frozen.commitment, CELLS, statement.frozen.parameters))
-    for kind, named, part, numbers in parts:
-        digest = named.part_digest(geometry, part)
-        disclosure, item = _item_of(disclosures, kind, part, digest, geometry, classes, meter)
+    found = [
+        _item_of(disclosures, kind, part, named.part_digest(geometry, part), geometry, classes, meter) for kind, named, part, _ in parts
+    ]
+    for (disclosure, item), (*_, numbers) in zip(found, parts, strict=True):
         layout = Layout({p: circuit.parameters[p].shape for p in numbers})
         _check(disclosure, item, layout, arrays, "model", meter, minimum_bits)
 

@@ -45,6 +45,9 @@ class Model:
     integers: Mapping[str, np.ndarray] = field(repr=False)
     units: Mapping[str, Fraction] = field(repr=False)
 
+    def __repr__(self) -> str:
+        return f"Model({len(self.integers)} arrays after {self.step} steps of circuit {self.circuit.hex()[:16]})"
+
     def floats(self) -> dict[str, np.ndarray]:
         """The values, float32, by the rule of the module's docstring."""
         return {path: as_float32(x, self.units[path]) for path, x in self.integers.items()}
@@ -72,15 +75,15 @@ class Model:
         fresh.replace(path)
 
     @staticmethod
-    def load(path: str | PathLike[str]) -> "Model":
-        """Read such a file. Whether it is the model of any proof is for ``zkjax.verify`` to say.
+    def load(path: str | PathLike[str], limit: int = LIMIT) -> "Model":
+        """Read such a file of at most ``limit`` bytes. Whether it is the model of any proof is for ``zkjax.verify`` to say.
 
         Raises: FormatError - malformed, or floats that are not those of the integers; ConfigurationError - safetensors is not installed.
         """
         library = _library()
         with files.opened(path) as (_, length):
-            if length > LIMIT:
-                raise FormatError(f"{path}: more than {LIMIT:,} bytes, the most that a model file may have")
+            if length > limit:
+                raise FormatError(f"{path}: more than {limit:,} bytes, the most that this model file may have")
         try:
             with library.safe_open(path, framework="numpy") as file:
                 told, arrays = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

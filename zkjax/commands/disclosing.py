@@ -1,0 +1,60 @@
+"""What ``verify`` requires of published weights and data: model files, arrays, and the disclosures that tie them to the proofs."""
+
+from typing import Any
+
+import numpy as np
+
+from ..arrays import NUMBERS, read_arrays
+from ..circuit.circuit import Circuit
+from ..commitment.dataset import shard_count
+from ..proofs.disclosure import Disclosure
+from ..proofs.model import Model
+from ..proofs.statement import Statement
+from .terminal import Misuse
+
+
+def add_options(parser) -> None:
+    """Options of the argparse parser of ``verify``."""
+    parser.add_argument("--model", metavar="FILE", help="require that this model file holds the final weights; with --disclosure")
+    parser.add_argument("--initial-model", metavar="FILE", help="require that this model file holds the initial weights; likewise")
+    parser.add_argument(
+        "--data", metavar="FILE", help="require that these arrays (.npz) are the dataset, or its disclosed shards; likewise"
+    )
+    parser.add_argument("--disclosure", action="append", default=[], metavar="FILE", help="of zkjax.disclose; may be given several times")
+
+
+def wanted(arguments, circuit: Circuit) -> dict[str, Any]:
+    """What the options name, read, as ``proofs.disclosed.check_disclosed`` takes it. Raises OSError, FormatError, Misuse."""
+    limit = arguments.max_memory
+    return {
+        "disclosures": [Disclosure.load(path) for path in arguments.disclosure],
+        "model": None if arguments.model is None else Model.load(arguments.model, limit),
+        "initial_model": None if arguments.initial_model is None else Model.load(arguments.initial_model, limit),
+        "data": None if arguments.data is None else _in_order(arguments.data, read_arrays(arguments.data, limit, NUMBERS), circuit),
+    }
+
+
+def _in_order(path: str, arrays: dict[str, np.ndarray], circuit: Circuit) -> tuple[np.ndarray, ...]:
+    """The circuit's inputs among arrays of their names, or of those that ``numpy.savez`` gives to arrays without one."""
+    names = [x.name for x in circuit.inputs]
+    for own in (names, [f"arr_{i}" for i in range(len(names))]):
+        if set(arrays) == set(own):
+            return tuple(arrays[name] for name in own)
+    raise Misuse(
+        f"{path}: it holds {', '.join(sorted(arrays)) or 'nothing'}; write {', '.join(names)}, as numpy.savez(path, {names[0]}=..)"
+    )
+
+
+def facts(arguments, statement: Statement, shards: tuple[int, ...] | None) -> dict[str, str]:
+    """What was required and holds, for people. shards: those that the data are."""
+    found = {"model": arguments.model, "initial model": arguments.initial_model}
+    told = {name: f"{path} holds these weights" for name, path in found.items() if path is not None}
+    if shards is not None:
+        count = shard_count(statement.samples, statement.shard_size)
+        part = (
+            "is the dataset"
+            if len(shards) == count
+            else f"is shards {', '.join(map(str, shards))} of 0..{count - 1}, not the whole dataset"
+        )
+        told["data"] = f"{arguments.data} {part}"
+    return told
