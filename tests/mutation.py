@@ -50,6 +50,7 @@ FILES = {  # by module, or by room
     "ops": f"test_integers.py test_claims.py test_circuit.py {LIES}",
     "proofs": "test_parts.py test_link_proofs.py",
     "proofs.proof": "test_bad_input.py",
+    **dict.fromkeys(("proofs.disclosed", "proofs.disclosure", "proofs.model", "protocol.disclosure"), "test_disclosures.py"),
     "proofs.published": "test_command_line.py",
     "protocol.schedule": "test_schedule.py",
     "proofs.soundness": "test_proofs.py",

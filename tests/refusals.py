@@ -30,6 +30,7 @@ from replay import BITS, Frozen, messages, words
 
 import zkjax
 from zkjax import verifier
+from zkjax.algebra import extension as ext
 from zkjax.algebra.extension import ONE, ZERO, Ext
 from zkjax.algebra.field import P, root_of_unity
 from zkjax.algebra.functions import MAX_INSTRUCTIONS
@@ -41,6 +42,7 @@ from zkjax.circuit.bounds import Bounds, of_nodes
 from zkjax.circuit.bounds import _distinct as distinct
 from zkjax.circuit.bounds import _moved as bounds_of
 from zkjax.circuit.circuit import Circuit
+from zkjax.circuit.data import whole_samples
 from zkjax.circuit.levels import MAX_DEPTH
 from zkjax.commitment import geometry as geometries
 from zkjax.commitment import opening
@@ -60,21 +62,28 @@ from zkjax.ops.operation import Leaves
 from zkjax.ops.rescale import Rescale
 from zkjax.ops.root import MAX_ROOT
 from zkjax.ops.tables import Column, Table, charge
+from zkjax.proofs import disclosed as disclosed_module
+from zkjax.proofs import disclosure as disclosures
+from zkjax.proofs import model as models
 from zkjax.proofs import soundness
 from zkjax.proofs.alone import LinkStatement, check_alone
 from zkjax.proofs.checks import check_commitments, check_sizes, make_plan
+from zkjax.proofs.disclosed import check_disclosed, rows_of
+from zkjax.proofs.disclosure import Disclosure, Item, Shards
 from zkjax.proofs.estimate import charge_file
 from zkjax.proofs.links import Link, joined
+from zkjax.proofs.model import Model
 from zkjax.proofs.proof import MAGIC, MAX_STATEMENT, VERSION, Proof
 from zkjax.proofs.published import Published
 from zkjax.proofs.statement import Statement
 from zkjax.protocol import schedule
 from zkjax.protocol.claims import Term, Walk
+from zkjax.protocol.disclosure import Point
 from zkjax.protocol.hidden import Hidden
 from zkjax.protocol.links import Links, Pair
 from zkjax.protocol.lookup import fractional_sum
 from zkjax.protocol.schedule import batch_indices
-from zkjax.protocol.transcript import Reader, Transcript, Writer
+from zkjax.protocol.transcript import Reader, Transcript, Writer, element_bytes
 from zkjax.work import BASE, Meter
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -1991,6 +2000,442 @@ def published():
     yield Case("a proof less", lambda: Published.of(dict(zip("ab", two))).check([s]), VerificationError, "^published proofs: 2 are")
 
 
+# ---- published weights and data ---------------------------------------------------------------------------------
+DISCLOSED = f"format-{VERSION}-disclosed"
+
+
+@cache
+def tensors_of_file() -> tuple[dict, dict[str, np.ndarray]]:
+    """Metadata and tensors of the frozen model file, read by hand."""
+    raw = (VECTORS / f"{DISCLOSED}.safetensors").read_bytes()
+    end = 8 + int.from_bytes(raw[:8], "little")
+    told, kinds = json.loads(raw[8:end]), {"F32": "<f4", "I64": "<i8"}
+    metadata = json.loads(told.pop("__metadata__")["zkjax"])
+    at = {name: slice(end + x["data_offsets"][0], end + x["data_offsets"][1]) for name, x in told.items()}
+    return metadata, {name: np.frombuffer(raw[at[name]], kinds[x["dtype"]]).reshape(x["shape"]) for name, x in told.items()}
+
+
+def read_model(tensors=None, text=None, **changes) -> Model:
+    told, honest = tensors_of_file()
+    return models._read(canonical(told | changes).decode() if text is None else text, honest if tensors is None else tensors)
+
+
+@cache
+def disclosed() -> Disclosure:
+    return Disclosure.load(VECTORS / f"{DISCLOSED}.disclosure")
+
+
+def compared(model=None, disclosure=None, statement=None, last=True, **options):
+    """The frozen model and disclosure, or others, with the statement of the frozen proof, or with one that nobody has to prove here."""
+    circuit, proof = frozen(DISCLOSED)
+    wanted = {"model" if last else "initial_model": model or read_model()}
+    disclosures = [disclosure or disclosed()] if not isinstance(disclosure, list) else disclosure
+    return check_disclosed(circuit, [statement or proof.statement], disclosures, **wanted, **{"minimum_bits": BITS} | options)
+
+
+def altered_model(path="w", change=1, place=0, **fields) -> Model:
+    model = read_model()
+    integers = {name: x.copy() for name, x in model.integers.items()}
+    integers[path].flat[place] += change
+    return dataclasses.replace(model, **{"integers": integers} | fields)
+
+
+def model_files():
+    """What a model file says of itself."""
+    told, tensors = tensors_of_file()
+    circuit, proof = frozen(DISCLOSED)
+    model = read_model()
+    yield Case("the frozen one", lambda: (model.circuit, model.step), None, value=(circuit.digest(), 5))
+    integers = b"zkjax model 1\0"
+    for path, x in sorted((name.removeprefix("integers/"), x) for name, x in tensors.items() if name.startswith("integers/")):
+        integers += json.dumps([path, [*x.shape]], separators=(",", ":")).encode() + b"\0" + x.tobytes()
+    yield Case("its digest", lambda: model.digest().hex(), None, value=hashlib.sha256(integers).hexdigest())
+    yield Case("which it says", lambda: told["digest"], None, value=hashlib.sha256(integers).hexdigest())
+    yield Case("the longest metadata", lambda: read_model(text=" " * (models.LONGEST - 2) + "{}"), FormatError, "no metadata")
+    padded = canonical(told).decode()
+    yield Case("long metadata", lambda: read_model(text=padded + " " * (models.LONGEST - len(padded))).step, None, value=5)
+    yield Case("longer ones", lambda: read_model(text=padded + " " * (models.LONGEST + 1 - len(padded))), FormatError, "no metadata")
+    for text in (None, "", "{", "[" * 100_000, "[]", "5", canonical([*told]).decode()):
+        yield Case(f"metadata {text!r:.9}", lambda text=text: models._read(text, tensors), FormatError, "no metadata")
+    for name in told:
+        yield Case(f"no {name}", lambda name=name: read_model(text=canonical(missing(told, [name])).decode()), FormatError, "no metadata")
+    yield Case("a note", lambda: read_model(note=""), FormatError, "no metadata")
+    for name, values, match in (
+        ("format", (0, 2, "1", 1.0, True), "^model format"),
+        ("step", (-1, WHOLE, 1.0, "1", True), "^step is"),
+        ("circuit", (None, "0" * 63, "g" * 64, "A" * 64, 5, [0] * 64), "^circuit is not"),
+        ("digest", (None, "0" * 63, "g" * 64, "A" * 64), "^digest is not"),
+        ("digest", ("0" * 64,), "another digest"),
+        ("units", ([], None, "x", 5), "^units: expected"),
+    ):
+        for value in values:
+            yield Case(f"{name} = {value!r:.9}", lambda name=name, value=value: read_model(**{name: value}), FormatError, match)
+    for value in (0, WHOLE - 1):
+        yield Case(f"step {value}", lambda value=value: read_model(step=value).step, None, value=value)
+    for unit in (None, {}, "12", 5, [1], [1, 2, 3], ["1", 2], [1, 2.0], [True, 2], [0, 1], [-1, 2], [1, 0], [1, 2**512], [2**512, 1]):
+        yield Case(f"unit {unit!r:.12}", lambda u=unit: read_model(units=told["units"] | {"w": u}), FormatError, "^unit of 'w'.*expected")
+    for unit in ([2, 4], [3, 3]):
+        yield Case(f"unit {unit}", lambda u=unit: read_model(units=told["units"] | {"w": u}), FormatError, "lowest terms")
+    for unit in ([1, 2**512 - 1], [2**512 - 1, 1], [1, 1]):  # known as such, but the floats are others
+        yield Case(f"unit {unit!r:.12}", lambda u=unit: read_model(units=told["units"] | {"w": u}), FormatError, "^w is not what")
+    for name, value, match in (
+        ("more", tensors["w"], "its tensors are not"),
+        ("integers/w", tensors["integers/w"].astype(np.int32), "is int32"),
+        ("integers/w", tensors["integers/w"].astype(np.uint64), "is uint64"),
+        ("integers/w", tensors["integers/w"] + 1, "another digest"),
+        ("integers/w", tensors["integers/w"].reshape(-1), "another digest"),
+        ("w", tensors["w"].astype(np.float64), "^w is not what"),
+        ("w", tensors["w"].reshape(-1), "^w is not what"),
+        ("w", np.nextafter(tensors["w"], np.float32(9)), "^w is not what"),
+        ("w", tensors["w"].view(np.int32), "^w is not what"),
+    ):
+        yield Case(f"{name} {match}", lambda name=name, value=value: read_model(tensors | {name: value}), FormatError, match)
+    yield Case("an array less", lambda: read_model({k: v for k, v in tensors.items() if k != "w"}), FormatError, "its tensors are not")
+    zero = Model(bytes(32), 0, {"a": np.zeros((), dtype=np.int64)}, {"a": Fraction(1)})
+    yield Case("an entry alone", lambda: zero.floats()["a"].shape, None, value=())
+    wide = models.as_float32(np.array([2**53 + 1, 2**62 + 2**38, -(2**24) - 1, 3]), Fraction(1, 3))
+    exact = [float(np.float32(float(np.float64(float(v)) * (1 / 3)))) for v in (2**53 + 1, 2**62 + 2**38, -(2**24) - 1, 3)]
+    yield Case("rounding", lambda: wide.tolist(), None, value=exact)
+
+
+def disclosed_models():
+    """The model behind the last weights of the frozen proof, and what is not."""
+    circuit, proof = frozen(DISCLOSED)
+    statement, honest, geometry = proof.statement, disclosed(), proof.statement.geometry
+    yield Case("the frozen one", compared, None, value=None)
+    yield Case("and its proof", lambda: verifier.verify(circuit, proof, minimum_bits=BITS, model=read_model(), disclosures=[honest]), None)
+    yield Case(
+        "another, and its proof",
+        lambda: verifier.verify(circuit, proof, minimum_bits=BITS, model=altered_model(), disclosures=[honest]),
+        VerificationError,
+        "^model: ",
+    )
+    shift = statement.shifts[4]
+    for name, lie, match in (
+        ("another weight", altered_model(), "^model: these are not the arrays"),
+        ("another frozen weight", altered_model("f", 1 << shift), "^model: these arrays and the disclosed seed"),
+        ("a frozen weight that is no multiple", altered_model("f", 1), f"^model: f holds an integer that is no multiple of 2.{shift}"),
+        ("of another circuit", altered_model(change=0, circuit=bytes(32)), "^model: its circuit has"),
+        ("of another step", altered_model(change=0, step=4), "^model: it says that it is of step 4"),
+        ("of more arrays", altered_model(change=0, integers=read_model().integers | {"m": read_model().integers["w"]}), "^model: it holds"),
+        ("of another shape", altered_model(change=0, integers=read_model().integers | {"w": np.zeros((2, 3), np.int64)}), "another shape"),
+        ("of another unit", altered_model(change=0, units=read_model().units | {"w": Fraction(1, 2)}), "another shape or unit"),
+        *((f"beyond {v}", altered_model("w", v - int(read_model().integers["w"].flat[0])), "beyond 62") for v in (2**62, -(2**62) - 1)),
+        *((f"up to {v}", altered_model("w", v - int(read_model().integers["w"].flat[0])), "not the arrays") for v in (2**62 - 1, -(2**62))),
+    ):
+        yield Case(name, lambda lie=lie: compared(lie), VerificationError, match)
+    item, beside = honest.items
+    for name, lie, match in (
+        ("no frozen ones", dataclasses.replace(honest, items=(item,)), "of the commitment to the frozen weights"),
+        ("another geometry", dataclasses.replace(honest, geometry=Geometry(9, 2, 4, level_bits=9)), "of the commitment to these weights"),
+        (
+            "another root",
+            dataclasses.replace(honest, items=(item._replace(commitment=amended(item.commitment, root=bytes(32))), beside)),
+            "of the commitment to these weights",
+        ),
+        (
+            "another number",
+            dataclasses.replace(honest, items=(item._replace(commitment=amended(item.commitment, number=4)), beside)),
+            "of the commitment to these weights",
+        ),
+    ):
+        yield Case(name, lambda lie=lie: compared(disclosure=lie), VerificationError, f"^disclosure: none of them is {match}")
+    lie = dataclasses.replace(honest, items=(item, beside._replace(seed=bytes(32))))
+    yield Case("another seed", lambda: compared(disclosure=lie), VerificationError, "^Merkle path|^mask|^opening|^model: these arrays")
+    yield Case("bits", lambda: compared(minimum_bits=30), VerificationError, "^security: ")
+    yield Case(
+        "a body more", lambda: compared(disclosure=dataclasses.replace(honest, body=honest.body + b"0")), FormatError, "after its last"
+    )
+    yield Case("no body", lambda: compared(disclosure=dataclasses.replace(honest, body=b"")), FormatError, "proof ends inside")
+    other = dataclasses.replace(honest, arrays=bytes(32))
+    yield Case("about other arrays", lambda: compared(disclosure=other), VerificationError, "^model: these are not the arrays")
+    cells = np.zeros((1, geometry.row), dtype=np.uint64)
+    cells[0, :] = np.frombuffer(_rows_of_model(altered_model()), dtype="<u8")
+    swapped = dataclasses.replace(honest, arrays=hashlib.sha256(cells.tobytes()).digest())
+    yield Case("a claim of others", lambda: compared(altered_model(), swapped), VerificationError, "^(Merkle path|mask|opening)")
+
+    def with_challenges_of(call):
+        """Let the transcript of the frozen disclosure draw, whatever the statement says."""
+        transcript = Transcript(geometry.digest(), honest.canonical())
+        with (
+            mock.patch.object(disclosed_module, "Transcript", lambda *_: transcript),
+            mock.patch.object(opening, "element_bytes", lambda _: element_bytes(ext.stack([point_value]))),
+        ):
+            return call()
+
+    point = Point.draw(_after_root(honest), 1, geometry.log_row)
+    point_value = point.value(np.frombuffer(_rows_of_model(read_model()), dtype="<u8").reshape(1, -1))
+    yield Case(
+        "with the same challenges", lambda: with_challenges_of(lambda: compared(altered_model(), swapped)), VerificationError, "^opening"
+    )
+    yield Case("which an honest one passes", lambda: with_challenges_of(compared), None)
+    for name, options, match in (
+        ("no disclosure", {"disclosure": []}, "^model: a disclosure ties"),
+        ("bytes", {"disclosure": [bytes(honest)]}, "^disclosures: give"),
+        ("arrays", {"model": {"w": 1}}, "^model is a dict"),
+        ("data of lists", {"data": ([1],)}, "^data: give"),
+        ("data of one array", {"data": cells}, "^data: give"),
+    ):
+        yield Case(name, lambda options=options: compared(**options), ConfigurationError, match)
+    yield Case("first arrays", lambda: compared({"w": 1}, last=False), ConfigurationError, "^initial_model is a dict")
+    yield Case("nothing", lambda: check_disclosed(circuit, [statement], []), None, value=None)
+    yield Case(
+        "nothing to compare", lambda: check_disclosed(circuit, [statement], [honest]), ConfigurationError, "^a disclosure says nothing"
+    )
+    yield Case("much work", lambda: compared(max_work=10**5), VerificationError, "^work: .* field multiplications")
+    yield Case("much memory", lambda: compared(max_memory=BASE), VerificationError, "^work: .* bytes of memory")
+
+    # by their seeds, of commitments that are made here
+    first = dataclasses.replace(read_model(), step=0)
+    layout = Layout({p: circuit.parameters[p].shape for p in (0, 2)})
+    rows = rows_of(layout, {0: first.integers["w"], 2: first.integers["v"]}, 1, geometry.row)
+    made = commit(rows, kind="weights", number=0, budget=2, geometry=geometry, seed=bytes(range(32)))
+    begun = dataclasses.replace(statement, initial=made.commitment)
+    own = Disclosure(geometry, (Item(made.commitment, made.parts[0].seed), beside))
+    yield Case("first weights", lambda: compared(first, own, begun, last=False), None, value=None)
+    yield Case("last ones", lambda: compared(first, own, begun), VerificationError, "^model: it says")
+    yield Case(
+        "others", lambda: compared(dataclasses.replace(altered_model(), step=0), own, begun, last=False), VerificationError, "do not lead"
+    )
+    shifted = dataclasses.replace(begun, shifts=(1, *begun.shifts[1:]))
+    odd = altered_model(change=1 - int(first.integers["w"].flat[0]) % 2, step=0)
+    yield Case("halves", lambda: compared(odd, own, shifted, last=False), VerificationError, "no multiple of 2.1")
+    doubled = dataclasses.replace(first, integers=first.integers | {"w": 2 * first.integers["w"]})
+    yield Case("doubles", lambda: compared(doubled, own, shifted, last=False), None)
+    link = Link("initial", made.commitment)
+    linked = dataclasses.replace(begun, initial=amended(made.commitment, root=b"x" * 32), links=(link,))
+    yield Case("what a link leads to", lambda: compared(first, own, linked, last=False), None)
+    alone = dataclasses.replace(linked, links=())
+    yield Case("what none leads to", lambda: compared(first, own, alone, last=False), VerificationError, "^disclosure: ")
+    high = amended(made.commitment, budget=geometry.max_budget + 1)
+    lie = dataclasses.replace(own, items=(Item(high, bytes(32)), beside))
+    yield Case(
+        "a budget",
+        lambda: compared(first, lie, dataclasses.replace(begun, initial=high), last=False),
+        VerificationError,
+        "its opening budget",
+    )
+    tall = amended(made.commitment, rows=2)
+    lie = dataclasses.replace(own, items=(Item(tall, bytes(32)), beside))
+    yield Case(
+        "rows", lambda: compared(first, lie, dataclasses.replace(begun, initial=tall), last=False), VerificationError, "2 rows, expected 1"
+    )
+
+
+def _rows_of_model(model) -> bytes:
+    circuit = frozen(DISCLOSED)[0]
+    layout = Layout({p: circuit.parameters[p].shape for p in (0, 2)})
+    return rows_of(layout, {0: model.integers["w"], 2: model.integers["v"]}, 1, frozen(DISCLOSED)[1].statement.geometry.row).tobytes()
+
+
+def _after_root(disclosure) -> Transcript:
+    """The transcript of a disclosure when its point is drawn."""
+    transcript = Transcript(disclosure.geometry.digest(), disclosure.canonical())
+    transcript.absorb("trace root", disclosure.body[:32])
+    return transcript
+
+
+@cache
+def own_dataset():
+    """(circuit, statement, disclosure, data): a dataset of three shards that is committed to here."""
+    circuit, proof = frozen()
+    statement, rng = proof.statement, np.random.default_rng(0)
+    samples, size, geometry = statement.samples, statement.shard_size, statement.geometry
+    integers = [rng.integers(-8, 8, (samples, *x.shape[1:])) for x in circuit.inputs]
+    items = []
+    for number in range(3):
+        arrays = {k: x[number * size : (number + 1) * size] for k, x in enumerate(integers)}
+        rows = rows_of(Layout({k: x.shape for k, x in arrays.items()}), arrays, 1, geometry.row)
+        made = commit(rows, kind="shard", number=number, budget=2, geometry=geometry, seed=bytes(range(32)))
+        items.append(Item(made.commitment, made.parts[0].seed))
+    root, siblings = dataset_root([named(item.commitment, geometry) for item in items], [0, 1, 2], samples, size)
+    disclosure = Disclosure(geometry, tuple(items), Shards(samples, size, tuple(siblings)))
+    data = tuple(x * 2.0**-told.scale for x, told in zip(integers, circuit.inputs, strict=True))
+    return circuit, dataclasses.replace(statement, dataset=root, dataset_after=root), disclosure, data
+
+
+def disclosed_data():
+    """The dataset behind a root, some of its shards, and what is not."""
+    circuit, statement, honest, (x, y) = own_dataset()
+    geometry, size = statement.geometry, statement.shard_size
+
+    def compare(data, disclosure=honest, statement=statement, **options):
+        return check_disclosed(circuit, [statement], [disclosure], data=data, **options)
+
+    def some(*numbers):
+        digests = [named(item.commitment, geometry) for item in honest.items]
+        _, siblings = dataset_root(digests, list(numbers), statement.samples, size)
+        return Disclosure(geometry, tuple(honest.items[n] for n in numbers), honest.dataset._replace(siblings=tuple(siblings)))
+
+    yield Case("the dataset", lambda: compare((x, y)), None, value=(0, 1, 2))
+    yield Case("a shard", lambda: compare((x[4:8], y[4:8]), some(1)), None, value=(1,))
+    yield Case("the last ones", lambda: compare((x[4:], y[4:]), some(1, 2)), None, value=(1, 2))
+    yield Case("in its samples' order", lambda: compare((x[[8, 0, 1, 2, 3]], y[[8, 0, 1, 2, 3]]), some(0, 2)), VerificationError, "^data: ")
+    yield Case("and as they are", lambda: compare((x[[0, 1, 2, 3, 8]], y[[0, 1, 2, 3, 8]]), some(0, 2)), None, value=(0, 2))
+    half = 2.0 ** -(circuit.inputs[0].scale + 1)
+    yield Case("rounded down", lambda: compare((x + half * (1 - 2**-20), y)), None)
+    yield Case("halves upwards", lambda: compare((x - half, y)), None)
+    yield Case("not further", lambda: compare((x + half, y)), VerificationError, "^data: these arrays")
+    yield Case("float32", lambda: compare((x.astype(np.float32), y.astype(np.float32))), None)
+    label = y.copy()
+    label[5, 1] += 2 * half
+    bound = 2.0 ** (circuit.inputs[0].bits - circuit.inputs[0].scale)
+    edge, beyond, below, low = (x.copy() for _ in range(4))
+    edge[0, 0], beyond[0, 0], low[0, 0], below[0, 0] = bound - 2 * half, bound - half, -bound, -bound - 2 * half
+    nan, inf = x.copy(), x.copy()
+    nan[7, 0], inf[8, 1] = np.nan, -np.inf
+    for name, data, match in (
+        ("another label", (x, label), "^data: these arrays and the disclosed seed do not lead to the root of shard 1"),
+        ("the largest value", (edge, y), "do not lead to the root of shard 0"),
+        ("the least value", (low, y), "do not lead to the root of shard 0"),
+        ("beyond", (beyond, y), "sample 0: the value"),
+        ("below", (below, y), "sample 0: the value"),
+        ("no number", (nan, y), "sample 7: a value is not finite"),
+        ("infinite", (inf, y), "sample 8: a value is not finite"),
+        ("a sample less", (x[:8], y[:8]), "8 samples, the disclosed shards hold 9"),
+        ("a sample more", (np.concatenate([x, x[:1]]), np.concatenate([y, y[:1]])), "10 samples, the disclosed"),
+        ("unequal", (x, y[:8]), "has 8 samples"),
+        ("an array less", (x,), "1 arrays"),
+        ("an array more", (x, y, y), "3 arrays"),
+        ("another shape", (x[:, :3], y), "has shape"),
+        ("one sample", (x[0], y), "has shape"),
+        ("no axis", (np.array(1.0), y), "has shape"),
+        ("complex numbers", (x.astype(complex), y), "dtype"),
+        ("another order of bytes", (x.astype(">f8"), y), "dtype"),
+        ("long numbers", (x.astype(np.longdouble), y), "dtype"),
+        ("texts", (x.astype(str), y), "dtype"),
+    ):
+        yield Case(name, lambda data=data: compare(data), VerificationError, match)
+    narrow = dataclasses.replace(circuit.inputs[0], shape=(1, *circuit.inputs[0].shape[1:]))
+    yield Case("a batch of one", lambda: whole_samples(narrow, x[0]).shape, None, value=(1, x.shape[1]))
+    for name, lie in (
+        ("samples", dataclasses.replace(honest, dataset=honest.dataset._replace(samples=10))),
+        ("size", dataclasses.replace(honest, dataset=honest.dataset._replace(shard_size=3))),
+        ("siblings", dataclasses.replace(honest, dataset=honest.dataset._replace(siblings=()))),
+        ("another sibling", dataclasses.replace(honest, dataset=honest.dataset._replace(siblings=(b"x" * 32,)))),
+        ("geometry", dataclasses.replace(honest, geometry=Geometry(9, 2, 4, level_bits=9))),
+        ("a shard less", dataclasses.replace(honest, items=honest.items[:2])),
+        ("weights", disclosed()),
+    ):
+        yield Case(
+            f"another {name}", lambda lie=lie: compare((x, y), lie), VerificationError, "^disclosure: none of them is of the proofs'"
+        )
+    other = dataclasses.replace(statement, dataset=bytes(32), dataset_after=bytes(32))
+    yield Case("of another root", lambda: compare((x, y), statement=other), VerificationError, "^disclosure: none")
+    before = dataclasses.replace(statement, dataset=bytes(32))
+    yield Case("of the root after a proof's links", lambda: compare((x, y), statement=before), None)
+    seedless = dataclasses.replace(honest, items=(honest.items[0], honest.items[1]._replace(seed=bytes(32)), honest.items[2]))
+    yield Case("another seed", lambda: compare((x, y), seedless), VerificationError, "root of shard 1")
+    for changes, match in (({"budget": 5}, "its opening budget 5"), ({"rows": 2}, "2 rows, expected 1")):
+        item = honest.items[1]._replace(commitment=amended(honest.items[1].commitment, **changes))
+        lie = dataclasses.replace(honest, items=(honest.items[0], item, honest.items[2]))
+        root, _ = dataset_root([named(i.commitment, geometry) for i in lie.items], [0, 1, 2], statement.samples, size)
+        said = dataclasses.replace(statement, dataset=root)
+        yield Case(
+            f"{changes}", lambda lie=lie, said=said: compare((x, y), lie, said), VerificationError, f"^commitment to shard 1: {match}"
+        )
+
+
+def disclosure_files():
+    """What a disclosure's file may be."""
+    at_point, by_seed = disclosed(), own_dataset()[2]
+    raw, header = bytes(at_point), 14
+    statement = at_point.canonical()
+
+    def headed(length, rest=b"", version=disclosures.VERSION):
+        return disclosures.MAGIC + struct.pack("<HI", version, length) + rest
+
+    yield Case("as it is", lambda: bytes(Disclosure.parse(raw)), None, value=raw)
+    yield Case("by its seed", lambda: Disclosure.parse(bytes(by_seed)), None, value=by_seed)
+    yield Case("a file", lambda: Disclosure.load(VECTORS / f"{DISCLOSED}.disclosure"), None, value=at_point)
+    longest = disclosures.MAX_STATEMENT
+    for name, content, match in (
+        ("empty", b"", "not a disclosure"),
+        ("a proof", bytes(frozen()[1]), "not a disclosure"),
+        ("half a header", raw[: header - 1], "not a disclosure"),
+        ("a header alone", headed(0), "^disclosure: statement: not JSON"),
+        ("another version", headed(len(statement), statement, disclosures.VERSION + 1), "disclosure version"),
+        ("a long statement", headed(longest + 1, bytes(longest + 1)), "does not fit"),
+        ("the longest statement", headed(longest, bytes(longest)), "not JSON"),
+        ("a statement beyond the file", headed(len(statement) + 1, statement), "does not fit"),
+        ("bytes that prove nothing", bytes(by_seed) + b"0", "bytes that prove something"),
+    ):
+        yield Case(name, lambda content=content: Disclosure.parse(content), FormatError, match)
+
+    def said(data):
+        text = canonical(data)
+        return Disclosure.parse(headed(len(text), text))
+
+    weights, shards = at_point.to_json(), by_seed.to_json()
+    item, beside, shard = *weights["items"], shards["items"][0]
+    alone = changed(item, ["commitment", "parts"], item["commitment"]["parts"][:1])
+    seeded = alone | {"seed": "0" * 64}
+    yield Case("no body", lambda: said(weights).body, None, value=b"")
+    yield Case("weights alone", lambda: len(said(weights | {"items": [item]}).items), None, value=1)
+    yield Case("by a seed", lambda: len(said(weights | {"items": [seeded, beside], "arrays": None}).items), None, value=2)
+    yield Case("one part at a point", lambda: len(said(weights | {"items": [alone]}).items), None, value=1)
+    cases = [
+        (weights | {"kind": "link"}, "kind is 'link'"),
+        (weights | {"note": 1}, "expected the fields"),
+        (missing(weights, ["arrays"]), "expected the fields"),
+        *(
+            (weights | {"items": items}, "weights, with frozen ones or without")
+            for items in ([], [beside], [item] * 2, [item, beside, beside])
+        ),
+        *((weights | {"items": items}, "weights, with frozen ones or without") for items in ([beside, item], [item, shard])),
+        (shards | {"items": [shard, beside]}, "weights, with frozen ones or without"),
+        (weights | {"items": 5}, "items is not a list"),
+        (weights | {"items": [5]}, "an item needs"),
+        (weights | {"items": [item | {"note": 1}]}, "an item needs"),
+        (weights | {"items": [missing(item, ["seed"])]}, "an item needs"),
+        (weights | {"items": [changed(item, ["commitment", "masked"], True)]}, "is never disclosed"),
+        (weights | {"items": [item | {"seed": "0" * 64}, beside], "arrays": None}, "a commitment of one part"),
+        (weights | {"items": [seeded | {"seed": "0" * 63}], "arrays": None}, "seed is not 32 bytes"),
+        (weights | {"items": [seeded | {"seed": 5}], "arrays": None}, "seed is not 32 bytes"),
+        (weights | {"items": [changed(item, ["commitment", "parts"], item["commitment"]["parts"][1:])]}, "without parameters"),
+        (weights | {"items": [item, beside | {"seed": None}]}, "nothing but parameters"),
+        (shards | {"items": [shard | {"seed": None}], "arrays": "0" * 64}, "nothing but parameters"),
+        (weights | {"arrays": None}, "shards need their dataset"),
+        (weights | {"items": [seeded]}, "shards need their dataset"),
+        (weights | {"arrays": "0" * 63}, "arrays is not 32 bytes"),
+        (weights | {"dataset": shards["dataset"]}, "shards need their dataset"),
+        (shards | {"dataset": None}, "shards need their dataset"),
+        (shards | {"arrays": "0" * 64}, "shards need their dataset"),
+        (shards | {"dataset": 5}, "a dataset needs"),
+        (shards | {"dataset": shards["dataset"] | {"note": 1}}, "a dataset needs"),
+        (changed(shards, ["dataset", "siblings"], 5), "dataset.siblings is not a list"),
+        (changed(shards, ["dataset", "siblings"], ["0"]), "dataset.siblings is not 32 bytes"),
+        (shards | {"items": shards["items"][::-1]}, "not in ascending order"),
+        (shards | {"items": [shard, shard]}, "not in ascending order"),
+        (changed(shards, ["dataset", "samples"], 8), "or there are fewer"),
+    ]
+    cases += [
+        (
+            weights
+            | {
+                "items": [
+                    changed(
+                        changed(item, ["commitment", "kind"], kind), ["commitment", "parts"], [{"name": "cells", "rows": 1, "budget": 1}]
+                    )
+                ]
+            },
+            "is never disclosed",
+        )
+        for kind in ("trace", "stage", "noise")
+    ]
+    for number, (data, match) in enumerate(cases):
+        yield Case(f"statement {number}", lambda data=data: said(data), FormatError, match)
+    one = shards | {"items": [shard]}
+    for name in ("samples", "shard_size"):
+        yield from ends(
+            lambda v, name=name: said(changed(one, ["dataset", name], v)), f"dataset.{name}", 1, 2**32 - 1, f"dataset.{name} is"
+        )
+    text = json.dumps(weights).encode()
+    yield Case("another form", lambda: Disclosure.parse(headed(len(text), text)), FormatError, "canonical")
+    sheet = str(dataclasses.replace(by_seed, items=by_seed.items * 10))
+    yield Case("in print", lambda: "and 10 more" in sheet and "seed of its randomness" in sheet, None, value=True)
+
+
 # ---- parts and frozen parameters --------------------------------------------------------------------------------
 def fresh(commitment: Commitment, *parts: Part, **changes) -> Commitment:
     """Another commitment to the same, or to some parts of it."""
@@ -2598,5 +3043,6 @@ GROUPS = (  # the dearest last
     honest, honest_states, honest_draws, honest_parts, draws, residues, states, meters, ordinary_files, shapes, advice, layouts, bounds,
     limits, ledgers, statements, commitments, schedules, commitment_files, geometry, graphs, anchors, walks,
     frozen_parameters, parts_of_commitments, parts_in_chains, columns, frozen_files,
+    disclosed_data, model_files, disclosed_models, disclosure_files,
     statement_files, circuit_files, proof_files, openings, challenges, chains, published, links_alone, bodies,
 )  # fmt: skip

@@ -27,13 +27,14 @@ from zkjax.commitment.commit import commit
 from zkjax.commitment.dataset import dataset_root
 from zkjax.commitment.geometry import Geometry
 from zkjax.commitment.recompute import recompute_work, recomputed_root
-from zkjax.errors import BudgetError, ConfigurationError, FormatError, RunError, VerificationError
+from zkjax.errors import BudgetError, ConfigurationError, FormatError, RunError, UnsatisfiedWitnessError, VerificationError
 from zkjax.kernels.threads import scope
 from zkjax.proofs.disclosed import check_disclosed, rows_of
 from zkjax.proofs.disclosure import MAGIC, Disclosure, Item
 from zkjax.proofs.model import EXACT, Model, as_float32
 from zkjax.protocol import disclosure as protocol
 from zkjax.prover import disclose as prover
+from zkjax.prover.lanes import point_lane
 from zkjax.training.saved import FILES
 from zkjax.work import Meter
 
@@ -345,7 +346,7 @@ def about(monkeypatch, lie, value=None):
         patch.setattr(prover, "hashlib", SimpleNamespace(sha256=lambda _: SimpleNamespace(digest=lambda: claimed.arrays)))
         if value == "claimed":
             patch.setattr(protocol.Point, "value", lambda self, _: honest(self, rows))
-        return disclose(second, "parameters")
+        return disclose(second, "parameters", verify=False)
 
 
 def test_a_prover_that_claims_other_arrays(monkeypatch):
@@ -353,6 +354,10 @@ def test_a_prover_that_claims_other_arrays(monkeypatch):
     circuit, (_, second), proofs = with_states()
     lie = altered(model_of(second), "w", 1)
     refused("opening", circuit, proofs, model=lie, disclosures=[about(monkeypatch, lie, "claimed")])
+    with monkeypatch.context() as patch, pytest.raises(UnsatisfiedWitnessError, match="VerificationError"):
+        patch.setattr(second.chain.openings, "spent", {})
+        patch.setattr(prover, "point_lane", lambda high, low, rows: point_lane(high, low[::-1], rows))
+        disclose(second, "parameters")
     found, rows = about(monkeypatch, lie), of_arrays(disclosed(with_states, 1, "parameters"), model_of(second), circuit)[1]
     honest = protocol.Point.value
     monkeypatch.setattr(protocol.Point, "value", lambda self, _: honest(self, rows))

@@ -47,11 +47,25 @@ def main() -> None:
     reference.verify_chain(circuit.to_json(), files, minimum_bits=5.0)
     part.save(HERE / f"{NAME}-states.link.proof")
     write(f"{NAME}-states.link.transcript", harness.recorded(Transcript, "_draw", lambda: verify_alone(part, 5.0)))
+    disclose(circuit)
     freeze(f"{NAME}-parts", *holding.holding())
     circuit = drawing.drawing()
     freeze(f"{NAME}-draws", circuit, zkjax.train(circuit, *drawing.start(), steps=3))
     freeze(f"{NAME}-curves", *curving.curving())
     freeze(f"{NAME}-windows", *sliding.sliding())
+
+
+def disclose(circuit) -> None:
+    """A proof about this circuit, the model file of its last weights, and their disclosure, at a point and by a seed."""
+    run = zkjax.train(circuit, *moving.start(frozen=True), steps=5)
+    run.chain.geometry = Geometry(9, 2, 4, level_bits=8)
+    proof = zkjax.prove(circuit, run, progress=None, minimum_bits=5.0)
+    disclosure, name = zkjax.disclose(run, "parameters", minimum_bits=5.0), HERE / f"{NAME}-disclosed"
+    run.save_model(f"{name}.safetensors")
+    zkjax.verify(circuit, proof, model=zkjax.Model.load(f"{name}.safetensors"), disclosures=[disclosure], minimum_bits=5.0)
+    circuit.save(f"{name}.circuit.json")
+    proof.save(f"{name}.proof")
+    disclosure.save(f"{name}.disclosure")
 
 
 def freeze(name: str, circuit, run) -> None:

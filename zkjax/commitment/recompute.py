@@ -18,7 +18,8 @@ from .commit import Commitment
 from .geometry import Geometry
 from .merkle import Tree, leaf_headers, part_tag
 
-THREADS = min(4, os.cpu_count() or 1)  # NumPy works on rows without Python's lock
+MOST_THREADS = 4
+THREADS = min(MOST_THREADS, os.cpu_count() or 1)  # NumPy works on rows without Python's lock
 BUTTERFLY = 5  # units of work: a multiplication and two additions, on vectors that no cache holds
 
 
@@ -51,6 +52,6 @@ def recompute_work(rows: int, budget: int, geometry: Geometry, meter: Meter) -> 
     coefficients = rows * geometry.padding(budget)
     meter.charge("random coefficients", CALL + HASH * coefficients)
     butterflies = BUTTERFLY * rows * geometry.log_code * n // 2
-    meter.charge("codewords of disclosed rows", CALL * rows * geometry.log_code + butterflies, 0, 8 * n * (rows + 10 * THREADS))
+    meter.charge("codewords of disclosed rows", CALL * rows * geometry.log_code + butterflies, 0, 8 * n * (rows + 10 * MOST_THREADS))
     blocks = 1 + rows // 8
-    meter.charge("trees of disclosed rows", CALL * (1 + n // CHUNK) + n * (3 * HASH + blocks * HASH // 4), 0, n * (8 * rows + 192))
+    meter.charge("trees of disclosed rows", CALL * (1 + n // CHUNK) + n * (3 * HASH + blocks * HASH // 4), 0, n * (8 * rows + 512))

@@ -174,7 +174,7 @@ def _check(
     meter.charge("disclosed rows", CALL * (1 + len(layout.pieces)) + count * geometry.row, 8 * count * geometry.row)
     rows = rows_of(layout, arrays, count, geometry.row)
     if item.seed is None:
-        _check_point(disclosure, rows, check, meter, minimum_bits)
+        check_point(disclosure, rows, check, meter, minimum_bits)
         return
     recompute_work(count, commitment.parts[0].budget, geometry, meter)
     if recomputed_root(rows, commitment, geometry, item.seed) != commitment.root:
@@ -192,7 +192,7 @@ def rows_of(layout: Layout, arrays: dict, count: int, row: int) -> np.ndarray:
     return cells.reshape(count, row)
 
 
-def _check_point(disclosure: Disclosure, rows: np.ndarray, check: str, meter: Meter, minimum_bits: float) -> None:
+def check_point(disclosure: Disclosure, rows: np.ndarray, check: str, meter: Meter, minimum_bits: float) -> None:
     """The part that is opened holds these rows: it has their value at a point that nobody knew."""
     geometry, opened = disclosure.geometry, disclosure.pointed
     (part,), heights = opened.parts, [len(rows), 1]

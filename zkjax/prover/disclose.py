@@ -12,12 +12,14 @@ from ..commitment.dataset import dataset_root, shard_count
 from ..commitment.keys import Chain
 from ..commitment.opening import open_claim
 from ..commitment.slots import Choice
-from ..errors import ConfigurationError, RunError
-from ..proofs.disclosed import point_errors
+from ..errors import ConfigurationError, RunError, UnsatisfiedWitnessError
+from ..proofs.disclosed import check_point, point_errors
 from ..proofs.disclosure import Disclosure, Item, Shards
 from ..proofs.soundness import TARGET, security
 from ..protocol.disclosure import Point
+from ..protocol.plan import row_count
 from ..protocol.transcript import Transcript, Writer, base_bytes
+from ..work import Meter
 from .commitments import Commitments, slots_of
 from .lanes import point_lane
 from .prove import coarse_integers, fix_geometry, make_plan
@@ -25,7 +27,7 @@ from .prove import coarse_integers, fix_geometry, make_plan
 ENDS = {"parameters": "final", "initial": "initial"}
 
 
-def disclose(run, what: str | int, *, update: bool = False, minimum_bits: float = TARGET) -> Disclosure:
+def disclose(run, what: str | int, *, update: bool = False, minimum_bits: float = TARGET, verify: bool = True) -> Disclosure:
     """What ties published weights or data to the commitments in a run's proofs. Returns a Disclosure; publish it with the arrays.
 
     run:          a Run; it is not changed.
@@ -33,6 +35,7 @@ def disclose(run, what: str | int, *, update: bool = False, minimum_bits: float 
                   data; or the number of a shard of the dataset.
     update:       disclose weights though others of the chain were disclosed: everybody knows the difference then.
     minimum_bits: refuse to make an opening with less proven security.
+    verify:       verify a finished opening, from its bytes alone, before it is returned.
 
     Whoever has it and the arrays can show anybody that they are behind the commitment; it tells nothing of what else is secret. (Training
     is exact: weights and all data together give all later weights to anyone.) A commitment that holds nothing else is disclosed by the
@@ -40,7 +43,8 @@ def disclose(run, what: str | int, *, update: bool = False, minimum_bits: float 
     point, in a small proof: that takes one opening of them. By a seed the chain's first commitments are disclosed, at a point those that
     have replaced them since: a verifier is given all proofs of the chain.
     Raises: RunError - no run, or one that was altered; ConfigurationError - another ``what``, too little security, or second weights of a
-            chain without ``update``; BudgetError - openings of the parameters are needed for the chain's next proofs.
+            chain without ``update``; BudgetError - openings of the parameters are needed for the chain's next proofs;
+            UnsatisfiedWitnessError - a bug of the prover.
     """
     from ..kernels.threads import scope
 
@@ -58,7 +62,7 @@ def disclose(run, what: str | int, *, update: bool = False, minimum_bits: float 
     with scope():
         if numbers:
             return _shards(_first(run, plan), numbers, count)
-        return _weights(run, plan, ENDS[str(what)], update, minimum_bits)
+        return _weights(run, plan, ENDS[str(what)], update, minimum_bits, verify)
 
 
 def _first(run, plan, generation: dict[str, tuple] | None = None) -> Commitments:
@@ -83,13 +87,13 @@ def _shards(found: Commitments, numbers: Iterable[int], count: int) -> Disclosur
     return Disclosure(found.geometry, items, Shards(samples, size, tuple(siblings)))
 
 
-def _weights(run, plan, name: str, update: bool, minimum_bits: float) -> Disclosure:
+def _weights(run, plan, name: str, update: bool, minimum_bits: float, verify: bool) -> Disclosure:
     """Of the parameters of one end of the run, and of frozen ones."""
     slot, openings, geometry = slots_of(run, plan)[name], run.chain.openings, run.chain.geometry
     alone = slot.parts == (PARAMETERS,)
     found = _first(run, plan)
     if not alone:
-        rows = next(x.rows for x in found.opened(name).commitment.parts if x.name == PARAMETERS)
+        rows = row_count(plan.layouts[name][PARAMETERS], geometry.row)
         security(point_errors(rows, geometry), geometry, stack([rows, 1])[1]).require(minimum_bits)
     openings.disclose(slot.group, slot.member, update)
     frozen = (_by_seed(found.opened("frozen")),) if "frozen" in found.slots else ()
@@ -97,11 +101,18 @@ def _weights(run, plan, name: str, update: bool, minimum_bits: float) -> Disclos
         return Disclosure(geometry, (_by_seed(found.opened(name)), *frozen))
     generation = openings.take_alone(slot._replace(parts=(PARAMETERS,)))
     found = _first(run, plan, {slot.group: ((slot.member, generation),)})
-    return _at_a_point(found.opened(name).only(PARAMETERS), frozen)
+    disclosure, rows = _at_a_point(found.opened(name).only(PARAMETERS), frozen)
+    if verify:
+        try:
+            check_point(Disclosure.parse(bytes(disclosure)), rows, "opening", Meter(), minimum_bits)
+        except Exception as error:
+            told = f"the finished opening does not verify ({type(error).__name__}); it was thrown away. Please report it"
+            raise UnsatisfiedWitnessError(told) from None
+    return disclosure
 
 
-def _at_a_point(committed: Committed, beside: tuple[Item, ...]) -> Disclosure:
-    """Of the part that is opened, which a unit was taken of, and of what else is in the file."""
+def _at_a_point(committed: Committed, beside: tuple[Item, ...]) -> tuple[Disclosure, np.ndarray]:
+    """Of the part that is opened, which a unit was taken of, and of what else is in the file. Also the rows that it is about."""
     geometry, (member,) = committed.geometry, committed.members
     rows, budget = member.part.rows, member.part.budget
     mask = Mask.of(geometry, [rows, 1], [budget, 1])
@@ -114,4 +125,4 @@ def _at_a_point(committed: Committed, beside: tuple[Item, ...]) -> Disclosure:
     stream.raw("trace root", 32, trace.commitment.root)
     point = Point.draw(stream.transcript, rows, geometry.log_row)
     open_claim(stream, geometry, [committed, trace], [[point_lane(point.high, point.low, rows)], []], point.value(member.rows))
-    return Disclosure(bare.geometry, bare.items, None, arrays, bytes(stream))
+    return Disclosure(bare.geometry, bare.items, None, arrays, bytes(stream)), member.rows
