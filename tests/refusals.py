@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import struct
+import sys
 import tempfile
 from collections.abc import Callable
 from fractions import Fraction
@@ -2046,9 +2047,27 @@ def model_files():
     circuit, proof = frozen(DISCLOSED)
     model = read_model()
     yield Case("the frozen one", lambda: (model.circuit, model.step), None, value=(circuit.digest(), 5))
+    path = VECTORS / f"{DISCLOSED}.safetensors"
+    length = path.stat().st_size
+    yield Case("the file", lambda: Model.load(path, length).digest(), None, value=model.digest())
+    yield Case("a longer one", lambda: Model.load(path, length - 1), FormatError, f"{path.name}: more than {length - 1} bytes")
+    circuit_file = VECTORS / f"{DISCLOSED}.circuit.json"
+    yield Case("a file of another kind", lambda: Model.load(circuit_file), FormatError, "circuit.json: not a safetensors file")
+
+    def load(header: bytes):
+        with tempfile.TemporaryDirectory() as directory:
+            (file := Path(directory) / "m.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+            return Model.load(file)
+
+    def without_library():
+        with mock.patch.dict(sys.modules, {"safetensors": None, "safetensors.numpy": None}):
+            return Model.load(path)
+
+    yield Case("a file without metadata", lambda: load(b"{}"), FormatError, "m.safetensors: no metadata")
+    yield Case("no safetensors", without_library, ConfigurationError, "pip install safetensors")
     integers = b"zkjax model 1\0"
-    for path, x in sorted((name.removeprefix("integers/"), x) for name, x in tensors.items() if name.startswith("integers/")):
-        integers += json.dumps([path, [*x.shape]], separators=(",", ":")).encode() + b"\0" + x.tobytes()
+    for place, x in sorted((name.removeprefix("integers/"), x) for name, x in tensors.items() if name.startswith("integers/")):
+        integers += json.dumps([place, [*x.shape]], separators=(",", ":")).encode() + b"\0" + x.tobytes()
     yield Case("its digest", lambda: model.digest().hex(), None, value=hashlib.sha256(integers).hexdigest())
     yield Case("which it says", lambda: told["digest"], None, value=hashlib.sha256(integers).hexdigest())
     yield Case("the longest metadata", lambda: read_model(text=" " * (models.LONGEST - 2) + "{}"), FormatError, "no metadata")
@@ -2098,6 +2117,52 @@ def model_files():
     yield Case("rounding", lambda: wide.tolist(), None, value=exact)
 
 
+MODEL_WORK = {
+    "memory": 68819664,
+    "shares": {
+        "digests of disclosed commitments": 2048,
+        "disclosed rows": 21504,
+        "value of disclosed rows": 6144,
+        "row rounds": 1056,
+        "row weights": 4112,
+        "opened columns": 48544,
+        "folded padding": 119836,
+        "levels": 67880,
+        "final vector": 87760,
+        "vectors along axes": 8208,
+        "sums of vectors": 4100,
+        "random coefficients": 10752,
+        "codewords of disclosed rows": 101376,
+        "trees of disclosed rows": 856064,
+    },
+}
+DATA_WORK = {
+    "memory": 68177920,
+    "shares": {
+        "paths to the dataset": 2048,
+        "disclosed rows": 38400,
+        "random coefficients": 22272,
+        "codewords of disclosed rows": 304128,
+        "trees of disclosed rows": 2568192,
+    },
+}
+
+
+def charged(call) -> dict:
+    """What a comparison with disclosures takes."""
+    meters = []
+
+    class Seen(Meter):
+        def __init__(self, *limits):
+            super().__init__(*limits)
+            meters.append(self)
+
+    with mock.patch.object(disclosed_module, "Meter", Seen):
+        call()
+    (meter,) = meters
+    return {"memory": meter.memory, "shares": meter.shares}
+
+
 def disclosed_models():
     """The model behind the last weights of the frozen proof, and what is not."""
     circuit, proof = frozen(DISCLOSED)
@@ -2140,8 +2205,8 @@ def disclosed_models():
         ),
     ):
         yield Case(name, lambda lie=lie: compared(disclosure=lie), VerificationError, f"^disclosure: none of them is {match}")
-    lie = dataclasses.replace(honest, items=(item, beside._replace(seed=bytes(32))))
-    yield Case("another seed", lambda: compared(disclosure=lie), VerificationError, "^Merkle path|^mask|^opening|^model: these arrays")
+    seedless = dataclasses.replace(honest, items=(item, beside._replace(seed=bytes(32))))
+    yield Case("another seed", lambda: compared(disclosure=seedless), VerificationError, "^Merkle path|^mask|^opening|^model: these arrays")
     yield Case("bits", lambda: compared(minimum_bits=30), VerificationError, "^security: ")
     yield Case(
         "a body more", lambda: compared(disclosure=dataclasses.replace(honest, body=honest.body + b"0")), FormatError, "after its last"
@@ -2182,6 +2247,10 @@ def disclosed_models():
     yield Case(
         "nothing to compare", lambda: check_disclosed(circuit, [statement], [honest]), ConfigurationError, "^a disclosure says nothing"
     )
+    yield Case(
+        "a disclosure that is in no list", lambda: check_disclosed(circuit, [statement], honest), ConfigurationError, "^disclosures: give"
+    )
+    yield Case("work", lambda: charged(compared), None, value=MODEL_WORK)
     yield Case("much work", lambda: compared(max_work=10**5), VerificationError, "^work: .* field multiplications")
     yield Case("much memory", lambda: compared(max_memory=BASE), VerificationError, "^work: .* bytes of memory")
 
@@ -2208,17 +2277,20 @@ def disclosed_models():
     alone = dataclasses.replace(linked, links=())
     yield Case("what none leads to", lambda: compared(first, own, alone, last=False), VerificationError, "^disclosure: ")
     high = amended(made.commitment, budget=geometry.max_budget + 1)
-    lie = dataclasses.replace(own, items=(Item(high, bytes(32)), beside))
+    too_high = dataclasses.replace(own, items=(Item(high, bytes(32)), beside))
     yield Case(
         "a budget",
-        lambda: compared(first, lie, dataclasses.replace(begun, initial=high), last=False),
+        lambda: compared(first, too_high, dataclasses.replace(begun, initial=high), last=False),
         VerificationError,
         "its opening budget",
     )
     tall = amended(made.commitment, rows=2)
-    lie = dataclasses.replace(own, items=(Item(tall, bytes(32)), beside))
+    too_tall = dataclasses.replace(own, items=(Item(tall, bytes(32)), beside))
     yield Case(
-        "rows", lambda: compared(first, lie, dataclasses.replace(begun, initial=tall), last=False), VerificationError, "2 rows, expected 1"
+        "rows",
+        lambda: compared(first, too_tall, dataclasses.replace(begun, initial=tall), last=False),
+        VerificationError,
+        "2 rows, expected 1",
     )
 
 
@@ -2304,9 +2376,15 @@ def disclosed_data():
         ("another order of bytes", (x.astype(">f8"), y), "dtype"),
         ("long numbers", (x.astype(np.longdouble), y), "dtype"),
         ("texts", (x.astype(str), y), "dtype"),
+        ("short texts", (x.astype("S8"), y), "dtype"),
+        ("short complex numbers", (x.astype(np.complex64), y), "dtype"),
+        ("times", (x.astype("M8[s]"), y), "dtype"),
     ):
         yield Case(name, lambda data=data: compare(data), VerificationError, match)
     narrow = dataclasses.replace(circuit.inputs[0], shape=(1, *circuit.inputs[0].shape[1:]))
+    numbers = dataclasses.replace(circuit.inputs[0], shape=(3,))
+    yield Case("no axis, of numbers", lambda: whole_samples(numbers, np.array(1.0)), DataError, "has shape")
+    yield Case("work", lambda: charged(lambda: compare((x, y))), None, value=DATA_WORK)
     yield Case("a batch of one", lambda: whole_samples(narrow, x[0]).shape, None, value=(1, x.shape[1]))
     for name, lie in (
         ("samples", dataclasses.replace(honest, dataset=honest.dataset._replace(samples=10))),
@@ -3025,6 +3103,10 @@ LIMITS = {  # as PROTOCOL.md has them
     "proofs.checks.MAX_SAMPLES": 2**22,
     "circuit.file.MAX_FILE": 2**27,
     "proofs.proof.MAX_FILE": 2**28,
+    "proofs.disclosure.MAX_STATEMENT": 2**26,
+    "proofs.disclosure.MAX_FILE": 2**28,
+    "proofs.model.LIMIT": 2**34,
+    "proofs.model.LONGEST": 2**26,
     "work.MAX_WORK": 4 * 10**9,
     "work.MAX_MEMORY": 2**32,
 }

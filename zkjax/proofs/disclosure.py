@@ -147,7 +147,7 @@ def _parsed(raw: bytes, body: bytes) -> Disclosure:
     items = tuple(map(_item, list_in(data["items"], "items")))
     kinds = [item.commitment.kind for item in items]
     by_point = [item for item in items if item.seed is None]
-    if kinds not in (["weights"], ["weights", "frozen"]) and (not kinds or set(kinds) != {"shard"}):
+    if kinds not in (["weights"], ["weights", "frozen"]) and set(kinds) != {"shard"}:
         raise FormatError("statement: it discloses weights, with frozen ones or without, or shards, and nothing else")
     if (data["dataset"] is None) != (kinds[0] == "weights") or (data["arrays"] is None) != (not by_point):
         raise FormatError(
