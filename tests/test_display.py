@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,7 +11,7 @@ from harness import prove_small
 from tiny import tiny_run
 
 import zkjax
-from zkjax.display import Sheet, Table, plain
+from zkjax.display import Curve, Sheet, Table, plain
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -75,6 +76,20 @@ def test_every_text_of_a_sheet_is_escaped():
     for name in HOSTILE:
         table = Table(((name, name),), heading=(name, name), left=(0,), title=name)
         assert harmless(Sheet(name, (name, table)).html()).text.count(name) == 7
+
+
+def test_a_curve_draws_numbers_and_escapes_its_name():
+    for name in HOSTILE:
+        parsed = Parsed(Curve(name, [1.0, 0.5, 0.25]).html())
+        assert parsed.tags == {"figure", "svg", "polyline", "figcaption"} and parsed.text.count(name) == 1
+        assert {key for key, _ in parsed.attributes} == {
+            "viewbox", "width", "role", "aria-label", "fill", "stroke", "stroke-width", "points",
+        }  # fmt: skip
+        points = dict(parsed.attributes)["points"].split()
+        assert points[0] == "0.0,10.0" and points[-1] == "600.0,150.0"
+        for values in ([], [1.0], [1.0, math.inf], [math.nan, 1.0]):
+            assert harmless(Curve(name, values).html()).tags <= {"p", "br"}
+    assert Parsed(Curve("flat", [2.0, 2.0]).html()).tags and Curve("loss", [2.0, 0.5]).text() == "loss: 2 at first, 0.5 at last, 2 steps"
 
 
 def test_every_character_is_seen():

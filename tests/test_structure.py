@@ -50,6 +50,7 @@ commitment.rows commitment.opening commitment.recompute commitment.keys commitme
 proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain proofs.checks proofs.estimate proofs.proof
 proofs.published proofs.disclosure proofs.model proofs.disclosed
 verifier
+auditing auditing.folder auditing.conclusion
 tracing tracing.precision tracing.digits tracing.special tracing.elementary tracing.series tracing.constants tracing.expressions
 tracing.rationals tracing.intervals tracing.functions tracing.keys tracing.shares tracing.variances tracing.graph tracing.scatters
 tracing.folding tracing.places
@@ -64,8 +65,9 @@ prover.link prover.disclose prover
 training training.dataset training.template training.saved training.states training.steps training.run training.train
 calibration
 planning planning.machine planning.estimate planning.measure
-commands commands.terminal commands.disclosing commands.verifying commands.inspecting commands.comparing commands.retracing
-commands.measuring
+publishing
+commands commands.terminal commands.disclosing commands.verifying commands.checking commands.inspecting commands.comparing
+commands.retracing commands.measuring
 __main__
 """.split()
 

@@ -1,5 +1,7 @@
 # The public names for type checkers, which do not follow the lazy imports of __init__.py.
 
+from .auditing.conclusion import Conclusion as Conclusion
+from .auditing.conclusion import check as check
 from .calibration import Calibration as Calibration
 from .calibration import calibrate as calibrate
 from .calibration import calibrate_step as calibrate_step
@@ -26,6 +28,7 @@ from .proofs.statement import Statement as Statement
 from .prover.disclose import disclose as disclose
 from .prover.link import link as link
 from .prover.prove import prove as prove
+from .publishing import publish as publish
 from .tracing.precision import Precision as Precision
 from .tracing.program import trace as trace
 from .tracing.program import trace_step as trace_step

@@ -14,7 +14,7 @@ from . import __version__
 
 try:
     from .circuit.file import VERSION as CIRCUITS
-    from .commands import comparing, inspecting, measuring, retracing, verifying
+    from .commands import checking, comparing, inspecting, measuring, retracing, verifying
     from .commands.terminal import MISUSE, Misuse, refuse, say
     from .proofs.proof import VERSION as PROOFS
 except ModuleNotFoundError as error:  # before there is a verdict, so not the status of an invalid proof
@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     versions = f"zkjax {__version__}, proof format {PROOFS}, circuit format {CIRCUITS}"
     parser.add_argument("--version", action="version", version=versions)
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (verifying, inspecting, comparing, retracing, measuring):
+    for command in (verifying, checking, inspecting, comparing, retracing, measuring):
         command.add(commands)
     return parser
 

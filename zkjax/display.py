@@ -6,6 +6,7 @@ verifier's objects use it.
 """
 
 import html
+import math
 import re
 from dataclasses import dataclass
 
@@ -49,6 +50,33 @@ class Table:
         return f"<details><summary>{_escaped(self.title)}</summary>{table}</details>" if self.title else table
 
 
+@dataclass(frozen=True)
+class Curve:
+    """A number for each step, which must be finite to be drawn: a line of text in a terminal, a picture in HTML."""
+
+    name: str
+    values: list[float]
+
+    def text(self) -> str:
+        """Its ends."""
+        if not self.values:
+            return ""
+        return f"{plain(self.name)}: {self.values[0]:.6g} at first, {self.values[-1]:.6g} at last, {len(self.values)} steps"
+
+    def html(self) -> str:
+        """Drawn without scripts or colours of its own, so that it suits any page."""
+        drawn = [x for x in self.values if math.isfinite(x)]
+        if len(drawn) < 2 or len(drawn) < len(self.values):
+            return _paragraph(self.text())
+        low, high = min(drawn), max(drawn)
+        unit = (high - low) or 1.0
+        points = " ".join(f"{600 * i / (len(drawn) - 1):.1f},{150 - 140 * (x - low) / unit:.1f}" for i, x in enumerate(drawn))
+        told = _escaped(f"{self.name}: from {low:.6g} to {high:.6g} in {len(drawn)} steps")
+        picture = f'<svg viewBox="0 0 600 160" width="600" role="img" aria-label="{told}">'
+        picture += f'<polyline fill="none" stroke="currentColor" stroke-width="1.5" points="{points}"/></svg>'
+        return f"<figure>{picture}<figcaption>{told}</figcaption></figure>"
+
+
 def _escaped(text: str) -> str:
     return html.escape(plain(text))
 
@@ -65,19 +93,19 @@ def _paragraph(text: str) -> str:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A title, and paragraphs (texts, line by line) and tables below it."""
+    """A title, and paragraphs (texts, line by line), tables and curves below it."""
 
     title: str
-    parts: tuple[str | Table, ...] = ()
+    parts: tuple[str | Table | Curve, ...] = ()
 
     def text(self) -> str:
         """For a terminal: parts are set off by blank lines."""
-        parts = [part.text() if isinstance(part, Table) else _lines(part) for part in self.parts]
+        parts = [_lines(part) if isinstance(part, str) else part.text() for part in self.parts]
         return "\n\n".join([plain(self.title), *(part for part in parts if part)])
 
     def html(self) -> str:
         """For a notebook. The classes tell MathJax to leave dollar signs in names alone."""
-        parts = [part.html() if isinstance(part, Table) else _paragraph(part) for part in self.parts if part]
+        parts = [_paragraph(part) if isinstance(part, str) else part.html() for part in self.parts if part]
         return f'<div class="mathjax_ignore tex2jax_ignore"><p><b>{_escaped(self.title)}</b></p>{"".join(parts)}</div>'
 
 
@@ -93,3 +121,12 @@ class Shown:
 
     def _repr_html_(self) -> str:
         return self.sheet().html()
+
+
+def page(title: str, *sheets: Sheet) -> str:
+    """One HTML document that loads nothing and runs nothing, whatever stands in the sheets."""
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    style = "body{max-width:70rem;margin:2rem auto;padding:0 1rem;font-family:sans-serif;overflow-wrap:anywhere}td,th{padding:.2rem .6rem}"
+    head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}"><title>{_escaped(title)}</title>'
+    body = "".join(sheet.html() for sheet in sheets)
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}<style>{style}</style></head><body>{body}</body></html>\n'

@@ -3,10 +3,12 @@
 PROTOCOL.md, section 5.8.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from ..algebra import exact
-from ..errors import DataError
+from ..errors import ConfigurationError, DataError
 from ..ops.ranges import signed_bound
 from .parts import Input
 
@@ -45,3 +47,16 @@ def check_range(expected: Input, integers: np.ndarray, array: np.ndarray) -> Non
             f"range [{-bound * unit:g}, {bound * unit:g}); scale the data, or trace with "
             f"a larger Precision.data_bits (now {expected.bits})"
         )
+
+
+def in_order(where, arrays: Mapping[str, np.ndarray], inputs: Sequence[Input]) -> tuple[np.ndarray, ...]:
+    """A circuit's inputs among arrays of their names, or of those that ``numpy.savez`` gives to arrays without one.
+
+    where: the file, for people. Raises ConfigurationError for arrays of other names.
+    """
+    names = [x.name for x in inputs]
+    for own in (names, [f"arr_{i}" for i in range(len(names))]):
+        if set(arrays) == set(own):
+            return tuple(arrays[name] for name in own)
+    held = ", ".join(sorted(arrays)) or "nothing"
+    raise ConfigurationError(f"{where}: it holds {held}; write {', '.join(names)}, as numpy.savez(path, {names[0]}=..)")

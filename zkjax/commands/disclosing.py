@@ -2,15 +2,13 @@
 
 from typing import Any
 
-import numpy as np
-
 from ..arrays import NUMBERS, read_arrays
 from ..circuit.circuit import Circuit
+from ..circuit.data import in_order
 from ..commitment.dataset import shard_count
 from ..proofs.disclosure import Disclosure
 from ..proofs.model import Model
 from ..proofs.statement import Statement
-from .terminal import Misuse
 
 
 def add_options(parser) -> None:
@@ -24,25 +22,14 @@ def add_options(parser) -> None:
 
 
 def wanted(arguments, circuit: Circuit) -> dict[str, Any]:
-    """What the options name, read, as ``proofs.disclosed.check_disclosed`` takes it. Raises OSError, FormatError, Misuse."""
+    """What the options name, read, as ``proofs.disclosed.check_disclosed`` takes it. Raises OSError and ZkjaxError."""
     limit = arguments.max_memory
     return {
         "disclosures": [Disclosure.load(path) for path in arguments.disclosure],
         "model": None if arguments.model is None else Model.load(arguments.model, limit),
         "initial_model": None if arguments.initial_model is None else Model.load(arguments.initial_model, limit),
-        "data": None if arguments.data is None else _in_order(arguments.data, read_arrays(arguments.data, limit, NUMBERS), circuit),
+        "data": None if arguments.data is None else in_order(arguments.data, read_arrays(arguments.data, limit, NUMBERS), circuit.inputs),
     }
-
-
-def _in_order(path: str, arrays: dict[str, np.ndarray], circuit: Circuit) -> tuple[np.ndarray, ...]:
-    """The circuit's inputs among arrays of their names, or of those that ``numpy.savez`` gives to arrays without one."""
-    names = [x.name for x in circuit.inputs]
-    for own in (names, [f"arr_{i}" for i in range(len(names))]):
-        if set(arrays) == set(own):
-            return tuple(arrays[name] for name in own)
-    raise Misuse(
-        f"{path}: it holds {', '.join(sorted(arrays)) or 'nothing'}; write {', '.join(names)}, as numpy.savez(path, {names[0]}=..)"
-    )
 
 
 def facts(arguments, statement: Statement, shards: tuple[int, ...] | None) -> dict[str, str]:

@@ -7,6 +7,7 @@ import math
 import time
 from pathlib import Path
 
+from ..auditing.conclusion import revealed
 from ..circuit.circuit import Circuit
 from ..display import plain
 from ..errors import FormatError, VerificationError, ZkjaxError
@@ -206,20 +207,11 @@ def _told(
     if free:
         told = f"it may be any, unless --initial {first.initial_state.hex()} requires it"
         lines.append(f"  ASSUMED          the first state beside the weights, such as a momentum: {told}")
-    proven = [f"  {name:16} {' '.join(map(_number, values))}" for name, values in _outputs(circuit, statements)]
+    proven = [f"  {name:16} {' '.join(map(_number, values))}" for name, values in revealed(circuit, statements)]
     lines += ["Proven of these:", *proven] if proven else []
     for path, security in zip(paths, ledgers) if arguments.ledger else ():
         lines.append(f"\n{plain(path)}\n{security}")
     return "\n".join(lines)
-
-
-def _outputs(circuit, statements):
-    """(name, value in every step) of the outputs that all statements reveal."""
-    for name in circuit.outputs:
-        own = [i for i, x in enumerate(circuit.losses) if x.output == name]
-        if all(s.losses is not None and all(s.losses[i] is not None for i in own) for s in statements):
-            rows = [[x and x[t] for x in s.losses] for s in statements for t in range(s.steps)]
-            yield "losses" if name == "loss" else name, [circuit.exact_loss(row, name) for row in rows]
 
 
 def _number(value) -> str:

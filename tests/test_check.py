@@ -1,0 +1,169 @@
+"""A published folder and what follows from it; lies about it, each refused by the check that should."""
+
+import json
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from harness import BITS
+from test_disclosures import chain, with_states
+
+import zkjax
+from zkjax.__main__ import main
+from zkjax.errors import ConfigurationError, FormatError, VerificationError
+
+GIVEN = {"minimum_bits": BITS}
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A folder that holds everything, and what ``publish`` said of it."""
+    circuit, (first, second), proofs = chain()
+    folder = tmp_path_factory.mktemp("published") / "folder"
+    said = zkjax.publish(second, proofs[::-1], folder, first=first, initial=True, data=True, update=True, **GIVEN)
+    return folder, said
+
+
+@pytest.fixture
+def copy(published, tmp_path):
+    shutil.copytree(published[0], tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def refused(folder, check, match=None, kind=VerificationError):
+    with pytest.raises(kind, match=match) as caught:
+        zkjax.check(folder, **GIVEN)
+    assert check is None or caught.value.check == check
+
+
+def test_a_sentence_follows(published, capsys):
+    folder, said = published
+    circuit, (first, second), proofs = chain()
+    found = zkjax.check(folder, **GIVEN)
+    assert found.sentence == said.sentence and found.proofs == 2 and found.bits <= found.least
+    steps = second.first_step + second.steps
+    assert (
+        f"for {steps} steps of {circuit.batch_size} samples" in found.sentence and "from weights in initial.safetensors" in found.sentence
+    )
+    assert "The model in model.safetensors (sha256 " in found.sentence and f"({first.data.samples} samples, disclosed)" in found.sentence
+    values = {claim.what: claim.value for claim in found.claims}
+    assert values["recipe"] == circuit.digest().hex() and values["last weights"] == proofs[1].statement.final_weights.hex()
+    assert any(circuit.digest().hex() in gap for gap in found.gaps)  # the source was not traced again
+    assert main(["check", str(folder), "--minimum-bits", str(BITS), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["valid"] and told["sentence"] == found.sentence and len(told["claims"]) == len(found.claims)
+
+
+def test_a_stranger_needs_no_jax(published):
+    folder, said = published
+    script = "import sys, runpy; sys.modules['jax'] = None; sys.argv[0] = 'zkjax'; runpy.run_module('zkjax', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", script, "check", str(folder), "--minimum-bits", str(BITS)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("VALID: ") and said.sentence in done.stdout
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.found, self.text = [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_loads_and_runs_nothing(published, tmp_path):
+    folder, said = published
+    assert main(["check", str(folder), "--minimum-bits", str(BITS), "--html", str(tmp_path / "report.html")]) == 0
+    parsed = Tags()
+    parsed.feed((tmp_path / "report.html").read_text("utf-8"))
+    assert said.sentence in parsed.text and all(gap in parsed.text for gap in said.gaps)
+    assert not {tag for tag, _ in parsed.found} & {"script", "link", "img", "iframe", "object", "embed", "form", "base"}
+    assert not [attrs for _, attrs in parsed.found for name in attrs if name in ("src", "href", "srcset") or name.startswith("on")]
+    assert [attrs for tag, attrs in parsed.found if tag == "meta" and "default-src 'none'" in attrs.get("content", "")]
+    assert any(tag == "polyline" for tag, _ in parsed.found) == bool(said.outputs)
+
+
+def test_what_is_missing_is_said(copy):
+    for name in ("model.safetensors", "model.disclosure", "initial.safetensors", "initial.disclosure", "data.npz", "data.disclosure"):
+        (copy / name).unlink()
+    (copy / "notes.txt").write_text("the best model")
+    found = zkjax.check(copy, **GIVEN)
+    assert found.sentence.startswith("The model with digest ") and "not disclosed" in found.sentence
+    for name in ("model.safetensors", "initial.safetensors", "data.npz", "notes.txt"):
+        assert any(name in gap for gap in found.gaps)
+
+
+def altered_array(path, name):
+    arrays = dict(np.load(path))
+    arrays[name] = arrays[name].copy()
+    arrays[name].reshape(-1)[0] += 1 if arrays[name].dtype.kind == "i" else 2.0**-4
+    np.savez(path, **arrays)
+
+
+def test_lies_are_refused(copy, published):
+    """Each alone: another model, another dataset, a disclosure of another commitment, a proof left out, one of another chain."""
+    circuit, (first, second), proofs = chain()
+
+    def again():
+        shutil.rmtree(copy)
+        shutil.copytree(published[0], copy)
+
+    first.save_model(copy / "model.safetensors")  # the weights of an earlier step
+    refused(copy, "model")
+    again()
+    shutil.copy(copy / "initial.safetensors", copy / "model.safetensors")
+    refused(copy, "model")
+    again()
+    altered_array(copy / "data.npz", circuit.inputs[1].name)
+    refused(copy, "data")
+    again()
+    shutil.copy(copy / "initial.disclosure", copy / "model.disclosure")
+    refused(copy, "disclosure")
+    again()
+    (copy / "chunk-0001.proof").unlink()
+    refused(copy, "published proofs")
+    again()
+    (copy / "statement.json").unlink()
+    (copy / "chunk-0000.proof").unlink()
+    refused(copy, "initial bound")  # nothing shows the bounds that the second proof begins with
+    again()
+    raw = bytearray((copy / "chunk-0000.proof").read_bytes())
+    raw[-20] ^= 1
+    (copy / "chunk-0000.proof").write_bytes(raw)
+    refused(copy, None, "chunk-0000.proof")
+    again()
+    other = with_states()
+    other[2][0].save(copy / "chunk-0002.proof")
+    (copy / "statement.json").unlink()
+    refused(copy, None)
+
+
+def test_a_folder_that_says_nothing_is_misuse(copy, tmp_path, capsys):
+    (copy / "model.disclosure").unlink()
+    refused(copy, None, "model.disclosure is missing", ConfigurationError)
+    (copy / "circuit.json").unlink()
+    refused(copy, None, "a published folder holds circuit.json", ConfigurationError)
+    assert main(["check", str(tmp_path / "nowhere")]) == 2 and "nowhere" in capsys.readouterr().err
+    assert main(["check", str(copy), "--json"]) == 2 and not json.loads(capsys.readouterr().out)["valid"]
+
+
+def test_malformed_files_are_named(copy):
+    (copy / "data.npz").write_bytes(b"PK nothing")
+    refused(copy, None, "data.npz", FormatError)
+
+
+def test_nothing_is_replaced_and_nothing_is_left_behind(published, tmp_path, monkeypatch):
+    circuit, (_, second), proofs = chain()
+    with pytest.raises(ConfigurationError, match="is there"):
+        zkjax.publish(second, proofs, published[0], **GIVEN)
+    with pytest.raises(VerificationError):
+        zkjax.publish(second, proofs[1:], tmp_path / "half", model=False, **GIVEN)
+    with pytest.raises(ConfigurationError, match="proofs"):
+        zkjax.publish(second, [], tmp_path / "half", **GIVEN)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,231 @@
+"""What follows from a published folder: one sentence, each claim of it with its evidence, and what it leaves open.
+
+Nothing here is taken from what a trainer says in words: all follows from proofs that were verified, files that were compared with what
+they commit to, and the circuit's digest.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from os import PathLike
+from typing import Any
+
+from ..circuit.circuit import Circuit
+from ..commitment.dataset import shard_count
+from ..display import Curve, Sheet, Shown, Table
+from ..errors import FormatError, VerificationError
+from ..proofs.disclosed import check_disclosed
+from ..proofs.soundness import TARGET, Security
+from ..proofs.statement import Statement
+from ..verifier import check_minimum, verify_chain
+from ..work import MAX_MEMORY, MAX_WORK
+from .folder import DATA, INITIAL, MODEL, Folder
+
+SHORT = 16  # digits of a digest in the sentence; the claims have all of them
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What holds, by what: for people. value: digits or numbers that it is about. files: names of the files that show it."""
+
+    what: str
+    value: str
+    evidence: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Conclusion(Shown):
+    """What ``check`` has found in a folder, all of which is valid.
+
+    sentence: to quote. claims: what it says, one by one. gaps: what somebody may take for shown and is not. proofs: how many there are;
+    bits: the chain's proven security, and least that of its weakest proof. outputs: exact values that are revealed, by name, one a step.
+    """
+
+    sentence: str
+    claims: tuple[Claim, ...]
+    gaps: tuple[str, ...]
+    proofs: int
+    least: float
+    bits: float
+    seconds: float
+    outputs: dict[str, list[Fraction]] = field(repr=False)
+
+    @property
+    def checked(self) -> str:
+        """The work behind it, in a line."""
+        return f"{self.proofs} proof{'s' * (self.proofs > 1)} of {self.least:.1f} bits, {self.bits:.1f} in all, in {self.seconds:.2f} s"
+
+    def sheet(self) -> Sheet:
+        """Sentence, claims, gaps and curves."""
+        claims = Table(
+            tuple((x.what, x.value, x.evidence, ", ".join(x.files)) for x in self.claims),
+            ("claim", "value", "shown by", "files"),
+            (0, 1, 2, 3),
+        )
+        gaps = "Not checked:\n" + "\n".join(f"- {gap}" for gap in self.gaps)
+        curves = [Curve(name, [decimal(x) for x in values]) for name, values in self.outputs.items()]
+        return Sheet("What this folder shows", (self.sentence, f"Checked: {self.checked}.", claims, gaps, *curves))
+
+    def to_json(self) -> dict[str, Any]:
+        """The same in JSON's types; exact values as fractions, [numerator, denominator]."""
+        return {
+            "valid": True,
+            "sentence": self.sentence,
+            "claims": [{"claim": x.what, "value": x.value, "evidence": x.evidence, "files": list(x.files)} for x in self.claims],
+            "gaps": list(self.gaps),
+            "proofs": self.proofs,
+            "least_bits": self.least,
+            "bits": self.bits,
+            "seconds": self.seconds,
+            "outputs": {name: [[x.numerator, x.denominator] for x in values] for name, values in self.outputs.items()},
+        }
+
+
+def check(
+    folder: str | PathLike[str], *, minimum_bits: float = TARGET, max_work: int = MAX_WORK, max_memory: int = MAX_MEMORY
+) -> Conclusion:
+    """Check all that is in a published folder (``Folder`` lists its files), and say what follows from it. NumPy only.
+
+    minimum_bits, max_work, max_memory: as for ``verify``.
+    Raises: VerificationError - something does not hold (``check`` says which check failed); FormatError - a malformed file;
+            ConfigurationError - no such folder, or one in which something is missing; OSError.
+    """
+    check_minimum(minimum_bits)
+    started = time.perf_counter()
+    found = Folder.load(folder, max_memory)
+    limits = {"minimum_bits": minimum_bits, "max_work": max_work, "max_memory": max_memory}
+    names = list(found.proofs)
+    try:
+        statements, ledgers = verify_chain(found.circuit, list(found.proofs.values()), statement=found.published, **limits)
+    except (VerificationError, FormatError) as error:
+        if error.proof is not None:
+            error.within(names[error.proof])
+        raise
+    given = {"model": found.model, "initial_model": found.initial, "data": found.data}
+    shards = check_disclosed(found.circuit, statements, found.disclosures, **given, **limits) if found.disclosures else None
+    chunks = [s for s in statements if isinstance(s, Statement)]
+    return concluded(found, chunks, ledgers, shards, time.perf_counter() - started)
+
+
+def concluded(
+    folder: Folder, statements: Sequence[Statement], ledgers: Sequence[Security], shards: tuple[int, ...] | None, seconds: float
+) -> Conclusion:
+    """Of a folder that holds what it says. statements: of chunks; shards: that the data are, None without data."""
+    bits = -math.log2(sum(2.0**-x.bits for x in ledgers))
+    outputs = dict(revealed(folder.circuit, statements))
+    return Conclusion(
+        _sentence(folder, statements, shards),
+        (*_claims(folder, statements, shards, outputs),),
+        (*_gaps(folder, statements, shards),),
+        len(ledgers),
+        min(x.bits for x in ledgers),
+        bits,
+        seconds,
+        outputs,
+    )
+
+
+def revealed(circuit: Circuit, statements: Sequence[Statement]) -> Iterator[tuple[str, list[Fraction]]]:
+    """(name, exact value in every step) of the outputs that all these statements reveal."""
+    for name in circuit.outputs:
+        own = [i for i, x in enumerate(circuit.losses) if x.output == name]
+        if all(s.losses is not None and all(s.losses[i] is not None for i in own) for s in statements):
+            rows = [[x and x[t] for x in s.losses] for s in statements for t in range(s.steps)]
+            yield "losses" if name == "loss" else name, [circuit.exact_loss(row, name) for row in rows]
+
+
+def decimal(value: Fraction) -> float:
+    """The nearest number of float64, infinite beyond its range: a circuit's author chooses the factors of its losses."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _listed(files: tuple[str, ...]) -> str:
+    return ", ".join(files) if len(files) <= 4 else f"{files[0]}, {files[1]}, .., {files[-1]} ({len(files)} files)"
+
+
+def _range(statements: Sequence[Statement]) -> tuple[int, int]:
+    first, last = statements[0], statements[-1]
+    return first.first_step, last.first_step + last.steps
+
+
+def _updated(folder: Folder, statements: Sequence[Statement]) -> bool:
+    first, end = _range(statements)
+    return any(folder.circuit.updated(first, end - first))
+
+
+def _all_shards(statement: Statement, shards: tuple[int, ...] | None) -> bool:
+    return shards is not None and len(shards) == shard_count(statement.samples, statement.shard_size)
+
+
+def _sentence(folder: Folder, statements: Sequence[Statement], shards: tuple[int, ...] | None) -> str:
+    first, last = statements[0], statements[-1]
+    begin, end = _range(statements)
+
+    def short(digest: str) -> str:
+        return f"{digest[:SHORT]}..."
+
+    def weights(name: str, model, digest: bytes) -> str:
+        return f"in {name} (sha256 {short(folder.hashes[name])})" if model is not None else f"with digest {short(digest.hex())}"
+
+    steps = f"{end - begin} step{'s' * (end - begin > 1)} of {folder.circuit.batch_size} samples"
+    steps = f"{steps} (from step {begin} on)" if begin else steps
+    recipe = f"the recipe with digest {short(first.circuit.hex())}"
+    data = "disclosed" if _all_shards(first, shards) else "disclosed in part" if shards else "not disclosed"
+    data = f"the dataset with root {short(first.dataset.hex())} ({first.samples:,} samples, {data})"
+    model, start = weights(MODEL, folder.model, last.final_weights), weights(INITIAL, folder.initial, first.initial_weights)
+    if not _updated(folder, statements):
+        return f"The model {model} went through {steps} of {recipe} on {data}, which changed nothing."
+    return f"The model {model} was trained by {recipe} for {steps} on {data}, from weights {start}."
+
+
+def _claims(
+    folder: Folder, statements: Sequence[Statement], shards: tuple[int, ...] | None, outputs: dict[str, list[Fraction]]
+) -> Iterator[Claim]:
+    first, last, proofs = statements[0], statements[-1], tuple(folder.proofs)
+    begin, end = _range(statements)
+    yield Claim("recipe", first.circuit.hex(), "digest of the circuit, which every proof is about", ("circuit.json", *proofs))
+    yield Claim("steps", f"{begin}..{end - 1}", "the chain of proofs, without a gap", proofs)
+    yield Claim("batches", f"of {folder.circuit.batch_size}, picked by seed {first.seed}", "the public schedule of the proofs", proofs)
+    yield Claim("dataset", f"{first.dataset.hex()} ({first.samples:,} samples)", "the root that the proofs read their batches from", proofs)
+    if shards is not None:
+        part = "all of its samples" if _all_shards(first, shards) else f"its shards {', '.join(map(str, shards))}"
+        yield Claim("data", folder.hashes[DATA], f"rounded as the circuit says, they are {part}", (DATA, "data.disclosure"))
+    yield Claim("first weights", first.initial_weights.hex(), "the commitment that the first proof begins with", proofs[:1])
+    if folder.initial is not None:
+        yield Claim(
+            "first weights' file", folder.hashes[INITIAL], "its integers are behind that commitment", (INITIAL, "initial.disclosure")
+        )
+    yield Claim("last weights", last.final_weights.hex(), "the commitment that the last proof ends with", proofs)
+    if folder.model is not None:
+        yield Claim("last weights' file", folder.hashes[MODEL], "its integers are behind that commitment", (MODEL, "model.disclosure"))
+    for name, values in outputs.items():
+        told = f"{decimal(values[0]):.6g} in step {begin}, {decimal(values[-1]):.6g} in step {end - 1}"
+        yield Claim(name, told, "exact integers of every step, revealed by the proofs", proofs)
+    if folder.published is not None:
+        yield Claim("what the trainer says", "the same", "all statements of the proofs stand in it", ("statement.json",))
+
+
+def _gaps(folder: Folder, statements: Sequence[Statement], shards: tuple[int, ...] | None) -> Iterator[str]:
+    first = statements[0]
+    if folder.model is None:
+        yield f"which model file holds the last weights: {MODEL} is not here"
+    if not _all_shards(first, shards):
+        some = "beyond those in data.npz" if shards else f"for {DATA} is not here"
+        yield f"which samples the dataset holds, {some}"
+    if folder.initial is None:
+        yield f"which weights the training began with: {INITIAL} is not here"
+    yield "how the first weights, the seed of the batches and the order of the samples were chosen: by the trainer, who could try many"
+    yield (
+        "that certain source code gives this recipe; with JAX, python -m zkjax trace FILE.py --precision precision.json "
+        f"--expect {first.circuit.hex()}"
+    )
+    yield "that the recipe was fixed before the data were seen, and where the data come from"
+    yield "how accurate the model is on other data"
+    if folder.others:
+        yield f"what other files here say: {', '.join(folder.others[:10])}{', ..' * (len(folder.others) > 10)}"

@@ -1,0 +1,110 @@
+"""A published folder: what its files are, by their names.
+
+    circuit.json                             the circuit that was trained
+    *.proof                                  proofs of the chain, and those that replace commitments
+    statement.json                           what the trainer says of them (``Published``)
+    model.safetensors, model.disclosure      the last parameters, and what ties them to their commitment
+    initial.safetensors, initial.disclosure  the first ones, likewise
+    data.npz, data.disclosure                the dataset or shards of it, likewise
+    precision.json, source.json              for whoever traces the source again
+
+Only circuit and proofs have to be there. Files of other names say nothing, and are named as such.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from ..arrays import NUMBERS, read_arrays
+from ..circuit.circuit import Circuit
+from ..circuit.data import in_order
+from ..errors import ConfigurationError, FormatError
+from ..files import opened
+from ..proofs.disclosure import Disclosure
+from ..proofs.model import Model
+from ..proofs.proof import Proof
+from ..proofs.published import Published
+
+CIRCUIT, STATEMENT, PROOFS = "circuit.json", "statement.json", ".proof"
+MODEL, INITIAL, DATA = "model.safetensors", "initial.safetensors", "data.npz"
+DISCLOSED = {MODEL: "model.disclosure", INITIAL: "initial.disclosure", DATA: "data.disclosure"}  # what each of them needs beside it
+BESIDE = ("precision.json", "source.json")  # nothing follows from these
+_PART = 2**20  # bytes that are hashed at once
+
+
+@dataclass(frozen=True, eq=False)
+class Folder:
+    """A folder's files, read; nothing is compared yet.
+
+    proofs: by the names of their files, in the order of their steps, links alone last. model, initial, data: None where they are not
+    there, with SHA-256 of each file in ``hashes``, by name. others: names of files that say nothing.
+    """
+
+    path: Path
+    circuit: Circuit
+    proofs: dict[str, Proof]
+    published: Published | None = None
+    model: Model | None = None
+    initial: Model | None = None
+    data: tuple[np.ndarray, ...] | None = field(default=None, repr=False)
+    disclosures: tuple[Disclosure, ...] = ()
+    hashes: dict[str, str] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
+
+    @staticmethod
+    def load(path: str | PathLike[str], limit: int) -> "Folder":
+        """Read a folder. limit: bytes of a model file, and of data.
+
+        Raises: ConfigurationError - something is missing; FormatError - a malformed file; OSError.
+        """
+        path = Path(path)
+        names = sorted(x.name for x in path.iterdir())
+        proofs = [name for name in names if name.endswith(PROOFS)]
+        if CIRCUIT not in names or not proofs:
+            raise ConfigurationError(f"{path}: a published folder holds {CIRCUIT} and *{PROOFS} files; zkjax.publish makes one")
+        for name, beside in DISCLOSED.items():
+            if (name in names) != (beside in names):
+                missing = beside if name in names else name
+                raise ConfigurationError(f"{path}: {missing} is missing; {name} and {beside} say something together only")
+        circuit = Circuit.load(path / CIRCUIT)
+        loaded = {name: _proof(path / name) for name in proofs}
+        order = sorted(loaded, key=lambda name: getattr(loaded[name].statement, "first_step", math.inf))
+        given = [name for name in DISCLOSED if name in names]
+        hashes = {name: _sha256(path / name, limit) for name in given}  # read twice: a folder that changes meanwhile is its owner's lie
+        known = {CIRCUIT, STATEMENT, *proofs, *given, *(DISCLOSED[name] for name in given), *BESIDE}
+        return Folder(
+            path,
+            circuit,
+            {name: loaded[name] for name in order},
+            Published.load(path / STATEMENT) if STATEMENT in names else None,
+            Model.load(path / MODEL, limit) if MODEL in given else None,
+            Model.load(path / INITIAL, limit) if INITIAL in given else None,
+            in_order(path / DATA, read_arrays(path / DATA, limit, NUMBERS), circuit.inputs) if DATA in given else None,
+            tuple(Disclosure.load(path / DISCLOSED[name]) for name in given),
+            hashes,
+            tuple(name for name in names if name not in known),
+        )
+
+
+def _proof(path: Path) -> Proof:
+    try:
+        return Proof.load(path)
+    except FormatError as error:
+        if not str(error).startswith(str(path)):
+            error.within(str(path))
+        raise
+
+
+def _sha256(path: Path, limit: int) -> str:
+    with opened(path) as (file, length):
+        if length > limit:
+            raise FormatError(f"{path}: more than {limit:,} bytes, the most that it may have")
+        state, left = hashlib.sha256(), limit
+        while (part := file.read(_PART)) and left >= 0:
+            state.update(part)
+            left -= len(part)
+        return state.hexdigest()

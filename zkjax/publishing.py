@@ -1,0 +1,101 @@
+"""A folder to publish: circuit, proofs, statements, and what of weights and data is disclosed. ``zkjax check`` reads it."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from .auditing.conclusion import Conclusion, check
+from .auditing.folder import CIRCUIT, DATA, DISCLOSED, INITIAL, MODEL, STATEMENT
+from .errors import ConfigurationError, RunError
+from .proofs.proof import Proof
+from .proofs.published import Published
+from .proofs.soundness import TARGET
+from .prover.disclose import disclose
+from .training.run import Run
+
+
+def publish(
+    run: Run,
+    proofs: Iterable[Proof],
+    folder: str | PathLike[str],
+    *,
+    first: Run | None = None,
+    model: bool = True,
+    initial: bool = False,
+    data: bool = False,
+    update: bool = False,
+    minimum_bits: float = TARGET,
+) -> Conclusion:
+    """Make a folder that says all that is to be known of a chain, check it as a stranger would, and return what follows from it.
+
+    run:     the chain's last run. proofs: of all its chunks, in any order, and of links.
+    folder:  a new one; nothing in an old one is replaced.
+    model:   publish the last parameters, ``model.safetensors``, with their disclosure; initial: likewise the first ones, of ``first``, the
+             chain's first run (one that was loaded will do; None: ``run`` is the only one); data: likewise the whole dataset, ``data.npz``,
+             as the numbers that the circuit reads. Everybody can read what is published here.
+    update:  as for ``disclose``: weights of one step and of a later one tell the update between them.
+    minimum_bits: refuse proofs and openings with less proven security.
+
+    The folder appears once it is whole and has been checked. Disclosures by an opening spend a unit of a budget even if what follows fails.
+    Raises: ConfigurationError - the folder is there, or a proof is missing; all that ``disclose``, ``Run.save_model`` and ``check`` raise.
+    """
+    if not isinstance(run, Run) or not isinstance(first, Run | None):
+        raise RunError("run and first are zkjax.Run objects")
+    proofs, folder = list(proofs), Path(folder)
+    if not proofs or not all(isinstance(proof, Proof) for proof in proofs):
+        raise ConfigurationError("proofs: give the proofs of all chunks (zkjax.Proof.load reads one)")
+    if folder.exists():
+        raise ConfigurationError(f"{folder} is there; choose a new folder, since what is published is not replaced")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        _write_proofs(run, proofs, made)
+        if model:
+            run.save_model(made / MODEL)
+            disclose(run, "parameters", update=update, minimum_bits=minimum_bits).save(made / DISCLOSED[MODEL])
+        if initial:
+            (first or run).save_model(made / INITIAL, "initial")
+            disclose(first or run, "initial", update=update, minimum_bits=minimum_bits).save(made / DISCLOSED[INITIAL])
+        if data:
+            _write_data(run, made / DATA)
+            disclose(run, "dataset").save(made / DISCLOSED[DATA])
+        conclusion = check(made, minimum_bits=minimum_bits)
+        made.chmod(0o777 & ~_umask())  # mkdtemp made a private one
+        made.rename(folder)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    return conclusion
+
+
+def _write_proofs(run: Run, proofs: list[Proof], folder: Path) -> None:
+    """Circuit, precision and source lines where they are known, proofs by their place in the chain, and what they say."""
+    run.circuit.save(folder / CIRCUIT)
+    if run.circuit.precision is not None:
+        run.circuit.precision.save(folder / "precision.json")
+    chunks = sorted((x for x in proofs if hasattr(x.statement, "first_step")), key=lambda x: x.statement.first_step)
+    links = [x for x in proofs if not hasattr(x.statement, "first_step")]
+    named = {f"chunk-{i:04d}.proof": x for i, x in enumerate(chunks)} | {f"link-{i:04d}.proof": x for i, x in enumerate(links)}
+    for name, proof in named.items():
+        proof.save(folder / name)
+    Published.of({name: proof.statement for name, proof in named.items()}).save(folder / STATEMENT)
+
+
+def _write_data(run: Run, path: Path) -> None:
+    """The dataset's integers as numbers: float64, exact, or int64 where the circuit reads integers."""
+    arrays = {}
+    for x, integers in zip(run.circuit.inputs, run.data.arrays, strict=True):
+        whole = integers.astype(np.int64)
+        arrays[x.name] = whole if x.scale == 0 else whole * 2.0**-x.scale
+    np.savez(path, **arrays)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
