@@ -1,5 +1,6 @@
 """A published folder and what follows from it; lies about it, each refused by the check that should."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -8,7 +9,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from harness import BITS
+from securesystemslib.dsse import Envelope
+from securesystemslib.exceptions import VerificationError as SignatureVerificationError
+from securesystemslib.signer import CryptoSigner
 from test_disclosures import chain, with_states
 
 import zkjax
@@ -167,3 +173,59 @@ def test_nothing_is_replaced_and_nothing_is_left_behind(published, tmp_path, mon
     with pytest.raises(ConfigurationError, match="proofs"):
         zkjax.publish(second, [], tmp_path / "half", **GIVEN)
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- attestations --------------------------------------------------------------------------------------------------
+def attest(folder, *options):
+    return main(["attest", str(folder), "--minimum-bits", str(BITS), *options])
+
+
+def test_an_attestation_says_what_follows(copy):
+    assert attest(copy) == 0
+    told = json.loads((copy / "attestation.json").read_text("utf-8"))
+    assert told["_type"] == "https://in-toto.io/Statement/v1" and told["predicate"]["sentence"] == zkjax.check(copy, **GIVEN).sentence
+    (subject,) = told["subject"]
+    assert subject == {
+        "name": "model.safetensors",
+        "digest": {"sha256": hashlib.sha256((copy / "model.safetensors").read_bytes()).hexdigest()},
+    }
+    assert any("it is not signed" in gap for gap in zkjax.check(copy, **GIVEN).gaps)
+    assert attest(copy) == 0 and json.loads((copy / "attestation.json").read_text("utf-8")) == told
+
+
+def test_a_signed_attestation_has_the_signature_of_its_key(copy):
+    private = ed25519.Ed25519PrivateKey.generate()
+    pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (copy.parent / "key.pem").write_bytes(pem)
+    assert attest(copy, "--key", str(copy.parent / "key.pem")) == 0
+    envelope = Envelope.from_dict(json.loads((copy / "attestation.json").read_text("utf-8")))
+    envelope.verify([CryptoSigner(private).public_key], 1)
+    with pytest.raises(SignatureVerificationError):
+        envelope.verify([CryptoSigner.generate_ed25519().public_key], 1)
+    assert any("signatures are not looked at" in gap for gap in zkjax.check(copy, **GIVEN).gaps)
+
+
+def test_an_attestation_of_anything_else_is_refused(copy, capsys):
+    assert attest(copy) == 0
+    path = copy / "attestation.json"
+    told = json.loads(path.read_text("utf-8"))
+    lies = [
+        {"subject": [{"name": "model.safetensors", "digest": {"sha256": "0" * 64}}]},  # another model
+        {"predicate": told["predicate"] | {"sentence": "It is 100 % accurate."}},
+        {"predicate": told["predicate"] | {"gaps": []}},
+        {"predicate": {}},
+        {"predicate": None},
+        {"predicateType": "zkjax:other/v1"},
+    ]
+    for lie in lies:
+        path.write_text(json.dumps(told | lie))
+        refused(copy, "attestation")
+    for raw in (b"[]", b"{", b"\xff", json.dumps({"payload": 3}).encode(), json.dumps({"payload": "AAAA"}).encode(), b"[" * 100_000):
+        path.write_bytes(raw)
+        refused(copy, None, "not an attestation", FormatError)
+    path.write_text(json.dumps(told))
+    for name in ("model.safetensors", "model.disclosure"):
+        (copy / name).unlink()
+    refused(copy, None, "model.safetensors is not there", ConfigurationError)
+    assert attest(copy) == 2 and "model.safetensors is not there" in capsys.readouterr().err
+    assert attest(copy, "--key", str(copy / "circuit.json")) == 2

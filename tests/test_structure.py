@@ -50,7 +50,7 @@ commitment.rows commitment.opening commitment.recompute commitment.keys commitme
 proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain proofs.checks proofs.estimate proofs.proof
 proofs.published proofs.disclosure proofs.model proofs.disclosed
 verifier
-auditing auditing.folder auditing.conclusion
+auditing auditing.attestation auditing.folder auditing.conclusion
 tracing tracing.precision tracing.digits tracing.special tracing.elementary tracing.series tracing.constants tracing.expressions
 tracing.rationals tracing.intervals tracing.functions tracing.keys tracing.shares tracing.variances tracing.graph tracing.scatters
 tracing.folding tracing.places

@@ -7,7 +7,7 @@ they commit to, and the circuit's digest.
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from os import PathLike
 from typing import Any
@@ -15,13 +15,14 @@ from typing import Any
 from ..circuit.circuit import Circuit
 from ..commitment.dataset import shard_count
 from ..display import Curve, Sheet, Shown, Table
-from ..errors import FormatError, VerificationError
+from ..errors import ConfigurationError, FormatError, VerificationError
 from ..proofs.disclosed import check_disclosed
 from ..proofs.soundness import TARGET, Security
 from ..proofs.statement import Statement
 from ..verifier import check_minimum, verify_chain
 from ..work import MAX_MEMORY, MAX_WORK
-from .folder import DATA, INITIAL, MODEL, Folder
+from . import attestation
+from .folder import ATTESTATION, DATA, INITIAL, MODEL, Folder
 
 SHORT = 16  # digits of a digest in the sentence; the claims have all of them
 
@@ -41,7 +42,8 @@ class Conclusion(Shown):
     """What ``check`` has found in a folder, all of which is valid.
 
     sentence: to quote. claims: what it says, one by one. gaps: what somebody may take for shown and is not. proofs: how many there are;
-    bits: the chain's proven security, and least that of its weakest proof. outputs: exact values that are revealed, by name, one a step.
+    bits: the chain's proven security, and least that of its weakest proof. facts: the claims for programs. outputs: exact values that are
+    revealed, by name, one a step. attestation: all of it as an in-toto statement (``attestation.py``); {} without a model's file.
     """
 
     sentence: str
@@ -51,7 +53,9 @@ class Conclusion(Shown):
     least: float
     bits: float
     seconds: float
+    facts: dict[str, Any]
     outputs: dict[str, list[Fraction]] = field(repr=False)
+    attestation: dict[str, Any] = field(repr=False)
 
     @property
     def checked(self) -> str:
@@ -76,6 +80,7 @@ class Conclusion(Shown):
             "sentence": self.sentence,
             "claims": [{"claim": x.what, "value": x.value, "evidence": x.evidence, "files": list(x.files)} for x in self.claims],
             "gaps": list(self.gaps),
+            "facts": self.facts,
             "proofs": self.proofs,
             "least_bits": self.least,
             "bits": self.bits,
@@ -85,11 +90,16 @@ class Conclusion(Shown):
 
 
 def check(
-    folder: str | PathLike[str], *, minimum_bits: float = TARGET, max_work: int = MAX_WORK, max_memory: int = MAX_MEMORY
+    folder: str | PathLike[str],
+    *,
+    ignore_attestation: bool = False,
+    minimum_bits: float = TARGET,
+    max_work: int = MAX_WORK,
+    max_memory: int = MAX_MEMORY,
 ) -> Conclusion:
     """Check all that is in a published folder (``Folder`` lists its files), and say what follows from it. NumPy only.
 
-    minimum_bits, max_work, max_memory: as for ``verify``.
+    ignore_attestation: an ``attestation.json`` there is to be replaced. minimum_bits, max_work, max_memory: as for ``verify``.
     Raises: VerificationError - something does not hold (``check`` says which check failed); FormatError - a malformed file;
             ConfigurationError - no such folder, or one in which something is missing; OSError.
     """
@@ -107,25 +117,49 @@ def check(
     given = {"model": found.model, "initial_model": found.initial, "data": found.data}
     shards = check_disclosed(found.circuit, statements, found.disclosures, **given, **limits) if found.disclosures else None
     chunks = [s for s in statements if isinstance(s, Statement)]
-    return concluded(found, chunks, ledgers, shards, time.perf_counter() - started)
+    conclusion = concluded(found, chunks, ledgers, shards, time.perf_counter() - started)
+    gaps = [] if ignore_attestation or found.attested is None else [_attested(conclusion, *found.attested)]
+    if found.others:
+        gaps.append(f"what other files here say: {_listed(found.others)}")
+    return replace(conclusion, gaps=(*conclusion.gaps, *gaps))
+
+
+def _attested(conclusion: Conclusion, told: dict[str, Any], enveloped: bool) -> str:
+    """What an attestation that says what follows leaves open. Raises VerificationError for one that says anything else."""
+    if not conclusion.attestation:
+        raise ConfigurationError(f"{ATTESTATION} is about a model's file, and {MODEL} is not there")
+    attestation.compare(told, conclusion.attestation)
+    return f"who signed {ATTESTATION}: signatures are not looked at here" if enveloped else f"who wrote {ATTESTATION}: it is not signed"
 
 
 def concluded(
     folder: Folder, statements: Sequence[Statement], ledgers: Sequence[Security], shards: tuple[int, ...] | None, seconds: float
 ) -> Conclusion:
     """Of a folder that holds what it says. statements: of chunks; shards: that the data are, None without data."""
-    bits = -math.log2(sum(2.0**-x.bits for x in ledgers))
-    outputs = dict(revealed(folder.circuit, statements))
-    return Conclusion(
-        _sentence(folder, statements, shards),
-        (*_claims(folder, statements, shards, outputs),),
-        (*_gaps(folder, statements, shards),),
-        len(ledgers),
-        min(x.bits for x in ledgers),
-        bits,
-        seconds,
-        outputs,
-    )
+    bits, least = -math.log2(sum(2.0**-x.bits for x in ledgers)), min(x.bits for x in ledgers)
+    outputs, gaps = dict(revealed(folder.circuit, statements)), (*_gaps(folder, statements, shards),)
+    sentence, facts, said = _sentence(folder, statements, shards), _facts(folder, statements, shards), {}
+    if folder.model is not None:
+        security = {"proofs": len(ledgers), "least_bits": round(least, 1), "bits": round(bits, 1)}
+        said = attestation.statement(sentence, facts, folder.hashes, security, gaps, MODEL)
+    claims = (*_claims(folder, statements, shards, outputs),)
+    return Conclusion(sentence, claims, gaps, len(ledgers), least, bits, seconds, facts, outputs, said)
+
+
+def _facts(folder: Folder, statements: Sequence[Statement], shards: tuple[int, ...] | None) -> dict[str, Any]:
+    """What the sentence says, for programs."""
+    first, last = statements[0], statements[-1]
+    return {
+        "recipe": first.circuit.hex(),
+        "dataset": first.dataset.hex(),
+        "samples": first.samples,
+        "disclosed_shards": None if shards is None else list(shards),
+        "first_weights": first.initial_weights.hex(),
+        "last_weights": last.final_weights.hex(),
+        "seed": first.seed,
+        "batch": folder.circuit.batch_size,
+        "steps": list(_range(statements)),
+    }
 
 
 def revealed(circuit: Circuit, statements: Sequence[Statement]) -> Iterator[tuple[str, list[Fraction]]]:
@@ -227,5 +261,3 @@ def _gaps(folder: Folder, statements: Sequence[Statement], shards: tuple[int, ..
     )
     yield "that the recipe was fixed before the data were seen, and where the data come from"
     yield "how accurate the model is on other data"
-    if folder.others:
-        yield f"what other files here say: {', '.join(folder.others[:10])}{', ..' * (len(folder.others) > 10)}"

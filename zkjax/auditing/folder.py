@@ -7,6 +7,7 @@
     initial.safetensors, initial.disclosure  the first ones, likewise
     data.npz, data.disclosure                the dataset or shards of it, likewise
     precision.json, source.json              for whoever traces the source again
+    attestation.json                         the same as the folder shows, for systems that collect attestations (``attestation.py``)
 
 Only circuit and proofs have to be there. Files of other names say nothing, and are named as such.
 """
@@ -16,6 +17,7 @@ import math
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,8 +30,9 @@ from ..proofs.disclosure import Disclosure
 from ..proofs.model import Model
 from ..proofs.proof import Proof
 from ..proofs.published import Published
+from . import attestation
 
-CIRCUIT, STATEMENT, PROOFS = "circuit.json", "statement.json", ".proof"
+CIRCUIT, STATEMENT, ATTESTATION, PROOFS = "circuit.json", "statement.json", "attestation.json", ".proof"
 MODEL, INITIAL, DATA = "model.safetensors", "initial.safetensors", "data.npz"
 DISCLOSED = {MODEL: "model.disclosure", INITIAL: "initial.disclosure", DATA: "data.disclosure"}  # what each of them needs beside it
 BESIDE = ("precision.json", "source.json")  # nothing follows from these
@@ -41,7 +44,8 @@ class Folder:
     """A folder's files, read; nothing is compared yet.
 
     proofs: by the names of their files, in the order of their steps, links alone last. model, initial, data: None where they are not
-    there, with SHA-256 of each file in ``hashes``, by name. others: names of files that say nothing.
+    there. attested: the in-toto statement of an attestation, and whether it stands in an envelope. hashes: SHA-256 of each file of which
+    something follows, by name. others: names of files that say nothing.
     """
 
     path: Path
@@ -52,6 +56,7 @@ class Folder:
     initial: Model | None = None
     data: tuple[np.ndarray, ...] | None = field(default=None, repr=False)
     disclosures: tuple[Disclosure, ...] = ()
+    attested: tuple[dict[str, Any], bool] | None = field(default=None, repr=False)
     hashes: dict[str, str] = field(default_factory=dict)
     others: tuple[str, ...] = ()
 
@@ -74,8 +79,9 @@ class Folder:
         loaded = {name: _proof(path / name) for name in proofs}
         order = sorted(loaded, key=lambda name: getattr(loaded[name].statement, "first_step", math.inf))
         given = [name for name in DISCLOSED if name in names]
-        hashes = {name: _sha256(path / name, limit) for name in given}  # read twice: a folder that changes meanwhile is its owner's lie
-        known = {CIRCUIT, STATEMENT, *proofs, *given, *(DISCLOSED[name] for name in given), *BESIDE}
+        telling = [CIRCUIT, STATEMENT, *proofs, *given, *(DISCLOSED[name] for name in given)]
+        # read twice: a folder that changes meanwhile is its owner's to keep still
+        hashes = {name: _sha256(path / name, limit) for name in sorted(telling) if name in names}
         return Folder(
             path,
             circuit,
@@ -85,8 +91,9 @@ class Folder:
             Model.load(path / INITIAL, limit) if INITIAL in given else None,
             in_order(path / DATA, read_arrays(path / DATA, limit, NUMBERS), circuit.inputs) if DATA in given else None,
             tuple(Disclosure.load(path / DISCLOSED[name]) for name in given),
+            attestation.load(path / ATTESTATION) if ATTESTATION in names else None,
             hashes,
-            tuple(name for name in names if name not in known),
+            tuple(name for name in names if name not in {*telling, ATTESTATION, *BESIDE}),
         )
 
 

@@ -1,9 +1,15 @@
-"""``python -m zkjax check``: all that a published folder holds, and what follows from it. NumPy only, and safetensors for model files."""
+"""``python -m zkjax check`` and ``attest``: all that a published folder holds, and what follows from it, for people and as an attestation.
+
+NumPy only; safetensors for model files, securesystemslib for signing.
+"""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
-from ..auditing.conclusion import check
+from ..auditing import attestation
+from ..auditing.conclusion import Conclusion, check
+from ..auditing.folder import ATTESTATION, MODEL
 from ..display import page
 from ..errors import FormatError, VerificationError, ZkjaxError
 from ..proofs.soundness import TARGET
@@ -12,8 +18,20 @@ from .terminal import INVALID, VALID, Misuse, refuse, say
 
 
 def add(commands) -> None:
-    """The command's place and options among those of ``commands``, an argparse parser's."""
-    parser = commands.add_parser("check", help="check all that a published folder holds, and say what follows", allow_abbrev=False)
+    """The commands' places and options among those of ``commands``, an argparse parser's."""
+    parser = _parser(commands, "check", "check all that a published folder holds, and say what follows")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON, whether valid or not")
+    parser.add_argument("--html", metavar="FILE", help="write the result as one page that loads nothing, too")
+    parser.set_defaults(run=_check)
+    parser = _parser(commands, "attest", "check a published folder, and write what follows as an in-toto statement")
+    parser.add_argument("--key", metavar="FILE", help="sign it, in a DSSE envelope, by this unencrypted private key (PEM)")
+    parser.add_argument("--out", metavar="FILE", help=f"write it there, not to FOLDER/{ATTESTATION}")
+    parser.set_defaults(run=_attest, json=False)
+
+
+def _parser(commands, name: str, told: str):
+    """With the options that both have."""
+    parser = commands.add_parser(name, help=told, allow_abbrev=False)
     parser.add_argument("folder", metavar="FOLDER", help="circuit.json, proofs, and what zkjax.publish puts beside them")
     parser.add_argument(
         "--minimum-bits", type=float, default=TARGET, metavar="BITS", help=f"required of each proof, 1 or more (default {TARGET:g})"
@@ -22,25 +40,39 @@ def add(commands) -> None:
         "--max-work", type=int, default=MAX_WORK, metavar="N", help=f"refuse more field multiplications (default {MAX_WORK:,})"
     )
     parser.add_argument("--max-memory", type=int, default=MAX_MEMORY, metavar="BYTES", help=f"refuse more memory (default {MAX_MEMORY:,})")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON, whether valid or not")
-    parser.add_argument("--html", metavar="FILE", help="write the result as one page that loads nothing, too")
-    parser.set_defaults(run=_check)
+    return parser
 
 
 def _check(arguments) -> int:
+    def tell(found: Conclusion) -> None:
+        if arguments.html is not None:
+            Path(arguments.html).write_text(page("zkjax check", found.sheet()), encoding="utf-8")
+        say(json.dumps(found.to_json(), indent=1) if arguments.json else f"VALID: {found}")
+
+    return _concluded(arguments, tell)
+
+
+def _attest(arguments) -> int:
+    def tell(found: Conclusion) -> None:
+        if not found.attestation:
+            raise Misuse(f"{arguments.folder}: {MODEL} is not there, and an attestation is about a model's file")
+        content = found.attestation if arguments.key is None else attestation.signed(found.attestation, arguments.key)
+        path = Path(arguments.folder) / ATTESTATION if arguments.out is None else Path(arguments.out)
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        say(f"{path}: {found.sentence}")
+
+    return _concluded(arguments, tell, ignore_attestation=True)
+
+
+def _concluded(arguments, tell: Callable[[Conclusion], None], **options) -> int:
+    """What follows is told, or it is said which check failed."""
     limits = {"minimum_bits": arguments.minimum_bits, "max_work": arguments.max_work, "max_memory": arguments.max_memory}
     try:
-        found = check(arguments.folder, **limits)
+        tell(check(arguments.folder, **options, **limits))
     except (VerificationError, FormatError) as error:
         if isinstance(error, VerificationError):
             return refuse(arguments, INVALID, error.check, error.detail)
         return refuse(arguments, INVALID, "format", str(error))
     except (OSError, ZkjaxError) as error:
         raise Misuse(str(error)) from None
-    if arguments.html is not None:
-        try:
-            Path(arguments.html).write_text(page("zkjax check", found.sheet()), encoding="utf-8")
-        except OSError as error:
-            raise Misuse(str(error)) from None
-    say(json.dumps(found.to_json(), indent=1) if arguments.json else f"VALID: {found}")
     return VALID
