@@ -7,9 +7,13 @@ exact fixed point and, beside it, by Flax and optax in floating point; the exact
 verified by the command line in a fresh process that has neither data nor weights. Then the proofs are tampered with, and the verifier
 has to notice.
 
-OUT gets circuit.json, source.json, precision.json, chunk-0000.proof, ... and statement.json to publish, report.json and report.png with
-all figures, and private/ with weights, data and secret randomness. After a kill, the same command goes on where it stopped; nothing is
-proven twice. That the circuit is that of this source, an auditor finds out from shapes alone:
+OUT gets circuit.json, source.json, precision.json, chunk-0000.proof, ... and statement.json; published/, with these, the trained model, the
+data and what ties both to the proofs; report.json and report.png with all figures; and private/ with weights, data and secret randomness.
+After a kill, the same command goes on where it stopped; nothing is proven twice. What the published folder shows, anybody finds out:
+
+    python -m zkjax check runs/digits/published
+
+That the circuit is that of this source, from shapes alone:
 
     python -m zkjax trace experiments/digits.py --precision runs/digits/precision.json --circuit runs/digits/circuit.json
 """
@@ -198,6 +202,13 @@ def verify(proofs: list[Path], circuit: Path, published: dict) -> tuple[list[str
     return ["python", *command], run_process([sys.executable, *command])
 
 
+def publish_folder(last, proofs: list[Path], circuit, folder: Path) -> Finished:
+    """A folder that says all that is to be known, the trained model and the data included; and what a stranger's check of it prints."""
+    if not folder.exists():
+        zkjax.publish(last, map(zkjax.Proof.load, proofs), folder, circuit=circuit, data=True)
+    return run_process([sys.executable, "-m", "zkjax", "check", str(folder), "--json"])
+
+
 def shorten(text: str, limit: int = 200) -> str:
     line = text.strip().splitlines()[-1] if text.strip() else ""
     return line if len(line) <= limit else f"{line[:limit]}..."
@@ -312,7 +323,8 @@ def plot(path: Path, seed: dict, chunks: list[dict]) -> None:
 
 def start_again(out: Path) -> None:
     """Remove what an earlier run of this script left, and nothing else."""
-    shutil.rmtree(out / "private", ignore_errors=True)
+    for folder in (out / "private", out / "published", *out.glob(".published.*")):
+        shutil.rmtree(folder, ignore_errors=True)
     made = ("circuit.json", "source.json", "precision.json", "statement.json", "report.json", "report.png")
     for path in [*out.glob("chunk-*.proof"), *(out / name for name in made)]:
         path.unlink(missing_ok=True)
@@ -366,10 +378,15 @@ def experiment(arguments) -> int:
     verified = {"process_seconds": process.seconds, "seconds": told["seconds"], "bits": told["bits"], "peak_memory": process.peak_memory}
     print(f"exit status 0: valid, {len(proofs)} proofs of {arguments.steps} steps, {told['bits']:.1f} bits, {told['seconds']:.2f} s")
     tampered = tamper(proofs, out / "circuit.json", published)
+    checked = publish_folder(last, proofs, circuit, out / "published")
+    if checked.status:
+        raise SystemExit(f"{checked.errors}\nerror: the published folder was refused with exit status {checked.status}")
+    conclusion = json.loads(checked.output)
+    print(f"\n$ python -m zkjax check {out / 'published'}\n{conclusion['sentence']}")
     for attempt in tampered:
         print(f"\n{attempt['attempt']}: exit status {attempt['exit_status']}\n  {attempt['message']}")
 
-    record.save(verified=verified, tampered=tampered)
+    record.save(verified=verified, tampered=tampered, sentence=conclusion["sentence"], gaps=conclusion["gaps"])
     record.save(figures=summarise(record.data, proofs))
     plot(out / "report.png", seeds[0], [record.data["chunks"][key] for key in sorted(record.data["chunks"], key=int)])
     accepted_lie = any(attempt["exit_status"] != 1 for attempt in tampered)

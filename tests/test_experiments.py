@@ -60,14 +60,15 @@ def test_a_killed_job_goes_on_and_proves_nothing_twice(resumed):
     spent = json.loads((out / "private" / "openings.json").read_text())["spent"]
     data = json.loads((out / "private" / "run.json").read_text())["chain"]["data"]["name"]
     weights = {name.split()[1]: count for name, count in spent.items() if not name.startswith(data)}
-    assert weights == {"0": 1, "2": 3, "2.1": 1, "4": 2}  # of each proof, and of the killed one: the third opening replaced those of step 2
+    # of each proof, and of the killed one: the third opening replaced those of step 2; the last weights were replaced to be disclosed
+    assert weights == {"0": 1, "2": 3, "2.1": 1, "4": 3, "4.1": 2}
 
 
 def test_it_leaves_the_promised_files(resumed):
     out, _ = resumed
     assert {path.name for path in out.iterdir()} == {
         *("circuit.json", "source.json", "precision.json", "chunk-0000.proof", "chunk-0001.proof"),
-        *("statement.json", "report.json", "report.png", "private"),
+        *("statement.json", "report.json", "report.png", "private", "published"),
     }
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
     assert stat.S_IMODE((out / "private").stat().st_mode) == 0o700
@@ -100,6 +101,18 @@ def test_its_circuit_is_traced_again_from_its_source(resumed, tmp_path):
     assert done.returncode == 1  # of another number of steps
     lines = json.loads((out / "source.json").read_text())
     assert lines["circuit"] == digest and sum("digits.py:" in line for line in lines["lines"]) > 20
+
+
+def test_its_folder_shows_what_the_report_quotes(resumed):
+    """To anybody, with the disclosed model and data; nothing private is in it."""
+    out, _ = resumed
+    found, report = zkjax.check(out / "published"), json.loads((out / "report.json").read_text())
+    assert found.sentence == report["sentence"] and list(found.gaps) == report["gaps"]
+    assert "(1,437 samples, disclosed)" in found.sentence and "for 4 steps of 32 samples" in found.sentence
+    assert {path.name for path in (out / "published").iterdir()} == {
+        *("circuit.json", "source.json", "precision.json", "chunk-0000.proof", "chunk-0001.proof", "statement.json"),
+        *("link-0000.proof", "model.safetensors", "model.disclosure", "data.npz", "data.disclosure"),
+    }
 
 
 def test_its_report_has_the_figures(resumed):

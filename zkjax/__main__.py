@@ -1,5 +1,5 @@
-"""The command line: ``python -m zkjax verify``, ``inspect`` and ``diff``, with NumPy and the standard library only; ``trace`` and
-``measure``, with zkjax's dependencies.
+"""The command line: ``python -m zkjax verify``, ``check``, ``attest``, ``inspect`` and ``diff``, with NumPy and the standard library, and
+safetensors for model files; ``trace`` and ``measure``, with zkjax's dependencies.
 
 Exit status: 0 for valid proofs, and for circuits that are the same; 1 for invalid or malformed ones, and for circuits that differ; 2 for
 misuse and for anything else that leaves no verdict.

@@ -11,11 +11,14 @@ import numpy as np
 
 from .auditing.conclusion import Conclusion, check
 from .auditing.folder import CIRCUIT, DATA, DISCLOSED, INITIAL, MODEL, STATEMENT
-from .errors import ConfigurationError, RunError
+from .circuit.circuit import Circuit
+from .errors import BudgetError, ConfigurationError, RunError
+from .proofs.disclosure import Disclosure
 from .proofs.proof import Proof
 from .proofs.published import Published
 from .proofs.soundness import TARGET
-from .prover.disclose import disclose
+from .prover.disclose import ENDS, disclose
+from .prover.link import link
 from .training.run import Run
 
 
@@ -24,6 +27,7 @@ def publish(
     proofs: Iterable[Proof],
     folder: str | PathLike[str],
     *,
+    circuit: Circuit | None = None,
     first: Run | None = None,
     model: bool = True,
     initial: bool = False,
@@ -35,13 +39,15 @@ def publish(
 
     run:     the chain's last run. proofs: of all its chunks, in any order, and of links.
     folder:  a new one; nothing in an old one is replaced.
+    circuit: as it was traced, for its precision and the lines of its source: a run that was loaded does not know them.
     model:   publish the last parameters, ``model.safetensors``, with their disclosure; initial: likewise the first ones, of ``first``, the
              chain's first run (one that was loaded will do; None: ``run`` is the only one); data: likewise the whole dataset, ``data.npz``,
              as the numbers that the circuit reads. Everybody can read what is published here.
     update:  as for ``disclose``: weights of one step and of a later one tell the update between them.
     minimum_bits: refuse proofs and openings with less proven security.
 
-    The folder appears once it is whole and has been checked. Disclosures by an opening spend a unit of a budget even if what follows fails.
+    The folder appears once it is whole and has been checked. Disclosures by an opening spend a unit of a budget even if what follows fails;
+    where none is to spare, the folder gets a proof that replaces the commitment as well.
     Raises: ConfigurationError - the folder is there, or a proof is missing; all that ``disclose``, ``Run.save_model`` and ``check`` raise.
     """
     if not isinstance(run, Run) or not isinstance(first, Run | None):
@@ -49,21 +55,24 @@ def publish(
     proofs, folder = list(proofs), Path(folder)
     if not proofs or not all(isinstance(proof, Proof) for proof in proofs):
         raise ConfigurationError("proofs: give the proofs of all chunks (zkjax.Proof.load reads one)")
+    circuit = run.circuit if circuit is None else circuit
+    if not isinstance(circuit, Circuit) or circuit.digest() != run.circuit.digest():
+        raise ConfigurationError("circuit is not the one that the run was trained in")
     if folder.exists():
         raise ConfigurationError(f"{folder} is there; choose a new folder, since what is published is not replaced")
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        _write_proofs(run, proofs, made)
         if model:
             run.save_model(made / MODEL)
-            disclose(run, "parameters", update=update, minimum_bits=minimum_bits).save(made / DISCLOSED[MODEL])
+            _disclosed(run, "parameters", update, minimum_bits, proofs).save(made / DISCLOSED[MODEL])
         if initial:
             (first or run).save_model(made / INITIAL, "initial")
-            disclose(first or run, "initial", update=update, minimum_bits=minimum_bits).save(made / DISCLOSED[INITIAL])
+            _disclosed(first or run, "initial", update, minimum_bits, proofs).save(made / DISCLOSED[INITIAL])
         if data:
             _write_data(run, made / DATA)
             disclose(run, "dataset").save(made / DISCLOSED[DATA])
+        _write_proofs(circuit, proofs, made)
         conclusion = check(made, minimum_bits=minimum_bits)
         made.chmod(0o777 & ~_umask())  # mkdtemp made a private one
         made.rename(folder)
@@ -73,11 +82,22 @@ def publish(
     return conclusion
 
 
-def _write_proofs(run: Run, proofs: list[Proof], folder: Path) -> None:
+def _disclosed(run: Run, what: str, update: bool, minimum_bits: float, proofs: list[Proof]) -> Disclosure:
+    """As ``disclose``. Where it would take an opening that is kept, the commitment is replaced first, in a proof that joins the others."""
+    try:
+        return disclose(run, what, update=update, minimum_bits=minimum_bits)
+    except BudgetError:
+        proofs.append(link(run, (ENDS[what],), minimum_bits=minimum_bits))
+        return disclose(run, what, update=update, minimum_bits=minimum_bits)
+
+
+def _write_proofs(circuit: Circuit, proofs: list[Proof], folder: Path) -> None:
     """Circuit, precision and source lines where they are known, proofs by their place in the chain, and what they say."""
-    run.circuit.save(folder / CIRCUIT)
-    if run.circuit.precision is not None:
-        run.circuit.precision.save(folder / "precision.json")
+    circuit.save(folder / CIRCUIT)
+    if circuit.precision is not None:
+        circuit.precision.save(folder / "precision.json")
+    if circuit.source:
+        circuit.save_source(folder / "source.json")
     chunks = sorted((x for x in proofs if hasattr(x.statement, "first_step")), key=lambda x: x.statement.first_step)
     links = [x for x in proofs if not hasattr(x.statement, "first_step")]
     named = {f"chunk-{i:04d}.proof": x for i, x in enumerate(chunks)} | {f"link-{i:04d}.proof": x for i, x in enumerate(links)}
