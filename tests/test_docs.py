@@ -68,6 +68,7 @@ def test_the_guide_runs_as_printed(tmp_path):
         "precision.json",
         "private",
         "private-long",
+        "published",
     }
 
 
