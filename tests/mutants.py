@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).parent.parent / "zkjax"
 MODULES = """
 algebra.exact algebra.functions circuit.anchors circuit.bounds circuit.circuit circuit.data circuit.file circuit.levels circuit.recurrence
 commitment.commit commitment.dataset commitment.geometry commitment.merkle commitment.opening commitment.recompute commitment.recursion
-files ops.arithmetic ops.committed ops.division ops.draw ops.functions ops.leaves ops.maximum ops.moves ops.operation ops.paced
+evaluation files ops.arithmetic ops.committed ops.division ops.draw ops.functions ops.leaves ops.maximum ops.moves ops.operation ops.paced
 ops.products ops.ranges ops.rescale ops.root ops.tables ops.window proofs.alone proofs.chain proofs.checks proofs.disclosed
 proofs.disclosure proofs.estimate proofs.links proofs.model proofs.proof proofs.published proofs.soundness proofs.statement
 protocol.argument protocol.claims protocol.contraction protocol.disclosure protocol.draws protocol.gate protocol.hidden protocol.links

@@ -39,6 +39,7 @@ FILES = {  # by module, or by room
     "commitment": "commitment",
     "proofs.checks": "test_proofs.py test_renewal.py",
     "proofs.estimate": "test_work.py",
+    "evaluation": "test_evaluation.py",
     "algebra.exact": "test_exact.py",
     "algebra.functions": "test_functions.py",
     "files": "test_work.py",

@@ -30,7 +30,7 @@ from reference import verifier as reference
 from replay import BITS, Frozen, messages, words
 
 import zkjax
-from zkjax import verifier
+from zkjax import evaluation, verifier
 from zkjax.algebra import extension as ext
 from zkjax.algebra.extension import ONE, ZERO, Ext
 from zkjax.algebra.field import P, root_of_unity
@@ -3112,6 +3112,127 @@ LIMITS = {  # as PROTOCOL.md has them
 }
 
 
+# ---- evaluations ------------------------------------------------------------------------------------------------
+EVALUATED = f"format-{VERSION}-evaluated"
+
+
+@cache
+def of_training() -> tuple[Circuit, Statement]:
+    """What is published of the training whose weights the frozen evaluation reads."""
+    told = json.loads((VECTORS / f"{EVALUATED}.training.json").read_text("utf-8"))
+    return Circuit.from_json(told["circuit"]), Statement.parse(canonical(told["statement"]))
+
+
+def evaluations():
+    """The frozen evaluation, and statements that say something else."""
+    (circuit, proof), (trained, last) = frozen(EVALUATED), of_training()
+    statement = proof.statement
+    totals = {name: Fraction(*x) for name, x in json.loads((VECTORS / f"{EVALUATED}.totals.json").read_text("utf-8")).items()}
+
+    def verified(proof=proof, circuit=circuit, training=(trained, [last]), **options):
+        return evaluation.verify_evaluation(circuit, proof, training=training, **{"minimum_bits": BITS} | options).totals
+
+    yield Case("the frozen one", verified, None, value=totals)
+    yield Case("with pins", lambda: verified(weights=last.final_weights, dataset=statement.dataset.hex()), None, value=totals)
+    yield Case("with an assumption", lambda: verified(training=None, assume_bound=True), None, value=totals)
+    alone = Proof.load(VECTORS / f"format-{VERSION}.link.proof")
+    for name, options, error, match in (
+        ("no assumption", {"training": None}, VerificationError, "^initial bound: no proof here"),
+        ("other weights", {"weights": bytes(32)}, VerificationError, "^pinned weights: "),
+        ("other data", {"dataset": bytes(32)}, VerificationError, "^pinned dataset: "),
+        ("no digest", {"weights": "0"}, ConfigurationError, "^weights: not a hexadecimal"),
+        ("no number of bits", {"minimum_bits": 0}, ConfigurationError, "^minimum_bits is 0"),
+        ("a list", {"proof": [proof]}, ConfigurationError, "^proof: give the zkjax.Proof of an evaluation"),
+        ("of links", {"proof": alone}, ConfigurationError, "^proof: give the zkjax.Proof of an evaluation"),
+        ("a broken proof", {"proof": Proof(statement, proof.body[:-1] + b"!")}, VerificationError, "^(opening|Merkle path)"),
+        ("statements alone", {"training": [last]}, ConfigurationError, "^training: give .circuit, statements.,"),
+        ("no circuit", {"training": (None, [last])}, ConfigurationError, "^training: give .circuit, statements.,"),
+        ("no statement", {"training": (trained, [1])}, ConfigurationError, "^training: give .circuit, statements.,"),
+        ("one statement", {"training": (trained, last)}, ConfigurationError, "^training: give .circuit, statements.,|chunks"),
+        ("none", {"training": (trained, [])}, ConfigurationError, "^training: give the statements of its chunks"),
+        ("links alone", {"training": (trained, [alone.statement])}, ConfigurationError, "^training: give the statements of its chunks"),
+        ("no frozen one", {"circuit": frozen()[0], "proof": frozen()[1]}, VerificationError, "^evaluation: "),
+        ("of a frozen one", {"circuit": frozen(MOVING)[0], "proof": frozen(MOVING)[1]}, VerificationError, "^evaluation: "),
+    ):
+        yield Case(name, lambda options=options: verified(**options), error, match)
+
+    def of_shards(shards):
+        """With data that were found to be these shards of two, or no data."""
+        with mock.patch.object(evaluation, "check_disclosed", lambda *_, **__: shards):
+            return verified(data=None if shards is None else (), disclosures=[1])
+
+    yield Case("the whole test set", lambda: of_shards((0, 1)), None, value=totals)
+    yield Case("no data", lambda: of_shards(None), None, value=totals)
+    yield Case("a part of it", lambda: of_shards((1,)), VerificationError, "^data: 1 of 2 shards of the test set are disclosed")
+
+    def weighed(said=statement, training=(trained, last)):
+        return evaluation.check_weights(circuit, said, (training[0], [training[1]]), None, joined([training[1], said]), False)
+
+    part = last.final.parts
+    other = dataclasses.replace(last.final, parts=(part[0], part[1]._replace(budget=3)))
+    bound = statement.initial_bound
+    freezing = frozen(MOVING)[0]
+    renamed = dataclasses.replace(trained, parameters=tuple(dataclasses.replace(x, path=x.path + "!") for x in trained.parameters))
+    yield Case("what is weighed", weighed, None)
+    for name, said, training, match in (
+        ("shifted weights", {"shifts": (0, 1)}, {}, "^bounds: the weights are multiplied"),
+        ("a smaller bound", {"initial_bound": (bound[0] - 1, bound[1])}, {}, "^bounds: the proof relies on other"),
+        ("a larger bound", {"initial_bound": (bound[0], bound[1] + 1)}, {}, "^bounds: the proof relies on other"),
+        ("another state beside them", {}, {"final": other}, "^training: it ends with the weights"),
+        ("another root", {}, {"final": dataclasses.replace(last.final, root=bytes(32))}, "^training: it ends with the weights"),
+        ("another geometry", {}, {"geometry": dataclasses.replace(last.geometry, max_budget=5)}, "^training: it ends with the weights"),
+    ):
+        said, training = dataclasses.replace(statement, **said), dataclasses.replace(last, **training)
+        yield Case(name, lambda said=said, training=training: weighed(said, (trained, training)), VerificationError, match)
+    for name, other, said, match in (
+        ("another circuit", freezing, last, "^training: its statements are about another circuit"),
+        ("a frozen parameter", freezing, dataclasses.replace(last, circuit=freezing.digest()), "^training: it freezes f, "),
+        ("other paths", renamed, dataclasses.replace(last, circuit=renamed.digest()), "^training: its parameters have not the paths"),
+    ):
+        yield Case(name, lambda other=other, said=said: weighed(training=(other, said)), VerificationError, match)
+
+    def read(circuit=circuit, **changes):
+        return evaluation.read_results(circuit, dataclasses.replace(statement, **changes), False).totals
+
+    yield Case("what is read", read, None, value=totals)
+    names = [x.output for x in circuit.losses]
+
+    def counted(name):
+        losses = [list(x) for x in statement.losses]
+        losses[names.index(name)][1] += 1
+        return tuple(map(tuple, losses))
+
+    hidden = tuple(None if name == "correct" else x for name, x in zip(names, statement.losses, strict=True))
+    uncounted = {"confusion 0 as 0", "samples of group 0"}
+    renamed = dataclasses.replace(circuit, losses=tuple(dataclasses.replace(x, output=f"number {i}") for i, x in enumerate(circuit.losses)))
+    sparse = tuple(dataclasses.replace(x, output="confusion 9999 as 1" if x.output == "correct" else x.output) for x in circuit.losses)
+    partial = dataclasses.replace(circuit, losses=sparse)
+    yield Case("a count elsewhere", lambda: read(partial), VerificationError, "^outputs: all .* add up to 11, not to 6")
+    yield Case("without counts", lambda: len(read(renamed)), None, value=len(names))
+    for name, changes, match in (
+        ("a later epoch", {"first_step": 2}, "^samples: 2 steps from step 2 read 6 of 6"),
+        ("a sample more", {"samples": 7}, "^samples: 2 steps from step 0 read 6 of 7"),
+        ("a step less", {"steps": 1}, "^samples: 1 steps from step 0 read 3 of 6"),
+        ("all hidden", {"losses": None}, "^outputs: .* is hidden"),
+        ("one hidden", {"losses": hidden}, "^outputs: correct is hidden"),
+        *((f"one {name} more", {"losses": counted(name)}, "^outputs: all .* add up to 7, not to 6") for name in sorted(uncounted)),
+    ):
+        yield Case(name, lambda changes=changes: read(**changes), VerificationError, match)
+
+    found = evaluation.read_results(circuit, statement, False)
+    yield Case("a sum of three", lambda: found.of_samples("size"), ConfigurationError, "^a step reads 3 samples")
+    single = dataclasses.replace(found, order=np.array([[1], [0]]))
+    yield Case("one by one", lambda: single.of_samples("correct"), None, value=[*found.steps["correct"][::-1]])
+    kept = frozen(MOVING)[1].statement
+    weights = kept.frozen._replace(commitment=Commitment.of("weights", 0, 1, 4, bytes(32)))
+    yield Case(
+        "weights beside others",
+        lambda: make_plan(freezing, dataclasses.replace(kept, frozen=weights)),
+        VerificationError,
+        "^statement: the frozen parameters are those of a training",
+    )
+
+
 def limits():
     import importlib
 
@@ -3125,6 +3246,6 @@ GROUPS = (  # the dearest last
     honest, honest_states, honest_draws, honest_parts, draws, residues, states, meters, ordinary_files, shapes, advice, layouts, bounds,
     limits, ledgers, statements, commitments, schedules, commitment_files, geometry, graphs, anchors, walks,
     frozen_parameters, parts_of_commitments, parts_in_chains, columns, frozen_files,
-    disclosed_data, model_files, disclosed_models, disclosure_files,
+    disclosed_data, model_files, disclosed_models, disclosure_files, evaluations,
     statement_files, circuit_files, proof_files, openings, challenges, chains, published, links_alone, bodies,
 )  # fmt: skip

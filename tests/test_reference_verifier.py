@@ -434,7 +434,7 @@ def altered_statements(s: dict, later: bool) -> dict[str, tuple[dict, str | None
         "frozen with more": ({"frozen": frozen | {"rows": 1}}, None),
         "frozen as weights": (
             {"frozen": frozen | {"commitment": with_parts(kept, "parameters") | {"kind": "weights"}}},
-            "commitment to frozen 0",
+            "statement",
         ),
         "frozen with a number": ({"frozen": frozen | {"commitment": kept | {"number": 1}}}, "commitment to frozen 0"),
         "frozen with mask rows": ({"frozen": frozen | {"commitment": kept | {"masked": True}}}, "commitment to frozen 0"),

@@ -19,7 +19,7 @@ JAX_MODULES = {
     f"tracing.{name}" for name in ("arguments", "search", "interpreter", "starts", "step", "own", "source", "program", "comparison")
 }
 JAX_MODULES |= {"training.template", "training.steps", "training.run", "training.train", "calibration", "prover.aggregate"}
-JAX_MODULES |= {"planning.measure", "tracing.recipe"}
+JAX_MODULES |= {"planning.measure", "tracing.recipe", "training.evaluate"}
 # imported by prover functions and by the user only, never by the verifier
 KERNEL_USERS = {"prover.witness", "prover.folds", "training.states", "training.steps", "training.template", "prover.lanes"}
 
@@ -49,7 +49,7 @@ commitment.slots commitment.openings commitment.geometry commitment.merkle commi
 commitment.rows commitment.opening commitment.recompute commitment.keys commitment
 proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain proofs.checks proofs.estimate proofs.proof
 proofs.published proofs.disclosure proofs.model proofs.disclosed
-verifier
+verifier evaluation
 auditing auditing.attestation auditing.folder auditing.conclusion
 tracing tracing.precision tracing.digits tracing.special tracing.elementary tracing.series tracing.constants tracing.expressions
 tracing.rationals tracing.intervals tracing.functions tracing.keys tracing.shares tracing.variances tracing.graph tracing.scatters
@@ -62,12 +62,12 @@ tracing.formats tracing.own tracing.source tracing.states tracing.planned tracin
 tracing.lowering tracing.comparison tracing.fitting tracing.finer tracing.program tracing.recipe
 prover.aggregate prover.lanes prover.folds prover.states prover.witness prover.rehearsal prover.commitments prover.prove
 prover.link prover.disclose prover
-training training.dataset training.template training.saved training.states training.steps training.run training.train
+training training.dataset training.template training.saved training.states training.steps training.run training.train training.evaluate
 calibration
 planning planning.machine planning.estimate planning.measure
 publishing
-commands commands.terminal commands.disclosing commands.verifying commands.checking commands.inspecting commands.comparing
-commands.retracing commands.measuring
+commands commands.terminal commands.disclosing commands.verifying commands.checking commands.evaluating commands.inspecting
+commands.comparing commands.retracing commands.measuring
 __main__
 """.split()
 

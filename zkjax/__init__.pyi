@@ -18,6 +18,8 @@ from .errors import UnsatisfiedWitnessError as UnsatisfiedWitnessError
 from .errors import UnsupportedOperationError as UnsupportedOperationError
 from .errors import VerificationError as VerificationError
 from .errors import ZkjaxError as ZkjaxError
+from .evaluation import Evaluated as Evaluated
+from .evaluation import verify_evaluation as verify_evaluation
 from .planning.estimate import Estimate as Estimate
 from .planning.estimate import estimate as estimate
 from .proofs.disclosure import Disclosure as Disclosure
@@ -34,6 +36,11 @@ from .tracing.program import trace as trace
 from .tracing.program import trace_step as trace_step
 from .tracing.recipe import Recipe as Recipe
 from .training.dataset import Dataset as Dataset
+from .training.evaluate import Evaluation as Evaluation
+from .training.evaluate import classified as classified
+from .training.evaluate import evaluate as evaluate
+from .training.evaluate import predict as predict
+from .training.evaluate import trace_evaluation as trace_evaluation
 from .training.run import Run as Run
 from .training.train import chunks as chunks
 from .training.train import train as train

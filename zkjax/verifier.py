@@ -162,7 +162,7 @@ def verify_chain(
         raise ConfigurationError("give a Proof, or a non-empty list of Proofs (zkjax.Proof.load reads one)")
     if not isinstance(statement, Published | None):
         raise ConfigurationError(f"statement is a {type(statement).__name__}; give a zkjax.Published (zkjax.Published.load reads one)")
-    digests = [_bytes(value, name) for value, name in ((dataset, "dataset"), (initial, "initial"), (final, "final"))]
+    digests = [digest_of(value, name) for value, name in ((dataset, "dataset"), (initial, "initial"), (final, "final"))]
     statements = [p.statement for p in chain]
     chunks = [s for s in statements if isinstance(s, Statement)]
     if not chunks:
@@ -233,7 +233,8 @@ def estimate_work(circuit: Circuit, statements: Sequence[Statement | LinkStateme
     return meter
 
 
-def _bytes(value, name: str) -> bytes | None:
+def digest_of(value, name: str) -> bytes | None:
+    """32 bytes, also of hexadecimal digits; None for None. ConfigurationError for anything else."""
     if isinstance(value, str):
         try:
             value = bytes.fromhex(value)

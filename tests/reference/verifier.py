@@ -336,8 +336,19 @@ def named(statement):
     found = {"initial": opened_of(statement["initial"], ("parameters",) if statement["given"] else None)}
     found["final"] = opened_of(statement["final"])
     if statement["frozen"] is not None:
-        found["frozen"] = opened_of(statement["frozen"]["commitment"])
+        found["frozen"] = opened_of(statement["frozen"]["commitment"], None if trained(statement) is None else ("parameters",))
     return found | {f"shard {c['number']}": opened_of(c) for c in statement["shards"]}
+
+
+def trained(statement):
+    """Section 4.8: the number of the training's weights that an evaluation reads; None for other proofs."""
+    frozen = statement["frozen"]
+    return frozen["commitment"]["number"] if frozen is not None and frozen["commitment"]["kind"] == "weights" else None
+
+
+def frozen_part(statement):
+    """Section 4.2: the part of `frozen` that is read."""
+    return "cells" if trained(statement) is None else "parameters"
 
 
 def opened(statement):
@@ -367,6 +378,7 @@ def check_statement(circuit, statement):
     require(all(len(statement[name]) == count for name in ("shifts", "widths", "initial_bound", "final_bound")), "statement")
     frozen = [] if statement["frozen"] is None else statement["frozen"]["parameters"]
     require(frozen == circuit.frozen and (frozen or statement["frozen"] is None), "statement: frozen")
+    require(trained(statement) is None or len(frozen) == count, "statement: frozen")
     beta = statement["initial_bound"]
     for p, (b, shift, width) in enumerate(zip(beta, statement["shifts"], statement["widths"])):
         require(width or p in frozen or shift == 0, "statement: a shift without a range check")
@@ -393,7 +405,8 @@ def check_statement(circuit, statement):
 
     read, end = named(statement), statement["first_step"] + statement["steps"]
     require(len(read) == len(chunk.layouts), "shards")
-    numbers = {"initial": ("weights", statement["first_step"]), "final": ("weights", end), "frozen": ("frozen", 0)}
+    numbers = {"initial": ("weights", statement["first_step"]), "final": ("weights", end)}
+    numbers["frozen"] = ("frozen", 0) if trained(statement) is None else ("weights", trained(statement))
     for (name, layouts), (commitment, parts) in zip(chunk.layouts.items(), read.values()):
         kind, number = numbers.get(name) or ("shard", int(name.split()[1]))
         where = f"commitment to {kind} {number}"
@@ -480,7 +493,11 @@ def classes(statements):
 
 def frozen_digest(statement):
     """Section 4.4: f."""
-    return b"" if statement["frozen"] is None else part_digest(statement["geometry"], statement["frozen"]["commitment"], "cells")
+    return (
+        b""
+        if statement["frozen"] is None
+        else part_digest(statement["geometry"], statement["frozen"]["commitment"], frozen_part(statement))
+    )
 
 
 def kept_shifts(statement):
@@ -1593,7 +1610,7 @@ class Chunk:
         self.leaf_degree = sum(math.prod(shape) * max(1, columns_in(t) - 1) for (_, shape), t in zip(sites, of_leaves, strict=True))
         self.layouts = {role: weights_layouts(circuit, role, statement["given"]) for role in ("initial", "final")}
         if circuit.frozen:
-            self.layouts["frozen"] = {"cells": parameters_layout(circuit, "frozen", circuit.frozen)}
+            self.layouts["frozen"] = {frozen_part(statement): parameters_layout(circuit, "frozen", circuit.frozen)}
         self.layouts |= {f"shard {j}": {"cells": self.shard_layout(j)} for j in self.shards}
         self.node_levels, self.parameter_levels, _ = levels(circuit)
         self.depth = max(self.node_levels + self.parameter_levels)

@@ -12,6 +12,7 @@ import curving  # noqa: E402
 import drawing  # noqa: E402
 import harness  # noqa: E402
 import holding  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
 import moving  # noqa: E402
 import sliding  # noqa: E402
 import terms  # noqa: E402
@@ -48,6 +49,7 @@ def main() -> None:
     part.save(HERE / f"{NAME}-states.link.proof")
     write(f"{NAME}-states.link.transcript", harness.recorded(Transcript, "_draw", lambda: verify_alone(part, 5.0)))
     disclose(circuit)
+    evaluate()
     freeze(f"{NAME}-parts", *holding.holding())
     circuit = drawing.drawing()
     freeze(f"{NAME}-draws", circuit, zkjax.train(circuit, *drawing.start(), steps=3))
@@ -66,6 +68,28 @@ def disclose(circuit) -> None:
     circuit.save(f"{name}.circuit.json")
     proof.save(f"{name}.proof")
     disclosure.save(f"{name}.disclosure")
+
+
+def evaluate() -> None:
+    """An evaluation of what a chunk leads to, and what is published of the training: its circuit, and the statement of its proof."""
+    circuit, (start, data) = moving.moving(), moving.start()
+    run = zkjax.train(circuit, start, data, steps=2)
+    run.chain.geometry = Geometry(9, 2, 4, level_bits=8)
+    training, name = zkjax.prove(circuit, run, progress=None, minimum_bits=5.0), HERE / f"{NAME}-evaluated"
+
+    def metrics(params, x):
+        w, v = params
+        logits, labels = x @ w + x @ v, (x[:, 0] > 0).astype(int)
+        return zkjax.classified(logits, labels, labels, 2) | {"size": jnp.sum(logits**2)}
+
+    formats = zkjax.Precision(activation_scale=4, activation_bits=7, data_bits=(5,))
+    made = zkjax.evaluate(run, metrics, data, batch=3, shard_size=4, precision=formats, progress=None, minimum_bits=5.0)
+    reference.verify(made.circuit.to_json(), bytes(made.proof), minimum_bits=5.0, assume_bound=True)
+    found = zkjax.verify_evaluation(made.circuit, made.proof, training=(circuit, [training.statement]), minimum_bits=5.0)
+    made.circuit.save(f"{name}.circuit.json")
+    made.proof.save(f"{name}.proof")
+    write(f"{name.name}.training", {"circuit": circuit.to_json(), "statement": training.statement.to_json()})
+    write(f"{name.name}.totals", {output: [x.numerator, x.denominator] for output, x in found.totals.items()})
 
 
 def freeze(name: str, circuit, run) -> None:

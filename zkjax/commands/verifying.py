@@ -11,6 +11,7 @@ from ..auditing.conclusion import revealed
 from ..circuit.circuit import Circuit
 from ..display import plain
 from ..errors import FormatError, VerificationError, ZkjaxError
+from ..evaluation import in_decimals
 from ..proofs.disclosed import check_disclosed
 from ..proofs.proof import MAGIC, Proof
 from ..proofs.published import Published
@@ -78,7 +79,7 @@ def _is_proof(path: Path) -> bool:
         return path.suffix == ".proof" or file.read(len(MAGIC)) == MAGIC
 
 
-def _files(words: list[str]) -> list[str]:
+def files_of(words: list[str]) -> list[str]:
     """The files that these words name: directories and patterns of names stand for what is in them."""
     found: list[str] = []
     for word in words:
@@ -116,14 +117,12 @@ def _verified(arguments, paths: list[str]) -> str:
         raise Misuse(f"the circuit file is not usable: {error}") from None
     try:
         published = None if arguments.statement is None else Published.load(arguments.statement)
-        found = _files(arguments.proofs)
+        found = files_of(arguments.proofs)
         wanted = disclosing.wanted(arguments, circuit)
         started = time.perf_counter()
-        proofs = [_load(path, paths) for path in found]
+        proofs = in_order(found, paths)
     except OSError as error:
         raise Misuse(str(error)) from None
-    order = sorted(range(len(proofs)), key=lambda i: getattr(proofs[i].statement, "first_step", math.inf))  # links alone come last
-    proofs, paths[:] = [proofs[i] for i in order], [paths[i] for i in order]
     limits = {"minimum_bits": arguments.minimum_bits, "max_work": arguments.max_work, "max_memory": arguments.max_memory}
     statements, ledgers = verify_chain(
         circuit,
@@ -142,6 +141,14 @@ def _verified(arguments, paths: list[str]) -> str:
     chunks = [s for s in statements if isinstance(s, Statement)]
     disclosed = disclosing.facts(arguments, chunks[0], shards)
     return _told(arguments, circuit, chunks, statements[len(chunks) :], ledgers, paths, seconds, disclosed)
+
+
+def in_order(names: list[str], paths: list[str]) -> list[Proof]:
+    """The proofs in these files, in the order of their steps. paths: will hold their files, in that order."""
+    proofs = [_load(name, paths) for name in names]
+    order = sorted(range(len(proofs)), key=lambda i: getattr(proofs[i].statement, "first_step", math.inf))  # links alone come last
+    paths[:] = [paths[i] for i in order]
+    return [proofs[i] for i in order]
 
 
 def _load(path: str, paths: list[str]) -> Proof:
@@ -207,15 +214,8 @@ def _told(
     if free:
         told = f"it may be any, unless --initial {first.initial_state.hex()} requires it"
         lines.append(f"  ASSUMED          the first state beside the weights, such as a momentum: {told}")
-    proven = [f"  {name:16} {' '.join(map(_number, values))}" for name, values in revealed(circuit, statements)]
+    proven = [f"  {name:16} {' '.join(map(in_decimals, values))}" for name, values in revealed(circuit, statements)]
     lines += ["Proven of these:", *proven] if proven else []
     for path, security in zip(paths, ledgers) if arguments.ledger else ():
         lines.append(f"\n{plain(path)}\n{security}")
     return "\n".join(lines)
-
-
-def _number(value) -> str:
-    try:
-        return f"{float(value):.6g}"
-    except OverflowError:  # a circuit's author chooses the factors of its losses
-        return str(value)

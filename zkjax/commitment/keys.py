@@ -57,6 +57,12 @@ class Chain:
     def fresh() -> "Chain":
         return Chain(Key.fresh())
 
+    def beside(self) -> "Chain":
+        """One of other data, with a key of its own, whose proofs open weights of this one too: of its geometry, on the same counters."""
+        other = Chain(Key.fresh(), self.geometry)
+        other.openings = self.openings
+        return other
+
     def budget(self, kind: str) -> int:
         """How often a commitment of this kind may be opened."""
         return min(BUDGETS[kind], self.geometry.max_budget if self.geometry else MAX_BUDGET)

@@ -32,6 +32,7 @@ from .slots import NOTHING, RESERVE, Choice, Replacements, Slot
 FILE = "openings.json"
 REPLACING = "replacing"  # a lock's name
 LIMIT = 2**26  # bytes of such a file: a million counters
+RESERVED = "the openings left of {} are for a proof that replaces their commitment: let zkjax.link do that first"
 
 
 class Openings:
@@ -150,6 +151,8 @@ class Openings:
             known, own = self.replaced.get(group, NOTHING), [slot for slot in slots if slot.group == group]
             found[group], links = known.start(own, chunk if again else "", self._left)
             replaced += own if replace and found[group] == known.now else links
+        for slot in (slot for slot in replaced if slot.kept):
+            raise BudgetError(RESERVED.format(slot.shown))
         choice = Choice(tuple(slots), found, tuple(slot for slot in slots if slot in replaced))
         self._require(choice)
         return choice
@@ -170,9 +173,7 @@ class Openings:
         with self._shared():
             generation = dict(self.replaced.get(slot.group, NOTHING).now).get(slot.member, 0)
             if self._left(slot, generation) <= 1 + RESERVE:
-                raise BudgetError(
-                    f"the openings left of {slot.shown} are for a proof that replaces their commitment: let zkjax.link do that first"
-                )
+                raise BudgetError(RESERVED.format(slot.shown))
             self._take(slot.units(generation))
             return generation
 

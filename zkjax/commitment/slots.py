@@ -23,7 +23,8 @@ class Slot(NamedTuple):
     """A matrix that is committed to, of this kind and number (member), or two of them in one commitment.
 
     group: a name; that of a weights commitment is its own. budget: openings of each part of its commitments. parts: those that are opened.
-    shown, cure: for people, where none is left.
+    shown, cure: for people, where none is left. kept: another chain's, which a proof that opens it does not replace: that chain's verifiers
+    would lack it.
     """
 
     group: str
@@ -33,6 +34,7 @@ class Slot(NamedTuple):
     parts: tuple[str, ...]
     shown: str
     cure: str
+    kept: bool = False
 
     def name(self, generation: int) -> str:
         """Of a commitment, for its owner."""

@@ -49,7 +49,9 @@ def make_plan(circuit: Circuit, statement: Statement) -> Plan:
             raise VerificationError("losses", f"a loss leaves its bound of {bounds.nodes[loss.node]}")
     check_sizes(circuit, statement)
     batches = Batches(batch_indices(*schedule_of(circuit, statement)), statement.shard_size, statement.samples)
-    return Plan(circuit, statement.first_step, statement.steps, statement.shifts, statement.widths, batches, given=statement.given)
+    trained = None if statement.frozen is None else statement.frozen.trained
+    sizes = circuit, statement.first_step, statement.steps, statement.shifts, statement.widths, batches
+    return Plan(*sizes, given=statement.given, trained=trained)
 
 
 def check_circuit(circuit: Circuit, statement: Statement) -> None:
@@ -60,9 +62,11 @@ def check_circuit(circuit: Circuit, statement: Statement) -> None:
 
 
 def check_frozen(circuit: Circuit, statement: Statement) -> None:
-    """The parameters that the circuit freezes have a commitment of their own, and no others."""
+    """The parameters that the circuit freezes have a commitment of their own, and no others; if it freezes all, it may be a training's."""
     if (() if statement.frozen is None else statement.frozen.parameters) != circuit.frozen:
         raise VerificationError("statement", f"the frozen parameters of the circuit are {list(circuit.frozen)}, not those of the statement")
+    if statement.frozen is not None and statement.frozen.trained is not None and len(circuit.frozen) < len(circuit.parameters):
+        raise VerificationError("statement", "the frozen parameters are those of a training, though the circuit has others beside them")
 
 
 def check_lengths(circuit: Circuit, statement: Statement) -> None:

@@ -24,10 +24,27 @@ WEIGHTS, STATE = b"zkjax weights 2", b"zkjax state 2"
 
 
 class Frozen(NamedTuple):
-    """The parameters that no step changes: their commitment, the same in every proof of a chain, and their numbers in the circuit."""
+    """The parameters that no step changes: their commitment, the same in every proof of a chain, and their numbers in the circuit.
+
+    An evaluation's are the weights of a training: the commitment is the training's, of kind "weights", and of it the parameters are read.
+    """
 
     commitment: Commitment
     parameters: tuple[int, ...]
+
+    @property
+    def trained(self) -> int | None:
+        """The number of a commitment to weights; None for one of kind "frozen"."""
+        return self.commitment.number if self.commitment.kind == "weights" else None
+
+    @property
+    def part(self) -> str:
+        """The part of it that is read."""
+        return CELLS if self.trained is None else PARAMETERS
+
+    def opened(self) -> Opened:
+        """What is read of it: all of one of kind "frozen"."""
+        return self.commitment.opened() if self.trained is None else self.commitment.opened(PARAMETERS)
 
     def to_json(self) -> dict[str, Any]:
         return {"commitment": self.commitment.to_json(), "parameters": list(self.parameters)}
@@ -109,7 +126,13 @@ class Statement(Shown):
     @property
     def frozen_digest(self) -> bytes:
         """Of the frozen parameters; empty if there are none."""
-        return b"" if self.frozen is None else self.frozen.commitment.part_digest(self.geometry, CELLS)
+        return b"" if self.frozen is None else self.frozen.commitment.part_digest(self.geometry, self.frozen.part)
+
+    @property
+    def evaluated(self) -> bytes | None:
+        """Of an evaluation the digest of the trained weights that it reads, the training's ``final_weights``; None of other proofs."""
+        found = self.frozen
+        return None if found is None or found.trained is None else self.weights_behind(self.frozen_digest, b"", last=True)
 
     @property
     def shifts_after(self) -> tuple[int, ...]:
@@ -142,7 +165,7 @@ class Statement(Shown):
     def named(self) -> dict[str, Opened]:
         """What the argument reads of commitments, in stack order, by the names that links use."""
         first = self.initial.opened(PARAMETERS) if self.given else self.initial.opened()
-        frozen = {} if self.frozen is None else {"frozen": self.frozen.commitment.opened()}
+        frozen = {} if self.frozen is None else {"frozen": self.frozen.opened()}
         return {"initial": first, "final": self.final.opened(), **frozen} | {f"shard {c.number}": c.opened() for c in self.shards}
 
     def opened(self) -> list[Opened]:
@@ -228,12 +251,16 @@ class Statement(Shown):
 
     def __str__(self) -> str:
         last = self.first_step + self.steps - 1
+        step = "training step" if self.evaluated is None else "evaluation"
         lines = [
-            f"Steps {self.first_step}..{last} of the training step with circuit digest {self.circuit.hex()},",
+            f"Steps {self.first_step}..{last} of the {step} with circuit digest {self.circuit.hex()},",
             f"on batches that seed {self.seed} picks from the {self.samples} samples committed to by {self.dataset.hex()},",
-            f"lead from the weights committed to by {self.initial_weights.hex()}, {self._bound()},",
-            f"to the weights committed to by {self.final_weights.hex()}.",
         ]
+        if self.evaluated is None:
+            lines.append(f"lead from the weights committed to by {self.initial_weights.hex()}, {self._bound()},")
+            lines.append(f"to the weights committed to by {self.final_weights.hex()}.")
+        else:
+            lines.append(f"read the weights committed to by {self.evaluated.hex()}, {self._bound()}, and change nothing.")
         if self.links:
             lines.append(f"Fresh commitments to the same values replace those to {self._replaced()}.")
         if self.losses is not None:
@@ -242,17 +269,22 @@ class Statement(Shown):
 
     def sheet(self) -> Sheet:
         """The same as a table."""
+        if self.evaluated is None:
+            weights = [("initial weights", f"{self.initial_weights.hex()}, {self._bound()}"), ("final weights", self.final_weights.hex())]
+            title = "Statement: these steps of the circuit lead from the initial to the final weights"
+        else:
+            weights = [("weights", f"{self.evaluated.hex()}, {self._bound()}")]
+            title = "Statement: these steps of the circuit read the weights of a training, and change nothing"
         rows = [
             ("circuit", self.circuit.hex()),
             ("dataset", f"{self.dataset.hex()} ({self.samples:,} samples)"),
             ("batches", f"picked by seed {self.seed}"),
             ("steps", f"{self.first_step}..{self.first_step + self.steps - 1}"),
-            ("initial weights", f"{self.initial_weights.hex()}, {self._bound()}"),
-            ("final weights", self.final_weights.hex()),
+            *weights,
             *([("replaced commitments", self._replaced())] if self.links else []),
             ("integers of losses and outputs", "hidden" if self.losses is None else self._losses()),
         ]
-        return Sheet("Statement: these steps of the circuit lead from the initial to the final weights", (Table(tuple(rows), left=(0, 1)),))
+        return Sheet(title, (Table(tuple(rows), left=(0, 1)),))
 
     def _bound(self) -> str:
         shown, all_shown = any(self.widths), not self.assumed

@@ -17,7 +17,7 @@ from ..algebra.extension import ONE
 from ..algebra.layout import Layout
 from ..algebra.vectors import Vectors
 from ..circuit.circuit import Circuit
-from ..circuit.parts import CELLS, OTHER
+from ..circuit.parts import CELLS, OTHER, PARAMETERS
 from ..ops import ranges
 from ..ops.ranges import Lookup, Part, signed_bound
 from ..ops.tables import Table
@@ -70,7 +70,8 @@ class Plan:
     """A chunk's sizes.
 
     shifts: the initial weights are 2^shift times the committed integers; widths: of the signed ranges in which those are looked up, 0
-    where they are not. given: a chain begins here, and states that the circuit gives are not among the initial commitment.
+    where they are not. given: a chain begins here, and states that the circuit gives are not among the initial commitment. trained: the
+    circuit's frozen parameters, all that it has, are those of the commitment to weights of this number; None: they have one of their own.
     """
 
     circuit: Circuit
@@ -80,6 +81,7 @@ class Plan:
     widths: tuple[int, ...]
     batches: Batches
     given: bool = dataclasses.field(default=False, kw_only=True)
+    trained: int | None = dataclasses.field(default=None, kw_only=True)
 
     @cached_property
     def sites(self) -> Sites:
@@ -135,7 +137,8 @@ class Plan:
         if self.given:
             found["initial"].pop(OTHER, None)  # a statement may say so of a circuit that gives none: refused later
         if circuit.frozen:
-            found["frozen"] = {CELLS: Layout({("frozen", p): shapes[p] for p in circuit.frozen})}
+            part = CELLS if self.trained is None else PARAMETERS
+            found["frozen"] = {part: Layout({("frozen", p): shapes[p] for p in circuit.frozen})}
         return found | {f"shard {number}": {CELLS: self.shard_layout(number)} for number in self.batches.shards}
 
     @property
@@ -145,7 +148,8 @@ class Plan:
 
     def kind(self, name: str) -> tuple[str, int]:
         """Kind and number of a commitment of ``layouts``: one to weights is named by its step, not by its role."""
-        ends = {"initial": ("weights", self.first_step), "final": ("weights", self.first_step + self.steps), "frozen": ("frozen", 0)}
+        frozen = ("frozen", 0) if self.trained is None else ("weights", self.trained)
+        ends = {"initial": ("weights", self.first_step), "final": ("weights", self.first_step + self.steps), "frozen": frozen}
         return ends[name] if name in ends else ("shard", int(name.split()[1]))
 
     def shard_layout(self, shard: int) -> Layout:

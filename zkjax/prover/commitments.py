@@ -22,12 +22,15 @@ def slots_of(run, plan: Plan) -> dict[str, Slot]:
     anew = lost + "start a new chain (zkjax.train with parameters instead of a run)"
     again = lost + "train these steps again, from the run before: their last weights get a new commitment with every training"
     groups = {"initial": run.keys[0].name, "final": run.keys[1].name, "frozen": f"{chain.data.name} frozen"}
+    if run.evaluates is not None:
+        groups["frozen"] = run.evaluates.keys[1].name
     found = {}
     for name, parts in plan.layouts.items():
         kind, number = plan.kind(name)
         called = {"weights": f"the weights before step {number}", "frozen": "the frozen weights", "shard": f"shard {number} of the dataset"}
         cure = again if name == "final" and run.first_step else anew
-        found[name] = Slot(groups.get(name, chain.data.name), number, kind, chain.budget(kind), tuple(parts), called[kind], cure)
+        group, kept = groups.get(name, chain.data.name), name == "frozen" and run.evaluates is not None
+        found[name] = Slot(group, number, kind, chain.budget(kind), tuple(parts), called[kind], cure, kept)
     return found
 
 
@@ -40,7 +43,8 @@ def rows_of(layout: Layout, tensors: dict, row: int) -> np.ndarray:
 class Commitments:
     """Those of one proof.
 
-    coarse: the first weights' committed integers. choice: of the commitments to some of the run's slots, or to all.
+    coarse: the first weights' committed integers. choice: of the commitments to some of the run's slots, or to all. trained: of an
+    evaluation, the commitment to the last weights of the run that it evaluates.
     """
 
     run: object
@@ -48,6 +52,7 @@ class Commitments:
     geometry: Geometry
     coarse: tuple[np.ndarray, ...]
     choice: Choice
+    trained: "Commitments | None" = None
 
     @property
     def slots(self) -> dict[str, Slot]:
@@ -88,6 +93,8 @@ class Commitments:
     def opened(self, name: str) -> Committed:
         """The commitment that the argument reads."""
         slot = self.slots[name]
+        if slot.kept and self.trained is not None:
+            return self.trained.opened("final").only(*slot.parts)
         generation = self.choice.generation(slot)
         return self.run.chain.keep(slot.name(generation), lambda: self._commit(slot, generation, self._rows(name)))
 

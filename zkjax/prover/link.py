@@ -59,7 +59,7 @@ def link(run, names: Sequence[str] | None = None, *, again: bool = False, minimu
 def _link(run, names, again: bool, minimum_bits: float):
     chain, plan = run.chain, make_plan(run)
     fix_geometry(run)
-    geometry, known = chain.geometry, slots_of(run, plan)
+    geometry, known = chain.geometry, {name: slot for name, slot in slots_of(run, plan).items() if not slot.kept}
     wanted = known if names is None else names
     if not isinstance(wanted, (tuple, list, dict)) or not wanted or not all(isinstance(x, str) and x in known for x in wanted):
         raise ConfigurationError(f"names is {names!r:.80}; give some of {', '.join(known)}")

@@ -168,7 +168,7 @@ def _prove(
 
     def prepared(choice: Choice) -> tuple[Commitments, list[int], Security]:
         """The commitments that are opened, all row counts of the stack, and the ledger."""
-        found = Commitments(run, plan, geometry, coarse, choice)
+        found = Commitments(run, plan, geometry, coarse, choice, trained_weights(run, choice))
         row_counts = [*found.row_counts, row_count(trace_layout, row)]
         errors = (dry(found.links) if found.links.pairs else without_links).errors
         return found, row_counts, security(errors, geometry, stack(row_counts)[1]).require(minimum_bits)
@@ -260,7 +260,17 @@ def make_plan(run) -> Plan:
     shard_size = run.shard_size or run.data.samples
     batches = Batches(run.indices, shard_size, run.data.samples)
     given = run.begins and bool(run.circuit.given)
-    return Plan(run.circuit, run.first_step, run.steps, tuple(run.coarse_shifts), tuple(run.widths), batches, given=given)
+    trained = None if run.evaluates is None else run.evaluates.first_step + run.evaluates.steps
+    return Plan(run.circuit, run.first_step, run.steps, tuple(run.coarse_shifts), tuple(run.widths), batches, given=given, trained=trained)
+
+
+def trained_weights(run, choice: Choice) -> Commitments | None:
+    """Of an evaluation: the last weights of the run that it evaluates, in the commitment that its choice opens."""
+    if run.evaluates is None:
+        return None
+    plan = make_plan(run.evaluates)
+    slot = slots_of(run.evaluates, plan)["final"]
+    return Commitments(run.evaluates, plan, run.chain.geometry, (), Choice((slot,), {slot.group: choice.base(slot.group)}, ()))
 
 
 def fix_geometry(run) -> None:

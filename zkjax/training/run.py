@@ -55,6 +55,7 @@ class Run(Shown):
     roundings:          what rounding did to data, first parameters and, over all steps, to rescaled tensors; it follows from secrets,
                         and () once loaded; ``print(run.roundings)`` shows a table.
     kept:               the prover's tensors of all steps and what they follow from, where they took little memory.
+    evaluates:          of an evaluation (``zkjax.evaluate``) the run whose last parameters it reads; None where one trains.
     """
 
     circuit: Circuit
@@ -76,6 +77,7 @@ class Run(Shown):
     template: Template | None = field(default=None, repr=False)
     roundings: Roundings = field(default=Roundings(), repr=False)
     kept: tuple[tuple[Any, ...], dict[Any, np.ndarray]] | None = field(default=None, repr=False)
+    evaluates: "Run | None" = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_fingerprint", self._weights_now())
@@ -109,6 +111,8 @@ class Run(Shown):
 
     def _continued(self) -> str:
         """Where the first weights of a later run come from, and what its proof shows of them."""
+        if self.evaluates is not None:
+            return "those after the last step of the run that is evaluated"
         lookups = self.circuit.range_check(self.widths)[1]
         again = f"; their bounds had come to an end, and are shown anew by a range check of {lookups:,} lookups"
         return "those of the run before" + (again if lookups else "")
@@ -167,6 +171,8 @@ class Run(Shown):
         A run of the same chain that is there gives way; one of another chain only with replace=True, which deletes it.
         Raises: RunError - a run of another chain is there.
         """
+        if self.evaluates is not None:
+            raise RunError("an evaluation is not saved: save the run that it evaluates, and evaluate that again")
         self.check()
         fix_geometry(self)  # else a chain that is saved before its first proof could choose twice
         saved.save(self, directory, replace)

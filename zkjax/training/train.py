@@ -64,7 +64,7 @@ def train(
     """
     steps, seed, shard_size = _checked(circuit, steps, seed, shard_size)
     start = _start(circuit, params, state, data, seed, shard_size)
-    return _train(circuit, start, steps, progress, callback)
+    return run_from(circuit, start, steps, progress, callback)
 
 
 def _checked(circuit, steps, seed, shard_size) -> tuple[int, int | None, int | None]:
@@ -186,7 +186,8 @@ def renewed(circuit: Circuit, initial, bound: tuple[int, ...]) -> tuple[tuple[in
     return tuple(widths), tuple(bounds)
 
 
-def _train(circuit: Circuit, start: dict, steps: int, progress, callback=None) -> Run:
+def run_from(circuit: Circuit, start: dict, steps: int, progress, callback=None) -> Run:
+    """The run of so many steps from a start."""
     look = None if callback is None else _telling(circuit, start["data"], callback)
     start, bounds = _bounded(circuit, start, steps)
     dataset, first = start["data"], start["first_step"]
@@ -252,7 +253,7 @@ def chunks(
         run = None
         for first, end in zip((0, *ends), ends, strict=False):
             shown = (lambda done, _, first=first: progress(first + done, steps)) if callable(progress) else progress
-            run = _train(circuit, start if run is None else _continued(circuit, run, None, None, None), end - first, shown, callback)
+            run = run_from(circuit, start if run is None else _continued(circuit, run, None, None, None), end - first, shown, callback)
             yield run
 
     return runs()
@@ -291,6 +292,8 @@ def chunk_ends(circuit, before: int, steps: int, chunk: int) -> list[int]:
 def _continued(circuit, run: Run, data, seed, shard_size) -> dict:
     if circuit.digest() != run.circuit.digest():
         raise RunError("the run belongs to another circuit; go on with run.circuit")
+    if run.evaluates is not None:
+        raise RunError("the run is an evaluation, which is over; go on with the run that it evaluates")
     run.check()
     if seed is not None and seed != run.seed:
         raise RunError(f"the run was trained with seed {run.seed}, not {seed}; leave seed out to go on")

@@ -1,0 +1,51 @@
+"""What an evaluation tells of the weights beside its outputs: nothing, as it opens their commitment within the training's own budget.
+
+By the rank tests of ``test_links_zero_knowledge.py``: of the training's proofs and the evaluation's together.
+"""
+
+from functools import cache
+from unittest import mock
+
+import jax.numpy as jnp
+import pytest
+from test_links_zero_knowledge import after, generations, parts_of, start_of, together
+from zero_knowledge import prove_with, tiny_data
+
+import zkjax
+from zkjax.circuit.parts import PARAMETERS
+from zkjax.commitment import slots
+from zkjax.training.evaluate import evaluation_run
+
+FORMATS = zkjax.Precision(table_bits=6, activation_scale=3, activation_bits=4, data_bits=(4, 4))
+
+
+def metrics(params, x, y):
+    first, second = params
+    out = jnp.maximum(x @ first["w"] + first["b"], 0.0) @ second["w"] + second["b"]
+    return {"off": jnp.sum(jnp.abs(out - y))}
+
+
+@cache
+def together_with_a_training(budget: int):
+    """Parts of the proofs of a chunk, of an evaluation of its last weights, and of the next chunk, which replace nothing."""
+    run = after(start_of("plain", budget), 0)  # not the first chunk: an evaluation's own commitments have the numbers 0 and 1
+    data = tiny_data(1)
+    circuit = zkjax.trace_evaluation(run.circuit, metrics, run.params, data, steps=1, precision=FORMATS)
+    with mock.patch.object(slots, "RESERVE", -1):
+        found = [prove_with(run, "evaluated 0", name="proof 0")]
+        evaluation = evaluation_run(run, circuit, data, 2)
+        found.append(prove_with(evaluation, "evaluated 1", name="proof 1", reveal=circuit.outputs))
+        if budget < 3:
+            run.chain.openings.spent.clear()
+        found.append(prove_with(after(run, 1), "evaluated 2", name="proof 2"))
+    return parts_of("evaluated", found)
+
+
+@pytest.mark.parametrize("budget", [3, 2])
+def test_an_evaluation_tells_nothing_within_the_budget(budget):
+    """Three openings of the weights, with randomness for three; with randomness for two they tell of the weights."""
+    found = together_with_a_training(budget)
+    (seed,) = generations(found, "weights", 4, PARAMETERS)
+    assert [seed in part.columns for part in found] == [True] * 3
+    assert (together(found) > 0) == (budget < 3)
+    assert together(found, kept={seed: 0}) > 0
