@@ -1,10 +1,10 @@
 """Evaluations: counts and losses of a commitment's weights on a test set, and lies about them, each refused by the check that should."""
 
-import dataclasses
 import json
 import re
 from dataclasses import replace
 from functools import cache
+from typing import NamedTuple
 from unittest import mock
 
 import jax
@@ -136,7 +136,7 @@ def test_counts_are_those_of_numpy():
     assert abs(float(result.means["loss"]) - losses.mean()) < 0.02
     assert result.samples == TESTED and not result.assumed
     assert {*result.order.reshape(-1)} == {*range(TESTED)}
-    assert result == dataclasses.replace(evaluated().result, order=result.order)
+    assert result == evaluated().result
     assert "Evaluation on 12 samples" in str(result) and "ASSUMED" not in str(result)
     said = f"read the weights committed to by {result.weights.hex()}, within a range that an earlier proof has to show, and change nothing."
     assert said in str(result.statement) and result.weights.hex() in str(result.statement.sheet())
@@ -213,6 +213,38 @@ def test_predictions(outputs):
         evaluated().result.of_samples("correct")
     with pytest.raises(DataError, match="model returns an array of shape .9,.; return one of shape"):
         zkjax.predict(run, lambda p, x: jnp.sum(x, axis=1), (x,), progress=None)
+
+
+class Swapped(NamedTuple):
+    """Parameters whose order is none of their names'."""
+
+    second: jax.Array
+    first: jax.Array
+
+
+def test_weights_of_a_step_of_ones_own():
+    """Each stands where its name says: neither the order of the state nor that of the names is the circuit's."""
+    (x, y, _), rng = samples(TRAINED, 1), np.random.default_rng(3)
+    start = Swapped(*(0.4 * rng.normal(size=(CLASSES, CLASSES)).astype(np.float32) for _ in range(2)))
+    optimizer = optax.sgd(1 / 16, momentum=0.5)
+
+    def step(state, x, y):
+        params, moments = state
+        mean = lambda p: jnp.mean(optax.softmax_cross_entropy_with_integer_labels(jax.nn.relu(x @ p.first) @ p.second, y))  # noqa: E731
+        value, gradients = jax.value_and_grad(mean)(params)
+        updates, moments = optimizer.update(gradients, moments)
+        return (optax.apply_updates(params, updates), moments), {"loss": value}
+
+    circuit = zkjax.trace_step(step, (start, optimizer.init(start)), (x, y), outputs=("loss",), chunk=2)
+    run = zkjax.train(circuit, (start, optimizer.init(start)), (x, y), steps=2, progress=None)
+    run.chain.geometry = SMALL
+    found = zkjax.predict(
+        run, lambda p, x: jax.nn.relu(x @ p[0]["first"]) @ p[0]["second"], (x[:4],), outputs=True, progress=None, minimum_bits=BITS
+    )
+    params = jax.tree.map(np.float64, run.state[0])
+    known = np.maximum(x[:4] @ params.first, 0) @ params.second
+    told = np.array([[float(v) for v in found.result.of_samples(f"output {j}")] for j in range(CLASSES)]).T
+    assert np.abs(told - known).max() < 0.02 < np.abs(known - np.maximum(x[:4] @ params.second, 0) @ params.first).max()
 
 
 def test_the_command_line(tmp_path, capsys):
@@ -435,7 +467,7 @@ def test_misuse_of_the_trainer():
         evaluate(run, lambda p, x, y, g: {"correct": x})
     with pytest.raises(DataError, match="metrics returns no dictionary of scalars"):
         evaluate(run, lambda p, x, y, g: jnp.sum(x))
-    with pytest.raises(DataError, match="params has not the shapes"):
+    with pytest.raises(DataError, match="params has not the paths and shapes"):
         zkjax.trace_evaluation(run.circuit, metrics, run.params[:1], samples(4, 2))
     with pytest.raises(ConfigurationError, match="the training freezes f; weights are evaluated where"):
         zkjax.trace_evaluation(moving.moving(frozen=True), metrics, run.params, samples(4, 2))
@@ -449,6 +481,8 @@ def test_batches(samples, batch):
 def test_no_batch():
     with pytest.raises(DataError, match="10007 samples have no divisor near 64"):
         batch_of(10_007, None)
+    with pytest.raises(DataError, match="0 samples have no divisor"):
+        batch_of(0, None)
     assert batch_of(10_007, 1) == 1
 
 

@@ -9,7 +9,7 @@ PROTOCOL.md, section 4.8.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
@@ -48,7 +48,7 @@ class Evaluated(Shown):
     statement: Statement
     samples: int
     steps: dict[str, tuple[Fraction, ...]]
-    order: np.ndarray
+    order: np.ndarray = field(compare=False)
     assumed: bool
 
     @property

@@ -48,8 +48,9 @@ def _evaluation(arguments) -> int:
         say(_verified(arguments, paths))
     except (VerificationError, FormatError) as error:
         place = None if error.proof is None else paths[error.proof]
-        check, detail = (error.check, error.detail) if isinstance(error, VerificationError) else ("format", str(error))
-        return refuse(arguments, INVALID, check, detail, place)
+        if isinstance(error, VerificationError):
+            return refuse(arguments, INVALID, error.check, error.detail, place)
+        return refuse(arguments, INVALID, "format", str(error).removeprefix(f"{place}: "), place)
     except ZkjaxError as error:
         raise Misuse(str(error)) from None
     return VALID

@@ -22,7 +22,7 @@ from ..errors import ConfigurationError, DataError, RunError
 from ..evaluation import CONFUSION, CORRECT, GROUP, Evaluated, read_results
 from ..proofs.proof import Proof
 from ..prover.prove import fix_geometry, prove
-from ..tracing.arguments import batch_arrays, whole
+from ..tracing.arguments import batch_arrays, named_leaves, whole
 from ..tracing.lowering import UNMOVED
 from ..tracing.precision import Precision
 from ..tracing.program import trace_step
@@ -93,27 +93,26 @@ def trace_evaluation(
     if odd:
         raise ConfigurationError(f"the unit of {odd[0]} is no power of two; its weights cannot be evaluated")
     leaves, structure = jax.tree.flatten(params)
-    if [np.shape(x) for x in leaves] != [x.shape for x in own]:
-        raise DataError("params has not the shapes of the training's parameters; give run.params")
-    paths = [x.path for x in own]
+    by_path = dict(zip(named_leaves(params, "params"), leaves, strict=True))
+    if {path: np.shape(x) for path, x in by_path.items()} != {x.path: x.shape for x in own}:
+        raise DataError("params has not the paths and shapes of the training's parameters; give run.params")
 
-    def rebuilt(weights: _Weights):
-        return jax.tree.unflatten(structure, [*weights.values.values()])
+    def measured(weights: _Weights, *samples):
+        return metrics(jax.tree.unflatten(structure, [weights.values[path] for path in by_path]), *samples)
 
+    weights = _Weights({x.path: by_path[x.path] for x in own})
     shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in batch_arrays(batch)]
-    like = [jax.ShapeDtypeStruct(np.shape(x), x.dtype) for x in leaves]
-    found = jax.eval_shape(lambda leaves, *batch: metrics(jax.tree.unflatten(structure, leaves), *batch), like, *shapes)
+    found = jax.eval_shape(measured, jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), weights), *shapes)
     if not isinstance(found, dict) or not found or not all(isinstance(name, str) and x.shape == () for name, x in found.items()):
         raise DataError("metrics returns no dictionary of scalars; return {name: sum over the batch}, such as {'correct': ..}")
 
     def step(weights: _Weights, *samples):
-        return weights, {name: jnp.asarray(x, jnp.float32) for name, x in metrics(rebuilt(weights), *samples).items()}
+        return weights, {name: jnp.asarray(x, jnp.float32) for name, x in measured(weights, *samples).items()}
 
     scales = {x.path: training.scale(p)[1] for p, x in zip(training.held[PARAMETERS], own, strict=True)}
     formats = replace(precision or Precision(), parameters=scales)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=re.escape(UNMOVED))  # which is what an evaluation is
-        weights = _Weights(dict(zip(paths, leaves, strict=True)))
         return trace_step(step, weights, batch, outputs=tuple(found), precision=formats, chunk=steps)
 
 
@@ -194,7 +193,7 @@ def batch_of(samples: int, batch: int | None) -> int:
         return batch
     divisors = [d for d in range(1, min(samples, LARGEST) + 1) if samples % d == 0]
     best = min(divisors, key=lambda d: abs(math.log2(d / USUAL)), default=0)
-    if best < min(samples, USUAL // 8):
+    if best < max(1, min(samples, USUAL // 8)):
         raise DataError(
             f"{samples} samples have no divisor near {USUAL}, in whose batches each could be read once; leave some out, so that their "
             f"number is a multiple of {USUAL}, or say batch="
@@ -228,10 +227,10 @@ def evaluation_run(run: Run, circuit: Circuit, data: Sequence[Any], shard_size: 
 
 def _params(run: Run) -> Any:
     """The last parameters as ``metrics`` takes them: ``Run.params``, or nests of dicts where that has more than parameters in it."""
-    own = [run.circuit.parameters[p].path for p in run.circuit.held[PARAMETERS]]
-    if run.template is not None and list(run.template.places) == own:
+    circuit, own = run.circuit, run.circuit.held[PARAMETERS]
+    if run.template is not None and {*run.template.places} == {circuit.parameters[p].path for p in own}:
         return run.params
-    return nested({path: x.astype(np.float32) for path, x in run._values().items() if path in own})
+    return nested({circuit.parameters[p].path: (run.final[p] * float(circuit.unit(p))).astype(np.float32) for p in own})
 
 
 def classified(logits, labels, groups=None, count: int = 0) -> dict[str, Any]:
