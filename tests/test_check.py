@@ -1,5 +1,6 @@
 """A published folder and what follows from it; lies about it, each refused by the check that should."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from harness import BITS
+from harness import BITS, prove_small
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError as SignatureVerificationError
 from securesystemslib.signer import CryptoSigner
 from test_disclosures import chain, with_states
+from test_evaluation import TESTED, evaluate, evaluated, fresh_run, proven, retrained, samples, training
 
 import zkjax
 from zkjax.__main__ import main
@@ -173,6 +175,74 @@ def test_nothing_is_replaced_and_nothing_is_left_behind(published, tmp_path, mon
     with pytest.raises(ConfigurationError, match="proofs"):
         zkjax.publish(second, [], tmp_path / "half", **GIVEN)
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- evaluations ---------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """A folder with an evaluation, and its test set."""
+    _, runs, proofs = training()
+    folder = tmp_path_factory.mktemp("judged") / "folder"
+    zkjax.publish(runs[-1], proofs, folder, model=False, data=True, evaluations={"test": evaluated()}, test_data=True, **GIVEN)
+    return folder
+
+
+def test_the_sentence_has_the_count_of_an_evaluation(judged):
+    found, result = zkjax.check(judged, **GIVEN), evaluated().result
+    correct = int(result.totals["correct"])
+    assert f"counts {correct} of the {TESTED} samples of the test set with root " in found.sentence
+    values = {claim.what: claim.value for claim in found.claims}
+    assert values["test: correct"] == str(correct) and values["test: samples that are in data.npz too"] == "0"
+    assert any("outputs of test mean" in gap and result.statement.circuit.hex() in gap for gap in found.gaps)
+    assert found.proofs == 1 + len(training()[2]) and found.facts["evaluations"]["test"]["samples"] == TESTED
+    assert not any("test set of test" in gap for gap in found.gaps)
+
+
+def test_lies_about_an_evaluation_are_refused(judged, tmp_path):
+    """Another count, another test set, other weights, a circuit of another evaluation, a test set without its disclosure."""
+    copy = tmp_path / "copy"
+
+    def again():
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(judged, copy)
+        return copy / "test"
+
+    path = again() / "evaluation.proof"
+    proof = zkjax.Proof.load(path)
+    losses = list(proof.statement.losses)
+    losses[0] = (losses[0][0] + 1, *losses[0][1:])
+    dataclasses.replace(proof, statement=dataclasses.replace(proof.statement, losses=tuple(losses))).save(path)
+    refused(copy, None, "test")
+    altered_array(again() / "data.npz", evaluated().circuit.inputs[1].name)
+    refused(copy, "data")
+    again()
+    proven(fresh_run()).save(copy / "test" / "evaluation.proof")
+    refused(copy, "training", "it ends with the weights")
+    again()
+    shutil.copy(copy / "circuit.json", copy / "test" / "circuit.json")
+    refused(copy, "circuit", "test")
+    (again() / "data.disclosure").unlink()
+    refused(copy, None, "data.disclosure is missing", ConfigurationError)
+    (again() / "circuit.json").unlink()
+    refused(copy, None, "circuit.json is missing", ConfigurationError)
+
+
+def test_samples_that_were_trained_on_are_counted(judged, tmp_path):
+    run, (x, y, groups) = retrained(), samples(TESTED, 2)
+    proofs = [prove_small(run.circuit, run)]
+    seen = run.data.arrays[0][:3] * 2.0 ** -run.circuit.inputs[0].scale
+    test = np.concatenate([seen, x[3:]]).astype(np.float32), y, groups
+    wanted = {"model": False, "data": True, "evaluations": {"t": evaluate(run, data=test)}, "test_data": True}
+    zkjax.publish(run, proofs, tmp_path / "folder", **wanted, **GIVEN)
+    values = {claim.what: claim.value for claim in zkjax.check(tmp_path / "folder", **GIVEN).claims}
+    assert values["t: samples that are in data.npz too"] == "3"
+
+
+def test_a_page_lists_all_claims(judged, tmp_path):
+    assert main(["check", str(judged), "--minimum-bits", str(BITS), "--html", str(tmp_path / "report.html")]) == 0
+    parsed = Tags()
+    parsed.feed((tmp_path / "report.html").read_text("utf-8"))
+    assert all(claim.value in parsed.text and claim.what in parsed.text for claim in zkjax.check(judged, **GIVEN).claims)
 
 
 # ---- attestations --------------------------------------------------------------------------------------------------

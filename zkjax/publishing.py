@@ -1,16 +1,17 @@
 """A folder to publish: circuit, proofs, statements, and what of weights and data is disclosed. ``zkjax check`` reads it."""
 
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from .auditing.conclusion import Conclusion, check
-from .auditing.folder import CIRCUIT, DATA, DISCLOSED, INITIAL, MODEL, STATEMENT
+from .auditing.folder import CIRCUIT, DATA, DISCLOSED, EVALUATION, INITIAL, MODEL, STATEMENT
 from .circuit.circuit import Circuit
 from .errors import BudgetError, ConfigurationError, RunError
 from .proofs.disclosure import Disclosure
@@ -19,7 +20,10 @@ from .proofs.published import Published
 from .proofs.soundness import TARGET
 from .prover.disclose import ENDS, disclose
 from .prover.link import link
+from .training.evaluate import Evaluation
 from .training.run import Run
+
+_NAME = re.compile("[A-Za-z0-9_-]{1,64}")
 
 
 def publish(
@@ -32,6 +36,8 @@ def publish(
     model: bool = True,
     initial: bool = False,
     data: bool = False,
+    evaluations: Mapping[str, Evaluation] | None = None,
+    test_data: bool = False,
     update: bool = False,
     minimum_bits: float = TARGET,
 ) -> Conclusion:
@@ -43,6 +49,7 @@ def publish(
     model:   publish the last parameters, ``model.safetensors``, with their disclosure; initial: likewise the first ones, of ``first``, the
              chain's first run (one that was loaded will do; None: ``run`` is the only one); data: likewise the whole dataset, ``data.npz``,
              as the numbers that the circuit reads. Everybody can read what is published here.
+    evaluations: of ``zkjax.evaluate``, by the names of folders that they get; test_data: publish their test sets as well.
     update:  as for ``disclose``: weights of one step and of a later one tell the update between them.
     minimum_bits: refuse proofs and openings with less proven security.
 
@@ -58,6 +65,9 @@ def publish(
     circuit = run.circuit if circuit is None else circuit
     if not isinstance(circuit, Circuit) or circuit.digest() != run.circuit.digest():
         raise ConfigurationError("circuit is not the one that the run was trained in")
+    evaluations = dict(evaluations or {})
+    if not all(isinstance(x, Evaluation) for x in evaluations.values()) or not all(map(_NAME.fullmatch, evaluations)):
+        raise ConfigurationError("evaluations: give those of zkjax.evaluate by short names of letters, digits, - and _")
     if folder.exists():
         raise ConfigurationError(f"{folder} is there; choose a new folder, since what is published is not replaced")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -70,8 +80,13 @@ def publish(
             (first or run).save_model(made / INITIAL, "initial")
             _disclosed(first or run, "initial", update, minimum_bits, proofs).save(made / DISCLOSED[INITIAL])
         if data:
-            _write_data(run, made / DATA)
-            disclose(run, "dataset").save(made / DISCLOSED[DATA])
+            _write_data(run, made)
+        for name, evaluation in evaluations.items():
+            (made / name).mkdir()
+            evaluation.circuit.save(made / name / CIRCUIT)
+            evaluation.proof.save(made / name / EVALUATION)
+            if test_data:
+                _write_data(evaluation.run, made / name)
         _write_proofs(circuit, proofs, made)
         conclusion = check(made, minimum_bits=minimum_bits)
         made.chmod(0o777 & ~_umask())  # mkdtemp made a private one
@@ -106,13 +121,14 @@ def _write_proofs(circuit: Circuit, proofs: list[Proof], folder: Path) -> None:
     Published.of({name: proof.statement for name, proof in named.items()}).save(folder / STATEMENT)
 
 
-def _write_data(run: Run, path: Path) -> None:
-    """The dataset's integers as numbers: float64, exact, or int64 where the circuit reads integers."""
+def _write_data(run: Run, folder: Path) -> None:
+    """The dataset's integers as numbers, float64, exact, or int64 where the circuit reads integers; and its disclosure."""
     arrays = {}
     for x, integers in zip(run.circuit.inputs, run.data.arrays, strict=True):
         whole = integers.astype(np.int64)
         arrays[x.name] = whole if x.scale == 0 else whole * 2.0**-x.scale
-    np.savez(path, **arrays)
+    np.savez(folder / DATA, **arrays)
+    disclose(run, "dataset").save(folder / DISCLOSED[DATA])
 
 
 def _umask() -> int:

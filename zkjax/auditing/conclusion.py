@@ -6,25 +6,29 @@ they commit to, and the circuit's digest.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from os import PathLike
 from typing import Any
 
 from ..circuit.circuit import Circuit
+from ..circuit.data import rounded, whole_samples
 from ..commitment.dataset import shard_count
 from ..display import Curve, Sheet, Shown, Table
 from ..errors import ConfigurationError, FormatError, VerificationError
+from ..evaluation import Evaluated, in_decimals, verify_evaluation
 from ..proofs.disclosed import check_disclosed
 from ..proofs.soundness import TARGET, Security
 from ..proofs.statement import Statement
-from ..verifier import check_minimum, verify_chain
+from ..verifier import check_minimum, ledger, verify_chain
 from ..work import MAX_MEMORY, MAX_WORK
 from . import attestation
-from .folder import ATTESTATION, DATA, INITIAL, MODEL, Folder
+from .folder import ATTESTATION, CIRCUIT, DATA, EVALUATION, INITIAL, MODEL, Folder
 
 SHORT = 16  # digits of a digest in the sentence; the claims have all of them
+SHOWN = 120  # outputs of an evaluation that are listed
+CORRECT = "correct"  # the output that the sentence quotes
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,16 @@ def check(
     given = {"model": found.model, "initial_model": found.initial, "data": found.data}
     shards = check_disclosed(found.circuit, statements, found.disclosures, **given, **limits) if found.disclosures else None
     chunks = [s for s in statements if isinstance(s, Statement)]
-    conclusion = concluded(found, chunks, ledgers, shards, time.perf_counter() - started)
+    evaluations, more = {}, []
+    for name, x in found.evaluations.items():
+        try:
+            given = {"training": (found.circuit, statements), "data": x.data, "disclosures": x.disclosures}
+            evaluations[name] = verify_evaluation(x.circuit, x.proof, **given, **limits)
+        except (VerificationError, FormatError) as error:
+            error.within(name)
+            raise
+        more.append(ledger(x.circuit, x.proof, max_work=max_work, max_memory=max_memory))
+    conclusion = concluded(found, chunks, evaluations, [*ledgers, *more], shards, time.perf_counter() - started)
     gaps = [] if ignore_attestation or found.attested is None else [_attested(conclusion, *found.attested)]
     if found.others:
         gaps.append(f"what other files here say: {_listed(found.others)}")
@@ -133,16 +146,22 @@ def _attested(conclusion: Conclusion, told: dict[str, Any], enveloped: bool) -> 
 
 
 def concluded(
-    folder: Folder, statements: Sequence[Statement], ledgers: Sequence[Security], shards: tuple[int, ...] | None, seconds: float
+    folder: Folder,
+    statements: Sequence[Statement],
+    evaluations: Mapping[str, Evaluated],
+    ledgers: Sequence[Security],
+    shards: tuple[int, ...] | None,
+    seconds: float,
 ) -> Conclusion:
     """Of a folder that holds what it says. statements: of chunks; shards: that the data are, None without data."""
     bits, least = -math.log2(sum(2.0**-x.bits for x in ledgers)), min(x.bits for x in ledgers)
-    outputs, gaps = dict(revealed(folder.circuit, statements)), (*_gaps(folder, statements, shards),)
-    sentence, facts, said = _sentence(folder, statements, shards), _facts(folder, statements, shards), {}
+    outputs, gaps = dict(revealed(folder.circuit, statements)), (*_gaps(folder, statements, evaluations, shards),)
+    sentence, said = _sentence(folder, statements, evaluations, shards), {}
+    facts = _facts(folder, statements, shards) | {"evaluations": {name: _totals(x) for name, x in evaluations.items()}}
     if folder.model is not None:
         security = {"proofs": len(ledgers), "least_bits": round(least, 1), "bits": round(bits, 1)}
         said = attestation.statement(sentence, facts, folder.hashes, security, gaps, MODEL)
-    claims = (*_claims(folder, statements, shards, outputs),)
+    claims = (*_claims(folder, statements, shards, outputs), *_of_evaluations(folder, evaluations))
     return Conclusion(sentence, claims, gaps, len(ledgers), least, bits, seconds, facts, outputs, said)
 
 
@@ -197,7 +216,7 @@ def _all_shards(statement: Statement, shards: tuple[int, ...] | None) -> bool:
     return shards is not None and len(shards) == shard_count(statement.samples, statement.shard_size)
 
 
-def _sentence(folder: Folder, statements: Sequence[Statement], shards: tuple[int, ...] | None) -> str:
+def _sentence(folder: Folder, statements: Sequence[Statement], evaluations: Mapping[str, Evaluated], shards: tuple[int, ...] | None) -> str:
     first, last = statements[0], statements[-1]
     begin, end = _range(statements)
 
@@ -214,8 +233,16 @@ def _sentence(folder: Folder, statements: Sequence[Statement], shards: tuple[int
     data = f"the dataset with root {short(first.dataset.hex())} ({first.samples:,} samples, {data})"
     model, start = weights(MODEL, folder.model, last.final_weights), weights(INITIAL, folder.initial, first.initial_weights)
     if not _updated(folder, statements):
-        return f"The model {model} went through {steps} of {recipe} on {data}, which changed nothing."
-    return f"The model {model} was trained by {recipe} for {steps} on {data}, from weights {start}."
+        told = f"The model {model} went through {steps} of {recipe} on {data}, which changed nothing"
+    else:
+        told = f"The model {model} was trained by {recipe} for {steps} on {data}, from weights {start}"
+    counted = [
+        f"; an evaluation with digest {short(x.statement.circuit.hex())} counts {in_decimals(x.totals[CORRECT])} of the {x.samples:,} "
+        f"samples of the test set with root {short(x.statement.dataset.hex())} as {CORRECT}"
+        for x in evaluations.values()
+        if CORRECT in x.totals
+    ]
+    return f"{told}{''.join(counted)}."
 
 
 def _claims(
@@ -245,7 +272,45 @@ def _claims(
         yield Claim("what the trainer says", "the same", "all statements of the proofs stand in it", ("statement.json",))
 
 
-def _gaps(folder: Folder, statements: Sequence[Statement], shards: tuple[int, ...] | None) -> Iterator[str]:
+def _totals(x: Evaluated) -> dict[str, Any]:
+    """What an evaluation shows, for programs."""
+    totals = {name: [v.numerator, v.denominator] for name, v in x.totals.items()}
+    return {"recipe": x.statement.circuit.hex(), "dataset": x.statement.dataset.hex(), "samples": x.samples, "totals": totals}
+
+
+def _of_evaluations(folder: Folder, evaluations: Mapping[str, Evaluated]) -> Iterator[Claim]:
+    for name, x in evaluations.items():
+        files = f"{name}/{CIRCUIT}", f"{name}/{EVALUATION}"
+        yield Claim(f"{name}: recipe", x.statement.circuit.hex(), "digest of the circuit that its proof is about", files)
+        told = f"{x.statement.dataset.hex()} ({x.samples:,} samples)"
+        yield Claim(f"{name}: test set", told, "its proof reads each sample once, and the weights of the training's last commitment", files)
+        if folder.evaluations[name].data is not None:
+            shown = "rounded as the circuit says, they are all of its samples"
+            yield Claim(f"{name}: data", folder.hashes[f"{name}/{DATA}"], shown, (f"{name}/{DATA}", f"{name}/data.disclosure"))
+            if folder.data is not None and (common := in_both(folder, name)) is not None:
+                shown = "samples with the same first array, compared in the two files"
+                yield Claim(f"{name}: samples that are in data.npz too", f"{common}", shown, (f"{name}/{DATA}", DATA))
+        for output, total in [*x.totals.items()][:SHOWN]:
+            yield Claim(f"{name}: {output}", in_decimals(total), "exact sum over all samples, revealed by its proof", files)
+
+
+def in_both(folder: Folder, name: str) -> int | None:
+    """How many samples of an evaluation's test set have a first array that one of the training's data has; None where shapes differ."""
+    evaluated = folder.evaluations[name]
+
+    def values(x, array):
+        return rounded(x, whole_samples(x, array)) * 2.0**-x.scale
+
+    first, second = values(folder.circuit.inputs[0], folder.data[0]), values(evaluated.circuit.inputs[0], evaluated.data[0])
+    if first.shape[1:] != second.shape[1:]:
+        return None
+    known = {row.tobytes() for row in first}
+    return sum(row.tobytes() in known for row in second)
+
+
+def _gaps(
+    folder: Folder, statements: Sequence[Statement], evaluations: Mapping[str, Evaluated], shards: tuple[int, ...] | None
+) -> Iterator[str]:
     first = statements[0]
     if folder.model is None:
         yield f"which model file holds the last weights: {MODEL} is not here"
@@ -260,4 +325,9 @@ def _gaps(folder: Folder, statements: Sequence[Statement], shards: tuple[int, ..
         f"--expect {first.circuit.hex()}"
     )
     yield "that the recipe was fixed before the data were seen, and where the data come from"
+    for name, x in evaluations.items():
+        digest = x.statement.circuit.hex()
+        yield f"that the outputs of {name} mean what they are called: its circuit defines them, with digest {digest}"
+        if folder.evaluations[name].data is None:
+            yield f"which samples the test set of {name} holds, and that none of them was trained on: {name}/{DATA} is not here"
     yield "how accurate the model is on other data"

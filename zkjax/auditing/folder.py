@@ -6,6 +6,8 @@
     model.safetensors, model.disclosure      the last parameters, and what ties them to their commitment
     initial.safetensors, initial.disclosure  the first ones, likewise
     data.npz, data.disclosure                the dataset or shards of it, likewise
+    NAME/                                    an evaluation of the last weights: circuit.json, evaluation.proof, and for its test set
+                                             data.npz and data.disclosure; any number of such folders
     precision.json, source.json              for whoever traces the source again
     attestation.json                         the same as the folder shows, for systems that collect attestations (``attestation.py``)
 
@@ -14,6 +16,7 @@ Only circuit and proofs have to be there. Files of other names say nothing, and 
 
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -35,8 +38,20 @@ from . import attestation
 CIRCUIT, STATEMENT, ATTESTATION, PROOFS = "circuit.json", "statement.json", "attestation.json", ".proof"
 MODEL, INITIAL, DATA = "model.safetensors", "initial.safetensors", "data.npz"
 DISCLOSED = {MODEL: "model.disclosure", INITIAL: "initial.disclosure", DATA: "data.disclosure"}  # what each of them needs beside it
+EVALUATION = "evaluation.proof"
+EVALUATED = (CIRCUIT, EVALUATION, DATA, DISCLOSED[DATA])
 BESIDE = ("precision.json", "source.json")  # nothing follows from these
 _PART = 2**20  # bytes that are hashed at once
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationFiles:
+    """The files of an evaluation, read. data: the test set, None where it is not there."""
+
+    circuit: Circuit
+    proof: Proof
+    data: tuple[np.ndarray, ...] | None = field(default=None, repr=False)
+    disclosures: tuple[Disclosure, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +59,8 @@ class Folder:
     """A folder's files, read; nothing is compared yet.
 
     proofs: by the names of their files, in the order of their steps, links alone last. model, initial, data: None where they are not
-    there. attested: the in-toto statement of an attestation, and whether it stands in an envelope. hashes: SHA-256 of each file of which
-    something follows, by name. others: names of files that say nothing.
+    there. evaluations: by the names of their folders. attested: the in-toto statement of an attestation, and whether it stands in an
+    envelope. hashes: SHA-256 of each file of which something follows, by name. others: names of files that say nothing.
     """
 
     path: Path
@@ -56,6 +71,7 @@ class Folder:
     initial: Model | None = None
     data: tuple[np.ndarray, ...] | None = field(default=None, repr=False)
     disclosures: tuple[Disclosure, ...] = ()
+    evaluations: dict[str, EvaluationFiles] = field(default_factory=dict)
     attested: tuple[dict[str, Any], bool] | None = field(default=None, repr=False)
     hashes: dict[str, str] = field(default_factory=dict)
     others: tuple[str, ...] = ()
@@ -71,17 +87,16 @@ class Folder:
         proofs = [name for name in names if name.endswith(PROOFS)]
         if CIRCUIT not in names or not proofs:
             raise ConfigurationError(f"{path}: a published folder holds {CIRCUIT} and *{PROOFS} files; zkjax.publish makes one")
-        for name, beside in DISCLOSED.items():
-            if (name in names) != (beside in names):
-                missing = beside if name in names else name
-                raise ConfigurationError(f"{path}: {missing} is missing; {name} and {beside} say something together only")
+        given = _disclosed(path, names, DISCLOSED)
         circuit = Circuit.load(path / CIRCUIT)
         loaded = {name: _proof(path / name) for name in proofs}
         order = sorted(loaded, key=lambda name: getattr(loaded[name].statement, "first_step", math.inf))
-        given = [name for name in DISCLOSED if name in names]
+        evaluations = {x.name: _evaluated(x, limit) for x in sorted(path.iterdir()) if (x / EVALUATION).exists()}
         telling = [CIRCUIT, STATEMENT, *proofs, *given, *(DISCLOSED[name] for name in given)]
         # read twice: a folder that changes meanwhile is its owner's to keep still
         hashes = {name: _sha256(path / name, limit) for name in sorted(telling) if name in names}
+        for name in evaluations:
+            hashes |= {f"{name}/{x.name}": _sha256(x, limit) for x in sorted((path / name).iterdir()) if x.name in EVALUATED}
         return Folder(
             path,
             circuit,
@@ -89,12 +104,36 @@ class Folder:
             Published.load(path / STATEMENT) if STATEMENT in names else None,
             Model.load(path / MODEL, limit) if MODEL in given else None,
             Model.load(path / INITIAL, limit) if INITIAL in given else None,
-            in_order(path / DATA, read_arrays(path / DATA, limit, NUMBERS), circuit.inputs) if DATA in given else None,
+            _data(path / DATA, circuit, limit) if DATA in given else None,
             tuple(Disclosure.load(path / DISCLOSED[name]) for name in given),
+            evaluations,
             attestation.load(path / ATTESTATION) if ATTESTATION in names else None,
             hashes,
-            tuple(name for name in names if name not in {*telling, ATTESTATION, *BESIDE}),
+            tuple(name for name in names if name not in {*telling, *evaluations, ATTESTATION, *BESIDE}),
         )
+
+
+def _disclosed(path: Path, names: list[str], wanted: Iterable[str]) -> list[str]:
+    """Which of these files are there, each with its disclosure beside it. Raises ConfigurationError for one without the other."""
+    for name in wanted:
+        if (name in names) != (DISCLOSED[name] in names):
+            missing = DISCLOSED[name] if name in names else name
+            raise ConfigurationError(f"{path}: {missing} is missing; {name} and {DISCLOSED[name]} say something together only")
+    return [name for name in wanted if name in names]
+
+
+def _data(path: Path, circuit: Circuit, limit: int) -> tuple[np.ndarray, ...]:
+    return in_order(path, read_arrays(path, limit, NUMBERS), circuit.inputs)
+
+
+def _evaluated(path: Path, limit: int) -> EvaluationFiles:
+    names = sorted(x.name for x in path.iterdir())
+    if CIRCUIT not in names:
+        raise ConfigurationError(f"{path}: {CIRCUIT} is missing; an evaluation's folder holds {CIRCUIT} and {EVALUATION}")
+    circuit, proof = Circuit.load(path / CIRCUIT), _proof(path / EVALUATION)
+    if not _disclosed(path, names, (DATA,)):
+        return EvaluationFiles(circuit, proof)
+    return EvaluationFiles(circuit, proof, _data(path / DATA, circuit, limit), (Disclosure.load(path / DISCLOSED[DATA]),))
 
 
 def _proof(path: Path) -> Proof:
