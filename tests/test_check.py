@@ -190,6 +190,7 @@ def judged(tmp_path_factory):
 def test_the_sentence_has_the_count_of_an_evaluation(judged):
     found, result = zkjax.check(judged, **GIVEN), evaluated().result
     correct = int(result.totals["correct"])
+    assert [x.name for x in evaluated().circuit.inputs] == ["x", "y", "groups"]  # as metrics calls them
     assert f"counts {correct} of the {TESTED} samples of the test set with root " in found.sentence
     values = {claim.what: claim.value for claim in found.claims}
     assert values["test: correct"] == str(correct) and values["test: samples that are in data.npz too"] == "0"
@@ -219,6 +220,8 @@ def test_lies_about_an_evaluation_are_refused(judged, tmp_path):
     proven(fresh_run()).save(copy / "test" / "evaluation.proof")
     refused(copy, "training", "it ends with the weights")
     again()
+    for name in ("data.npz", "data.disclosure"):
+        (copy / "test" / name).unlink()
     shutil.copy(copy / "circuit.json", copy / "test" / "circuit.json")
     refused(copy, "circuit", "test")
     (again() / "data.disclosure").unlink()

@@ -4,10 +4,12 @@ The user's metrics become a circuit (``trace_evaluation``) whose parameters are 
 A run of it goes through the test set once; its proof opens the training's commitment to its last weights, on the training's counters.
 """
 
+import inspect
 import math
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -109,6 +111,8 @@ def trace_evaluation(
     def step(weights: _Weights, *samples):
         return weights, {name: jnp.asarray(x, jnp.float32) for name, x in measured(weights, *samples).items()}
 
+    with suppress(TypeError, ValueError):  # of what has no signature arrays get numbers for names
+        step.__signature__ = inspect.signature(metrics)
     scales = {x.path: training.scale(p)[1] for p, x in zip(training.held[PARAMETERS], own, strict=True)}
     formats = replace(precision or Precision(), parameters=scales)
     with warnings.catch_warnings():
