@@ -60,8 +60,9 @@ def test_a_killed_job_goes_on_and_proves_nothing_twice(resumed):
     spent = json.loads((out / "private" / "openings.json").read_text())["spent"]
     data = json.loads((out / "private" / "run.json").read_text())["chain"]["data"]["name"]
     weights = {name.split()[1]: count for name, count in spent.items() if not name.startswith(data)}
-    # of each proof, and of the killed one: the third opening replaced those of step 2; the last weights were replaced to be disclosed
-    assert weights == {"0": 1, "2": 3, "2.1": 1, "4": 3, "4.1": 2}
+    # of each proof, and of the killed one: the third opening replaced those of step 2; the last weights were replaced to be evaluated, and
+    # once more to be disclosed; the evaluation begins and ends, after its six steps, with nothing
+    assert weights == {"0": 1, "2": 3, "2.1": 1, "4": 3, "4.1": 3, "4.2": 2, "6": 1}
 
 
 def test_it_leaves_the_promised_files(resumed):
@@ -108,10 +109,11 @@ def test_its_folder_shows_what_the_report_quotes(resumed):
     out, _ = resumed
     found, report = zkjax.check(out / "published"), json.loads((out / "report.json").read_text())
     assert found.sentence == report["sentence"] and list(found.gaps) == report["gaps"]
-    assert "(1,437 samples, disclosed)" in found.sentence and "for 4 steps of 32 samples" in found.sentence
+    assert "(1,437 samples, disclosed)" in found.sentence and "of the 360 samples of the test set" in found.sentence
+    assert "for 4 steps of 32 samples" in found.sentence
     assert {path.name for path in (out / "published").iterdir()} == {
         *("circuit.json", "source.json", "precision.json", "chunk-0000.proof", "chunk-0001.proof", "statement.json"),
-        *("link-0000.proof", "model.safetensors", "model.disclosure", "data.npz", "data.disclosure"),
+        *("link-0000.proof", "link-0001.proof", "test", "model.safetensors", "model.disclosure", "data.npz", "data.disclosure"),
     }
 
 

@@ -148,7 +148,8 @@ def test_the_main_job_learns_as_well_as_float(experiment):
     """On the mean of its three seeds, within a point."""
     digits = experiment("digits")
     data, test = digits.load_data()
-    circuit = digits.trace(digits.initial_params(0), tuple(x[: digits.BATCH] for x in data), 90, 15)
+    given = {"params": digits.initial_params(0), "batch": tuple(x[: digits.BATCH] for x in data)}
+    circuit = replace(digits.recipe(90, 15), **given).trace()
     with jax.default_matmul_precision("highest"):
         seeds = [digits.compare(circuit, data, test, 90, seed)[0] for seed in range(3)]
     fixed, plain = (np.mean([s[f"{kind}_accuracy"] for s in seeds]) for kind in ("fixed", "float"))

@@ -1,6 +1,7 @@
 """A circuit's printed form: what the digest covers, what it costs, how long a chain can be, and, set apart, its author's notes."""
 
 import math
+import textwrap
 
 from ..display import Sheet, Table
 from ..ops.division import Divide
@@ -15,6 +16,7 @@ from .parts import Parameter
 from .summary import net, quoted, rates
 from .words import added, factor, start, step
 
+WIDTH = 140  # characters of a line of words
 MAX_NODES = 2**13  # operations of a circuit whose longest chain is printed: it takes some dozens of looks at all of them
 # What a circuit's sheet says of its own words.
 WORDS = (
@@ -36,6 +38,13 @@ BY = {Divide.name: "a quotient", Root.name: "a root", Sign.name: "a sign", Table
 NOTES = "notes, which are outside the digest: anyone can have written them"
 
 
+def _wrapped(line: str) -> str:
+    """A long line as several, cut at blanks, all but the first set in by two more."""
+    margin = line[: len(line) - len(line.lstrip(" "))]
+    kept = {"break_long_words": False, "break_on_hyphens": False, "expand_tabs": False, "replace_whitespace": False}
+    return "\n".join(textwrap.wrap(line, WIDTH, subsequent_indent=f"{margin}  ", **kept)) or line
+
+
 def sheet(circuit) -> Sheet:
     """What the digest covers, what it costs (sizes are per step), and, set apart, the notes."""
     counts, sizes = circuit.counts(1), of_parts(circuit)
@@ -49,7 +58,7 @@ def sheet(circuit) -> Sheet:
         f"Circuit {circuit.digest().hex()[:16]}: {len(circuit.nodes)} operations, batch {circuit.batch_size}, "
         f"tables of up to {circuit.table_bits} bits",
         (
-            f"{net(circuit)}\n{step(circuit, terms)}",
+            "\n".join(map(_wrapped, f"{net(circuit)}\n{step(circuit, terms)}".split("\n"))),
             f"per step: {each.cells:,} committed cells, {each.lookups:,} lookups{states}; "
             f"{counts.table_entries:,} table entries per proof; {counts.parameters:,} parameters; "
             f"{circuit.levels.depth} levels of products",
