@@ -34,7 +34,7 @@ def pictures(notebook) -> int:
 
 
 def test_there_are_notebooks():
-    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05"]
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06"]
 
 
 @pytest.mark.filterwarnings("ignore")  # of the kernel's own machinery
@@ -54,6 +54,10 @@ def test_it_runs(path, monkeypatch):
         assert "VALID: 4 proofs" in text
         first, last = map(float, re.search(r"the loss went from (\S+) to (\S+) in 48 steps", text).groups())
         assert last < 0.7 * first
+    if path.name.startswith("06"):
+        assert "VALID: What this folder shows" in text and "SAME: this source" in text and "DIFFERENT" in text
+        assert re.findall(r"refused by the check '(.+)'", text) == ["model", "model", "data", "data", "Merkle path"]
+        assert "NOT NOTICED" not in text
 
 
 TRAINED = ("lenet", "inference")
