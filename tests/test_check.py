@@ -193,6 +193,8 @@ def test_the_sentence_has_the_count_of_an_evaluation(judged):
     assert [x.name for x in evaluated().circuit.inputs] == ["x", "y", "groups"]  # as metrics calls them
     assert f"counts {correct} of the {TESTED} samples of the test set with root " in found.sentence
     values = {claim.what: claim.value for claim in found.claims}
+    rows = [[int(x) for x in row.split()] for row in values["test: confusion"].split("; ")]
+    assert np.array_equal(rows, result.confusion) and not any(what.startswith("test: confusion ") for what in values)
     assert values["test: correct"] == str(correct) and values["test: samples that are in data.npz too"] == "0"
     assert any("outputs of test mean" in gap and result.statement.circuit.hex() in gap for gap in found.gaps)
     assert found.proofs == 1 + len(training()[2]) and found.facts["evaluations"]["test"]["samples"] == TESTED

@@ -290,8 +290,13 @@ def _of_evaluations(folder: Folder, evaluations: Mapping[str, Evaluated]) -> Ite
             if folder.data is not None and (common := in_both(folder, name)) is not None:
                 shown = "samples with the same first array, compared in the two files"
                 yield Claim(f"{name}: samples that are in data.npz too", f"{common}", shown, (f"{name}/{DATA}", DATA))
-        for output, total in [*x.totals.items()][:SHOWN]:
-            yield Claim(f"{name}: {output}", in_decimals(total), "exact sum over all samples, revealed by its proof", files)
+        matrix, shown = x.confusion, "exact sum over all samples, revealed by its proof"
+        others = [(output, total) for output, total in x.totals.items() if matrix is None or not output.startswith("confusion ")]
+        for output, total in others[:SHOWN]:
+            yield Claim(f"{name}: {output}", in_decimals(total), shown, files)
+        if matrix is not None:
+            rows = "; ".join(" ".join(map(str, row)) for row in matrix.tolist())
+            yield Claim(f"{name}: confusion", rows, "exact counts, a row for each class, that add up to all samples", files)
 
 
 def in_both(folder: Folder, name: str) -> int | None:
