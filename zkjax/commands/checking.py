@@ -11,10 +11,9 @@ from ..auditing import attestation
 from ..auditing.conclusion import Conclusion, check
 from ..auditing.folder import ATTESTATION, MODEL
 from ..display import page
-from ..errors import FormatError, VerificationError, ZkjaxError
 from ..proofs.soundness import TARGET
 from ..work import MAX_MEMORY, MAX_WORK
-from .terminal import INVALID, VALID, Misuse, refuse, say
+from .terminal import Misuse, verdict
 
 
 def add(commands) -> None:
@@ -44,35 +43,30 @@ def _parser(commands, name: str, told: str):
 
 
 def _check(arguments) -> int:
-    def tell(found: Conclusion) -> None:
+    def tell(found: Conclusion) -> str:
         if arguments.html is not None:
             Path(arguments.html).write_text(page("zkjax check", found.sheet()), encoding="utf-8")
-        say(json.dumps(found.to_json(), indent=1) if arguments.json else f"VALID: {found}")
+        return json.dumps(found.to_json(), indent=1) if arguments.json else f"VALID: {found}"
 
-    return _concluded(arguments, tell)
+    return verdict(arguments, lambda: _concluded(arguments, tell))
 
 
 def _attest(arguments) -> int:
-    def tell(found: Conclusion) -> None:
+    def tell(found: Conclusion) -> str:
         if not found.attestation:
             raise Misuse(f"{arguments.folder}: {MODEL} is not there, and an attestation is about a model's file")
         content = found.attestation if arguments.key is None else attestation.signed(found.attestation, arguments.key)
         path = Path(arguments.folder) / ATTESTATION if arguments.out is None else Path(arguments.out)
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        say(f"{path}: {found.sentence}")
+        return f"{path}: {found.sentence}"
 
-    return _concluded(arguments, tell, ignore_attestation=True)
+    return verdict(arguments, lambda: _concluded(arguments, tell, ignore_attestation=True))
 
 
-def _concluded(arguments, tell: Callable[[Conclusion], None], **options) -> int:
-    """What follows is told, or it is said which check failed."""
+def _concluded(arguments, tell: Callable[[Conclusion], str], **options) -> str:
+    """What is told of what follows; a file that cannot be read or written is misuse."""
     limits = {"minimum_bits": arguments.minimum_bits, "max_work": arguments.max_work, "max_memory": arguments.max_memory}
     try:
-        tell(check(arguments.folder, **options, **limits))
-    except (VerificationError, FormatError) as error:
-        if isinstance(error, VerificationError):
-            return refuse(arguments, INVALID, error.check, error.detail)
-        return refuse(arguments, INVALID, "format", str(error))
-    except (OSError, ZkjaxError) as error:
+        return tell(check(arguments.folder, **options, **limits))
+    except OSError as error:
         raise Misuse(str(error)) from None
-    return VALID

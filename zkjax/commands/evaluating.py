@@ -5,13 +5,13 @@ import math
 import time
 
 from ..circuit.circuit import Circuit
-from ..errors import FormatError, VerificationError, ZkjaxError
+from ..errors import ZkjaxError
 from ..evaluation import Evaluated, in_decimals, verify_evaluation
 from ..proofs.soundness import TARGET
 from ..verifier import check_minimum, ledger, verify_chain
 from ..work import MAX_MEMORY, MAX_WORK
 from . import disclosing
-from .terminal import INVALID, VALID, Misuse, refuse, say
+from .terminal import Misuse, verdict
 from .verifying import files_of, in_order
 
 
@@ -44,16 +44,7 @@ def add(commands) -> None:
 
 def _evaluation(arguments) -> int:
     paths: list[str] = []
-    try:
-        say(_verified(arguments, paths))
-    except (VerificationError, FormatError) as error:
-        place = None if error.proof is None else paths[error.proof]
-        if isinstance(error, VerificationError):
-            return refuse(arguments, INVALID, error.check, error.detail, place)
-        return refuse(arguments, INVALID, "format", str(error).removeprefix(f"{place}: "), place)
-    except ZkjaxError as error:
-        raise Misuse(str(error)) from None
-    return VALID
+    return verdict(arguments, lambda: _verified(arguments, paths), paths)
 
 
 def _verified(arguments, paths: list[str]) -> str:

@@ -5,8 +5,10 @@ All that is printed goes through ``say``: names and texts of files come out esca
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 
 from ..display import plain
+from ..errors import FormatError, VerificationError, ZkjaxError
 
 VALID, INVALID, MISUSE = 0, 1, 2
 
@@ -28,3 +30,17 @@ def refuse(arguments, status: int, check: str, detail: str, proof: str | None = 
     kind = {"format": "malformed: ", "misuse": ""}.get(check, f"check {check}: ")
     say(plain(f"{'error' if status == MISUSE else 'INVALID'}: {place}{kind}{detail}"), sys.stderr)  # one line, whatever a file says
     return status
+
+
+def verdict(arguments, work: Callable[[], str], paths: Sequence[str] = ()) -> int:
+    """Say what ``work`` returns of what is valid, or which check refused it. paths: of the proofs that errors name by their places."""
+    try:
+        say(work())
+    except (VerificationError, FormatError) as error:
+        place = None if error.proof is None or not paths else paths[error.proof]
+        if isinstance(error, VerificationError):
+            return refuse(arguments, INVALID, error.check, error.detail, place)
+        return refuse(arguments, INVALID, "format", str(error).removeprefix(f"{place}: "), place)
+    except ZkjaxError as error:
+        raise Misuse(str(error)) from None
+    return VALID

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..auditing.conclusion import revealed
 from ..circuit.circuit import Circuit
 from ..display import plain
-from ..errors import FormatError, VerificationError, ZkjaxError
+from ..errors import FormatError, ZkjaxError
 from ..evaluation import in_decimals
 from ..proofs.disclosed import check_disclosed
 from ..proofs.proof import MAGIC, Proof
@@ -20,7 +20,7 @@ from ..proofs.statement import Statement
 from ..verifier import check_minimum, verify_chain
 from ..work import MAX_MEMORY, MAX_WORK
 from . import disclosing
-from .terminal import INVALID, VALID, Misuse, refuse, say
+from .terminal import Misuse, verdict
 
 
 def add(commands) -> None:
@@ -96,16 +96,7 @@ def files_of(words: list[str]) -> list[str]:
 
 def _verify(arguments) -> int:
     paths: list[str] = []
-    try:
-        say(_verified(arguments, paths))
-    except (VerificationError, FormatError) as error:
-        place = None if error.proof is None else paths[error.proof]
-        if isinstance(error, VerificationError):
-            return refuse(arguments, INVALID, error.check, error.detail, place)
-        return refuse(arguments, INVALID, "format", str(error).removeprefix(f"{place}: "), place)
-    except ZkjaxError as error:
-        raise Misuse(str(error)) from None
-    return VALID
+    return verdict(arguments, lambda: _verified(arguments, paths), paths)
 
 
 def _verified(arguments, paths: list[str]) -> str:
