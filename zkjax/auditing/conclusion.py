@@ -68,11 +68,8 @@ class Conclusion(Shown):
 
     def sheet(self) -> Sheet:
         """Sentence, claims, gaps and curves."""
-        claims = Table(
-            tuple((x.what, x.value, x.evidence, ", ".join(x.files)) for x in self.claims),
-            ("claim", "value", "shown by", "files"),
-            (0, 1, 2, 3),
-        )
+        rows = tuple((x.what, x.value, x.evidence, _listed(x.files)) for x in self.claims)
+        claims = Table(rows, ("claim", "value", "shown by", "files"), left=(0, 1, 2, 3))
         gaps = "Not checked:\n" + "\n".join(f"- {gap}" for gap in self.gaps)
         curves = [Curve(name, [decimal(x) for x in values]) for name, values in self.outputs.items()]
         return Sheet("What this folder shows", (self.sentence, f"Checked: {self.checked}.", claims, gaps, *curves))
