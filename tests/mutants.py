@@ -56,7 +56,7 @@ NOT_VERIFIED = {
     "commitment.merkle": ("Tree", "leaf_headers", "_parents"),
     "commitment.opening": ("_Prover", "open_claim"),
     "commitment.recursion": ("Folding", "CommittedVector", "_add_powers"),
-    "files": ("write",),
+    "files": ("publish", "write"),
     "ops.draw": ("Draw.probability",),
     "ops.operation": ("Node.op", "Node.__getitem__"),
     "ops.ranges": ("cut", "integer_type"),

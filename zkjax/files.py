@@ -1,4 +1,4 @@
-"""Reading a file that someone else made: an ordinary one, and no more of it than a stated number of bytes. Writing a private one."""
+"""Reading a file that someone else made: an ordinary one, and no more of it than a stated number of bytes. Writing whole ones."""
 
 import os
 import stat
@@ -45,6 +45,14 @@ def read(path: str | PathLike[str], limit: int, magic: bytes = b"") -> bytes:
             if left < 0:
                 raise FormatError(f"{os.fspath(path)}: {longer}")
         return b"".join(parts)
+
+
+def publish(path: str | PathLike[str], content: bytes) -> None:
+    """Write a public file, whole or not at all."""
+    path = Path(path)
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_bytes(content)
+    fresh.replace(path)
 
 
 def write(path: Path, content) -> None:

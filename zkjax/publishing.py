@@ -18,6 +18,7 @@ from .proofs.disclosure import Disclosure
 from .proofs.proof import Proof
 from .proofs.published import Published
 from .proofs.soundness import TARGET
+from .proofs.statement import Statement
 from .prover.disclose import ENDS, disclose
 from .prover.link import link
 from .training.evaluate import Evaluation
@@ -113,8 +114,8 @@ def _write_proofs(circuit: Circuit, proofs: list[Proof], folder: Path) -> None:
         circuit.precision.save(folder / "precision.json")
     if circuit.source:
         circuit.save_source(folder / "source.json")
-    chunks = sorted((x for x in proofs if hasattr(x.statement, "first_step")), key=lambda x: x.statement.first_step)
-    links = [x for x in proofs if not hasattr(x.statement, "first_step")]
+    ordered = sorted(proofs, key=lambda x: x.place)
+    chunks, links = ([x for x in ordered if isinstance(x.statement, Statement) == told] for told in (True, False))
     named = {f"chunk-{i:04d}.proof": x for i, x in enumerate(chunks)} | {f"link-{i:04d}.proof": x for i, x in enumerate(links)}
     for name, proof in named.items():
         proof.save(folder / name)

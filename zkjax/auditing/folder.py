@@ -15,7 +15,6 @@ Only circuit and proofs have to be there. Files of other names say nothing, and 
 """
 
 import hashlib
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from os import PathLike
@@ -89,8 +88,8 @@ class Folder:
             raise ConfigurationError(f"{path}: a published folder holds {CIRCUIT} and *{PROOFS} files; zkjax.publish makes one")
         given = _disclosed(path, names, DISCLOSED)
         circuit = Circuit.load(path / CIRCUIT)
-        loaded = {name: _proof(path / name) for name in proofs}
-        order = sorted(loaded, key=lambda name: getattr(loaded[name].statement, "first_step", math.inf))
+        loaded = {name: Proof.load(path / name) for name in proofs}
+        order = sorted(loaded, key=lambda name: loaded[name].place)
         evaluations = {x.name: _evaluated(x, limit) for x in sorted(path.iterdir()) if (x / EVALUATION).exists()}
         telling = [CIRCUIT, STATEMENT, *proofs, *given, *(DISCLOSED[name] for name in given)]
         # read twice: a folder that changes meanwhile is its owner's to keep still
@@ -130,19 +129,10 @@ def _evaluated(path: Path, limit: int) -> EvaluationFiles:
     names = sorted(x.name for x in path.iterdir())
     if CIRCUIT not in names:
         raise ConfigurationError(f"{path}: {CIRCUIT} is missing; an evaluation's folder holds {CIRCUIT} and {EVALUATION}")
-    circuit, proof = Circuit.load(path / CIRCUIT), _proof(path / EVALUATION)
+    circuit, proof = Circuit.load(path / CIRCUIT), Proof.load(path / EVALUATION)
     if not _disclosed(path, names, (DATA,)):
         return EvaluationFiles(circuit, proof)
     return EvaluationFiles(circuit, proof, _data(path / DATA, circuit, limit), (Disclosure.load(path / DISCLOSED[DATA]),))
-
-
-def _proof(path: Path) -> Proof:
-    try:
-        return Proof.load(path)
-    except FormatError as error:
-        if not str(error).startswith(str(path)):
-            error.within(str(path))
-        raise
 
 
 def _sha256(path: Path, limit: int) -> str:

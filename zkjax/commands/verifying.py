@@ -137,7 +137,7 @@ def _verified(arguments, paths: list[str]) -> str:
 def in_order(names: list[str], paths: list[str]) -> list[Proof]:
     """The proofs in these files, in the order of their steps. paths: will hold their files, in that order."""
     proofs = [_load(name, paths) for name in names]
-    order = sorted(range(len(proofs)), key=lambda i: getattr(proofs[i].statement, "first_step", math.inf))  # links alone come last
+    order = sorted(range(len(proofs)), key=lambda i: proofs[i].place)
     paths[:] = [paths[i] for i in order]
     return [proofs[i] for i in order]
 

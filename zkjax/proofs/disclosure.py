@@ -17,16 +17,15 @@ import struct
 from dataclasses import dataclass
 from itertools import pairwise
 from os import PathLike
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from .. import files
 from ..circuit.parts import PARAMETERS
 from ..commitment.commit import Commitment, Opened
 from ..commitment.dataset import shard_count
 from ..commitment.geometry import Geometry
 from ..display import Sheet, Shown, Table
 from ..errors import FormatError
-from ..files import read
 from .statement import canonical, digest_in, integer_in, list_in, parsed, read_back
 
 KIND = "disclosure"
@@ -100,15 +99,12 @@ class Disclosure(Shown):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the file, whole or not at all. Whoever has it can try guesses of the arrays, and know when one is right."""
-        path = Path(path)
-        fresh = path.with_name(f".{path.name}.new")
-        fresh.write_bytes(bytes(self))
-        fresh.replace(path)
+        files.publish(path, bytes(self))
 
     @staticmethod
     def load(path: str | PathLike[str]) -> "Disclosure":
         """Read such a file; FormatError if it is none. Nothing is compared here."""
-        return Disclosure.parse(read(path, MAX_FILE, MAGIC), str(path))
+        return Disclosure.parse(files.read(path, MAX_FILE, MAGIC), str(path))
 
     @staticmethod
     def parse(raw: bytes, where: str = "disclosure") -> "Disclosure":

@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,10 +68,7 @@ class Model:
         told = {"format": FORMAT, "circuit": self.circuit.hex(), "step": self.step, "units": units, "digest": self.digest().hex()}
         whole = {name: np.ascontiguousarray(x).reshape(x.shape) for name, x in tensors.items()}
         content = _library().numpy.save(whole, metadata={KEY: json.dumps(told, sort_keys=True, separators=(",", ":"))})
-        path = Path(path)
-        fresh = path.with_name(f".{path.name}.new")
-        fresh.write_bytes(content)
-        fresh.replace(path)
+        files.publish(path, content)
 
     @staticmethod
     def load(path: str | PathLike[str], limit: int = LIMIT) -> "Model":

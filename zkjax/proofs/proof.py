@@ -9,14 +9,14 @@
 PROTOCOL.md, section 4.1.
 """
 
+import math
 import struct
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path
 
+from .. import files
 from ..display import Sheet, Shown
 from ..errors import FormatError
-from ..files import read
 from .alone import LinkStatement
 from .soundness import Security
 from .statement import Statement
@@ -51,6 +51,11 @@ class Proof(Shown):
         """Length of the file."""
         return len(bytes(self))
 
+    @property
+    def place(self) -> float:
+        """Its first step, by which the proofs of a chain are put in order; links alone come last."""
+        return getattr(self.statement, "first_step", math.inf)
+
     def sheet(self) -> Sheet:
         """The claim; whether it holds is for ``zkjax.verify`` to say."""
         statement = self.statement.sheet()
@@ -60,15 +65,12 @@ class Proof(Shown):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the proof file, whole or not at all. It is public."""
-        path = Path(path)
-        fresh = path.with_name(f".{path.name}.new")
-        fresh.write_bytes(bytes(self))
-        fresh.replace(path)
+        files.publish(path, bytes(self))
 
     @staticmethod
     def load(path: str | PathLike[str]) -> "Proof":
         """Read a proof file; FormatError if it is not one. Nothing is verified here."""
-        return Proof.parse(read(path, MAX_FILE, MAGIC), str(path))
+        return Proof.parse(files.read(path, MAX_FILE, MAGIC), str(path))
 
     @staticmethod
     def parse(raw: bytes, where: str = "proof") -> "Proof":

@@ -16,7 +16,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from .. import files
@@ -62,10 +61,7 @@ class Published:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the file, whole or not at all."""
-        path = Path(path)
-        fresh = path.with_name(f".{path.name}.new")
-        fresh.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
-        fresh.replace(path)
+        files.publish(path, (json.dumps(self.content, indent=1) + "\n").encode("utf-8"))
 
     @staticmethod
     def load(path: str | PathLike[str]) -> "Published":
