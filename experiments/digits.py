@@ -7,8 +7,10 @@ exact fixed point and, beside it, by Flax and optax in floating point; the exact
 verified by the command line in a fresh process that has neither data nor weights. Then the proofs are tampered with, and the verifier
 has to notice.
 
-OUT gets circuit.json, source.json, precision.json, chunk-0000.proof, ... and statement.json; published/, with these, the trained model, the
-data and what ties both to the proofs; report.json and report.png with all figures; and private/ with weights, data and secret randomness.
+The first weights are drawn from a public key, so that anybody can draw them again.
+
+OUT gets circuit.json, source.json, precision.json, initial.disclosure, chunk-0000.proof, ... and statement.json; published/, with these, the
+first weights' key, the trained model, the data and what ties them to the proofs; report.json and report.png with all figures; and private/ with weights, data and secret randomness.
 After a kill, the same command goes on where it stopped; nothing is proven twice. What the published folder shows, anybody finds out:
 
     python -m zkjax check runs/digits/published
@@ -42,6 +44,7 @@ from zkjax.protocol.schedule import batch_indices
 
 BATCH, STEPS, CHUNK = 32, 144, 48
 LEARNING_RATE, CLIP = 5e-3, 1.0
+INITIAL = "initial.disclosure"
 PHASES = 6  # of one proof: witness, compiling, commitments, argument, weights of the opening, opening
 STARTED = time.perf_counter()
 
@@ -56,7 +59,7 @@ class MLP(nnx.Module):
         return self.last(nnx.relu(self.second(nnx.relu(self.first(x)))))
 
 
-GRAPH, _ = nnx.split(MLP(nnx.Rngs(0)))
+GRAPH, PARAMS = nnx.split(MLP(nnx.Rngs(0)))
 
 
 def loss(params, x, y):
@@ -70,13 +73,14 @@ def optimizer(steps: int):
 
 
 def initial_params(seed: int):
-    return nnx.split(MLP(nnx.Rngs(seed)))[1]
+    """The first weights, drawn from a public key, and how: a zkjax.Drawing."""
+    return zkjax.draw(PARAMS, seed)
 
 
 def recipe(steps: int = STEPS, chunk: int = CHUNK) -> zkjax.Recipe:
     """What is proven, in shapes. With the formats that were chosen from a batch, precision.json, it gives the same circuit."""
     batch = jax.ShapeDtypeStruct((BATCH, 64), np.float32), jax.ShapeDtypeStruct((BATCH,), np.int32)
-    params = jax.eval_shape(lambda: initial_params(0))
+    params = jax.eval_shape(lambda: PARAMS)
     return zkjax.Recipe(loss=loss, optimizer=optimizer(steps), params=params, batch=batch, steps=steps, chunk=chunk)
 
 
@@ -99,7 +103,7 @@ def train_float(params, data, steps: int, seed: int):
 
 def compare(circuit, data, test, steps: int, seed: int) -> tuple[dict, zkjax.Run]:
     """Train from one seed's weights and batches in floating point and in exact integers."""
-    params = initial_params(seed)
+    params, _ = initial_params(seed)
     trained, losses = train_float(params, data, steps, seed)
     started = time.perf_counter()
     run = zkjax.train(circuit, params, data, steps=steps, seed=seed)
@@ -162,6 +166,8 @@ def prove_chain(circuit, params, data, out: Path, arguments, record: Record) -> 
             "bits": proof.security.bits,
         }
         record.save()
+        if number == 0:  # while its run, and with it the first commitment's randomness, is at hand
+            zkjax.disclose(run, "initial").save(out / INITIAL)
         write_bytes(proof_path(out, number), bytes(proof))
         proven.append(number)
 
@@ -207,8 +213,11 @@ def metrics(params, x, y):
     return zkjax.classified(nnx.merge(GRAPH, params)(x), y)
 
 
-def publish_folder(last, proofs: list[Path], circuit, test, folder: Path) -> Finished:
-    """A folder that says all that is to be known, model, data and test set included; and what a stranger's check of it prints."""
+def publish_folder(last, proofs: list[Path], circuit, drawing, test, folder: Path) -> Finished:
+    """A folder that says all that is to be known, model, data and test set included; and what a stranger's check of it prints.
+
+    First and last weights are both public then, and so is what the training did in all.
+    """
     if not folder.exists():
         found = [*map(zkjax.Proof.load, proofs)]
         try:
@@ -217,6 +226,7 @@ def publish_folder(last, proofs: list[Path], circuit, test, folder: Path) -> Fin
             found.append(zkjax.link(last, ("final",)))
             evaluation = zkjax.evaluate(last, metrics, test)
         given = {"circuit": circuit, "data": True, "evaluations": {"test": evaluation}, "test_data": True}
+        given |= {"drawing": drawing, "first": zkjax.Disclosure.load(proofs[0].with_name(INITIAL)), "update": True}
         zkjax.publish(last, found, folder, **given)
     return run_process([sys.executable, "-m", "zkjax", "check", str(folder), "--json"])
 
@@ -337,7 +347,7 @@ def start_again(out: Path) -> None:
     """Remove what an earlier run of this script left, and nothing else."""
     for folder in (out / "private", out / "published", *out.glob(".published.*")):
         shutil.rmtree(folder, ignore_errors=True)
-    made = ("circuit.json", "source.json", "precision.json", "statement.json", "report.json", "report.png")
+    made = ("circuit.json", "source.json", "precision.json", "statement.json", INITIAL, "report.json", "report.png")
     for path in [*out.glob("chunk-*.proof"), *(out / name for name in made)]:
         path.unlink(missing_ok=True)
 
@@ -350,7 +360,7 @@ def experiment(arguments) -> int:
     (out / "private").mkdir(mode=0o700, exist_ok=True)
 
     data, test = load_data()
-    params = initial_params(arguments.seed)
+    params, drawing = initial_params(arguments.seed)
     batch = tuple(x[:BATCH] for x in data)
     circuit = replace(recipe(arguments.steps, arguments.chunk), params=params, batch=batch).trace()
     print(circuit)
@@ -390,7 +400,7 @@ def experiment(arguments) -> int:
     verified = {"process_seconds": process.seconds, "seconds": told["seconds"], "bits": told["bits"], "peak_memory": process.peak_memory}
     print(f"exit status 0: valid, {len(proofs)} proofs of {arguments.steps} steps, {told['bits']:.1f} bits, {told['seconds']:.2f} s")
     tampered = tamper(proofs, out / "circuit.json", published)
-    checked = publish_folder(last, proofs, circuit, test, out / "published")
+    checked = publish_folder(last, proofs, circuit, drawing, test, out / "published")
     if checked.status:
         raise SystemExit(f"{checked.errors}\nerror: the published folder was refused with exit status {checked.status}")
     conclusion = json.loads(checked.output)

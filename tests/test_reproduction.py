@@ -148,7 +148,7 @@ def test_the_main_job_learns_as_well_as_float(experiment):
     """On the mean of its three seeds, within a point."""
     digits = experiment("digits")
     data, test = digits.load_data()
-    given = {"params": digits.initial_params(0), "batch": tuple(x[: digits.BATCH] for x in data)}
+    given = {"params": digits.initial_params(0)[0], "batch": tuple(x[: digits.BATCH] for x in data)}
     circuit = replace(digits.recipe(90, 15), **given).trace()
     with jax.default_matmul_precision("highest"):
         seeds = [digits.compare(circuit, data, test, 90, seed)[0] for seed in range(3)]

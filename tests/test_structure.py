@@ -19,7 +19,7 @@ JAX_MODULES = {
     f"tracing.{name}" for name in ("arguments", "search", "interpreter", "starts", "step", "own", "source", "program", "comparison")
 }
 JAX_MODULES |= {"training.template", "training.steps", "training.run", "training.train", "calibration", "prover.aggregate"}
-JAX_MODULES |= {"planning.measure", "tracing.recipe", "training.evaluate"}
+JAX_MODULES |= {"planning.measure", "tracing.recipe", "training.draw", "training.evaluate"}
 # imported by prover functions and by the user only, never by the verifier
 KERNEL_USERS = {"prover.witness", "prover.folds", "training.states", "training.steps", "training.template", "prover.lanes"}
 
@@ -32,7 +32,7 @@ progress
 arrays
 work
 algebra algebra.field algebra.extension algebra.poly algebra.vectors algebra.ntt algebra.exact algebra.hashing algebra.layout
-algebra.low_rank algebra.threefry algebra.decimals algebra.functions
+algebra.low_rank algebra.threefry algebra.normal algebra.decimals algebra.functions
 kernels kernels.settings kernels.threads kernels.jit kernels.memory kernels.products kernels.tiles kernels.host kernels.eq
 kernels.sumcheck kernels.lookup kernels.sites kernels.ntt kernels.merkle kernels.opening kernels.integers
 ops.operation ops.tables ops.ranges ops.committed ops.leaves ops.window ops.moves ops.arithmetic ops.functions ops.rescale ops.products
@@ -48,7 +48,7 @@ protocol.membership protocol.draws protocol.contraction protocol.gate protocol.m
 commitment.slots commitment.openings commitment.geometry commitment.merkle commitment.dataset commitment.commit commitment.recursion
 commitment.rows commitment.opening commitment.recompute commitment.keys commitment
 proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain proofs.checks proofs.estimate proofs.proof
-proofs.published proofs.disclosure proofs.model proofs.disclosed
+proofs.published proofs.disclosure proofs.model proofs.drawing proofs.disclosed
 verifier evaluation
 auditing auditing.attestation auditing.folder auditing.conclusion
 tracing tracing.precision tracing.digits tracing.special tracing.elementary tracing.series tracing.constants tracing.expressions
@@ -62,7 +62,8 @@ tracing.formats tracing.own tracing.source tracing.states tracing.planned tracin
 tracing.lowering tracing.comparison tracing.fitting tracing.finer tracing.program tracing.recipe
 prover.aggregate prover.lanes prover.folds prover.states prover.witness prover.rehearsal prover.commitments prover.prove
 prover.link prover.disclose prover
-training training.dataset training.template training.saved training.states training.steps training.run training.train training.evaluate
+training training.dataset training.template training.draw training.saved training.states training.steps training.run training.train
+training.evaluate
 calibration
 planning planning.machine planning.estimate planning.measure
 publishing

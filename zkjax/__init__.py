@@ -15,6 +15,8 @@ _PUBLIC = {
     "Calibration": "calibration",
     "estimate": "planning.estimate",
     "Estimate": "planning.estimate",
+    "draw": "training.draw",
+    "Drawing": "proofs.drawing",
     "train": "training.train",
     "chunks": "training.train",
     "Run": "training.run",

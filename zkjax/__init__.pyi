@@ -23,6 +23,7 @@ from .evaluation import verify_evaluation as verify_evaluation
 from .planning.estimate import Estimate as Estimate
 from .planning.estimate import estimate as estimate
 from .proofs.disclosure import Disclosure as Disclosure
+from .proofs.drawing import Drawing as Drawing
 from .proofs.model import Model as Model
 from .proofs.proof import Proof as Proof
 from .proofs.published import Published as Published
@@ -36,6 +37,7 @@ from .tracing.program import trace as trace
 from .tracing.program import trace_step as trace_step
 from .tracing.recipe import Recipe as Recipe
 from .training.dataset import Dataset as Dataset
+from .training.draw import draw as draw
 from .training.evaluate import Evaluation as Evaluation
 from .training.evaluate import classified as classified
 from .training.evaluate import evaluate as evaluate

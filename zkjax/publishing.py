@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from .auditing.conclusion import Conclusion, check
-from .auditing.folder import CIRCUIT, DATA, DISCLOSED, EVALUATION, INITIAL, MODEL, STATEMENT
+from .auditing.folder import CIRCUIT, DATA, DISCLOSED, DRAWING, EVALUATION, INITIAL, MODEL, STATEMENT
 from .circuit.circuit import Circuit
 from .errors import BudgetError, ConfigurationError, RunError
 from .proofs.disclosure import Disclosure
+from .proofs.drawing import Drawing
 from .proofs.proof import Proof
 from .proofs.published import Published
 from .proofs.soundness import TARGET
@@ -33,9 +34,10 @@ def publish(
     folder: str | PathLike[str],
     *,
     circuit: Circuit | None = None,
-    first: Run | None = None,
+    first: Run | Disclosure | None = None,
     model: bool = True,
     initial: bool = False,
+    drawing: Drawing | None = None,
     data: bool = False,
     evaluations: Mapping[str, Evaluation] | None = None,
     test_data: bool = False,
@@ -50,6 +52,9 @@ def publish(
     model:   publish the last parameters, ``model.safetensors``, with their disclosure; initial: likewise the first ones, of ``first``, the
              chain's first run (one that was loaded will do; None: ``run`` is the only one); data: likewise the whole dataset, ``data.npz``,
              as the numbers that the circuit reads. Everybody can read what is published here.
+    drawing: that of ``zkjax.draw``, from whose key the first weights were drawn: ``drawing.json``. Of frozen parameters it may leave out all,
+             of others none, but with ``initial``. Where the first run is not at hand any more, its disclosure, made in time, will do:
+             ``first=zkjax.disclose(run, "initial")``; with ``frozen=False`` if frozen ones are left out, to keep them secret.
     evaluations: of ``zkjax.evaluate``, by the names of folders that they get; test_data: publish their test sets as well.
     update:  as for ``disclose``: weights of one step and of a later one tell the update between them.
     minimum_bits: refuse proofs and openings with less proven security.
@@ -58,14 +63,15 @@ def publish(
     where none is to spare, the folder gets a proof that replaces the commitment as well.
     Raises: ConfigurationError - the folder is there, or a proof is missing; all that ``disclose``, ``Run.save_model`` and ``check`` raise.
     """
-    if not isinstance(run, Run) or not isinstance(first, Run | None):
-        raise RunError("run and first are zkjax.Run objects")
+    if not isinstance(run, Run) or not isinstance(first, Run | Disclosure | None) or initial and isinstance(first, Disclosure):
+        raise RunError("run and first are zkjax.Run objects; first may be a disclosure of the first weights, where initial=True is not given")
     proofs, folder = list(proofs), Path(folder)
     if not proofs or not all(isinstance(proof, Proof) for proof in proofs):
         raise ConfigurationError("proofs: give the proofs of all chunks (zkjax.Proof.load reads one)")
     circuit = run.circuit if circuit is None else circuit
     if not isinstance(circuit, Circuit) or circuit.digest() != run.circuit.digest():
         raise ConfigurationError("circuit is not the one that the run was trained in")
+    drawing = None if drawing is None else _drawing(drawing, circuit, initial)
     evaluations = dict(evaluations or {})
     if not all(isinstance(x, Evaluation) for x in evaluations.values()) or not all(map(_NAME.fullmatch, evaluations)):
         raise ConfigurationError("evaluations: give those of zkjax.evaluate by short names of letters, digits, - and _")
@@ -79,7 +85,11 @@ def publish(
             _disclosed(run, "parameters", update, minimum_bits, proofs).save(made / DISCLOSED[MODEL])
         if initial:
             (first or run).save_model(made / INITIAL, "initial")
-            _disclosed(first or run, "initial", update, minimum_bits, proofs).save(made / DISCLOSED[INITIAL])
+        if drawing is not None:
+            drawing.save(made / DRAWING)
+        if initial or drawing is not None:
+            frozen = initial or not drawing.others(circuit)
+            _first(first or run, update, frozen, minimum_bits, proofs).save(made / DISCLOSED[INITIAL])
         if data:
             _write_data(run, made)
         for name, evaluation in evaluations.items():
@@ -98,13 +108,31 @@ def publish(
     return conclusion
 
 
-def _disclosed(run: Run, what: str, update: bool, minimum_bits: float, proofs: list[Proof]) -> Disclosure:
+def _drawing(drawing: Drawing, circuit: Circuit, initial: bool) -> Drawing:
+    """With the circuit's paths. ConfigurationError where a reader of the folder could not compare it with the commitment."""
+    if not isinstance(drawing, Drawing):
+        raise ConfigurationError(f"drawing is a {type(drawing).__name__}; give the zkjax.Drawing of zkjax.draw")
+    drawing = drawing.within(x.path for x in circuit.parameters if x.given is None)
+    others = set(drawing.others(circuit))
+    if not initial and others and others != {circuit.parameters[p].path for p in circuit.frozen}:
+        raise ConfigurationError(f"drawing: {', '.join(sorted(others)[:3])} not drawn; publish the first weights too, by initial=True")
+    return drawing
+
+
+def _first(given: Run | Disclosure, update: bool, frozen: bool, minimum_bits: float, proofs: list[Proof]) -> Disclosure:
+    """Of the chain's first weights; given: its first run, or that disclosure, made before."""
+    if isinstance(given, Disclosure):
+        return given
+    return _disclosed(given, "initial", update, minimum_bits, proofs, frozen)
+
+
+def _disclosed(run: Run, what: str, update: bool, minimum_bits: float, proofs: list[Proof], frozen: bool = True) -> Disclosure:
     """As ``disclose``. Where it would take an opening that is kept, the commitment is replaced first, in a proof that joins the others."""
     try:
-        return disclose(run, what, update=update, minimum_bits=minimum_bits)
+        return disclose(run, what, update=update, frozen=frozen, minimum_bits=minimum_bits)
     except BudgetError:
         proofs.append(link(run, (ENDS[what],), minimum_bits=minimum_bits))
-        return disclose(run, what, update=update, minimum_bits=minimum_bits)
+        return disclose(run, what, update=update, frozen=frozen, minimum_bits=minimum_bits)
 
 
 def _write_proofs(circuit: Circuit, proofs: list[Proof], folder: Path) -> None:

@@ -26,6 +26,7 @@ from .proofs.chain import check_chain, check_pins
 from .proofs.checks import check_circuit, check_commitments, check_sizes, make_plan
 from .proofs.disclosed import check_disclosed
 from .proofs.disclosure import Disclosure
+from .proofs.drawing import Drawing
 from .proofs.estimate import charge_file, estimate
 from .proofs.links import joined, links_of
 from .proofs.model import Model
@@ -53,6 +54,7 @@ class Pins(TypedDict, total=False):
     statement: Published | None
     model: Model | None
     initial_model: Model | None
+    drawing: Drawing | None
     data: Sequence[np.ndarray] | None
     disclosures: Sequence[Disclosure]
     assume_bound: bool
@@ -81,6 +83,7 @@ def verify(
     statement: Published | None = None,
     model: Model | None = None,
     initial_model: Model | None = None,
+    drawing: Drawing | None = None,
     data: Sequence[np.ndarray] | None = None,
     disclosures: Sequence[Disclosure] = (),
     assume_bound: bool = False,
@@ -102,9 +105,11 @@ def verify(
     statement:    what was published about the chain (``zkjax.Published.load``): every field of every proof is required to be that.
     model:        a file of parameters (``zkjax.Model.load``) that are required to be those behind the last commitment, integer by integer.
     initial_model: likewise, behind the first one.
+    drawing:      from which public key, by which distributions the first parameters are required to be drawn (``zkjax.Drawing.load``):
+                  those of its paths. Any others have to be in initial_model; frozen ones may be left open.
     data:         arrays, samples first, in the order of the circuit's inputs: rounded as the circuit says, they are required to be the
                   dataset, or the shards of it that are disclosed.
-    disclosures:  what ties model and data to their commitments (``zkjax.Disclosure.load``).
+    disclosures:  what ties model, drawing and data to their commitments (``zkjax.Disclosure.load``).
     assume_bound: accept a first proof that does not itself range-check its initial weights.
     minimum_bits: refuse proofs with less proven security, at least 1. It is required of each proof; the errors of a chain's proofs
                   add up.
@@ -132,8 +137,8 @@ def verify(
         max_work=max_work,
         max_memory=max_memory,
     )
-    if disclosures or any(x is not None for x in (model, initial_model, data)):
-        wanted = {"model": model, "initial_model": initial_model, "data": data}
+    if disclosures or any(x is not None for x in (model, initial_model, drawing, data)):
+        wanted = {"model": model, "initial_model": initial_model, "drawing": drawing, "data": data}
         limits = {"minimum_bits": minimum_bits, "max_work": max_work, "max_memory": max_memory}
         check_disclosed(circuit, statements, disclosures, **wanted, **limits)
     return statements[0] if isinstance(proof, Proof) else statements

@@ -24,10 +24,10 @@ from ..proofs.statement import Statement
 from ..verifier import check_minimum, ledger, verify_chain
 from ..work import MAX_MEMORY, MAX_WORK
 from . import attestation
-from .folder import ATTESTATION, CIRCUIT, DATA, EVALUATION, INITIAL, MODEL, Folder
+from .folder import ATTESTATION, CIRCUIT, DATA, DRAWING, EVALUATION, INITIAL, MODEL, Folder
 
 SHORT = 16  # digits of a digest in the sentence; the claims have all of them
-SHOWN = 120  # outputs of an evaluation that are listed
+SHOWN = 120  # outputs of an evaluation that are listed, and distributions of first weights
 CORRECT = "correct"  # the output that the sentence quotes
 
 
@@ -115,7 +115,7 @@ def check(
         if error.proof is not None:
             error.within(names[error.proof])
         raise
-    given = {"model": found.model, "initial_model": found.initial, "data": found.data}
+    given = {"model": found.model, "initial_model": found.initial, "drawing": found.drawing, "data": found.data}
     shards = check_disclosed(found.circuit, statements, found.disclosures, **given, **limits) if found.disclosures else None
     chunks = [s for s in statements if isinstance(s, Statement)]
     evaluations, more = {}, []
@@ -164,13 +164,14 @@ def concluded(
 
 def _facts(folder: Folder, statements: Sequence[Statement], shards: tuple[int, ...] | None) -> dict[str, Any]:
     """What the sentence says, for programs."""
-    first, last = statements[0], statements[-1]
+    first, last, drawing = statements[0], statements[-1], folder.drawing
     return {
         "recipe": first.circuit.hex(),
         "dataset": first.dataset.hex(),
         "samples": first.samples,
         "disclosed_shards": None if shards is None else list(shards),
         "first_weights": first.initial_weights.hex(),
+        "drawn": None if drawing is None else {"key": drawing.seed, "not": drawing.others(folder.circuit)},
         "last_weights": last.final_weights.hex(),
         "seed": first.seed,
         "batch": folder.circuit.batch_size,
@@ -195,8 +196,8 @@ def decimal(value: Fraction) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-def _listed(files: tuple[str, ...]) -> str:
-    return ", ".join(files) if len(files) <= 4 else f"{files[0]}, {files[1]}, .., {files[-1]} ({len(files)} files)"
+def _listed(names: tuple[str, ...], what: str = "files") -> str:
+    return ", ".join(names) if len(names) <= 4 else f"{names[0]}, {names[1]}, .., {names[-1]} ({len(names)} {what})"
 
 
 def _range(statements: Sequence[Statement]) -> tuple[int, int]:
@@ -229,6 +230,10 @@ def _sentence(folder: Folder, statements: Sequence[Statement], evaluations: Mapp
     data = "disclosed" if _all_shards(first, shards) else "disclosed in part" if shards else "not disclosed"
     data = f"the dataset with root {short(first.dataset.hex())} ({first.samples:,} samples, {data})"
     model, start = weights(MODEL, folder.model, last.final_weights), weights(INITIAL, folder.initial, first.initial_weights)
+    if folder.drawing is not None:
+        drawn, others = f"drawn from key {folder.drawing.seed}", len(folder.drawing.others(folder.circuit))
+        count = len(folder.drawing.parameters)
+        start = f"{start}, {count} of whose {count + others} arrays were {drawn}" if others else drawn
     if not _updated(folder, statements):
         told = f"The model {model} went through {steps} of {recipe} on {data}, which changed nothing"
     else:
@@ -259,6 +264,11 @@ def _claims(
         yield Claim(
             "first weights' file", folder.hashes[INITIAL], "its integers are behind that commitment", (INITIAL, "initial.disclosure")
         )
+    if folder.drawing is not None:
+        shown = DRAWING, "initial.disclosure" if folder.initial is None else INITIAL
+        yield Claim("first weights' key", f"{folder.drawing.seed}", "what is drawn from it, rounded, is behind that commitment", shown)
+        for distribution, paths in [*folder.drawing.describe().items()][:SHOWN]:
+            yield Claim(f"drawn: {distribution}", _listed(tuple(paths), "arrays"), "how it is drawn", (DRAWING,))
     yield Claim("last weights", last.final_weights.hex(), "the commitment that the last proof ends with", proofs)
     if folder.model is not None:
         yield Claim("last weights' file", folder.hashes[MODEL], "its integers are behind that commitment", (MODEL, "model.disclosure"))
@@ -319,9 +329,16 @@ def _gaps(
     if not _all_shards(first, shards):
         some = "beyond those in data.npz" if shards else f"for {DATA} is not here"
         yield f"which samples the dataset holds, {some}"
-    if folder.initial is None:
+    first_weights, drawing = "the first weights", folder.drawing
+    if drawing is not None:
+        first_weights = "the key of the first weights and their distributions"
+    if folder.initial is None and drawing is None:
         yield f"which weights the training began with: {INITIAL} is not here"
-    yield "how the first weights, the seed of the batches and the order of the samples were chosen: by the trainer, who could try many"
+    if drawing is not None and (others := tuple(drawing.others(folder.circuit))):
+        first_weights += ", those that are not drawn from it"
+        if folder.initial is None:
+            yield f"what is in the frozen {_listed(others, 'arrays')}: {INITIAL} is not here"
+    yield f"how {first_weights}, the seed of the batches and the order of the samples were chosen: by the trainer, who could try many"
     yield (
         "that certain source code gives this recipe; with JAX, python -m zkjax trace FILE.py --precision precision.json "
         f"--expect {first.circuit.hex()}"

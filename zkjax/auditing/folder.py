@@ -5,6 +5,7 @@
     statement.json                           what the trainer says of them (``Published``)
     model.safetensors, model.disclosure      the last parameters, and what ties them to their commitment
     initial.safetensors, initial.disclosure  the first ones, likewise
+    drawing.json                             or from which public key they are drawn, with the same disclosure
     data.npz, data.disclosure                the dataset or shards of it, likewise
     NAME/                                    an evaluation of the last weights: circuit.json, evaluation.proof, and for its test set
                                              data.npz and data.disclosure; any number of such folders
@@ -29,14 +30,16 @@ from ..circuit.data import in_order
 from ..errors import ConfigurationError, FormatError
 from ..files import opened
 from ..proofs.disclosure import Disclosure
+from ..proofs.drawing import Drawing
 from ..proofs.model import Model
 from ..proofs.proof import Proof
 from ..proofs.published import Published
 from . import attestation
 
 CIRCUIT, STATEMENT, ATTESTATION, PROOFS = "circuit.json", "statement.json", "attestation.json", ".proof"
-MODEL, INITIAL, DATA = "model.safetensors", "initial.safetensors", "data.npz"
-DISCLOSED = {MODEL: "model.disclosure", INITIAL: "initial.disclosure", DATA: "data.disclosure"}  # what each of them needs beside it
+MODEL, INITIAL, DRAWING, DATA = "model.safetensors", "initial.safetensors", "drawing.json", "data.npz"
+# what each of them needs beside it
+DISCLOSED = {MODEL: "model.disclosure", INITIAL: "initial.disclosure", DRAWING: "initial.disclosure", DATA: "data.disclosure"}
 EVALUATION = "evaluation.proof"
 EVALUATED = (CIRCUIT, EVALUATION, DATA, DISCLOSED[DATA])
 BESIDE = ("precision.json", "source.json")  # nothing follows from these
@@ -57,8 +60,8 @@ class EvaluationFiles:
 class Folder:
     """A folder's files, read; nothing is compared yet.
 
-    proofs: by the names of their files, in the order of their steps, links alone last. model, initial, data: None where they are not
-    there. evaluations: by the names of their folders. attested: the in-toto statement of an attestation, and whether it stands in an
+    proofs: by the names of their files, in the order of their steps, links alone last. model, initial, drawing, data: None where they are
+    not there. evaluations: by the names of their folders. attested: the in-toto statement of an attestation, and whether it stands in an
     envelope. hashes: SHA-256 of each file of which something follows, by name. others: names of files that say nothing.
     """
 
@@ -68,6 +71,7 @@ class Folder:
     published: Published | None = None
     model: Model | None = None
     initial: Model | None = None
+    drawing: Drawing | None = None
     data: tuple[np.ndarray, ...] | None = field(default=None, repr=False)
     disclosures: tuple[Disclosure, ...] = ()
     evaluations: dict[str, EvaluationFiles] = field(default_factory=dict)
@@ -91,7 +95,7 @@ class Folder:
         loaded = {name: Proof.load(path / name) for name in proofs}
         order = sorted(loaded, key=lambda name: loaded[name].place)
         evaluations = {x.name: _evaluated(x, limit) for x in sorted(path.iterdir()) if (x / EVALUATION).exists()}
-        telling = [CIRCUIT, STATEMENT, *proofs, *given, *(DISCLOSED[name] for name in given)]
+        telling = {CIRCUIT, STATEMENT, *proofs, *given, *(DISCLOSED[name] for name in given)}
         # read twice: a folder that changes meanwhile is its owner's to keep still
         hashes = {name: _sha256(path / name, limit) for name in sorted(telling) if name in names}
         for name in evaluations:
@@ -103,8 +107,9 @@ class Folder:
             Published.load(path / STATEMENT) if STATEMENT in names else None,
             Model.load(path / MODEL, limit) if MODEL in given else None,
             Model.load(path / INITIAL, limit) if INITIAL in given else None,
+            Drawing.load(path / DRAWING) if DRAWING in given else None,
             _data(path / DATA, circuit, limit) if DATA in given else None,
-            tuple(Disclosure.load(path / DISCLOSED[name]) for name in given),
+            tuple(Disclosure.load(path / name) for name in dict.fromkeys(DISCLOSED[x] for x in given)),
             evaluations,
             attestation.load(path / ATTESTATION) if ATTESTATION in names else None,
             hashes,
@@ -114,11 +119,14 @@ class Folder:
 
 def _disclosed(path: Path, names: list[str], wanted: Iterable[str]) -> list[str]:
     """Which of these files are there, each with its disclosure beside it. Raises ConfigurationError for one without the other."""
+    given = [name for name in wanted if name in names]
+    shown = {DISCLOSED[name] for name in given}
     for name in wanted:
-        if (name in names) != (DISCLOSED[name] in names):
-            missing = DISCLOSED[name] if name in names else name
-            raise ConfigurationError(f"{path}: {missing} is missing; {name} and {DISCLOSED[name]} say something together only")
-    return [name for name in wanted if name in names]
+        beside = DISCLOSED[name]
+        if name in given and beside not in names or beside in names and beside not in shown:
+            missing = beside if name in given else name
+            raise ConfigurationError(f"{path}: {missing} is missing; {name} and {beside} say something together only")
+    return given
 
 
 def _data(path: Path, circuit: Circuit, limit: int) -> tuple[np.ndarray, ...]:

@@ -39,7 +39,7 @@ def add(commands) -> None:
     parser.add_argument("--max-work", type=int, default=MAX_WORK, metavar="N", help="as for verify")
     parser.add_argument("--max-memory", type=int, default=MAX_MEMORY, metavar="BYTES", help="as for verify")
     parser.add_argument("--json", action="store_true", help="print the result as JSON, whether valid or not")
-    parser.set_defaults(run=_evaluation, model=None, initial_model=None)
+    parser.set_defaults(run=_evaluation, model=None, initial_model=None, drawing=None)
 
 
 def _evaluation(arguments) -> int:

@@ -130,7 +130,7 @@ def _verified(arguments, paths: list[str]) -> str:
     shards = check_disclosed(circuit, statements, **wanted, **limits)
     seconds = time.perf_counter() - started
     chunks = [s for s in statements if isinstance(s, Statement)]
-    disclosed = disclosing.facts(arguments, chunks[0], shards)
+    disclosed = disclosing.facts(arguments, circuit, wanted["drawing"], chunks[0], shards)
     return _told(arguments, circuit, chunks, statements[len(chunks) :], ledgers, paths, seconds, disclosed)
 
 

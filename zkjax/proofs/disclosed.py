@@ -3,7 +3,7 @@
 Which commitment is meant is said by the proofs, never by the disclosure: an item counts where its digest, which binds kind, number, sizes
 and root, is one that they name or link. Then its root is computed from the arrays and the disclosed seed, or the claim at a point verified.
 
-PROTOCOL.md, sections 4.6, 14.3.
+PROTOCOL.md, sections 4.6, 4.9, 14.3.
 """
 
 import hashlib
@@ -30,6 +30,7 @@ from ..protocol.transcript import Reader, Transcript, base_bytes
 from ..work import CALL, HASH, PASSING, PRODUCT, Meter
 from .alone import LinkStatement
 from .disclosure import Disclosure, Item
+from .drawing import Drawing, drawn_integers
 from .links import Classes, check_parts, joined
 from .model import Model, integers_of
 from .soundness import TARGET, security
@@ -43,6 +44,7 @@ def check_disclosed(
     *,
     model: Model | None = None,
     initial_model: Model | None = None,
+    drawing: Drawing | None = None,
     data: Sequence[np.ndarray] | None = None,
     minimum_bits: float = TARGET,
     max_work: int | None = None,
@@ -58,9 +60,12 @@ def check_disclosed(
     for name, value in (("model", model), ("initial_model", initial_model)):
         if not isinstance(value, Model | None):
             raise ConfigurationError(f"{name} is a {type(value).__name__}; give a zkjax.Model (zkjax.Model.load reads one)")
+    if not isinstance(drawing, Drawing | None):
+        raise ConfigurationError(f"drawing is a {type(drawing).__name__}; give a zkjax.Drawing (zkjax.Drawing.load reads one)")
     if data is not None and (not isinstance(data, list | tuple) or not all(isinstance(x, np.ndarray) for x in data)):
         raise ConfigurationError("data: give a tuple of NumPy arrays, samples first, in the order of the circuit's inputs")
-    wanted = [name for name, value in (("model", model), ("initial_model", initial_model), ("data", data)) if value is not None]
+    named = {"model": model, "initial_model": initial_model, "drawing": drawing, "data": data}
+    wanted = [name for name, value in named.items() if value is not None]
     if bool(wanted) != bool(disclosures):
         told = f"{', '.join(wanted)}: a disclosure ties it to the proofs" if wanted else "a disclosure says nothing without a model or data"
         raise ConfigurationError(f"{told}; give both")
@@ -71,6 +76,8 @@ def check_disclosed(
         check_model(circuit, chunks[-1], True, classes, read, model, meter, minimum_bits)
     if initial_model is not None:
         check_model(circuit, chunks[0], False, classes, read, initial_model, meter, minimum_bits)
+    if drawing is not None:
+        check_drawing(circuit, chunks[0], classes, read, drawing, initial_model, meter, minimum_bits)
     return None if data is None else check_data(circuit, chunks[0], classes, read, data, meter)
 
 
@@ -88,20 +95,66 @@ def check_model(
 
     classes: of a verified chain, this statement's. meter: is charged before anything large is done.
     """
-    geometry = statement.geometry
     commitment = statement.final if last else statement.initial
     arrays = integers_of(model, circuit, statement.shifts_after if last else statement.shifts)
     if model.step != commitment.number:
         raise VerificationError("model", f"it says that it is of step {model.step}, the commitment is of step {commitment.number}")
+    _check_behind(circuit, statement, commitment, classes, disclosures, arrays, "model", meter, minimum_bits)
+
+
+def check_drawing(
+    circuit: Circuit,
+    statement: Statement,
+    classes: Classes,
+    disclosures: Sequence[Disclosure],
+    drawing: Drawing,
+    model: Model | None,
+    meter: Meter,
+    minimum_bits: float,
+) -> None:
+    """The statement's first parameters are what the drawing says, rounded. Raises VerificationError.
+
+    model: of the first parameters, compared already: then nothing else is left to compare. None: the drawing is of all trained ones, and of
+    all frozen ones or none; the latter are left open then.
+    """
+    drawn = drawn_integers(drawing, circuit, statement.shifts, meter)
+    if model is not None:
+        integers = integers_of(model, circuit, statement.shifts)
+        for p, x in drawn.items():
+            if not np.array_equal(x, integers[p]):
+                raise VerificationError("drawing", f"{circuit.parameters[p].path} in the first weights' file is not what is drawn")
+        return
+    frozen = () if statement.frozen is None else statement.frozen.parameters
+    needed = (*circuit.held[PARAMETERS], *(frozen if set(frozen) & set(drawn) else ()))
+    for p in needed:
+        if p not in drawn:
+            told = f"{circuit.parameters[p].path} is not drawn; give the first weights' file too, which holds it"
+            raise VerificationError("drawing", told)
+    _check_behind(circuit, statement, statement.initial, classes, disclosures, drawn, "drawing", meter, minimum_bits)
+
+
+def _check_behind(
+    circuit: Circuit,
+    statement: Statement,
+    commitment: Commitment,
+    classes: Classes,
+    disclosures: Sequence[Disclosure],
+    arrays: dict[int, np.ndarray],
+    check: str,
+    meter: Meter,
+    minimum_bits: float,
+) -> None:
+    """The arrays are behind one of the statement's commitments to parameters; and those of frozen ones, if there are any."""
+    geometry = statement.geometry
     parts = [("weights", commitment, PARAMETERS, circuit.held[PARAMETERS])]
-    if statement.frozen is not None:
+    if statement.frozen is not None and set(statement.frozen.parameters) <= set(arrays):
         parts.append(("frozen", statement.frozen.commitment, CELLS, statement.frozen.parameters))
     found = [
         _item_of(disclosures, kind, part, named.part_digest(geometry, part), geometry, classes, meter) for kind, named, part, _ in parts
     ]
     for (disclosure, item), (*_, numbers) in zip(found, parts, strict=True):
         layout = Layout({p: circuit.parameters[p].shape for p in numbers})
-        _check(disclosure, item, layout, arrays, "model", meter, minimum_bits)
+        _check(disclosure, item, layout, arrays, check, meter, minimum_bits)
 
 
 def check_data(

@@ -67,7 +67,7 @@ class Published:
     def load(path: str | PathLike[str]) -> "Published":
         """Read such a file; FormatError names what is wrong with it. Whether it is true of any proof is for ``check`` to say."""
         try:
-            content = json.loads(files.read(path, LIMIT).decode("utf-8"), object_pairs_hook=_once)
+            content = json.loads(files.read(path, LIMIT).decode("utf-8"), object_pairs_hook=once)
         except (ValueError, RecursionError) as error:
             raise FormatError(f"{path}: not a JSON file ({error})") from None
         try:
@@ -99,7 +99,8 @@ def _same(check: str, published, given) -> None:
         raise VerificationError(check, f"the proof says {given!r:.200}, published is {published!r:.200}")
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; ValueError where one of its keys comes twice, of which readers would take different ones."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key comes twice in one object")

@@ -27,13 +27,16 @@ from .prove import coarse_integers, fix_geometry, make_plan
 ENDS = {"parameters": "final", "initial": "initial"}
 
 
-def disclose(run, what: str | int, *, update: bool = False, minimum_bits: float = TARGET, verify: bool = True) -> Disclosure:
+def disclose(
+    run, what: str | int, *, update: bool = False, frozen: bool = True, minimum_bits: float = TARGET, verify: bool = True
+) -> Disclosure:
     """What ties published weights or data to the commitments in a run's proofs. Returns a Disclosure; publish it with the arrays.
 
     run:          a Run; it is not changed.
     what:         "parameters": those after the run's last step, ``run.save_model``; "initial": those before its first step; "dataset": all
                   data; or the number of a shard of the dataset.
     update:       disclose weights though others of the chain were disclosed: everybody knows the difference then.
+    frozen:       with weights disclose those parameters, too, that no step changes.
     minimum_bits: refuse to make an opening with less proven security.
     verify:       verify a finished opening, from its bytes alone, before it is returned.
 
@@ -64,7 +67,7 @@ def disclose(run, what: str | int, *, update: bool = False, minimum_bits: float 
     with scope():
         if numbers:
             return _shards(_first(run, plan), numbers, count)
-        return _weights(run, plan, ENDS[str(what)], update, minimum_bits, verify)
+        return _weights(run, plan, ENDS[str(what)], update, frozen, minimum_bits, verify)
 
 
 def _first(run, plan, generation: dict[str, tuple] | None = None) -> Commitments:
@@ -89,8 +92,8 @@ def _shards(found: Commitments, numbers: Iterable[int], count: int) -> Disclosur
     return Disclosure(found.geometry, items, Shards(samples, size, tuple(siblings)))
 
 
-def _weights(run, plan, name: str, update: bool, minimum_bits: float, verify: bool) -> Disclosure:
-    """Of the parameters of one end of the run, and of frozen ones."""
+def _weights(run, plan, name: str, update: bool, frozen: bool, minimum_bits: float, verify: bool) -> Disclosure:
+    """Of the parameters of one end of the run, and, if asked for, of frozen ones."""
     slot, openings, geometry = slots_of(run, plan)[name], run.chain.openings, run.chain.geometry
     alone = slot.parts == (PARAMETERS,)
     found = _first(run, plan)
@@ -98,12 +101,12 @@ def _weights(run, plan, name: str, update: bool, minimum_bits: float, verify: bo
         rows = row_count(plan.layouts[name][PARAMETERS], geometry.row)
         security(point_errors(rows, geometry), geometry, stack([rows, 1])[1]).require(minimum_bits)
     openings.disclose(slot.group, slot.member, update)
-    frozen = (_by_seed(found.opened("frozen")),) if "frozen" in found.slots else ()
+    beside = (_by_seed(found.opened("frozen")),) if frozen and "frozen" in found.slots else ()
     if alone:
-        return Disclosure(geometry, (_by_seed(found.opened(name)), *frozen))
+        return Disclosure(geometry, (_by_seed(found.opened(name)), *beside))
     generation = openings.take_alone(slot._replace(parts=(PARAMETERS,)))
     found = _first(run, plan, {slot.group: ((slot.member, generation),)})
-    disclosure, rows = _at_a_point(found.opened(name).only(PARAMETERS), frozen)
+    disclosure, rows = _at_a_point(found.opened(name).only(PARAMETERS), beside)
     if verify:
         try:
             check_point(Disclosure.parse(bytes(disclosure)), rows, "opening", Meter(), minimum_bits)
