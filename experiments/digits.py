@@ -9,8 +9,9 @@ has to notice.
 
 The first weights are drawn from a public key, so that anybody can draw them again.
 
-OUT gets circuit.json, source.json, precision.json, initial.disclosure, chunk-0000.proof, ... and statement.json; published/, with these, the
-first weights' key, the trained model, the data and what ties them to the proofs; report.json and report.png with all figures; and private/ with weights, data and secret randomness.
+OUT gets circuit.json, source.json, precision.json, initial.disclosure, chunk-0000.proof, ... and statement.json; published/, with
+these, the first weights' key, the trained model, the data and what ties them to the proofs; report.json and report.png with all
+figures; and private/ with weights, data and secret randomness.
 After a kill, the same command goes on where it stopped; nothing is proven twice. What the published folder shows, anybody finds out:
 
     python -m zkjax check runs/digits/published

@@ -52,8 +52,8 @@ def publish(
     model:   publish the last parameters, ``model.safetensors``, with their disclosure; initial: likewise the first ones, of ``first``, the
              chain's first run (one that was loaded will do; None: ``run`` is the only one); data: likewise the whole dataset, ``data.npz``,
              as the numbers that the circuit reads. Everybody can read what is published here.
-    drawing: that of ``zkjax.draw``, from whose key the first weights were drawn: ``drawing.json``. Of frozen parameters it may leave out all,
-             of others none, but with ``initial``. Where the first run is not at hand any more, its disclosure, made in time, will do:
+    drawing: of ``zkjax.draw``, by which the first weights were drawn: ``drawing.json``. Without ``initial`` it may leave out frozen
+             parameters, all of them, and no others. Where the first run is not at hand any more, its disclosure, made in time, will do:
              ``first=zkjax.disclose(run, "initial")``; with ``frozen=False`` if frozen ones are left out, to keep them secret.
     evaluations: of ``zkjax.evaluate``, by the names of folders that they get; test_data: publish their test sets as well.
     update:  as for ``disclose``: weights of one step and of a later one tell the update between them.
@@ -63,8 +63,10 @@ def publish(
     where none is to spare, the folder gets a proof that replaces the commitment as well.
     Raises: ConfigurationError - the folder is there, or a proof is missing; all that ``disclose``, ``Run.save_model`` and ``check`` raise.
     """
-    if not isinstance(run, Run) or not isinstance(first, Run | Disclosure | None) or initial and isinstance(first, Disclosure):
-        raise RunError("run and first are zkjax.Run objects; first may be a disclosure of the first weights, where initial=True is not given")
+    if not isinstance(run, Run) or not isinstance(first, Run | Disclosure | None):
+        raise RunError("run and first are zkjax.Run objects, or first a zkjax.Disclosure of the first weights")
+    if initial and isinstance(first, Disclosure):
+        raise RunError("initial=True: the first weights are in the chain's first run; give it as first, and not its disclosure")
     proofs, folder = list(proofs), Path(folder)
     if not proofs or not all(isinstance(proof, Proof) for proof in proofs):
         raise ConfigurationError("proofs: give the proofs of all chunks (zkjax.Proof.load reads one)")

@@ -23,6 +23,7 @@ from reference import verifier as reference  # noqa: E402
 import zkjax  # noqa: E402
 from zkjax.circuit.file import VERSION  # noqa: E402
 from zkjax.commitment.geometry import Geometry  # noqa: E402
+from zkjax.proofs.drawing import Drawing  # noqa: E402
 from zkjax.proofs.links import Link  # noqa: E402
 from zkjax.protocol.transcript import Transcript  # noqa: E402
 from zkjax.verifier import estimate_work, verify_alone, verify_one  # noqa: E402
@@ -49,6 +50,7 @@ def main() -> None:
     part.save(HERE / f"{NAME}-states.link.proof")
     write(f"{NAME}-states.link.transcript", harness.recorded(Transcript, "_draw", lambda: verify_alone(part, 5.0)))
     disclose(circuit)
+    draw()
     evaluate()
     freeze(f"{NAME}-parts", *holding.holding())
     circuit = drawing.drawing()
@@ -68,6 +70,24 @@ def disclose(circuit) -> None:
     circuit.save(f"{name}.circuit.json")
     proof.save(f"{name}.proof")
     disclosure.save(f"{name}.disclosure")
+
+
+def draw() -> None:
+    """A chunk whose first weights are drawn from key 7, the frozen ones too, and what shows it."""
+    circuit, (_, data) = moving.moving(frozen=True), moving.start(frozen=True)
+    told = Drawing(7, {"f": ("normal", 2), "v": ("truncated_normal", 0.25), "w": ("uniform", -0.5, 0.5)})
+    values = told.floats({path: (3, 2) for path in "fvw"})
+    run = zkjax.train(circuit, [values[path] for path in "wvf"], data, steps=2)
+    run.chain.geometry = Geometry(9, 2, 4, level_bits=8)
+    proof = zkjax.prove(circuit, run, progress=None, minimum_bits=5.0)
+    disclosure, name = zkjax.disclose(run, "initial", minimum_bits=5.0), HERE / f"{NAME}-drawn"
+    zkjax.verify(circuit, proof, drawing=told, disclosures=[disclosure], minimum_bits=5.0)
+    circuit.save(f"{name}.circuit.json")
+    proof.save(f"{name}.proof")
+    disclosure.save(f"{name}.disclosure")
+    told.save(f"{name}.drawing.json")
+    named = {x.path: run.initial[p].ravel().tolist() for p, x in enumerate(circuit.parameters) if x.path in values}
+    write(f"{name}.integers", named)
 
 
 def evaluate() -> None:

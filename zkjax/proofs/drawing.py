@@ -10,7 +10,8 @@
     truncated_normal s        the same, without what is beyond 2 s: jax.nn.initializers' lecun_normal and its like, with s for their stddev
 
 The key of a parameter is folded from the seed's by its number, among the drawing's paths in ascending order; its words are those of
-jax.random.bits. Values are float32, from products and sums of float64 and tables of integers (``algebra.normal``), so no machine draws others.
+jax.random.bits. Values are float32, from tables of integers (``algebra.normal``) and products and sums of float64 that all machines round
+alike, so none draws others.
 
 PROTOCOL.md, section 4.9.
 """
@@ -43,8 +44,8 @@ MAX_ENTRIES = 2**31  # of a parameter
 class Drawing:
     """First parameters as drawn from a public key: ``zkjax.draw`` makes one, ``zkjax.verify`` compares it with a commitment.
 
-    seed: of the key, ``jax.random.key(seed)``. parameters: by path (name of the distribution, its numbers ..), as in the module's docstring.
-    Raises FormatError for anything else.
+    seed: of the key, ``jax.random.key(seed)``, 0 .. 2^32-1. parameters: by path (distribution, its numbers ..): ("constant", c),
+    ("uniform", low, high), ("normal", stddev) or ("truncated_normal", stddev). Raises FormatError for anything else.
     """
 
     seed: int
@@ -146,7 +147,7 @@ def drawn_integers(drawing: Drawing, circuit, shifts: tuple[int, ...], meter: Me
         if not largest < 2.0**62:
             raise VerificationError("drawing", f"{path} becomes an integer beyond 62 bits")
         if shifts[p] and largest < 2.0 ** (circuit.table_bits - 2):
-            raise VerificationError("drawing", f"{path} was rounded to multiples of 2^{shifts[p]}, coarser than a training rounds")
+            raise VerificationError("drawing", f"{path}, as drawn, is not rounded so coarsely as to multiples of 2^{shifts[p]}")
         found[p] = integers.astype(np.int64)
     return found
 

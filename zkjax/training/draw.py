@@ -1,4 +1,4 @@
-"""First parameters from a public key, for whoever trains: ``draw``. What is drawn, and how anybody draws it again: ``proofs/drawing.py``."""
+"""First parameters from a public key, for whoever trains. How anybody draws them again is said in ``proofs/drawing.py``."""
 
 import fnmatch
 import math
@@ -14,7 +14,8 @@ from ..tracing.arguments import Leaf, parameters, whole
 from .template import Template
 
 SHRUNK = 0.87962566103423978  # the standard deviation of a standard normal distribution that is cut at 2
-SCALED = {"lecun": (1.0, "in"), "he": (2.0, "in"), "kaiming": (2.0, "in"), "glorot": (1.0, "both"), "xavier": (1.0, "both")}  # variance * fan
+SCALED = {"lecun": (1.0, False), "he": (2.0, False), "kaiming": (2.0, False), "glorot": (1.0, True), "xavier": (1.0, True)}
+# of each family: variance times fan, and whether the fan is the mean of fan in and fan out
 NEAR, SIGMAS = 0.02, 4.0  # how far the size of a parameter's own values may be from that of its distribution
 EMBEDDING = "embedding"
 
@@ -22,17 +23,17 @@ EMBEDDING = "embedding"
 def draw(params: Any, seed: int = 0, how: Mapping[str, Any] | None = None) -> tuple[Any, Drawing]:
     """First parameters that anybody can draw again from a public key. Returns (params, drawing): train from the one, publish the other.
 
-    params: the pytree that a model's own initialisers made, or its shapes (``jax.eval_shape``). seed: 0 .. 2^32-1, of jax.random.key(seed).
-    how:    pattern of paths ("*/kernel", as of ``fnmatch``; the first that fits counts) to a distribution:
-            "zeros", "ones", ("constant", c), ("uniform", low, high), ("normal", stddev), ("truncated_normal", stddev): cut at 2 stddev;
-            or what takes its width from the shape: "lecun_normal", "he_normal", "glorot_normal", or "kaiming_", "xavier_" and "_uniform", as
-            in jax.nn.initializers: fan in is the product of all axes but the last, fan out of all but the one before it. A number beside
-            the name is taken for the fan instead, ("lecun_normal", 64).
+    params: the pytree that a model's own initialisers made, or its shapes (``jax.eval_shape``).
+    seed:   0 .. 2^32-1; the key is jax.random.key(seed).
+    how:    pattern of paths ("*/kernel", as of ``fnmatch``; the first that fits counts) to a distribution: "zeros", "ones",
+            ("constant", c), ("uniform", low, high), ("normal", stddev), ("truncated_normal", stddev), which is cut at 2 stddev; or one
+            that takes its width from the shape, as in jax.nn.initializers: "lecun_normal", "he_normal" ("kaiming"), "glorot_normal"
+            ("xavier"), or "_uniform". Fan in is the product of all axes but the last, fan out of all but the one before it;
+            ("lecun_normal", 64) says the fan.
 
-    Where ``how`` says nothing: an array all of whose entries are equal stays as it is; a bias is 0 and a scale 1; an ``embedding`` is normal
-    with stddev 1 / sqrt(its last axis); anything else is lecun_normal. These are Flax's own. Where the values of ``params`` are
-    plainly of another size than their distribution's, nothing is drawn: say how.
-    An array that is shared is one parameter, as in ``nnx.split``.
+    Where ``how`` says nothing: an array whose entries are all equal stays as it is; a ``bias`` is 0 and a ``scale`` 1; an ``embedding``
+    is normal with stddev 1 / sqrt(its last axis); anything else is lecun_normal: Flax's own. Where values of ``params`` are plainly of
+    another size than what would be drawn by this rule, nothing is: say how. An array that is shared is one parameter, as for ``trace``.
     Raises: DataError - a distribution that is none or does not fit, a pattern without a parameter; as ``trace`` for params.
     """
     if whole("seed", seed, 0) >= SEEDS:
@@ -41,7 +42,10 @@ def draw(params: Any, seed: int = 0, how: Mapping[str, Any] | None = None) -> tu
     unused = [pattern for pattern in how if not any(fnmatch.fnmatchcase(leaf.path, pattern) for leaf in leaves)]
     if unused:
         raise DataError(f"how: no parameter has a path like {unused[0]!r}; they are {', '.join(leaf.path for leaf in leaves)}")
-    drawing = Drawing(int(seed), {leaf.path: _distribution(leaf, how) for leaf in leaves})
+    try:
+        drawing = Drawing(int(seed), {leaf.path: _distribution(leaf, how) for leaf in leaves})
+    except FormatError as error:
+        raise DataError(f"parameter {error}") from None
     values = drawing.floats({leaf.path: leaf.shape for leaf in leaves})
     flat, structure = jax.tree.flatten(params)
     return Template.of(flat, structure, [leaf.path for leaf in leaves]).fill(values), drawing
@@ -73,16 +77,8 @@ def _explicit(leaf: Leaf, told: Any) -> tuple:
     except (TypeError, ValueError):
         raise DataError(f"parameter {leaf.path}: {told!r:.80} has something else than numbers beside its name") from None
     if name in ("zeros", "ones") and not numbers:
-        found: tuple = "constant", float(name == "ones")
-    elif name in NUMBERS:
-        found = name, *numbers
-    else:
-        found = _scaled(leaf, told, str(name), numbers)
-    try:
-        Drawing(0, {leaf.path: found})
-    except FormatError as error:
-        raise DataError(f"parameter {error}") from None
-    return found
+        return "constant", float(name == "ones")
+    return (name, *numbers) if name in NUMBERS else _scaled(leaf, told, str(name), numbers)
 
 
 def _scaled(leaf: Leaf, told: Any, name: str, numbers: list[float]) -> tuple:
@@ -91,11 +87,11 @@ def _scaled(leaf: Leaf, told: Any, name: str, numbers: list[float]) -> tuple:
     if family not in SCALED or kind not in ("normal", "uniform") or len(numbers) > 1:
         known = [*NUMBERS, "zeros", "ones", *(f"{x}_{y}" for x in SCALED for y in ("normal", "uniform"))]
         raise DataError(f"parameter {leaf.path}: {told!r:.80} is no distribution; known are {', '.join(known)}")
-    scale, sides = SCALED[family]
+    scale, mean = SCALED[family]
     if not numbers and len(leaf.shape) < 2:
         raise DataError(f"parameter {leaf.path} of shape {leaf.shape} has no fan in; say how it is drawn, how={{{leaf.path!r}: 'zeros'}}")
     fan_in = math.prod(leaf.shape[:-1])
-    fan = numbers[0] if numbers else fan_in if sides == "in" else (fan_in + math.prod(leaf.shape) // leaf.shape[-2]) / 2
+    fan = numbers[0] if numbers else (fan_in + math.prod(leaf.shape) // leaf.shape[-2]) / 2 if mean else fan_in
     if not 0 < fan < math.inf:
         raise DataError(f"parameter {leaf.path}: {told!r:.80} has the fan {fan}; it is above 0")
     stddev = math.sqrt(scale / fan)
