@@ -52,6 +52,7 @@ FILES = {  # by module, or by room
     "proofs": "test_parts.py test_link_proofs.py",
     "proofs.proof": "test_bad_input.py",
     **dict.fromkeys(("proofs.disclosed", "proofs.disclosure", "proofs.model", "protocol.disclosure"), "test_disclosures.py"),
+    "proofs.drawing": "test_drawings.py",
     "proofs.published": "test_command_line.py",
     "protocol.schedule": "test_schedule.py",
     "proofs.soundness": "test_proofs.py",

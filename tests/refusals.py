@@ -26,6 +26,7 @@ from unittest import mock
 import numpy as np
 from drawing import drawing
 from nodes import inferred, node
+from reference import drawings as drawn_by_hand
 from reference import verifier as reference
 from replay import BITS, Frozen, messages, words
 
@@ -65,12 +66,14 @@ from zkjax.ops.root import MAX_ROOT
 from zkjax.ops.tables import Column, Table, charge
 from zkjax.proofs import disclosed as disclosed_module
 from zkjax.proofs import disclosure as disclosures
+from zkjax.proofs import drawing as drawings
 from zkjax.proofs import model as models
 from zkjax.proofs import soundness
 from zkjax.proofs.alone import LinkStatement, check_alone
 from zkjax.proofs.checks import check_commitments, check_sizes, make_plan
 from zkjax.proofs.disclosed import check_disclosed, rows_of
 from zkjax.proofs.disclosure import Disclosure, Item, Shards
+from zkjax.proofs.drawing import Drawing, drawn_integers
 from zkjax.proofs.estimate import charge_file
 from zkjax.proofs.links import Link, joined
 from zkjax.proofs.model import Model
@@ -2414,6 +2417,189 @@ def disclosed_data():
         )
 
 
+# ---- first weights from a public key ----------------------------------------------------------------------------
+DRAWN = f"format-{VERSION}-drawn"
+DRAWN_WORK = {
+    "memory": 68177920,
+    "shares": {
+        "drawn weights": 37008,
+        "digests of disclosed commitments": 2048,
+        "disclosed rows": 21504,
+        "random coefficients": 21504,
+        "codewords of disclosed rows": 202752,
+        "trees of disclosed rows": 1712128,
+    },
+}
+
+
+def drawing_files():
+    """What a drawing's file may be, and what is drawn."""
+    path = VECTORS / f"{DRAWN}.drawing.json"
+    told, length = json.loads(path.read_text()), path.stat().st_size
+
+    def load(content, limit=drawings.LIMIT):
+        with tempfile.TemporaryDirectory() as directory, mock.patch.object(drawings, "LIMIT", limit):
+            (file := Path(directory) / "d.json").write_bytes(content if isinstance(content, bytes) else canonical(content))
+            return Drawing.load(file)
+
+    def of(*value, path="w"):
+        return lambda: load(told | {"parameters": {path: [*value]}}).parameters[path]
+
+    honest = Drawing(7, {name: (*value,) for name, value in told["parameters"].items()})
+    yield Case("the frozen one", lambda: Drawing.load(path), None, value=honest)
+    yield Case("its length", lambda: load(path.read_bytes(), length), None, value=honest)
+    yield Case("a longer one", lambda: load(path.read_bytes(), length - 1), FormatError, f"d.json: more than {length - 1} bytes")
+    for content in (b"", b"{", b"[" * 100_000, b"\xff", path.read_bytes().replace(b"7", b'7, "seed": 7'), b'{"a": ' + b"1" * 5000 + b"}"):
+        yield Case(f"{content!r:.9}", lambda content=content: load(content), FormatError, "d.json: not a JSON file")
+    for word in (b"NaN", b"Infinity", b"-Infinity"):
+        yield Case(f"{word}", lambda word=word: load(path.read_bytes().replace(b"2", word)), FormatError, "is no number of JSON")
+    for content in ([], 5, None, "x", {}, told | {"note": ""}, *(missing(told, [name]) for name in told)):
+        yield Case(f"{content!r:.20}", lambda content=content: load(content), FormatError, "d.json: expected an object with the keys")
+    for name, values, match in (
+        ("format", (0, 2, "1", 1.0, True, None), "drawing format"),
+        ("seed", (-1, 2**32, 1.0, "1", True, None), "seed is"),
+        ("parameters", ({}, [], 5, None, "w", [["w", ["normal", 1]]]), "parameters: expected an object"),
+    ):
+        for value in values:
+            yield Case(f"{name} = {value!r:.20}", lambda n=name, v=value: load(told | {n: v}), FormatError, f"d.json: {match}")
+    for seed in (0, 2**32 - 1):
+        yield Case(f"seed {seed}", lambda seed=seed: load(told | {"seed": seed}).seed, None, value=seed)
+    for value in ("normal", None, {"normal": 1}, 5, [], [1], [["normal"], 1], ["cauchy", 1], ["Normal", 1]):
+        yield Case(f"{value}", lambda v=value: load(told | {"parameters": {"w": v}}), FormatError, "'w': the distribution")
+    for name, count in drawings.NUMBERS.items():
+        good = [-1.0, 1.0][-count:]
+        yield Case(name, of(name, *good), None, value=(name, *good))
+        for numbers in (good[1:], [*good, 2.0]):
+            yield Case(f"{name} {numbers}", of(name, *numbers), FormatError, f"'w': {name} with {len(numbers)} numbers; it has {count}")
+    edge = 2.0**64
+    for x in (0, 0.0, -0.0, 1, -1, edge, -edge, 1 / edge, -1 / edge, 2**64):
+        yield Case(f"constant {x}", of("constant", x), None, value=("constant", x))
+    beyond = np.nextafter(edge, np.inf).item(), np.nextafter(1 / edge, 0).item()
+    for x in (*beyond, *(-x for x in beyond), 1e300, 2**64 + 1, True, False, "1", None, [1], {}):
+        yield Case(f"constant {x!r:.12}", of("constant", x), FormatError, "is no number of a distribution")
+    for name in ("normal", "truncated_normal"):
+        for x in (0, 0.0, -1, -1 / edge):
+            yield Case(f"{name} {x}", of(name, x), FormatError, "it is above 0")
+        yield Case(f"{name} just above 0", of(name, 1 / edge), None)
+    for low, high in ((1, 1), (0, 0.0), (2, 1), (1, -1)):
+        yield Case(f"uniform {low} {high}", of("uniform", low, high), FormatError, "the lower bound comes first")
+    yield Case("a path that is no text", lambda: Drawing(0, {5: ("normal", 1)}), FormatError, "the path 5 is no text")
+    yield Case("a list", lambda: Drawing(0, {"w": ["normal", 1]}), FormatError, "'w': the distribution")
+
+    sizes = {"f": 7, "v": 3, "w": 5}
+    values = honest.floats({name: (size,) for name, size in sizes.items()})
+    yield Case("values", lambda: {name: x.tolist() for name, x in values.items()}, None, value=drawn_by_hand.drawn(told, sizes))
+    yield Case("float32", lambda: {str(x.dtype) for x in values.values()}, None, value={"float32"})
+    fourth = {"parameters": told["parameters"] | {"g": ["constant", 0.1]}, "seed": 2**32 - 1}
+    more = Drawing(fourth["seed"], honest.parameters | {"g": ("constant", 0.1)}).floats(dict.fromkeys("fgvw", (2,)))
+    by_hand = drawn_by_hand.drawn(fourth, dict.fromkeys("fgvw", 2))
+    yield Case("others", lambda: {name: x.tolist() for name, x in more.items()}, None, value=by_hand)
+    yield Case("an entry alone", lambda: honest.floats(dict.fromkeys("fvw", ()))["w"].shape, None, value=())
+    yield Case("2^31 entries", lambda: honest.floats(dict.fromkeys("fvw", (2**16, 2**15))), FormatError, "fewer than 2.31")
+
+
+def drawn_weights():
+    """What is behind the first weights' commitment as a drawing says, and what is not."""
+    circuit, proof = frozen(DRAWN)
+    told, disclosure = Drawing.load(VECTORS / f"{DRAWN}.drawing.json"), Disclosure.load(VECTORS / f"{DRAWN}.disclosure")
+    integers = {name: np.array(x).reshape(3, 2) for name, x in json.loads((VECTORS / f"{DRAWN}.integers.json").read_text()).items()}
+    statement, digest = proof.statement, circuit.digest()
+    numbers = {x.path: p for p, x in enumerate(circuit.parameters) if x.path in integers}
+    model = Model(digest, 0, integers, {name: circuit.unit(p) for name, p in numbers.items()})
+
+    def compare(drawing=told, shown=disclosure, **options):
+        given = {"drawing": drawing, "minimum_bits": BITS} | options
+        return check_disclosed(circuit, [statement], [shown] if shown is not None else [], **given)
+
+    def amid(**changes):
+        return Drawing(7, {**told.parameters, **changes})
+
+    yield Case("the frozen one", compare, None, value=None)
+    yield Case("and its proof", lambda: verifier.verify(circuit, proof, minimum_bits=BITS, drawing=told, disclosures=[disclosure]), None)
+    another = amid(w=("uniform", -0.5, 0.4))
+    yield Case(
+        "another, and its proof",
+        lambda: verifier.verify(circuit, proof, minimum_bits=BITS, drawing=another, disclosures=[disclosure]),
+        VerificationError,
+        "^drawing: ",
+    )
+    shift = statement.shifts[numbers["f"]]
+    by_hand = drawn_by_hand.drawn({"seed": 7, "parameters": told.parameters}, dict.fromkeys("fvw", 6))
+    for name, p in numbers.items():
+        s, unit = statement.shifts[p], circuit.parameters[p].unit
+        expected = [drawn_by_hand.integer(x, unit, s) for x in by_hand[name]]
+        found = drawn_integers(told, circuit, statement.shifts, Meter())[p]
+        yield Case(f"integers of {name}", lambda f=found: f.ravel().tolist(), None, value=expected)
+        yield Case(f"which are those of {name}", lambda f=found, s=s: (f << s).tolist(), None, value=integers[name].tolist())
+    wide = dataclasses.replace(circuit, parameters=tuple(dataclasses.replace(x, unit=Fraction(3, 640)) for x in circuit.parameters))
+    expected = [drawn_by_hand.integer(x, Fraction(3, 640), 0) for x in by_hand["w"]]
+    found = drawn_integers(told, wide, statement.shifts, Meter())[numbers["w"]].ravel().tolist()
+    yield Case("another unit", lambda: found, None, value=expected)
+    yield Case("another key", lambda: compare(Drawing(8, told.parameters)), VerificationError, "^drawing: ")
+    yield Case("another frozen one", lambda: compare(amid(f=("normal", 2.1))), VerificationError, "^drawing: .* root of frozen 0")
+    yield Case("one that the circuit gives", lambda: compare(amid(m=("constant", 0))), VerificationError, "^drawing: it is of m, and")
+    yield Case("one that is none", lambda: compare(amid(z=("constant", 0))), VerificationError, "^drawing: it is of z, and")
+
+    def constant(x, shifts):
+        return lambda: drawn_integers(amid(w=("constant", x)), circuit, shifts, Meter())[0].ravel().tolist()
+
+    zeros, one = (0,) * 5, (1, 0, 0, 0, 0)
+    least = 2.0 ** (circuit.table_bits - 2)
+    for x, value in (
+        (1 / 512, 1),
+        (-1 / 512, 0),
+        (np.nextafter(np.float32(1 / 512), 0).item(), 0),
+        (2.0**53, 2**61),
+        (-(2.0**53), -(2**61)),
+    ):
+        yield Case(f"constant {x}", constant(x, zeros), None, value=[value] * 6)
+    for x in (2.0**54, -(2.0**54)):
+        yield Case(f"constant {x}", constant(x, zeros), VerificationError, "^drawing: w becomes an integer beyond 62 bits")
+    for sign in (1, -1):
+        yield Case(f"coarse {sign}", constant(sign * least / 128, one), None, value=[sign * int(least)] * 6)
+        yield Case(
+            f"too coarse {sign}", constant(sign * (least - 1) / 128, one), VerificationError, "^drawing: w, as drawn, is not rounded"
+        )
+        yield Case(f"fine {sign}", constant(sign * (least - 1) / 256, zeros), None, value=[sign * int(least - 1)] * 6)
+
+    part = Drawing(7, {"f": told.parameters["f"]})  # the same key, as of its first path
+    yield Case("frozen ones alone", lambda: compare(part), VerificationError, "^drawing: w is not drawn")
+    yield Case("frozen ones alone, with the others in a file", lambda: compare(part, initial_model=model), None)
+    lie = dataclasses.replace(model, integers=integers | {"f": integers["f"] + (1 << shift)})
+    yield Case("another file", lambda: compare(initial_model=lie), VerificationError, "^model: ")
+    other = Drawing(7, {"f": ("normal", 2.1)})
+    yield Case("another drawing than the file", lambda: compare(other, initial_model=model), VerificationError, "^drawing: f in the first")
+    no_v = Drawing(7, {name: told.parameters[name] for name in "fw"})
+    yield Case("a trained one less", lambda: compare(no_v), VerificationError, "^drawing: v is not drawn; give")
+    alone = dataclasses.replace(disclosure, items=disclosure.items[:1])
+    yield Case("frozen ones undisclosed", lambda: compare(shown=alone), VerificationError, "^disclosure: .* the frozen weights")
+    trained = Drawing(7, {name: told.parameters[name] for name in "vw"})
+    yield Case("trained ones alone, drawn otherwise", lambda: compare(trained, alone), VerificationError, "^drawing: .* root of weights 0")
+
+    # of weights that are committed to here
+    own = drawn_integers(trained, circuit, statement.shifts, Meter())
+    geometry, layout = statement.geometry, Layout({p: circuit.parameters[p].shape for p in (0, 2)})
+    made = commit(rows_of(layout, own, 1, geometry.row), kind="weights", number=0, budget=2, geometry=geometry, seed=bytes(range(32)))
+    begun = dataclasses.replace(statement, initial=made.commitment)
+    shown = Disclosure(geometry, (Item(made.commitment, made.parts[0].seed),))
+
+    def here(drawing, **options):
+        return lambda: check_disclosed(circuit, [begun], [shown], drawing=drawing, minimum_bits=BITS, **options)
+
+    yield Case("frozen ones left out", here(trained), None, value=None)
+    plain = dataclasses.replace(begun, frozen=None)
+    yield Case("none frozen", lambda: check_disclosed(circuit, [plain], [shown], drawing=trained, minimum_bits=BITS), None, value=None)
+    yield Case("of a later key", here(Drawing(8, trained.parameters)), VerificationError, "^drawing: ")
+    for name, options, match in (
+        ("no disclosure", {"shown": None}, "^drawing: a disclosure ties"),
+        ("an object", {"drawing": told.parameters}, "^drawing is a dict"),
+    ):
+        yield Case(name, lambda options=options: compare(**options), ConfigurationError, match)
+    yield Case("work", lambda: charged(compare), None, value=DRAWN_WORK)
+    yield Case("much work", lambda: compare(max_work=10**5), VerificationError, "^work: .* field multiplications")
+    yield Case("much memory", lambda: compare(max_memory=BASE), VerificationError, "^work: .* bytes of memory")
+
+
 def disclosure_files():
     """What a disclosure's file may be."""
     at_point, by_seed = disclosed(), own_dataset()[2]
@@ -3246,6 +3432,6 @@ GROUPS = (  # the dearest last
     honest, honest_states, honest_draws, honest_parts, draws, residues, states, meters, ordinary_files, shapes, advice, layouts, bounds,
     limits, ledgers, statements, commitments, schedules, commitment_files, geometry, graphs, anchors, walks,
     frozen_parameters, parts_of_commitments, parts_in_chains, columns, frozen_files,
-    disclosed_data, model_files, disclosed_models, disclosure_files, evaluations,
+    disclosed_data, model_files, disclosed_models, drawing_files, drawn_weights, disclosure_files, evaluations,
     statement_files, circuit_files, proof_files, openings, challenges, chains, published, links_alone, bodies,
 )  # fmt: skip

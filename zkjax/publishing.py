@@ -54,7 +54,8 @@ def publish(
              as the numbers that the circuit reads. Everybody can read what is published here.
     drawing: of ``zkjax.draw``, by which the first weights were drawn: ``drawing.json``. Without ``initial`` it may leave out frozen
              parameters, all of them, and no others. Where the first run is not at hand any more, its disclosure, made in time, will do:
-             ``first=zkjax.disclose(run, "initial")``; with ``frozen=False`` if frozen ones are left out, to keep them secret.
+             ``first=zkjax.disclose(run, "initial")``; with ``frozen=False`` if frozen ones are left out, to keep them secret. Training is
+             exact: first weights and all data together give the last weights to anybody, ``model=False`` or not.
     evaluations: of ``zkjax.evaluate``, by the names of folders that they get; test_data: publish their test sets as well.
     update:  as for ``disclose``: weights of one step and of a later one tell the update between them.
     minimum_bits: refuse proofs and openings with less proven security.

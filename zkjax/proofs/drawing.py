@@ -113,7 +113,7 @@ class Drawing:
         """For people: the paths of each distribution."""
         found: dict[str, list[str]] = {}
         for path, (name, *numbers) in sorted(self.parameters.items()):
-            found.setdefault(" ".join([name.replace("_", " "), *map(str, numbers)]), []).append(path)
+            found.setdefault(" ".join([name.replace("_", " "), *(repr(x).removesuffix(".0") for x in numbers)]), []).append(path)
         return found
 
 

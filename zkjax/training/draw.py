@@ -25,7 +25,7 @@ def draw(params: Any, seed: int = 0, how: Mapping[str, Any] | None = None) -> tu
 
     params: the pytree that a model's own initialisers made, or its shapes (``jax.eval_shape``).
     seed:   0 .. 2^32-1; the key is jax.random.key(seed).
-    how:    pattern of paths ("*/kernel", as of ``fnmatch``; the first that fits counts) to a distribution: "zeros", "ones",
+    how:    pattern of paths (``"*/kernel"``, as of ``fnmatch``; the first that fits counts) to a distribution: "zeros", "ones",
             ("constant", c), ("uniform", low, high), ("normal", stddev), ("truncated_normal", stddev), which is cut at 2 stddev; or one
             that takes its width from the shape, as in jax.nn.initializers: "lecun_normal", "he_normal" ("kaiming"), "glorot_normal"
             ("xavier"), or "_uniform". Fan in is the product of all axes but the last, fan out of all but the one before it;
