@@ -450,7 +450,10 @@ def published(tmp_path):
 def test_the_sentence_names_the_key(published, capsys):
     circuit, told, (first, second), proofs, disclosure = chain()
     found = zkjax.check(published, **GIVEN)
-    assert found.sentence.endswith(", from weights drawn from key 11.") and found.facts["drawn"] == {"key": 11, "not": []}
+    assert found.sentence.endswith(", from weights drawn from key 11 by 3 distributions.") and found.facts["drawn"] == {
+        "key": 11,
+        "not": [],
+    }
     claims = {x.what: x for x in found.claims}
     assert claims["first weights' key"].value == "11" and claims["first weights' key"].files == ("drawing.json", "initial.disclosure")
     assert claims["drawn: uniform -0.2 0.1"].value == "0/b, 1/b"
@@ -462,7 +465,10 @@ def test_the_sentence_names_the_key(published, capsys):
     again = published.with_name("again")
     zkjax.publish(second, proofs, again, first=disclosure, drawing=told, update=True, **GIVEN)
     found = zkjax.check(again, **GIVEN)
-    assert found.sentence.endswith("from weights drawn from key 11.") and found.attestation["predicate"]["facts"]["drawn"]["key"] == 11
+    assert (
+        "from weights drawn from key 11 by 3 distributions." in found.sentence
+        and found.attestation["predicate"]["facts"]["drawn"]["key"] == 11
+    )
     assert {"drawing.json", "initial.disclosure"} <= set(found.attestation["predicate"]["files"])
     both = published.with_name("both")
     zkjax.publish(second, proofs, both, first=first, drawing=told, initial=True, update=True, **GIVEN)
@@ -497,7 +503,9 @@ def test_what_is_not_drawn_is_said(tmp_path):
     circuit, told, run, proof = frozen_chain()
     zkjax.publish(run, [proof], tmp_path / "a", drawing=told, model=False, update=True, **GIVEN)
     found = zkjax.check(tmp_path / "a", **GIVEN)
-    assert re.search(r"from weights with digest [0-9a-f]{16}\.\.\., 2 of whose 3 arrays were drawn from key 2\.$", found.sentence)
+    assert re.search(
+        r"from weights with digest [0-9a-f]{16}\.\.\., 2 of whose 3 arrays were drawn from key 2 by 2 distributions\.$", found.sentence
+    )
     assert "what is in the frozen f: initial.safetensors is not here" in found.gaps and found.facts["drawn"]["not"] == ["f"]
     assert any("distributions, those that are not drawn from it" in gap for gap in found.gaps)
     zkjax.publish(run, [proof], tmp_path / "b", drawing=told, initial=True, model=False, update=True, **GIVEN)
@@ -506,7 +514,7 @@ def test_what_is_not_drawn_is_said(tmp_path):
     assert not any("initial.safetensors" in gap for gap in found.gaps)
     half = Drawing(2, {"v": told.parameters["v"]})
     zkjax.publish(run, [proof], tmp_path / "c", drawing=half, initial=True, model=False, update=True, **GIVEN)
-    assert "1 of whose 3 arrays were drawn from key 2" in zkjax.check(tmp_path / "c", **GIVEN).sentence
+    assert "1 of whose 3 arrays were drawn from key 2 by 1 distribution." in zkjax.check(tmp_path / "c", **GIVEN).sentence
     for options, kind, match in (
         ({"drawing": half}, ConfigurationError, "f, w not drawn; publish the first weights too"),
         ({"drawing": told.parameters}, ConfigurationError, "drawing is a dict"),
@@ -573,7 +581,7 @@ def test_weights_of_a_train_state_are_found(tmp_path):
     run = zkjax.train(circuit, state, data, steps=2, seed=1)
     proof = prove_small(circuit, run)
     zkjax.publish(run, [proof], tmp_path / "folder", drawing=told, model=False, **GIVEN)
-    assert "from weights drawn from key 3." in zkjax.check(tmp_path / "folder", **GIVEN).sentence
+    assert "from weights drawn from key 3 by 3 distributions." in zkjax.check(tmp_path / "folder", **GIVEN).sentence
     assert set(Drawing.load(tmp_path / "folder" / "drawing.json").parameters) == {f"params/{path}" for path in told.parameters}
 
 

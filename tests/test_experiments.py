@@ -110,7 +110,7 @@ def test_its_folder_shows_what_the_report_quotes(resumed):
     found, report = zkjax.check(out / "published"), json.loads((out / "report.json").read_text())
     assert found.sentence == report["sentence"] and list(found.gaps) == report["gaps"]
     assert "(1,437 samples, disclosed)" in found.sentence and "of the 360 samples of the test set" in found.sentence
-    assert "for 4 steps of 32 samples" in found.sentence and "from weights drawn from key 0;" in found.sentence
+    assert "for 4 steps of 32 samples" in found.sentence and "from weights drawn from key 0 by 4 distributions;" in found.sentence
     assert {path.name for path in (out / "published").iterdir()} == {
         *("circuit.json", "source.json", "precision.json", "chunk-0000.proof", "chunk-0001.proof", "statement.json"),
         *("link-0000.proof", "link-0001.proof", "test", "model.safetensors", "model.disclosure", "data.npz", "data.disclosure"),

@@ -231,8 +231,9 @@ def _sentence(folder: Folder, statements: Sequence[Statement], evaluations: Mapp
     data = f"the dataset with root {short(first.dataset.hex())} ({first.samples:,} samples, {data})"
     model, start = weights(MODEL, folder.model, last.final_weights), weights(INITIAL, folder.initial, first.initial_weights)
     if folder.drawing is not None:
-        drawn, others = f"drawn from key {folder.drawing.seed}", len(folder.drawing.others(folder.circuit))
-        count = len(folder.drawing.parameters)
+        ways, count = len(folder.drawing.describe()), len(folder.drawing.parameters)
+        drawn = f"drawn from key {folder.drawing.seed} by {ways:,} distribution{'s' * (ways > 1)}"  # each is of the trainer's choice
+        others = len(folder.drawing.others(folder.circuit))
         start = f"{start}, {count} of whose {count + others} arrays were {drawn}" if others else drawn
     if not _updated(folder, statements):
         told = f"The model {model} went through {steps} of {recipe} on {data}, which changed nothing"
@@ -267,8 +268,11 @@ def _claims(
     if folder.drawing is not None:
         shown = DRAWING, "initial.disclosure" if folder.initial is None else INITIAL
         yield Claim("first weights' key", f"{folder.drawing.seed}", "what is drawn from it, rounded, is behind that commitment", shown)
-        for distribution, paths in [*folder.drawing.describe().items()][:SHOWN]:
-            yield Claim(f"drawn: {distribution}", _listed(tuple(paths), "arrays"), "how it is drawn", (DRAWING,))
+        ways = [*folder.drawing.describe().items()]
+        for distribution, paths in ways[:SHOWN]:
+            yield Claim(f"drawn: {distribution}", _listed(tuple(paths), "arrays"), "the key's words, by this distribution", (DRAWING,))
+        if len(ways) > SHOWN:
+            yield Claim("drawn: by other distributions", f"{len(ways) - SHOWN:,} more", "likewise", (DRAWING,))
     yield Claim("last weights", last.final_weights.hex(), "the commitment that the last proof ends with", proofs)
     if folder.model is not None:
         yield Claim("last weights' file", folder.hashes[MODEL], "its integers are behind that commitment", (MODEL, "model.disclosure"))
