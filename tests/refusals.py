@@ -2485,6 +2485,7 @@ def drawing_files():
         yield Case(f"uniform {low} {high}", of("uniform", low, high), FormatError, "the lower bound comes first")
     yield Case("a path that is no text", lambda: Drawing(0, {5: ("normal", 1)}), FormatError, "the path 5 is no text")
     yield Case("a list", lambda: Drawing(0, {"w": ["normal", 1]}), FormatError, "'w': the distribution")
+    yield Case("a list of parameters", lambda: Drawing(0, [("w", ("normal", 1))]), FormatError, "parameters: expected")
 
     sizes = {"f": 7, "v": 3, "w": 5}
     values = honest.floats({name: (size,) for name, size in sizes.items()})
@@ -2495,7 +2496,14 @@ def drawing_files():
     by_hand = drawn_by_hand.drawn(fourth, dict.fromkeys("fgvw", 2))
     yield Case("others", lambda: {name: x.tolist() for name, x in more.items()}, None, value=by_hand)
     yield Case("an entry alone", lambda: honest.floats(dict.fromkeys("fvw", ()))["w"].shape, None, value=())
-    yield Case("2^31 entries", lambda: honest.floats(dict.fromkeys("fvw", (2**16, 2**15))), FormatError, "fewer than 2.31")
+
+    def of_most(size, most=8):
+        with mock.patch.object(drawings, "MAX_ENTRIES", most):
+            return honest.floats(dict.fromkeys("fvw", (size,)))["w"].shape
+
+    yield Case("the most entries", lambda: of_most(7), None, value=(7,))
+    yield Case("an entry more", lambda: of_most(8), FormatError, "f has 8 entries; fewer than 2.31")
+    yield Case("limits", lambda: (drawings.MAX_ENTRIES, drawings.LIMIT), None, value=(2**31, 2**26))
 
 
 def drawn_weights():

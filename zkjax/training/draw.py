@@ -17,7 +17,6 @@ SHRUNK = 0.87962566103423978  # the standard deviation of a standard normal dist
 SCALED = {"lecun": (1.0, False), "he": (2.0, False), "kaiming": (2.0, False), "glorot": (1.0, True), "xavier": (1.0, True)}
 # of each family: variance times fan, and whether the fan is the mean of fan in and fan out
 NEAR, SIGMAS = 0.02, 4.0  # how far the size of a parameter's own values may be from that of its distribution
-EMBEDDING = "embedding"
 
 
 def draw(params: Any, seed: int = 0, how: Mapping[str, Any] | None = None) -> tuple[Any, Drawing]:
@@ -38,6 +37,8 @@ def draw(params: Any, seed: int = 0, how: Mapping[str, Any] | None = None) -> tu
     """
     if whole("seed", seed, 0) >= SEEDS:
         raise DataError(f"seed is {seed}; give an integer from 0 to 2^32 - 1")
+    if not isinstance(how, Mapping | None):
+        raise DataError(f"how is a {type(how).__name__}; give a dict of patterns of paths, such as {{'*/kernel': 'he_normal'}}")
     leaves, how = parameters(params), dict(how or {})
     unused = [pattern for pattern in how if not any(fnmatch.fnmatchcase(leaf.path, pattern) for leaf in leaves)]
     if unused:
@@ -61,7 +62,7 @@ def _distribution(leaf: Leaf, how: Mapping[str, Any]) -> tuple:
     last = leaf.path.rpartition("/")[2]
     if last in ("bias", "scale"):
         found = "constant", float(last == "scale")
-    elif last == EMBEDDING and leaf.shape:
+    elif last == "embedding" and leaf.shape:
         found = "normal", 1 / math.sqrt(leaf.shape[-1])
     else:
         found = _explicit(leaf, "lecun_normal")
@@ -71,14 +72,15 @@ def _distribution(leaf: Leaf, how: Mapping[str, Any]) -> tuple:
 
 def _explicit(leaf: Leaf, told: Any) -> tuple:
     """The distribution that a user names."""
-    name, *numbers = (told,) if isinstance(told, str) else tuple(told) if isinstance(told, list | tuple) and told else (told,)
+    name, *numbers = told if isinstance(told, list | tuple) and told else (told,)
+    name = str(name)
     try:
         numbers = [float(x) for x in numbers]
     except (TypeError, ValueError):
         raise DataError(f"parameter {leaf.path}: {told!r:.80} has something else than numbers beside its name") from None
     if name in ("zeros", "ones") and not numbers:
         return "constant", float(name == "ones")
-    return (name, *numbers) if name in NUMBERS else _scaled(leaf, told, str(name), numbers)
+    return (name, *numbers) if name in NUMBERS else _scaled(leaf, told, name, numbers)
 
 
 def _scaled(leaf: Leaf, told: Any, name: str, numbers: list[float]) -> tuple:
