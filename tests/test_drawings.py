@@ -171,7 +171,21 @@ def test_other_files_are_refused(tmp_path, content):
         loaded(tmp_path, content)
 
 
-def test_a_pipe_and_a_long_file_are_refused(tmp_path, monkeypatch):
+LEAF = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3), st.sampled_from(["normal", "constant", 1, 0.5]))
+TREE = st.recursive(LEAF, lambda x: st.one_of(st.lists(x, max_size=3), st.dictionaries(st.sampled_from(["w", *GOOD]), x, max_size=4)))
+
+
+@given(TREE, st.dictionaries(st.sampled_from(["w", "b"]), TREE, max_size=2))
+def test_any_file_is_a_drawing_or_refused(tmp_path_factory, content, parameters):
+    for value in (content, GOOD | {"parameters": parameters}):
+        try:
+            found = loaded(tmp_path_factory.getbasetemp(), value)
+        except FormatError:
+            continue
+        assert all(np.isfinite(x).all() for x in found.floats(dict.fromkeys(found.parameters, (5,))).values())
+
+
+def test_a_long_file_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("zkjax.proofs.drawing.LIMIT", 100)
     with pytest.raises(FormatError, match="more than 100 bytes"):
         loaded(tmp_path, " " * 200 + json.dumps(GOOD))
@@ -526,6 +540,14 @@ def test_what_is_not_drawn_is_said(tmp_path):
         with pytest.raises(kind, match=match):
             zkjax.publish(run, [proof], tmp_path / "d", model=False, update=True, **options, **GIVEN)
     assert not (tmp_path / "d").exists()
+
+
+def test_a_later_run_has_no_first_weights(tmp_path):
+    _, told, (_, second), proofs, _ = chain()
+    for options in ({"drawing": told}, {"initial": True}):
+        with pytest.raises(ConfigurationError, match="first: a run from step 2 on, and the proofs begin with step 0"):
+            zkjax.publish(second, proofs, tmp_path / "folder", model=False, update=True, **options, **GIVEN)
+    assert not any(tmp_path.iterdir())
 
 
 def test_first_and_last_weights_are_both_published_on_purpose_only(tmp_path):

@@ -90,7 +90,7 @@ def publish(
             (first or run).save_model(made / INITIAL, "initial")
         if drawing is not None:
             drawing.save(made / DRAWING)
-        if initial or drawing is not None:
+        if drawing is not None or initial:
             frozen = initial or not drawing.others(circuit)
             _first(first or run, update, frozen, minimum_bits, proofs).save(made / DISCLOSED[INITIAL])
         if data:
@@ -123,9 +123,14 @@ def _drawing(drawing: Drawing, circuit: Circuit, initial: bool) -> Drawing:
 
 
 def _first(given: Run | Disclosure, update: bool, frozen: bool, minimum_bits: float, proofs: list[Proof]) -> Disclosure:
-    """Of the chain's first weights; given: its first run, or that disclosure, made before."""
+    """Of the chain's first weights; given: its first run, or that disclosure, made before. ConfigurationError for a later run."""
     if isinstance(given, Disclosure):
         return given
+    begin = min((x.statement.first_step for x in proofs if isinstance(x.statement, Statement)), default=given.first_step)
+    if given.first_step != begin:
+        raise ConfigurationError(
+            f"first: a run from step {given.first_step} on, and the proofs begin with step {begin}; give the chain's first run"
+        )
     return _disclosed(given, "initial", update, minimum_bits, proofs, frozen)
 
 

@@ -67,7 +67,11 @@ def check_disclosed(
     named = {"model": model, "initial_model": initial_model, "drawing": drawing, "data": data}
     wanted = [name for name, value in named.items() if value is not None]
     if bool(wanted) != bool(disclosures):
-        told = f"{', '.join(wanted)}: a disclosure ties it to the proofs" if wanted else "a disclosure says nothing without a model or data"
+        told = (
+            f"{', '.join(wanted)}: a disclosure ties it to the proofs"
+            if wanted
+            else "a disclosure says nothing without a model, a drawing or data"
+        )
         raise ConfigurationError(f"{told}; give both")
     statements, meter = list(statements), Meter(max_work, max_memory)
     classes, chunks = joined(statements), [s for s in statements if isinstance(s, Statement)]

@@ -38,6 +38,7 @@ SEEDS = 2**32
 NUMBERS = {"constant": 1, "uniform": 2, "normal": 1, "truncated_normal": 1}  # how many each distribution has
 LARGEST = 2.0**64  # of their absolute values; the least above 0 is its inverse: float32 holds what is drawn with all its bits
 MAX_ENTRIES = 2**31  # of a parameter
+KEPT = 12  # bytes of an entry: its float32, and the integer that becomes of it
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Drawing:
         for number, path in enumerate(sorted(self.parameters)):
             size = prod(shapes[path])
             if meter is not None:
-                meter.charge("drawn weights", CALL * (1 + len(shapes[path])) + 2 * DRAWN * size, 0, PASSING * size)
+                meter.charge("drawn weights", CALL * (1 + len(shapes[path])) + 2 * DRAWN * size, KEPT * size, PASSING * size)
             if size >= MAX_ENTRIES:
                 raise FormatError(f"{path} has {size:,} entries; fewer than 2^31 are drawn from one key")
             own = np.stack(threefry.fold_in(key, np.uint32([number])), axis=-1)
