@@ -6,6 +6,7 @@ from zkjax.circuit.parts import Parameter
 from zkjax.ops import BY_NAME, ranges
 from zkjax.ops.operation import Leaves, Node, result_shape
 
+ROUNDED = ("rescale", "ceiling")
 LINEAR_OPS = tuple(name for name, operation in BY_NAME.items() if operation.ends is None)
 
 
@@ -49,3 +50,8 @@ def equation(circuit, i: int) -> Equation:
 def signed(circuit, i: int) -> bool:
     """Whether a sign is read from a rescale's quotient."""
     return bool(circuit.riders(i))
+
+
+def roundings(circuit) -> list[int]:
+    """Its rescales and ceilings."""
+    return sorted(i for op in ROUNDED for i in circuit.of(op))

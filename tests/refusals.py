@@ -869,6 +869,9 @@ def shapes():
         ("rescale", [v], {"shift": 0, "bits": 0}, v),
         ("rescale", [v], {"shift": 62, "bits": 40}, v),
         ("rescale", [v], {"shift": 63, "bits": 1}, "shift"),
+        ("ceiling", [v], {"shift": 62, "bits": 40}, v),
+        ("ceiling", [v], {"shift": 63, "bits": 1}, "shift"),
+        ("ceiling", [v], {"shift": 1, "bits": 41}, "bits"),
         ("rescale", [v], {"shift": -1, "bits": 1}, "shift"),
         ("rescale", [v], {"shift": 1.0, "bits": 1}, "shift"),
         ("rescale", [v], {"shift": 1, "bits": 41}, "bits"),
@@ -1094,6 +1097,7 @@ def bounds():
         ("reverse", [3], {"axes": ()}, 3),
         ("window", [3], {"axis": 0, "out": 9, "size": 9, "stride": 1, "dilation": 1, "pad": 0}, 3),
         ("rescale", [99], {"shift": 3, "bits": 4}, 16),
+        ("ceiling", [99], {"shift": 3, "bits": 4}, 16),
         ("sign", [99], {}, 1),
         ("input", [], {"index": 0}, 2 ** circuit.inputs[0].bits),
         ("const", [], {"shape": (3,), "values": (3, -8, 5)}, 8),
@@ -1127,6 +1131,9 @@ def bounds():
     for x, message in ((WHOLE - 2**36 - 2**35 - 1, None), (WHOLE - 2**36 - 2**35, "may reach")):
         tight = _one_rescale(x)
         yield Case(f"a rescale of {x}", lambda tight=tight: tight.bounds((0,), 1).final, PrecisionError if message else None, message or "")
+    for x, message in ((WHOLE - 2**37, None), (WHOLE - 2**37 + 1, "may reach")):  # half a unit less: more is added to it
+        tight = _one_rescale(x, "ceiling")
+        yield Case(f"a ceiling of {x}", lambda tight=tight: tight.bounds((0,), 1).final, PrecisionError if message else None, message or "")
     for x, message in ((WHOLE // 2 - 1, None), (WHOLE // 2, "the loss")):
         tight = _one_loss(x)
         yield Case(f"a loss of {x}", lambda tight=tight: tight.bounds((0,), 1).final, PrecisionError if message else None, message or "")
@@ -1153,8 +1160,8 @@ def _one(*nodes, losses=()):
     return Circuit((node("input", (), (1,), {"index": 0}), *nodes), (x,), (parts.Parameter("w", (1,)),), losses, 20)
 
 
-def _one_rescale(x):
-    return _one(node("linear", (0,), (1,), {"coefficients": (x,)}), node("rescale", (1,), (1,), {"shift": 36, "bits": 0}))
+def _one_rescale(x, op="rescale"):
+    return _one(node("linear", (0,), (1,), {"coefficients": (x,)}), node(op, (1,), (1,), {"shift": 36, "bits": 0}))
 
 
 def _one_loss(x):

@@ -116,6 +116,19 @@ def test_rescale_rounds_half_up(shift):
     assert (r >= 0).all() and (r < 2**shift).all()
 
 
+@pytest.mark.parametrize("shift", [0, 1, 2, 31, 61])
+def test_a_ceiling_is_above_0_exactly_where_its_input_is(shift):
+    ceiling = node("ceiling", (0,), (11,), {"shift": shift, "bits": 3})
+    x = np.array([0, 1, -1, 2**shift, -(2**shift), 2**shift - 1, 2**shift + 1, -(2**shift) - 1, 1 - 2**shift, 2**61, -(2**61)])
+    y = evaluated(ceiling, [x.shape], [x])
+    assert [int(v) for v in y] == [-(-int(v) // 2**shift) for v in x] and ((y > 0) == (x > 0)).all()
+    r, _ = ceiling.operation.keep([x], y, None)["remainder"]
+    assert (r >= 0).all() and (r < 2**shift).all()
+    unrounded = evaluated(ceiling, [x.shape], [x.astype(float)], limbs=None)
+    assert (np.abs(unrounded - y)[x > 0] <= 0.5).all() and ((unrounded > 0) == (x > 0)).all()
+    assert (ceiling.operation.judged(y) == np.maximum(y, 0)).all()  # nobody reads by how much it is below 0
+
+
 CASES = [
     ("linear", {"coefficients": (3, -1, 1)}, [(2, 3)] * 3, lambda x, y, z: 3 * x - y + z),
     ("transpose", {"permutation": (2, 0, 1)}, [(2, 3, 4)], lambda x: x.transpose(2, 0, 1)),

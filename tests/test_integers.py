@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from harness import BITS, SMALL, Liar, prove_small, verify_small
-from nodes import equation, evaluated, inferred, node
+from nodes import equation, evaluated, inferred, node, roundings
 from refusals import frozen
 
 import zkjax
@@ -66,7 +66,7 @@ def test_lookups_and_bounds_speak_of_the_same_equation():
     """The virtual limb that is looked up is what the bound is about, coefficient by coefficient."""
     circuit, _ = frozen()
     found = {x.key: x for lookups in circuit.lookups.values() for x in lookups}
-    for i in circuit.of("rescale"):
+    for i in roundings(circuit):
         virtual = found["remainder", i, 0]
         ((constant, parts),) = virtual.columns
         ranges = {("node", circuit.nodes[i].inputs[0]): (-1000, 1000)}

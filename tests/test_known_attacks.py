@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 import pytest
 from harness import Liar, data_for, make_run, mlp_loss, mlp_params, prove_small, verify_small
-from nodes import equation
+from nodes import equation, roundings
 from nodes import node as named
 from refusals import Fixed, amended, frozen
 from replay import BITS, Frozen, messages, outcome, words
@@ -232,7 +232,7 @@ def test_F06_decompositions_that_are_not_unique():
 
     assert retrained(run, alter=positive_zero).broken() == SUM
     limbs = 0
-    for i in circuit.of("rescale"):
+    for i in roundings(circuit):
         if ("remainder", i, 1) in Liar(run).witness.tensors and len(equation(circuit, i).limbs) > 1:
             liar = Liar(run)
             limb = liar.witness.tensors["remainder", i, 1].astype(np.int64)
@@ -262,7 +262,7 @@ def test_F07_advice_that_wraps_around_the_modulus():
     for every q if r may be anything modulo p, and for every r if q may. The lies: a remainder of 2^s, or below 0; a quotient that
     solves the equation modulo p only."""
     circuit, run = net()
-    for i in circuit.of("rescale"):
+    for i in roundings(circuit):
         for by in (1, -1):  # a remainder of a whole 2^s
             assert as_defined(retrained(run, alter=nudged(i, 0, by))).broken() >= SUM
         liar = Liar(run)

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 from harness import Liar, data_for, make_run, mlp_loss, mlp_params, mlp_run, prove_small, verify_small
-from nodes import equation, signed
+from nodes import ROUNDED, equation, roundings, signed
 from nodes import node as operation
 from test_integers import _circuit, rescaled, trained
 from tiny import tiny_run
@@ -56,7 +56,7 @@ def test_an_honest_run_breaks_nothing(net):
 
 def rescales(circuit, gradient):
     """Rescale nodes: of the forward pass (read by a sign) or of gradients."""
-    return [i for i in circuit.of("rescale") if signed(circuit, i) != gradient]
+    return [i for i in roundings(circuit) if signed(circuit, i) != gradient]
 
 
 # ---- runs of another recipe -------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_another_start(net):
 def test_rounding_off_by_one(net):
     """Another quotient, balanced by a remainder that leaves its range: what is left of it in its limbs breaks the equation."""
     circuit, run = net
-    for i in circuit.of("rescale"):
+    for i in roundings(circuit):
         liar = Liar(run)
         liar.values[i].reshape(-1)[0] += 1
         liar.forms["remainder", i].reshape(-1)[0] -= 1 << circuit.nodes[i].operation.shift
@@ -183,7 +183,7 @@ def test_a_mask_that_is_not_the_sign(net):
 
 
 def test_zero_has_mask_zero():
-    """The derivative of ReLU at 0 is 0: a mask of 1 there changes no activation, and is rejected all the same."""
+    """The derivative of ReLU at 0 is 0: a mask of 1 there is rejected, and would make the activation half a unit less than 0."""
     params = mlp_params((2, 3, 2), bias=False)
     params[0]["w"][:, 0] = 0
     circuit, run = make_run(mlp_loss, params, data_for((2, 2)), batch=2, steps=1)
@@ -192,7 +192,7 @@ def test_zero_has_mask_zero():
     assert (y[..., 0] == 0).all()
     liar = Liar(run)
     liar.values[sign][..., 0] = 1
-    assert liar.broken() == {"lookup layer", "gates: last product"}
+    assert liar.broken() == {"lookup layer", "gates: last product", "level 2", "level 3"}
 
 
 def test_a_value_from_another_tables_range(net, monkeypatch):
@@ -342,10 +342,12 @@ def evaluated(run, *, batches=None, alter=None, skipped=()):
             else:
                 value = node.operation.evaluate(below, node, [x.shape for x in below], cut)
             step.append(value if alter is None else alter(t, i, value.copy()))
-            if node.op in ("input", "rescale", "sign", "gate"):
+            if node.op in (*ROUNDED, "input", "sign", "gate"):
                 values.setdefault(i, []).append(step[i])
-            if node.op == "rescale":
-                forms.setdefault(("remainder", i), []).append(exact.remainder(below[0], step[i], node.operation.shift))
+            if node.op in ROUNDED:
+                forms.setdefault(("remainder", i), []).append(
+                    exact.remainder(below[0], step[i], node.operation.shift, node.operation.added)
+                )
         rates = [0 if t in skipped else u.rate(run.first_step + t) for p in circuit.parameters for u in p.updates]
         weights = exact.update(circuit, weights, step, rates)
     return {i: np.stack(x) for i, x in values.items()}, {key: np.stack(x) for key, x in forms.items()}, weights
@@ -363,12 +365,12 @@ def as_defined(liar):
     circuit, committed = liar.run.circuit, liar.values
 
     def forced(t, i, value):
-        return committed[i][t] if circuit.nodes[i].op in ("rescale", "sign") else value
+        return committed[i][t] if circuit.nodes[i].op in (*ROUNDED, "sign") else value
 
     tensors = dict(liar.witness.tensors)
     liar.values, forms, _ = evaluated(liar.run, alter=forced)
     liar._witness = None
-    for i in circuit.of("rescale"):
+    for i in roundings(circuit):
         lowest, offset = forms["remainder", i].copy(), 0
         for j, (_, width) in enumerate(equation(circuit, i).limbs):
             if j:
@@ -402,7 +404,7 @@ def identity(circuit, masks):
 
     def alter(_, i, value):
         node = circuit.nodes[i]
-        if node.op == "rescale":
+        if node.op in ROUNDED:
             quotients[i] = value
         if node.op == "sign" and masks:
             return np.ones_like(value)
@@ -444,7 +446,7 @@ def lived_lies(circuit, run):
     yield "no ReLU, masks of ones", {"alter": identity(circuit, True)}, {"lookup layer"}, {"lookup layer"}
     for i in circuit.of("gate"):  # an activation or masked gradient, and all that follows
         yield f"gate {i}", {"alter": nudged(i, 1)}, {"gates: last product"}, {"lookup layer", "level 2"}
-    for i, by in zip(circuit.of("rescale"), itertools.cycle((1, -1))):
+    for i, by in zip(roundings(circuit), itertools.cycle((1, -1))):
         yield f"rescale {i} {by:+d}", {"alter": nudged(i, 1, by)}, {"level 3"}, {"lookup layer"}
     for i in circuit.of("param"):
         if len(circuit.nodes[i].shape) == 1:
@@ -508,7 +510,7 @@ def test_commitments_to_something_else(coarse, shard_size):
         ("quotient", False): {"level 3", product, "level 2"},  # the error's: it is no gate's input, but a gradient itself
         ("quotient", None): {"level 3"},  # the error's before its constant: only that rescale reads it
         "remainder": {"level 3"},
-        "sign": {"level 3", f"{product}: left factor"},
+        "sign": {"level 3", product, f"{product}: left factor"},  # an activation reads it beside its gate
         "multiplicity": {"lookup multiplicities"},
         "initial": {"level 3", "level 2"},
         "final": {"level 2"},
@@ -519,7 +521,7 @@ def test_commitments_to_something_else(coarse, shard_size):
     liar = Liar(run)
     assert set(found) == set(liar.plan.advice).union(*(layout.shapes for layout in liar.plan.members))
     gated = {i: True for i in (circuit.nodes[i].inputs[1] for i in circuit.of("gate"))}
-    gated |= {i: None for i in circuit.of("rescale") if circuit.nodes[i].label.endswith("before its constant")}
+    gated |= {i: None for i in roundings(circuit) if circuit.nodes[i].label.endswith("before its constant")}
     for key, sums in found.items():
         kind = (key[0], gated.get(key[1], False)) if key[0] == "quotient" else (key[0], key[2]) if key[0] == "data" else key[0]
         assert set(sums) == expected[kind], key
@@ -543,7 +545,7 @@ def test_a_net_without_activations():
     """Where no claim goes to the gates, each ends in a constraint of its own; one committed cell breaks it, in every tensor."""
     _, run = tiny_run((2, 2), batch=2, steps=1, samples=2)
     assert Liar(run).broken() == set()
-    (rescale,) = run.circuit.of("rescale")
+    (rescale,) = roundings(run.circuit)
     expected = {
         ("quotient", rescale): {"level 3", "level 2", "committed values"},
         ("remainder", rescale, 1): {"level 3"},

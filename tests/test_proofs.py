@@ -9,7 +9,7 @@ from harness import BITS, SMALL, mlp_params, prove_small, verify_small
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from nodes import signed
+from nodes import roundings, signed
 from replay import messages, words
 from tiny import DIMS, TINY, chain, next_run, tiny_run
 
@@ -587,7 +587,7 @@ def test_an_honest_prover_finds_its_own_mistakes(monkeypatch):
     circuit, run = tiny_run(seed=6)
 
     def alter(witness):
-        witness.tensors["quotient", circuit.of("rescale")[0]].reshape(-1)[0] += 1
+        witness.tensors["quotient", roundings(circuit)[0]].reshape(-1)[0] += 1
 
     with pytest.raises(zkjax.UnsatisfiedWitnessError):
         prove_small(circuit, lying(monkeypatch, run, alter))

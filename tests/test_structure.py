@@ -59,7 +59,7 @@ tracing.groups tracing.entrywise tracing.windows tracing.matrices tracing.reduct
 tracing.interpreter
 tracing.step tracing.starts tracing.motions tracing.demands tracing.names
 tracing.formats tracing.own tracing.source tracing.states tracing.planned tracing.builder tracing.relations
-tracing.lowering tracing.comparison tracing.fitting tracing.finer tracing.program tracing.recipe
+tracing.emission tracing.lowering tracing.comparison tracing.fitting tracing.finer tracing.program tracing.recipe
 prover.aggregate prover.lanes prover.folds prover.states prover.witness prover.rehearsal prover.commitments prover.prove
 prover.link prover.disclose prover
 training training.dataset training.template training.draw training.saved training.states training.steps training.run training.train

@@ -8,6 +8,7 @@ import optax
 import pytest
 from jax.nn import relu
 from moving import moving
+from nodes import roundings
 from tiny import TINY
 
 import zkjax
@@ -59,7 +60,7 @@ def test_a_loss_of_two_summands_of_which_none_is_the_result():
 
 def test_a_layer_that_changes_what_it_reads_is_no_chain(circuit):
     """A rescale whose scale does not follow from its shift multiplies the values."""
-    i = circuit.of("rescale")[0]
+    i = roundings(circuit)[0]
     nodes = [*circuit.nodes]
     nodes[i] = replace(nodes[i], scale=nodes[i].scale + 1)
     assert "The net is" not in net(replace(circuit, nodes=tuple(nodes)))

@@ -12,6 +12,7 @@ import pytest
 from flax import nnx
 from harness import SMALL, make_run, prove_small, verify_small
 from jax.nn import relu
+from nodes import roundings
 
 import zkjax
 from zkjax.algebra import exact
@@ -144,11 +145,12 @@ def test_nodes_of_an_mlp():
     loss, params = GRAPHS["bias"]
     circuit = trace(loss, optax.sgd(1 / 64), params, batch=(X, Y))
     ops = [n.op for n in circuit.nodes]
-    assert [ops.count(k) for k in ("dot", "rescale", "sign", "gate")] == [6, 3, 1, 2]  # 2 forward, 1 backward, 2 updates, 1 loss
-    hidden, scale, back = (circuit.nodes[i].scale for i in circuit.of("rescale"))
+    kinds = ("dot", "rescale", "ceiling", "sign", "gate")
+    assert [ops.count(k) for k in kinds] == [6, 2, 1, 1, 2]  # 2 forward, 1 backward, 2 updates, 1 loss
+    hidden, scale, back = (circuit.nodes[i].scale for i in roundings(circuit))
     found = {p.path: circuit.scale(k)[1] - 6 for k, p in enumerate(circuit.parameters)}
-    assert found == {"a": 10 + back, "p": back, "b": hidden + scale, "q": scale}  # the rate is 2^-6
-    forward, error, backward = circuit.of("rescale")
+    assert found == {"a": 10 + back, "p": back, "b": hidden + 1 + scale, "q": scale}  # the rate is 2^-6; ReLUs are in half units
+    forward, error, backward = roundings(circuit)
     assert circuit.nodes[forward].operation.shift == found["a"] + 6 + 10 - hidden
     assert circuit.nodes[backward].operation.shift == found["b"] + 6 + scale - back
     assert circuit.nodes[forward].label == "a forward" and circuit.nodes[backward].label == "b backward"
@@ -162,7 +164,7 @@ def test_one_rescale_per_tensor():
     circuit = trace(loss, optax.sgd(1 / 64), params, batch=(X, Y))
     q = next(p for p in circuit.parameters if p.path == "q")
     (summed,) = circuit.nodes[q.updates[0].node].inputs
-    assert summed == circuit.of("rescale")[1]
+    assert summed == roundings(circuit)[1]
 
 
 def test_frozen_parameters_have_no_update():
@@ -177,7 +179,7 @@ def test_frozen_parameters_have_no_update():
 
 def test_skip_connection_is_rescaled_by_zero_bits():
     circuit = trace(*(GRAPHS["residual"][0], optax.sgd(1 / 8), GRAPHS["residual"][1]), batch=(X, Y))
-    assert any(circuit.nodes[i].operation.shift == 0 for i in circuit.of("rescale"))
+    assert any(circuit.nodes[i].operation.shift == 0 for i in roundings(circuit))
 
 
 def test_tied_weights_sum_over_their_uses():
@@ -190,7 +192,7 @@ def test_loss_is_the_quadratic_form_of_the_error():
     circuit = trace(loss, optax.sgd(1 / 8), params, batch=(X, Y))
     (summand,) = circuit.losses
     error = circuit.nodes[circuit.nodes[summand.node].inputs[0]]
-    assert circuit.nodes[summand.node].inputs == (circuit.of("rescale")[1],) * 2
+    assert circuit.nodes[summand.node].inputs == (roundings(circuit)[1],) * 2
     assert summand.factor == Fraction(4, 2) * Fraction(1, 2 ** (2 * error.scale))  # batch / 2 at scale 2g
     assert len(trace(GRAPHS["two heads"][0], optax.sgd(1 / 8), GRAPHS["two heads"][1], batch=(X, Y)).losses) == 2
 
@@ -377,10 +379,10 @@ def test_bounds_are_checked_while_tracing():
 
 def test_defaults_are_those_of_the_design():
     circuit = headline(chunk=16)
-    assert circuit.table_bits == 17
-    assert [circuit.scale(p)[1] for p in range(len(circuit.parameters))] == [34, 24] * 9
+    assert circuit.table_bits == 18
+    assert [circuit.scale(p)[1] for p in range(len(circuit.parameters))] == [34, 24] + [35, 24] * 8  # ReLUs are in half units
     assert {(circuit.nodes[i].scale, circuit.nodes[i].operation.bits) for i in circuit.rounded} == {(10, 13), (17, 13)}
-    assert {circuit.nodes[i].operation.shift for i in circuit.rounded} == {34, 33}
+    assert {circuit.nodes[i].operation.shift for i in circuit.rounded} == {34, 35, 36}
 
 
 def headline(chunk):
@@ -399,8 +401,7 @@ def headline(chunk):
 def test_headline_counts():
     counts = headline(chunk=16).counts(16)
     assert counts.cells == 16 * 64 * (8 * 1024 * 5 + 10 * 2) == 41_963_520
-    once = 16 * 64 * (8 * 1024 * 6 + 10 * 3 + 3072 + 10)
-    assert once == 53_518_336 and counts.lookups == once + 16 * 64 * 10  # one of the last layer's ranges in a wider table, twice
+    assert counts.lookups == 16 * 64 * (8 * 1024 * 6 + 10 * 3 + 3072 + 10) == 53_518_336
     assert counts.parameters == 10_504_202
     checked = headline(chunk=16).counts(16, headline(chunk=16).coarse_widths)
     assert checked.lookups - counts.lookups == counts.parameters

@@ -10,6 +10,7 @@ import optax
 import pytest
 from flax import nnx
 from jax.nn import relu
+from nodes import roundings
 
 from tests.reference import mlp_integers
 from zkjax.algebra import exact
@@ -70,14 +71,14 @@ def test_equals_the_python_reference(dims, bias, batch, steps, rate):
     # the recipe, from the documented formats alone: w = a + g + lb, the error's constant is 1 / batch
     fraction = Fraction(rate)
     a, g, lb = 8, 12, fraction.denominator.bit_length() - 1
-    w = a + g + lb
-    assert {circuit.scale(p)[1] for p, x in enumerate(circuit.parameters)} == ({w, w - a} if bias else {w})
+    last = a + (len(dims) > 2)  # bits of what the last layer reads: ReLUs are in half units
+    assert {circuit.scale(p)[1] for p, x in enumerate(circuit.parameters)} == {a + g + lb, last + g + lb} | ({g + lb} if bias else set())
     factor, cb = {1: (1, 0), 2: (1, 1), 4: (1, 2), 3: (2731, 13), 5: (3277, 14)}[batch]
     arrays = [x.tolist() for x in run.initial]
     weights = arrays[1::2] if bias else arrays
     biases = arrays[0::2] if bias else None
     forward, backward = len(dims) - 2, len(dims) - 2
-    rescales, gates, signs = circuit.of("rescale"), circuit.of("gate"), circuit.of("sign")
+    rescales, gates, signs = roundings(circuit), circuit.of("gate"), circuit.of("sign")
     for t, index in enumerate(run.indices):
         x, y = ([[int(np.floor(v * 256 + 0.5)) for v in row] for row in array[index].astype(float)] for array in data)
         weights, biases, step = mlp_integers.train_step(
@@ -85,16 +86,19 @@ def test_equals_the_python_reference(dims, bias, batch, steps, rate):
             biases,
             x,
             y,
-            activation_scale=a,
-            weight_scale=w,
-            error_shift=a + w + cb - g,
+            data_scale=a,
+            bias_scale=g + lb,
+            error_shift=2 * last + lb + cb,
             error_factor=factor,
             rate=fraction.numerator,
         )
         quotients = [*step["y"], *([step["E"]] if factor != 1 else []), step["G"][-1], *step["h"][::-1]]
         assert [witness.values[i][t].tolist() for i in rescales] == quotients
         assert [witness.values[i][t].tolist() for i in signs] == step["m"]
-        assert [witness.values[i][t].tolist() for i in gates] == [*step["A"][1:], *step["G"][:-1][::-1]]
+        gated = [
+            [[m * v for m, v in zip(*rows, strict=True)] for rows in zip(*x, strict=True)] for x in zip(step["m"], step["y"], strict=True)
+        ]
+        assert [witness.values[i][t].tolist() for i in gates] == [*gated, *step["G"][:-1][::-1]]
         assert [witness.values[i][t].tolist() for i in circuit.of("input")] == [x, y]
         assert run.loss_integers[t] == (step["loss"],)
     assert forward == backward == len(signs) and len(rescales) == forward + 1 + (factor != 1) + backward

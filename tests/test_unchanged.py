@@ -73,7 +73,7 @@ def figures(name: str) -> dict:
 
 def test_all_operations_are_there():
     used = {node["op"] for name in NETS for node in traced(name).to_json()["nodes"]}
-    assert len(used) == 17
+    assert len(used) == 18
 
 
 def traced(name: str) -> zkjax.Circuit:

@@ -561,6 +561,7 @@ def check_chain(circuit, all_statements, assume_bound=False, dataset=None, initi
 # ---- 5 circuit --------------------------------------------------------------------------------------------------------
 
 STATES = ("param", "next", "inner", "last")  # a parameter before a step, after it, before its roundings, before the last one
+ROUNDED = ("rescale", "ceiling")  # in the order of sections 10.3 and 10.4
 LINEAR = "linear transpose reshape broadcast sum slice pad concatenate reverse scale range paced window".split()
 ATTRIBUTES = {
     "input": "index",
@@ -578,6 +579,7 @@ ATTRIBUTES = {
     "scale": "axes",
     "dot": "contract batch",
     "rescale": "shift bits",
+    "ceiling": "shift bits",
     "sign": "",
     "gate": "",
     "next": "index",
@@ -638,7 +640,7 @@ class Circuit:
     def span(self, i):
         """Section 5.2: (low, width) of a site; None of another node."""
         node = self.nodes[i]
-        if node["op"] == "rescale":
+        if node["op"] in ROUNDED:
             return -(2 ** node["bits"]), node["bits"] + 1
         return (node["low"], node["width"]) if node["op"] == "range" else None
 
@@ -824,7 +826,7 @@ def infer_shape(circuit, node, shapes):
         distinct(node["axes"], len(x))
     if op == "scale":
         require([x[d] for d in distinct(node["axes"], len(x))] == list(shapes[1]), "scale")
-    if op == "rescale":
+    if op in ROUNDED:
         require(0 <= node["shift"] <= 62 and 0 <= node["bits"] < circuit.table_bits, "rescale")
     if op in ("gate", "divide"):
         require(shapes[0] == shapes[1], op)
@@ -867,7 +869,7 @@ def check_nodes(circuit):
             axes, after = list(range(len(circuit.shapes[i]))), circuit.nodes[i + 1] if i + 1 < len(circuit.nodes) else {"op": None}
             require(after["op"] == "dot" and after["inputs"] == [node["inputs"][1] if node["op"] == "divide" else i, i], "product")
             require(after["contract"] == [[], []] and after["batch"] == [axes, axes], "product")
-        require(node["op"] != "gate" or kinds == ["sign", "rescale"], "gate")
+        require(node["op"] != "gate" or kinds[0] == "sign" and kinds[1] in ROUNDED, "gate")
         require(node["op"] != "scale" or kinds[1] == "const", "scale")
         if node["op"] == "next":
             found = circuit.parameters[node["index"]]["recurrence"]
@@ -1010,7 +1012,7 @@ def node_bounds(circuit, parameters, after):
             b = after[node["index"]]
         elif op == "const":
             b = max(map(abs, node["values"]))
-        elif op in ("rescale", "divide"):
+        elif op in (*ROUNDED, "divide"):
             b = 2 ** node["bits"]
         elif op in ("sign", "onehot", "first"):
             b = 1
@@ -1095,9 +1097,9 @@ def bounds(circuit, initial, steps, first_step):
         final[p] = initial[p] + sum(changes)
     b = node_bounds(circuit, inside, after)
     require(all(x < 2**63 for x in b), "bounds: a node")
-    for i in circuit.of("rescale"):
+    for i in (i for op in ROUNDED for i in circuit.of(op)):
         node = circuit.nodes[i]
-        require(b[node["inputs"][0]] + 2 ** (node["shift"] + node["bits"]) + (2 ** node["shift"] >> 1) < 2**63, "bounds: a rescale")
+        require(b[node["inputs"][0]] + 2 ** (node["shift"] + node["bits"]) + added(node) < 2**63, "bounds: a rescale")
     check_forms(circuit, b)
     require(all(2 * x < 2**63 for x in final), "bounds: a parameter")
     require(all(2 * b[loss["node"]] < 2**63 for loss in circuit.losses), "bounds: a loss")
@@ -1470,7 +1472,7 @@ class Lookup:
     added: int = 0
 
 
-LOOKED_UP = ("rescale", "range", "largest", "divide", "root")  # section 10.3, 1, in its order
+LOOKED_UP = (*ROUNDED, "range", "largest", "divide", "root")  # section 10.3, 1, in its order
 
 
 def lookups(circuit, statement):
@@ -1507,7 +1509,7 @@ def few_tables(found):
 def lookups_of(circuit, i):
     """Section 10.3, 1: those of a node, shapes without steps."""
     node, shape = circuit.nodes[i], circuit.shapes[i]
-    if node["op"] == "rescale":
+    if node["op"] in ROUNDED:
         yield site_lookup(circuit, i, 0, ("quotient", i))
     elif node["op"] == "range":
         yield site_lookup(circuit, i, -node["low"], ("node", node["inputs"][0]))
@@ -1530,13 +1532,18 @@ def site_lookup(circuit, i, offset, key):
     return Lookup(circuit.shapes[i], table_of(circuit, i), columns)
 
 
+def added(node):
+    """Section 10.1: what a rescale or a ceiling adds before it drops bits."""
+    return 2 ** node["shift"] - 1 if node["op"] == "ceiling" else 2 ** node["shift"] >> 1
+
+
 def forms(circuit, i):
     """Sections 10.1 and 10.8: (name of its limbs, constant, parts, width) of each form of a node that is cut into limbs."""
     node, reads = circuit.nodes[i], [("node", j) for j in circuit.nodes[i]["inputs"]]
     after = "node", i + 1  # of a divide or a root
-    if node["op"] == "rescale":
+    if node["op"] in ROUNDED:
         shift = node["shift"]
-        constant = (2 ** (shift - 1) if shift else 0) + 2 ** (shift + node["bits"])
+        constant = added(node) + 2 ** (shift + node["bits"])
         return [("limb", constant, [Part(1, reads[0]), Part(-(2**shift), ("quotient", i))], shift)]
     if node["op"] == "divide":
         x, d = reads
@@ -1657,7 +1664,7 @@ def start_key(circuit, p):
     return ("frozen" if p in circuit.frozen else "initial"), p
 
 
-COMMITTED = ("rescale", "sign", "function", "onehot", "largest", "divide", "root")  # section 10.4, in its order
+COMMITTED = (*ROUNDED, "sign", "function", "onehot", "largest", "divide", "root")  # section 10.4, in its order
 
 
 def trace_layout(chunk, masks):
@@ -1665,7 +1672,7 @@ def trace_layout(chunk, masks):
     circuit, tensors = chunk.circuit, []
     for op in COMMITTED:
         for i in circuit.of(op):
-            keys = [("quotient" if op in ("rescale", "divide") else op, i)]
+            keys = [("quotient" if op in (*ROUNDED, "divide") else op, i)]
             if op == "largest":
                 tensors.append((keys.pop(), (chunk.steps, *circuit.shapes[i])))
                 keys.append(("first", i))
@@ -2095,7 +2102,7 @@ class Walk:
                 if node["op"] in LINEAR:
                     for below, moved in getattr(self, node["op"])(i, node, term):
                         self.put(below, moved)
-                elif node["op"] in ("rescale", "divide"):
+                elif node["op"] in (*ROUNDED, "divide"):
                     done.append(replace(term, key=("quotient", i)))
                     constant = constant - term.total * 2 ** node["bits"]
                 elif node["op"] in ("function", "largest"):

@@ -137,16 +137,21 @@ def _limbs(x, limbs: Limbs):
     yield x.astype(np.float64)
 
 
-def rescale(x, shift: int):
-    """(x + 2^(shift-1)) >> shift: the nearest integer to x / 2^shift, halves upwards."""
+def half(shift: int) -> int:
+    """What is added before ``shift`` bits are dropped, to round to the nearest integer."""
+    return (1 << shift) >> 1
+
+
+def rescale(x, shift: int, added: int | None = None):
+    """(x + added) >> shift: the nearest integer to x / 2^shift, halves upwards; with 2^shift - 1 its ceiling."""
     if is_float(x):
         return x * 2.0**-shift
-    return (x + 2 ** (shift - 1)) >> shift if shift else x
+    return (x + (half(shift) if added is None else added)) >> shift if shift else x
 
 
-def remainder(x, y, shift: int):
-    """x + 2^(shift-1) - 2^shift * y, in [0, 2^shift) for y = rescale(x, shift)."""
-    return x + 2 ** (shift - 1) - (y << shift) if shift else x - y
+def remainder(x, y, shift: int, added: int | None = None):
+    """x + added - 2^shift * y, in [0, 2^shift) for y = rescale(x, shift, added)."""
+    return x + (half(shift) if added is None else added) - (y << shift) if shift else x - y
 
 
 def evaluate(circuit, limbs, parameters, inputs, needed=None, known=None, moving=None, keys=None, paces=None, cancelled=None) -> list:

@@ -16,7 +16,7 @@ from ..ops.draw import Draw
 from ..ops.leaves import InputArray, Param
 from ..ops.moves import Broadcast, Reshape
 from ..ops.products import Dot, Gate
-from ..ops.rescale import Rescale
+from ..ops.rescale import Ceiling, Rescale
 
 SHOWN = 6  # names of what is told together
 NUMBERS = ("x", "number", "add", "sub", "mul", "div", "neg")  # of a function, what other formats change
@@ -97,10 +97,20 @@ class _Forward:
         if isinstance(operation, Rescale):
             return node.inputs[0] if node.scale == self.nodes[node.inputs[0]].scale - operation.shift else None
         if isinstance(operation, Linear):
+            if self._is_centred(i):
+                return node.inputs[0]
             moving = [(j, c) for j, c in zip(node.inputs, operation.coefficients, strict=True) if not self.fixed[j]]
             if len(moving) == 1 and _power(moving[0][1], self.nodes[moving[0][0]].scale) == _power(1, node.scale):
                 return moving[0][0]
         return None
+
+    def _is_centred(self, i: int) -> bool:
+        """Whether node i is a ReLU's result less half a unit where it is above 0: the mean of what was rounded up to it."""
+        node = self.nodes[i]
+        gate = self.nodes[node.inputs[0]]
+        if node.operation.coefficients != (2, -1) or not isinstance(gate.operation, Gate) or node.scale != gate.scale + 1:
+            return False
+        return gate.inputs[0] == node.inputs[1] and isinstance(self.nodes[gate.inputs[1]].operation, Ceiling)
 
     def _is_input(self, i: int) -> bool:
         return isinstance(self.nodes[i].operation, InputArray)

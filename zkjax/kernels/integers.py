@@ -29,7 +29,7 @@ def training_step(circuit, limbs, keep: bool, xp=jnp):
         values = exact.evaluate(circuit, limbs, parameters, inputs, moving=moving, keys=keys, paces=list(rates)[updates:])
         losses = [values[loss.node].reshape(()) for loss in circuit.losses]
         extremes = [xp.stack([values[i].min(), values[i].max()]) for i in circuit.limited]
-        sums = [rounding_sums(xp, _unrounded(circuit, values, i), values[i]) for i in rounded]
+        sums = [rounding_sums(xp, *map(circuit.nodes[i].operation.judged, (_unrounded(circuit, values, i), values[i]))) for i in rounded]
         kept = {}
         if keep:
             for i, node in enumerate(circuit.nodes):

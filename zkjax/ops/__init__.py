@@ -47,12 +47,12 @@ from .moves import Broadcast, Concatenate, Pad, Reshape, Reverse, Slice, Transpo
 from .operation import Operation
 from .paced import Paced
 from .products import Dot, Gate
-from .rescale import Rescale, Sign
+from .rescale import Ceiling, Rescale, Sign
 from .root import Root
 from .window import Window
 
 OPERATIONS: tuple[type[Operation], ...] = (
-    *(Rescale, Sign),
+    *(Rescale, Ceiling, Sign),
     *(InputArray, Param, Const),
     *(Linear, Sum, Scale),
     *(Transpose, Reshape, Broadcast, Slice, Pad, Concatenate, Reverse),

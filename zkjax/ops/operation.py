@@ -143,6 +143,10 @@ class Operation:
         low, high = self.limits()
         return f"holds {value} = {value * 2.0**-scale:g}, outside [{low}, {high}) = [{low * 2.0**-scale:g}, {high * 2.0**-scale:g})"
 
+    def judged(self, y) -> Any:
+        """Of its values, rounded or not, those that rounding is judged by: what others make use of."""
+        return y
+
     def keep(self, x: list, y, leaves: Leaves) -> dict[str, tuple[Any, Any]]:
         """What a training step keeps for the proof, from inputs and result: name to (array, NumPy dtype that holds what is in range)."""
         return {}
@@ -209,10 +213,10 @@ def result_shape(operation: Operation, shapes: list, leaves: Leaves) -> tuple[in
 
 def check_reads(i: int, circuit, *kinds: type[Operation]) -> None:
     """FormatError where node i reads other operations than these."""
-    found = [circuit.nodes[j].op for j in circuit.nodes[i].inputs]
-    expected = [kind.name for kind in kinds]
-    if found != expected:
-        raise FormatError(f"{circuit.describe(i)} reads {found}, expected {expected}")
+    found = [circuit.nodes[j] for j in circuit.nodes[i].inputs]
+    if not all(isinstance(node.operation, kind) for node, kind in zip(found, kinds, strict=True)):
+        expected = [kind.name for kind in kinds]
+        raise FormatError(f"{circuit.describe(i)} reads {[node.op for node in found]}, expected {expected}")
 
 
 def require(condition: bool, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Rescaling y = (x + 2^(s-1)) >> s with -2^b <= y < 2^b, and the sign of y: zkReLU's auxiliary tensors.
+"""Rescaling y = (x + 2^(s-1)) >> s with -2^b <= y < 2^b, or y = ceil(x / 2^s), and the sign of y: zkReLU's auxiliary tensors.
 
     x + 2^(s-1) + 2^(s+b)  =  r_0 + 2^(o_1) r_1 + ... + 2^s q,      q = y + 2^b in [0, 2^(b+1)),  r = sum 2^(o_k) r_k in [0, 2^s)
 
@@ -10,6 +10,9 @@ decomposition of an integer is unique: the verifier knows that y is the rounded 
 A liar could try: another quotient balanced by remainder limbs (a limb leaves its range), x shifted by p (the bounds
 exclude it), a virtual quotient (then claims on activations would turn into claims on products; so the quotient is
 committed), a mask that is not the sign (no row of the sign table).
+
+A ceiling, y = (x + 2^s - 1) >> s, has 2^s - 1 in the place of 2^(s-1). Its y is above 0 exactly if x is, so rounding
+switches no ReLU off; y - 1/2 is as near to x as the nearest integer is.
 
 s = 0 asks that x itself fits: the quotient is x + 2^b and the virtual limb must be 0.
 
@@ -41,6 +44,11 @@ class Rescale(Site, Committed):
     name: ClassVar[str] = "rescale"
     shift: int
 
+    @property
+    def added(self) -> int:
+        """What is added before the bits below the shift are dropped: half a unit, to round to the nearest."""
+        return exact.half(self.shift)
+
     def infer_shape(self, x, leaves):
         require(isinstance(self.shift, int) and 0 <= self.shift <= 62, "shift")
         require(isinstance(self.bits, int) and 0 <= self.bits <= 40, "bits")
@@ -54,7 +62,7 @@ class Rescale(Site, Committed):
 
     def forms(self, i, node):
         weight = 1 << self.shift
-        constant = (weight >> 1) + weight * signed_bound(self.bits + 1)  # half of it rounds to the nearest; 0 for a shift of 0
+        constant = self.added + weight * signed_bound(self.bits + 1)
         return [(REMAINDER, constant, [(1, ("node", node.inputs[0])), (-weight, ("quotient", i))], self.shift)]
 
     def span(self):
@@ -67,11 +75,32 @@ class Rescale(Site, Committed):
         return [*Site.lookups(self, i, circuit), *Committed.lookups(self, i, circuit)]
 
     def evaluate(self, x, node, shapes, limbs):
-        return exact.rescale(x[0], self.shift)
+        return exact.rescale(x[0], self.shift, self.added)
 
     def keep(self, x, y, leaves):
         kind = np.uint32 if self.shift <= 32 else np.int64
-        return super().keep(x, y, leaves) | {REMAINDER: (exact.remainder(x[0], y, self.shift), kind)}
+        return super().keep(x, y, leaves) | {REMAINDER: (exact.remainder(x[0], y, self.shift, self.added), kind)}
+
+
+@dataclass(frozen=True)
+class Ceiling(Rescale):
+    """x / 2^shift, rounded up: above 0 exactly if x is."""
+
+    name: ClassVar[str] = "ceiling"
+
+    @property
+    def added(self) -> int:
+        return (1 << self.shift) - 1
+
+    def describe(self):
+        return f"ceiling {self.shift}"
+
+    def evaluate(self, x, node, shapes, limbs):
+        y = super().evaluate(x, node, shapes, limbs)
+        return y + 0.5 * (y > 0) if self.shift and exact.is_float(y) else y  # of what is above 0 the mean of all that are rounded so
+
+    def judged(self, y):
+        return y * (y > 0)
 
 
 @dataclass(frozen=True)

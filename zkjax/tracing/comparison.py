@@ -45,7 +45,8 @@ def compare(circuit: Circuit, source) -> Comparison:
     roundings = [x.within(float(np.abs(first[p]).max())) for p, x in zip(committed, roundings, strict=True)]
     pairs = zip(circuit.inputs, data, rounded_data, strict=True)
     roundings += [Rounding.of(f"data '{x.name}'", a, b).of_input(x, float(np.abs(a).max())) for x, a, b in pairs]
-    nodes = [(i, Rounding.of(f"[{circuit.nodes[i].label}]", floating[i], integers[i])) for i in circuit.rounded]
+    judged = ((i, node, node.operation.judged) for i, node in ((i, circuit.nodes[i]) for i in circuit.rounded))
+    nodes = [(i, Rounding.of(f"[{node.label}]", part(floating[i]), part(integers[i]))) for i, node, part in judged]
     roundings += [x.of_node(circuit, i, float(np.abs(floating[i]).max())) for i, x in nodes]
     noise = {k for k, p in enumerate(circuit.parameters) if _cancels(circuit, p, floating, cancelled)}
     found = enumerate(zip(circuit.parameters, first, own, changes, integer_changes, strict=True))

@@ -40,13 +40,15 @@ from .step import Program
 @dataclass(frozen=True)
 class Demands:
     """narrow: expressions that some product reads. quotients: those that everybody reads rounded, for a sign, gate or maximum; gated: of
-    these the ones that a gate reads. sites: those of which there are functions, one-hots or maxima.
+    these the ones that a gate reads. sites: those of which there are functions, one-hots or maxima. rectified: those of which only the sign
+    is read, and what is above 0.
     """
 
     narrow: frozenset
     quotients: frozenset
     gated: frozenset
     sites: frozenset
+    rectified: frozenset
     needed: tuple
     losses: tuple  # (output, coefficient, scalar leaf expression, gradient whose quadratic form stands for it or None)
 
@@ -120,7 +122,14 @@ def demands(program: Program, trained, weights: frozenset[str]) -> Demands:
                 losses.append((name, c, leaf, None))
                 visit(leaf)
     needed = tuple(sorted(seen, key=lambda x: x.index))
-    return Demands(frozenset(narrow), frozenset(quotients), frozenset(gated), frozenset(sites), needed, tuple(losses))
+    signed = {x.inputs[0] for x in needed if x.does(Above)}
+    read = {y for x in needed for y in x.inputs if not (x.does(Above) or _rectifies(x))}.union(trained, (leaf for _, _, leaf, _ in losses))
+    return Demands(*map(frozenset, (narrow, quotients, gated, sites, signed - read)), needed, tuple(losses))
+
+
+def _rectifies(x: Expression) -> bool:
+    """Whether x is what is above 0 of some tensor, and 0 elsewhere."""
+    return x.does(Gate) and x.inputs[0].does(Above) and x.inputs[0].inputs[0] is x.inputs[1]
 
 
 def _chosen(x: Expression) -> Expression | None:

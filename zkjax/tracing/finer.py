@@ -14,13 +14,13 @@ from ..circuit.circuit import Circuit
 from ..errors import PrecisionError
 from ..ops.leaves import Next, Param
 from .comparison import compare
+from .emission import Emission
 from .fitting import settled
 from .formats import FINEST, Formats, Magnitudes, default_formats, with_tables
-from .lowering import Emission
 from .precision import Precision
 from .source import Source
 
-FAITHFUL = 0.03  # distance of the first steps' update beyond which finer formats are tried
+FAITHFUL = 0.005  # distance of the first steps' update beyond which finer formats are tried
 # Bits by which activations and gradients are finer in what is tried. Rates alone may be what is off: those of all refinements are closer.
 REFINEMENTS = ((0, 0), (1, 1), (2, 2), (3, 3), (4, 2), (4, 4))
 NEAR = 2.0**-8  # distance below which none counts as nearer: what is near on one batch may not be so on another

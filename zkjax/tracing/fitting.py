@@ -7,10 +7,11 @@ from dataclasses import replace
 from ..circuit.circuit import Circuit
 from ..errors import PrecisionError
 from .constants import Known
+from .emission import Emission
 from .expressions import Expression, Ratio, SquareRoot
 from .formats import CANCELLED, GRADIENTS, Formats, Magnitudes, Seen, fitted, frozen_scale, with_tables
 from .functions import constant
-from .lowering import Emission, emit
+from .lowering import emit
 from .motions import summed_states
 from .precision import Precision
 from .source import Source
@@ -92,8 +93,9 @@ def _sizes(emission: Emission, formats: Formats, magnitudes: Magnitudes) -> dict
         if kind == "bounded":  # its bound
             seen[node] = 2.0 ** emission.circuit.nodes[node].operation.bits
         unit = abs(float(emission.stands_for[node][1])) / (float(emission.unit) if kind in GRADIENTS else 1.0)
-        room = max(1.0, 2.0 ** -formats.of(name, kind).scale / unit)  # before its constant, a tensor has a finer unit at the same bits
-        room = 1.0 if kind in ("function", "root", "quotient", "ratio") else room
+        least = formats.of(name, kind)  # before its constant, a tensor has a finer unit at the same bits
+        room = max(1.0, 2.0**-least.scale / unit) if kind not in ("function", "root", "quotient", "ratio") else 1.0
+        room /= 2.0 ** max(0, getattr(emission.circuit.nodes[node].operation, "bits", 0) - least.bits)
         entries, known = math.prod(emission.circuit.nodes[node].shape), found.get(name, Seen(kind, 0.0, 0, False))
         largest = seen[node] or CANCELLED * magnitudes.noisy(emission.stands_for[node][0]) / abs(float(emission.stands_for[node][1]))
         grows = known.grows or magnitudes.grows(emission.stands_for[node][0])

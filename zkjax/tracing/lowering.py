@@ -9,7 +9,6 @@ in which the largest learning rate is a power of two, and parameters need no bit
 """
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
 
 from ..circuit.circuit import Circuit
@@ -22,11 +21,12 @@ from ..ops.leaves import Const, InputArray, Next, Param
 from ..ops.moves import Concatenate
 from ..ops.operation import Operation
 from ..ops.paced import Paced
-from ..ops.products import Dot
-from ..ops.rescale import Rescale, Sign
+from ..ops.products import Dot, Gate
+from ..ops.rescale import Ceiling, Rescale, Sign
 from .builder import Builder
 from .constants import CONSTANT_BITS
 from .demands import Demands, absorbed
+from .emission import Emission
 from .expressions import (
     Above,
     Applied,
@@ -45,13 +45,12 @@ from .formats import Formats
 from .functions import constant
 from .masked import LOWEST
 from .motions import Row, rooted
-from .names import Names
 from .planned import planned
 from .precision import StateFormat
 from .rationals import common, dyadic, gradient_unit, odd, paced
 from .relations import Relations
 from .series import Series
-from .states import Lowered, Moved, odd_parts, odd_squares, rate_tables
+from .states import Lowered, odd_parts, odd_squares, rate_tables
 from .step import Program
 
 LOST = 2**16  # what is so much less than an integer's unit is left out of a sum
@@ -63,30 +62,6 @@ PACE_TOLERANCE = Fraction(1, 2**9)  # relative error of a number of the step
 MAX_REPETITIONS = 8  # of the emission, until exact states have the scales that their updates need
 UNMOVED = "no parameter is updated: every learning rate or every gradient is 0"
 PLAIN_BITS = 60  # a value within this many bits, its constant included, is multiplied by the constant as it is
-
-
-@dataclass(frozen=True, eq=False)
-class Emission:
-    """A circuit, of the widest table, and what its formats follow from.
-
-    rounded: for each node that rounds the tensor's name, and the kind of its format. unit: gradients are integers times it and a power of
-    two. names: of all tensors that may be rounded. moved: the states that are multiplied, by number. read: those that the step reads within
-    a period. units: of all states.
-    stands_for: of rescales and of what feeds states, the tensor, and the value of the node's integer 1. feeds: of each tensor that feeds
-    a state the node, and that value. rooted: the states of which roots are taken.
-    """
-
-    circuit: Circuit
-    rows: tuple[Row, ...]
-    rounded: dict[int, tuple[str, str]]
-    unit: Fraction
-    names: Names
-    moved: dict[int, Moved]
-    read: set[int]
-    units: dict[int, Fraction]
-    stands_for: dict[int, tuple]
-    feeds: dict[Expression, tuple]
-    rooted: set[int]
 
 
 def emit(program: Program, rows: tuple[Row, ...], formats: Formats, steps) -> Emission:
@@ -256,6 +231,14 @@ class _Emitter:
     def _above(self, x, factors, nodes, label):
         return Fraction(1), self.add(Sign(), nodes, x.shape, Fraction(1), label)
 
+    def _gate(self, x, factors, nodes, label):
+        """Of what was rounded up, 2 y - 1 in half units: as near as the nearest integer is."""
+        factor, gate = self._as_it_is(x, factors, nodes, label)
+        rounded = self.builder.nodes[nodes[1]].operation
+        if not isinstance(rounded, Ceiling) or not rounded.shift:
+            return factor, gate
+        return factor / 2, self.add(Linear((2, -1)), [gate, nodes[0]], x.shape, factor / 2, label)
+
     def _as_it_is(self, x, factors, nodes, label):
         """A sum, a product, a move: the factors of what it reads multiply."""
         factor = math.prod(factors, start=Fraction(1))
@@ -345,6 +328,8 @@ class _Emitter:
             shift, n, unit = 0, 1 if factor > 0 else -1, abs(factor)
         elif (error := abs(Fraction(n, 2**shift) * unit / factor - 1)) > 0:
             self.notes.append(f"{label}: constant rounded to {digits} bits (relative error {float(error):.1e})")
+        elif shift == abs(n) == 1 and {Gate.ends, Sign.ends} <= self.builder.reach[node]:  # halves of ReLUs, all rounded upwards
+            shift, unit, bits = 0, unit / 2, bits + 1
         self.quotient_units[x] = factor * Fraction(2**shift, n)
         bound, last = self.builder.bounds[node], n.bit_length()
         if abs(n) > 1 and shift > last and not few and (bound is None or (bound * abs(n)).bit_length() > PLAIN_BITS):
@@ -357,7 +342,8 @@ class _Emitter:
             raise PrecisionError(
                 f"{label}: its format drops {shift} bits, more than {MAX_SHIFT}; the learning rate or a constant of the loss is too small"
             )
-        quotient = self.add(Rescale(shift=shift, bits=bits), [node], x.shape, unit, label)
+        rounding = Ceiling if x in self.plan.demands.rectified else Rescale
+        quotient = self.add(rounding(shift=shift, bits=bits), [node], x.shape, unit, label)
         self.rounded[quotient] = self.names.of[x], self.kind(x)
         self.stands_for[quotient] = x, unit
         return quotient
@@ -391,6 +377,7 @@ EMITTED = {
     Combination: _Emitter._combination,
     Concatenate: _Emitter._concatenate,
     Above: _Emitter._above,
+    Gate: _Emitter._gate,
     Applied: lambda emitter, *x: emitter.relations.applied(*x),
     Picked: lambda emitter, *x: emitter.relations.picked(*x),
     Maximum: lambda emitter, *x: emitter.relations.maximum(*x),
