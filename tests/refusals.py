@@ -25,7 +25,7 @@ from unittest import mock
 
 import numpy as np
 from drawing import drawing
-from nodes import inferred, node
+from nodes import inferred, node, roundings
 from reference import drawings as drawn_by_hand
 from reference import verifier as reference
 from replay import BITS, Frozen, messages, words
@@ -679,7 +679,7 @@ def graphs():
     nodes, bits = circuit.nodes, circuit.table_bits
     parameters = tuple(nodes[:3])
     first = {node.op: i for i, node in reversed(list(enumerate(nodes)))}
-    rescale, dot, sign = first["rescale"], first["dot"], first["sign"]
+    rescale, dot, sign = roundings(circuit)[0], first["dot"], first["sign"]
     shape, update, x = nodes[rescale].shape, circuit.parameters[0].updates[0], circuit.inputs[0]
     other = partial(dataclasses.replace, circuit)
 
@@ -1183,7 +1183,7 @@ def walks():
 
     walk = Walk(circuit, Vectors())
     walk.run([term])
-    yield Case("as much work as allowed", lambda: work(walk.work), None, value=1)
+    yield Case("as much work as allowed", lambda: work(walk.work), None, value=2)  # a ReLU is a gate and its sign
     yield Case("more work", lambda: work(walk.work - 1), UnsupportedOperationError, "too many terms")
 
     def joint(limit):
@@ -1191,7 +1191,7 @@ def walks():
             return len(Walk(circuit, Vectors()).run([term])[0])
 
     longest = max(a * b for a, b in zip(shape[1:], shape[2:]))
-    yield Case("a joint axis", lambda: joint(longest), None, value=1)
+    yield Case("a joint axis", lambda: joint(longest), None, value=2)
     yield Case("a longer joint axis", lambda: joint(longest - 1), UnsupportedOperationError, "joins axes")
 
 
