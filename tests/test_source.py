@@ -237,7 +237,7 @@ WORDS = {
     "rate": ['Each step changes "0/bias", "0/kernel", "1/bias", "1/kernel": by the gradient of the loss times -0.125 in A, -0.25 in B.'],
     "width": ['Shape of "0/kernel": 5x4 in A, 5x6 in B.', "The net is 5 -> 6 -> ReLU", "3 of 4 parameters"],
     "batch": ["A batch has 3 samples in A, 2 in B."],
-    "activation": ['In the forward pass of layer "0": 2 gate, 1 rescale, 2 sign in A, where B has 1 function of tanh and max.'],
+    "activation": ['In the forward pass of layer "0": 2 ceiling, 2 gate, 2 sign in A, where B has 1 function of tanh and max, 1 rescale.'],
     "momentum": ['Only B has the tensor "optimizer/0/trace/0/bias"', '-0.125 times "optimizer/0/trace/*" after the step', "after 12 in B"],
     "schedule": ["by the gradient of the loss times -0.125 in A", "steps differ, first step 1: -0.125 in A, -0.1172 in B"],
     "loss": ['Output "loss": sums with factors 0.1667 in A, 0.08333 in B.'],
