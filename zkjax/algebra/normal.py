@@ -6,7 +6,7 @@ two integers' (tests/test_drawings.py), and the standard library's are right to 
 PROTOCOL.md, section 4.9.
 """
 
-from functools import cache
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -16,7 +16,7 @@ SCALE = 20  # bits after the point
 CUT = 2.0  # where a truncated normal distribution ends, in standard deviations
 
 
-@cache
+@lru_cache(maxsize=2)
 def quantiles(truncated: bool) -> np.ndarray:
     """int32 (2^16,), ascending, of the normal distribution, or of what of it lies in -CUT .. CUT; q(1 - u) = -q(u)."""
     normal, half = NormalDist(), 2 ** (LOG_ENTRIES - 1)
