@@ -3387,8 +3387,18 @@ def evaluations():
         yield Case(name, lambda said=said, training=training: weighed(said, (trained, training)), VerificationError, match)
     for name, other, said, match in (
         ("another circuit", freezing, last, "^training: its statements are about another circuit"),
-        ("a frozen parameter", freezing, dataclasses.replace(last, circuit=freezing.digest()), "^training: it freezes f, "),
-        ("other paths", renamed, dataclasses.replace(last, circuit=renamed.digest()), "^training: its parameters have not the paths"),
+        (
+            "a frozen parameter",
+            freezing,
+            dataclasses.replace(last, circuit=freezing.digest()),
+            "^training: its parameters, and those that it freezes, have not",
+        ),
+        (
+            "other paths",
+            renamed,
+            dataclasses.replace(last, circuit=renamed.digest()),
+            "^training: its parameters, and those that it freezes, have not the paths",
+        ),
     ):
         yield Case(name, lambda other=other, said=said: weighed(training=(other, said)), VerificationError, match)
 

@@ -1,8 +1,9 @@
 """Verify an evaluation: what trained weights do on a test set, in one proof. NumPy and the standard library only.
 
 An evaluation is a chunk of a circuit that changes nothing, over one epoch of its dataset: every sample is read once. Its parameters are
-frozen, and instead of a commitment of their own it opens that of a training to its last weights (``Frozen.trained``). What its steps add up
-over their batches is revealed, so that the totals are public, while weights and, if they are only committed to, samples stay secret.
+frozen, and instead of a commitment of their own it opens those of a training: to its last weights (``Frozen.trained``), and to the
+parameters that the training freezes, if there are any (``Frozen.beside``). What its steps add up over their batches is revealed, so that
+the totals are public, while weights and, if they are only committed to, samples stay secret.
 
 PROTOCOL.md, section 4.8.
 """
@@ -173,9 +174,14 @@ def check_weights(
     if frozen is None or frozen.trained is None:
         raise VerificationError("evaluation", "the proof reads no weights of a training; verify it with zkjax.verify")
     parts = classes.of(statement.frozen_digest)
-    if weights is not None and weights not in (statement.weights_behind(part, b"", last=True) for part in parts):
+    beside, last = (
+        classes.of(statement.untrained_digest),
+        None if training is None else [s for s in training[1] if isinstance(s, Statement)][-1],
+    )
+    named = statement if last is None else last  # whose shifts stand where the training's parameters do
+    if weights is not None and weights not in (named.weights_behind(part, other, last=True) for part in parts for other in beside):
         raise VerificationError("pinned weights", f"the proof is about {_weights(statement).hex()}, not {weights.hex()}")
-    if any(statement.shifts):
+    if any(statement.shifts[p] for p in frozen.parameters):
         raise VerificationError("bounds", "the weights are multiplied by powers of two, which no training's last weights are")
     if training is None:
         if not assume_bound:
@@ -185,26 +191,33 @@ def check_weights(
                 "(assume_bound=True, --assume-bound)",
             )
         return
-    trained, last = training[0], [s for s in training[1] if isinstance(s, Statement)][-1]
+    trained = training[0]
     if last.circuit != trained.digest():
         raise VerificationError("training", "its statements are about another circuit")
-    if trained.frozen:
-        raise VerificationError(
-            "training", f"it freezes {trained.parameters[trained.frozen[0]].path}, which is no part of its last weights"
-        )
-    own = trained.held[PARAMETERS]
-    named = [(x.path, x.shape, x.unit) for x in circuit.parameters]
-    if named != [(x.path, x.shape, x.unit) for x in (trained.parameters[p] for p in own)]:
-        raise VerificationError("training", "its parameters have not the paths, shapes and units of those that are evaluated")
-    if last.final.part_digest(last.geometry, PARAMETERS) not in parts:  # which binds the geometry, too
+    pairs = []  # of a parameter that is evaluated and one of the training
+    for read, own in ((frozen.parameters, trained.held[PARAMETERS]), (frozen.untrained, trained.frozen)):
+        if _described(circuit, read) != _described(trained, own):
+            raise VerificationError(
+                "training", "its parameters, and those that it freezes, have not the paths, shapes and units of those that are evaluated"
+            )
+        pairs += zip(read, own, strict=True)
+    same = last.final.part_digest(last.geometry, PARAMETERS) in parts and last.frozen_digest in beside  # which bind the geometry, too
+    if not same:
         raise VerificationError("training", f"it ends with the weights {last.final_weights.hex()}, not with {_weights(statement).hex()}")
-    if statement.initial_bound != tuple(last.final_bound[p] for p in own):
+    if any(statement.shifts[p] != last.shifts_after[q] for p, q in pairs):
+        raise VerificationError("bounds", "frozen weights are multiplied by other powers of two than in the training")
+    if any(statement.initial_bound[p] != last.final_bound[q] for p, q in pairs):
         raise VerificationError("bounds", "the proof relies on other bounds on the weights than the training shows")
+
+
+def _described(circuit: Circuit, numbers: Sequence[int]) -> list[tuple]:
+    """What these parameters are called and mean."""
+    return [(x.path, x.shape, x.unit) for x in (circuit.parameters[p] for p in numbers)]
 
 
 def _weights(statement: Statement) -> bytes:
     """Digest of the weights that are evaluated."""
-    return statement.weights_behind(statement.frozen_digest, b"", last=True)
+    return statement.weights_behind(statement.frozen_digest, statement.untrained_digest, last=True)
 
 
 def read_results(circuit: Circuit, statement: Statement, assumed: bool) -> Evaluated:

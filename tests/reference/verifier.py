@@ -259,9 +259,12 @@ def check_fields(statement):
     for commitment in (statement["initial"], statement["final"], *statement["shards"]):
         check_commitment_fields(commitment)
     if statement["frozen"] is not None:
-        fields(statement["frozen"], "commitment parameters", "frozen")
-        check_commitment_fields(statement["frozen"]["commitment"])
-        integers(statement["frozen"]["parameters"], 0, 2**63, "frozen")
+        outer = statement["frozen"]
+        require(isinstance(outer, dict), "frozen")
+        for frozen in (outer, outer.get("beside", outer)):
+            fields(frozen, "commitment parameters" + " beside" * (frozen is outer and "beside" in outer), "frozen")
+            check_commitment_fields(frozen["commitment"])
+            integers(frozen["parameters"], 0, 2**63, "frozen")
     numbers = [shard["number"] for shard in statement["shards"]]
     require(all(a < b for a, b in itertools.pairwise(numbers)), "shards: order")
     check_link_fields(statement["links"], named(statement))
@@ -337,6 +340,8 @@ def named(statement):
     found["final"] = opened_of(statement["final"])
     if statement["frozen"] is not None:
         found["frozen"] = opened_of(statement["frozen"]["commitment"], None if trained(statement) is None else ("parameters",))
+        if "beside" in statement["frozen"]:
+            found["untrained"] = opened_of(statement["frozen"]["beside"]["commitment"])
     return found | {f"shard {c['number']}": opened_of(c) for c in statement["shards"]}
 
 
@@ -344,6 +349,16 @@ def trained(statement):
     """Section 4.8: the number of the training's weights that an evaluation reads; None for other proofs."""
     frozen = statement["frozen"]
     return frozen["commitment"]["number"] if frozen is not None and frozen["commitment"]["kind"] == "weights" else None
+
+
+def untrained(statement):
+    """Section 4.8: the parameters that the training freezes, of which an evaluation opens the training's own commitment."""
+    return [] if statement["frozen"] is None or "beside" not in statement["frozen"] else statement["frozen"]["beside"]["parameters"]
+
+
+def all_frozen(statement):
+    """Section 4.3, item 3: all parameters that no step changes."""
+    return [] if statement["frozen"] is None else sorted([*statement["frozen"]["parameters"], *untrained(statement)])
 
 
 def frozen_part(statement):
@@ -376,9 +391,14 @@ def check_statement(circuit, statement):
     require(statement["circuit"] == circuit.digest, "circuit")
     count = len(circuit.parameters)
     require(all(len(statement[name]) == count for name in ("shifts", "widths", "initial_bound", "final_bound")), "statement")
-    frozen = [] if statement["frozen"] is None else statement["frozen"]["parameters"]
+    frozen = all_frozen(statement)
     require(frozen == circuit.frozen and (frozen or statement["frozen"] is None), "statement: frozen")
     require(trained(statement) is None or len(frozen) == count, "statement: frozen")
+    if statement["frozen"] is not None:
+        own = statement["frozen"]["parameters"]
+        require(own == sorted(own) and untrained(statement) == sorted(untrained(statement)), "statement: frozen")
+        if "beside" in statement["frozen"]:
+            require(trained(statement) is not None and untrained(statement), "statement: frozen")
     beta = statement["initial_bound"]
     for p, (b, shift, width) in enumerate(zip(beta, statement["shifts"], statement["widths"])):
         require(width or p in frozen or shift == 0, "statement: a shift without a range check")
@@ -407,6 +427,7 @@ def check_statement(circuit, statement):
     require(len(read) == len(chunk.layouts), "shards")
     numbers = {"initial": ("weights", statement["first_step"]), "final": ("weights", end)}
     numbers["frozen"] = ("frozen", 0) if trained(statement) is None else ("weights", trained(statement))
+    numbers["untrained"] = ("frozen", 0)
     for (name, layouts), (commitment, parts) in zip(chunk.layouts.items(), read.values()):
         kind, number = numbers.get(name) or ("shard", int(name.split()[1]))
         where = f"commitment to {kind} {number}"
@@ -502,7 +523,7 @@ def frozen_digest(statement):
 
 def kept_shifts(statement):
     """Section 4.4: the shifts after the steps."""
-    frozen = [] if statement["frozen"] is None else statement["frozen"]["parameters"]
+    frozen = all_frozen(statement)
     return [shift if p in frozen else 0 for p, shift in enumerate(statement["shifts"])]
 
 
@@ -1617,7 +1638,11 @@ class Chunk:
         self.leaf_degree = sum(math.prod(shape) * max(1, columns_in(t) - 1) for (_, shape), t in zip(sites, of_leaves, strict=True))
         self.layouts = {role: weights_layouts(circuit, role, statement["given"]) for role in ("initial", "final")}
         if circuit.frozen:
-            self.layouts["frozen"] = {frozen_part(statement): parameters_layout(circuit, "frozen", circuit.frozen)}
+            beside = untrained(statement)
+            own = [p for p in circuit.frozen if p not in beside]
+            self.layouts["frozen"] = {frozen_part(statement): parameters_layout(circuit, "frozen", own)}
+            if beside:
+                self.layouts["untrained"] = {"cells": parameters_layout(circuit, "frozen", beside)}
         self.layouts |= {f"shard {j}": {"cells": self.shard_layout(j)} for j in self.shards}
         self.node_levels, self.parameter_levels, _ = levels(circuit)
         self.depth = max(self.node_levels + self.parameter_levels)

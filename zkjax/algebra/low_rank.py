@@ -19,15 +19,16 @@ def factorised(products: list, shape: tuple[int, ...]):
     groups = {axes for product in products for axes, _ in product}
     cut = next(d for d in reversed(range(len(shape) or 1)) if all(max(axes) < d or min(axes) >= d for axes in groups if axes))
     terms: dict = {}
+    rights: dict = {}  # by the vectors: these and their entries, for equal ones may be of several origins
     for product in products:
         before = [(axes, v) for axes, v in product if not axes or max(axes) < cut]
-        after = [(axes, v) for axes, v in product if axes and min(axes) >= cut]
-        name = tuple(after)
+        after = tuple((axes, v) for axes, v in product if axes and min(axes) >= cut)
+        if after not in rights:
+            right = _outer(after, shape[cut:], cut)
+            rights[after] = right, tuple(c.tobytes() for c in right)
+        right, name = rights[after]
         left = _outer(before, shape[:cut], 0)
-        if name in terms:
-            terms[name] = ext.add(terms[name][0], left), terms[name][1]
-        else:
-            terms[name] = left, _outer(after, shape[cut:], cut)
+        terms[name] = (ext.add(terms[name][0], left) if name in terms else left), right
     lefts, rights = zip(*terms.values(), strict=True)
     return tuple(np.stack([x[c] for x in lefts], axis=1) for c in range(2)), tuple(np.stack([x[c] for x in rights]) for c in range(2))
 

@@ -49,9 +49,8 @@ def make_plan(circuit: Circuit, statement: Statement) -> Plan:
             raise VerificationError("losses", f"a loss leaves its bound of {bounds.nodes[loss.node]}")
     check_sizes(circuit, statement)
     batches = Batches(batch_indices(*schedule_of(circuit, statement)), statement.shard_size, statement.samples)
-    trained = None if statement.frozen is None else statement.frozen.trained
     sizes = circuit, statement.first_step, statement.steps, statement.shifts, statement.widths, batches
-    return Plan(*sizes, given=statement.given, trained=trained)
+    return Plan(*sizes, **statement.reads)
 
 
 def check_circuit(circuit: Circuit, statement: Statement) -> None:
@@ -63,10 +62,17 @@ def check_circuit(circuit: Circuit, statement: Statement) -> None:
 
 def check_frozen(circuit: Circuit, statement: Statement) -> None:
     """The parameters that the circuit freezes have a commitment of their own, and no others; if it freezes all, it may be a training's."""
-    if (() if statement.frozen is None else statement.frozen.parameters) != circuit.frozen:
+    frozen = statement.frozen
+    listed = () if frozen is None else (*frozen.parameters, *frozen.untrained)
+    if tuple(sorted(listed)) != circuit.frozen or (frozen is not None and not listed):
         raise VerificationError("statement", f"the frozen parameters of the circuit are {list(circuit.frozen)}, not those of the statement")
-    if statement.frozen is not None and statement.frozen.trained is not None and len(circuit.frozen) < len(circuit.parameters):
+    if frozen is not None and frozen.trained is not None and len(circuit.frozen) < len(circuit.parameters):
         raise VerificationError("statement", "the frozen parameters are those of a training, though the circuit has others beside them")
+    if frozen is not None and frozen.beside is not None and (frozen.trained is None or not frozen.untrained):
+        raise VerificationError("statement", "frozen parameters stand beside others, which only those of a training do that freezes some")
+    for numbers in () if frozen is None else (frozen.parameters, frozen.untrained):
+        if tuple(sorted(numbers)) != numbers:
+            raise VerificationError("statement", "the frozen parameters are not in ascending order")
 
 
 def check_lengths(circuit: Circuit, statement: Statement) -> None:

@@ -26,11 +26,13 @@ WEIGHTS, STATE = b"zkjax weights 2", b"zkjax state 2"
 class Frozen(NamedTuple):
     """The parameters that no step changes: their commitment, the same in every proof of a chain, and their numbers in the circuit.
 
-    An evaluation's are the weights of a training: the commitment is the training's, of kind "weights", and of it the parameters are read.
+    An evaluation's are the weights of a training: the commitment is the training's, of kind "weights", and of it the parameters are read;
+    ``beside`` are those that the training freezes, in its own commitment to them.
     """
 
     commitment: Commitment
     parameters: tuple[int, ...]
+    beside: "Frozen | None" = None
 
     @property
     def trained(self) -> int | None:
@@ -42,19 +44,27 @@ class Frozen(NamedTuple):
         """The part of it that is read."""
         return CELLS if self.trained is None else PARAMETERS
 
-    def opened(self) -> Opened:
-        """What is read of it: all of one of kind "frozen"."""
-        return self.commitment.opened() if self.trained is None else self.commitment.opened(PARAMETERS)
+    @property
+    def untrained(self) -> tuple[int, ...]:
+        """Of an evaluation the parameters that the training freezes."""
+        return () if self.beside is None else self.beside.parameters
+
+    def named(self) -> dict[str, Opened]:
+        """What is read of them, by the names that links use: all of a commitment of kind "frozen"."""
+        found = {"frozen": self.commitment.opened() if self.trained is None else self.commitment.opened(PARAMETERS)}
+        return found if self.beside is None else found | {"untrained": self.beside.commitment.opened()}
 
     def to_json(self) -> dict[str, Any]:
-        return {"commitment": self.commitment.to_json(), "parameters": list(self.parameters)}
+        found = {"commitment": self.commitment.to_json(), "parameters": list(self.parameters)}
+        return found if self.beside is None else found | {"beside": self.beside.to_json()}
 
     @staticmethod
-    def from_json(data) -> "Frozen":
-        """FormatError for anything else."""
-        if not isinstance(data, dict) or set(data) != {"commitment", "parameters"}:
-            raise FormatError("statement: frozen needs commitment and parameters")
-        return Frozen(Commitment.from_json(data["commitment"]), integers_in(data["parameters"], "frozen.parameters", 0, LIMIT))
+    def from_json(data, within: bool = False) -> "Frozen":
+        """FormatError for anything else. within: what is ``beside`` others."""
+        if not isinstance(data, dict) or set(data) - ({"beside"} if not within else set()) != {"commitment", "parameters"}:
+            raise FormatError("statement: frozen needs commitment and parameters, and of an evaluation, if need be, others beside them")
+        beside = Frozen.from_json(data["beside"], within=True) if "beside" in data else None
+        return Frozen(Commitment.from_json(data["commitment"]), integers_in(data["parameters"], "frozen.parameters", 0, LIMIT), beside)
 
 
 @dataclass(frozen=True)
@@ -129,15 +139,21 @@ class Statement(Shown):
         return b"" if self.frozen is None else self.frozen.commitment.part_digest(self.geometry, self.frozen.part)
 
     @property
+    def untrained_digest(self) -> bytes:
+        """Of an evaluation that of the parameters which the training freezes, its ``frozen_digest``; empty if there are none."""
+        beside = self.frozen and self.frozen.beside
+        return b"" if beside is None else beside.commitment.part_digest(self.geometry, beside.part)
+
+    @property
     def evaluated(self) -> bytes | None:
         """Of an evaluation the digest of the trained weights that it reads, the training's ``final_weights``; None of other proofs."""
         found = self.frozen
-        return None if found is None or found.trained is None else self.weights_behind(self.frozen_digest, b"", last=True)
+        return None if found is None or found.trained is None else self.weights_behind(self.frozen_digest, self.untrained_digest, last=True)
 
     @property
     def shifts_after(self) -> tuple[int, ...]:
         """Those of the weights after the steps, and of the chunk that goes on from there: frozen ones keep theirs."""
-        kept = set(self.frozen.parameters if self.frozen else ())
+        kept = set((*self.frozen.parameters, *self.frozen.untrained) if self.frozen else ())
         return tuple(shift if p in kept else 0 for p, shift in enumerate(self.shifts))
 
     def weights_behind(self, part: bytes, frozen: bytes, last: bool = False) -> bytes:
@@ -162,10 +178,16 @@ class Statement(Shown):
         """Whether a bound on the initial weights rests on an earlier proof. Beside given states all others are range-checked."""
         return not self.given and 0 in self.widths
 
+    @property
+    def reads(self) -> dict[str, Any]:
+        """What a ``Plan`` is told of where states are read."""
+        frozen = self.frozen
+        return {"given": self.given} | ({} if frozen is None else {"trained": frozen.trained, "untrained": frozen.untrained})
+
     def named(self) -> dict[str, Opened]:
         """What the argument reads of commitments, in stack order, by the names that links use."""
         first = self.initial.opened(PARAMETERS) if self.given else self.initial.opened()
-        frozen = {} if self.frozen is None else {"frozen": self.frozen.opened()}
+        frozen = {} if self.frozen is None else self.frozen.named()
         return {"initial": first, "final": self.final.opened(), **frozen} | {f"shard {c.number}": c.opened() for c in self.shards}
 
     def opened(self) -> list[Opened]:
@@ -295,6 +317,7 @@ class Statement(Shown):
     def _replaced(self) -> str:
         """For people."""
         called = {"initial": "the initial weights", "final": "the final weights", "frozen": "the frozen weights"}
+        called["untrained"] = "the weights that the training freezes"
         return ", ".join(called.get(link.source, link.source) for link in self.links)
 
     def _losses(self) -> str:

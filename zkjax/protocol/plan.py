@@ -72,6 +72,7 @@ class Plan:
     shifts: the initial weights are 2^shift times the committed integers; widths: of the signed ranges in which those are looked up, 0
     where they are not. given: a chain begins here, and states that the circuit gives are not among the initial commitment. trained: the
     circuit's frozen parameters, all that it has, are those of the commitment to weights of this number; None: they have one of their own.
+    untrained: of the former those that the training freezes, which are in its commitment to such.
     """
 
     circuit: Circuit
@@ -82,6 +83,7 @@ class Plan:
     batches: Batches
     given: bool = dataclasses.field(default=False, kw_only=True)
     trained: int | None = dataclasses.field(default=None, kw_only=True)
+    untrained: tuple[int, ...] = dataclasses.field(default=(), kw_only=True)
 
     @cached_property
     def sites(self) -> Sites:
@@ -138,7 +140,10 @@ class Plan:
             found["initial"].pop(OTHER, None)  # a statement may say so of a circuit that gives none: refused later
         if circuit.frozen:
             part = CELLS if self.trained is None else PARAMETERS
-            found["frozen"] = {part: Layout({("frozen", p): shapes[p] for p in circuit.frozen})}
+            beside = {*circuit.frozen} & {*self.untrained}  # whatever numbers a statement tells
+            found["frozen"] = {part: Layout({("frozen", p): shapes[p] for p in circuit.frozen if p not in beside})}
+            if beside:
+                found["untrained"] = {CELLS: Layout({("frozen", p): shapes[p] for p in sorted(beside)})}
         return found | {f"shard {number}": {CELLS: self.shard_layout(number)} for number in self.batches.shards}
 
     @property
@@ -150,6 +155,7 @@ class Plan:
         """Kind and number of a commitment of ``layouts``: one to weights is named by its step, not by its role."""
         frozen = ("frozen", 0) if self.trained is None else ("weights", self.trained)
         ends = {"initial": ("weights", self.first_step), "final": ("weights", self.first_step + self.steps), "frozen": frozen}
+        ends["untrained"] = "frozen", 0
         return ends[name] if name in ends else ("shard", int(name.split()[1]))
 
     def shard_layout(self, shard: int) -> Layout:

@@ -14,6 +14,8 @@ from ..protocol.links import Links
 from ..protocol.plan import Plan, row_count
 from .aggregate import embed
 
+EVALUATED = {"frozen": "final", "untrained": "frozen"}  # what an evaluation opens, and what it is in the run that it evaluates
+
 
 def slots_of(run, plan: Plan) -> dict[str, Slot]:
     """What a proof of the run opens, in stack order, by its name in links: weights before and after, frozen ones, shards that it reads."""
@@ -23,13 +25,13 @@ def slots_of(run, plan: Plan) -> dict[str, Slot]:
     again = lost + "train these steps again, from the run before: their last weights get a new commitment with every training"
     groups = {"initial": run.keys[0].name, "final": run.keys[1].name, "frozen": f"{chain.data.name} frozen"}
     if run.evaluates is not None:
-        groups["frozen"] = run.evaluates.keys[1].name
+        groups |= {"frozen": run.evaluates.keys[1].name, "untrained": f"{run.evaluates.chain.data.name} frozen"}
     found = {}
     for name, parts in plan.layouts.items():
         kind, number = plan.kind(name)
         called = {"weights": f"the weights before step {number}", "frozen": "the frozen weights", "shard": f"shard {number} of the dataset"}
         cure = again if name == "final" and run.first_step else anew
-        group, kept = groups.get(name, chain.data.name), name == "frozen" and run.evaluates is not None
+        group, kept = groups.get(name, chain.data.name), name in EVALUATED and run.evaluates is not None
         found[name] = Slot(group, number, kind, chain.budget(kind), tuple(parts), called[kind], cure, kept)
     return found
 
@@ -44,7 +46,7 @@ class Commitments:
     """Those of one proof.
 
     coarse: the first weights' committed integers. choice: of the commitments to some of the run's slots, or to all. trained: of an
-    evaluation, the commitment to the last weights of the run that it evaluates.
+    evaluation, the commitments of the run that it evaluates, to the last weights and to those that this run freezes.
     """
 
     run: object
@@ -94,7 +96,7 @@ class Commitments:
         """The commitment that the argument reads."""
         slot = self.slots[name]
         if slot.kept and self.trained is not None:
-            return self.trained.opened("final").only(*slot.parts)
+            return self.trained.opened(EVALUATED[name]).only(*slot.parts)
         generation = self.choice.generation(slot)
         return self.run.chain.keep(slot.name(generation), lambda: self._commit(slot, generation, self._rows(name)))
 

@@ -22,6 +22,7 @@ from ..protocol.links import LinkClaims
 from .aggregate import over_sites
 
 _SMALL = 16  # blocks below this part of a row are added up
+_MANY, _WHOLE = 16, 2**22  # and those of more terms, up to so many entries: a lane for each term would take longer
 _PARTS = 8  # of the vector of an axis that the end of a row cuts: so many lanes at most
 _SHORT, _LONG = 2**4, 2**10  # trailing axes are joined up to the second length, and anyway if they are below the first
 
@@ -36,10 +37,11 @@ def row_lanes(layout: Layout, by_key: dict, count: int, row: int) -> list[Lane]:
     parts: dict = {}  # what terms have in common
     for piece in layout.pieces:
         size, (first, start) = 1 << sum(piece.bits), divmod(piece.offset, row)
-        loose = []
-        for term in by_key.get(piece.key, []):
+        loose, terms = [], by_key.get(piece.key, [])
+        added = size * _SMALL < row or len(terms) > _MANY and size <= _WHOLE
+        for term in terms:
             axes = _axes(term, piece, layout.shapes[piece.key], parts)
-            found = None if size * _SMALL < row else _as_lanes(axes, term.scalar, max(0, sum(piece.bits) - num_bits(row)), parts)
+            found = None if added else _as_lanes(axes, term.scalar, max(0, sum(piece.bits) - num_bits(row)), parts)
             if found is None:
                 loose.append((axes, term.scalar))
             for name, factors, vectors in found or ():

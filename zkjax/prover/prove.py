@@ -11,7 +11,7 @@ from ..algebra.hashing import field_stream
 from ..algebra.layout import Layout
 from ..algebra.poly import num_bits
 from ..circuit.circuit import Circuit
-from ..commitment.commit import Committed, Mask, commit, stack
+from ..commitment.commit import Commitment, Committed, Mask, commit, stack
 from ..commitment.geometry import Geometry
 from ..commitment.keys import MAX_BUDGET, Chain
 from ..commitment.opening import open_claim
@@ -30,7 +30,7 @@ from ..protocol.links import NO_LINKS, Links
 from ..protocol.plan import Batches, Plan, opening_terms, row_count
 from ..protocol.transcript import Writer
 from ..verifier import dry_run, start_transcript, verify_one
-from .commitments import Commitments, rows_of, slots_of
+from .commitments import EVALUATED, Commitments, rows_of, slots_of
 from .lanes import link_lanes, row_lanes
 from .rehearsal import rehearse
 
@@ -225,7 +225,7 @@ def _prove(
         steps=run.steps,
         initial=by_name["initial"],
         final=by_name["final"],
-        frozen=Frozen(by_name["frozen"], circuit.frozen) if circuit.frozen else None,
+        frozen=_frozen(plan, by_name),
         shifts=plan.shifts,
         widths=plan.widths,
         given=plan.given,
@@ -259,18 +259,30 @@ def make_plan(run) -> Plan:
     """The plan of a run: what ``proofs.checks.make_plan`` derives from its statement."""
     shard_size = run.shard_size or run.data.samples
     batches = Batches(run.indices, shard_size, run.data.samples)
-    given = run.begins and bool(run.circuit.given)
-    trained = None if run.evaluates is None else run.evaluates.first_step + run.evaluates.steps
-    return Plan(run.circuit, run.first_step, run.steps, tuple(run.coarse_shifts), tuple(run.widths), batches, given=given, trained=trained)
+    told = {"given": run.begins and bool(run.circuit.given)}
+    if run.evaluates is not None:
+        paths = {x.path for x in run.evaluates.circuit.parameters if x.frozen}
+        told["trained"] = run.evaluates.first_step + run.evaluates.steps
+        told["untrained"] = tuple(p for p, x in enumerate(run.circuit.parameters) if x.path in paths)
+    return Plan(run.circuit, run.first_step, run.steps, tuple(run.coarse_shifts), tuple(run.widths), batches, **told)
+
+
+def _frozen(plan: Plan, by_name: dict[str, Commitment]) -> Frozen | None:
+    """What the statement says of the parameters that no step changes."""
+    if not plan.circuit.frozen:
+        return None
+    beside = Frozen(by_name["untrained"], plan.untrained) if plan.untrained else None
+    return Frozen(by_name["frozen"], tuple(p for p in plan.circuit.frozen if p not in plan.untrained), beside)
 
 
 def trained_weights(run, choice: Choice) -> Commitments | None:
-    """Of an evaluation: the last weights of the run that it evaluates, in the commitment that its choice opens."""
+    """Of an evaluation: the weights of the run that it evaluates, in the commitments that its choice opens."""
     if run.evaluates is None:
         return None
     plan = make_plan(run.evaluates)
-    slot = slots_of(run.evaluates, plan)["final"]
-    return Commitments(run.evaluates, plan, run.chain.geometry, (), Choice((slot,), {slot.group: choice.base(slot.group)}, ()))
+    slots = tuple(slot for name, slot in slots_of(run.evaluates, plan).items() if name in EVALUATED.values())
+    chosen = Choice(slots, {slot.group: choice.base(slot.group) for slot in slots}, ())
+    return Commitments(run.evaluates, plan, run.chain.geometry, coarse_integers(run.evaluates, plan), chosen)
 
 
 def fix_geometry(run) -> None:

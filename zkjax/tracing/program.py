@@ -166,7 +166,7 @@ def _roomy(
 
     circuit, formats = first(replace(formats, room=room, tables=tables) for room in ROOMS)
     before = formats
-    if source.frozen:
+    if any(x.path not in (precision.parameters or {}) for x in source.frozen):
         circuit, formats = first(replace(formats, frozen=finer) for finer in FROZEN if finer > formats.more[0])
     return (circuit if formats is before else replace(circuit, comparison=compare(circuit, source))), formats
 

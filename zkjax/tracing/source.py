@@ -1,7 +1,7 @@
 """What tracing reads of a user's program: a loss and an optimizer, or a training step of the user's own."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -29,6 +29,7 @@ from .starts import CURE, first_state, kept_by_optimizers, start_of, with_words
 from .step import Program, Start, equations, read_step
 
 AHEAD = 2  # steps that circuits are compared with: the first of a schedule, or of an adapter that begins with zeros, may move nothing
+LOSS = "loss"  # the output that circuits are compared by
 LATER = 32  # steps after which tensors that begin with zeros are looked at
 
 
@@ -72,17 +73,25 @@ class Source:
 
     def later(self) -> list[tuple[int, list[np.ndarray], tuple[Any, ...]]]:
         """States after some steps by the user's own code on the batch, and the batch; none where they are not finite."""
-        *_, (states, _) = self.trained([self.batch] * LATER)
+        *_, (states, _) = self.trained([self.batch] * LATER, told=())
         step = min(LATER, (self.steps or LATER + 1) - 1)
         return [(step, states, self.batch)] if all(np.isfinite(x).all() for x in states) else []
 
-    def compiled(self):
-        """The step by the user's own code, compiled fast rather than well: it is run for some dozens of times at most."""
-        return jax.jit(self.step, compiler_options={"xla_backend_optimization_level": 0})
+    def compiled(self, told: Collection[str] | None = None):
+        """The step by the user's own code, compiled fast rather than well: it is run for some dozens of times at most.
 
-    def trained(self, batches) -> Iterator[tuple[list[np.ndarray], dict]]:
-        """After a step by the user's own code on each of these batches: all states, and the step's outputs."""
-        state, step = self.state(), self.compiled()
+        told: of its outputs these alone are computed; None: all.
+        """
+
+        def step(*arguments):
+            state, outputs = self.step(*arguments)
+            return state, outputs if told is None else {name: x for name, x in outputs.items() if name in told}
+
+        return jax.jit(step, compiler_options={"xla_backend_optimization_level": 0})
+
+    def trained(self, batches, told: Collection[str] | None = None) -> Iterator[tuple[list[np.ndarray], dict]]:
+        """After a step by the user's own code on each of these batches: all states, and the step's outputs, or those that are ``told``."""
+        state, step = self.state(), self.compiled(told)
         for t, batch in enumerate(batches):
             with fixed(x64=False):  # the step as it was traced
                 state, outputs = step(state, *batch, *self.keys(t))
@@ -92,8 +101,10 @@ class Source:
 
     @cached_property
     def ahead(self) -> list[tuple[list[np.ndarray], dict]]:
-        """All states and the outputs after each of the first steps by the user's own code on the batch."""
-        return [*self.trained([self.batch] * AHEAD)]
+        """All states and the loss, if there is one, after each of the first steps by the user's own code on the batch."""
+        if all(row.frozen(p) for p, row in enumerate(self.rows)) and LOSS not in self.program.outputs:  # nothing to compile for
+            return [(self.first(), {})] * AHEAD
+        return [*self.trained([self.batch] * AHEAD, told=(LOSS,))]
 
     def first(self) -> list[np.ndarray]:
         """All states where a chain begins."""

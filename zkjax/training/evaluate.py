@@ -87,11 +87,9 @@ def trace_evaluation(
     precision: as for ``trace``, but of parameters, which have the training's scales. ``Circuit.precision`` of what is returned has all.
     Raises: as ``trace``; ConfigurationError - weights that no evaluation reads.
     """
-    own = [training.parameters[p] for p in training.held[PARAMETERS]]
-    if training.frozen:
-        path = training.parameters[training.frozen[0]].path
-        raise ConfigurationError(f"the training freezes {path}; weights are evaluated where a training trains all of them")
-    odd = [x.path for p, x in zip(training.held[PARAMETERS], own, strict=True) if training.scale(p)[0] != 1]
+    numbers = _own(training)
+    own = [training.parameters[p] for p in numbers]
+    odd = [x.path for p, x in zip(numbers, own, strict=True) if training.scale(p)[0] != 1]
     if odd:
         raise ConfigurationError(f"the unit of {odd[0]} is no power of two; its weights cannot be evaluated")
     leaves, structure = jax.tree.flatten(params)
@@ -103,8 +101,8 @@ def trace_evaluation(
         return metrics(jax.tree.unflatten(structure, [weights.values[path] for path in by_path]), *samples)
 
     weights = _Weights({x.path: by_path[x.path] for x in own})
-    shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in batch_arrays(batch)]
-    found = jax.eval_shape(measured, jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), weights), *shapes)
+    shapes = [*map(_shape, batch_arrays(batch))]
+    found = jax.eval_shape(measured, jax.tree.map(_shape, weights), *shapes)
     if not isinstance(found, dict) or not found or not all(isinstance(name, str) and x.shape == () for name, x in found.items()):
         raise DataError("metrics returns no dictionary of scalars; return {name: sum over the batch}, such as {'correct': ..}")
 
@@ -113,7 +111,7 @@ def trace_evaluation(
 
     with suppress(TypeError, ValueError):  # of what has no signature arrays get numbers for names
         step.__signature__ = inspect.signature(metrics)
-    scales = {x.path: training.scale(p)[1] for p, x in zip(training.held[PARAMETERS], own, strict=True)}
+    scales = {x.path: training.scale(p)[1] for p, x in zip(numbers, own, strict=True)}
     formats = replace(precision or Precision(), parameters=scales)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=re.escape(UNMOVED))  # which is what an evaluation is
@@ -132,7 +130,8 @@ def evaluate(
 ) -> Evaluation:
     """Prove what the last weights of a run do on a test set, of which each sample is read once. Returns an Evaluation.
 
-    run:        of a training; it is not changed. Its commitment to its last weights is opened once more: one unit of its budget.
+    run:        of a training; it is not changed. Its commitments to its last weights, and to those that it freezes, are opened once more:
+                one unit of their budgets.
     metrics:    as for ``trace_evaluation``; the proof reveals their sums for each batch, and so the totals. Its params are ``run.params``,
                 or nests of dicts by path, where the training commits to a model's state, too, or ``run.params`` is a whole state.
     data:       the test set: a tuple of arrays, samples first, as ``metrics`` takes them. It gets a commitment of its own.
@@ -145,19 +144,19 @@ def evaluate(
     that these are they. A verifier needs the evaluation's circuit and proof, and the training's statements (``zkjax.verify_evaluation``).
     Ties of an ``argmax`` go to the first maximum, of the logits as the circuit rounds them.
     Raises: as ``trace``, ``train`` and ``prove`` do; DataError - no usable batch; BudgetError - the openings left of the weights are for
-            the chain's next proofs: ``zkjax.link(run, ["final"])`` makes new ones, whose proof verifiers need too.
+            the chain's next proofs: ``zkjax.link(run, ["final"])`` makes new ones, or ["frozen"] of those, whose proof verifiers need too.
     """
     if not isinstance(run, Run) or run.evaluates is not None:
         raise RunError(f"run is {'an evaluation' if isinstance(run, Run) else f'a {type(run).__name__}'}; give a zkjax.Run of a training")
     arrays = batch_arrays(data)
     samples = len(arrays[0]) if arrays else 0
     size = batch_of(samples, batch)
-    params = _params(run)
+    params, first = _params(run), tuple(x[:size] for x in arrays)
     if precision is None and samples > size:
         looked = min(samples, LOOKED_AT)
         seen = trace_evaluation(run.circuit, metrics, params, tuple(x[:looked] for x in arrays), steps=-(-samples // looked))
         precision = seen.precision
-    first = tuple(x[:size] for x in arrays)
+        params, first = jax.tree.map(_shape, (params, first))  # these formats are all that a circuit needs
     circuit = trace_evaluation(run.circuit, metrics, params, first, steps=samples // size, precision=precision)
     evaluation = evaluation_run(run, circuit, data, shard_size)
     proof = prove(circuit, evaluation, reveal=circuit.outputs, **options)
@@ -209,7 +208,7 @@ def evaluation_run(run: Run, circuit: Circuit, data: Sequence[Any], shard_size: 
     """The run of an evaluation's circuit on the last weights of a training's run, over one epoch of its data, in exact integers."""
     run.check()
     fix_geometry(run)
-    dataset, own = Dataset.of(circuit, data), run.circuit.held[PARAMETERS]
+    dataset, own, trained = Dataset.of(circuit, data), _own(run.circuit), run.circuit.parameters
     start = {
         "data": dataset,
         "first_step": 0,
@@ -217,7 +216,7 @@ def evaluation_run(run: Run, circuit: Circuit, data: Sequence[Any], shard_size: 
         "shard_size": None if shard_size is None else whole("shard_size", shard_size),
         "initial": tuple(run.final[p] for p in own),
         "begins": False,
-        "coarse_shifts": (0,) * len(own),
+        "coarse_shifts": tuple(run.coarse_shifts[p] * trained[p].frozen for p in own),
         "widths": (0,) * len(own),
         "initial_bound": tuple(run.final_bound[p] for p in own),
         "keys": (Key.fresh(), Key.fresh()),
@@ -229,9 +228,18 @@ def evaluation_run(run: Run, circuit: Circuit, data: Sequence[Any], shard_size: 
     return replace(run_from(circuit, start, dataset.samples // circuit.batch_size, None), evaluates=run)
 
 
+def _own(training: Circuit) -> list[int]:
+    """The numbers of a training's parameters, those that it freezes among them: all states but those that the circuit gives."""
+    return sorted((*training.held[PARAMETERS], *training.frozen))
+
+
+def _shape(x) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(np.shape(x), x.dtype)
+
+
 def _params(run: Run) -> Any:
     """The last parameters as ``metrics`` takes them: ``Run.params``, or nests of dicts where that has more than parameters in it."""
-    circuit, own = run.circuit, run.circuit.held[PARAMETERS]
+    circuit, own = run.circuit, _own(run.circuit)
     if run.template is not None and {*run.template.places} == {circuit.parameters[p].path for p in own}:
         return run.params
     return nested({circuit.parameters[p].path: (run.final[p] * float(circuit.unit(p))).astype(np.float32) for p in own})
