@@ -233,8 +233,9 @@ def read_results(circuit: Circuit, statement: Statement, assumed: bool) -> Evalu
     for loss, values in zip(circuit.losses, losses, strict=True):
         if values is None:
             raise VerificationError("outputs", f"{loss.output} is hidden")
-    rows = list(zip(*losses, strict=True))
-    found = {name: tuple(circuit.exact_loss(row, name) for row in rows) for name in circuit.outputs}
+    found = dict.fromkeys(circuit.outputs, (Fraction(0),) * steps)
+    for loss, values in zip(circuit.losses, losses, strict=True):  # as ``Circuit.exact_loss`` adds up one step's
+        found[loss.output] = tuple(total + loss.factor * v for total, v in zip(found[loss.output], values, strict=True))
     for form in COUNTED:
         places = _places(found, form).values()
         if places and (counted := sum(sum(found[name]) for name in places)) != samples:

@@ -15,7 +15,7 @@ from ..algebra.low_rank import factorised
 from ..algebra.poly import eq_vector, num_bits
 from ..algebra.vectors import Vector
 from ..commitment.rows import Lane, single_row_lane
-from ..kernels.host import outer_product
+from ..kernels.host import multiply, outer_product
 from ..kernels.sites import low_rank
 from ..protocol.claims import Term
 from ..protocol.links import LinkClaims
@@ -148,7 +148,8 @@ def _cut(table) -> list:
 def _add_block(rest: dict, piece: Piece, terms: list, row: int):
     """Add the weights of terms, given as (axes, scalar), on a block to those of its rows."""
     products = [[((), Vector(ext.stack([scalar]))), *((group, vector) for group, vector, _ in axes)] for axes, scalar in terms]
-    (block,) = over_sites(low_rank, [factorised(products, tuple(1 << b for b in piece.bits))], [1 << sum(piece.bits)])
+    factors = factorised(products, tuple(1 << b for b in piece.bits), multiply)
+    (block,) = over_sites(low_rank, [factors], [1 << sum(piece.bits)])
     flat = [np.asarray(c).reshape(-1) for c in block]
     for start in range(piece.offset, piece.offset + len(flat[0]), row):
         i, at = divmod(start, row)
