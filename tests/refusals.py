@@ -2753,12 +2753,16 @@ def frozen_files():
 
     yield Case("itself", lambda: parse(own), None, value=s)
     yield Case("none", lambda: parse(None, links=[]).frozen, None, value=None)
+    yield Case("others beside", lambda: parse(own | {"beside": own}).frozen, None, value=s.frozen._replace(beside=s.frozen))
     yield Case("a link from what is not there", lambda: parse(None), FormatError, "a link is from 'frozen'")
     fields = "frozen needs commitment and parameters"
     for name, value, match in (
         ("a list", list(own), fields),
         ("a commitment", own["commitment"], fields),
         ("one more field", own | {"more": 0}, fields),
+        ("one beside others beside", own | {"beside": own | {"beside": own}}, fields),
+        ("nothing beside", own | {"beside": None}, fields),
+        ("others alone", {"beside": own}, fields),
         ("no parameters", missing(own, ("parameters",)), fields),
         ("no commitment", missing(own, ("commitment",)), fields),
         ("a truth value", False, fields),
@@ -2785,6 +2789,33 @@ def frozen_parameters():
     plain, own = frozen()
     stated = dataclasses.replace(own.statement, frozen=s.frozen._replace(parameters=(0,)))
     yield Case("where there are none", lambda: make_plan(plain, stated), VerificationError, listed.format(""))
+    empty = dataclasses.replace(stated, frozen=s.frozen._replace(parameters=()))
+    yield Case("none where there are none", lambda: make_plan(plain, empty), VerificationError, listed.format(""))
+    within = s.frozen._replace(parameters=(), beside=s.frozen)
+    yield Case("beside others of no training", plan(s, frozen=within), VerificationError, "^statement: frozen parameters stand beside")
+    evaluated, evaluation = frozen(EVALUATED)
+    of_weights = evaluation.statement.frozen
+    beside = "^statement: frozen parameters stand beside"
+    for name, own, others, match in (
+        ("of both kinds", (0,), (1,), None),
+        ("of either", (1,), (0,), None),
+        ("of one kind", (), (0, 1), None),
+        ("nothing beside", (0, 1), (), beside),
+        ("in another order", (1, 0), None, "^statement: the frozen parameters are not in ascending"),
+        ("in another order beside", (), (1, 0), "^statement: the frozen parameters are not in ascending"),
+        ("in both", (0, 1), (1,), listed.format("0, 1")),
+        ("in none", (0,), (), listed.format("0, 1")),
+        ("beyond", (0,), (2,), listed.format("0, 1")),
+    ):
+        stated = of_weights._replace(parameters=own, beside=None if others is None else s.frozen._replace(parameters=others))
+        said = dataclasses.replace(evaluation.statement, frozen=stated)
+        yield Case(
+            name,
+            lambda said=said: make_plan(evaluated, said).untrained,
+            None if match is None else VerificationError,
+            match or "",
+            value=others,
+        )
     yield Case("what stays", lambda: s.shifts_after, None, value=(0, 0, 0, 0, s.shifts[4]))
     yield Case("and is not 0", lambda: s.shifts[4] > 0 and later.widths[4] == 0, None, value=True)
     yield Case("in a later chunk", lambda: plan(later)().shifts, None, value=s.shifts_after)
@@ -3324,6 +3355,47 @@ def of_training() -> tuple[Circuit, Statement]:
     return Circuit.from_json(told["circuit"]), Statement.parse(canonical(told["statement"]))
 
 
+def _weighed_beside(circuit, statement):
+    """What is checked of the weights of a training that freezes some: made up, as no proof of it is needed."""
+    trained, proof = frozen(MOVING)
+    last, numbers = proof.statement, (0, 2, 4)
+    parameters = tuple(parts.Parameter(x.path, x.shape, unit=x.unit) for x in (trained.parameters[p] for p in numbers))
+    read = dataclasses.replace(circuit, parameters=parameters)
+    honest = dataclasses.replace(
+        statement,
+        geometry=last.geometry,
+        frozen=last.frozen._replace(commitment=last.final, parameters=(0, 1), beside=last.frozen._replace(parameters=(2,))),
+        shifts=tuple(last.shifts_after[p] for p in numbers),
+        initial_bound=tuple(last.final_bound[p] for p in numbers),
+    )
+
+    def weighed(weights=None, training=(trained, [last]), **changes):
+        said = dataclasses.replace(honest, **changes)
+        known = joined([said, *([] if training is None else training[1])])
+        return evaluation.check_weights(read, said, training, weights, known, True)
+
+    yield Case("frozen ones beside", lambda: weighed(weights=last.final_weights), None)
+    yield Case("of which no training is given", lambda: weighed(weights=honest.evaluated, training=None), None)
+    yield Case("their names", lambda: weighed(weights=bytes(32)), VerificationError, "^pinned weights: ")
+    shift, bound, own = honest.shifts, honest.initial_bound, honest.frozen
+    other = own.beside._replace(commitment=dataclasses.replace(own.beside.commitment, root=bytes(32)))
+    described = "^training: its parameters, and those that it freezes, have not"
+    for name, changes, match in (
+        ("another power of two", {"shifts": (0, 0, shift[2] + 1)}, "^bounds: frozen weights are multiplied by other powers"),
+        ("one of what is trained", {"shifts": (0, 1, shift[2])}, "^bounds: the weights are multiplied"),
+        ("a smaller bound of them", {"initial_bound": (*bound[:2], bound[2] - 1)}, "^bounds: the proof relies on other"),
+        ("other frozen ones", {"frozen": own._replace(beside=other)}, "^training: it ends with the weights"),
+        ("other trained ones", {"frozen": own._replace(commitment=last.initial)}, "^training: it ends with the weights"),
+        ("none beside", {"frozen": own._replace(beside=None)}, described),
+        (
+            "others beside",
+            {"frozen": own._replace(parameters=(0, 2), beside=own.beside._replace(parameters=(1,))), "shifts": (0,) * 3},
+            described,
+        ),
+    ):
+        yield Case(name, lambda changes=changes: weighed(**changes), VerificationError, match)
+
+
 def evaluations():
     """The frozen evaluation, and statements that say something else."""
     (circuit, proof), (trained, last) = frozen(EVALUATED), of_training()
@@ -3401,6 +3473,7 @@ def evaluations():
         ),
     ):
         yield Case(name, lambda other=other, said=said: weighed(training=(other, said)), VerificationError, match)
+    yield from _weighed_beside(circuit, statement)
 
     def read(circuit=circuit, **changes):
         return evaluation.read_results(circuit, dataclasses.replace(statement, **changes), False).totals
