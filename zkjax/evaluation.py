@@ -174,11 +174,9 @@ def check_weights(
     if frozen is None or frozen.trained is None:
         raise VerificationError("evaluation", "the proof reads no weights of a training; verify it with zkjax.verify")
     parts = classes.of(statement.frozen_digest)
-    beside, last = (
-        classes.of(statement.untrained_digest),
-        None if training is None else [s for s in training[1] if isinstance(s, Statement)][-1],
-    )
-    named = statement if last is None else last  # whose shifts stand where the training's parameters do
+    beside = classes.of(statement.untrained_digest)
+    last = None if training is None else [s for s in training[1] if isinstance(s, Statement)][-1]
+    named = last or statement  # with a training, shifts have the numbers of its parameters
     if weights is not None and weights not in (named.weights_behind(part, other, last=True) for part in parts for other in beside):
         raise VerificationError("pinned weights", f"the proof is about {_weights(statement).hex()}, not {weights.hex()}")
     if any(statement.shifts[p] for p in frozen.parameters):
