@@ -25,6 +25,7 @@ from zkjax.errors import BudgetError, ConfigurationError, DataError, RunError, V
 from zkjax.evaluation import check_weights, read_results
 from zkjax.proofs.links import joined
 from zkjax.proofs.statement import Frozen
+from zkjax.tracing.source import Source
 from zkjax.training.evaluate import batch_of, evaluation_run
 from zkjax.training.run import Run
 from zkjax.training.steps import run_steps
@@ -213,6 +214,18 @@ def test_predictions(outputs):
         evaluated().result.of_samples("correct")
     with pytest.raises(DataError, match="model returns an array of shape .9,.; return one of shape"):
         zkjax.predict(run, lambda p, x: jnp.sum(x, axis=1), (x,), progress=None)
+
+
+def test_tracing_compiles_nothing_of_ones_own():
+    """What changes nothing is as it was, and its outputs are compared with nothing, but a loss."""
+    run, counts = training()[1][1], lambda p, x, y, groups: zkjax.classified(logits(p, x), y)
+    with mock.patch.object(Source, "compiled", side_effect=AssertionError):
+        circuit = zkjax.trace_evaluation(run.circuit, counts, run.params, samples(4, 2))
+        with pytest.raises(AssertionError):
+            zkjax.trace_evaluation(run.circuit, metrics, run.params, samples(4, 2))
+    assert circuit.comparison.off == 0
+    loss, *others = zkjax.trace_evaluation(run.circuit, metrics, run.params, samples(4, 2)).comparison.loss
+    assert all(abs(x - loss) < 0.1 for x in others)
 
 
 class Swapped(NamedTuple):

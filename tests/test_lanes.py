@@ -80,6 +80,22 @@ def test_lanes_add_up_to_the_terms(case):
         assert np.array_equal(a, b)
 
 
+@pytest.mark.parametrize("shape", [(4, 8, 16), (5, 13, 3)])
+def test_many_terms_are_added_up(shape):
+    """As those of a confusion matrix: a row of a block has one lane then, whatever its terms are."""
+    rng, layout = np.random.default_rng(0), Layout({0: shape})
+
+    def term(i):
+        unit = Vector(ext.stack([int(j == i % shape[2]) for j in range(shape[2])]))
+        return Term(("t", 0), element(rng), vector(rng, shape[0], "eq"), ((0,), (1,)), (vector(rng, shape[1], "any"), unit))
+
+    by_key, count = {0: [term(i) for i in range(40)]}, -(-layout.size // ROW)
+    lanes = row_lanes(layout, by_key, count, ROW)
+    assert len(lanes) == count
+    for a, b in zip(dense(lanes, count, ROW), expected(layout, by_key, count), strict=True):
+        assert np.array_equal(a, b)
+
+
 def test_equal_tensors_share_their_lanes():
     rng = np.random.default_rng(0)
     layout = Layout({key: (4, 8, 16) for key in range(5)})

@@ -53,6 +53,17 @@ def test_the_product_of_the_factors_is_the_sum_of_the_terms(partitions, cut):
         assert all(np.array_equal(a, b) for a, b in zip(jax.jit(low_rank)(left, right), expected, strict=True))
 
 
+def test_equal_vectors_of_several_origins_are_one():
+    rng = np.random.default_rng(0)
+    units = [random_vector(rng, SHAPE[3]) for _ in range(3)]
+    copies = [Vector(c.copy() for c in units[i % 3]) for i in range(12)]
+    products = [[((0,), random_vector(rng, SHAPE[0])), ((3,), copy)] for copy in copies]
+    left, right = factorised(products, SHAPE)
+    assert right[0].shape[0] == 3
+    expected = [c.reshape(left[0].shape[0], -1) for c in outer_products(products, SHAPE)]
+    assert all(np.array_equal(a, b) for a, b in zip(low_rank(left, right), expected, strict=True))
+
+
 def test_one_number():
     (value,) = factorised([[((), Vector(ext.stack([5])))], [((), Vector(ext.stack([7])))]], ())[0][0].reshape(1, -1).sum(axis=1)
     assert value == 12
