@@ -12,12 +12,13 @@ from ..algebra import extension as ext
 from ..algebra import field
 from ..algebra.extension import Ext
 from . import products
-from .host import LONG, ROWS, dots, outer_product
+from .host import LONG, ROWS, dots, multiply, outer_product
 from .jit import jit
 from .products import GROUP, halving_sum, inner, inner_products, times_vector
 from .threads import in_parallel
 
 HOST = 2**12
+ADDED = 2**15  # entries of a sum of lanes up to which its many shapes are not compiled for
 _PAIRS = 4  # of vectors, multiplied with one reduction
 
 
@@ -91,12 +92,12 @@ def weighted_rows(weights, rows: np.ndarray):
 
 
 def sum_of_lanes(lanes: list, factors: list[Ext], length: int):
-    """sum of factors[d] * lanes[d], a K vector. Recompiles, above 2^12 entries, for: lengths of head, tail and sum."""
+    """sum of factors[d] * lanes[d], a K vector. Recompiles, above 2^15 entries, for: lengths of head, tail and sum."""
     alike: dict = {}
     for lane, factor in zip(lanes, factors, strict=True):
         head = ext.mul(lane.head, ext.stack([factor]))
         alike.setdefault((lane.start, len(head[0]), len(lane.tail[0])), []).append((head, lane.tail))
-    if length > HOST:
+    if length > ADDED:
         total = (np.zeros(length, np.uint64),) * 2
         for (start, heads, _), pairs in alike.items():
             if heads == 1:
@@ -110,10 +111,11 @@ def sum_of_lanes(lanes: list, factors: list[Ext], length: int):
     total = tuple(np.zeros(length, dtype=np.uint64) for _ in range(2))
     for (start, *_), pairs in alike.items():
         for head, tail in pairs:
-            product = ext.mul(tuple(c[:, None] for c in head), tuple(c[None] for c in tail))
-            for target, c in zip(total, product, strict=True):
-                part = target[start : start + c.size]
-                part[:] = field.add(part, c.reshape(-1))
+            part, shape = slice(start, start + len(head[0]) * len(tail[0])), (len(head[0]), len(tail[0]))
+            before = tuple(c[part].reshape(shape) for c in total)
+            found = multiply(tuple(c[:, None] for c in head), tuple(c[None] for c in tail), before)
+            for target, c in zip(total, found, strict=True):
+                target[part] = c.reshape(-1)
     return total
 
 
