@@ -2793,8 +2793,8 @@ def frozen_parameters():
     yield Case("none where there are none", lambda: make_plan(plain, empty), VerificationError, listed.format(""))
     within = s.frozen._replace(parameters=(), beside=s.frozen)
     yield Case("beside others of no training", plan(s, frozen=within), VerificationError, "^statement: frozen parameters stand beside")
-    evaluated, evaluation = frozen(EVALUATED)
-    of_weights = evaluation.statement.frozen
+    evaluated, proof = frozen(EVALUATED)
+    of_weights = proof.statement.frozen
     beside = "^statement: frozen parameters stand beside"
     for name, own, others, match in (
         ("of both kinds", (0,), (1,), None),
@@ -2807,8 +2807,8 @@ def frozen_parameters():
         ("in none", (0,), (), listed.format("0, 1")),
         ("beyond", (0,), (2,), listed.format("0, 1")),
     ):
-        stated = of_weights._replace(parameters=own, beside=None if others is None else s.frozen._replace(parameters=others))
-        said = dataclasses.replace(evaluation.statement, frozen=stated)
+        both = of_weights._replace(parameters=own, beside=None if others is None else s.frozen._replace(parameters=others))
+        said = dataclasses.replace(proof.statement, frozen=both)
         yield Case(
             name,
             lambda said=said: make_plan(evaluated, said).untrained,
