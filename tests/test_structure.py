@@ -25,7 +25,7 @@ KERNEL_USERS = {"prover.witness", "prover.folds", "training.states", "training.s
 
 # From the ground up, room by room: a module imports only from those before it, inside functions too. A new module gets a place here.
 ORDER = """
-display
+display diagram
 errors
 files
 progress
@@ -41,7 +41,7 @@ ops.maximum ops.division ops.root ops.paced ops
 memory
 circuit.parts circuit.data circuit.recurrence circuit.levels circuit.anchors circuit.bounds circuit.counts circuit.coarse circuit.rounding
 circuit.summary circuit.layers circuit.shares circuit.descent circuit.units circuit.changes circuit.words
-circuit.sheet circuit.file circuit.lines circuit.circuit circuit.difference circuit
+circuit.sheet circuit.outline circuit.file circuit.lines circuit.circuit circuit.difference circuit
 protocol protocol.transcript protocol.links protocol.disclosure protocol.hidden protocol.sumcheck protocol.lookup protocol.claims
 protocol.schedule
 protocol.membership protocol.draws protocol.contraction protocol.gate protocol.motion protocol.states protocol.plan protocol.argument
@@ -50,7 +50,7 @@ commitment.rows commitment.opening commitment.recompute commitment.keys commitme
 proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain proofs.checks proofs.estimate proofs.proof
 proofs.published proofs.disclosure proofs.model proofs.drawing proofs.disclosed
 verifier evaluation
-auditing auditing.attestation auditing.folder auditing.conclusion
+auditing auditing.attestation auditing.folder auditing.conclusion auditing.report
 tracing tracing.precision tracing.digits tracing.special tracing.elementary tracing.series tracing.constants tracing.expressions
 tracing.rationals tracing.intervals tracing.functions tracing.keys tracing.shares tracing.variances tracing.graph tracing.scatters
 tracing.folding tracing.places

@@ -9,6 +9,7 @@ import html
 import math
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 # Printable by Unicode's categories, and yet nothing is seen of them: joiners, fillers, blanks, selectors of variants.
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
@@ -47,7 +48,7 @@ class Table:
         lines = [_row("th", self.heading, self.left)] if self.heading else []
         lines += [_row("td", row, self.left) for row in self.rows]
         table = f"<table>{''.join(lines)}</table>"
-        return f"<details><summary>{_escaped(self.title)}</summary>{table}</details>" if self.title else table
+        return f"<details><summary>{escaped(self.title)}</summary>{table}</details>" if self.title else table
 
 
 @dataclass(frozen=True)
@@ -71,42 +72,53 @@ class Curve:
         low, high = min(drawn), max(drawn)
         unit = (high - low) or 1.0
         points = " ".join(f"{600 * i / (len(drawn) - 1):.1f},{150 - 140 * (x - low) / unit:.1f}" for i, x in enumerate(drawn))
-        told = _escaped(f"{self.name}: from {low:.6g} to {high:.6g} in {len(drawn)} steps")
+        told = escaped(f"{self.name}: from {low:.6g} to {high:.6g} in {len(drawn)} steps")
         picture = f'<svg viewBox="0 0 600 160" width="600" role="img" aria-label="{told}">'
         picture += f'<polyline fill="none" stroke="currentColor" stroke-width="1.5" points="{points}"/></svg>'
         return f"<figure>{picture}<figcaption>{told}</figcaption></figure>"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """For HTML: visible characters, none of them markup."""
     return html.escape(plain(text))
 
 
 def _row(tag: str, cells: tuple[str, ...], left: tuple[int, ...]) -> str:
     sides = ("left" if c in left else "right" for c in range(len(cells)))
-    return "<tr>" + "".join(f'<{tag} style="text-align: {s}">{_escaped(v)}</{tag}>' for s, v in zip(sides, cells, strict=True)) + "</tr>"
+    return "<tr>" + "".join(f'<{tag} style="text-align: {s}">{escaped(v)}</{tag}>' for s, v in zip(sides, cells, strict=True)) + "</tr>"
 
 
 def _paragraph(text: str) -> str:
-    lines = "<br>".join(map(_escaped, text.split("\n")))
+    lines = "<br>".join(map(escaped, text.split("\n")))
     return f"<p>{lines}</p>"
+
+
+class Part(Protocol):
+    """Of a sheet: a table, a curve, or a picture of ``diagram``."""
+
+    def text(self) -> str:
+        """For a terminal; empty for what it cannot show."""
+
+    def html(self) -> str:
+        """For a notebook or a page, escaped."""
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A title, and paragraphs (texts, line by line), tables and curves below it."""
+    """A title, and below it paragraphs (texts, line by line), tables, curves and pictures."""
 
     title: str
-    parts: tuple[str | Table | Curve, ...] = ()
+    parts: tuple[str | Part, ...] = ()
 
     def text(self) -> str:
         """For a terminal: parts are set off by blank lines."""
         parts = [_lines(part) if isinstance(part, str) else part.text() for part in self.parts]
         return "\n\n".join([plain(self.title), *(part for part in parts if part)])
 
-    def html(self) -> str:
-        """For a notebook. The classes tell MathJax to leave dollar signs in names alone."""
+    def html(self, heading: str = "<p><b>{}</b></p>") -> str:
+        """For a notebook. The classes tell MathJax to leave dollar signs in names alone. heading: where its title stands."""
         parts = [_paragraph(part) if isinstance(part, str) else part.html() for part in self.parts if part]
-        return f'<div class="mathjax_ignore tex2jax_ignore"><p><b>{_escaped(self.title)}</b></p>{"".join(parts)}</div>'
+        return f'<div class="mathjax_ignore tex2jax_ignore">{heading.format(escaped(self.title))}{"".join(parts)}</div>'
 
 
 class Shown:
@@ -123,10 +135,22 @@ class Shown:
         return self.sheet().html()
 
 
+# Light or dark as its reader's machine is. What is wider than a screen scrolls by itself, and pictures are made smaller on paper.
+STYLE = """
+:root{color-scheme:light dark}
+body{max-width:75rem;margin:2rem auto;padding:0 1rem;font-family:sans-serif;line-height:1.4;overflow-wrap:anywhere}
+h2{font-size:1.25rem;margin:2.5rem 0 .5rem}
+figure,table{display:block;margin:1rem 0;overflow-x:auto}
+table{border-collapse:collapse;font-size:.9rem}
+td,th{min-width:5.5rem;padding:.25rem .75rem .25rem 0;vertical-align:top;text-align:left;border-bottom:1px solid #8885}
+@media print{figure,table{overflow:visible}svg{max-width:100%;height:auto}}
+"""
+
+
 def page(title: str, *sheets: Sheet) -> str:
     """One HTML document that loads nothing and runs nothing, whatever stands in the sheets."""
     policy = "default-src 'none'; style-src 'unsafe-inline'"
-    style = "body{max-width:70rem;margin:2rem auto;padding:0 1rem;font-family:sans-serif;overflow-wrap:anywhere}td,th{padding:.2rem .6rem}"
-    head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}"><title>{_escaped(title)}</title>'
-    body = "".join(sheet.html() for sheet in sheets)
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}<style>{style}</style></head><body>{body}</body></html>\n'
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head += f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{escaped(title)}</title>'
+    body = "".join(sheet.html("<h2>{}</h2>") for sheet in sheets)
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head><body>{body}</body></html>\n'

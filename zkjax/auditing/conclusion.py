@@ -48,6 +48,7 @@ class Conclusion(Shown):
     sentence: to quote. claims: what it says, one by one. gaps: what somebody may take for shown and is not. proofs: how many there are;
     bits: the chain's proven security, and least that of its weakest proof. facts: the claims for programs. outputs: exact values that are
     revealed, by name, one a step. attestation: all of it as an in-toto statement (``attestation.py``); {} without a model's file.
+    folder: what was checked.
     """
 
     sentence: str
@@ -60,6 +61,7 @@ class Conclusion(Shown):
     facts: dict[str, Any]
     outputs: dict[str, list[Fraction]] = field(repr=False)
     attestation: dict[str, Any] = field(repr=False)
+    folder: Folder = field(repr=False, compare=False)
 
     @property
     def checked(self) -> str:
@@ -159,7 +161,7 @@ def concluded(
         security = {"proofs": len(ledgers), "least_bits": round(least, 1), "bits": round(bits, 1)}
         said = attestation.statement(sentence, facts, folder.hashes, security, gaps, MODEL)
     claims = (*_claims(folder, statements, shards, outputs), *_of_evaluations(folder, evaluations))
-    return Conclusion(sentence, claims, gaps, len(ledgers), least, bits, seconds, facts, outputs, said)
+    return Conclusion(sentence, claims, gaps, len(ledgers), least, bits, seconds, facts, outputs, said, folder)
 
 
 def _facts(folder: Folder, statements: Sequence[Statement], shards: tuple[int, ...] | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..auditing import attestation
 from ..auditing.conclusion import Conclusion, check
 from ..auditing.folder import ATTESTATION, MODEL
-from ..display import page
+from ..auditing.report import report
 from ..proofs.soundness import TARGET
 from ..work import MAX_MEMORY, MAX_WORK
 from .terminal import Misuse, verdict
@@ -45,7 +45,7 @@ def _parser(commands, name: str, told: str):
 def _check(arguments) -> int:
     def tell(found: Conclusion) -> str:
         if arguments.html is not None:
-            Path(arguments.html).write_text(page("zkjax check", found.sheet()), encoding="utf-8")
+            Path(arguments.html).write_text(report(found), encoding="utf-8")
         return json.dumps(found.to_json(), indent=1) if arguments.json else f"VALID: {found}"
 
     return verdict(arguments, lambda: _concluded(arguments, tell))
