@@ -2,8 +2,6 @@
 
 Layers are those of ``layers``, told from operations; names are the file's, quoted. In large nets a box stands for all layers whose paths
 begin alike, or for several that follow each other.
-
-PROTOCOL.md, section 5.
 """
 
 import math
