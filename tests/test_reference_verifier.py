@@ -35,10 +35,12 @@ from tiny import chain
 
 import zkjax
 from zkjax.algebra import field, functions, threefry
+from zkjax.algebra.hashing import field_stream, stream_block
 from zkjax.algebra.layout import axis_pieces
 from zkjax.commitment import merkle
 from zkjax.commitment.commit import Commitment, Part, commit
 from zkjax.commitment.geometry import Geometry
+from zkjax.commitment.recompute import recomputed_root
 from zkjax.errors import ConfigurationError, FormatError, ZkjaxError
 from zkjax.ops.draw import Draw
 from zkjax.proofs.estimate import charge_file
@@ -913,6 +915,15 @@ class PackageValues:
         return found.part_digest(geometry, name) if name else found.digest(geometry)
 
     @staticmethod
+    def random(seed, column):
+        return stream_block(seed, "padding", 0), int(field_stream(seed, "padding", 1)[0]), stream_block(seed, "salt", column // 2)[16:]
+
+    @staticmethod
+    def root(numbers, kind, number, budget, cells, seed):
+        matrix = np.array([cells], dtype=np.uint64)
+        return recomputed_root(matrix, Commitment.of(kind, number, 1, budget, bytes(32)), Geometry(**numbers), seed)
+
+    @staticmethod
     def weights(kind, digest, f, shifts):
         any_one = replace(zkjax.Proof.parse(vector("format-2-states")[1]).statement, shifts=shifts)
         return (any_one.weights_behind if kind == "weights" else any_one.state_behind)(digest, f)
@@ -980,6 +991,16 @@ class ReferenceValues:
         return reference.part_digest(geometry, found, name) if name else reference.commitment_digest(geometry, found)
 
     @staticmethod
+    def random(seed, column):
+        return reference.stream_block(seed, "padding", 0), reference.random_coefficient(seed, 0), reference.column_salt(seed, column)
+
+    @staticmethod
+    def root(numbers, kind, number, budget, cells, seed):
+        part = {"name": "parameters", "rows": 1, "budget": budget}
+        one = {"kind": kind, "number": number, "parts": [part], "masked": False}
+        return reference.root_from_seed(numbers | {"hash": "blake2s-256"}, one, [cells], seed)
+
+    @staticmethod
     def threefry(key, counter):
         return " ".join(f"{w:x}" for w in reference.threefry(key, counter))
 
@@ -1010,7 +1031,8 @@ def test_the_vectors_of_the_protocol(by):
     tag, zeros, ones = by.tag("shard", 7, "cells"), bytes(32), bytes([1]) * 32
     shard = first, "shard", 7, [("cells", 3, 2)], zeros
     weights = first, "weights", 5, [("parameters", 3, 2), ("other", 1, 4)], zeros
-    shifts = 0, 2, 0
+    shifts, seed, cells = (0, 2, 0), bytes(range(32)), [1, 2, 3, *[0] * 1021]
+    block, coefficient, salt = by.random(seed, 1)
     expected = f"""
     root of unity of order 8 {by.root_of_unity(3)}; of order 2^32 {by.root_of_unity(32)}
     transcript("parameters" = ASCII parameters, "statement" = ASCII statement):
@@ -1032,6 +1054,11 @@ def test_the_vectors_of_the_protocol(by):
       of its part "other" {by.commitment(*weights, "other").hex()}
     weights digest of a part with digest 32 bytes 00, f 32 bytes 01, shifts 0 2 0 {by.weights("weights", zeros, ones, shifts).hex()}
       state digest of a commitment of that digest, no f, the same shifts {by.weights("state", zeros, b"", shifts).hex()}
+    randomness of the seed 00 01 .. 1f: block("padding", 0) {block.hex()}
+      the first coefficient {coefficient}
+      the salt of column 1 {salt.hex()}
+      root of (weights, 5, parameters with rows 1, budget 2, not masked) in the first geometry, cells 1 2 3 and 1021 times 0
+      {by.root(first, "weights", 5, 2, cells, seed).hex()}
     permutation(10) of seed 1, epoch 2, shard 3 {" ".join(map(str, by.permutation(10, 1, 2, 3)))}
     batches of seed 5, 10 samples, shards of 4, B = 3, t0 = 2, T = 3
     {" | ".join(" ".join(map(str, step)) for step in by.batches(5, 10, 4, 3, 2, 3))}

@@ -212,18 +212,18 @@ def hexadecimal(value, where):
     return bytes.fromhex(value)
 
 
-def read_file(raw):
+def read_file(raw, magic=b"zkjaxprf", expected=2, limit=2**21, check=None):
     """Section 4.1: (statement, its canonical bytes, body)."""
-    require(raw[:8] == b"zkjaxprf" and len(raw) >= 14, "not a proof")
+    require(raw[:8] == magic and len(raw) >= 14, "another file")
     version, length = struct.unpack("<HI", raw[8:14])
-    require(version == 2, "another format version")
-    require(length <= 2**21 and 14 + length <= len(raw), "the statement does not fit")
+    require(version == expected, "another format version")
+    require(length <= limit and 14 + length <= len(raw), "the statement does not fit")
     text = raw[14 : 14 + length]
     try:
         statement = json.loads(text.decode("ascii"))
     except (ValueError, RecursionError):
         raise Rejected("statement: not JSON") from None
-    check_fields(statement)
+    (check or check_fields)(statement)
     require(canonical(statement) == text, "statement: not canonical")
     return statement, text, raw[14 + length :]
 
@@ -320,6 +320,53 @@ def check_link_fields(links, named):
         require(isinstance(link["from"], str) and link["from"] in named and link["from"] not in seen, "link: from")
         seen.add(link["from"])
         check_commitment_fields(link["to"])
+
+
+def read_disclosure(raw):
+    """Section 4.6: (statement, its canonical bytes, body)."""
+    found = statement, _, body = read_file(raw, b"zkjxdscl", 1, 2**26, check_disclosure_fields)
+    require(body == b"" or pointed(statement) is not None, "disclosure: a body of nothing")
+    return found
+
+
+def pointed(statement):
+    """Section 4.6: the commitment of which the parameters are opened at a point; None for none."""
+    return next((item["commitment"] for item in statement["items"] if item["seed"] is None), None)
+
+
+def check_disclosure_fields(statement):
+    """Section 4.6."""
+    fields(statement, "kind geometry items dataset arrays", "statement")
+    require(statement["kind"] == "disclosure", "kind")
+    check_geometry_fields(statement["geometry"])
+    require(isinstance(statement["items"], list) and statement["items"], "items")
+    for item in statement["items"]:
+        fields(item, "commitment seed", "item")
+        commitment, seed = item["commitment"], item["seed"]
+        check_commitment_fields(commitment)
+        require(commitment["kind"] in ("weights", "frozen", "shard") and not commitment["masked"], "item: kind")
+        require(commitment["kind"] != "weights" or commitment["parts"][0]["name"] == "parameters", "item: parts")
+        if seed is None:
+            require(commitment["kind"] == "weights", "item: no seed")
+        else:
+            hexadecimal(seed, "seed")
+            require(len(commitment["parts"]) == 1, "item: parts")
+    kinds, data = [item["commitment"]["kind"] for item in statement["items"]], statement["dataset"]
+    require(kinds in (["weights"], ["weights", "frozen"]) or set(kinds) == {"shard"}, "items: kinds")
+    require((data is not None) == (kinds[0] == "shard"), "dataset")
+    require((statement["arrays"] is not None) == (pointed(statement) is not None), "arrays")
+    if statement["arrays"] is not None:
+        hexadecimal(statement["arrays"], "arrays")
+    if data is not None:
+        fields(data, "samples shard_size siblings", "dataset")
+        integer(data["samples"], 1, 2**32 - 1, "samples")
+        integer(data["shard_size"], 1, 2**32 - 1, "shard_size")
+        require(isinstance(data["siblings"], list), "siblings")
+        for sibling in data["siblings"]:
+            hexadecimal(sibling, "siblings")
+        numbers = [item["commitment"]["number"] for item in statement["items"]]
+        require(all(a < b for a, b in itertools.pairwise(numbers)), "items: order")
+        require(numbers[-1] < -(-data["samples"] // data["shard_size"]), "items: a shard that there is not")
 
 
 class Opened(NamedTuple):
@@ -1340,6 +1387,49 @@ def dataset_root(geometry, told, shards):
     return sha256(b"zkjax dataset root\0" + u64(told["samples"]) + u64(told["shard_size"]) + node)
 
 
+def stream_block(seed, label, i):
+    """Section 8.6."""
+    return blake2s(seed + label.encode().ljust(16, b"\0") + u64(i), b"zkjxseed")
+
+
+def random_coefficient(seed, j):
+    """Section 8.6: coefficient j of a part, row by row."""
+    words = struct.unpack("<4Q", stream_block(seed, "padding", j))
+    return next((word for word in words if word < P), words[-1] % P)
+
+
+def column_salt(seed, x):
+    """Section 8.6."""
+    block = stream_block(seed, "salt", x // 2)
+    return block[16:] if x % 2 else block[:16]
+
+
+def codeword(coefficients, log_order):
+    """Section 8.1: the values of a polynomial of fewer than 2^log_order coefficients at all powers of the root."""
+    if log_order == 0:
+        return [sum(coefficients) % P]
+    even, odd = (codeword(coefficients[i::2], log_order - 1) for i in (0, 1))
+    power, root, low, high = 1, root_of_unity(log_order), [], []
+    for a, b in zip(even, odd):
+        low.append((a + power * b) % P)
+        high.append((a - power * b) % P)
+        power = power * root % P
+    return low + high
+
+
+def root_from_seed(geometry, c, rows, seed):
+    """Section 8.6: the root of a commitment of one part, from its rows (lists of integers below p) and the seed."""
+    (part,) = c["parts"]
+    code = geometry["log_row"] + geometry["log_inverse_rate"]
+    count = part["budget"] * check_geometry(geometry)
+    words = [codeword(row + [random_coefficient(seed, i * count + j) for j in range(count)], code) for i, row in enumerate(rows)]
+    tag = part_tag(c["kind"], c["number"], part["name"])
+    nodes = [column_digest(tag, x, column_salt(seed, x), column) for x, column in enumerate(zip(*words))]
+    while len(nodes) > 1:
+        nodes = [inner_node(a, b) for a, b in zip(nodes[::2], nodes[1::2])]
+    return nodes[0]
+
+
 # ---- 9 layouts --------------------------------------------------------------------------------------------------------
 
 
@@ -1448,6 +1538,19 @@ class Layout:
                 position += bits(length)
             found.append(Weight(box.key, scalar, tuple(vectors)))
         return found
+
+
+def placed(layout, tensors, row):
+    """Section 9.1: rows of cells that hold these tensors (row-major integers, by key), as field elements, and zeros."""
+    cells = [0] * (row_count(layout, row) * row)
+    for box in layout.boxes:
+        shape, entries = layout.shapes[box.key], tensors[box.key]
+        for within in itertools.product(*map(range, box.lengths)):
+            cell = source = 0
+            for e, start, length, full in zip(within, box.starts, box.lengths, shape):
+                cell, source = cell << bits(length) | e, source * full + start + e
+            cells[box.offset + cell] = entries[source] % P
+    return [cells[i : i + row] for i in range(0, len(cells), row)]
 
 
 def row_count(layout, row):
@@ -3180,3 +3283,206 @@ def verify_chain(circuit, files, *, minimum_bits=100.0, assume_bound=False, **pi
     checked = Circuit(circuit)
     check_chain(checked, [read_file(raw)[0] for raw in files], assume_bound, **pins)
     return [verify_one(checked, raw, minimum_bits) for raw in files]
+
+
+# ---- 4.6 disclosures --------------------------------------------------------------------------------------------------
+
+
+class Model(NamedTuple):
+    """Section 4.7. integers: by path (shape, row-major entries). units: by path [n, d]."""
+
+    circuit: str
+    step: int
+    units: dict
+    integers: dict
+
+
+def read_model(raw):
+    """Section 4.7: a safetensors file, whose header is JSON; the tensors follow it."""
+    require(len(raw) >= 8, "model: no file")
+    length = int.from_bytes(raw[:8], "little")
+    require(length <= len(raw) - 8, "model: header")
+    try:
+        header = json.loads(raw[8 : 8 + length].decode())
+        told = json.loads(header.pop("__metadata__")["zkjax"])
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        raise Rejected("model: no metadata") from None
+    fields(told, "format circuit step units digest", "model")
+    require(type(told["format"]) is int and told["format"] == 1, "model: format")
+    integer(told["step"], 0, 2**63 - 1, "model: step")
+    hexadecimal(told["circuit"], "model: circuit")
+    require(isinstance(told["units"], dict), "model: units")
+    require(set(header) == {name for path in told["units"] for name in (path, f"integers/{path}")}, "model: names")
+    data, integers = raw[8 + length :], {}
+    for path, unit in told["units"].items():
+        require(isinstance(unit, list) and len(unit) == 2, "model: unit")
+        n, d = (integer(x, 1, 2**512 - 1, "model: unit") for x in unit)
+        require(math.gcd(n, d) == 1, "model: unit")
+        exact, shown = (tensor_of(header, data, name) for name in (f"integers/{path}", path))
+        require(exact[0] == "I64" and shown[0] == "F32" and exact[1] == shown[1], "model: types")
+        entries = list(struct.unpack(f"<{len(exact[2]) // 8}q", exact[2]))
+        require(as_float32(entries, n, d) == shown[2], "model: floats")
+        integers[path] = tuple(exact[1]), entries
+    state = b"zkjax model 1\0"
+    for path, (shape, entries) in sorted(integers.items()):
+        named = json.dumps([path, list(shape)], separators=(",", ":")).encode() + b"\0"
+        state += named + struct.pack(f"<{len(entries)}q", *entries)
+    require(sha256(state).hex() == told["digest"], "model: digest")
+    return Model(told["circuit"], told["step"], told["units"], integers)
+
+
+def tensor_of(header, data, name):
+    """(type, shape, bytes) of a tensor."""
+    fields(header[name], "dtype shape data_offsets", "model")
+    kind, shape, ends = (header[name][key] for key in ("dtype", "shape", "data_offsets"))
+    integers(shape, 0, 2**40, "model: shape")
+    require(kind in ("I64", "F32") and len(integers(ends, 0, len(data), "model: offsets")) == 2, "model: tensor")
+    start, end = ends
+    require(end - start == math.prod(shape) * (8 if kind == "I64" else 4), "model: tensor")
+    return kind, shape, data[start:end]
+
+
+def as_float32(entries, n, d):
+    """Section 4.7: each of three roundings to nearest, ties to even; beyond float32 infinite."""
+    unit, found = n / d, b""
+    for x in entries:
+        value = float(x) * unit
+        try:
+            found += struct.pack("<f", value)
+        except OverflowError:
+            found += struct.pack("<f", math.copysign(math.inf, value))
+    return found
+
+
+def committed_integers(circuit, digest, model, shifts):
+    """Section 4.7: by the number of each parameter that the circuit does not give: what is committed of a model's integers."""
+    own = {x["path"]: p for p, x in enumerate(circuit.parameters) if p not in circuit.given}
+    require(model.circuit == digest, "model: circuit")
+    require(set(model.integers) == set(own), "model: names")
+    found = {}
+    for path, p in own.items():
+        shape, entries = model.integers[path]
+        require(shape == tuple(circuit.parameters[p]["shape"]), "model: shape")
+        require(model.units[path] == circuit.parameters[p]["unit"], "model: unit")
+        require(all(-(2**62) <= x < 2**62 and x % 2 ** shifts[p] == 0 for x in entries), "model: integers")
+        found[p] = [x >> shifts[p] for x in entries]
+    return found
+
+
+def rounded(x, array):
+    """Section 5.8: samples of an input as lists of integers. array: (shape, row-major entries)."""
+    shape, entries = tuple(array[0]), array[1]
+    if x["shape"][0] == 1 and shape == tuple(x["shape"][1:]):
+        shape = (1, *shape)
+    require(shape and shape[1:] == tuple(x["shape"][1:]), "data: shape")
+    found = []
+    for value in map(float, entries):
+        require(math.isfinite(value), "data: not finite")
+        whole = math.floor(value * 2.0 ** x["scale"] + 0.5) if abs(value) < 2.0**500 else math.inf
+        require(-(2 ** x["bits"]) <= whole < 2 ** x["bits"], "data: range")
+        found.append(whole)
+    size = math.prod(shape[1:])
+    return [found[i * size : (i + 1) * size] for i in range(shape[0])]
+
+
+def check_item(geometry, item, layout, tensors, disclosure, check, minimum_bits):
+    """Section 4.6: an item's rows and budgets, and that these tensors are behind it."""
+    commitment, row = item["commitment"], 2 ** geometry["log_row"]
+    where = f"commitment to {commitment['kind']} {commitment['number']}"
+    check_budgets(commitment, geometry, where)
+    require(commitment["parts"][0]["rows"] == row_count(layout, row), where)
+    rows = placed(layout, tensors, row)
+    if item["seed"] is None:
+        return check_at_a_point(disclosure, rows, check, minimum_bits)
+    require(root_from_seed(geometry, commitment, rows, bytes.fromhex(item["seed"])).hex() == commitment["root"], check)
+
+
+def check_at_a_point(disclosure, rows, check, minimum_bits):
+    """Section 14.3."""
+    statement, text, data = disclosure
+    geometry = statement["geometry"]
+    require(sha256(b"".join(u64(x) for row in rows for x in row)).hex() == statement["arrays"], check)
+    transcript = Transcript()
+    transcript.absorb("parameters", geometry_digest(geometry))
+    transcript.absorb("statement", text)
+    body = Body(transcript, data)
+    root = body.raw("trace root", 32)
+    drawn = transcript.elements("disclosure", bits(len(rows)) + geometry["log_row"])
+    high, low = drawn[: bits(len(rows))], drawn[bits(len(rows)) :]
+    factors, columns = eq_vector(high, len(rows)), eq_vector(low, 2 ** geometry["log_row"])
+    value = sum((factor * inner_product(columns, row) for factor, row in zip(factors, rows)), ZERO)
+
+    def weight(offsets, gamma, zeta):
+        inside = eq_vector(gamma, 1 << len(gamma))[offsets[0] : offsets[0] + len(rows)]
+        column = math.prod((x * y + (1 - x) * (1 - y) for x, y in zip(low, zeta, strict=True)), start=ONE)
+        return inner_product(factors, inside) * column
+
+    row_variables = open_stack(body, geometry, [opened_of(pointed(statement), ("parameters",)), trace_of(1, root)], weight, value)
+    body.finish()
+    errors = ledger(geometry, {"disclosure": len(drawn)}, row_variables)
+    require(-math.log2(sum(errors.values())) >= minimum_bits, "security")
+
+
+def check_model(circuit, statement, last, class_of, disclosures, raw, minimum_bits):
+    """Section 4.6: a model file holds the statement's last parameters, or its first ones."""
+    geometry, model = statement["geometry"], read_model(raw)
+    commitment = statement["final" if last else "initial"]
+    shifts = kept_shifts(statement) if last else statement["shifts"]
+    tensors = committed_integers(circuit, statement["circuit"], model, shifts)
+    require(model.step == commitment["number"], "model: step")
+    held = [p for p in range(len(circuit.parameters)) if p not in circuit.frozen and p not in circuit.given]
+    wanted = [("weights", "parameters", part_digest(geometry, commitment, "parameters"), held)]
+    if statement["frozen"] is not None:
+        wanted.append(("frozen", "cells", frozen_digest(statement), statement["frozen"]["parameters"]))
+    chosen = []
+    for kind, name, digest, numbers in wanted:
+        every = ((d, item) for d in disclosures for item in d[0]["items"] if d[0]["geometry"] == geometry)
+        known = ((d, i) for d, i in every if i["commitment"]["kind"] == kind and name in [x["name"] for x in i["commitment"]["parts"]])
+        same = ((d, i) for d, i in known if part_digest(geometry, i["commitment"], name) in class_of(digest))
+        one = next(same, None)
+        require(one is not None, "disclosure")
+        chosen.append((*one, parameters_layout(circuit, kind, numbers), {(kind, p): tensors[p] for p in numbers}))
+    for disclosure, item, layout, own in chosen:
+        check_item(geometry, item, layout, own, disclosure, "model", minimum_bits)
+
+
+def check_data(circuit, statement, class_of, disclosures, data, minimum_bits):
+    """Section 4.6: arrays, (shape, entries) each, are the samples of the shards of the first disclosure of the statement's dataset."""
+    geometry, found = statement["geometry"], None
+    for disclosure in disclosures:
+        told, items = disclosure[0]["dataset"], disclosure[0]["items"]
+        if told is None or disclosure[0]["geometry"] != geometry:
+            continue
+        if any(told[name] != statement[name] for name in ("samples", "shard_size")):
+            continue
+        try:
+            root = dataset_root(geometry, told, [item["commitment"] for item in items])
+        except Rejected:
+            continue
+        if root in class_of(bytes.fromhex(statement["dataset"])):
+            found = disclosure
+            break
+    require(found is not None, "disclosure")
+    require(len(data) == len(circuit.inputs), "data: arrays")
+    samples, size = statement["samples"], statement["shard_size"]
+    arrays, numbers = [rounded(x, array) for x, array in zip(circuit.inputs, data)], [i["commitment"]["number"] for i in found[0]["items"]]
+    lengths = [min(size, samples - number * size) for number in numbers]
+    require(all(len(array) == sum(lengths) for array in arrays), "data: samples")
+    start = 0
+    for item, length in zip(found[0]["items"], lengths):
+        layout = Layout([(k, (length, *x["shape"][1:])) for k, x in enumerate(circuit.inputs)])
+        tensors = {k: [entry for sample in array[start : start + length] for entry in sample] for k, array in enumerate(arrays)}
+        check_item(geometry, item, layout, tensors, found, "data", minimum_bits)
+        start += length
+    return numbers
+
+
+def verify_disclosed(circuit, files, disclosures, *, model=None, initial_model=None, data=None, minimum_bits=100.0):
+    """Section 4.6, for proof files that have been verified as a chain. Returns the numbers of the shards that data is; None without it."""
+    checked, statements = Circuit(circuit), [read_file(raw)[0] for raw in files]
+    class_of, chunks = classes(statements), [s for s in statements if "kind" not in s]
+    read = [read_disclosure(raw) for raw in disclosures]
+    for raw, statement, last in ((model, chunks[-1], True), (initial_model, chunks[0], False)):
+        if raw is not None:
+            check_model(checked, statement, last, class_of, read, raw, minimum_bits)
+    return None if data is None else check_data(checked, chunks[0], class_of, read, data, minimum_bits)

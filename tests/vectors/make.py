@@ -51,6 +51,7 @@ def main() -> None:
     write(f"{NAME}-states.link.transcript", harness.recorded(Transcript, "_draw", lambda: verify_alone(part, 5.0)))
     disclose(circuit)
     draw()
+    shards()
     evaluate()
     freeze(f"{NAME}-parts", *holding.holding())
     circuit = drawing.drawing()
@@ -88,6 +89,22 @@ def draw() -> None:
     told.save(f"{name}.drawing.json")
     named = {x.path: run.initial[p].ravel().tolist() for p, x in enumerate(circuit.parameters) if x.path in values}
     write(f"{name}.integers", named)
+
+
+def shards() -> None:
+    """A proof about a plain net, the data that it was trained on, and the disclosures of all of them and of their second shard."""
+    loss, params, data = test_graphs.GRAPHS["reshape"]
+    circuit, run = harness.make_run(loss, params, data, batch=3, steps=2, precision=tiny.TINY, shard_size=4)
+    run.chain.geometry = Geometry(9, 2, 4, level_bits=8)
+    proof, name = zkjax.prove(circuit, run, progress=None, minimum_bits=5.0), HERE / f"{NAME}-shards"
+    arrays = [x * 2.0**-entry.scale for x, entry in zip(run.data.arrays, circuit.inputs, strict=True)]
+    for what, end, part in (("dataset", "", slice(None)), (1, ".1", slice(4, 8))):
+        disclosure = zkjax.disclose(run, what)
+        zkjax.verify(circuit, proof, data=[x[part] for x in arrays], disclosures=[disclosure], minimum_bits=5.0)
+        disclosure.save(f"{name}{end}.disclosure")
+    circuit.save(f"{name}.circuit.json")
+    proof.save(f"{name}.proof")
+    write(f"{name.name}.data", [x.tolist() for x in arrays])
 
 
 def evaluate() -> None:
