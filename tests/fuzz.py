@@ -1,8 +1,8 @@
 """Fuzz what a stranger may send: ``python tests/fuzz.py --inputs 1000000 --seed 0``.
 
-Proofs, circuits and saved runs, altered in every leaf and in their bytes. Each input must end in an error of
-``zkjax.errors`` (a proof: as malformed or invalid), in bounded time and memory. What input number n of a seed is follows
-from both alone. A run goes on where it stopped; findings and the corpus are written as they come.
+Proofs, circuits, disclosures, published models and data, and saved runs, altered in every leaf and in their bytes. Each input must
+end in an error of ``zkjax.errors`` (a proof, a disclosure: as malformed or invalid), in bounded time and memory. What input number n of a
+seed is follows from both alone. A run goes on where it stopped; findings and the corpus are written as they come.
 
     --inputs N    inputs in all (of this seed)          --state DIR   where the run lives (build/fuzz)
     --seed S      which inputs                          --jobs J      processes (1)
@@ -45,8 +45,11 @@ from fuzz_inputs import (
     SHARE,
     Case,
     ProofSource,
+    PublishedSource,
     Sources,
     agree,
+    build_arrays,
+    build_disclosure,
     build_proof,
     build_run,
     build_text,
@@ -246,6 +249,63 @@ def circuit_case(rng: random.Random, sources: Sources, deep: float) -> Case:
     return Case("circuit", name, tuple(operations), rng.random() < 0.5)
 
 
+def disclosure_case(rng: random.Random, sources: Sources, deep: float) -> Case:
+    """A disclosure, with honest arrays."""
+    name = rng.choice(sorted(sources.published))
+    source, kind = sources.published[name], rng.random()
+    front = 1 - len(source.body) / len(source.disclosure)
+    if kind < 0.35:
+        operations = [raw(rng, 0, front if rng.random() < 0.9 else 20 / len(source.disclosure)) for _ in range(rng.choice((1, 1, 1, 2)))]
+    elif kind < 0.4:
+        operations = [["header", {"version": rng.choice((0, 2, 2**16 - 1))} if rng.random() < 0.5 else {"length": rng.randrange(4000)}]]
+    elif kind < 0.45:
+        operations = [["spell", rng.choice(STYLES)]]
+    elif kind < 0.6:
+        operations = [["body", *raw(rng)] for _ in range(rng.choice((1, 1, 2)))]
+    else:
+        operations = [tree_change(rng, source.tree) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
+    return Case("disclosure", name, tuple(operations), rng.random() < 0.5)
+
+
+def arrays_case(rng: random.Random, sources: Sources, deep: float) -> Case:
+    """A model's file or data, with their honest disclosure."""
+    name = rng.choice(sorted(sources.published))
+    source, operations = sources.published[name], []
+    for _ in range(rng.choice((1, 1, 1, 2))):
+        kind = rng.random()
+        if kind < 0.4:
+            operations.append(raw(rng))
+        elif source.of == "data":
+            action = rng.choice(("drop", "add", "type", "shape", "fill", "dtype"))
+            operations.append(["array", rng.choice([x.name for x in source.circuit.inputs]), action, array_argument(rng, action)])
+        elif kind < 0.6:
+            amount = rng.choice((0, 1, -1, 2**62, -(2**62) - 1, 2**63 - 1, -(2**63), rng.randrange(-(2**40), 2**40)))
+            operations.append(["entry", share(rng), amount])
+        else:
+            which = rng.choice(("told", "header"))
+            operations.append([which, *tree_change(rng, model_header(source, which))])
+    return Case("arrays", name, tuple(operations))
+
+
+def model_header(source: PublishedSource, which: str):
+    """The tree of a model file's header, or of its metadata."""
+    key = which, id(source)
+    if key not in _KNOWN:
+        header = json.loads(source.arrays[8 : 8 + int.from_bytes(source.arrays[:8], "little")])
+        _KNOWN[key] = header if which == "header" else json.loads(header["__metadata__"]["zkjax"])
+    return _KNOWN[key]
+
+
+def array_argument(rng: random.Random, action: str):
+    """What goes with a change of an array."""
+    return {
+        "type": rng.choice(TYPES),
+        "dtype": rng.choice(NEW_TYPES[1:]),
+        "shape": [rng.randrange(5) for _ in range(rng.randrange(4))],
+        "fill": rng.choice((0, 1, 2**62, -(2**63), 2**63 - 1, 10**6)),
+    }.get(action)
+
+
 TYPES = ("<i4", "<f8", ">i8", "<u8", "<i1", "?", "<c16", "<M8[s]", "<U3", "S3")
 NEW_TYPES = ("O", "i8,i4", "V8", "<f2", "<m8[s]")
 
@@ -259,12 +319,7 @@ def run_case(rng: random.Random, sources: Sources, deep: float) -> Case:
             operations.append(["missing", kind])
         elif kind in ("data", "weights") and rng.random() < 0.7:
             action = rng.choice(("drop", "add", "type", "shape", "fill", "dtype"))
-            argument = {
-                "type": rng.choice(TYPES),
-                "dtype": rng.choice(NEW_TYPES[1:]),
-                "shape": [rng.randrange(5) for _ in range(rng.randrange(4))],
-                "fill": rng.choice((0, 1, 2**62, -(2**63), 2**63 - 1, 10**6)),
-            }.get(action)
+            argument = array_argument(rng, action)
             operations.append(
                 ["arrays", kind, f"{'data' if kind == 'data' else rng.choice(('initial', 'final'))}{rng.randrange(3)}", action, argument]
             )
@@ -291,7 +346,8 @@ def case_of(seed: int, number: int, fuzzer: "Fuzzer", deep: float) -> Case:
     rng = random.Random(f"{seed} {number}")
     while True:
         kind = rng.random()
-        make = proof_case if kind < 0.7 else circuit_case if kind < 1 - deep else run_case
+        shares = ((0.6, proof_case), (0.8, circuit_case), (0.9, disclosure_case), (1 - deep, arrays_case), (1, run_case))
+        make = next(make for below, make in shares if kind < below)
         case = make(rng, fuzzer.sources, deep)
         if fuzzer.content(case) == fuzzer.honest_content(case):
             continue
@@ -351,6 +407,10 @@ def forget_peak() -> None:
         pass  # the peak is then that of the whole process, which bounds every input's
 
 
+PUBLISHED = {"disclosure": build_disclosure, "arrays": build_arrays}  # what is published, and what makes a case's file of it
+NAMED = {"disclosure": "told", "arrays": "arrays"}
+
+
 class Fuzzer:
     """Runs cases against one set of sources. clock: CPU seconds of this thread; tests give one that tells no machine's speed."""
 
@@ -358,7 +418,7 @@ class Fuzzer:
         self.sources, self.directory, self.clock = sources, directory, clock
         self.run_directory = directory / "run"
         self.run_directory.mkdir(exist_ok=True)
-        self.honest = {}
+        self.honest, self.taken = {}, {}  # seconds of an honest check; of what is published its memory, too
         self._built = None, None
         self._texts = {name: build_text(tree, ()) for name, tree in sources.circuits.items()}
         self._circuits = {name: s.circuit for name, s in sources.proofs.items()}
@@ -371,6 +431,12 @@ class Fuzzer:
                     raise SystemExit(f"{name} is refused as it is: {outcome.detail}")
                 times.append(outcome.seconds)
             self.honest[name] = min(times)
+        for name in sources.published:
+            times = [self.attempt(Case("disclosure", name, ()), honest=True) for _ in range(4)]
+            if times[0].error is not None:
+                raise SystemExit(f"what is published as {name} is refused as it is: {times[0].detail}")
+            self.honest[name] = min(x.seconds for x in times)
+            self.taken[name] = self.attempt(Case("disclosure", name, ()), honest=True, traced=True).memory
         self.slowest = max(self.honest.values())
         with transcript(sources.proofs["tiny"].frozen.replaying):
             self._proof(sources.proofs["tiny"].raw, sources.proofs["tiny"])
@@ -385,6 +451,10 @@ class Fuzzer:
             elif case.target == "circuit":
                 operations = [op for op in case.operations if op[0] != "verify"]
                 self._built = case, build_text(self.sources.circuits[case.source], operations)
+            elif case.target in PUBLISHED:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of what arrays become
+                    self._built = case, PUBLISHED[case.target](self.sources.published[case.source], case.operations)
             else:
                 self._built = case, None
         return self._built[1]
@@ -400,6 +470,8 @@ class Fuzzer:
 
     def honest_content(self, case: Case) -> bytes:
         """The file before it was altered."""
+        if case.target in PUBLISHED:
+            return getattr(self.sources.published[case.source], case.target)
         return self.sources.proofs[case.source].raw if case.target == "proof" else self._texts.get(case.source, b"")
 
     # ---- what is run ----------------------------------------------------------------------------------------------
@@ -420,6 +492,9 @@ class Fuzzer:
         if statement.get("circuit") != honest.tree.get("circuit"):
             honest.verify(circuit, self.parsed)
             self.accepted = True
+
+    def _published(self, source: PublishedSource) -> None:
+        self.accepted = source.integers(source.verify(self.directory)) != source.held
 
     def _run(self, directory: Path) -> None:
         from zkjax.prover.prove import make_plan
@@ -444,11 +519,17 @@ class Fuzzer:
             path.write_bytes(content)
             size, same = len(content), False
             work = lambda: self._circuit(path, case)  # noqa: E731
+        elif case.target in PUBLISHED:
+            source, content = self.sources.published[case.source], self.content(case)
+            source.write(self.directory, **{"told": source.disclosure, "arrays": source.arrays} | {NAMED[case.target]: content})
+            size, same = len(content), content == self.honest_content(case)
+            work = lambda: self._published(source)  # noqa: E731
         else:
             build_run(self.sources, case, self.run_directory)
             size, same = sum(p.stat().st_size for p in self.run_directory.iterdir()), False
             work = lambda: self._run(self.run_directory)  # noqa: E731
-        kind = self.sources.proofs[case.source].frozen.replaying if case.frozen and case.source in self.sources.proofs else None
+        known = self.sources.published if case.target in PUBLISHED else self.sources.proofs
+        kind = known[case.source].frozen.replaying if case.frozen and case.source in known else None
         error, place, detail, trouble = None, None, "", None
         if traced:
             tracemalloc.start()
@@ -465,8 +546,8 @@ class Fuzzer:
         except ZkjaxError as raised:
             seconds = self.clock() - started
             error, place, detail = type(raised).__name__, _place(raised), str(raised)
-            if case.target == "proof" and not isinstance(raised, (FormatError, VerificationError)):
-                trouble = "a proof is refused by neither a FormatError nor a VerificationError"
+            if case.target in ("proof", "disclosure") and not isinstance(raised, (FormatError, VerificationError)):
+                trouble = f"a {case.target} is refused by neither a FormatError nor a VerificationError"
         except (Exception, TooSlow) as raised:
             seconds = self.clock() - started
             error, place, detail = type(raised).__name__, _place(raised), traceback.format_exc()
@@ -478,15 +559,17 @@ class Fuzzer:
         if traced:
             memory = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
-        if error is None and kind is None and not honest and not same and (case.target == "proof" or self.accepted):
-            trouble = "an altered proof is accepted"
+        if error is None and kind is None and not honest and not same and (case.target in ("proof", "disclosure") or self.accepted):
+            trouble = f"an altered {case.target} is accepted"
         statement = None if self.parsed is None else self.parsed.statement
         circuit = self.circuit if case.target == "circuit" else self._circuits.get(case.source)
+        if case.target in PUBLISHED:
+            circuit = self.sources.published[case.source].circuit
         units = claimed(circuit, statement)
         if case.target == "circuit":
             size += 0 if self.parsed is None else len(self.parsed.body)
         allowed = SLACK + SLOWER * getattr(self, "slowest", 0) + PER_BYTE * size + PER_UNIT * units
-        room = ROOM + TIMES * size + BYTES_PER_UNIT * units
+        room = ROOM + TIMES * size + BYTES_PER_UNIT * units + 2 * self.taken.get(case.source, 0) * (case.target in PUBLISHED)
         if trouble is None and not honest and seconds > allowed and not traced:
             trouble = f"it took {seconds:.3f} s, {allowed:.3f} s are allowed"
         if trouble is None and not honest and memory > room:

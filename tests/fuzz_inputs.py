@@ -12,17 +12,23 @@ import shutil
 import struct
 import tempfile
 import warnings
+import zipfile
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256, shake_256
 from pathlib import Path
 
 import numpy as np
 
 import zkjax
+import zkjax.proofs.disclosed
 import zkjax.verifier
 from zkjax.algebra.field import P
+from zkjax.arrays import NUMBERS, read_arrays
+from zkjax.circuit.data import in_order, rounded
 from zkjax.commitment.dataset import dataset_root, shard_count
+from zkjax.proofs import disclosure
+from zkjax.proofs.disclosed import check_disclosed
 from zkjax.proofs.proof import MAGIC, VERSION
 from zkjax.protocol.plan import Batches, Plan, row_count
 from zkjax.protocol.schedule import batch_indices
@@ -189,11 +195,14 @@ class Frozen:
 def transcript(kind):
     """The verifier draws its challenges from this class."""
     getattr(kind, "restart", lambda: None)()
-    original, zkjax.verifier.Transcript = zkjax.verifier.Transcript, kind
+    users, original = (zkjax.verifier, zkjax.proofs.disclosed), Transcript
+    for module in users:
+        module.Transcript = kind
     try:
         yield
     finally:
-        zkjax.verifier.Transcript = original
+        for module in users:
+            module.Transcript = original
 
 
 # ---- sources ----------------------------------------------------------------------------------------------------
@@ -247,12 +256,63 @@ class ProofSource:
 
 
 @dataclass
+class PublishedSource:
+    """What is published of an honest chain: a disclosure's file, and the file of the arrays that it is of.
+
+    of: what ``verify`` calls them: "model", "initial_model" or "data".
+    """
+
+    circuit: zkjax.Circuit
+    statements: list
+    disclosure: bytes
+    arrays: bytes
+    of: str
+    frozen: Frozen = field(default_factory=Frozen)
+
+    def __post_init__(self):
+        self.tree, self.body = disclosure.Disclosure.parse(self.disclosure).to_json(), disclosure.Disclosure.parse(self.disclosure).body
+        with tempfile.TemporaryDirectory() as directory:
+            self.write(Path(directory), self.disclosure, self.arrays)
+            with transcript(self.frozen.recording):
+                self.held = self.integers(self.verify(Path(directory)))
+
+    @staticmethod
+    def write(directory: Path, told: bytes, arrays: bytes) -> None:
+        """Both files, as ``verify`` reads them."""
+        (directory / "arrays").write_bytes(arrays)
+        (directory / "disclosure").write_bytes(told)
+
+    def verify(self, directory: Path):
+        """As an auditor would, of proofs that are valid. Returns the arrays that were read."""
+        given, found = directory / "arrays", disclosure.Disclosure.load(directory / "disclosure")
+        str(found), repr(found)
+        if self.of == "data":
+            read = in_order(given, read_arrays(given, LIMIT, NUMBERS), self.circuit.inputs)
+        else:
+            read = zkjax.Model.load(given, LIMIT)
+            repr(read)
+        limits = {"minimum_bits": -1000.0, "max_work": zkjax.work.MAX_WORK, "max_memory": zkjax.work.MAX_MEMORY}
+        check_disclosed(self.circuit, self.statements, [found], **{self.of: read}, **limits)
+        return read
+
+    def integers(self, read) -> list:
+        """What arrays say: their integers, as lists."""
+        if self.of == "data":
+            return [rounded(x, array).tolist() for x, array in zip(self.circuit.inputs, read, strict=True)]
+        return sorted((path, x.tolist()) for path, x in read.integers.items())
+
+
+LIMIT = 2**24  # bytes of a file of arrays
+
+
+@dataclass
 class Sources:
-    """All honest files: proofs by name, circuits by name as JSON, one saved run as file name to content."""
+    """All honest files: proofs by name, circuits by name as JSON, one saved run as file name to content, what is published by name."""
 
     proofs: dict[str, ProofSource]
     circuits: dict[str, dict]
     run: dict[str, bytes]
+    published: dict[str, PublishedSource]
 
 
 GRAPHS_PROVEN = ("concatenate and slice",)
@@ -300,10 +360,32 @@ def make_sources(directory: Path) -> None:
         replaced.circuit.save(directory / "alone.circuit.json")
         zkjax.link(replaced, minimum_bits=NO_TARGET).save(directory / "alone.proof")
         run.save(directory / "run")
+        published = zkjax.train(moving(frozen=True), *start(frozen=True), steps=5)
+        published.chain.geometry = TOY
+        proof = zkjax.prove(published.circuit, published, progress=None, minimum_bits=NO_TARGET)
+        _publish(published, proof, directory / "published", NO_TARGET)
     for name in GRAPHS_TRACED:
         loss, params, data = GRAPHS[name]
         circuit = zkjax.trace(loss, _optimizer(), params, batch=tuple(x[:3] for x in data), precision=TINY, steps=2, chunk=2)
         circuit.save(directory / f"{name}.circuit.json")
+
+
+PARTS = ("disclosure", "arrays")
+PUBLISHED = {"last": ("parameters", "model"), "first": ("initial", "initial_model"), "shards": ("dataset", "data")}
+
+
+def _publish(run, proof, directory: Path, minimum_bits: float) -> None:
+    """A disclosure at a point and by a seed with the last weights, one by a seed with the first, one of all shards with the data."""
+    directory.mkdir()
+    run.circuit.save(directory / "circuit.json")
+    proof.save(directory / "chunk.proof")
+    for name, (what, _) in PUBLISHED.items():
+        zkjax.disclose(run, what, update=True, minimum_bits=minimum_bits).save(directory / f"{name}.disclosure")
+    run.save_model(directory / "last.arrays")
+    run.save_model(directory / "first.arrays", "initial")
+    held = zip(run.circuit.inputs, run.data.arrays, strict=True)
+    with open(directory / "shards.arrays", "wb") as file:
+        np.savez(file, **{x.name: integers * 2.0**-x.scale for x, integers in held})
 
 
 LEAST = zkjax.Precision(activation_scale=1, activation_bits=3, gradient_scale=1, gradient_bits=3, data_bits=(3,), table_bits=4)
@@ -327,11 +409,17 @@ def load_sources(directory: Path) -> Sources:
     last = pinned.first_step + pinned.steps
     pins = {"dataset": pinned.dataset, "initial": pinned.initial_weights, "final": pinned.final_state}
     pins |= {"seed": pinned.seed, "steps": (pinned.first_step, last)}
+    published = directory / "published"
+    circuit, statements = zkjax.Circuit.load(published / "circuit.json"), [zkjax.Proof.load(published / "chunk.proof").statement]
     ways = {"later": {"before": (proofs["tiny"],)}, "alone": {"before": (proofs["states"],)}, GRAPHS_PROVEN[0]: {"pins": pins}}
     return Sources(
         {name: ProofSource(circuits[name], proof, **ways.get(name, {})) for name, proof in proofs.items()},
         {name: circuit.to_json() for name, circuit in circuits.items()},
         {path.name: path.read_bytes() for path in sorted((directory / "run").iterdir()) if path.is_file()},
+        {
+            name: PublishedSource(circuit, statements, *((published / f"{name}.{kind}").read_bytes() for kind in PARTS), of)
+            for name, (_, of) in PUBLISHED.items()
+        },
     )
 
 
@@ -351,8 +439,8 @@ def cached_sources(directory: Path) -> Sources:
 # ---- cases ------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Case:
-    """target: "proof", "circuit" or "run". source: its name. frozen: challenges of the honest proof. operations: lists of
-    a name and JSON values, in order."""
+    """target: "proof", "circuit", "run", "disclosure" or "arrays" (of what is published). source: its name. frozen: challenges of the
+    honest proof. operations: lists of a name and JSON values, in order."""
 
     target: str
     source: str
@@ -469,9 +557,9 @@ def agree(circuit, tree):
     return tree
 
 
-def proof_file(statement: bytes, body: bytes, version=VERSION, length=None) -> bytes:
-    """A proof file with this header."""
-    return MAGIC + struct.pack("<HI", version % 2**16, (len(statement) if length is None else length) % 2**32) + statement + body
+def proof_file(statement: bytes, body: bytes, version=VERSION, length=None, magic=MAGIC) -> bytes:
+    """A file of a statement with this header."""
+    return magic + struct.pack("<HI", version % 2**16, (len(statement) if length is None else length) % 2**32) + statement + body
 
 
 def build_proof(sources: Sources, case: Case, circuit=None) -> bytes:
@@ -513,6 +601,80 @@ def build_text(tree, operations, keep=()) -> bytes:
     for name, arguments in raw:
         result = raw_operation(result, name, arguments)
     return result
+
+
+NO_CHANGE = (TypeError, ValueError, OverflowError, LookupError, AttributeError, EOFError, OSError, zipfile.BadZipFile, zkjax.FormatError)
+
+
+# ---- published files ----------------------------------------------------------------------------------------------
+def build_disclosure(source: PublishedSource, operations) -> bytes:
+    """The bytes of a disclosure's file after these operations; ["body", ...] is one on its body's bytes."""
+    tree, style, body, header, raw = source.tree, "canonical", source.body, {}, []
+    for name, *arguments in operations:
+        if name in TREE:
+            tree = tree_operation(tree, name, *arguments)
+        elif name == "spell":
+            style = arguments[0]
+        elif name == "body":
+            body = raw_operation(body, arguments[0], arguments[1:])
+        elif name == "header":
+            header = arguments[0]
+        else:
+            raw.append((name, arguments))
+    result = proof_file(spell(tree, style), body, **{"version": disclosure.VERSION} | header, magic=disclosure.MAGIC)
+    for name, arguments in raw:
+        result = raw_operation(result, name, arguments)
+    return result
+
+
+def build_arrays(source: PublishedSource, operations) -> bytes:
+    """The bytes of a file of arrays after these operations.
+
+    Of data: ["array", name, action, argument]. Of a model: ["entry", share, amount] on its integers, all that follows from them made
+    anew; ["told", ...] on the tree of its metadata, ["header", ...] on that of its header. Of both: those on bytes.
+    """
+    result, model = source.arrays, source.of != "data"
+    for name, *arguments in operations:
+        try:
+            if name == "array" and not model:
+                with np.load(io.BytesIO(result)) as loaded:
+                    arrays = dict(loaded)
+                buffer = io.BytesIO()
+                np.savez(buffer, **array_operation(arrays, *arguments))
+                result = buffer.getvalue()
+            elif name == "entry" and model:
+                result = _with_entry(result, *arguments)
+            elif name in ("told", "header") and model:
+                result = _with_header(result, name, *arguments)
+            elif name in RAW:
+                result = raw_operation(result, name, arguments)
+        except NO_CHANGE:
+            continue  # no such change of what the ones before have left
+    return result
+
+
+def _with_entry(raw: bytes, share: int, amount: int) -> bytes:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "model"
+        path.write_bytes(raw)
+        model = zkjax.Model.load(path)
+        integers = {name: x.copy() for name, x in model.integers.items()}
+        x = integers[sorted(integers)[share % len(integers)]].reshape(-1)
+        x[_scaled(share, len(x))] = amount
+        replace(model, integers=integers).save(path)
+        return path.read_bytes()
+
+
+def _with_header(raw: bytes, which: str, *operation) -> bytes:
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    if which == "told":
+        told = json.loads(header["__metadata__"]["zkjax"])
+        header["__metadata__"]["zkjax"] = emit(tree_operation(told, *operation))
+    else:
+        header = tree_operation(header, *operation)
+    text = spell(header, "canonical")
+    return len(text).to_bytes(8, "little") + text + raw[8 + length :]
 
 
 # ---- saved runs ---------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from test_evaluation import TESTED, evaluate, evaluated, fresh_run, proven, retr
 import zkjax
 from zkjax.__main__ import main
 from zkjax.errors import ConfigurationError, FormatError, VerificationError
+from zkjax.files import Kept
 
 GIVEN = {"minimum_bits": BITS}
 
@@ -162,8 +163,25 @@ def test_a_folder_that_says_nothing_is_misuse(copy, tmp_path, capsys):
 
 
 def test_malformed_files_are_named(copy):
-    (copy / "data.npz").write_bytes(b"PK nothing")
-    refused(copy, None, "data.npz", FormatError)
+    whole = (copy / "data.npz").read_bytes()
+    for raw in (b"PK nothing", whole[:-1], whole[1:], whole[: len(whole) // 2] + whole[len(whole) // 2 + 1 :]):
+        (copy / "data.npz").write_bytes(raw)
+        refused(copy, None, "data.npz", FormatError)
+
+
+def test_what_is_hashed_is_what_is_checked(copy, monkeypatch):
+    """A folder that changes while it is read: each file is read once, so that digests are of what was verified."""
+    honest, changed = zkjax.check(copy, **GIVEN), []
+
+    def kept(self, path, limit):
+        original(self, path, limit)
+        path.write_bytes(b"another file")
+        changed.append(path.name)
+
+    original = Kept.__init__
+    monkeypatch.setattr(Kept, "__init__", kept)
+    found = zkjax.check(copy, **GIVEN)
+    assert found.attestation == honest.attestation and len(changed) == len({*changed}) == len(found.folder.hashes) > 8
 
 
 def test_nothing_is_replaced_and_nothing_is_left_behind(published, tmp_path, monkeypatch):

@@ -19,12 +19,12 @@ def read_arrays(path: str | PathLike[str], limit: int, kinds: str = INTEGERS) ->
     """The arrays of a file that ``numpy.savez`` wrote, by name.
 
     limit: bytes of a file at most. Raises: OSError - it is not there; FormatError - it cannot be decoded (a damaged archive raises errors
-    of many libraries), is longer, compressed, or holds arrays of other kinds.
+    of many libraries, of the system too), is longer, compressed, or holds arrays of other kinds.
     """
-    try:
-        with files.opened(path) as (file, length):
-            if length > limit:
-                raise FormatError(f"{path}: {size(length)}, more than the {size(limit)} of memory that it may take")
+    with files.opened(path) as (file, length):
+        if length > limit:
+            raise FormatError(f"{path}: {size(length)}, more than the {size(limit)} of memory that it may take")
+        try:
             with zipfile.ZipFile(file) as archive:
                 entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
                 ends = [*(entry.header_offset for entry in entries[1:]), length]
@@ -33,10 +33,10 @@ def read_arrays(path: str | PathLike[str], limit: int, kinds: str = INTEGERS) ->
                 if any(e.header_offset + e.file_size > end for e, end in zip(entries, ends, strict=True)):
                     raise FormatError(f"{path}: arrays that overlap, which could take any amount of memory")
                 return {entry.filename.removesuffix(".npy"): _array(path, archive.read(entry), kinds) for entry in entries}
-    except (OSError, FormatError):
-        raise
-    except Exception as error:  # its text may quote the file
-        raise FormatError(f"{path}: not a file of arrays ({type(error).__name__})") from None
+        except FormatError:
+            raise
+        except Exception as error:  # its text may quote the file
+            raise FormatError(f"{path}: not a file of arrays ({type(error).__name__})") from None
 
 
 def _array(path, raw: bytes, kinds: str) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Reading a file that someone else made: an ordinary one, and no more of it than a stated number of bytes. Writing whole ones."""
 
+import hashlib
+import io
 import os
 import stat
 from contextlib import contextmanager, suppress
@@ -11,6 +13,23 @@ from .errors import FormatError
 _PART = 2**16  # bytes that are read at once: reading allocates what it is asked for
 
 
+class Kept(PathLike):
+    """A file that has been read, once: whoever opens it by this path gets these bytes, whatever becomes of the file."""
+
+    def __init__(self, path: str | PathLike[str], limit: int):
+        self.path, self.content = os.fspath(path), read(path, limit)
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    def __str__(self) -> str:
+        return self.path
+
+    def sha256(self) -> str:
+        """Of the bytes, in hexadecimal digits."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
 @contextmanager
 def opened(path: str | PathLike[str]):
     """An ordinary file and its length, to be read.
@@ -18,6 +37,9 @@ def opened(path: str | PathLike[str]):
     A pipe would let its reader wait for ever, a device would fill the memory: they are refused before anything is read.
     Raises: FormatError - no ordinary file; OSError - it cannot be opened.
     """
+    if isinstance(path, Kept):
+        yield io.BytesIO(path.content), len(path.content)
+        return
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # opening a pipe would wait for its writer
     with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
         status = os.fstat(file.fileno())

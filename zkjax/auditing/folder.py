@@ -15,8 +15,7 @@
 Only circuit and proofs have to be there. Files of other names say nothing, and are named as such.
 """
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -27,8 +26,8 @@ import numpy as np
 from ..arrays import NUMBERS, read_arrays
 from ..circuit.circuit import Circuit
 from ..circuit.data import in_order
-from ..errors import ConfigurationError, FormatError
-from ..files import opened
+from ..errors import ConfigurationError
+from ..files import Kept
 from ..proofs.disclosure import Disclosure
 from ..proofs.drawing import Drawing
 from ..proofs.model import Model
@@ -41,9 +40,7 @@ MODEL, INITIAL, DRAWING, DATA = "model.safetensors", "initial.safetensors", "dra
 # what each of them needs beside it
 DISCLOSED = {MODEL: "model.disclosure", INITIAL: "initial.disclosure", DRAWING: "initial.disclosure", DATA: "data.disclosure"}
 EVALUATION = "evaluation.proof"
-EVALUATED = (CIRCUIT, EVALUATION, DATA, DISCLOSED[DATA])
 BESIDE = ("precision.json", "source.json")  # nothing follows from these
-_PART = 2**20  # bytes that are hashed at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,29 +87,33 @@ class Folder:
         proofs = [name for name in names if name.endswith(PROOFS)]
         if CIRCUIT not in names or not proofs:
             raise ConfigurationError(f"{path}: a published folder holds {CIRCUIT} and *{PROOFS} files; zkjax.publish makes one")
-        given = _disclosed(path, names, DISCLOSED)
-        circuit = Circuit.load(path / CIRCUIT)
-        loaded = {name: Proof.load(path / name) for name in proofs}
+        given, hashes = _disclosed(path, names, DISCLOSED), {}
+
+        def kept(name: str) -> Kept:
+            """A file to be read, once: of these bytes all is said."""
+            found = Kept(path / name, limit)
+            hashes[name] = found.sha256()
+            return found
+
+        circuit = Circuit.load(kept(CIRCUIT))
+        loaded = {name: Proof.load(kept(name)) for name in proofs}
         order = sorted(loaded, key=lambda name: loaded[name].place)
-        evaluations = {x.name: _evaluated(x, limit) for x in sorted(path.iterdir()) if (x / EVALUATION).exists()}
+        inside = [x.name for x in sorted(path.iterdir()) if (x / EVALUATION).exists()]
+        evaluations = {name: _evaluated(path, name, kept) for name in inside}
         telling = {CIRCUIT, STATEMENT, *proofs, *given, *(DISCLOSED[name] for name in given)}
-        # read twice: a folder that changes meanwhile is its owner's to keep still
-        hashes = {name: _sha256(path / name, limit) for name in sorted(telling) if name in names}
-        for name in evaluations:
-            hashes |= {f"{name}/{x.name}": _sha256(x, limit) for x in sorted((path / name).iterdir()) if x.name in EVALUATED}
         return Folder(
             path,
             circuit,
             {name: loaded[name] for name in order},
-            Published.load(path / STATEMENT) if STATEMENT in names else None,
-            Model.load(path / MODEL, limit) if MODEL in given else None,
-            Model.load(path / INITIAL, limit) if INITIAL in given else None,
-            Drawing.load(path / DRAWING) if DRAWING in given else None,
-            _data(path / DATA, circuit, limit) if DATA in given else None,
-            tuple(Disclosure.load(path / name) for name in dict.fromkeys(DISCLOSED[x] for x in given)),
+            Published.load(kept(STATEMENT)) if STATEMENT in names else None,
+            Model.load(kept(MODEL), limit) if MODEL in given else None,
+            Model.load(kept(INITIAL), limit) if INITIAL in given else None,
+            Drawing.load(kept(DRAWING)) if DRAWING in given else None,
+            _data(kept(DATA), circuit) if DATA in given else None,
+            tuple(Disclosure.load(kept(name)) for name in dict.fromkeys(DISCLOSED[x] for x in given)),
             evaluations,
             attestation.load(path / ATTESTATION) if ATTESTATION in names else None,
-            hashes,
+            dict(sorted(hashes.items())),
             tuple(name for name in names if name not in {*telling, *evaluations, ATTESTATION, *BESIDE}),
         )
 
@@ -129,26 +130,16 @@ def _disclosed(path: Path, names: list[str], wanted: Iterable[str]) -> list[str]
     return given
 
 
-def _data(path: Path, circuit: Circuit, limit: int) -> tuple[np.ndarray, ...]:
-    return in_order(path, read_arrays(path, limit, NUMBERS), circuit.inputs)
+def _data(file: Kept, circuit: Circuit) -> tuple[np.ndarray, ...]:
+    return in_order(file, read_arrays(file, len(file.content), NUMBERS), circuit.inputs)
 
 
-def _evaluated(path: Path, limit: int) -> EvaluationFiles:
-    names = sorted(x.name for x in path.iterdir())
+def _evaluated(folder: Path, name: str, kept: Callable[[str], Kept]) -> EvaluationFiles:
+    names = sorted(x.name for x in (folder / name).iterdir())
     if CIRCUIT not in names:
-        raise ConfigurationError(f"{path}: {CIRCUIT} is missing; an evaluation's folder holds {CIRCUIT} and {EVALUATION}")
-    circuit, proof = Circuit.load(path / CIRCUIT), Proof.load(path / EVALUATION)
-    if not _disclosed(path, names, (DATA,)):
+        raise ConfigurationError(f"{folder / name}: {CIRCUIT} is missing; an evaluation's folder holds {CIRCUIT} and {EVALUATION}")
+    circuit, proof = Circuit.load(kept(f"{name}/{CIRCUIT}")), Proof.load(kept(f"{name}/{EVALUATION}"))
+    if not _disclosed(folder / name, names, (DATA,)):
         return EvaluationFiles(circuit, proof)
-    return EvaluationFiles(circuit, proof, _data(path / DATA, circuit, limit), (Disclosure.load(path / DISCLOSED[DATA]),))
-
-
-def _sha256(path: Path, limit: int) -> str:
-    with opened(path) as (file, length):
-        if length > limit:
-            raise FormatError(f"{path}: more than {limit:,} bytes, the most that it may have")
-        state, left = hashlib.sha256(), limit
-        while (part := file.read(_PART)) and left >= 0:
-            state.update(part)
-            left -= len(part)
-        return state.hexdigest()
+    disclosure = Disclosure.load(kept(f"{name}/{DISCLOSED[DATA]}"))
+    return EvaluationFiles(circuit, proof, _data(kept(f"{name}/{DATA}"), circuit), (disclosure,))
