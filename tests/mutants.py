@@ -24,7 +24,8 @@ algebra.exact algebra.functions circuit.anchors circuit.bounds circuit.circuit c
 commitment.commit commitment.dataset commitment.geometry commitment.merkle commitment.opening commitment.recompute commitment.recursion
 evaluation files ops.arithmetic ops.committed ops.division ops.draw ops.functions ops.leaves ops.maximum ops.moves ops.operation ops.paced
 ops.products ops.ranges ops.rescale ops.root ops.tables ops.window proofs.alone proofs.chain proofs.checks proofs.disclosed
-proofs.disclosure proofs.drawing proofs.estimate proofs.links proofs.model proofs.proof proofs.published proofs.soundness proofs.statement
+proofs.disclosure proofs.drawing proofs.estimate proofs.header proofs.links proofs.model proofs.proof proofs.published
+proofs.soundness proofs.statement
 protocol.argument protocol.claims protocol.contraction protocol.disclosure protocol.draws protocol.gate protocol.hidden protocol.links
 protocol.lookup protocol.membership protocol.motion protocol.plan protocol.schedule protocol.states protocol.sumcheck protocol.transcript
 verifier work

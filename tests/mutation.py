@@ -50,7 +50,7 @@ FILES = {  # by module, or by room
     **dict.fromkeys(("ops.maximum", "ops.division", "ops.root", "ops.paced"), "test_advice.py test_advice_lies.py"),
     "ops": f"test_integers.py test_claims.py test_circuit.py {LIES}",
     "proofs": "test_parts.py test_link_proofs.py",
-    "proofs.proof": "test_bad_input.py",
+    **dict.fromkeys(("proofs.header", "proofs.proof"), "test_bad_input.py"),
     **dict.fromkeys(("proofs.disclosed", "proofs.disclosure", "proofs.model", "protocol.disclosure"), "test_disclosures.py"),
     "proofs.drawing": "test_drawings.py",
     "proofs.published": "test_command_line.py",

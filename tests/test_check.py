@@ -8,11 +8,12 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
+import moving
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from harness import BITS, prove_small
+from harness import BITS, SMALL, prove_small
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError as SignatureVerificationError
 from securesystemslib.signer import CryptoSigner
@@ -20,7 +21,9 @@ from test_disclosures import chain, with_states
 from test_evaluation import TESTED, evaluate, evaluated, fresh_run, proven, retrained, samples, training
 
 import zkjax
+from zkjax import publishing
 from zkjax.__main__ import main
+from zkjax.commitment.openings import Openings
 from zkjax.errors import ConfigurationError, FormatError, VerificationError
 from zkjax.files import Kept
 
@@ -193,6 +196,40 @@ def test_nothing_is_replaced_and_nothing_is_left_behind(published, tmp_path, mon
     with pytest.raises(ConfigurationError, match="proofs"):
         zkjax.publish(second, [], tmp_path / "half", **GIVEN)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("after", ["it counts", "it is kept", "nothing"])
+def test_a_kill_loses_no_link(tmp_path, monkeypatch, after):
+    """Of a proof that replaces a commitment, which ``publish`` makes: a kill may come before it counts, or before the folder is there."""
+    circuit = moving.moving()
+    run = zkjax.train(circuit, *moving.start(), steps=2)
+    run.chain.geometry = SMALL
+    run.save(tmp_path / "private")
+    proofs = [prove_small(circuit, run)]
+    zkjax.disclose(run, "parameters", **GIVEN)  # what is left is for a link
+
+    def killed(function, before):
+        def instead(*arguments, **options):
+            if not before:
+                function(*arguments, **options)
+            raise KeyboardInterrupt
+
+        return instead
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        if after == "it counts":
+            patch.setattr(publishing, "link", killed(publishing.link, False))
+        else:
+            patch.setattr(Openings, "finish" if after == "it is kept" else "keep", killed(None, True))
+        zkjax.publish(run, proofs, tmp_path / "first", **GIVEN)
+    kept = [*(tmp_path / "private").glob("kept-*.proof")]
+    assert len(kept) == (after != "nothing") and not (tmp_path / "first").exists()
+    found = zkjax.publish(zkjax.Run.load(tmp_path / "private"), proofs, tmp_path / "second", **GIVEN)
+    assert found.proofs == 2 + (after != "it counts") and "model.safetensors" in found.sentence
+    if after == "it counts":
+        assert (tmp_path / "second" / "link-0000.proof").read_bytes() == kept[0].read_bytes()
+    again = zkjax.publish(zkjax.Run.load(tmp_path / "private"), proofs, tmp_path / "third", **GIVEN)  # which knows of no link
+    assert again.sentence == found.sentence
 
 
 # ---- evaluations ---------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from fractions import Fraction
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,7 +12,7 @@ from harness import prove_small
 from tiny import tiny_run
 
 import zkjax
-from zkjax.display import Curve, Sheet, Table, plain
+from zkjax.display import Curve, Sheet, Table, floating, in_decimals, plain
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -166,3 +167,20 @@ def test_a_ledger_shows_all_terms_weakest_first(made):
 def test_columns_are_aligned():
     table = Table((("a", "1", "x"), ("long", "1,000", "")), heading=("name", "count", "note"), left=(0, 2))
     assert table.text().splitlines() == ["name  count  note", "a         1  x", "long  1,000"]
+
+
+@pytest.mark.parametrize(
+    "value, told",
+    [
+        (Fraction(0), "0"),
+        (Fraction(-1, 3), "-0.333333"),
+        (Fraction(336), "336"),
+        (Fraction(1234567), "1.23457e+06"),
+        (Fraction(10) ** 400 * 2 / 3, "6.66667e+399"),
+        (-(Fraction(10) ** 5000), "-1e+5000"),
+        (Fraction(1, 10**400), "0"),
+    ],
+)
+def test_numbers_have_six_digits(value, told):
+    assert in_decimals(value) == told
+    assert math.isfinite(floating(value)) == (abs(value) < 2**1024) and (floating(value) < 0) == (value < 0)

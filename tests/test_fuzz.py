@@ -20,7 +20,7 @@ CORPUS = [(error, place, Case.from_json(case)) for error, place, case in json.lo
 READERS = ("circuit/circuit", "circuit/file", "ops/arithmetic", "ops/operation", "ops/rescale")
 READERS += ("proofs/chain", "proofs/links", "proofs/proof", "proofs/statement", "protocol/transcript")
 READERS += tuple(f"commitment/{name}" for name in ("commit", "geometry", "merkle", "opening", "openings", "recursion"))
-READERS += ("training/saved", "verifier", "arrays", *(f"proofs/{name}" for name in ("disclosure", "disclosed", "model")))
+READERS += ("training/saved", "verifier", "arrays", *(f"proofs/{name}" for name in ("disclosure", "disclosed", "header", "model")))
 REFUSALS = {"FormatError", "VerificationError"}
 
 

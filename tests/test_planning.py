@@ -19,7 +19,7 @@ from zkjax.errors import ConfigurationError, DataError, FormatError
 from zkjax.planning import measure
 from zkjax.planning.estimate import chunk_plan, renewals, sizes_of, span
 from zkjax.planning.machine import BUILT_IN, Machine, Sizes
-from zkjax.proofs.proof import HEADER
+from zkjax.proofs.header import HEADER
 from zkjax.prover.prove import make_plan
 from zkjax.training import steps as training
 from zkjax.verifier import dry_run, estimate_work

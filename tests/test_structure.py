@@ -47,7 +47,7 @@ protocol.schedule
 protocol.membership protocol.draws protocol.contraction protocol.gate protocol.motion protocol.states protocol.plan protocol.argument
 commitment.slots commitment.openings commitment.geometry commitment.merkle commitment.dataset commitment.commit commitment.recursion
 commitment.rows commitment.opening commitment.recompute commitment.keys commitment
-proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain proofs.checks proofs.estimate proofs.proof
+proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain proofs.checks proofs.estimate proofs.header proofs.proof
 proofs.published proofs.disclosure proofs.model proofs.drawing proofs.disclosed
 verifier evaluation
 auditing auditing.attestation auditing.folder auditing.conclusion auditing.report

@@ -5,10 +5,12 @@ printed, and nobody else writes HTML. A class gives its sheet; what is secret ne
 verifier's objects use it.
 """
 
+import decimal
 import html
 import math
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Protocol
 
 # Printable by Unicode's categories, and yet nothing is seen of them: joiners, fillers, blanks, selectors of variants.
@@ -18,6 +20,21 @@ _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\u
 def plain(text: str) -> str:
     """One line in which everything is seen: escapes for controls, line ends, marks of direction, unseen and unpaired characters."""
     return "".join(c if c.isprintable() and not _UNSEEN.match(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def in_decimals(value: Fraction) -> str:
+    """Six digits of a number, however large: a circuit's author chooses the factors of its losses."""
+    context = decimal.Context(prec=20, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
+    number = context.divide(decimal.Decimal(value.numerator), decimal.Decimal(value.denominator))
+    return f"{number.normalize(context):.6g}" if abs(floating(value)) == math.inf else f"{floating(value):.6g}"
+
+
+def floating(value: Fraction) -> float:
+    """The nearest number of float64, infinite beyond its range."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _lines(text: str) -> str:

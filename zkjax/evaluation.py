@@ -10,7 +10,7 @@ PROTOCOL.md, section 4.8.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -18,14 +18,14 @@ import numpy as np
 from .circuit.circuit import Circuit
 from .circuit.parts import PARAMETERS
 from .commitment.dataset import shard_count
-from .display import Sheet, Shown, Table
+from .display import Sheet, Shown, Table, in_decimals
 from .errors import ConfigurationError, VerificationError
 from .proofs.alone import LinkStatement
 from .proofs.disclosed import check_disclosed
 from .proofs.disclosure import Disclosure
 from .proofs.links import Classes, joined
 from .proofs.proof import Proof
-from .proofs.soundness import TARGET
+from .proofs.soundness import TARGET, Security
 from .proofs.statement import Statement
 from .protocol.schedule import batch_indices
 from .verifier import check_minimum, digest_of, verify_chain
@@ -43,7 +43,7 @@ class Evaluated(Shown):
 
     statement: its own. samples: of the test set. steps: of each output its exact value in every step, a sum over the step's batch.
     order: the samples that each step reads, int64 (steps, batch). assumed: that the weights are within their bounds, which the training
-    shows.
+    shows. security: the proof's ledger.
     """
 
     statement: Statement
@@ -51,6 +51,7 @@ class Evaluated(Shown):
     steps: dict[str, tuple[Fraction, ...]]
     order: np.ndarray = field(compare=False)
     assumed: bool
+    security: Security | None = field(default=None, repr=False)
 
     @property
     def weights(self) -> bytes:
@@ -138,11 +139,11 @@ def verify_evaluation(
     if not isinstance(proof, Proof) or not isinstance(proof.statement, Statement):
         raise ConfigurationError("proof: give the zkjax.Proof of an evaluation")
     limits = {"minimum_bits": minimum_bits, "max_work": max_work, "max_memory": max_memory}
-    verify_chain(circuit, proof, dataset=dataset, assume_bound=True, **limits)
+    _, (security,) = verify_chain(circuit, proof, dataset=dataset, assume_bound=True, **limits)
     statement = proof.statement
     classes = joined([*_checked(training), statement])
     check_weights(circuit, statement, training, digest_of(weights, "weights"), classes, assume_bound)
-    found = read_results(circuit, statement, training is None)
+    found = replace(read_results(circuit, statement, training is None), security=security)
     if data is not None or disclosures:
         shards = check_disclosed(circuit, [statement], disclosures, data=data, **limits)
         if shards is not None and len(shards) < (count := shard_count(statement.samples, statement.shard_size)):
@@ -241,14 +242,6 @@ def read_results(circuit: Circuit, statement: Statement, assumed: bool) -> Evalu
             raise VerificationError("outputs", f"all {told!r} add up to {counted}, not to {samples} samples: some are counted in no place")
     order = batch_indices(statement.seed, samples, statement.shard_size, batch, 0, steps)
     return Evaluated(statement, samples, found, order, assumed)
-
-
-def in_decimals(value: Fraction) -> str:
-    """For people."""
-    try:
-        return f"{float(value):.6g}"
-    except OverflowError:  # a circuit's author chooses the factors of its losses
-        return str(value)
 
 
 def _places(names, form: str) -> dict[tuple[int, ...], str]:

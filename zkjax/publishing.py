@@ -13,9 +13,12 @@ import numpy as np
 from .auditing.conclusion import Conclusion, check
 from .auditing.folder import CIRCUIT, DATA, DISCLOSED, DRAWING, EVALUATION, INITIAL, MODEL, STATEMENT
 from .circuit.circuit import Circuit
+from .circuit.parts import PARAMETERS
+from .commitment.commit import Commitment
 from .errors import BudgetError, ConfigurationError, RunError
 from .proofs.disclosure import Disclosure
 from .proofs.drawing import Drawing
+from .proofs.links import joined
 from .proofs.proof import Proof
 from .proofs.published import Published
 from .proofs.soundness import TARGET
@@ -25,6 +28,7 @@ from .prover.link import link
 from .training.evaluate import Evaluation
 from .training.run import Run
 
+LINKS = 2  # of a commitment, for one disclosure: a kill may have spent what a fresh one had
 _NAME = re.compile("[A-Za-z0-9_-]{1,64}")
 
 
@@ -61,7 +65,8 @@ def publish(
     minimum_bits: refuse proofs and openings with less proven security.
 
     The folder appears once it is whole and has been checked. Disclosures by an opening spend a unit of a budget even if what follows fails;
-    where none is to spare, the folder gets a proof that replaces the commitment as well.
+    where none is to spare, the folder gets a proof that replaces the commitment as well. A copy of that is left beside the saved run: a kill
+    loses none, and a later call finds it.
     Raises: ConfigurationError - the folder is there, or a proof is missing; all that ``disclose``, ``Run.save_model`` and ``check`` raise.
     """
     if not isinstance(run, Run) or not isinstance(first, Run | Disclosure | None):
@@ -135,12 +140,33 @@ def _first(given: Run | Disclosure, update: bool, frozen: bool, minimum_bits: fl
 
 
 def _disclosed(run: Run, what: str, update: bool, minimum_bits: float, proofs: list[Proof], frozen: bool = True) -> Disclosure:
-    """As ``disclose``. Where it would take an opening that is kept, the commitment is replaced first, in a proof that joins the others."""
-    try:
-        return disclose(run, what, update=update, frozen=frozen, minimum_bits=minimum_bits)
-    except BudgetError:
-        proofs.append(link(run, (ENDS[what],), minimum_bits=minimum_bits))
-        return disclose(run, what, update=update, frozen=frozen, minimum_bits=minimum_bits)
+    """As ``disclose``. Where it would take an opening that is kept, the commitment is replaced first, in a proof that joins the others.
+
+    That proof is kept beside the saved run before it counts: what a kill leaves of this, the next call finds.
+    """
+    for links in range(1 + LINKS):
+        try:
+            found = disclose(run, what, update=update, frozen=frozen, minimum_bits=minimum_bits)
+            break
+        except BudgetError:
+            if links == LINKS:
+                raise
+        proofs.append(link(run, (ENDS[what],), keep=True, minimum_bits=minimum_bits))
+    weights = found.items[0].commitment
+    if not _reached(weights, proofs):
+        known, kept = {bytes(proof) for proof in proofs}, map(Proof.load, run.chain.openings.kept().values())
+        own = (x for x in kept if x.statement.geometry == found.geometry and bytes(x) not in known)
+        proofs += [x for x in own if any((c.kind, c.number) == (weights.kind, weights.number) for c in x.statement.fresh)]
+    return found
+
+
+def _reached(weights: Commitment, proofs: list[Proof]) -> bool:
+    """Whether proofs name this commitment to parameters, or lead to it by their links."""
+    statements = [proof.statement for proof in proofs]
+    geometry, classes = statements[0].geometry, joined(statements)
+    named = (end for s in statements if isinstance(s, Statement) for end in (s.initial, s.final))
+    wanted = weights.part_digest(geometry, PARAMETERS)
+    return any(classes.same(end.part_digest(geometry, PARAMETERS), wanted) for end in named)
 
 
 def _write_proofs(circuit: Circuit, proofs: list[Proof], folder: Path) -> None:

@@ -15,13 +15,13 @@ from typing import Any
 from ..circuit.circuit import Circuit
 from ..circuit.data import rounded, whole_samples
 from ..commitment.dataset import shard_count
-from ..display import Curve, Sheet, Shown, Table
+from ..display import Curve, Sheet, Shown, Table, floating, in_decimals
 from ..errors import ConfigurationError, FormatError, VerificationError
-from ..evaluation import Evaluated, in_decimals, verify_evaluation
+from ..evaluation import Evaluated, verify_evaluation
 from ..proofs.disclosed import check_disclosed
 from ..proofs.soundness import TARGET, Security
 from ..proofs.statement import Statement
-from ..verifier import check_minimum, ledger, verify_chain
+from ..verifier import check_minimum, verify_chain
 from ..work import MAX_MEMORY, MAX_WORK
 from . import attestation
 from .folder import ATTESTATION, CIRCUIT, DATA, DRAWING, EVALUATION, INITIAL, MODEL, Folder
@@ -73,7 +73,7 @@ class Conclusion(Shown):
         rows = tuple((x.what, x.value, x.evidence, _listed(x.files)) for x in self.claims)
         claims = Table(rows, ("claim", "value", "shown by", "files"), left=(0, 1, 2, 3))
         gaps = "Not checked:\n" + "\n".join(f"- {gap}" for gap in self.gaps)
-        curves = [Curve(name, [decimal(x) for x in values]) for name, values in self.outputs.items()]
+        curves = [Curve(name, [floating(x) for x in values]) for name, values in self.outputs.items()]
         return Sheet("What this folder shows", (self.sentence, f"Checked: {self.checked}.", claims, gaps, *curves))
 
     def to_json(self) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def check(
     given = {"model": found.model, "initial_model": found.initial, "drawing": found.drawing, "data": found.data}
     shards = check_disclosed(found.circuit, statements, found.disclosures, **given, **limits) if found.disclosures else None
     chunks = [s for s in statements if isinstance(s, Statement)]
-    evaluations, more = {}, []
+    evaluations = {}
     for name, x in found.evaluations.items():
         try:
             given = {"training": (found.circuit, statements), "data": x.data, "disclosures": x.disclosures}
@@ -128,8 +128,8 @@ def check(
         except (VerificationError, FormatError) as error:
             error.within(name)
             raise
-        more.append(ledger(x.circuit, x.proof, max_work=max_work, max_memory=max_memory))
-    conclusion = concluded(found, chunks, evaluations, [*ledgers, *more], shards, time.perf_counter() - started)
+    ledgers = [*ledgers, *(x.security for x in evaluations.values())]
+    conclusion = concluded(found, chunks, evaluations, ledgers, shards, time.perf_counter() - started)
     gaps = [] if ignore_attestation or found.attested is None else [_attested(conclusion, *found.attested)]
     if found.others:
         gaps.append(f"what other files here say: {_listed(found.others)}")
@@ -188,14 +188,6 @@ def revealed(circuit: Circuit, statements: Sequence[Statement]) -> Iterator[tupl
         if all(s.losses is not None and all(s.losses[i] is not None for i in own) for s in statements):
             rows = [[x and x[t] for x in s.losses] for s in statements for t in range(s.steps)]
             yield "losses" if name == "loss" else name, [circuit.exact_loss(row, name) for row in rows]
-
-
-def decimal(value: Fraction) -> float:
-    """The nearest number of float64, infinite beyond its range: a circuit's author chooses the factors of its losses."""
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
 
 
 def _listed(names: tuple[str, ...], what: str = "files") -> str:
@@ -279,7 +271,7 @@ def _claims(
     if folder.model is not None:
         yield Claim("last weights' file", folder.hashes[MODEL], "its integers are behind that commitment", (MODEL, "model.disclosure"))
     for name, values in outputs.items():
-        told = f"{decimal(values[0]):.6g} in step {begin}, {decimal(values[-1]):.6g} in step {end - 1}"
+        told = f"{in_decimals(values[0])} in step {begin}, {in_decimals(values[-1])} in step {end - 1}"
         yield Claim(name, told, "exact integers of every step, revealed by the proofs", proofs)
     if folder.published is not None:
         yield Claim("what the trainer says", "the same", "all statements of the proofs stand in it", ("statement.json",))

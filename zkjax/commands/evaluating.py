@@ -5,10 +5,11 @@ import math
 import time
 
 from ..circuit.circuit import Circuit
+from ..display import in_decimals
 from ..errors import ZkjaxError
-from ..evaluation import Evaluated, in_decimals, verify_evaluation
+from ..evaluation import Evaluated, verify_evaluation
 from ..proofs.soundness import TARGET
-from ..verifier import check_minimum, ledger, verify_chain
+from ..verifier import check_minimum, verify_chain
 from ..work import MAX_MEMORY, MAX_WORK
 from . import disclosing
 from .terminal import Misuse, verdict
@@ -66,7 +67,7 @@ def _verified(arguments, paths: list[str]) -> str:
     (proof,) = _read(in_order, [arguments.proof], paths)
     pins = {"weights": arguments.weights, "dataset": arguments.dataset, "assume_bound": arguments.assume_bound}
     found = verify_evaluation(circuit, proof, training=training, data=wanted["data"], disclosures=wanted["disclosures"], **pins, **limits)
-    bits = [x.bits for x in (*ledgers, ledger(circuit, proof, max_work=arguments.max_work, max_memory=arguments.max_memory))]
+    bits = [x.bits for x in (*ledgers, found.security)]
     return _told(arguments, found, bits, time.perf_counter() - started)
 
 

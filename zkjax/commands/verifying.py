@@ -9,9 +9,8 @@ from pathlib import Path
 
 from ..auditing.conclusion import revealed
 from ..circuit.circuit import Circuit
-from ..display import plain
+from ..display import in_decimals, plain
 from ..errors import FormatError, ZkjaxError
-from ..evaluation import in_decimals
 from ..proofs.disclosed import check_disclosed
 from ..proofs.proof import MAGIC, Proof
 from ..proofs.published import Published

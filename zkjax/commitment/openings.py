@@ -17,6 +17,7 @@ counters of both are there, so that a kill leaves either run with its own.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -31,6 +32,7 @@ from .slots import NOTHING, RESERVE, Choice, Replacements, Slot
 
 FILE = "openings.json"
 REPLACING = "replacing"  # a lock's name
+KEPT = "kept-{}.proof"  # files of proofs
 LIMIT = 2**26  # bytes of such a file: a million counters
 RESERVED = "the openings left of {} are for a proof that replaces their commitment: let zkjax.link do that first"
 
@@ -200,6 +202,16 @@ class Openings:
             for group, after in choice.after().items():
                 self.replaced[group] = self.replaced.get(group, NOTHING).moved(choice.base(group), after, chunk)
             self._write_all()
+
+    def keep(self, proof: bytes) -> None:
+        """Write a proof into all directories, durably: before ``finish`` for one that must not be lost."""
+        with self._shared():
+            for directory in self.directories:
+                files.write(directory / KEPT.format(hashlib.sha256(proof).hexdigest()[:16]), proof)
+
+    def kept(self) -> dict[str, Path]:
+        """The files of all proofs that were kept, by their names."""
+        return {path.name: path for directory in self.directories for path in directory.glob(KEPT.format("*"))}
 
     def _left(self, slot: Slot, generation: int) -> int:
         return slot.budget - max(self.spent.get(unit, 0) for unit in slot.units(generation))

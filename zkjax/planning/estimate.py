@@ -20,7 +20,7 @@ from ..commitment.merkle import missing
 from ..display import Sheet, Shown, Table
 from ..errors import ConfigurationError
 from ..progress import size
-from ..proofs.proof import HEADER
+from ..proofs.header import HEADER
 from ..proofs.statement import MAX_STEPS, Frozen, Statement
 from ..protocol.plan import Batches, Plan, row_count
 from ..protocol.schedule import batch_indices

@@ -1,10 +1,5 @@
-"""Disclosures: what ties published arrays to commitments, as a file.
-
-8 bytes   b"zkjxdscl"
-2 bytes   version, little endian
-4 bytes   length of the statement, little endian
-...       statement: canonical JSON, see ``Disclosure``
-...       body: of the opening at a point, if there is one, to the end of the file
+"""Disclosures: what ties published arrays to commitments, as a file: a header (``header.py``), the statement in canonical form, see
+``Disclosure``, and as its body the opening at a point, if there is one.
 
 A commitment that holds nothing else than what is published is disclosed by the seed of its randomness: its root follows from that and the
 arrays. Where it holds another part too, the published one is opened at a point, as in a proof. What is compared, and with which
@@ -13,7 +8,6 @@ arrays, is in ``disclosed.py``.
 PROTOCOL.md, section 4.6.
 """
 
-import struct
 from dataclasses import dataclass
 from itertools import pairwise
 from os import PathLike
@@ -26,13 +20,14 @@ from ..commitment.dataset import shard_count
 from ..commitment.geometry import Geometry
 from ..display import Sheet, Shown, Table
 from ..errors import FormatError
+from .header import Kind
 from .statement import canonical, digest_in, integer_in, list_in, parsed, read_back
 
 KIND = "disclosure"
 MAGIC = b"zkjxdscl"
-HEADER = len(MAGIC) + 6  # bytes before the statement
 VERSION = 1
 MAX_STATEMENT = 2**26  # bytes
+FILE = Kind(MAGIC, VERSION, MAX_STATEMENT, "a disclosure", "Disclosure.save")
 MAX_FILE = 2**28  # bytes
 ORDER = ("weights", "frozen", "shard")  # kinds that can be disclosed
 
@@ -94,8 +89,7 @@ class Disclosure(Shown):
         return canonical(self.to_json())
 
     def __bytes__(self) -> bytes:
-        statement = self.canonical()
-        return MAGIC + struct.pack("<HI", VERSION, len(statement)) + statement + self.body
+        return FILE.join(self.canonical(), self.body)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the file, whole or not at all. Whoever has it can try guesses of the arrays, and know when one is right."""
@@ -109,15 +103,9 @@ class Disclosure(Shown):
     @staticmethod
     def parse(raw: bytes, where: str = "disclosure") -> "Disclosure":
         """The disclosure in these bytes."""
-        if len(raw) < HEADER or raw[: len(MAGIC)] != MAGIC:
-            raise FormatError(f"{where}: not a disclosure; give a file that Disclosure.save wrote")
-        version, length = struct.unpack("<HI", raw[len(MAGIC) : HEADER])
-        if version != VERSION:
-            raise FormatError(f"{where}: disclosure version {version}, this zkjax reads version {VERSION}")
-        if length > MAX_STATEMENT or HEADER + length > len(raw):
-            raise FormatError(f"{where}: a statement of {length} bytes does not fit the file of {len(raw)} bytes; copy it again")
+        statement, body = FILE.split(raw, where)
         try:
-            return _parsed(raw[HEADER : HEADER + length], raw[HEADER + length :])
+            return _parsed(statement, body)
         except FormatError as error:
             error.within(where)
             raise

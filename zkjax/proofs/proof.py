@@ -1,16 +1,10 @@
-"""Proof files: magic, version, the statement in canonical form, and the body that the verifier reads message by message.
-
-8 bytes   b"zkjaxprf"
-2 bytes   format version, little endian
-4 bytes   length of the statement, little endian
-...       statement: canonical JSON (``statement.py``)
-...       body: to the end of the file; every size in it follows from the statement and the circuit
+"""Proof files: a header (``header.py``), the statement in canonical form (``statement.py``), and the body that the verifier reads message
+by message. Every size in the body follows from the statement and the circuit.
 
 PROTOCOL.md, section 4.1.
 """
 
 import math
-import struct
 from dataclasses import dataclass, field
 from os import PathLike
 
@@ -18,13 +12,14 @@ from .. import files
 from ..display import Sheet, Shown
 from ..errors import FormatError
 from .alone import LinkStatement
+from .header import Kind
 from .soundness import Security
 from .statement import Statement
 
 MAGIC = b"zkjaxprf"
-HEADER = len(MAGIC) + 6  # bytes before the statement
 VERSION = 2
 MAX_STATEMENT = 2**21  # bytes
+FILE = Kind(MAGIC, VERSION, MAX_STATEMENT, "a zkjax proof", "Proof.save")
 MAX_FILE = 2**28  # bytes: proofs of nets with millions of weights take tens of millions
 
 
@@ -43,8 +38,7 @@ class Proof(Shown):
         return f"Proof({self.nbytes} bytes: {self.statement!r})"
 
     def __bytes__(self) -> bytes:
-        statement = self.statement.canonical()
-        return MAGIC + struct.pack("<HI", VERSION, len(statement)) + statement + self.body
+        return FILE.join(self.statement.canonical(), self.body)
 
     @property
     def nbytes(self) -> int:
@@ -75,21 +69,10 @@ class Proof(Shown):
     @staticmethod
     def parse(raw: bytes, where: str = "proof") -> "Proof":
         """The proof in these bytes."""
-        if not raw:
-            raise FormatError(f"{where}: the file is empty")
-        if raw[: len(MAGIC)] != MAGIC[: len(raw)] or len(raw) < len(MAGIC):
-            raise FormatError(f"{where}: not a zkjax proof; give a file that Proof.save wrote")
-        if len(raw) < HEADER:
-            raise FormatError(f"{where}: the file ends inside its header; it was cut off, copy it again")
-        version, length = struct.unpack("<HI", raw[len(MAGIC) : HEADER])
-        if version != VERSION:
-            raise FormatError(f"{where}: format version {version}, this zkjax reads version {VERSION}")
-        if length > MAX_STATEMENT or HEADER + length > len(raw):
-            raise FormatError(f"{where}: a statement of {length} bytes does not fit the file of {len(raw)} bytes; copy it again")
+        statement, body = FILE.split(raw, where)
         try:
-            statement = raw[HEADER : HEADER + length]
             kind = LinkStatement if b'"kind":"link"' in statement else Statement  # which no commitment's kind is
-            return Proof(kind.parse(statement), raw[HEADER + length :])
+            return Proof(kind.parse(statement), body)
         except FormatError as error:
             error.within(where)
             raise

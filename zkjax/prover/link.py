@@ -23,12 +23,22 @@ from .lanes import link_lanes
 from .prove import coarse_integers, fix_geometry, make_plan
 
 
-def link(run, names: Sequence[str] | None = None, *, again: bool = False, minimum_bits: float = TARGET, verify: bool = True) -> Proof:
+def link(
+    run,
+    names: Sequence[str] | None = None,
+    *,
+    again: bool = False,
+    keep: bool = False,
+    minimum_bits: float = TARGET,
+    verify: bool = True,
+) -> Proof:
     """Replace commitments of a run by fresh ones, in a small proof that both hold the same values. Returns a Proof.
 
     run:          a Run; it is not changed. What it shares with the runs of its chain is: their next proofs open the fresh commitments.
     names:        of what is replaced: "initial", "final", "frozen", "shard N" for shards that the run reads; default: all of them.
     again:        make a proof once more that an earlier call with these names returned, and that was lost: chains need it.
+    keep:         leave a copy of the proof beside each saved run of the chain, before it counts: ``publish`` finds it there, whatever
+                  becomes of this process.
     minimum_bits: refuse to make a proof with less proven security.
     verify:       verify the finished proof, from its bytes alone, before it is returned.
 
@@ -52,6 +62,8 @@ def link(run, names: Sequence[str] | None = None, *, again: bool = False, minimu
             except Exception as error:
                 told = f"the finished proof does not verify ({type(error).__name__}); it was thrown away. Please report it"
                 raise UnsatisfiedWitnessError(told) from None
+        if keep:
+            run.chain.openings.keep(bytes(proof))
         run.chain.openings.finish(choice, chunk)
     return proof
 

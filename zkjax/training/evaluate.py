@@ -160,7 +160,7 @@ def evaluate(
     circuit = trace_evaluation(run.circuit, metrics, params, first, steps=samples // size, precision=precision)
     evaluation = evaluation_run(run, circuit, data, shard_size)
     proof = prove(circuit, evaluation, reveal=circuit.outputs, **options)
-    return Evaluation(evaluation, proof, read_results(circuit, proof.statement, False))
+    return Evaluation(evaluation, proof, replace(read_results(circuit, proof.statement, False), security=proof.security))
 
 
 def predict(
