@@ -12,8 +12,8 @@ seed is follows from both alone. A run goes on where it stopped; findings and th
 Limits for each input (units: what it *claims* to be about, ``claimed``; a short proof may speak of many samples):
 
     time    SLOWER times an honest verification + SLACK + PER_BYTE of the file + PER_UNIT for each unit, CPU seconds of the thread
-    memory  TIMES the file's size + ROOM + BYTES_PER_UNIT for each unit: the process' resident peak, and for one input in
-            TRACED what Python allocates
+    memory  TIMES the file's size + ROOM + BYTES_PER_UNIT for each unit (of what is published, twice what an honest check takes
+            besides): the process' resident peak, and for one input in TRACED what Python allocates
 """
 
 import argparse

@@ -2629,11 +2629,11 @@ def disclosure_files():
     yield Case("a file", lambda: Disclosure.load(VECTORS / f"{DISCLOSED}.disclosure"), None, value=at_point)
     longest = disclosures.MAX_STATEMENT
     for name, content, match in (
-        ("empty", b"", "not a disclosure"),
+        ("empty", b"", "the file is empty"),
         ("a proof", bytes(frozen()[1]), "not a disclosure"),
-        ("half a header", raw[: header - 1], "not a disclosure"),
+        ("half a header", raw[: header - 1], "inside its header"),
         ("a header alone", headed(0), "^disclosure: statement: not JSON"),
-        ("another version", headed(len(statement), statement, disclosures.VERSION + 1), "disclosure version"),
+        ("another version", headed(len(statement), statement, disclosures.VERSION + 1), "format version"),
         ("a long statement", headed(longest + 1, bytes(longest + 1)), "does not fit"),
         ("the longest statement", headed(longest, bytes(longest)), "not JSON"),
         ("a statement beyond the file", headed(len(statement) + 1, statement), "does not fit"),

@@ -117,6 +117,13 @@ def test_the_outline_of_a_net_that_nothing_changes():
     assert "optimizer" not in {name for pair in names(outline(frozen)) for name in pair}
 
 
+def test_many_arrays_are_few_boxes():
+    circuit, _ = tiny_run()
+    more = tuple(replace(circuit.inputs[0], name=f"more {i}") for i in range(30))
+    (last,) = (box for box in outline(replace(circuit, inputs=(*circuit.inputs, *more))).boxes if "other arrays" in box.name)
+    assert last.name == '"more 5" and 24 other arrays'
+
+
 def test_the_outline_of_hostile_names():
     circuit, _ = tiny_run()
     named = replace(circuit, parameters=tuple(replace(x, path=f"{i}{HOSTILE[i]}/w") for i, x in enumerate(circuit.parameters)))

@@ -24,9 +24,12 @@ def plain(text: str) -> str:
 
 def in_decimals(value: Fraction) -> str:
     """Six digits of a number, however large: a circuit's author chooses the factors of its losses."""
+    number = floating(value)
+    if math.isfinite(number):
+        return f"{number:.6g}"
     context = decimal.Context(prec=20, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX)
-    number = context.divide(decimal.Decimal(value.numerator), decimal.Decimal(value.denominator))
-    return f"{number.normalize(context):.6g}" if abs(floating(value)) == math.inf else f"{floating(value):.6g}"
+    exact = context.divide(decimal.Decimal(value.numerator), decimal.Decimal(value.denominator))
+    return f"{exact.normalize(context):.6g}"
 
 
 def floating(value: Fraction) -> float:

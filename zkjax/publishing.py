@@ -65,7 +65,7 @@ def publish(
     minimum_bits: refuse proofs and openings with less proven security.
 
     The folder appears once it is whole and has been checked. Disclosures by an opening spend a unit of a budget even if what follows fails;
-    where none is to spare, the folder gets a proof that replaces the commitment as well. A copy of that is left beside the saved run: a kill
+    where none is to spare, the folder gets a proof that replaces the commitment as well. A copy of it is left beside the saved run: a kill
     loses none, and a later call finds it.
     Raises: ConfigurationError - the folder is there, or a proof is missing; all that ``disclose``, ``Run.save_model`` and ``check`` raise.
     """

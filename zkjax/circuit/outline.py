@@ -17,7 +17,7 @@ from ..ops.window import Window
 from .layers import DATA, LOSS, OPTIMIZER, PARTS, Path, layer, owners
 from .summary import counted, kind, quoted
 
-MOST = 40  # boxes of layers
+MOST, ARRAYS = 40, 8  # boxes of layers, and of the batch's arrays
 PARAMETERS = 3  # of a layer that are named
 LINES = 3  # of names of operations
 QUIET = (Const, InputArray, Param, Linear, Range, Rescale, *MOVES, Window)  # operations that are not named
@@ -36,19 +36,19 @@ def outline(circuit) -> Graph:
 
 
 class _Outline:
-    """arrays: of each operation the numbers of the arrays of the batch that it follows from. box: of each operation of the forward pass
-    its layers, or LOSS; None for others. nodes: of each box. read: of each arrow between boxes the results that it stands for; from an
-    array's number, too."""
+    """arrays: of each operation the arrays of the batch that it follows from, by the numbers of their boxes. box: of each operation of the
+    forward pass its layers, or LOSS; None for others. boxes: the operations of each. read: of each arrow between boxes, from an array's
+    number too, the results that it stands for."""
 
     def __init__(self, circuit):
         self.circuit, self.nodes = circuit, circuit.nodes
         self.own = owners(circuit)
         self.arrays: list[frozenset[int]] = []
         for x in self.nodes:
-            own = [x.operation.index] if isinstance(x.operation, InputArray) else []
+            own = [min(x.operation.index, ARRAYS - 1)] if isinstance(x.operation, InputArray) else []
             self.arrays.append(frozenset(own).union(*(self.arrays[j] for j in x.inputs)))
         forward = [not x.backward and x.of not in (DATA, OPTIMIZER) for x in self.own]
-        order = sorted((i for i, x in enumerate(forward) if x), key=lambda i: (not self.arrays[i], i))  # parameters stand before all else
+        order = sorted((i for i, x in enumerate(forward) if x), key=lambda i: (not self.arrays[i], i))  # by what follows from data first
         self.groups = _groups(list(dict.fromkeys(self.own[i].of for i in order if self.own[i].of != LOSS)))
         self.box = [self._name(x.of) if inside else None for x, inside in zip(self.own, forward, strict=True)]
         self.boxes: dict[Group | str, list[int]] = {}
@@ -69,7 +69,10 @@ class _Outline:
         changed = sum(moves and not x.given for x, moves in zip(self.circuit.parameters, self.circuit.updated(), strict=True))
         backward = [i for i, x in enumerate(self.own) if x.backward]
         optimizer = [i for i, x in enumerate(self.own) if x.of == OPTIMIZER and not x.backward]
-        boxes = {k: Box(quoted(x.name), (f"batch of {_shape(x.shape)}",)) for k, x in enumerate(self.circuit.inputs)}
+        inputs, more = self.circuit.inputs, len(self.circuit.inputs) - ARRAYS
+        boxes = {k: Box(quoted(x.name), (f"batch of {_shape(x.shape)}",)) for k, x in enumerate(inputs[:ARRAYS])}
+        if more > 0:
+            boxes[ARRAYS - 1] = Box(f"{quoted(inputs[ARRAYS - 1].name)} and {counted(more, 'other array')}")
         boxes |= {name: self._box(name, nodes) for name, nodes in self.boxes.items() if name != LOSS}
         arrows, last = [*self.read], [*boxes][-1]
         if LOSS in self.boxes:
