@@ -279,7 +279,7 @@ def arrays_case(rng: random.Random, sources: Sources, deep: float) -> Case:
             action = rng.choice(("drop", "add", "type", "shape", "fill", "dtype"))
             operations.append(["array", rng.choice([x.name for x in source.circuit.inputs]), action, array_argument(rng, action)])
         elif kind < 0.6:
-            amount = rng.choice((0, 1, -1, 2**62, -(2**62) - 1, 2**63 - 1, -(2**63), rng.randrange(-(2**40), 2**40)))
+            amount = rng.choice((None, 0, 1, -1, 2**62, -(2**62) - 1, 2**63 - 1, -(2**63), rng.randrange(-(2**40), 2**40)))
             operations.append(["entry", share(rng), amount])
         else:
             which = rng.choice(("told", "header"))

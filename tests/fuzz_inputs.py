@@ -631,7 +631,8 @@ def build_arrays(source: PublishedSource, operations) -> bytes:
     """The bytes of a file of arrays after these operations.
 
     Of data: ["array", name, action, argument]. Of a model: ["entry", share, amount] on its integers, all that follows from them made
-    anew; ["told", ...] on the tree of its metadata, ["header", ...] on that of its header. Of both: those on bytes.
+    anew (None: without one of its parameters); ["told", ...] on the tree of its metadata, ["header", ...] on that of its header. Of both:
+    those on bytes.
     """
     result, model = source.arrays, source.of != "data"
     for name, *arguments in operations:
@@ -658,10 +659,14 @@ def _with_entry(raw: bytes, share: int, amount: int) -> bytes:
         path = Path(directory) / "model"
         path.write_bytes(raw)
         model = zkjax.Model.load(path)
-        integers = {name: x.copy() for name, x in model.integers.items()}
-        x = integers[sorted(integers)[share % len(integers)]].reshape(-1)
-        x[_scaled(share, len(x))] = amount
-        replace(model, integers=integers).save(path)
+        integers, units = {name: x.copy() for name, x in model.integers.items()}, dict(model.units)
+        name = sorted(integers)[share % len(integers)]
+        if amount is None:
+            del integers[name], units[name]
+        else:
+            x = integers[name].reshape(-1)
+            x[_scaled(share, len(x))] = amount
+        replace(model, integers=integers, units=units).save(path)
         return path.read_bytes()
 
 
