@@ -115,7 +115,7 @@ def evaluate() -> None:
     training, name = zkjax.prove(circuit, run, progress=None, minimum_bits=5.0), HERE / f"{NAME}-evaluated"
 
     def metrics(params, x):
-        w, v = params
+        w, v = params["w"], params["v"]
         logits, labels = x @ w + x @ v, (x[:, 0] > 0).astype(int)
         return zkjax.classified(logits, labels, labels, 2) | {"size": jnp.sum(logits**2)}
 

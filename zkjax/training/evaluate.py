@@ -238,9 +238,11 @@ def _shape(x) -> jax.ShapeDtypeStruct:
 
 
 def _params(run: Run) -> Any:
-    """The last parameters as ``metrics`` takes them: ``Run.params``, or nests of dicts where that has more than parameters in it."""
+    """The last parameters as ``metrics`` takes them: ``Run.params``, or nests of dicts where that has more than parameters in it, or
+    other paths."""
     circuit, own = run.circuit, _own(run.circuit)
-    if run.template is not None and {*run.template.places} == {circuit.parameters[p].path for p in own}:
+    paths = {circuit.parameters[p].path for p in own}
+    if run.template is not None and {*run.template.places} == paths == {*named_leaves(run.params, "params")}:
         return run.params
     return nested({circuit.parameters[p].path: (run.final[p] * float(circuit.unit(p))).astype(np.float32) for p in own})
 
