@@ -126,6 +126,11 @@ def absurdities(circuit, statement):
             for given in (False, True):
                 told = {"frozen": {"commitment": kept, "parameters": parameters}, "given": given}
                 yield changed(f"frozen: {name} of {rows} rows and budget {budget}", **told)
+                for kind in ("frozen", "weights"):
+                    weights = {**part(data["initial"], rows=rows, budget=budget), "kind": "weights"}
+                    beside_it = {"commitment": weights if kind == "weights" else kept, "parameters": parameters}
+                    both = {"commitment": weights, "parameters": [], "beside": beside_it}
+                    yield changed(f"{kind} beside: {name} of {rows} rows and budget {budget}", **told | {"frozen": both})
                 yield changed(
                     f"a link from frozen: {name} of {rows} rows", **told, links=[{"from": "frozen", "to": {**kept, "root": "00" * 32}}]
                 )

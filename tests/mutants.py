@@ -22,13 +22,12 @@ PACKAGE = Path(__file__).parent.parent / "zkjax"
 MODULES = """
 algebra.exact algebra.functions circuit.anchors circuit.bounds circuit.circuit circuit.data circuit.file circuit.levels circuit.recurrence
 commitment.commit commitment.dataset commitment.geometry commitment.merkle commitment.opening commitment.recompute commitment.recursion
-evaluation files ops.arithmetic ops.committed ops.division ops.draw ops.functions ops.leaves ops.maximum ops.moves ops.operation ops.paced
-ops.products ops.ranges ops.rescale ops.root ops.tables ops.window proofs.alone proofs.chain proofs.checks proofs.disclosed
-proofs.disclosure proofs.drawing proofs.estimate proofs.header proofs.links proofs.model proofs.proof proofs.published
-proofs.soundness proofs.statement
-protocol.argument protocol.claims protocol.contraction protocol.disclosure protocol.draws protocol.gate protocol.hidden protocol.links
-protocol.lookup protocol.membership protocol.motion protocol.plan protocol.schedule protocol.states protocol.sumcheck protocol.transcript
-verifier work
+comparison evaluation files lineage ops.arithmetic ops.committed ops.division ops.draw ops.functions ops.leaves ops.maximum ops.moves
+ops.operation ops.paced ops.products ops.ranges ops.rescale ops.root ops.tables ops.window proofs.alone proofs.chain proofs.checks
+proofs.disclosed proofs.disclosure proofs.drawing proofs.estimate proofs.header proofs.links proofs.model proofs.proof proofs.published
+proofs.soundness proofs.statement protocol.argument protocol.claims protocol.contraction protocol.disclosure protocol.draws protocol.gate
+protocol.hidden protocol.links protocol.lookup protocol.membership protocol.motion protocol.plan protocol.schedule protocol.states
+protocol.sumcheck protocol.transcript verifier work
 """.split()
 
 # The prover's side of modules that both share, and what is printed for people.
@@ -57,6 +56,7 @@ NOT_VERIFIED = {
     "commitment.merkle": ("Tree", "leaf_headers", "_parents"),
     "commitment.opening": ("_Prover", "open_claim"),
     "commitment.recursion": ("Folding", "CommittedVector", "_add_powers"),
+    "comparison": ("Terms.save", "Moved.__str__", "Compared.sheet", "_decimal"),
     "files": ("publish", "write"),
     "ops.draw": ("Draw.probability",),
     "proofs.drawing": ("Drawing.__repr__", "Drawing.save", "Drawing.within", "Drawing.others", "Drawing.describe"),
@@ -76,6 +76,7 @@ NOT_VERIFIED = {
         "Statement._bound",
         "Statement._losses",
         "Statement._replaced",
+        "Statement._weights_read",
     ),
     "protocol.transcript": ("Writer",),
     "proofs.estimate": ("argument_work",),

@@ -40,6 +40,8 @@ FILES = {  # by module, or by room
     "proofs.checks": "test_proofs.py test_renewal.py",
     "proofs.estimate": "test_work.py",
     "evaluation": "test_evaluation.py",
+    "comparison": "test_comparison.py",
+    "lineage": "test_lineage.py",
     "algebra.exact": "test_exact.py",
     "algebra.functions": "test_functions.py",
     "files": "test_work.py",

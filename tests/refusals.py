@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 import os
 import re
 import stat
@@ -31,7 +32,7 @@ from reference import verifier as reference
 from replay import BITS, Frozen, messages, words
 
 import zkjax
-from zkjax import evaluation, verifier
+from zkjax import comparison, evaluation, lineage, verifier
 from zkjax.algebra import extension as ext
 from zkjax.algebra.extension import ONE, ZERO, Ext
 from zkjax.algebra.field import P, root_of_unity
@@ -70,7 +71,7 @@ from zkjax.proofs import drawing as drawings
 from zkjax.proofs import model as models
 from zkjax.proofs import soundness
 from zkjax.proofs.alone import LinkStatement, check_alone
-from zkjax.proofs.checks import check_commitments, check_sizes, make_plan
+from zkjax.proofs.checks import check_commitments, check_frozen, check_sizes, make_plan
 from zkjax.proofs.disclosed import check_disclosed, rows_of
 from zkjax.proofs.disclosure import Disclosure, Item, Shards
 from zkjax.proofs.drawing import Drawing, drawn_integers
@@ -2786,6 +2787,11 @@ def frozen_parameters():
     yield Case("none", plan(s, frozen=None), VerificationError, listed.format(4))
     for wrong in ((), (0,), (2, 4), (4, 4), (4, 5), (5,), (0, 1, 2, 3, 4)):
         yield Case(f"{wrong}", plan(s, frozen=s.frozen._replace(parameters=wrong)), VerificationError, listed.format(4))
+    comparing, other = frozen(COMPARED)
+    pair, match = other.statement.frozen, "^statement: frozen parameters stand beside"
+    of_one = dataclasses.replace(other.statement, frozen=pair._replace(commitment=dataclasses.replace(pair.commitment, kind="frozen")))
+    yield Case("two of trainings", lambda: check_frozen(comparing, other.statement), None)
+    yield Case("weights beside frozen ones", lambda: check_frozen(comparing, of_one), VerificationError, match)
     plain, own = frozen()
     stated = dataclasses.replace(own.statement, frozen=s.frozen._replace(parameters=(0,)))
     yield Case("where there are none", lambda: make_plan(plain, stated), VerificationError, listed.format(""))
@@ -2811,7 +2817,7 @@ def frozen_parameters():
         said = dataclasses.replace(proof.statement, frozen=both)
         yield Case(
             name,
-            lambda said=said: make_plan(evaluated, said).untrained,
+            lambda said=said: make_plan(evaluated, said).beside,
             None if match is None else VerificationError,
             match or "",
             value=others,
@@ -2971,11 +2977,15 @@ def parts_in_chains():
     apart = [(s.final, one) for one in parts_of] + [(elsewhere, one) for one in parts_of]
     again = fresh(kept.commitment)
     moved = kept._replace(commitment=again)
+    two_of_them, one_moved = kept._replace(beside=kept), kept._replace(beside=moved)
+    with_two = dataclasses.replace(s, frozen=two_of_them)
     for name, call in (
         ("as it is", chain()),
         ("a link of both parts", chain(*both, initial=elsewhere)),
         ("links of each part", chain(*apart, initial=elsewhere)),
         ("frozen ones that were replaced", chain((kept.commitment, again), frozen=moved)),
+        ("frozen ones beside others", chain(first=with_two, frozen=two_of_them)),
+        ("those beside others replaced", chain((kept.commitment, again), first=with_two, frozen=one_moved)),
     ):
         yield Case(name, call, None)
     shifted = (*s.shifts[:4], s.shifts[4] + 1)
@@ -2990,6 +3000,8 @@ def parts_in_chains():
         ("another budget", chain(initial=amended(s.final, part=1, budget=1))),
         ("other frozen ones", chain(frozen=moved)),
         ("no frozen ones", chain(frozen=None)),
+        ("other frozen ones beside others", chain(first=with_two, frozen=one_moved)),
+        ("no frozen ones beside others", chain(first=with_two)),
         ("frozen ones of another number", chain(frozen=kept._replace(commitment=amended(kept.commitment, number=1)))),
         ("frozen ones that are shifted further", chain(shifts=shifted)),
         ("frozen ones without their shift", chain(shifts=(0,) * 5)),
@@ -3341,6 +3353,9 @@ LIMITS = {  # as PROTOCOL.md has them
     "proofs.model.LONGEST": 2**26,
     "work.MAX_WORK": 4 * 10**9,
     "work.MAX_MEMORY": 2**32,
+    "comparison.MAX_FILE": 2**24,
+    "comparison.LARGEST": 2**62,
+    "comparison.SHIFT": 62,
 }
 
 
@@ -3375,7 +3390,7 @@ def _weighed_beside(circuit, statement):
         return evaluation.check_weights(read, said, training, weights, known, True)
 
     yield Case("frozen ones beside", lambda: weighed(weights=last.final_weights), None)
-    yield Case("of which no training is given", lambda: weighed(weights=honest.evaluated, training=None), None)
+    yield Case("of which no training is given", lambda: weighed(weights=honest.read[0], training=None), None)
     yield Case("their names", lambda: weighed(weights=bytes(32)), VerificationError, "^pinned weights: ")
     shift, bound, own = honest.shifts, honest.initial_bound, honest.frozen
     other = own.beside._replace(commitment=dataclasses.replace(own.beside.commitment, root=bytes(32)))
@@ -3517,6 +3532,257 @@ def evaluations():
     )
 
 
+# ---- comparisons ------------------------------------------------------------------------------------------------
+COMPARED = f"format-{VERSION}-compared"
+
+
+def comparisons():
+    """The frozen comparison, and terms and statements that say something else."""
+    (circuit, proof), told = frozen(COMPARED), json.loads((VECTORS / f"{COMPARED}.training.json").read_text("utf-8"))
+    trained, said = Circuit.from_json(told["circuit"]), Statement.parse(canonical(told["statement"]))
+    asked, statement = comparison.Terms.load(VECTORS / f"{COMPARED}.comparison.json"), proof.statement
+    shown = json.loads((VECTORS / f"{COMPARED}.parts.json").read_text("utf-8"))["parts"]
+    revealed, limited = asked.parts
+
+    def verified(terms=asked, proof=proof, training=(trained, [said]), **options):
+        found = comparison.verify_comparison(terms, proof, training=training, **{"minimum_bits": BITS} | options)
+        return json.loads(json.dumps(found.to_json()))
+
+    most = math.sqrt(sum(Fraction(*x["most"]) ** 2 for x in shown))
+    yield Case("the frozen one", verified, None, value=shown)
+    yield Case("its circuit", lambda: asked.circuit(trained).digest(), None, value=circuit.digest())
+    yield Case("at most this", lambda: verified(at_most=most * 1.0001), None, value=shown)
+    elsewhere = dataclasses.replace(said, final=dataclasses.replace(said.final, root=bytes(32)))
+    alone = Proof.load(VECTORS / f"format-{VERSION}.link.proof")
+    other = dataclasses.replace(revealed, scale=revealed.scale + 1)
+    for name, options, error, match in (
+        ("at most less", {"at_most": most * 0.9999}, VerificationError, "^distance: at most"),
+        ("at most nothing", {"at_most": 0}, VerificationError, "^distance: at most 0"),
+        ("no distance", {"at_most": -1}, ConfigurationError, "^at_most is -1"),
+        ("an infinite distance", {"at_most": math.inf}, ConfigurationError, "^at_most is inf"),
+        ("a truth value", {"at_most": True}, ConfigurationError, "^at_most is True"),
+        ("a text", {"at_most": "1"}, ConfigurationError, "^at_most is '1'"),
+        ("other last weights", {"training": (trained, [elsewhere])}, VerificationError, "^training: its last weights"),
+        ("unchanged", {"unchanged": ["w"]}, VerificationError, "^unchanged: 'w' is not shown"),
+        ("unchanged by a limit", {"unchanged": ["v"]}, VerificationError, "^unchanged: 'v' is not shown"),
+        ("a name", {"unchanged": "w"}, ConfigurationError, "^unchanged: give a list"),
+        ("a number", {"unchanged": [1]}, ConfigurationError, "^unchanged: give a list"),
+        ("no number of bits", {"minimum_bits": 0}, ConfigurationError, "^minimum_bits is 0"),
+        ("more bits", {"minimum_bits": 100}, VerificationError, "^security: "),
+        ("no work", {"max_work": 1}, VerificationError, "^work: "),
+        ("no memory", {"max_memory": 1}, VerificationError, "^work: "),
+        ("no terms", {"terms": None}, ConfigurationError, "^terms is a NoneType"),
+        ("a list", {"proof": [proof]}, ConfigurationError, "^proof: give the zkjax.Proof of a comparison"),
+        ("of links", {"proof": alone}, ConfigurationError, "^proof: give the zkjax.Proof of a comparison"),
+        ("no training", {"training": None}, ConfigurationError, "^training: give .circuit, statements."),
+        ("other terms", {"terms": comparison.Terms((other, limited))}, VerificationError, "^circuit: "),
+        ("none of them", {"terms": comparison.Terms(())}, VerificationError, "^terms: a comparison is of one part"),
+        ("a broken proof", {"proof": Proof(statement, proof.body[:-1] + b"!")}, VerificationError, "^(opening|Merkle path)"),
+    ):
+        yield Case(name, lambda options=options: verified(**options), error, match)
+
+    def circuit_of(*parts):
+        return comparison.Terms(parts).circuit(trained).digest()
+
+    part, unit = comparison.Part, trained.parameters[0].unit
+    finest = unit.denominator.bit_length() - 1
+    for name, own, match in (
+        ("a part of nothing", (part((), 2),), "each of one parameter or more"),
+        ("a given one", (part(("m",), 2),), "'m' is none of the parameters that are trained: w, v"),
+        ("a frozen one", (part(("f",), 2),), "'f' is none of the parameters that are trained: w, v"),
+        ("one twice", (part(("w", "w"), 2),), "stands in the parts of a comparison twice"),
+        ("one in two parts", (part(("w",), 2), part(("w",), 3)), "stands in the parts of a comparison twice"),
+        ("bits too many", (part(("w",), finest + 63),), "bits after the point, and is compared"),
+        ("bits too few", (part(("w",), finest - 63),), "bits after the point, and is compared"),
+    ):
+        yield Case(name, lambda own=own: circuit_of(*own), ConfigurationError, match)
+    for scale in (finest - 62, finest + 62):
+        yield Case(f"{scale} bits", lambda scale=scale: circuit_of(part(("w",), scale)), None)
+    for unit in (Fraction(3, 256), Fraction(1, 3), Fraction(3)):
+        odd = dataclasses.replace(trained, parameters=tuple(dataclasses.replace(x, unit=unit) for x in trained.parameters))
+        yield Case(f"unit {unit}", lambda odd=odd: asked.circuit(odd), ConfigurationError, "the unit of w is no power of two")
+    large = dataclasses.replace(trained, parameters=tuple(dataclasses.replace(x, unit=Fraction(4)) for x in trained.parameters))
+    yield Case("unit 4", lambda: comparison.rounded_bits(revealed, large.parameters[0]), None, value=-2 - revealed.scale)
+
+    def ended(own=statement, training=trained, **changes):
+        chunk = dataclasses.replace(said, **changes)
+        return comparison.check_ends(training, [chunk], own, joined([chunk, own]))
+
+    def own(**changes):
+        return dataclasses.replace(statement, **changes)
+
+    first, last, kept = said.initial, said.final, statement.frozen
+    shifted, bounded = [list(x) for x in (statement.shifts, statement.initial_bound)]
+    parts_read = [x.part_digest(statement.geometry, "parameters") for x in (kept.commitment, kept.beside.commitment)]
+    named = tuple(hashlib.sha256(b"zkjax weights 2\0" + x + y).digest() for x, y in zip(parts_read, (b"\1\2", b"\3"), strict=True))
+    yield Case("names of what is read", lambda: own(shifts=(1, 2, 3, 0)).read, None, value=named)
+    yield Case("what is compared", ended, None)
+    for name, call, match in (
+        ("another circuit", lambda: ended(circuit=bytes(32)), "^training: its statements are about another circuit"),
+        ("another training", lambda: ended(training=circuit), "^training: its statements are about another circuit"),
+        ("no weights", lambda: ended(own(frozen=None)), "^comparison: the proof does not read"),
+        (
+            "one commitment",
+            lambda: ended(own(frozen=kept._replace(beside=None))),
+            "^comparison: the proof does not read the weights of two",
+        ),
+        (
+            "frozen ones beside",
+            lambda: ended(own(frozen=kept._replace(beside=kept.beside._replace(commitment=dataclasses.replace(last, kind="frozen"))))),
+            "^comparison: the proof does not read the weights of two",
+        ),
+        (
+            "mixed",
+            lambda: ended(own(frozen=kept._replace(parameters=(0, 2), beside=kept.beside._replace(parameters=(1, 3))))),
+            "^comparison: the proof does not read the weights of two",
+        ),
+        (
+            "the same twice",
+            lambda: ended(own(frozen=kept._replace(beside=kept.beside._replace(commitment=kept.commitment)))),
+            "^training: its last weights",
+        ),
+        ("exchanged", lambda: ended(own(frozen=kept._replace(commitment=kept.beside.commitment))), "^training: its first weights"),
+        ("another first root", lambda: ended(initial=dataclasses.replace(first, root=bytes(32))), "^training: its first weights"),
+        ("another last root", lambda: ended(final=dataclasses.replace(last, root=bytes(32))), "^training: its last weights"),
+        ("another geometry", lambda: ended(geometry=dataclasses.replace(said.geometry, max_budget=5)), "^training: its first weights"),
+        ("a shift of the last", lambda: ended(own(shifts=(*shifted[:-1], shifted[-1] + 1))), "^shifts: "),
+        ("a shift of the first", lambda: ended(own(shifts=(shifted[0] + 1, *shifted[1:]))), "^shifts: "),
+        ("a bound of the first", lambda: ended(own(initial_bound=(bounded[0] - 1, *bounded[1:]))), "^bounds: "),
+        ("a bound of the last", lambda: ended(own(initial_bound=(*bounded[:-1], bounded[-1] + 1))), "^bounds: "),
+    ):
+        yield Case(name, call, VerificationError, match)
+
+    def read(losses):
+        return [
+            x.to_json() if hasattr(x, "to_json") else x for x in comparison.read_comparison(asked, trained, own(losses=losses)).to_json()
+        ]
+
+    def by_steps(first, last):
+        """Of a chain whose first and last statements are about these circuits."""
+        chunks = [dataclasses.replace(said, circuit=x) for x in (first, last)]
+        return comparison.check_ends(trained, chunks, statement, joined([*chunks, statement]))
+
+    for name, both in (("a first", (bytes(32), said.circuit)), ("a last", (said.circuit, bytes(32)))):
+        match = "^training: its statements are about another circuit"
+        yield Case(f"{name} statement about another circuit", lambda x=both: by_steps(*x), VerificationError, match)
+
+    def required(at_most):
+        sides = (comparison.Moved(("w",), 6, None, Fraction(0), Fraction(x)) for x in (3, 4))
+        return comparison.check_required(comparison.Compared(statement, tuple(sides)), at_most, ())
+
+    yield Case("exactly at most", lambda: required(5), None)
+    yield Case("a little less", lambda: required(4.999), VerificationError, "^distance: at most 4.999 is not shown")
+
+    totals = statement.losses
+    yield Case("what is read", lambda: read(totals), None, value=shown)
+    for name, losses, match in (
+        ("all hidden", None, "^comparison: what is shown of part 0 is hidden"),
+        ("a hidden limit", (totals[0], None), "^comparison: what is shown of part 1 is hidden"),
+        ("a limit that is not kept", (totals[0], (0,)), "^distance: the squared distance of part 1 is above its limit"),
+    ):
+        yield Case(name, lambda losses=losses: read(losses), VerificationError, match)
+
+    def moved(total, scale=finest, limit=None):
+        found = comparison.Moved.of(part(("w",), scale, limit), {"w": trained.parameters[0]}, total)
+        return found.squared, found.least, found.most
+
+    step = Fraction(1, 2**finest)
+    yield Case("exact", lambda: moved(9), None, value=(9 * step**2, 3 * step, 3 * step))
+    yield Case("nothing", lambda: moved(0), None, value=(0, 0, 0))
+    root = Fraction(math.isqrt(6 << 126), 1 << 64)  # of six entries over 4, rounded down
+    above = root + Fraction(1, 1 << 64)
+    yield Case("rounded", lambda: moved(9, finest - 1), None, value=(None, 2 * step * (3 - above), 2 * step * (3 + above)))
+    yield Case("rounded to less than is known", lambda: moved(1, finest - 1), None, value=(None, 0, 2 * step * (1 + above)))
+    yield Case("a limit", lambda: moved(None, finest, 16), None, value=(None, 0, 4 * step))
+    yield Case("a root that is none", lambda: moved(2)[2] ** 2 > 2 * step**2 > moved(2)[1] ** 2, None, value=True)
+
+    good = json.loads((VECTORS / f"{COMPARED}.comparison.json").read_text("utf-8"))
+
+    def loaded(text, size=None):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "terms.json")
+            path.write_text(text if isinstance(text, str) else json.dumps(text))
+            with mock.patch.object(comparison, "MAX_FILE", comparison.MAX_FILE if size is None else size):
+                return comparison.Terms.load(path)
+
+    def of_part(**changes):
+        return loaded(good | {"parts": [good["parts"][0] | changes]})
+
+    length = len(json.dumps(good))
+    yield Case("itself, as a file", lambda: loaded(good), None, value=asked)
+    yield Case("of the largest size", lambda: loaded(good, length), None, value=asked)
+    for name, call, match in (
+        ("longer", lambda: loaded(good, length - 1), "more than"),
+        ("no JSON", lambda: loaded("{"), "not a JSON file"),
+        ("deep", lambda: loaded("[" * 100_000), "not a JSON file"),
+        ("a list", lambda: loaded([]), "not the terms of a comparison"),
+        ("a number", lambda: loaded(3), "not the terms of a comparison"),
+        ("one more field", lambda: loaded(good | {"more": 1}), "not the terms of a comparison"),
+        ("another format", lambda: loaded(good | {"format": "zkjax circuit"}), "not the terms of a comparison"),
+        ("another version", lambda: loaded(good | {"version": 2}), "version 2, this zkjax reads version 1"),
+        ("no version", lambda: loaded(good | {"version": True}), "version True"),
+        ("no list of parts", lambda: loaded(good | {"parts": {}}), r"parts\[0\] needs paths, scale and limit"),
+        ("one more of a part", lambda: of_part(more=1), r"parts\[0\] needs paths, scale and limit"),
+        ("no list of paths", lambda: of_part(paths="w"), "paths is no list of names"),
+        ("a path that is a number", lambda: of_part(paths=[1]), "paths is no list of names"),
+    ):
+        yield Case(name, call, FormatError, match)
+    yield from ends(lambda value: of_part(scale=value), "scale", -(2**10), 2**10, "scale is ")
+    bounds = ends(lambda value: of_part(limit=value), "limit", 0, 2**62 - 1, "limit is ")
+    yield from (case for case in bounds if not case.name.endswith("None"))
+
+
+# ---- lineages ---------------------------------------------------------------------------------------------------
+def lineages():
+    """Two statements about one circuit: the last one of a training, and one that begins with its last weights."""
+    circuit, last = of_training()
+    begun, zeros = dataclasses.replace(last, initial=last.final), (0,) * len(last.shifts)
+    begun, kept = dataclasses.replace(begun, shifts=zeros), frozen(MOVING)[0]
+
+    def verified(before=(circuit, [last]), after=None, **changes):
+        return lineage.verify_lineage([before, after or (circuit, [dataclasses.replace(begun, **changes)])])
+
+    def of(other, statement):
+        return other, [dataclasses.replace(statement, circuit=other.digest())]
+
+    def changed(i, **changes):
+        return dataclasses.replace(circuit, parameters=tuple(dataclasses.replace(x, **changes) if p == i else x for p, x in places))
+
+    places = [*enumerate(circuit.parameters)]
+    first, *_, end = circuit.held["parameters"]
+    unit = circuit.parameters[first].unit
+    yield Case("two", verified, None)
+    shifted = (1, *zeros[1:])
+    yield Case("finer units", lambda: verified(after=of(changed(first, unit=unit / 2), dataclasses.replace(begun, shifts=shifted))), None)
+    third = dataclasses.replace(begun, initial=last.initial)
+    more = [(circuit, [last]), (circuit, [begun]), (circuit, [third])]
+    yield Case("three", lambda: lineage.verify_lineage(more), VerificationError, "^lineage: training 2 of 0..2: it does not begin with")
+    one = {"parts": last.final.parts[:1]}
+    for name, call, match in (
+        ("another circuit before", lambda: verified(before=(kept, [last])), "statements are about another circuit"),
+        ("another circuit after", lambda: verified(circuit=bytes(32)), "statements are about another circuit"),
+        ("another path", lambda: verified(after=of(changed(end, path="x"), begun)), "have not the paths"),
+        ("another shape", lambda: verified(after=of(changed(end, shape=(1,)), begun)), "have not the paths"),
+        ("another unit", lambda: verified(after=of(changed(first, unit=unit / 2), begun)), "have not the paths"),
+        ("a shift", lambda: verified(shifts=shifted), "have not the paths"),
+        ("frozen ones before", lambda: verified(before=of(kept, last)), "some parameters are frozen"),
+        ("frozen ones after", lambda: verified(after=of(kept, begun)), "some parameters are frozen"),
+        ("other weights", lambda: verified(initial=last.initial), "it does not begin with"),
+        ("another root", lambda: verified(initial=dataclasses.replace(last.final, root=bytes(32))), "it does not begin with"),
+        ("another number", lambda: verified(initial=dataclasses.replace(last.final, number=7)), "it does not begin with"),
+        ("other parts", lambda: verified(initial=dataclasses.replace(last.final, **one)), "it does not begin with"),
+        ("another geometry", lambda: verified(geometry=dataclasses.replace(last.geometry, max_budget=5)), "it does not begin with"),
+    ):
+        yield Case(name, call, VerificationError, f"^lineage: training 1 of 0..1: .*{match}")
+    for trainings in ((), [(circuit, [last])], 3, {}):
+        yield Case(f"{trainings!r:.20}", lambda trainings=trainings: lineage.verify_lineage(trainings), ConfigurationError, "^trainings: ")
+    yield Case("no training", lambda: lineage.verify_lineage([1, 2]), ConfigurationError, "^training: ")
+
+    plain, own = frozen()[0], frozen()[1].statement
+    other = dataclasses.replace(own, initial=dataclasses.replace(own.initial, number=7))
+    yield Case("a beginning of another number", lambda: make_plan(plain, other).kind("initial"), None, value=("weights", 7))
+
+
 def limits():
     import importlib
 
@@ -3531,5 +3797,6 @@ GROUPS = (  # the dearest last
     limits, ledgers, statements, commitments, schedules, commitment_files, geometry, graphs, anchors, walks,
     frozen_parameters, parts_of_commitments, parts_in_chains, columns, frozen_files,
     disclosed_data, model_files, disclosed_models, drawing_files, drawn_weights, disclosure_files, evaluations,
+    comparisons, lineages,
     statement_files, circuit_files, proof_files, openings, challenges, chains, published, links_alone, bodies,
 )  # fmt: skip

@@ -66,6 +66,9 @@ def test_the_guide_runs_as_printed(tmp_path):
         "model.disclosure",
         "data.disclosure",
         "link.proof",
+        "link-2.proof",
+        "comparison.json",
+        "comparison.proof",
         "evaluation.json",
         "evaluation.proof",
         "test.disclosure",
@@ -73,6 +76,8 @@ def test_the_guide_runs_as_printed(tmp_path):
         "private",
         "private-long",
         "published",
+        "tuned",
+        "onward",
     }
 
 

@@ -141,14 +141,14 @@ def test_counts_are_those_of_numpy():
     assert "Evaluation on 12 samples" in str(result) and "ASSUMED" not in str(result)
     said = f"read the weights committed to by {result.weights.hex()}, within a range that an earlier proof has to show, and change nothing."
     assert said in str(result.statement) and result.weights.hex() in str(result.statement.sheet())
-    assert "of the run that is evaluated" in str(evaluated().run.sheet())
+    assert "those after the last step of the run that is read" in str(evaluated().run.sheet())
 
 
 def test_the_training_goes_on():
     """One commitment, whether a chunk begins with it or an evaluation reads it."""
     circuit, runs, proofs = training()
     named, (first, second) = evaluated().proof.statement, statements()
-    assert named.frozen.commitment == second.final and named.evaluated == second.final_weights
+    assert named.frozen.commitment == second.final and named.read == (second.final_weights,)
     verify_small(circuit, [*proofs, prove_small(circuit, next_run(circuit, runs[1]))])
     refused("training", "it ends with the weights", training=(circuit, [first]))
 
@@ -354,7 +354,7 @@ def test_another_bound(factor):
     run = fresh_run()
     bound = tuple(int(x * factor) for x in run.initial_bound)
     proof = proven(replace(run, initial_bound=bound, final_bound=bound))
-    trained = run.evaluates
+    trained = run.reads[0].run
     said = zkjax.verify(trained.circuit, prove_small(trained.circuit, trained), minimum_bits=BITS)
     refused("bounds", "relies on other bounds", proof=proof, training=(trained.circuit, [said]))
     verify(proof, training=None, assume_bound=True, weights=said.final_weights)
@@ -426,7 +426,7 @@ def test_trained_weights_only_where_nothing_else_is():
     weights = Frozen(Commitment.of("weights", 0, rows, budget, own.commitment.root), own.parameters)
     with pytest.raises(VerificationError, match="^statement: the frozen parameters are those of a training, though"):
         verify_small(circuit, zkjax.Proof(replace(proof.statement, frozen=weights), proof.body))
-    refused("evaluation", "reads no weights of a training", circuit=circuit, proof=proof)
+    refused("evaluation", "does not read the weights of one training", circuit=circuit, proof=proof)
 
 
 def test_shifts_of_weights():

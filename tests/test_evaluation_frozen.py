@@ -113,13 +113,13 @@ def test_counts_are_those_of_numpy():
     frozen = evaluated().proof.statement.frozen
     assert frozen.commitment == last.final and frozen.beside.commitment == link.links[0].to != last.frozen.commitment
     refused("training", "it ends with the weights", training=(training()[0], statements()[:-1]))
-    assert [evaluated().circuit.parameters[p].path for p in frozen.untrained] == ["base", "scale"]
+    assert [evaluated().circuit.parameters[p].path for p in frozen.beside.parameters] == ["base", "scale"]
 
 
 def test_powers_of_two_are_those_of_the_training():
     """The frozen parameters' integers are longer than a table, so some have a shift, which names the weights, too."""
     statement = evaluated().proof.statement
-    assert any(statement.shifts[p] for p in statement.frozen.untrained) and statement.widths == (0,) * 4
+    assert any(statement.shifts[p] for p in statement.frozen.beside.parameters) and statement.widths == (0,) * 4
 
 
 def test_the_second_verifier_accepts_it():
@@ -162,7 +162,7 @@ def test_frozen_weights_that_are_others():
     frozen = honest.statement.frozen
     last = statements()[-2]
     for mixed in (
-        frozen._replace(beside=Frozen(last.frozen.commitment, frozen.untrained)),
+        frozen._replace(beside=Frozen(last.frozen.commitment, frozen.beside.parameters)),
         frozen._replace(commitment=replace(last.final, number=2)),
     ):
         lie = replace(honest.statement, frozen=mixed)
@@ -178,14 +178,14 @@ def test_frozen_weights_that_are_others():
 
 def test_powers_of_two_that_are_others():
     statement, known = evaluated().proof.statement, (training()[0], statements())
-    (p, *_) = (p for p in statement.frozen.untrained if statement.shifts[p])
+    (p, *_) = (p for p in statement.frozen.beside.parameters if statement.shifts[p])
     shifts = [*statement.shifts]
     shifts[p] -= 1
     with pytest.raises(VerificationError, match="^bounds: frozen weights are multiplied by other powers"):
         checked(replace(statement, shifts=tuple(shifts)), known)
     with pytest.raises(VerificationError, match="^pinned weights: "):  # which names them
         lie = replace(statement, shifts=tuple(shifts))
-        check_weights(evaluated().circuit, lie, None, statement.evaluated, joined([lie]), True)
+        check_weights(evaluated().circuit, lie, None, statement.read[0], joined([lie]), True)
     shifts = [*statement.shifts]
     shifts[statement.frozen.parameters[0]] = 1
     with pytest.raises(VerificationError, match="^bounds: the weights are multiplied"):
@@ -236,7 +236,7 @@ def test_what_only_stands_beside_trained_weights():
         zkjax.verify(circuit, zkjax.Proof(lie, proof.body), minimum_bits=BITS)
     statement = evaluated().proof.statement
     for commitment in (statement.frozen.commitment, statement.shards[0]):
-        lie = replace(statement, frozen=statement.frozen._replace(beside=Frozen(commitment, statement.frozen.untrained)))
+        lie = replace(statement, frozen=statement.frozen._replace(beside=Frozen(commitment, statement.frozen.beside.parameters)))
         refused("commitment to frozen 0", "it is of", statement=lie, training=None, assume_bound=True)
     without = replace(statement, frozen=Frozen(statement.frozen.commitment, (0, 1, 2, 3)))
     refused("opening|Merkle path|commitment to weights 4", statement=without, training=None, assume_bound=True)

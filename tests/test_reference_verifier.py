@@ -155,8 +155,9 @@ def test_the_frozen_proof():
     assert both(circuit, [alone], VECTOR_BITS) is None
     for name in ("format-2-states", "format-2-draws", "format-2-curves", "format-2-windows"):
         assert both(vector(name)[0], [vector(name)[1]], VECTOR_BITS)
-    circuit, raw = vector("format-2-evaluated")  # which shows no range of the weights
-    assert both(circuit, [raw], VECTOR_BITS) is None and both(circuit, [raw], VECTOR_BITS, assume_bound=True)
+    for name in ("format-2-evaluated", "format-2-compared"):  # which show no range of the weights
+        circuit, raw = vector(name)
+        assert both(circuit, [raw], VECTOR_BITS) is None and both(circuit, [raw], VECTOR_BITS, assume_bound=True)
     part = (VECTORS / "format-2-states.link.proof").read_bytes()  # opens one part of two
     assert len(both(vector("format-2-states")[0], [vector("format-2-states")[1], part], VECTOR_BITS)) == 2
 
@@ -253,7 +254,10 @@ def test_altered_messages(name, monkeypatch):
     assert both(circuit, [raw + b"\0", *others], VECTOR_BITS) is None
 
 
-@pytest.mark.parametrize("name", ["format-2", "chain", "format-2-states", "format-2.link", "format-2-states.link", "format-2-evaluated"])
+ALTERED = ["format-2", "chain", "format-2-states", "format-2.link", "format-2-states.link", "format-2-evaluated", "format-2-compared"]
+
+
+@pytest.mark.parametrize("name", ALTERED)
 def test_altered_statements(name):
     circuit, raw, others = beside(name)
     proof = zkjax.Proof.parse(raw)

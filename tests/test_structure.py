@@ -20,6 +20,7 @@ JAX_MODULES = {
 }
 JAX_MODULES |= {"training.template", "training.steps", "training.run", "training.train", "calibration", "prover.aggregate"}
 JAX_MODULES |= {"planning.measure", "tracing.recipe", "training.draw", "training.evaluate"}
+JAX_MODULES |= {"training.compare"}
 # imported by prover functions and by the user only, never by the verifier
 KERNEL_USERS = {"prover.witness", "prover.folds", "training.states", "training.steps", "training.template", "prover.lanes"}
 
@@ -49,8 +50,8 @@ commitment.slots commitment.openings commitment.geometry commitment.merkle commi
 commitment.rows commitment.opening commitment.recompute commitment.keys commitment
 proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain proofs.checks proofs.estimate proofs.header proofs.proof
 proofs.published proofs.disclosure proofs.model proofs.drawing proofs.disclosed
-verifier evaluation
-auditing auditing.attestation auditing.folder auditing.conclusion auditing.report
+verifier evaluation comparison lineage
+auditing auditing.attestation auditing.folder auditing.source auditing.beside auditing.conclusion auditing.report
 tracing tracing.precision tracing.digits tracing.special tracing.elementary tracing.series tracing.constants tracing.expressions
 tracing.rationals tracing.intervals tracing.functions tracing.keys tracing.shares tracing.variances tracing.graph tracing.scatters
 tracing.folding tracing.places
@@ -61,13 +62,14 @@ tracing.step tracing.starts tracing.motions tracing.demands tracing.names
 tracing.formats tracing.own tracing.source tracing.states tracing.planned tracing.builder tracing.relations
 tracing.emission tracing.lowering tracing.comparison tracing.fitting tracing.finer tracing.program tracing.recipe
 prover.aggregate prover.lanes prover.folds prover.states prover.witness prover.rehearsal prover.commitments prover.prove
-prover.link prover.disclose prover
+prover.link prover.disclose prover.hand_over prover
 training training.dataset training.template training.draw training.saved training.states training.steps training.run training.train
-training.evaluate
+training.evaluate training.compare
 calibration
 planning planning.machine planning.estimate planning.measure
 publishing
-commands commands.terminal commands.disclosing commands.verifying commands.checking commands.evaluating commands.inspecting
+commands commands.terminal commands.disclosing commands.verifying commands.checking commands.evaluating commands.weighing
+commands.inspecting
 commands.comparing commands.retracing commands.measuring
 __main__
 """.split()

@@ -6,6 +6,10 @@ from .calibration import Calibration as Calibration
 from .calibration import calibrate as calibrate
 from .calibration import calibrate_step as calibrate_step
 from .circuit.circuit import Circuit as Circuit
+from .comparison import Compared as Compared
+from .comparison import Moved as Moved
+from .comparison import Terms as Terms
+from .comparison import verify_comparison as verify_comparison
 from .errors import BudgetError as BudgetError
 from .errors import ConfigurationError as ConfigurationError
 from .errors import DataError as DataError
@@ -20,6 +24,7 @@ from .errors import VerificationError as VerificationError
 from .errors import ZkjaxError as ZkjaxError
 from .evaluation import Evaluated as Evaluated
 from .evaluation import verify_evaluation as verify_evaluation
+from .lineage import verify_lineage as verify_lineage
 from .planning.estimate import Estimate as Estimate
 from .planning.estimate import estimate as estimate
 from .proofs.disclosure import Disclosure as Disclosure
@@ -29,6 +34,8 @@ from .proofs.proof import Proof as Proof
 from .proofs.published import Published as Published
 from .proofs.statement import Statement as Statement
 from .prover.disclose import disclose as disclose
+from .prover.hand_over import Handed as Handed
+from .prover.hand_over import hand_over as hand_over
 from .prover.link import link as link
 from .prover.prove import prove as prove
 from .publishing import publish as publish
@@ -36,6 +43,8 @@ from .tracing.precision import Precision as Precision
 from .tracing.program import trace as trace
 from .tracing.program import trace_step as trace_step
 from .tracing.recipe import Recipe as Recipe
+from .training.compare import Comparison as Comparison
+from .training.compare import compare as compare
 from .training.dataset import Dataset as Dataset
 from .training.draw import draw as draw
 from .training.evaluate import Evaluation as Evaluation

@@ -56,7 +56,7 @@ class Evaluated(Shown):
     @property
     def weights(self) -> bytes:
         """Digest of the weights: the training's ``Statement.final_weights``."""
-        return _weights(self.statement)
+        return self.statement.read[0]
 
     @property
     def totals(self) -> dict[str, Fraction]:
@@ -141,7 +141,7 @@ def verify_evaluation(
     limits = {"minimum_bits": minimum_bits, "max_work": max_work, "max_memory": max_memory}
     _, (security,) = verify_chain(circuit, proof, dataset=dataset, assume_bound=True, **limits)
     statement = proof.statement
-    classes = joined([*_checked(training), statement])
+    classes = joined([*([] if training is None else checked_training(training)), statement])
     check_weights(circuit, statement, training, digest_of(weights, "weights"), classes, assume_bound)
     found = replace(read_results(circuit, statement, training is None), security=security)
     if data is not None or disclosures:
@@ -151,10 +151,8 @@ def verify_evaluation(
     return found
 
 
-def _checked(training: Training | None) -> list[Statement | LinkStatement]:
+def checked_training(training: Training) -> list[Statement | LinkStatement]:
     """The statements of a training; ConfigurationError for what is none."""
-    if training is None:
-        return []
     pair = training if isinstance(training, tuple) and len(training) == 2 else (None, None)
     circuit, statements = pair[0], list(pair[1]) if isinstance(pair[1], list | tuple) else []
     if not isinstance(circuit, Circuit) or not all(isinstance(x, Statement | LinkStatement) for x in statements):
@@ -172,14 +170,16 @@ def check_weights(
     classes: of the verified training's statements and this one. Raises VerificationError.
     """
     frozen = statement.frozen
-    if frozen is None or frozen.trained is None:
-        raise VerificationError("evaluation", "the proof reads no weights of a training; verify it with zkjax.verify")
+    if frozen is None or len(statement.read) != 1:
+        raise VerificationError(
+            "evaluation", "the proof does not read the weights of one training; verify it with zkjax.verify, or zkjax.verify_comparison"
+        )
     parts = classes.of(statement.frozen_digest)
-    beside = classes.of(statement.untrained_digest)
+    beside = classes.of(statement.beside_digest)
     last = None if training is None else [s for s in training[1] if isinstance(s, Statement)][-1]
     named = last or statement  # with a training, shifts have the numbers of its parameters
     if weights is not None and weights not in (named.weights_behind(part, other, last=True) for part in parts for other in beside):
-        raise VerificationError("pinned weights", f"the proof is about {_weights(statement).hex()}, not {weights.hex()}")
+        raise VerificationError("pinned weights", f"the proof is about {statement.read[0].hex()}, not {weights.hex()}")
     if any(statement.shifts[p] for p in frozen.parameters):
         raise VerificationError("bounds", "the weights are multiplied by powers of two, which no training's last weights are")
     if training is None:
@@ -194,7 +194,7 @@ def check_weights(
     if last.circuit != trained.digest():
         raise VerificationError("training", "its statements are about another circuit")
     pairs = []  # of a parameter that is evaluated and one of the training
-    for read, own in ((frozen.parameters, trained.held[PARAMETERS]), (frozen.untrained, trained.frozen)):
+    for read, own in ((frozen.parameters, trained.held[PARAMETERS]), (frozen.beside.parameters if frozen.beside else (), trained.frozen)):
         if _described(circuit, read) != _described(trained, own):
             raise VerificationError(
                 "training", "its parameters, and those that it freezes, have not the paths, shapes and units of those that are evaluated"
@@ -202,7 +202,7 @@ def check_weights(
         pairs += zip(read, own, strict=True)
     same = last.final.part_digest(last.geometry, PARAMETERS) in parts and last.frozen_digest in beside  # which bind the geometry, too
     if not same:
-        raise VerificationError("training", f"it ends with the weights {last.final_weights.hex()}, not with {_weights(statement).hex()}")
+        raise VerificationError("training", f"it ends with the weights {last.final_weights.hex()}, not with {statement.read[0].hex()}")
     if any(statement.shifts[p] != last.shifts_after[q] for p, q in pairs):
         raise VerificationError("bounds", "frozen weights are multiplied by other powers of two than in the training")
     if any(statement.initial_bound[p] != last.final_bound[q] for p, q in pairs):
@@ -212,11 +212,6 @@ def check_weights(
 def _described(circuit: Circuit, numbers: Sequence[int]) -> list[tuple]:
     """What these parameters are called and mean."""
     return [(x.path, x.shape, x.unit) for x in (circuit.parameters[p] for p in numbers)]
-
-
-def _weights(statement: Statement) -> bytes:
-    """Digest of the weights that are evaluated."""
-    return statement.weights_behind(statement.frozen_digest, statement.untrained_digest, last=True)
 
 
 def read_results(circuit: Circuit, statement: Statement, assumed: bool) -> Evaluated:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .auditing.conclusion import Conclusion, check
-from .auditing.folder import CIRCUIT, DATA, DISCLOSED, DRAWING, EVALUATION, INITIAL, MODEL, STATEMENT
+from .auditing.folder import CIRCUIT, COMPARISON, DATA, DISCLOSED, DRAWING, EVALUATION, INITIAL, MODEL, SOURCE, STATEMENT, TERMS
 from .circuit.circuit import Circuit
 from .circuit.parts import PARAMETERS
 from .commitment.commit import Commitment
@@ -25,6 +25,7 @@ from .proofs.soundness import TARGET
 from .proofs.statement import Statement
 from .prover.disclose import ENDS, disclose
 from .prover.link import link
+from .training.compare import Comparison
 from .training.evaluate import Evaluation
 from .training.run import Run
 
@@ -44,6 +45,8 @@ def publish(
     drawing: Drawing | None = None,
     data: bool = False,
     evaluations: Mapping[str, Evaluation] | None = None,
+    comparisons: Mapping[str, Comparison] | None = None,
+    source: str | PathLike[str] | None = None,
     test_data: bool = False,
     update: bool = False,
     minimum_bits: float = TARGET,
@@ -61,6 +64,8 @@ def publish(
              ``first=zkjax.disclose(run, "initial")``; with ``frozen=False`` if frozen ones are left out, to keep them secret. Training is
              exact: first weights and all data together give the last weights to anybody, ``model=False`` or not.
     evaluations: of ``zkjax.evaluate``, by the names of folders that they get; test_data: publish their test sets as well.
+    comparisons: of ``zkjax.compare``, likewise.
+    source:  the file of a model that the training began with (``Run.save_model``); with ``initial``.
     update:  as for ``disclose``: weights of one step and of a later one tell the update between them.
     minimum_bits: refuse proofs and openings with less proven security.
 
@@ -83,6 +88,11 @@ def publish(
     evaluations = dict(evaluations or {})
     if not all(isinstance(x, Evaluation) for x in evaluations.values()) or not all(map(_NAME.fullmatch, evaluations)):
         raise ConfigurationError("evaluations: give those of zkjax.evaluate by short names of letters, digits, - and _")
+    comparisons = dict(comparisons or {})
+    if not all(isinstance(x, Comparison) for x in comparisons.values()) or not all(map(_NAME.fullmatch, comparisons)):
+        raise ConfigurationError("comparisons: give those of zkjax.compare by short names of letters, digits, - and _")
+    if common := {*evaluations} & {*comparisons}:
+        raise ConfigurationError(f"an evaluation and a comparison are called {min(common)}; give each a name of its own")
     if folder.exists():
         raise ConfigurationError(f"{folder} is there; choose a new folder, since what is published is not replaced")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -98,6 +108,8 @@ def publish(
         if drawing is not None or initial:
             frozen = initial or not drawing.others(circuit)
             _first(first or run, update, frozen, minimum_bits, proofs).save(made / DISCLOSED[INITIAL])
+        if source is not None:
+            shutil.copyfile(source, made / SOURCE)
         if data:
             _write_data(run, made)
         for name, evaluation in evaluations.items():
@@ -106,6 +118,10 @@ def publish(
             evaluation.proof.save(made / name / EVALUATION)
             if test_data:
                 _write_data(evaluation.run, made / name)
+        for name, comparison in comparisons.items():
+            (made / name).mkdir()
+            comparison.terms.save(made / name / TERMS)
+            comparison.proof.save(made / name / COMPARISON)
         _write_proofs(circuit, proofs, made)
         conclusion = check(made, minimum_bits=minimum_bits)
         made.chmod(0o777 & ~_umask())  # mkdtemp made a private one

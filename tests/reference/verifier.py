@@ -385,32 +385,30 @@ def named(statement):
     """Section 4.2: what the argument reads, by the names that links use, in the stack's order."""
     found = {"initial": opened_of(statement["initial"], ("parameters",) if statement["given"] else None)}
     found["final"] = opened_of(statement["final"])
-    if statement["frozen"] is not None:
-        found["frozen"] = opened_of(statement["frozen"]["commitment"], None if trained(statement) is None else ("parameters",))
-        if "beside" in statement["frozen"]:
-            found["untrained"] = opened_of(statement["frozen"]["beside"]["commitment"])
+    for name, x in frozen_groups(statement).items():
+        found[name] = opened_of(x["commitment"], ("parameters",) if of_weights(x) else None)
     return found | {f"shard {c['number']}": opened_of(c) for c in statement["shards"]}
 
 
-def trained(statement):
-    """Section 4.8: the number of the training's weights that an evaluation reads; None for other proofs."""
+def frozen_groups(statement):
+    """Section 4.2: {commitment, parameters} of the parameters that no step changes, by the names that links use."""
     frozen = statement["frozen"]
-    return frozen["commitment"]["number"] if frozen is not None and frozen["commitment"]["kind"] == "weights" else None
+    return {} if frozen is None else {"frozen": frozen} | ({"beside": frozen["beside"]} if "beside" in frozen else {})
 
 
-def untrained(statement):
-    """Section 4.8: the parameters that the training freezes, of which an evaluation opens the training's own commitment."""
-    return [] if statement["frozen"] is None or "beside" not in statement["frozen"] else statement["frozen"]["beside"]["parameters"]
+def of_weights(group):
+    """Sections 4.8, 4.10: whether they are of a training's commitment to its weights."""
+    return group["commitment"]["kind"] == "weights"
 
 
 def all_frozen(statement):
     """Section 4.3, item 3: all parameters that no step changes."""
-    return [] if statement["frozen"] is None else sorted([*statement["frozen"]["parameters"], *untrained(statement)])
+    return sorted(p for x in frozen_groups(statement).values() for p in x["parameters"])
 
 
-def frozen_part(statement):
-    """Section 4.2: the part of `frozen` that is read."""
-    return "cells" if trained(statement) is None else "parameters"
+def frozen_part(group):
+    """Section 4.2: the part of the commitment that is read."""
+    return "parameters" if of_weights(group) else "cells"
 
 
 def opened(statement):
@@ -440,12 +438,10 @@ def check_statement(circuit, statement):
     require(all(len(statement[name]) == count for name in ("shifts", "widths", "initial_bound", "final_bound")), "statement")
     frozen = all_frozen(statement)
     require(frozen == circuit.frozen and (frozen or statement["frozen"] is None), "statement: frozen")
-    require(trained(statement) is None or len(frozen) == count, "statement: frozen")
-    if statement["frozen"] is not None:
-        own = statement["frozen"]["parameters"]
-        require(own == sorted(own) and untrained(statement) == sorted(untrained(statement)), "statement: frozen")
-        if "beside" in statement["frozen"]:
-            require(trained(statement) is not None and untrained(statement), "statement: frozen")
+    groups = list(frozen_groups(statement).values())
+    require(not groups or not of_weights(groups[0]) or len(frozen) == count, "statement: frozen")
+    require(len(groups) < 2 or (of_weights(groups[0]) and groups[1]["parameters"]), "statement: frozen")
+    require(all(x["parameters"] == sorted(x["parameters"]) for x in groups), "statement: frozen")
     beta = statement["initial_bound"]
     for p, (b, shift, width) in enumerate(zip(beta, statement["shifts"], statement["widths"])):
         require(width or p in frozen or shift == 0, "statement: a shift without a range check")
@@ -472,9 +468,10 @@ def check_statement(circuit, statement):
 
     read, end = named(statement), statement["first_step"] + statement["steps"]
     require(len(read) == len(chunk.layouts), "shards")
-    numbers = {"initial": ("weights", statement["first_step"]), "final": ("weights", end)}
-    numbers["frozen"] = ("frozen", 0) if trained(statement) is None else ("weights", trained(statement))
-    numbers["untrained"] = ("frozen", 0)
+    began = statement["first_step"] or statement["initial"]["number"]
+    numbers = {"initial": ("weights", began), "final": ("weights", end)}
+    for name, x in frozen_groups(statement).items():
+        numbers[name] = ("weights", x["commitment"]["number"]) if of_weights(x) else ("frozen", 0)
     for (name, layouts), (commitment, parts) in zip(chunk.layouts.items(), read.values()):
         kind, number = numbers.get(name) or ("shard", int(name.split()[1]))
         where = f"commitment to {kind} {number}"
@@ -559,13 +556,10 @@ def classes(statements):
     return lambda digest: found.get(digest, {digest})
 
 
-def frozen_digest(statement):
-    """Section 4.4: f."""
-    return (
-        b""
-        if statement["frozen"] is None
-        else part_digest(statement["geometry"], statement["frozen"]["commitment"], frozen_part(statement))
-    )
+def frozen_digest(statement, name="frozen"):
+    """Section 4.4: f, or of what is beside that."""
+    group = frozen_groups(statement).get(name)
+    return b"" if group is None else part_digest(statement["geometry"], group["commitment"], frozen_part(group))
 
 
 def kept_shifts(statement):
@@ -620,7 +614,8 @@ def check_chain(circuit, all_statements, assume_bound=False, dataset=None, initi
         for name in parts[0]:
             ended, begun = (part_digest(geometry, c, name) for c in (before["final"], after["initial"]))
             require(begun in class_of(ended), f"chain: {name}")
-        require(frozen_digest(after) in class_of(frozen_digest(before)), "chain: frozen")
+        for name in ("frozen", "beside"):
+            require(frozen_digest(after, name) in class_of(frozen_digest(before, name)), f"chain: {name}")
         require(after["shifts"] == kept_shifts(before) and not after["given"], "chain: weights")
         for width, assumed, shown in zip(after["widths"], after["initial_bound"], before["final_bound"]):
             require(width > 0 or assumed >= shown, "chain: bound")
@@ -1740,12 +1735,8 @@ class Chunk:
         of_leaves = [x.table for x in self.lookups] + self.tables
         self.leaf_degree = sum(math.prod(shape) * max(1, columns_in(t) - 1) for (_, shape), t in zip(sites, of_leaves, strict=True))
         self.layouts = {role: weights_layouts(circuit, role, statement["given"]) for role in ("initial", "final")}
-        if circuit.frozen:
-            beside = untrained(statement)
-            own = [p for p in circuit.frozen if p not in beside]
-            self.layouts["frozen"] = {frozen_part(statement): parameters_layout(circuit, "frozen", own)}
-            if beside:
-                self.layouts["untrained"] = {"cells": parameters_layout(circuit, "frozen", beside)}
+        for name, x in frozen_groups(statement).items():
+            self.layouts[name] = {frozen_part(x): parameters_layout(circuit, "frozen", x["parameters"])}
         self.layouts |= {f"shard {j}": {"cells": self.shard_layout(j)} for j in self.shards}
         self.node_levels, self.parameter_levels, _ = levels(circuit)
         self.depth = max(self.node_levels + self.parameter_levels)

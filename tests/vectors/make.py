@@ -14,6 +14,7 @@ import harness  # noqa: E402
 import holding  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import moving  # noqa: E402
+import numpy as np  # noqa: E402
 import sliding  # noqa: E402
 import terms  # noqa: E402
 import test_graphs  # noqa: E402
@@ -23,9 +24,12 @@ from reference import verifier as reference  # noqa: E402
 import zkjax  # noqa: E402
 from zkjax.circuit.file import VERSION  # noqa: E402
 from zkjax.commitment.geometry import Geometry  # noqa: E402
+from zkjax.comparison import Part  # noqa: E402
 from zkjax.proofs.drawing import Drawing  # noqa: E402
 from zkjax.proofs.links import Link  # noqa: E402
 from zkjax.protocol.transcript import Transcript  # noqa: E402
+from zkjax.training.compare import ends_of  # noqa: E402
+from zkjax.training.evaluate import reading  # noqa: E402
 from zkjax.verifier import estimate_work, verify_alone, verify_one  # noqa: E402
 
 NAME = f"format-{VERSION}"
@@ -53,6 +57,7 @@ def main() -> None:
     draw()
     shards()
     evaluate()
+    compare()
     freeze(f"{NAME}-parts", *holding.holding())
     circuit = drawing.drawing()
     freeze(f"{NAME}-draws", circuit, zkjax.train(circuit, *drawing.start(), steps=3))
@@ -127,6 +132,24 @@ def evaluate() -> None:
     made.proof.save(f"{name}.proof")
     write(f"{name.name}.training", {"circuit": circuit.to_json(), "statement": training.statement.to_json()})
     write(f"{name.name}.totals", {output: [x.numerator, x.denominator] for output, x in found.totals.items()})
+
+
+def compare() -> None:
+    """A comparison of what a chunk starts from and leads to, and what is published of the training."""
+    circuit, name = moving.moving(frozen=True), HERE / f"{NAME}-compared"
+    run = zkjax.train(circuit, *moving.start(frozen=True), steps=2)
+    run.chain.geometry = Geometry(9, 2, 4, level_bits=8)
+    training = zkjax.prove(circuit, run, progress=None, minimum_bits=5.0)
+    asked = zkjax.Terms((Part(("w",), 2), Part(("v",), 4, 90_000)))
+    made = reading(asked.circuit(circuit), ends_of(run, run), (np.zeros(1),))
+    proof = zkjax.prove(made.circuit, made, reveal=made.circuit.outputs, progress=None, minimum_bits=5.0)
+    reference.verify(made.circuit.to_json(), bytes(proof), minimum_bits=5.0, assume_bound=True)
+    found = zkjax.verify_comparison(asked, proof, training=(circuit, [training.statement]), minimum_bits=5.0)
+    made.circuit.save(f"{name}.circuit.json")
+    proof.save(f"{name}.proof")
+    asked.save(f"{name}.comparison.json")
+    write(f"{name.name}.training", {"circuit": circuit.to_json(), "statement": training.statement.to_json()})
+    write(f"{name.name}.parts", {"parts": found.to_json()})
 
 
 def freeze(name: str, circuit, run) -> None:

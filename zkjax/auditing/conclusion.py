@@ -6,39 +6,34 @@ they commit to, and the circuit's digest.
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from ..circuit.circuit import Circuit
-from ..circuit.data import rounded, whole_samples
 from ..commitment.dataset import shard_count
+from ..comparison import verify_comparison
 from ..display import Curve, Sheet, Shown, Table, floating, in_decimals
 from ..errors import ConfigurationError, FormatError, VerificationError
-from ..evaluation import Evaluated, verify_evaluation
+from ..evaluation import verify_evaluation
+from ..files import Kept
+from ..lineage import verify_lineage
+from ..proofs.alone import LinkStatement
 from ..proofs.disclosed import check_disclosed
 from ..proofs.soundness import TARGET, Security
 from ..proofs.statement import Statement
 from ..verifier import check_minimum, verify_chain
 from ..work import MAX_MEMORY, MAX_WORK
 from . import attestation
-from .folder import ATTESTATION, CIRCUIT, DATA, DRAWING, EVALUATION, INITIAL, MODEL, Folder
+from .beside import SHOWN, Beside, Claim, listed, moved, of_comparisons, of_evaluations, totals
+from .folder import ATTESTATION, DATA, DRAWING, INITIAL, MODEL, SOURCE, Folder
+from .source import begun
 
 SHORT = 16  # digits of a digest in the sentence; the claims have all of them
-SHOWN = 120  # outputs of an evaluation that are listed, and distributions of first weights
 CORRECT = "correct"  # the output that the sentence quotes
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What holds, by what: for people. value: digits or numbers that it is about. files: names of the files that show it."""
-
-    what: str
-    value: str
-    evidence: str
-    files: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -70,7 +65,7 @@ class Conclusion(Shown):
 
     def sheet(self) -> Sheet:
         """Sentence, claims, gaps and curves."""
-        rows = tuple((x.what, x.value, x.evidence, _listed(x.files)) for x in self.claims)
+        rows = tuple((x.what, x.value, x.evidence, listed(x.files)) for x in self.claims)
         claims = Table(rows, ("claim", "value", "shown by", "files"), left=(0, 1, 2, 3))
         gaps = "Not checked:\n" + "\n".join(f"- {gap}" for gap in self.gaps)
         curves = [Curve(name, [floating(x) for x in values]) for name, values in self.outputs.items()]
@@ -96,13 +91,16 @@ def check(
     folder: str | PathLike[str],
     *,
     ignore_attestation: bool = False,
+    source: str | PathLike[str] | None = None,
     minimum_bits: float = TARGET,
     max_work: int = MAX_WORK,
     max_memory: int = MAX_MEMORY,
 ) -> Conclusion:
     """Check all that is in a published folder (``Folder`` lists its files), and say what follows from it. NumPy only.
 
-    ignore_attestation: an ``attestation.json`` there is to be replaced. minimum_bits, max_work, max_memory: as for ``verify``.
+    ignore_attestation: an ``attestation.json`` there is to be replaced. source: a file, or the published folder of another training, whose
+    model is required to be the one in ``source.safetensors``; a folder is checked as well, and what follows from it is told.
+    minimum_bits, max_work, max_memory: as for ``verify``.
     Raises: VerificationError - something does not hold (``check`` says which check failed); FormatError - a malformed file;
             ConfigurationError - no such folder, or one in which something is missing; OSError.
     """
@@ -120,7 +118,7 @@ def check(
     given = {"model": found.model, "initial_model": found.initial, "drawing": found.drawing, "data": found.data}
     shards = check_disclosed(found.circuit, statements, found.disclosures, **given, **limits) if found.disclosures else None
     chunks = [s for s in statements if isinstance(s, Statement)]
-    evaluations = {}
+    evaluations, comparisons = {}, {}
     for name, x in found.evaluations.items():
         try:
             given = {"training": (found.circuit, statements), "data": x.data, "disclosures": x.disclosures}
@@ -128,12 +126,41 @@ def check(
         except (VerificationError, FormatError) as error:
             error.within(name)
             raise
-    ledgers = [*ledgers, *(x.security for x in evaluations.values())]
-    conclusion = concluded(found, chunks, evaluations, ledgers, shards, time.perf_counter() - started)
+    for name, x in found.comparisons.items():
+        try:
+            comparisons[name] = verify_comparison(x.terms, x.proof, training=(found.circuit, statements), **limits)
+        except (VerificationError, FormatError) as error:
+            error.within(name)
+            raise
+    ledgers = [*ledgers, *(x.security for x in (*evaluations.values(), *comparisons.values()))]
+    given = None if found.source is None else begun(found.circuit, chunks[0], found.initial, found.source)
+    shown = Beside(evaluations, comparisons, given)
+    conclusion = concluded(found, chunks, shown, ledgers, shards, time.perf_counter() - started)
     gaps = [] if ignore_attestation or found.attested is None else [_attested(conclusion, *found.attested)]
     if found.others:
-        gaps.append(f"what other files here say: {_listed(found.others)}")
-    return replace(conclusion, gaps=(*conclusion.gaps, *gaps))
+        gaps.append(f"what other files here say: {listed(found.others)}")
+    conclusion = replace(conclusion, gaps=(*conclusion.gaps, *gaps))
+    if source is None:
+        return conclusion
+    claim, told = _of_source(found, statements, Path(source), limits)
+    return replace(conclusion, sentence=f"{conclusion.sentence}{told}", claims=(*conclusion.claims, claim))
+
+
+def _of_source(folder: Folder, statements: Sequence[Statement | LinkStatement], source: Path, limits: dict[str, Any]) -> tuple[Claim, str]:
+    """What is known of what the training began with, and a sentence of it. Raises VerificationError where it is something else."""
+    other = None if not source.is_dir() else check(source, **limits)
+    told = "" if other is None else f" What it began with, as {source} shows: {other.sentence}"
+    if SOURCE in folder.hashes:
+        name = str(source if other is None else source / MODEL)
+        if Kept(name, limits["max_memory"]).sha256() != folder.hashes[SOURCE]:
+            raise VerificationError("source", f"{name} is another file than {SOURCE} here")
+        return Claim("source", folder.hashes[SOURCE], "the same file, by its SHA-256", (SOURCE, name)), told
+    if other is None:
+        raise ConfigurationError(f"{folder.path}: {SOURCE} is missing; zkjax.publish(.., source=) puts it there")
+    before = [x.statement for x in other.folder.proofs.values()]
+    verify_lineage([(other.folder.circuit, before), (folder.circuit, statements)])
+    shown = "one commitment to the last weights there and the first ones here, by the proofs of links in both folders"
+    return Claim("source", other.facts["last_weights"], shown, (*folder.proofs, str(source))), told
 
 
 def _attested(conclusion: Conclusion, told: dict[str, Any], enveloped: bool) -> str:
@@ -147,20 +174,25 @@ def _attested(conclusion: Conclusion, told: dict[str, Any], enveloped: bool) -> 
 def concluded(
     folder: Folder,
     statements: Sequence[Statement],
-    evaluations: Mapping[str, Evaluated],
+    beside: Beside,
     ledgers: Sequence[Security],
     shards: tuple[int, ...] | None,
     seconds: float,
 ) -> Conclusion:
     """Of a folder that holds what it says. statements: of chunks; shards: that the data are, None without data."""
     bits, least = -math.log2(sum(2.0**-x.bits for x in ledgers)), min(x.bits for x in ledgers)
-    outputs, gaps = dict(revealed(folder.circuit, statements)), (*_gaps(folder, statements, evaluations, shards),)
-    sentence, said = _sentence(folder, statements, evaluations, shards), {}
-    facts = _facts(folder, statements, shards) | {"evaluations": {name: _totals(x) for name, x in evaluations.items()}}
+    outputs, gaps = dict(revealed(folder.circuit, statements)), (*_gaps(folder, statements, beside, shards),)
+    sentence, said = _sentence(folder, statements, beside, shards), {}
+    facts = _facts(folder, statements, shards) | {"evaluations": {name: totals(x) for name, x in beside.evaluations.items()}}
+    facts |= {"comparisons": {name: x.to_json() for name, x in beside.comparisons.items()}} if beside.comparisons else {}
     if folder.model is not None:
         security = {"proofs": len(ledgers), "least_bits": round(least, 1), "bits": round(bits, 1)}
         said = attestation.statement(sentence, facts, folder.hashes, security, gaps, MODEL)
-    claims = (*_claims(folder, statements, shards, outputs), *_of_evaluations(folder, evaluations))
+    claims = (*_claims(folder, statements, shards, outputs), *of_evaluations(folder, beside.evaluations))
+    claims = (*claims, *of_comparisons(beside.comparisons))
+    if beside.begun is not None:
+        shown = f"the first weights' file holds the values of this one{beside.begun}"
+        claims = (*claims, Claim("fine-tuned from", folder.hashes[SOURCE], shown, (SOURCE, INITIAL)))
     return Conclusion(sentence, claims, gaps, len(ledgers), least, bits, seconds, facts, outputs, said, folder)
 
 
@@ -190,10 +222,6 @@ def revealed(circuit: Circuit, statements: Sequence[Statement]) -> Iterator[tupl
             yield "losses" if name == "loss" else name, [circuit.exact_loss(row, name) for row in rows]
 
 
-def _listed(names: tuple[str, ...], what: str = "files") -> str:
-    return ", ".join(names) if len(names) <= 4 else f"{names[0]}, {names[1]}, .., {names[-1]} ({len(names)} {what})"
-
-
 def _range(statements: Sequence[Statement]) -> tuple[int, int]:
     first, last = statements[0], statements[-1]
     return first.first_step, last.first_step + last.steps
@@ -208,7 +236,7 @@ def _all_shards(statement: Statement, shards: tuple[int, ...] | None) -> bool:
     return shards is not None and len(shards) == shard_count(statement.samples, statement.shard_size)
 
 
-def _sentence(folder: Folder, statements: Sequence[Statement], evaluations: Mapping[str, Evaluated], shards: tuple[int, ...] | None) -> str:
+def _sentence(folder: Folder, statements: Sequence[Statement], beside: Beside, shards: tuple[int, ...] | None) -> str:
     first, last = statements[0], statements[-1]
     begin, end = _range(statements)
 
@@ -229,17 +257,21 @@ def _sentence(folder: Folder, statements: Sequence[Statement], evaluations: Mapp
         drawn = f"drawn from key {folder.drawing.seed} by {ways:,} distribution{'s' * (ways > 1)}"  # each is of the trainer's choice
         others = len(folder.drawing.others(folder.circuit))
         start = f"{start}, {count} of whose {count + others} arrays were {drawn}" if others else drawn
+    start = f"weights {start}"
+    if beside.begun is not None:
+        start = f"the model {weights(SOURCE, folder.source, b'')}{beside.begun}"
     if not _updated(folder, statements):
         told = f"The model {model} went through {steps} of {recipe} on {data}, which changed nothing"
     else:
-        told = f"The model {model} was trained by {recipe} for {steps} on {data}, from weights {start}"
+        told = f"The model {model} was trained by {recipe} for {steps} on {data}, from {start}"
     counted = [
         f"; an evaluation with digest {short(x.statement.circuit.hex())} counts {in_decimals(x.totals[CORRECT])} of the {x.samples:,} "
         f"samples of the test set with root {short(x.statement.dataset.hex())} as {CORRECT}"
-        for x in evaluations.values()
+        for x in beside.evaluations.values()
         if CORRECT in x.totals
     ]
-    return f"{told}{''.join(counted)}."
+    apart = [f"; {listed(part.paths, 'parameters')} {moved(part)}" for x in beside.comparisons.values() for part in x.parts]
+    return f"{told}{''.join(apart)}{''.join(counted)}."
 
 
 def _claims(
@@ -264,7 +296,7 @@ def _claims(
         yield Claim("first weights' key", f"{folder.drawing.seed}", "what is drawn from it, rounded, is behind that commitment", shown)
         ways = [*folder.drawing.describe().items()]
         for distribution, paths in ways[:SHOWN]:
-            yield Claim(f"drawn: {distribution}", _listed(tuple(paths), "arrays"), "the key's words, by this distribution", (DRAWING,))
+            yield Claim(f"drawn: {distribution}", listed(tuple(paths), "arrays"), "the key's words, by this distribution", (DRAWING,))
         if len(ways) > SHOWN:
             yield Claim("drawn: by other distributions", f"{len(ways) - SHOWN:,} more", "likewise", (DRAWING,))
     yield Claim("last weights", last.final_weights.hex(), "the commitment that the last proof ends with", proofs)
@@ -277,50 +309,7 @@ def _claims(
         yield Claim("what the trainer says", "the same", "all statements of the proofs stand in it", ("statement.json",))
 
 
-def _totals(x: Evaluated) -> dict[str, Any]:
-    """What an evaluation shows, for programs."""
-    totals = {name: [v.numerator, v.denominator] for name, v in x.totals.items()}
-    return {"recipe": x.statement.circuit.hex(), "dataset": x.statement.dataset.hex(), "samples": x.samples, "totals": totals}
-
-
-def _of_evaluations(folder: Folder, evaluations: Mapping[str, Evaluated]) -> Iterator[Claim]:
-    for name, x in evaluations.items():
-        files = f"{name}/{CIRCUIT}", f"{name}/{EVALUATION}"
-        yield Claim(f"{name}: recipe", x.statement.circuit.hex(), "digest of the circuit that its proof is about", files)
-        told = f"{x.statement.dataset.hex()} ({x.samples:,} samples)"
-        yield Claim(f"{name}: test set", told, "its proof reads each sample once, and the weights of the training's last commitment", files)
-        if folder.evaluations[name].data is not None:
-            shown = "rounded as the circuit says, they are all of its samples"
-            yield Claim(f"{name}: data", folder.hashes[f"{name}/{DATA}"], shown, (f"{name}/{DATA}", f"{name}/data.disclosure"))
-            if folder.data is not None and (common := in_both(folder, name)) is not None:
-                shown = "samples with the same first array, compared in the two files"
-                yield Claim(f"{name}: samples that are in data.npz too", f"{common}", shown, (f"{name}/{DATA}", DATA))
-        matrix, shown = x.confusion, "exact sum over all samples, revealed by its proof"
-        others = [(output, total) for output, total in x.totals.items() if matrix is None or not output.startswith("confusion ")]
-        for output, total in others[:SHOWN]:
-            yield Claim(f"{name}: {output}", in_decimals(total), shown, files)
-        if matrix is not None:
-            rows = "; ".join(" ".join(map(str, row)) for row in matrix.tolist())
-            yield Claim(f"{name}: confusion", rows, "exact counts, a row for each class, that add up to all samples", files)
-
-
-def in_both(folder: Folder, name: str) -> int | None:
-    """How many samples of an evaluation's test set have a first array that one of the training's data has; None where shapes differ."""
-    evaluated = folder.evaluations[name]
-
-    def values(x, array):
-        return rounded(x, whole_samples(x, array)) * 2.0**-x.scale
-
-    first, second = values(folder.circuit.inputs[0], folder.data[0]), values(evaluated.circuit.inputs[0], evaluated.data[0])
-    if first.shape[1:] != second.shape[1:]:
-        return None
-    known = {row.tobytes() for row in first}
-    return sum(row.tobytes() in known for row in second)
-
-
-def _gaps(
-    folder: Folder, statements: Sequence[Statement], evaluations: Mapping[str, Evaluated], shards: tuple[int, ...] | None
-) -> Iterator[str]:
+def _gaps(folder: Folder, statements: Sequence[Statement], beside: Beside, shards: tuple[int, ...] | None) -> Iterator[str]:
     first = statements[0]
     if folder.model is None:
         yield f"which model file holds the last weights: {MODEL} is not here"
@@ -330,19 +319,21 @@ def _gaps(
     first_weights, drawing = "the first weights", folder.drawing
     if drawing is not None:
         first_weights = "the key of the first weights and their distributions"
+    if beside.begun is not None:
+        yield f"whose model {SOURCE} is, and how it was trained: compare its SHA-256, or check --source with the folder of its training"
     if folder.initial is None and drawing is None:
         yield f"which weights the training began with: {INITIAL} is not here"
     if drawing is not None and (others := tuple(drawing.others(folder.circuit))):
         first_weights += ", those that are not drawn from it"
         if folder.initial is None:
-            yield f"what is in the frozen {_listed(others, 'arrays')}: {INITIAL} is not here"
+            yield f"what is in the frozen {listed(others, 'arrays')}: {INITIAL} is not here"
     yield f"how {first_weights}, the seed of the batches and the order of the samples were chosen: by the trainer, who could try many"
     yield (
         "that certain source code gives this recipe; with JAX, python -m zkjax trace FILE.py --precision precision.json "
         f"--expect {first.circuit.hex()}"
     )
     yield "that the recipe was fixed before the data were seen, and where the data come from"
-    for name, x in evaluations.items():
+    for name, x in beside.evaluations.items():
         digest = x.statement.circuit.hex()
         yield f"that the outputs of {name} mean what they are called: its circuit defines them, with digest {digest}"
         if folder.evaluations[name].data is None:

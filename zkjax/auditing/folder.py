@@ -6,9 +6,11 @@
     model.safetensors, model.disclosure      the last parameters, and what ties them to their commitment
     initial.safetensors, initial.disclosure  the first ones, likewise
     drawing.json                             or from which public key they are drawn, with the same disclosure
+    source.safetensors                       a model that the training began with, as its owner publishes it; with the first weights only
     data.npz, data.disclosure                the dataset or shards of it, likewise
     NAME/                                    an evaluation of the last weights: circuit.json, evaluation.proof, and for its test set
                                              data.npz and data.disclosure; any number of such folders
+    NAME/                                    a comparison of the first and the last weights: comparison.json, comparison.proof; likewise
     precision.json, source.json              for whoever traces the source again
     attestation.json                         the same as the folder shows, for systems that collect attestations (``attestation.py``)
 
@@ -19,13 +21,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..arrays import NUMBERS, read_arrays
 from ..circuit.circuit import Circuit
 from ..circuit.data import in_order
+from ..comparison import Terms
 from ..errors import ConfigurationError
 from ..files import Kept
 from ..proofs.disclosure import Disclosure
@@ -36,10 +39,11 @@ from ..proofs.published import Published
 from . import attestation
 
 CIRCUIT, STATEMENT, ATTESTATION, PROOFS = "circuit.json", "statement.json", "attestation.json", ".proof"
-MODEL, INITIAL, DRAWING, DATA = "model.safetensors", "initial.safetensors", "drawing.json", "data.npz"
+MODEL, INITIAL, SOURCE, DRAWING, DATA = "model.safetensors", "initial.safetensors", "source.safetensors", "drawing.json", "data.npz"
 # what each of them needs beside it
 DISCLOSED = {MODEL: "model.disclosure", INITIAL: "initial.disclosure", DRAWING: "initial.disclosure", DATA: "data.disclosure"}
 EVALUATION = "evaluation.proof"
+TERMS, COMPARISON = "comparison.json", "comparison.proof"
 BESIDE = ("precision.json", "source.json")  # nothing follows from these
 
 
@@ -53,13 +57,21 @@ class EvaluationFiles:
     disclosures: tuple[Disclosure, ...] = ()
 
 
+class ComparisonFiles(NamedTuple):
+    """The files of a comparison, read."""
+
+    terms: Terms
+    proof: Proof
+
+
 @dataclass(frozen=True, eq=False)
 class Folder:
     """A folder's files, read; nothing is compared yet.
 
-    proofs: by the names of their files, in the order of their steps, links alone last. model, initial, drawing, data: None where they are
-    not there. evaluations: by the names of their folders. attested: the in-toto statement of an attestation, and whether it stands in an
-    envelope. hashes: SHA-256 of each file of which something follows, by name. others: names of files that say nothing.
+    proofs: by the names of their files, in the order of their steps, links alone last. model, initial, drawing, source, data: None where
+    they are not there. evaluations, comparisons: by the names of their folders. attested: the in-toto statement of an attestation, and
+    whether it stands in an envelope. hashes: SHA-256 of each file of which something follows, by name. others: names of files that say
+    nothing.
     """
 
     path: Path
@@ -69,9 +81,11 @@ class Folder:
     model: Model | None = None
     initial: Model | None = None
     drawing: Drawing | None = None
+    source: Model | None = None
     data: tuple[np.ndarray, ...] | None = field(default=None, repr=False)
     disclosures: tuple[Disclosure, ...] = ()
     evaluations: dict[str, EvaluationFiles] = field(default_factory=dict)
+    comparisons: dict[str, ComparisonFiles] = field(default_factory=dict)
     attested: tuple[dict[str, Any], bool] | None = field(default=None, repr=False)
     hashes: dict[str, str] = field(default_factory=dict)
     others: tuple[str, ...] = ()
@@ -88,6 +102,8 @@ class Folder:
         if CIRCUIT not in names or not proofs:
             raise ConfigurationError(f"{path}: a published folder holds {CIRCUIT} and *{PROOFS} files; zkjax.publish makes one")
         given, hashes = _disclosed(path, names, DISCLOSED), {}
+        if SOURCE in names and INITIAL not in given:
+            raise ConfigurationError(f"{path}: {INITIAL} is missing; {SOURCE} says something beside it only")
 
         def kept(name: str) -> Kept:
             """A file to be read, once: of these bytes all is said."""
@@ -98,9 +114,10 @@ class Folder:
         circuit = Circuit.load(kept(CIRCUIT))
         loaded = {name: Proof.load(kept(name)) for name in proofs}
         order = sorted(loaded, key=lambda name: loaded[name].place)
-        inside = [x.name for x in sorted(path.iterdir()) if (x / EVALUATION).exists()]
-        evaluations = {name: _evaluated(path, name, kept) for name in inside}
-        telling = {CIRCUIT, STATEMENT, *proofs, *given, *(DISCLOSED[name] for name in given)}
+        inside = sorted(x for x in path.iterdir() if x.is_dir())
+        evaluations = {x.name: _evaluated(path, x.name, kept) for x in inside if (x / EVALUATION).exists()}
+        comparisons = {x.name: _compared(path, x.name, kept) for x in inside if (x / COMPARISON).exists()}
+        telling = {CIRCUIT, STATEMENT, SOURCE, *proofs, *given, *(DISCLOSED[name] for name in given)}
         return Folder(
             path,
             circuit,
@@ -109,12 +126,14 @@ class Folder:
             Model.load(kept(MODEL), limit) if MODEL in given else None,
             Model.load(kept(INITIAL), limit) if INITIAL in given else None,
             Drawing.load(kept(DRAWING)) if DRAWING in given else None,
+            Model.load(kept(SOURCE), limit) if SOURCE in names else None,
             _data(kept(DATA), circuit) if DATA in given else None,
             tuple(Disclosure.load(kept(name)) for name in dict.fromkeys(DISCLOSED[x] for x in given)),
             evaluations,
+            comparisons,
             attestation.load(path / ATTESTATION) if ATTESTATION in names else None,
             dict(sorted(hashes.items())),
-            tuple(name for name in names if name not in {*telling, *evaluations, ATTESTATION, *BESIDE}),
+            tuple(name for name in names if name not in {*telling, *evaluations, *comparisons, ATTESTATION, *BESIDE}),
         )
 
 
@@ -143,3 +162,9 @@ def _evaluated(folder: Path, name: str, kept: Callable[[str], Kept]) -> Evaluati
         return EvaluationFiles(circuit, proof)
     disclosure = Disclosure.load(kept(f"{name}/{DISCLOSED[DATA]}"))
     return EvaluationFiles(circuit, proof, _data(kept(f"{name}/{DATA}"), circuit), (disclosure,))
+
+
+def _compared(folder: Path, name: str, kept: Callable[[str], Kept]) -> ComparisonFiles:
+    if not (folder / name / TERMS).exists():
+        raise ConfigurationError(f"{folder / name}: {TERMS} is missing; a comparison's folder holds {TERMS} and {COMPARISON}")
+    return ComparisonFiles(Terms.load(kept(f"{name}/{TERMS}")), Proof.load(kept(f"{name}/{COMPARISON}")))

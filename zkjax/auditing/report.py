@@ -12,7 +12,7 @@ from ..display import Sheet, page
 from ..proofs.alone import LinkStatement
 from ..proofs.statement import Statement
 from .conclusion import Conclusion
-from .folder import EVALUATION, Folder
+from .folder import COMPARISON, EVALUATION, Folder
 
 COVERED = ("proof", "steps", "from weights", "to weights", "opened shards of the data", "replaced commitments")
 FEW = 8  # numbers that are listed, digits of a digest
@@ -35,8 +35,11 @@ def covered(folder: Folder) -> Timeline:
     """Of each proof the steps, the weights before and after them, and the commitments that it opens and replaces."""
     rows = [_row(name, proof.statement) for name, proof in folder.proofs.items()]
     for name, x in folder.evaluations.items():
-        weights, steps = x.proof.statement.evaluated, f"each sample of the test set once, in {x.proof.statement.steps} steps"
+        weights, steps = x.proof.statement.read[0], f"each sample of the test set once, in {x.proof.statement.steps} steps"
         rows.append(Span(None, (f"{name}/{EVALUATION}", steps, _digest(weights), "", _numbers(x.proof.statement.shards), "")))
+    for name, x in folder.comparisons.items():
+        weights = map(_digest, x.proof.statement.read)
+        rows.append(Span(None, (f"{name}/{COMPARISON}", "first and last weights", *weights, "", "")))
     return Timeline(COVERED, tuple(rows))
 
 

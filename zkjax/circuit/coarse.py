@@ -5,6 +5,7 @@ What it shows is all that bounds follow from. As many bits as float32 has take a
 
 import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ..ops.ranges import limbs, signed_bound
 
 FLOAT_BITS = 25  # of a signed integer that has all bits of a float32's mantissa
 BELOW_ONE = 1.0 - 2.0**-24  # the largest float32 below 1
+LARGEST = 2**61  # of an integer that a training begins with, in absolute value
 STEPS = 4  # whose lookups showing the ranges of so fine integers may take at most
 
 
@@ -62,11 +64,34 @@ def integers(circuit, values: Mapping[int, np.ndarray]) -> tuple[tuple[int, ...]
     for p, x in values.items():
         odd, scale = circuit.scale(p)
         found[p] = exact.nearest(x / odd, scale - shifts[p]).astype(np.int64) << shifts[p]
+    return shifts, widths, with_given(circuit, found)
+
+
+def as_they_are(circuit, found: Mapping[int, tuple[int, np.ndarray]]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[np.ndarray, ...]]:
+    """The same of integers of which no bit is dropped, (s, v) by number, v int64: ranges that hold v, in as many limbs as that takes."""
+    shifts, widths = [0] * len(circuit.parameters), [0] * len(circuit.parameters)
+    for p, (s, x) in found.items():
+        low, high = int(x.min()), int(x.max())
+        shifts[p], widths[p] = s, max(circuit.table_bits, 1 + max(high, -low - 1).bit_length())
+    return tuple(shifts), tuple(widths), with_given(circuit, {p: x << s for p, (s, x) in found.items()})
+
+
+def finer(circuit, p: int, unit: Fraction, integers: np.ndarray) -> int | None:
+    """The s for which integers of this unit are, times 2^s, those of parameter p; None where there is none, or they exceed 61 bits."""
+    ratio, largest = unit / circuit.unit(p), max(abs(int(integers.min())), abs(int(integers.max())))
+    shift = ratio.numerator.bit_length() - 1
+    fits = 0 <= shift < LARGEST.bit_length() and ratio == 1 << shift and largest << shift < LARGEST
+    return shift if fits else None
+
+
+def with_given(circuit, found: Mapping[int, np.ndarray]) -> tuple[np.ndarray, ...]:
+    """The integers of all states where a chain begins, from those that are committed, by number."""
+    found = dict(found)
     for p in circuit.given:
         given, shape = circuit.parameters[p].given, circuit.parameters[p].shape
         copied = 0 if given.copied is None else found[given.copied] << given.shift
         found[p] = np.full(shape, given.integer, dtype=np.int64) + copied
-    return shifts, widths, tuple(found[p] for p in range(len(found)))
+    return tuple(found[p] for p in range(len(found)))
 
 
 def shown(circuit, shifts: Sequence[int], widths: Sequence[int]) -> tuple[int, ...]:

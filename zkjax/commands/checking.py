@@ -33,6 +33,11 @@ def _parser(commands, name: str, told: str):
     parser = commands.add_parser(name, help=told, allow_abbrev=False)
     parser.add_argument("folder", metavar="FOLDER", help="circuit.json, proofs, and what zkjax.publish puts beside them")
     parser.add_argument(
+        "--source",
+        metavar="PATH",
+        help="require that it began with the model in this file, or in this folder, which is checked too",
+    )
+    parser.add_argument(
         "--minimum-bits", type=float, default=TARGET, metavar="BITS", help=f"required of each proof, 1 or more (default {TARGET:g})"
     )
     parser.add_argument(
@@ -67,6 +72,6 @@ def _concluded(arguments, tell: Callable[[Conclusion], str], **options) -> str:
     """What is told of what follows; a file that cannot be read or written is misuse."""
     limits = {"minimum_bits": arguments.minimum_bits, "max_work": arguments.max_work, "max_memory": arguments.max_memory}
     try:
-        return tell(check(arguments.folder, **options, **limits))
+        return tell(check(arguments.folder, source=arguments.source, **options, **limits))
     except OSError as error:
         raise Misuse(str(error)) from None

@@ -7,8 +7,8 @@ import time
 from ..circuit.circuit import Circuit
 from ..display import in_decimals
 from ..errors import ZkjaxError
-from ..evaluation import Evaluated, verify_evaluation
-from ..proofs.soundness import TARGET
+from ..evaluation import Evaluated, Training, verify_evaluation
+from ..proofs.soundness import TARGET, Security
 from ..verifier import check_minimum, verify_chain
 from ..work import MAX_MEMORY, MAX_WORK
 from . import disclosing
@@ -55,33 +55,37 @@ def _verified(arguments, paths: list[str]) -> str:
         raise Misuse("--training and --training-circuit: give both, or none")
     limits = {"minimum_bits": arguments.minimum_bits, "max_work": arguments.max_work, "max_memory": arguments.max_memory}
     started = time.perf_counter()
-    training, ledgers = None, []
-    if arguments.training is not None:
-        trained = _circuit(arguments.training_circuit)
-        proofs = _read(in_order, files_of(arguments.training), paths)
-        statements, ledgers = verify_chain(trained, proofs, **limits)
-        training = trained, statements
-    paths[:] = []
-    circuit = _circuit(arguments.circuit)
-    wanted = _read(disclosing.wanted, arguments, circuit)
-    (proof,) = _read(in_order, [arguments.proof], paths)
+    training, ledgers = (None, []) if arguments.training is None else verified_training(arguments, paths, limits)
+    circuit = circuit_of(arguments.circuit)
+    wanted = read(disclosing.wanted, arguments, circuit)
+    (proof,) = read(in_order, [arguments.proof], paths)
     pins = {"weights": arguments.weights, "dataset": arguments.dataset, "assume_bound": arguments.assume_bound}
     found = verify_evaluation(circuit, proof, training=training, data=wanted["data"], disclosures=wanted["disclosures"], **pins, **limits)
     bits = [x.bits for x in (*ledgers, found.security)]
     return _told(arguments, found, bits, time.perf_counter() - started)
 
 
-def _circuit(path: str) -> Circuit:
+def verified_training(arguments, paths: list[str], limits: dict) -> tuple[Training, list[Security]]:
+    """The training that the arguments name, and the ledgers of its proofs. paths: will hold their files while they are verified."""
+    trained = circuit_of(arguments.training_circuit)
+    proofs = read(in_order, files_of(arguments.training), paths)
+    statements, ledgers = verify_chain(trained, proofs, **limits)
+    paths[:] = []
+    return (trained, statements), ledgers
+
+
+def circuit_of(path: str) -> Circuit:
+    """The circuit in a file; misuse where there is none."""
     try:
         return Circuit.load(path)
     except (OSError, ZkjaxError) as error:
         raise Misuse(f"the circuit file is not usable: {error}") from None
 
 
-def _read(read, *what):
-    """``read(*what)``; a file that is not there is misuse."""
+def read(load, *what):
+    """``load(*what)``; a file that is not there is misuse."""
     try:
-        return read(*what)
+        return load(*what)
     except OSError as error:
         raise Misuse(str(error)) from None
 

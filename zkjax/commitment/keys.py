@@ -18,10 +18,14 @@ KEPT_BYTES = 2**29  # of commitments that a chain keeps in memory for its next p
 
 @dataclass(frozen=True)
 class Key:
-    """The seed of one commitment's randomness, and the public name of its opening counter."""
+    """The seed of one commitment's randomness, and the public name of its opening counter.
+
+    number: of the commitment, where it is one that another chain's owner has handed over; None: that of its step.
+    """
 
     seed: bytes = field(repr=False)
     name: str
+    number: int | None = None
 
     @staticmethod
     def fresh() -> "Key":

@@ -96,5 +96,6 @@ def _goes_on(before: Statement, after: Statement, classes: Classes) -> bool:
         and [part.name for part in begun.parts] == names
         and all(classes.same(ended.part_digest(geometry, name), begun.part_digest(geometry, name)) for name in names)
         and classes.same(before.frozen_digest, after.frozen_digest)
+        and classes.same(before.beside_digest, after.beside_digest)
         and before.shifts_after == after.shifts
     )

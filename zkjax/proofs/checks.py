@@ -50,7 +50,7 @@ def make_plan(circuit: Circuit, statement: Statement) -> Plan:
     check_sizes(circuit, statement)
     batches = Batches(batch_indices(*schedule_of(circuit, statement)), statement.shard_size, statement.samples)
     sizes = circuit, statement.first_step, statement.steps, statement.shifts, statement.widths, batches
-    return Plan(*sizes, **statement.reads)
+    return Plan(*sizes, **statement.sources)
 
 
 def check_circuit(circuit: Circuit, statement: Statement) -> None:
@@ -61,18 +61,20 @@ def check_circuit(circuit: Circuit, statement: Statement) -> None:
 
 
 def check_frozen(circuit: Circuit, statement: Statement) -> None:
-    """The parameters that the circuit freezes have a commitment of their own, and no others; if it freezes all, it may be a training's."""
-    frozen = statement.frozen
-    listed = () if frozen is None else (*frozen.parameters, *frozen.untrained)
-    if tuple(sorted(listed)) != circuit.frozen or (frozen is not None and not listed):
+    """The parameters that the circuit freezes have a commitment of their own, and no others.
+
+    If it freezes all, they may be a training's, and may stand in two commitments, of which the first is to weights.
+    """
+    groups = () if statement.frozen is None else tuple(statement.frozen.groups.values())
+    listed = tuple(sorted(p for x in groups for p in x.parameters))
+    if listed != circuit.frozen or (groups and not listed):
         raise VerificationError("statement", f"the frozen parameters of the circuit are {list(circuit.frozen)}, not those of the statement")
-    if frozen is not None and frozen.trained is not None and len(circuit.frozen) < len(circuit.parameters):
+    if groups and groups[0].trained is not None and len(circuit.frozen) < len(circuit.parameters):
         raise VerificationError("statement", "the frozen parameters are those of a training, though the circuit has others beside them")
-    if frozen is not None and frozen.beside is not None and (frozen.trained is None or not frozen.untrained):
-        raise VerificationError("statement", "frozen parameters stand beside others, which only those of a training do that freezes some")
-    for numbers in () if frozen is None else (frozen.parameters, frozen.untrained):
-        if tuple(sorted(numbers)) != numbers:
-            raise VerificationError("statement", "the frozen parameters are not in ascending order")
+    if len(groups) > 1 and (groups[0].trained is None or not groups[1].parameters):
+        raise VerificationError("statement", "frozen parameters stand beside others, which only a training's do, and never none")
+    if any(tuple(sorted(x.parameters)) != x.parameters for x in groups):
+        raise VerificationError("statement", "the frozen parameters are not in ascending order")
 
 
 def check_lengths(circuit: Circuit, statement: Statement) -> None:

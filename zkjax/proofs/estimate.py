@@ -55,7 +55,7 @@ def estimate(circuit: Circuit, statement: Statement, meter: Meter) -> None:
     opened = sum(count * min(shard_size, samples - number * shard_size) for number, count in numbers.items())
     batches = Claimed(unread, shard_size, samples, tuple(numbers), opened)
     shifts = (0,) * len(circuit.parameters)
-    plan = Plan(circuit, statement.first_step, statement.steps, shifts, statement.widths, batches, **statement.reads)
+    plan = Plan(circuit, statement.first_step, statement.steps, shifts, statement.widths, batches, **statement.sources)
 
     geometry, vectors = statement.geometry, Vectors(meter, lengths_only=True)
     own = statement.named()  # each shard by the one of its size

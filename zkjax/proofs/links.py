@@ -21,7 +21,7 @@ from ..protocol.links import Links, Pair
 class Link:
     """A commitment of the statement and a fresh one whose parts hold what the parts of these names hold in it.
 
-    source: "initial", "final", "frozen" or "shard N".
+    source: "initial", "final", "frozen", "beside" or "shard N".
     """
 
     source: str

@@ -51,6 +51,11 @@ class Model:
         """The values, float32, by the rule of the module's docstring."""
         return {path: as_float32(x, self.units[path]) for path, x in self.integers.items()}
 
+    @property
+    def scales(self) -> dict[str, int]:
+        """Bits after the point by path, for ``zkjax.Precision(parameters=)``: of a circuit whose training can begin with these integers."""
+        return {path: unit.denominator.bit_length() - unit.numerator.bit_length() for path, unit in self.units.items()}
+
     def digest(self) -> bytes:
         """SHA-256 of all integers with their paths and shapes."""
         state = hashlib.sha256(b"zkjax model %d\0" % FORMAT)

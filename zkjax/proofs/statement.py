@@ -26,8 +26,9 @@ WEIGHTS, STATE = b"zkjax weights 2", b"zkjax state 2"
 class Frozen(NamedTuple):
     """The parameters that no step changes: their commitment, the same in every proof of a chain, and their numbers in the circuit.
 
-    An evaluation's are the weights of a training: the commitment is the training's, of kind "weights", and of it the parameters are read;
-    ``beside`` are those that the training freezes, in its own commitment to them.
+    Where a circuit has no others they may be the weights of a training, in the training's own commitments, of kind "weights", of which the
+    parameters are read. An evaluation's are its last weights, and ``beside`` them those that the training freezes, if there are any; a
+    comparison's are its first weights, and ``beside`` them the last ones.
     """
 
     commitment: Commitment
@@ -45,14 +46,14 @@ class Frozen(NamedTuple):
         return CELLS if self.trained is None else PARAMETERS
 
     @property
-    def untrained(self) -> tuple[int, ...]:
-        """Of an evaluation the parameters that the training freezes."""
-        return () if self.beside is None else self.beside.parameters
+    def opened(self) -> Opened:
+        """What is read of the commitment: all of one of kind "frozen"."""
+        return self.commitment.opened() if self.trained is None else self.commitment.opened(PARAMETERS)
 
-    def named(self) -> dict[str, Opened]:
-        """What is read of them, by the names that links use: all of a commitment of kind "frozen"."""
-        found = {"frozen": self.commitment.opened() if self.trained is None else self.commitment.opened(PARAMETERS)}
-        return found if self.beside is None else found | {"untrained": self.beside.commitment.opened()}
+    @property
+    def groups(self) -> "dict[str, Frozen]":
+        """These and those beside them, by the names of their commitments that links use."""
+        return {"frozen": self} | ({} if self.beside is None else {"beside": self.beside})
 
     def to_json(self) -> dict[str, Any]:
         found = {"commitment": self.commitment.to_json(), "parameters": list(self.parameters)}
@@ -62,7 +63,7 @@ class Frozen(NamedTuple):
     def from_json(data, within: bool = False) -> "Frozen":
         """FormatError for anything else. within: what is ``beside`` others."""
         if not isinstance(data, dict) or set(data) - ({"beside"} if not within else set()) != {"commitment", "parameters"}:
-            raise FormatError("statement: frozen needs commitment and parameters, and of an evaluation, if need be, others beside them")
+            raise FormatError("statement: frozen needs commitment and parameters, and has at most one more of both beside them")
         beside = Frozen.from_json(data["beside"], within=True) if "beside" in data else None
         return Frozen(Commitment.from_json(data["commitment"]), integers_in(data["parameters"], "frozen.parameters", 0, LIMIT), beside)
 
@@ -139,21 +140,28 @@ class Statement(Shown):
         return b"" if self.frozen is None else self.frozen.commitment.part_digest(self.geometry, self.frozen.part)
 
     @property
-    def untrained_digest(self) -> bytes:
-        """Of an evaluation that of the parameters which the training freezes, its ``frozen_digest``; empty if there are none."""
+    def beside_digest(self) -> bytes:
+        """Of those beside them, likewise: of an evaluation the ``frozen_digest`` of the training that freezes them."""
         beside = self.frozen and self.frozen.beside
         return b"" if beside is None else beside.commitment.part_digest(self.geometry, beside.part)
 
     @property
-    def evaluated(self) -> bytes | None:
-        """Of an evaluation the digest of the trained weights that it reads, the training's ``final_weights``; None of other proofs."""
+    def read(self) -> tuple[bytes, ...]:
+        """Digests of the weights that are read: of an evaluation the training's ``final_weights``; of a comparison those of the first and
+        of the last ones, without what the training freezes; none of other proofs."""
         found = self.frozen
-        return None if found is None or found.trained is None else self.weights_behind(self.frozen_digest, self.untrained_digest, last=True)
+        if found is None or found.trained is None:
+            return ()
+        if found.beside is None or found.beside.trained is None:
+            return (self.weights_behind(self.frozen_digest, self.beside_digest, last=True),)
+        parts = zip((self.frozen_digest, self.beside_digest), (found, found.beside), strict=True)
+        shifted = ((part, bytes(self.shifts[p] for p in x.parameters).rstrip(b"\0")) for part, x in parts)
+        return tuple(hashlib.sha256(WEIGHTS + b"\0" + part + shifts).digest() for part, shifts in shifted)
 
     @property
     def shifts_after(self) -> tuple[int, ...]:
         """Those of the weights after the steps, and of the chunk that goes on from there: frozen ones keep theirs."""
-        kept = set((*self.frozen.parameters, *self.frozen.untrained) if self.frozen else ())
+        kept = {p for x in (self.frozen.groups.values() if self.frozen else ()) for p in x.parameters}
         return tuple(shift if p in kept else 0 for p, shift in enumerate(self.shifts))
 
     def weights_behind(self, part: bytes, frozen: bytes, last: bool = False) -> bytes:
@@ -179,15 +187,18 @@ class Statement(Shown):
         return not self.given and 0 in self.widths
 
     @property
-    def reads(self) -> dict[str, Any]:
+    def sources(self) -> dict[str, Any]:
         """What a ``Plan`` is told of where states are read."""
-        frozen = self.frozen
-        return {"given": self.given} | ({} if frozen is None else {"trained": frozen.trained, "untrained": frozen.untrained})
+        told = {"given": self.given, "number": None if self.first_step else self.initial.number}  # the last one of another chain, perhaps
+        if self.frozen is None:
+            return told
+        groups = tuple(self.frozen.groups.values())
+        return told | {"trained": tuple(x.trained for x in groups), "beside": tuple(p for x in groups[1:] for p in x.parameters)}
 
     def named(self) -> dict[str, Opened]:
         """What the argument reads of commitments, in stack order, by the names that links use."""
         first = self.initial.opened(PARAMETERS) if self.given else self.initial.opened()
-        frozen = {} if self.frozen is None else self.frozen.named()
+        frozen = {} if self.frozen is None else {name: x.opened for name, x in self.frozen.groups.items()}
         return {"initial": first, "final": self.final.opened(), **frozen} | {f"shard {c.number}": c.opened() for c in self.shards}
 
     def opened(self) -> list[Opened]:
@@ -273,16 +284,16 @@ class Statement(Shown):
 
     def __str__(self) -> str:
         last = self.first_step + self.steps - 1
-        step = "training step" if self.evaluated is None else "evaluation"
+        step = ("training step", "evaluation", "comparison")[len(self.read)]
         lines = [
             f"Steps {self.first_step}..{last} of the {step} with circuit digest {self.circuit.hex()},",
             f"on batches that seed {self.seed} picks from the {self.samples} samples committed to by {self.dataset.hex()},",
         ]
-        if self.evaluated is None:
+        if not self.read:
             lines.append(f"lead from the weights committed to by {self.initial_weights.hex()}, {self._bound()},")
             lines.append(f"to the weights committed to by {self.final_weights.hex()}.")
         else:
-            lines.append(f"read the weights committed to by {self.evaluated.hex()}, {self._bound()}, and change nothing.")
+            lines.append(f"read the weights committed to by {self._weights_read()}, {self._bound()}, and change nothing.")
         if self.links:
             lines.append(f"Fresh commitments to the same values replace those to {self._replaced()}.")
         if self.losses is not None:
@@ -291,12 +302,12 @@ class Statement(Shown):
 
     def sheet(self) -> Sheet:
         """The same as a table."""
-        if self.evaluated is None:
+        if not self.read:
             weights = [("initial weights", f"{self.initial_weights.hex()}, {self._bound()}"), ("final weights", self.final_weights.hex())]
             title = "Statement: these steps of the circuit lead from the initial to the final weights"
         else:
-            weights = [("weights", f"{self.evaluated.hex()}, {self._bound()}")]
-            title = "Statement: these steps of the circuit read the weights of a training, and change nothing"
+            weights = [("weights", f"{self._weights_read()}, {self._bound()}")]
+            title = "Statement: these steps of the circuit read weights of trainings, and change nothing"
         rows = [
             ("circuit", self.circuit.hex()),
             ("dataset", f"{self.dataset.hex()} ({self.samples:,} samples)"),
@@ -314,10 +325,14 @@ class Statement(Shown):
         bound += ", and those that grow range-checked anew here" if shown and not all_shown else ""
         return f"{bound}, and from the other states that the circuit gives" if self.given else bound
 
+    def _weights_read(self) -> str:
+        """For people."""
+        return " and ".join(x.hex() for x in self.read)
+
     def _replaced(self) -> str:
         """For people."""
         called = {"initial": "the initial weights", "final": "the final weights", "frozen": "the frozen weights"}
-        called["untrained"] = "the weights that the training freezes"
+        called["beside"] = "the weights beside them"
         return ", ".join(called.get(link.source, link.source) for link in self.links)
 
     def _losses(self) -> str:

@@ -28,6 +28,7 @@ from .hidden import mask_component_vector
 from .membership import Sites
 
 ROLES = ("initial", "final")  # of commitments to weights in a chunk
+FROZEN = ("frozen", "beside")  # names of commitments to frozen parameters
 _SPREAD = 2**20  # entries of weights that are spread over samples at once
 
 
@@ -71,8 +72,9 @@ class Plan:
 
     shifts: the initial weights are 2^shift times the committed integers; widths: of the signed ranges in which those are looked up, 0
     where they are not. given: a chain begins here, and states that the circuit gives are not among the initial commitment. trained: the
-    circuit's frozen parameters, all that it has, are those of the commitment to weights of this number; None: they have one of their own.
-    untrained: of the former those that the training freezes, which are in its commitment to such.
+    circuit's frozen parameters stand in commitments of kind "frozen" (None) or, all that it has, to weights of these numbers; beside: those
+    of them that stand in the second commitment. number: of the first weights' commitment, where that of the first step is another chain's;
+    None: that of the step.
     """
 
     circuit: Circuit
@@ -82,8 +84,9 @@ class Plan:
     widths: tuple[int, ...]
     batches: Batches
     given: bool = dataclasses.field(default=False, kw_only=True)
-    trained: int | None = dataclasses.field(default=None, kw_only=True)
-    untrained: tuple[int, ...] = dataclasses.field(default=(), kw_only=True)
+    trained: tuple[int | None, ...] = dataclasses.field(default=(None,), kw_only=True)
+    beside: tuple[int, ...] = dataclasses.field(default=(), kw_only=True)
+    number: int | None = dataclasses.field(default=None, kw_only=True)
 
     @cached_property
     def sites(self) -> Sites:
@@ -139,11 +142,10 @@ class Plan:
         if self.given:
             found["initial"].pop(OTHER, None)  # a statement may say so of a circuit that gives none: refused later
         if circuit.frozen:
-            part = CELLS if self.trained is None else PARAMETERS
-            beside = {*circuit.frozen} & {*self.untrained}  # whatever numbers a statement tells
-            found["frozen"] = {part: Layout({("frozen", p): shapes[p] for p in circuit.frozen if p not in beside})}
-            if beside:
-                found["untrained"] = {CELLS: Layout({("frozen", p): shapes[p] for p in sorted(beside)})}
+            beside = {*circuit.frozen} & {*self.beside}  # whatever numbers a statement tells
+            for name, trained, own in zip(FROZEN, self.trained, ({*circuit.frozen} - beside, beside), strict=False):
+                part = CELLS if trained is None else PARAMETERS
+                found[name] = {part: Layout({("frozen", p): shapes[p] for p in sorted(own)})}
         return found | {f"shard {number}": {CELLS: self.shard_layout(number)} for number in self.batches.shards}
 
     @property
@@ -153,9 +155,9 @@ class Plan:
 
     def kind(self, name: str) -> tuple[str, int]:
         """Kind and number of a commitment of ``layouts``: one to weights is named by its step, not by its role."""
-        frozen = ("frozen", 0) if self.trained is None else ("weights", self.trained)
-        ends = {"initial": ("weights", self.first_step), "final": ("weights", self.first_step + self.steps), "frozen": frozen}
-        ends["untrained"] = "frozen", 0
+        number = self.first_step if self.number is None else self.number
+        ends = {"initial": ("weights", number), "final": ("weights", self.first_step + self.steps)}
+        ends |= {of: ("frozen", 0) if found is None else ("weights", found) for of, found in zip(FROZEN, self.trained, strict=False)}
         return ends[name] if name in ends else ("shard", int(name.split()[1]))
 
     def shard_layout(self, shard: int) -> Layout:

@@ -1,6 +1,6 @@
 """The commitments that a proof opens: made of what its run holds, kept for the chain's next proofs, replaced in good time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,10 +11,8 @@ from ..commitment.geometry import Geometry
 from ..commitment.slots import Choice, Slot
 from ..proofs.links import Link, links_in_stack
 from ..protocol.links import Links
-from ..protocol.plan import Plan, row_count
+from ..protocol.plan import FROZEN, Plan, row_count
 from .aggregate import embed
-
-EVALUATED = {"frozen": "final", "untrained": "frozen"}  # what an evaluation opens, and what it is in the run that it evaluates
 
 
 def slots_of(run, plan: Plan) -> dict[str, Slot]:
@@ -24,14 +22,13 @@ def slots_of(run, plan: Plan) -> dict[str, Slot]:
     anew = lost + "start a new chain (zkjax.train with parameters instead of a run)"
     again = lost + "train these steps again, from the run before: their last weights get a new commitment with every training"
     groups = {"initial": run.keys[0].name, "final": run.keys[1].name, "frozen": f"{chain.data.name} frozen"}
-    if run.evaluates is not None:
-        groups |= {"frozen": run.evaluates.keys[1].name, "untrained": f"{run.evaluates.chain.data.name} frozen"}
+    groups |= {name: end.group for name, end in zip(FROZEN, run.reads, strict=False)}
     found = {}
     for name, parts in plan.layouts.items():
         kind, number = plan.kind(name)
         called = {"weights": f"the weights before step {number}", "frozen": "the frozen weights", "shard": f"shard {number} of the dataset"}
         cure = again if name == "final" and run.first_step else anew
-        group, kept = groups.get(name, chain.data.name), name in EVALUATED and run.evaluates is not None
+        group, kept = groups.get(name, chain.data.name), name in FROZEN and bool(run.reads)
         found[name] = Slot(group, number, kind, chain.budget(kind), tuple(parts), called[kind], cure, kept)
     return found
 
@@ -45,8 +42,8 @@ def rows_of(layout: Layout, tensors: dict, row: int) -> np.ndarray:
 class Commitments:
     """Those of one proof.
 
-    coarse: the first weights' committed integers. choice: of the commitments to some of the run's slots, or to all. trained: of an
-    evaluation, the commitments of the run that it evaluates, to the last weights and to those that this run freezes.
+    coarse: the first weights' committed integers. choice: of the commitments to some of the run's slots, or to all. trained: the
+    commitments of trainings that it reads, and what they are called there, by their names here.
     """
 
     run: object
@@ -54,7 +51,7 @@ class Commitments:
     geometry: Geometry
     coarse: tuple[np.ndarray, ...]
     choice: Choice
-    trained: "Commitments | None" = None
+    trained: "dict[str, tuple[Commitments, str]]" = field(default_factory=dict)
 
     @property
     def slots(self) -> dict[str, Slot]:
@@ -95,8 +92,9 @@ class Commitments:
     def opened(self, name: str) -> Committed:
         """The commitment that the argument reads."""
         slot = self.slots[name]
-        if slot.kept and self.trained is not None:
-            return self.trained.opened(EVALUATED[name]).only(*slot.parts)
+        if slot.kept:
+            found, called = self.trained[name]
+            return found.opened(called).only(*slot.parts)
         generation = self.choice.generation(slot)
         return self.run.chain.keep(slot.name(generation), lambda: self._commit(slot, generation, self._rows(name)))
 

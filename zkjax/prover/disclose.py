@@ -61,7 +61,7 @@ def disclose(
         raise ConfigurationError(
             f"what is {what!r:.80}; give 'parameters', 'initial', 'dataset', or the number of a shard, 0 .. {count - 1}"
         )
-    if run.evaluates is not None and not numbers:
+    if run.reads and not numbers:
         raise ConfigurationError("an evaluation has no weights of its own; disclose those of the run that it evaluates")
     fix_geometry(run)
     with scope():

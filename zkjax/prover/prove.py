@@ -27,10 +27,10 @@ from ..proofs.statement import MAX_STEPS, Frozen, Statement
 from ..protocol.argument import argument
 from ..protocol.hidden import Hidden, make_masks
 from ..protocol.links import NO_LINKS, Links
-from ..protocol.plan import Batches, Plan, opening_terms, row_count
+from ..protocol.plan import FROZEN, Batches, Plan, opening_terms, row_count
 from ..protocol.transcript import Writer
 from ..verifier import dry_run, start_transcript, verify_one
-from .commitments import EVALUATED, Commitments, rows_of, slots_of
+from .commitments import Commitments, rows_of, slots_of
 from .lanes import link_lanes, row_lanes
 from .rehearsal import rehearse
 
@@ -259,11 +259,9 @@ def make_plan(run) -> Plan:
     """The plan of a run: what ``proofs.checks.make_plan`` derives from its statement."""
     shard_size = run.shard_size or run.data.samples
     batches = Batches(run.indices, shard_size, run.data.samples)
-    told = {"given": run.begins and bool(run.circuit.given)}
-    if run.evaluates is not None:
-        paths = {x.path for x in run.evaluates.circuit.parameters if x.frozen}
-        told["trained"] = run.evaluates.first_step + run.evaluates.steps
-        told["untrained"] = tuple(p for p, x in enumerate(run.circuit.parameters) if x.path in paths)
+    told = {"given": run.begins and bool(run.circuit.given), "number": run.keys[0].number}
+    if run.reads:
+        told |= {"trained": tuple(end.step for end in run.reads), "beside": tuple(p for end in run.reads[1:] for p in end.places)}
     return Plan(run.circuit, run.first_step, run.steps, tuple(run.coarse_shifts), tuple(run.widths), batches, **told)
 
 
@@ -271,18 +269,20 @@ def _frozen(plan: Plan, by_name: dict[str, Commitment]) -> Frozen | None:
     """What the statement says of the parameters that no step changes."""
     if not plan.circuit.frozen:
         return None
-    beside = Frozen(by_name["untrained"], plan.untrained) if plan.untrained else None
-    return Frozen(by_name["frozen"], tuple(p for p in plan.circuit.frozen if p not in plan.untrained), beside)
+    beside = Frozen(by_name["beside"], plan.beside) if plan.beside else None
+    return Frozen(by_name["frozen"], tuple(p for p in plan.circuit.frozen if p not in plan.beside), beside)
 
 
-def trained_weights(run, choice: Choice) -> Commitments | None:
-    """Of an evaluation: the weights of the run that it evaluates, in the commitments that its choice opens."""
-    if run.evaluates is None:
-        return None
-    plan = make_plan(run.evaluates)
-    slots = tuple(slot for name, slot in slots_of(run.evaluates, plan).items() if name in EVALUATED.values())
-    chosen = Choice(slots, {slot.group: choice.base(slot.group) for slot in slots}, ())
-    return Commitments(run.evaluates, plan, run.chain.geometry, coarse_integers(run.evaluates, plan), chosen)
+def trained_weights(run, choice: Choice) -> dict[str, tuple[Commitments, str]]:
+    """Of an evaluation or a comparison: the weights of trainings that it reads, in the commitments that its choice opens, by their names in
+    it; and what they are called where they were trained."""
+    found = {}
+    for name, end in zip(FROZEN, run.reads, strict=False):
+        plan = make_plan(end.run)
+        slot = slots_of(end.run, plan)[end.name]
+        own = Choice((slot,), {slot.group: choice.base(slot.group)}, ())
+        found[name] = Commitments(end.run, plan, run.chain.geometry, coarse_integers(end.run, plan), own), end.name
+    return found
 
 
 def fix_geometry(run) -> None:

@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import jax
@@ -29,7 +31,7 @@ from ..tracing.lowering import UNMOVED
 from ..tracing.precision import Precision
 from ..tracing.program import trace_step
 from .dataset import Dataset
-from .run import Run
+from .run import End, Run
 from .template import nested
 from .train import run_from
 
@@ -146,8 +148,7 @@ def evaluate(
     Raises: as ``trace``, ``train`` and ``prove`` do; DataError - no usable batch; BudgetError - the openings left of the weights are for
             the chain's next proofs: ``zkjax.link(run, ["final"])`` makes new ones, or ["frozen"] of those, whose proof verifiers need too.
     """
-    if not isinstance(run, Run) or run.evaluates is not None:
-        raise RunError(f"run is {'an evaluation' if isinstance(run, Run) else f'a {type(run).__name__}'}; give a zkjax.Run of a training")
+    check_training(run)
     arrays = batch_arrays(data)
     samples = len(arrays[0]) if arrays else 0
     size = batch_of(samples, batch)
@@ -206,26 +207,48 @@ def batch_of(samples: int, batch: int | None) -> int:
 
 def evaluation_run(run: Run, circuit: Circuit, data: Sequence[Any], shard_size: int | None = None) -> Run:
     """The run of an evaluation's circuit on the last weights of a training's run, over one epoch of its data, in exact integers."""
-    run.check()
-    fix_geometry(run)
-    dataset, own, trained = Dataset.of(circuit, data), _own(run.circuit), run.circuit.parameters
+    places = {p: i for i, p in enumerate(_own(run.circuit))}
+    ends = (End(run, "final"), End(run, "frozen"))[: 1 + bool(run.circuit.frozen)]
+    ends = tuple(end._replace(places=tuple(places[p] for p in end.numbers)) for end in ends)
+    return reading(circuit, ends, data, shard_size)
+
+
+def check_training(run: Any, name: str = "run") -> None:
+    """RunError for what is no run of a training."""
+    if not isinstance(run, Run) or run.reads:
+        told = "an evaluation" if isinstance(run, Run) else f"a {type(run).__name__}"
+        raise RunError(f"{name} is {told}; give a zkjax.Run of a training")
+
+
+def reading(circuit: Circuit, ends: tuple[End, ...], data: Sequence[Any], shard_size: int | None = None) -> Run:
+    """The run of a circuit that changes nothing on weights of one chain of trainings, over one epoch of its data."""
+    for end in ends:
+        end.run.check()
+    last = ends[-1].run
+    fix_geometry(last)
+    dataset, places = Dataset.of(circuit, data), [p for end in ends for p in end.places]
+
+    def placed(groups) -> tuple:
+        """What all ends tell of their parameters, in the order of the circuit's."""
+        return tuple(x for _, x in sorted(zip(places, chain(*groups), strict=True), key=itemgetter(0)))
+
     start = {
         "data": dataset,
         "first_step": 0,
         "seed": 0,
         "shard_size": None if shard_size is None else whole("shard_size", shard_size),
-        "initial": tuple(run.final[p] for p in own),
+        "initial": placed(end.integers for end in ends),
         "begins": False,
-        "coarse_shifts": tuple(run.coarse_shifts[p] * trained[p].frozen for p in own),
-        "widths": (0,) * len(own),
-        "initial_bound": tuple(run.final_bound[p] for p in own),
+        "coarse_shifts": placed(end.shifts for end in ends),
+        "widths": (0,) * len(circuit.parameters),
+        "initial_bound": placed(end.bound for end in ends),
         "keys": (Key.fresh(), Key.fresh()),
-        "chain": run.chain.beside(),
+        "chain": last.chain.beside(),
         "template": None,
         "roundings": dataset.roundings,
         "told": False,
     }
-    return replace(run_from(circuit, start, dataset.samples // circuit.batch_size, None), evaluates=run)
+    return replace(run_from(circuit, start, dataset.samples // circuit.batch_size, None), reads=ends)
 
 
 def _own(training: Circuit) -> list[int]:

@@ -6,12 +6,13 @@ import zlib
 from dataclasses import dataclass, field
 from fractions import Fraction
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from ..circuit.circuit import Circuit
+from ..circuit.parts import PARAMETERS
 from ..circuit.rounding import Roundings
 from ..commitment.keys import Chain, Key
 from ..display import Sheet, Shown, Table
@@ -55,7 +56,7 @@ class Run(Shown):
     roundings:          what rounding did to data, first parameters and, over all steps, to rescaled tensors; it follows from secrets,
                         and () once loaded; ``print(run.roundings)`` shows a table.
     kept:               the prover's tensors of all steps and what they follow from, where they took little memory.
-    evaluates:          of an evaluation (``zkjax.evaluate``) the run whose last parameters it reads; None where one trains.
+    reads:              of an evaluation (``zkjax.evaluate``) or a comparison (``zkjax.compare``) the weights of trainings that it reads.
     """
 
     circuit: Circuit
@@ -77,7 +78,7 @@ class Run(Shown):
     template: Template | None = field(default=None, repr=False)
     roundings: Roundings = field(default=Roundings(), repr=False)
     kept: tuple[tuple[Any, ...], dict[Any, np.ndarray]] | None = field(default=None, repr=False)
-    evaluates: "Run | None" = field(default=None, repr=False)
+    reads: "tuple[End, ...]" = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_fingerprint", self._weights_now())
@@ -111,8 +112,8 @@ class Run(Shown):
 
     def _continued(self) -> str:
         """Where the first weights of a later run come from, and what its proof shows of them."""
-        if self.evaluates is not None:
-            return "those after the last step of the run that is evaluated"
+        if self.reads:
+            return " and ".join(f"those {end}" for end in self.reads)
         lookups = self.circuit.range_check(self.widths)[1]
         again = f"; their bounds had come to an end, and are shown anew by a range check of {lookups:,} lookups"
         return "those of the run before" + (again if lookups else "")
@@ -171,7 +172,7 @@ class Run(Shown):
         A run of the same chain that is there gives way; one of another chain only with replace=True, which deletes it.
         Raises: RunError - a run of another chain is there.
         """
-        if self.evaluates is not None:
+        if self.reads:
             raise RunError("an evaluation is not saved: save the run that it evaluates, and evaluate that again")
         self.check()
         fix_geometry(self)  # else a chain that is saved before its first proof could choose twice
@@ -202,10 +203,10 @@ class Run(Shown):
         if what not in ("parameters", "initial"):
             raise ConfigurationError(f"what is {what!r:.80}; give 'parameters' or 'initial'")
         self.check()
-        arrays, step = (self.final, self.first_step + self.steps) if what == "parameters" else (self.initial, self.first_step)
+        arrays, end = (self.final, End(self, "final")) if what == "parameters" else (self.initial, End(self, "initial"))
         own = [(x.path, p) for p, x in enumerate(self.circuit.parameters) if x.given is None]
         units = {path: self.circuit.unit(p) for path, p in own}
-        Model(self.circuit.digest(), step, {path: np.asarray(arrays[p], dtype=np.int64) for path, p in own}, units).save(path)
+        Model(self.circuit.digest(), end.step, {path: np.asarray(arrays[p], dtype=np.int64) for path, p in own}, units).save(path)
 
     def witness(self) -> "Witness":
         """What a proof of this run commits to, kept from training or recomputed.
@@ -229,6 +230,57 @@ class Run(Shown):
             if node.operation.rebuilt:
                 values[i] = node.operation.evaluate([values[j] for j in node.inputs], node, [], None)
         return Witness(values, {key: array for key, array in arrays.items() if key[0] != "value"}, states)
+
+
+class End(NamedTuple):
+    """The parameters at one end of a run, "initial" or "final", or those that no step changes, "frozen": as its commitments are called.
+
+    places: their numbers in a circuit that reads them.
+    """
+
+    run: Run
+    name: str
+    places: tuple[int, ...] = ()
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Theirs in the run's circuit."""
+        return self.run.circuit.frozen if self.name == "frozen" else self.run.circuit.held[PARAMETERS]
+
+    @property
+    def group(self) -> str:
+        """The name under which openings of their commitment are counted."""
+        return f"{self.run.chain.data.name} frozen" if self.name == "frozen" else self.run.keys[self.name == "final"].name
+
+    @property
+    def step(self) -> int | None:
+        """How many steps the chain, or the one that handed it over, has had before: the number of their commitment. None of frozen ones."""
+        if self.name == "frozen":
+            return None
+        if self.name == "initial" and self.run.keys[0].number is not None:
+            return self.run.keys[0].number
+        return self.run.first_step + (self.run.steps if self.name == "final" else 0)
+
+    @property
+    def integers(self) -> tuple[np.ndarray, ...]:
+        """Of these parameters, in the circuit's order."""
+        arrays = self.run.final if self.name == "final" else self.run.initial
+        return tuple(arrays[p] for p in self.numbers)
+
+    @property
+    def bound(self) -> tuple[int, ...]:
+        """Largest absolute values of them that the chain relies on."""
+        bounds = self.run.final_bound if self.name == "final" else self.run.initial_bound
+        return tuple(bounds[p] for p in self.numbers)
+
+    @property
+    def shifts(self) -> tuple[int, ...]:
+        """s of each of them: its integers are 2^s times the committed ones."""
+        return tuple(0 if self.name == "final" else self.run.coarse_shifts[p] for p in self.numbers)
+
+    def __str__(self) -> str:
+        told = {"initial": "before its first step", "final": "after the last step of the run that is read", "frozen": "that it freezes"}
+        return told[self.name]
 
 
 @dataclass(frozen=True, eq=False)

@@ -229,14 +229,14 @@ def _circuit_name(digest: str) -> str:
 
 
 def _key_json(key: Key) -> dict:
-    return {"seed": key.seed.hex(), "name": key.name}
+    return {"seed": key.seed.hex(), "name": key.name} | ({} if key.number is None else {"number": key.number})
 
 
 def _key(data: dict) -> Key:
     seed = bytes.fromhex(data["seed"])
     if len(seed) != 32 or not isinstance(data["name"], str):
         raise ValueError("a key needs a seed of 32 bytes and a name")
-    return Key(seed, data["name"])
+    return Key(seed, data["name"], _integer(data, "number") if "number" in data else None)
 
 
 def _write_arrays(path: Path, arrays: dict):

@@ -20,7 +20,9 @@ from ..commitment.keys import Chain, Key
 from ..errors import DataError, PrecisionError, PrecisionWarning, RunError
 from ..ops.ranges import signed_bound
 from ..progress import Steps
+from ..proofs.model import Model
 from ..protocol.schedule import batch_indices
+from ..prover.hand_over import Handed
 from ..tracing.arguments import STATE, as_array, in_words, named_leaves, whole
 from .dataset import Dataset
 from .run import RECIPE, Run, public_values
@@ -45,7 +47,9 @@ def train(
     """Train ``steps`` steps in exact integers, as one run.
 
     circuit:    from ``trace``.
-    params:     the user's params (the pytree given to ``trace``), rounded to coarse integers; or a Run to go on from.
+    params:     the user's params (the pytree given to ``trace``), rounded to coarse integers; or a Run to go on from; or a Model that was
+                published (``zkjax.Model.load``), to fine-tune it from exactly its integers; or weights that another chain's owner has
+                handed over (``zkjax.Handed.take``), for one training.
     state:      the state of a model, as given to ``trace``: needed where it holds numbers that the circuit does not give, and checked
                 against those that it gives. ``Run.state`` is its pytree then.
     data:       tuple of arrays (samples first) or a Dataset; a run goes on with the same data (or None), seed and shard_size.
@@ -84,9 +88,19 @@ def _start(circuit: Circuit, params, state, data, seed: int | None, shard_size: 
         if state is not None:
             raise DataError("a run goes on with its own state; leave state out")
         return _continued(circuit, params, data, seed, shard_size)
-    leaves, template = _matched(circuit, params, state)
-    shifts, widths, initial = _coarse(circuit, leaves)
-    dataset = Dataset.of(circuit, data)
+    dataset, rounded = Dataset.of(circuit, data), []
+    keys, chain = (Key.fresh(), Key.fresh()), Chain.fresh()
+    if isinstance(params, Model | Handed):
+        if state is not None:
+            raise DataError("a model's file holds all that a training begins with; leave state out")
+        own = _of_model(circuit, params) if isinstance(params, Model) else params.integers_for(circuit)
+        (shifts, widths, initial), template = coarse.as_they_are(circuit, own), None
+        if isinstance(params, Handed):
+            keys, chain = (params.use(), keys[1]), params.chain
+    else:
+        leaves, template = _matched(circuit, params, state)
+        shifts, widths, initial = _coarse(circuit, leaves)
+        rounded = _parameter_roundings(circuit, leaves, initial)
     return {
         "data": dataset,
         "first_step": 0,
@@ -97,12 +111,33 @@ def _start(circuit: Circuit, params, state, data, seed: int | None, shard_size: 
         "coarse_shifts": shifts,
         "widths": widths,
         "initial_bound": coarse.shown(circuit, shifts, widths),
-        "keys": (Key.fresh(), Key.fresh()),
-        "chain": Chain.fresh(),
+        "keys": keys,
+        "chain": chain,
         "template": template,
-        "roundings": (*_parameter_roundings(circuit, leaves, initial), *dataset.roundings),
+        "roundings": (*rounded, *dataset.roundings),
         "told": False,
     }
+
+
+def _of_model(circuit: Circuit, model: Model) -> dict[int, tuple[int, np.ndarray]]:
+    """A model's integers, by the numbers of the circuit's parameters: (s, v) for values of 2^s * v, no bit of which is dropped."""
+    own = {x.path: p for p, x in enumerate(circuit.parameters) if p not in circuit.given}
+    if {path: x.shape for path, x in model.integers.items()} != {path: circuit.parameters[p].shape for path, p in own.items()}:
+        raise DataError(
+            f"the model holds {', '.join(sorted(model.integers))[:200]}; the circuit's parameters have other paths or shapes. Give arrays, "
+            "model.floats() among them, to begin with others as well"
+        )
+    found = {}
+    for path, p in own.items():
+        shift = coarse.finer(circuit, p, model.units[path], model.integers[path])
+        if shift is None:
+            raise DataError(
+                f"the integers of {path}, of which 1 is worth {float(model.units[path]):g}, are none of at most 61 bits in the circuit, "
+                f"where 1 is worth {float(circuit.unit(p)):g}; trace with Precision(parameters=model.scales), or give model.floats(), to "
+                "be rounded"
+            )
+        found[p] = shift, model.integers[path]
+    return found
 
 
 def _matched(circuit: Circuit, params, state) -> tuple[dict[int, Any], Template]:
@@ -292,7 +327,7 @@ def chunk_ends(circuit, before: int, steps: int, chunk: int) -> list[int]:
 def _continued(circuit, run: Run, data, seed, shard_size) -> dict:
     if circuit.digest() != run.circuit.digest():
         raise RunError("the run belongs to another circuit; go on with run.circuit")
-    if run.evaluates is not None:
+    if run.reads:
         raise RunError("the run is an evaluation, which is over; go on with the run that it evaluates")
     run.check()
     if seed is not None and seed != run.seed:
