@@ -235,9 +235,14 @@ def test_what_only_stands_beside_trained_weights():
     with pytest.raises(VerificationError, match="^statement: frozen parameters stand beside others"):
         zkjax.verify(circuit, zkjax.Proof(lie, proof.body), minimum_bits=BITS)
     statement = evaluated().proof.statement
-    for commitment in (statement.frozen.commitment, statement.shards[0]):
+    for commitment, check, match in (
+        (statement.shards[0], "commitment to frozen 0", "it is of"),
+        (statement.frozen.commitment, "Merkle path|opening", None),  # as a comparison has two of weights
+    ):
         lie = replace(statement, frozen=statement.frozen._replace(beside=Frozen(commitment, statement.frozen.beside.parameters)))
-        refused("commitment to frozen 0", "it is of", statement=lie, training=None, assume_bound=True)
+        refused(check, match, statement=lie, training=None, assume_bound=True)
+    with pytest.raises(VerificationError, match="^evaluation: the proof does not read the weights of one training"):
+        checked(lie, (circuit, statements()))
     without = replace(statement, frozen=Frozen(statement.frozen.commitment, (0, 1, 2, 3)))
     refused("opening|Merkle path|commitment to weights 4", statement=without, training=None, assume_bound=True)
     with pytest.raises(VerificationError, match="^training: its parameters, and those that it freezes, have not"):

@@ -170,7 +170,7 @@ def check_weights(
     classes: of the verified training's statements and this one. Raises VerificationError.
     """
     frozen = statement.frozen
-    if frozen is None or len(statement.read) != 1:
+    if len(statement.read) != 1:
         raise VerificationError(
             "evaluation", "the proof does not read the weights of one training; verify it with zkjax.verify, or zkjax.verify_comparison"
         )

@@ -154,9 +154,9 @@ class Statement(Shown):
             return ()
         if found.beside is None or found.beside.trained is None:
             return (self.weights_behind(self.frozen_digest, self.beside_digest, last=True),)
-        parts = zip((self.frozen_digest, self.beside_digest), (found, found.beside), strict=True)
-        shifted = ((part, bytes(self.shifts[p] for p in x.parameters).rstrip(b"\0")) for part, x in parts)
-        return tuple(hashlib.sha256(WEIGHTS + b"\0" + part + shifts).digest() for part, shifts in shifted)
+        parts = (self.frozen_digest, {*found.parameters}), (self.beside_digest, {*found.beside.parameters})
+        shifted = ((part, bytes(s for p, s in enumerate(self.shifts) if p in own)) for part, own in parts)
+        return tuple(hashlib.sha256(WEIGHTS + b"\0" + part + shifts.rstrip(b"\0")).digest() for part, shifts in shifted)
 
     @property
     def shifts_after(self) -> tuple[int, ...]:
