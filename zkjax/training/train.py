@@ -88,19 +88,19 @@ def _start(circuit: Circuit, params, state, data, seed: int | None, shard_size: 
         if state is not None:
             raise DataError("a run goes on with its own state; leave state out")
         return _continued(circuit, params, data, seed, shard_size)
-    dataset, rounded = Dataset.of(circuit, data), []
-    keys, chain = (Key.fresh(), Key.fresh()), Chain.fresh()
+    keys, chain, rounded = (Key.fresh(), Key.fresh()), Chain.fresh(), ()
     if isinstance(params, Model | Handed):
         if state is not None:
             raise DataError("a model's file holds all that a training begins with; leave state out")
         own = _of_model(circuit, params) if isinstance(params, Model) else params.integers_for(circuit)
         (shifts, widths, initial), template = coarse.as_they_are(circuit, own), None
-        if isinstance(params, Handed):
-            keys, chain = (params.use(), keys[1]), params.chain
     else:
         leaves, template = _matched(circuit, params, state)
         shifts, widths, initial = _coarse(circuit, leaves)
         rounded = _parameter_roundings(circuit, leaves, initial)
+    dataset = Dataset.of(circuit, data)
+    if isinstance(params, Handed):  # they serve one training: nothing is refused after this
+        keys, chain = (params.use(), keys[1]), params.chain
     return {
         "data": dataset,
         "first_step": 0,
