@@ -167,7 +167,7 @@ def test_cells_and_lookups_equal_the_formulas(dims, steps, table_bits, bias):
     circuit = circuit_of(dims, BATCH, bias).with_table_bits(table_bits)
     w = circuit.scale(next(p for p, x in enumerate(circuit.parameters) if len(x.shape) == 2))[1]
     assert w == 4 + 5 + 5  # activations, gradients, learning rate
-    last = 4 + w + num_bits(BATCH) - 5
+    last = 4 + w + 2 * (len(dims) > 2) + num_bits(BATCH) - 5  # ReLUs are in half units, and the weights behind them are a bit finer
     limbs, last_limbs = (-(-shift // table_bits) for shift in (w, last))
     cells, lookups = formulas(dims, BATCH, steps, limbs=limbs, last_limbs=last_limbs)
     if limbs == last_limbs == 2:
@@ -177,9 +177,10 @@ def test_cells_and_lookups_equal_the_formulas(dims, steps, table_bits, bias):
     for range_check in (False, True):
         plan, counts = plan_of(circuit, steps, range_check), circuit.counts(steps, circuit.coarse_widths if range_check else None)
         parameters = sum(prod(p.shape) for p in circuit.parameters)
-        assert counts.cells == committed_cells(plan) == cells
+        wide = sum(prod(p.shape) for p, width in zip(circuit.parameters, circuit.coarse_widths) if width > table_bits)  # two limbs
+        assert counts.cells == committed_cells(plan) == cells + range_check * wide
         entries, leaves = looked_up(plan)
-        assert counts.lookups == leaves and entries == lookups + range_check * parameters
+        assert counts.lookups == leaves and entries == lookups + range_check * (parameters + wide)
         assert counts.parameters == parameters == sum(prod(x.shape) for x in plan.circuit.parameters)
         assert counts.table_entries == sum(prod(t.shape) for t in plan.sites.tables)
         assert all(prod(plan.advice[t.key]) == 1 << t.width for t in plan.sites.tables)
@@ -234,7 +235,8 @@ def test_headline(steps, cells, lookups, tree):
     for range_check, extra in ((False, 0), (True, 1)):
         plan = plan_of(circuit, steps, range_check, 50_000, 1000)
         counts = circuit.counts(steps, plan.widths)
-        assert counts.cells == committed_cells(plan) == cells
+        wide = sum(prod(p.shape) for p, width in zip(circuit.parameters, circuit.coarse_widths) if width > table_bits)  # two limbs
+        assert counts.cells == committed_cells(plan) == cells + range_check * wide
         entries, leaves = looked_up(plan)
         assert counts.lookups == leaves and entries == lookups + range_check * 10_504_202
         assert plan.sites.layout.num_vars in (tree, tree + extra)
