@@ -235,8 +235,7 @@ def test_headline(steps, cells, lookups, tree):
     for range_check, extra in ((False, 0), (True, 1)):
         plan = plan_of(circuit, steps, range_check, 50_000, 1000)
         counts = circuit.counts(steps, plan.widths)
-        wide = sum(prod(p.shape) for p, width in zip(circuit.parameters, circuit.coarse_widths) if width > table_bits)  # two limbs
-        assert counts.cells == committed_cells(plan) == cells + range_check * wide
+        assert counts.cells == committed_cells(plan) == cells
         entries, leaves = looked_up(plan)
         assert counts.lookups == leaves and entries == lookups + range_check * 10_504_202
         assert plan.sites.layout.num_vars in (tree, tree + extra)
