@@ -80,12 +80,14 @@ class Source:
     def compiled(self, told: Collection[str] | None = None):
         """The step by the user's own code, compiled fast rather than well: it is run for some dozens of times at most.
 
-        told: of its outputs these alone are computed; None: all.
+        told: of its outputs these alone are computed; None: all. Where a step of one's own returns no dictionary, they have no names.
         """
 
         def step(*arguments):
             state, outputs = self.step(*arguments)
-            return state, outputs if told is None else {name: x for name, x in outputs.items() if name in told}
+            if told is not None:
+                outputs = {name: x for name, x in outputs.items() if name in told} if isinstance(outputs, dict) else {}
+            return state, outputs
 
         return jax.jit(step, compiler_options={"xla_backend_optimization_level": 0})
 
