@@ -336,7 +336,7 @@ class Anything:
 def test_frozen_parameters_that_a_statement_leaves_out(first, monkeypatch):
     """Whoever does not count them as frozen has them lose their shift at the end of a chunk: the next one reads a quarter of them."""
     own = prover.Frozen
-    monkeypatch.setattr(prover, "Frozen", lambda commitment, parameters, second: own(commitment, ()))
+    monkeypatch.setattr(prover, "Frozen", lambda commitment, parameters, beside: own(commitment, ()))
     a = prove(first)
     second = going_on(first, f=lambda x: x >> first.coarse_shifts[F])
     second = dataclasses.replace(second, coarse_shifts=(0,) * 5, kept=None)

@@ -205,12 +205,12 @@ def test_a_model_with_a_state_of_any_numbers():
 
     slow = {"copy": jax.tree.map(lambda w: w / 2, PARAMS), "zeros": np.zeros(3, np.float32), "count": 0}
     circuit = zkjax.trace(chased, optax.sgd(1 / 8), PARAMS, state=slow, batch=(X[:BATCH], Y[:BATCH]), precision=FINE)
-    run = zkjax.train(circuit, PARAMS, (X, Y), steps=2, state=slow)
+    run = zkjax.train(circuit, PARAMS, (X, Y), steps=2, state=slow, seed=1)  # of seed 0 a ReLU is 2e-7 from its kink
     params, carried = PARAMS, slow
     for rows in run.indices:
         (_, carried), gradients = jax.value_and_grad(chased, has_aux=True)(params, carried, X[rows], Y[rows])
         params = jax.tree.map(lambda p, g: p - g / 8, params, gradients)
-    assert distance(run.params, params) < 0.03 and distance(run.state["copy"], carried["copy"]) < 0.03
+    assert distance(run.params, params) < 0.003 and distance(run.state["copy"], carried["copy"]) < 0.003
     with pytest.raises(DataError, match="state/zeros is not what the circuit gives where a chain begins"):
         zkjax.train(circuit, PARAMS, (X, Y), steps=2, state=slow | {"zeros": np.ones(3, np.float32)})
     verify_small(circuit, prove_small(circuit, run))
