@@ -41,7 +41,8 @@ from .step import Program
 class Demands:
     """narrow: expressions that some product reads. quotients: those that everybody reads rounded, for a sign, gate or maximum; gated: of
     these the ones that a gate reads. sites: those of which there are functions, one-hots or maxima. rectified: those of which only the sign
-    is read, and what is above 0.
+    is read, and what is above 0; no gradients: the sign of amsgrad's difference of two second moments switches
+    nothing, and half a unit where that is tiny would be many times the moments themselves.
     """
 
     narrow: frozenset
@@ -122,7 +123,7 @@ def demands(program: Program, trained, weights: frozenset[str]) -> Demands:
                 losses.append((name, c, leaf, None))
                 visit(leaf)
     needed = tuple(sorted(seen, key=lambda x: x.index))
-    signed = {x.inputs[0] for x in needed if x.does(Above)}
+    signed = {x.inputs[0] for x in needed if x.does(Above) and not x.inputs[0].tagged}
     read = {y for x in needed for y in x.inputs if not (x.does(Above) or _rectifies(x))}.union(trained, (leaf for _, _, leaf, _ in losses))
     return Demands(*map(frozenset, (narrow, quotients, gated, sites, signed - read)), needed, tuple(losses))
 
