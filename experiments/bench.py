@@ -447,6 +447,7 @@ def measure(
     import jax
 
     import zkjax
+    from zkjax.circuit import coarse
 
     native = Native(config) if compare_native else None
     if native:
@@ -469,7 +470,7 @@ def measure(
     )
     data = zkjax.Dataset.of(circuit, draw_data(config))
     steps = system.steps(config)
-    counts = circuit.counts(steps, circuit.coarse_widths if config.range_check else None)
+    counts = circuit.counts(steps, coarse.first(circuit, steps)[0] if config.range_check else None)
     say(
         f"{config.name}: {'-'.join(map(str, config.widths)) or 'its own net'}, {config.optimizer}, batch {config.batch}, "
         f"{steps} step{'s' * (steps > 1)} in a proof; "

@@ -23,8 +23,10 @@ from zkjax.commitment.geometry import Geometry
 from zkjax.kernels.sites import low_rank
 from zkjax.kernels.threads import scope
 from zkjax.protocol.argument import argument
+from zkjax.protocol.forms import Forms
 from zkjax.protocol.hidden import Functional, Hidden, Pad, make_masks
 from zkjax.protocol.transcript import Transcript, Writer
+from zkjax.prover.forms import cells_of
 from zkjax.prover.prove import make_plan
 from zkjax.prover.witness import Witness, vectors_of
 from zkjax.training import run as runs
@@ -141,8 +143,12 @@ class Liar:
         counts = dry_run(self.plan, self.revealed).counts()
         self.masks = self.masks or make_masks(counts, self.elements)
         with scope():
-            hidden = Hidden(Writer(Transcript(b"parameters", b"statement")), self.masks, check=False)
-            argument(hidden, self.plan, self.revealed, self.witness)
+            transcript = Transcript(b"parameters", b"statement")
+            drawn = Forms.draw(transcript) if self.plan.formed else None
+            if drawn is not None and not any(key[0] == "form range" for key in self.witness.tensors):
+                self.witness.show_forms(drawn)
+            hidden = Hidden(Writer(transcript), self.masks, check=False)
+            argument(hidden, self.plan, self.revealed, self.witness, drawn)
             values = []
             for form in hidden.tape:
                 value = form.constant
@@ -158,6 +164,8 @@ class Liar:
     def _committed(self, key):
         if key[0] in ("initial", "frozen"):
             return field.from_int(self.initial[key[1]])
+        if key[0] == "cells":
+            return field.from_int(cells_of(self.run.circuit, key[1], self.initial))
         if key[0] == "final":
             return field.from_int(self.final[key[1]])
         if key[0] == "data":

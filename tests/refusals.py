@@ -89,7 +89,7 @@ from zkjax.protocol.links import Links, Pair
 from zkjax.protocol.lookup import fractional_sum
 from zkjax.protocol.schedule import batch_indices
 from zkjax.protocol.transcript import Reader, Transcript, Writer, element_bytes
-from zkjax.work import BASE, Meter
+from zkjax.work import BASE, CALL, HASH, PRODUCT, Meter
 
 VECTORS = Path(__file__).parent / "vectors"
 WHOLE = 2**63
@@ -267,7 +267,7 @@ def statement_files():
         ("one field less", missing(data, ("seed",)), "expected the fields"),
         ("a number for a truth value", data | {"given": 1}, "not a truth value"),
         ("widths as a truth value", data | {"widths": True}, "widths is not a list"),
-        ("a negative width", data | {"widths": [-1, 0, 0]}, "widths is -1"),
+        ("a width below the field", data | {"widths": [-63, 0, 0]}, "widths is -63"),
         ("a width beyond the field", data | {"widths": [0, 63, 0]}, "widths is 63"),
         ("shards as an object", data | {"shards": {}}, "shards is not a list"),
         ("a shard as a list", data | {"shards": [["commitment", "path"]]}, "commitment: expected the fields"),
@@ -1678,6 +1678,51 @@ def _scheduled(circuit, s, steps):
     """A circuit for so many steps, and the statement about it."""
     found = dataclasses.replace(circuit, max_steps=steps)
     return found, dataclasses.replace(s, circuit=found.digest())
+
+
+# ---- random forms ----------------------------------------------------------------------------------------------
+FORMED = f"format-{VERSION}-forms"  # w, its momentum, v, v's average, which are given, and the frozen f
+
+
+def random_forms():
+    circuit, proof = frozen(FORMED)
+    s, terms = proof.statement, dict(verifier.verify_one(circuit, proof, 5.0).terms)
+    w = s.widths[0]
+    yield Case("by forms", lambda: s.widths, None, value=(w, 0, w, 0, w))
+    yield Case("its error", lambda: terms["forms"], None, value=soundness.LOG_FIELD)
+    yield Case("no others", lambda: "forms" in dict(verifier.ledger(*frozen(MOVING)).terms), None, value=False)
+    share = verifier.estimate_work(circuit, [s], None, None).shares["random forms"]
+    yield Case("its work", lambda: share, None, value=2 * CALL + HASH * 10240 + PRODUCT * 320 * 4096)
+
+    def plan(**changes):
+        return lambda: make_plan(circuit, dataclasses.replace(s, **changes)).formed
+
+    yield Case("matrices", plan(), None, value={"initial": -w, "frozen": -w})
+    one = "^statement: random forms show one range of all parameters in a commitment"
+    limbs = coarse.shown(circuit, s.shifts, tuple(map(abs, s.widths)))
+    for name, widths, match in (
+        ("of one parameter", (w, 0, -w, 0, w), one),
+        ("of two ranges", (w, 0, w - 1, 0, w), one),
+        ("of no range", (w, 0, 0, 0, w), one),
+        ("of a given state", (w, w, w, 0, w), one),
+        ("of a given state alone", (-w, 0, -w, w, -w), one),
+    ):
+        yield Case(name, partial(check_sizes, circuit, dataclasses.replace(s, widths=widths)), VerificationError, match)
+    for name, widths in (("weights alone", (w, 0, w, 0, -w)), ("frozen ones alone", (-w, 0, -w, 0, w)), ("none", (-w, 0, -w, 0, -w))):
+        formed = {"initial": -w} if widths[0] < 0 else {"frozen": -w} if widths[4] < 0 else {}
+        yield Case(name, plan(widths=widths, initial_bound=limbs), None, value=formed)
+    for log_row, match in ((11, "^geometry: rows of 2048 cells are too short for random forms of 4096"), (13, "")):
+        call = plan(geometry=dataclasses.replace(s.geometry, log_row=log_row))
+        yield Case(f"rows of 2^{log_row}", call, VerificationError if match else None, match)
+    less = (s.initial_bound[0] - 1, *s.initial_bound[1:])
+    yield Case("a smaller bound", plan(initial_bound=less), VerificationError, "^bounds: the initial bound is smaller")
+    evaluated, of = frozen(EVALUATED)
+    formed = dataclasses.replace(of.statement, widths=(-9,) * len(of.statement.widths))
+    call = partial(check_sizes, evaluated, formed)
+    yield Case("of an evaluation", call, VerificationError, "^statement: random forms show no ranges of weights whose training")
+    changed = bytearray(proof.body)
+    changed[40] ^= 1
+    yield Case("other forms", lambda: verifier.verify_one(circuit, Proof(s, bytes(changed)), 5.0), VerificationError, "")
 
 
 # ---- the statement against the circuit -------------------------------------------------------------------------
@@ -3315,6 +3360,8 @@ LIMITS = {  # as PROTOCOL.md has them
     "ops.functions.MAX_SIZE": 1024,
     "ops.root.MAX_ROOT": 30,
     "ops.operation.MAX_RANK": 8,
+    "ops.forms.BLOCK": 4096,
+    "ops.forms.COUNT": 320,
     "ops.draw.MAX_ENTRIES": 2**31,
     "ops.draw.MAX_AXIS": 2**21,
     "ops.draw.MAX_PATH": 8,
@@ -3796,7 +3843,7 @@ GROUPS = (  # the dearest last
     honest, honest_states, honest_draws, honest_parts, draws, residues, states, meters, ordinary_files, shapes, advice, layouts, bounds,
     limits, ledgers, statements, commitments, schedules, commitment_files, geometry, graphs, anchors, walks,
     frozen_parameters, parts_of_commitments, parts_in_chains, columns, frozen_files,
-    disclosed_data, model_files, disclosed_models, drawing_files, drawn_weights, disclosure_files, evaluations,
+    random_forms, disclosed_data, model_files, disclosed_models, drawing_files, drawn_weights, disclosure_files, evaluations,
     comparisons, lineages,
     statement_files, circuit_files, proof_files, openings, challenges, chains, published, links_alone, bodies,
 )  # fmt: skip

@@ -22,6 +22,7 @@ import secrets
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -40,8 +41,10 @@ from zero_knowledge import (
     Trial,
     Watched,
     argue,
+    drawn_for,
     eliminate,
     ending_with_h,
+    formed,
     fresh_values,
     multiply,
     prove_with,
@@ -68,13 +71,14 @@ from zkjax.protocol.hidden import Hidden, Pad
 from zkjax.protocol.transcript import Reader
 
 C = "challenges"
-CASES = ("plain", "momentum", "draws")
+CASES = ("plain", "momentum", "draws", "forms")
 
 
 @pytest.fixture(scope="module", params=[*CASES, pytest.param("given", marks=pytest.mark.slow)])
-def case(request) -> Case:
+def case(request) -> Iterator[Case]:
     """Circuits with what makes proofs differ."""
-    return Case.of(request.param)
+    with formed():
+        yield Case.of(request.param)
 
 
 plain = pytest.mark.parametrize("case", ["plain"], indirect=True)
@@ -133,6 +137,7 @@ def test_circuits_have_what_they_are_for(case, circuit, runs, trials):
     plan, later = make_plan(circuit, trials[0].proof.statement), case.before > 0
     opened = {name: tuple(held) for name, held in plan.layouts.items() if not name.startswith("shard")}
     kinds = {key[0] for key in plan.advice}
+    assert ("form range" in kinds) == (case.width > 0)
     if circuit.recurrent:
         assert opened == {"initial": (PARAMETERS, OTHER)[: 1 + later], "final": (PARAMETERS, OTHER), "frozen": (CELLS,)}
         assert kinds >= {"final remainder", "final range"} and plan.given != later
@@ -450,7 +455,7 @@ def every_pad_is_used_once(run):
     assert counter.counts() == prover_.counts()
     body = b"".join(values.astype("<u8").tobytes() for _, values in messages)
     verifier = Watched(Reader(Programmed(C), body))
-    argument(verifier, liar.plan, losses)
+    argument(verifier, liar.plan, losses, drawn=drawn_for(liar.plan, Programmed(C)))
     verifier.finish()
     check_pads(verifier, [])
     assert [(label, pad) for label, pad, _ in verifier.received] == [(label, pad) for label, pad, _ in prover_.received]
@@ -524,7 +529,7 @@ def test_z_on_the_triples_domain_is_refused(runs):
         with pytest.raises(VerificationError, match="triple point"):
             argue(liar, transcript=transcript)
         verifier = Hidden(Reader(Bad(C), body))
-        argument(verifier, liar.plan)
+        argument(verifier, liar.plan, drawn=drawn_for(liar.plan, Programmed(C)))
         with pytest.raises(VerificationError, match="triple point"):
             verifier.finish()
 

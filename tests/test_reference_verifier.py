@@ -6,6 +6,7 @@ accepting the proof of format version 2 in ``vectors/``.
 
 import ast
 import copy
+import hashlib
 import json
 import math
 import random
@@ -44,6 +45,7 @@ from zkjax.commitment.recompute import recomputed_root
 from zkjax.errors import ConfigurationError, FormatError, ZkjaxError
 from zkjax.ops.draw import Draw
 from zkjax.proofs.estimate import charge_file
+from zkjax.protocol.forms import Forms
 from zkjax.protocol.schedule import batch_indices, permutation
 from zkjax.protocol.transcript import Transcript
 from zkjax.prover.commitments import rows_of, slots_of
@@ -153,7 +155,7 @@ def test_the_frozen_proof():
     for files in ([raw, alone], [alone, raw]):
         assert len(both(circuit, files, VECTOR_BITS)) == 2
     assert both(circuit, [alone], VECTOR_BITS) is None
-    for name in ("format-2-states", "format-2-draws", "format-2-curves", "format-2-windows"):
+    for name in ("format-2-states", "format-2-draws", "format-2-curves", "format-2-windows", "format-2-forms"):
         assert both(vector(name)[0], [vector(name)[1]], VECTOR_BITS)
     for name in ("format-2-evaluated", "format-2-compared"):  # which show no range of the weights
         circuit, raw = vector(name)
@@ -286,7 +288,7 @@ def test_a_commitment_of_another_root():
     assert both(circuit.to_json(), [file_of(statement, proofs[2].body)], assume_bound=True) is None
 
 
-FROZEN = ["format-2", "format-2-states", "format-2-parts", "format-2-draws", "format-2-curves", "format-2-windows"]
+FROZEN = ["format-2", "format-2-states", "format-2-parts", "format-2-draws", "format-2-curves", "format-2-windows", "format-2-forms"]
 
 
 @pytest.mark.parametrize("name", FROZEN)
@@ -937,6 +939,10 @@ class PackageValues:
         return permutation(*arguments).tolist()
 
     @staticmethod
+    def forms():
+        return Forms.draw(Transcript(b"parameters", b"statement")).matrix.tobytes()
+
+    @staticmethod
     def threefry(key, counter):
         words = threefry.block([np.uint32([k]) for k in key], *(np.uint32([x]) for x in counter))
         return " ".join(f"{int(w[0]):x}" for w in words)
@@ -1005,6 +1011,13 @@ class ReferenceValues:
         return reference.root_from_seed(numbers | {"hash": "blake2s-256"}, one, [cells], seed)
 
     @staticmethod
+    def forms():
+        t = reference.Transcript()
+        for name in ("parameters", "statement"):
+            t.absorb(name, name.encode())
+        return bytes(c % 256 for row in reference.draw_forms(t) for c in row)
+
+    @staticmethod
     def threefry(key, counter):
         return " ".join(f"{w:x}" for w in reference.threefry(key, counter))
 
@@ -1064,6 +1077,8 @@ def test_the_vectors_of_the_protocol(by):
       root of (weights, 5, parameters with rows 1, budget 2, not masked) in the first geometry, cells 1 2 3 and 1021 times 0
       {by.root(first, "weights", 5, 2, cells, seed).hex()}
     permutation(10) of seed 1, epoch 2, shard 3 {" ".join(map(str, by.permutation(10, 1, 2, 3)))}
+    transcript("parameters" = ASCII parameters, "statement" = ASCII statement), then draw("forms"): SHA256 of M, a byte each,
+      two's complement, row by row {hashlib.sha256(by.forms()).hexdigest()}
     batches of seed 5, 10 samples, shards of 4, B = 3, t0 = 2, T = 3
     {" | ".join(" ".join(map(str, step)) for step in by.batches(5, 10, 4, 3, 2, 3))}
     threefry of the key 13198a2e 3707344, counter 243f6a88 85a308d3 {by.threefry((0x13198A2E, 0x3707344), (0x243F6A88, 0x85A308D3))}

@@ -17,7 +17,7 @@ from zkjax.errors import PrecisionError, UnsatisfiedWitnessError, VerificationEr
 from zkjax.ops.ranges import limbs, signed_bound
 from zkjax.proofs import checks
 from zkjax.prover.prove import make_plan
-from zkjax.training.train import renewed
+from zkjax.training.renewal import renewed
 
 
 def near_the_end(circuit, run, steps=3):
@@ -273,7 +273,7 @@ def test_widths_altered_in_a_finished_statement(chain, change):
         reference.verify(circuit.to_json(), bytes(forged), minimum_bits=BITS, assume_bound=True)
 
 
-@pytest.mark.parametrize("widths", [[], [9] * 3, [9] * 5, [63] * 4, [-1] * 4, [True] * 4, 9, None])
+@pytest.mark.parametrize("widths", [[], [9] * 3, [9] * 5, [63] * 4, [-63] * 4, [True] * 4, 9, None])
 def test_widths_that_no_statement_has(chain, widths):
     """Refused by name, whatever their number: nothing is worked out from them before."""
     circuit, _, proofs = chain

@@ -22,7 +22,7 @@ JAX_MODULES |= {"training.template", "training.steps", "training.run", "training
 JAX_MODULES |= {"planning.measure", "tracing.recipe", "training.draw", "training.evaluate"}
 JAX_MODULES |= {"training.compare"}
 # imported by prover functions and by the user only, never by the verifier
-KERNEL_USERS = {"prover.witness", "prover.folds", "training.states", "training.steps", "training.template", "prover.lanes"}
+KERNEL_USERS = {"prover.witness", "prover.forms", "prover.folds", "training.states", "training.steps", "training.template", "prover.lanes"}
 
 # From the ground up, room by room: a module imports only from those before it, inside functions too. A new module gets a place here.
 ORDER = """
@@ -35,17 +35,18 @@ work
 algebra algebra.field algebra.extension algebra.poly algebra.vectors algebra.ntt algebra.exact algebra.hashing algebra.layout
 algebra.low_rank algebra.threefry algebra.normal algebra.decimals algebra.functions
 kernels kernels.settings kernels.threads kernels.jit kernels.memory kernels.products kernels.tiles kernels.host kernels.eq
-kernels.sumcheck kernels.lookup kernels.sites kernels.ntt kernels.merkle kernels.opening kernels.integers
-ops.operation ops.tables ops.ranges ops.committed ops.leaves ops.window ops.moves ops.arithmetic ops.functions ops.rescale ops.products
-ops.draw
+kernels.sumcheck kernels.lookup kernels.sites kernels.ntt kernels.merkle kernels.opening kernels.integers kernels.forms
+ops.operation ops.tables ops.ranges ops.forms ops.committed ops.leaves ops.window ops.moves ops.arithmetic ops.functions ops.rescale
+ops.products ops.draw
 ops.maximum ops.division ops.root ops.paced ops
 memory
-circuit.parts circuit.data circuit.recurrence circuit.levels circuit.anchors circuit.bounds circuit.counts circuit.coarse circuit.rounding
-circuit.summary circuit.layers circuit.shares circuit.descent circuit.units circuit.changes circuit.words
+circuit.parts circuit.data circuit.recurrence circuit.levels circuit.anchors circuit.bounds circuit.ranged circuit.counts circuit.coarse
+circuit.rounding circuit.summary circuit.layers circuit.shares circuit.descent circuit.units circuit.changes circuit.words
 circuit.sheet circuit.outline circuit.file circuit.lines circuit.circuit circuit.difference circuit
 protocol protocol.transcript protocol.links protocol.disclosure protocol.hidden protocol.sumcheck protocol.lookup protocol.claims
 protocol.schedule
-protocol.membership protocol.draws protocol.contraction protocol.gate protocol.motion protocol.states protocol.plan protocol.argument
+protocol.membership protocol.draws protocol.forms protocol.contraction protocol.gate protocol.motion protocol.states protocol.plan
+protocol.argument
 commitment.slots commitment.openings commitment.geometry commitment.merkle commitment.dataset commitment.commit commitment.recursion
 commitment.rows commitment.opening commitment.recompute commitment.keys commitment
 proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain proofs.checks proofs.estimate proofs.header proofs.proof
@@ -61,9 +62,10 @@ tracing.interpreter
 tracing.step tracing.starts tracing.motions tracing.demands tracing.names
 tracing.formats tracing.own tracing.source tracing.states tracing.planned tracing.builder tracing.relations
 tracing.emission tracing.lowering tracing.comparison tracing.fitting tracing.finer tracing.program tracing.recipe
-prover.aggregate prover.lanes prover.folds prover.states prover.witness prover.rehearsal prover.commitments prover.prove
+prover.aggregate prover.lanes prover.folds prover.states prover.forms prover.witness prover.rehearsal prover.commitments prover.prove
 prover.link prover.disclose prover.hand_over prover
-training training.dataset training.template training.draw training.saved training.states training.steps training.run training.train
+training training.dataset training.template training.draw training.saved training.states training.steps training.run training.renewal
+training.train
 training.evaluate training.compare
 calibration
 planning planning.machine planning.estimate planning.measure

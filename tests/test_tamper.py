@@ -197,7 +197,7 @@ def test_every_place_of_the_statement(honest, frozen):
             if frozen.outcome(circuit, raw) is None:
                 by_hashing.add((kind, name))
         if kind == "type":  # a few wrong types are other values of the right one
-            assert found[0] is FormatError or name.split(".")[-1] in ("max_budget", "losses"), (path, at(altered, path))
+            assert found[0] is FormatError or name.split(".")[-1] in ("max_budget", "losses", "widths"), (path, at(altered, path))
         if kind in ("removed", "added") and isinstance(at(data, path[:-1] if kind == "removed" else path), dict):
             assert found[0] is FormatError, (kind, path)
     assert by_hashing == STATEMENT_BY_HASHING_ALONE

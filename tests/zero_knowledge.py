@@ -33,6 +33,7 @@ from zkjax.algebra.field import P
 from zkjax.algebra.hashing import field_stream
 from zkjax.algebra.ntt import encode
 from zkjax.algebra.poly import eq_vector
+from zkjax.circuit import coarse
 from zkjax.circuit.parts import OTHER
 from zkjax.commitment import opening as opening_module
 from zkjax.commitment.commit import Commitment, members
@@ -44,8 +45,10 @@ from zkjax.commitment.opening import check_opening, open_claim
 from zkjax.commitment.recursion import roots, round_claim
 from zkjax.commitment.rows import RowRounds
 from zkjax.kernels.threads import scope
+from zkjax.ops import forms
 from zkjax.proofs.checks import make_plan
 from zkjax.protocol.argument import argument
+from zkjax.protocol.forms import Forms
 from zkjax.protocol.hidden import Hidden, Pad, lagrange_vector, make_masks
 from zkjax.protocol.links import draw_alone
 from zkjax.protocol.plan import opening_terms, row_count
@@ -108,12 +111,16 @@ class Case:
     reveal: tuple[str, ...]
     shard_size: int
     before: int = 0
+    width: int = 0  # of random forms, a few of short blocks: see ``formed``
 
     @staticmethod
     @cache
     def of(name: str) -> "Case":
-        """plain: exact weights alone. draws: with masks and random words. given, momentum: with states of all kinds and a frozen
+        """plain: exact weights alone. forms: their ranges are shown by random forms.
+        draws: with masks and random words. given, momentum: with states of all kinds and a frozen
         parameter, at the chain's beginning, where the circuit gives some of them, or later and over a period's end."""
+        if name == "forms":
+            return dataclasses.replace(Case.of("plain"), width=12)
         if name == "plain":
             starts = tuple((tiny_params(i, dead=bool(i)), tiny_data(i)) for i in range(2))
             pair = tuple((tiny_params(0, order=order), tiny_data(0)) for order in ((0, 1, 2), (0, 2, 1)))
@@ -130,7 +137,21 @@ class Case:
         """A run of two steps, a later one of its chain if there are steps before."""
         parameters, data = start
         run = zkjax.train(self.circuit, parameters, data, steps=self.before or 2, seed=1, shard_size=self.shard_size)
+        if self.width:  # the same for all witnesses
+            widths = (-self.width,) * len(run.widths)
+            bound = coarse.shown(self.circuit, run.coarse_shifts, widths)
+            run = dataclasses.replace(run, widths=widths, initial_bound=bound, final_bound=self.circuit.bounds(bound, 2).final)
         return zkjax.train(self.circuit, run, None, steps=2) if self.before else run
+
+
+def formed():
+    """Four forms of blocks of a toy's row."""
+    return mock.patch.multiple(forms, BLOCK=TOY.row, COUNT=4)
+
+
+def drawn_for(plan, transcript) -> Forms | None:
+    """The random forms of a plan that has some."""
+    return Forms.draw(transcript) if plan.formed else None
 
 
 def renewed(run, name: str, geometry=TOY):
@@ -309,9 +330,10 @@ def verify_with(circuit, proof, challenges=None) -> zkjax.Statement:
 
 def public_claim(plan, statement, stream) -> SimpleNamespace:
     """The claim that remains for the opening, from public values and the argument's messages alone."""
+    drawn = drawn_for(plan, stream.transcript)
     stream.raw("trace root", 32)
     hidden = Watched(stream)
-    argument(hidden, plan, statement.losses)
+    argument(hidden, plan, statement.losses, drawn=drawn)
     weights, terms, value = hidden.finish()
     by_key, row = opening_terms(plan, weights, terms), statement.geometry.row
     layouts = [*plan.members, plan.trace_layout(hidden.counts())]
@@ -322,15 +344,18 @@ def public_claim(plan, statement, stream) -> SimpleNamespace:
 
 def argue(liar, kind=Watched, transcript=None, seed=0) -> tuple[Watched, Watched, list]:
     """The argument alone, by a ``harness.Liar``: (counter's hidden, prover's hidden, messages)."""
-    counter = kind()
-    argument(counter, liar.plan, liar.revealed)
+    transcript = transcript or Programmed("challenges")
+    counter, drawn = kind(), drawn_for(liar.plan, transcript)
+    argument(counter, liar.plan, liar.revealed, drawn=drawn)
     counter.finish()
     rng = np.random.default_rng(seed)
     masks = make_masks(counter.counts(), lambda count: ext.unstack(uniform(rng, count)))
-    stream = Recorder(transcript or Programmed("challenges"))
+    stream = Recorder(transcript)
     with scope():
+        if drawn is not None:
+            liar.witness.show_forms(drawn)
         hidden = kind(stream, masks)
-        argument(hidden, liar.plan, liar.revealed, liar.witness)
+        argument(hidden, liar.plan, liar.revealed, liar.witness, drawn)
         hidden.finish()
     return counter, hidden, stream.messages
 

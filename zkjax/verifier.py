@@ -36,6 +36,7 @@ from .proofs.soundness import TARGET, Security, security
 from .proofs.statement import Statement
 from .protocol.argument import argument
 from .protocol.claims import weight_evaluation
+from .protocol.forms import Forms
 from .protocol.hidden import Hidden
 from .protocol.links import NO_LINKS, Links, draw_alone
 from .protocol.plan import Plan, opening_terms, row_count
@@ -291,9 +292,10 @@ def verify_one(circuit: Circuit, proof: Proof, minimum_bits: float = TARGET) -> 
     geometry = statement.geometry
     _check_length(proof, row_count(Layout(plan.advice), geometry.row))
     stream = Reader(start_transcript(statement), proof.body)
+    drawn = Forms.draw(stream.transcript) if plan.formed else None
     root = stream.raw("trace root", 32)
     hidden = Hidden(stream, links=links_of(statement))
-    argument(hidden, plan, statement.losses)
+    argument(hidden, plan, statement.losses, drawn=drawn)
     weights, terms, value = hidden.finish()
 
     trace_layout = plan.trace_layout(hidden.counts())

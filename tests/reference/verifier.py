@@ -244,7 +244,7 @@ def check_fields(statement):
     integer(statement["first_step"], 0, 2**48, "first_step")
     integer(statement["steps"], 1, 2**16, "steps")
     integers(statement["shifts"], 0, 62, "shifts")
-    integers(statement["widths"], 0, 62, "widths")
+    integers(statement["widths"], -62, 62, "widths")
     for name in ("initial_bound", "final_bound"):
         integers(statement[name], 0, 2**63, name)
     require(type(statement["given"]) is bool, "given")
@@ -445,7 +445,8 @@ def check_statement(circuit, statement):
     beta = statement["initial_bound"]
     for p, (b, shift, width) in enumerate(zip(beta, statement["shifts"], statement["widths"])):
         require(width or p in frozen or shift == 0, "statement: a shift without a range check")
-        require(width == 0 or 2 * b >= 2 ** (shift + width), "bounds")
+        require(width == 0 or 2 * b >= 2 ** (shift + abs(width)), "bounds")
+    check_random_forms(circuit, statement)
     if statement["given"]:
         require(circuit.given, "statement: given")
         require([p for p, width in enumerate(statement["widths"]) if width == 0] == circuit.given, "statement: ranges beside given states")
@@ -618,7 +619,7 @@ def check_chain(circuit, all_statements, assume_bound=False, dataset=None, initi
             require(frozen_digest(after, name) in class_of(frozen_digest(before, name)), f"chain: {name}")
         require(after["shifts"] == kept_shifts(before) and not after["given"], "chain: weights")
         for width, assumed, shown in zip(after["widths"], after["initial_bound"], before["final_bound"]):
-            require(width > 0 or assumed >= shown, "chain: bound")
+            require(width != 0 or assumed >= shown, "chain: bound")
 
 
 # ---- 5 circuit --------------------------------------------------------------------------------------------------------
@@ -1496,6 +1497,8 @@ class Weight:
 class Layout:
     """Section 9.1. tensors: [(key, shape)]."""
 
+    formed = None  # the matrix's name, where claims are left on its cells (section 10.9)
+
     def __init__(self, tensors):
         self.shapes = dict(tensors)
         boxes = []
@@ -1600,9 +1603,8 @@ def lookups(circuit, statement):
     found = [replace(x, shape=(steps, *x.shape)) for of_node in circuit.node_lookups.values() for x in of_node]
     for k, x in enumerate(circuit.inputs):
         found.append(Lookup((steps, *x["shape"]), ("range", x["bits"] + 1), [(2 ** x["bits"], [Part(1, ("input", k))])]))
-    for p, shape, width in range_checks(circuit, statement):
-        form = 2 ** (width - 1), [Part(1, start_key(circuit, p))]
-        found += in_limbs("initial range", p, *form, width, circuit.table_bits, shape, False)
+    for name, p, key, shape, width in range_checks(circuit, statement):
+        found += in_limbs(name, p, 2 ** (width - 1), [Part(1, key)], width, circuit.table_bits, shape, False)
     for kind, p, shape in roundings(circuit, statement):
         for name, constant, parts, width in rounding_forms(circuit, kind, p):
             found += in_limbs(name, p, constant, parts, width, circuit.table_bits, shape, kind == "hat")
@@ -1689,10 +1691,39 @@ def in_limbs(name, p, constant, parts, width, table_bits, shape, stepped=True):
 
 
 def range_checks(circuit, statement):
-    """Section 10.3, 3: (parameter, shape, width), in order."""
+    """Section 10.3, 3: (name of the limbs, number, tensor, shape, width), in order."""
     for p, width in enumerate(statement["widths"]):
-        if width:
-            yield p, tuple(circuit.parameters[p]["shape"]), width
+        if width > 0:
+            yield "initial range", p, start_key(circuit, p), tuple(circuit.parameters[p]["shape"]), width
+    for name, own in matrices(circuit).items():
+        if is_formed(statement, own):
+            size = parameters_layout(circuit, name, own).size
+            yield "form range", name, ("form", name), (-(-size // BLOCK), FORMS), -statement["widths"][own[0]]
+
+
+BLOCK, FORMS = 4096, 320  # section 10.9: cells of a block, forms of each
+
+
+def matrices(circuit):
+    """Section 10.9: the parameters of each matrix of which there may be random forms."""
+    frozen = circuit.frozen
+    return {"initial": [p for p in range(len(circuit.parameters)) if p not in frozen and p not in circuit.given], "frozen": frozen}
+
+
+def is_formed(statement, own):
+    return any(statement["widths"][p] < 0 for p in own)
+
+
+def check_random_forms(circuit, statement):
+    """Section 4.3, item 3."""
+    formed = [own for own in matrices(circuit).values() if is_formed(statement, own)]
+    for own in formed:
+        widths = {statement["widths"][p] for p in own}
+        require(len(widths) == 1, "statement: random forms of a part of a matrix")
+    require(all(width >= 0 or any(p in own for own in formed) for p, width in enumerate(statement["widths"])), "statement: random forms")
+    evaluated = statement["frozen"] is not None and statement["frozen"]["commitment"]["kind"] == "weights"
+    require(not (formed and evaluated), "statement: random forms of an evaluation")
+    require(not formed or 2 ** statement["geometry"]["log_row"] >= BLOCK, "geometry: random forms")
 
 
 def roundings(circuit, statement):
@@ -1738,6 +1769,9 @@ class Chunk:
         for name, x in frozen_groups(statement).items():
             self.layouts[name] = {frozen_part(x): parameters_layout(circuit, "frozen", x["parameters"])}
         self.layouts |= {f"shard {j}": {"cells": self.shard_layout(j)} for j in self.shards}
+        for name, own in matrices(circuit).items():
+            if is_formed(statement, own):
+                next(iter(self.layouts[name].values())).formed = name
         self.node_levels, self.parameter_levels, _ = levels(circuit)
         self.depth = max(self.node_levels + self.parameter_levels)
 
@@ -1803,8 +1837,8 @@ def trace_layout(chunk, masks):
         tensors += [((kind, p), shape)] if kind == "hat" else []
         for name, _, _, width in rounding_forms(circuit, kind, p):
             tensors += [((name, p, j), shape) for j in range(1, len(limbs(width, circuit.table_bits)))]
-    for p, shape, width in range_checks(circuit, chunk.statement):
-        tensors += [(("initial range", p, j), shape) for j in range(1, len(limbs(width, circuit.table_bits)))]
+    for name, p, _, shape, width in range_checks(circuit, chunk.statement):
+        tensors += [((name, p, j), shape) for j in range(1, len(limbs(width, circuit.table_bits)))]
     tensors += [(("multiplicity", j), table_shape(table)) for j, table in enumerate(chunk.tables)]
     return Layout(tensors + [(("mask", name), (count, 2)) for name, count in masks.items()])
 
@@ -2454,9 +2488,9 @@ def walk(chunk, terms):
 # ---- 13 the argument --------------------------------------------------------------------------------------------------
 
 
-def argument(chunk, hidden):
+def argument(chunk, hidden, random_forms):
     """Section 13: the phases in order."""
-    claims = [lookup_claim(chunk, hidden), *loss_claims(chunk, hidden)]
+    claims = [on_cells(hidden, lookup_claim(chunk, hidden), random_forms), *loss_claims(chunk, hidden)]
 
     claims.append(binding_claim(chunk, hidden))
     for level in range(chunk.depth, 1, -1):
@@ -2630,6 +2664,27 @@ def lookup_claim(chunk, hidden):
     hidden.require_zero(p + hidden.functional(multiplicities))
     terms, below = walk(chunk, merge_terms(terms))
     return Claim(terms, constant + below, q)
+
+
+def draw_forms(transcript):
+    """Section 10.9: M, row by row."""
+    raw = transcript.draw("forms", FORMS * BLOCK // 4)
+    values = [(byte >> i & 1) - (byte >> i + 1 & 1) for byte in raw for i in (0, 2, 4, 6)]
+    return [values[i : i + BLOCK] for i in range(0, len(values), BLOCK)]
+
+
+def on_cells(hidden, claim, random_forms):
+    """Section 10.9: a claim on forms is one on cells."""
+    found, memo = [], {}
+    for term in claim.terms:
+        if term.key[0] == "form":
+            hidden.errors["forms"] = 1
+            (_, blocks), (_, v) = term.groups
+            if v not in memo:
+                memo[v] = Vector(sum((x * m for x, m in zip(v.entries, column) if m), ZERO) for column in zip(*random_forms))
+            term = simple_term(("cells", term.key[1]), term.scalar, None, (blocks, memo[v]))
+        found.append(term)
+    return replace(claim, terms=found)
 
 
 def looked_up(chunk, part, w, factors, stepped):
@@ -3167,6 +3222,12 @@ def stacked_weight(opened, layouts, offsets, by_key, gamma, zeta):
             left.discard(w.key)
             for term in by_key.get(w.key, ()):
                 total = total + evaluate_term(term, w) * prefix
+        point = gamma[high:] + zeta
+        for term in by_key.get(("cells", layout.formed), ()):
+            left.discard(term.key)
+            u, m = (v.entries for _, v in term.groups)
+            of_blocks = inner_product(u, eq_vector(point[: -bits(BLOCK)], len(u)))
+            total = total + term.scalar * of_blocks * inner_product(m, eq_vector(point[-bits(BLOCK) :], BLOCK)) * prefix
     require(not left, "opening: a term is on a tensor that is not committed")
     return total
 
@@ -3221,9 +3282,10 @@ def verify_one(circuit, raw, minimum_bits=100.0):
     if "kind" in statement:
         return verify_alone(statement, body, minimum_bits)
     chunk = check_statement(circuit, statement)
+    random_forms = draw_forms(transcript) if min(statement["widths"]) < 0 else None
     root = body.raw("trace root", 32)
     hidden = Hidden(body)
-    argument(chunk, hidden)
+    argument(chunk, hidden, random_forms)
     by_key, sizes, linked, value = combine_constraints(chunk, hidden)
     read = [layout for parts in chunk.layouts.values() for layout in parts.values()]
     layouts = [*read, *[Layout([])] * len(linked), trace_layout(chunk, sizes)]

@@ -10,6 +10,7 @@ sys.path.insert(0, str(HERE.parent))
 
 import curving  # noqa: E402
 import drawing  # noqa: E402
+import forming  # noqa: E402
 import harness  # noqa: E402
 import holding  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
@@ -32,7 +33,7 @@ from zkjax.training.compare import ends_of  # noqa: E402
 from zkjax.training.evaluate import reading  # noqa: E402
 from zkjax.verifier import estimate_work, verify_alone, verify_one  # noqa: E402
 
-NAME = f"format-{VERSION}"
+NAME, SMALLEST = f"format-{VERSION}", Geometry(9, 2, 4, level_bits=8)
 
 
 def main() -> None:
@@ -63,6 +64,7 @@ def main() -> None:
     freeze(f"{NAME}-draws", circuit, zkjax.train(circuit, *drawing.start(), steps=3))
     freeze(f"{NAME}-curves", *curving.curving())
     freeze(f"{NAME}-windows", *sliding.sliding())
+    freeze(f"{NAME}-forms", *forming.forming(), forming.ROOMY)
 
 
 def disclose(circuit) -> None:
@@ -152,9 +154,9 @@ def compare() -> None:
     write(f"{name.name}.parts", {"parts": found.to_json()})
 
 
-def freeze(name: str, circuit, run) -> None:
-    """A proof in the smallest geometry, with revealed losses, its ledger, and what verifying it takes."""
-    run.chain.geometry = Geometry(9, 2, 4, level_bits=8)
+def freeze(name: str, circuit, run, geometry=SMALLEST) -> None:
+    """A proof in a small geometry, with revealed losses, its ledger, and what verifying it takes."""
+    run.chain.geometry = geometry
     proof = zkjax.prove(circuit, run, reveal=("loss",), progress=None, minimum_bits=5.0)
     reference.verify(circuit.to_json(), bytes(proof), minimum_bits=5.0)
     circuit.save(HERE / f"{name}.circuit.json")

@@ -7,6 +7,7 @@ cells are never read and nothing depends on what a prover puts there.
 PROTOCOL.md, sections 9.1, 9.2.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -131,6 +132,19 @@ class Layout:
 
     def __hash__(self):
         return hash(self.pieces)
+
+    def with_cells(self, key, length: int) -> "Layout":
+        """The same, and one tensor more that lies over the others: all cells in their order, (n, length), padding cells too.
+
+        length: a power of two; n: as few as hold all blocks. Its boxes are powers of two of rows, the largest first.
+        """
+        result, rows, start = copy.copy(self), -(-self.size // length), 0
+        for j in reversed(range(rows.bit_length())):
+            if rows >> j & 1:
+                result.pieces += (Piece(key, (start, 0), (1 << j, length), start * length),)
+                start += 1 << j
+        result.shapes = self.shapes | {key: (rows, length)}
+        return result
 
     def weights(self, point: list[Ext], vectors: Vectors | None = None) -> list[Weight]:
         """What the multilinear extension of the embedded tensors at ``point`` gives to each piece, last variables lowest.

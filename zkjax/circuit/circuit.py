@@ -205,7 +205,7 @@ class Circuit(Shown):
     # ---- bounds -----------------------------------------------------------------------------------------------
     @cached_property
     def coarse_widths(self) -> tuple[int, ...]:
-        """Of the ranges that the first proof of a chain shows of its coarse integers, if parameters begin below 1: ``coarse``."""
+        """Of the ranges that the first proof of a chain shows of its coarse integers by limbs, if they begin below 1: ``coarse``."""
         return coarse.expected_widths(self)
 
     @cached_property
@@ -249,7 +249,7 @@ class Circuit(Shown):
 
     # ---- sizes ------------------------------------------------------------------------------------------------
     def range_check(self, widths: Sequence[int]) -> tuple[int, int]:
-        """Cells and lookups that it takes to show ranges of so many bits of the initial states, one for each; 0 for none."""
+        """Cells and lookups that it takes to show ranges of the initial states, by the width of each: ``ranged``."""
         return counts.range_check(self, widths)
 
     def counts(self, steps: int, widths: Sequence[int] | None = None) -> Counts:

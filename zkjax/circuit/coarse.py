@@ -10,7 +10,9 @@ from fractions import Fraction
 import numpy as np
 
 from ..algebra import exact
-from ..ops.ranges import limbs, signed_bound
+from ..ops.ranges import limbs
+from . import ranged
+from .parts import PARAMETERS
 
 FLOAT_BITS = 25  # of a signed integer that has all bits of a float32's mantissa
 BELOW_ONE = 1.0 - 2.0**-24  # the largest float32 below 1
@@ -32,6 +34,28 @@ def most_bits(circuit) -> tuple[int, ...]:
 def expected_widths(circuit) -> tuple[int, ...]:
     """Of the coarse integers, if parameters are below 1 in absolute value; 0 for states that the circuit gives."""
     return forms(circuit, {p: BELOW_ONE for p in range(len(circuit.parameters)) if p not in circuit.given})[1]
+
+
+def below_one(circuit) -> tuple[int, ...]:
+    """Bounds of states that are below 1 in absolute value."""
+    return tuple(max(1, int(1 / circuit.unit(p))) for p in range(len(circuit.parameters)))
+
+
+def first(circuit, steps: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Widths of what the first proof of a chain, of so many steps, shows of states below 1, and the bounds that follow, about."""
+    shifts, limbs = forms(circuit, {p: BELOW_ONE for p in range(len(circuit.parameters)) if p not in circuit.given})
+    wider = ranged.wider(circuit, limbs, ranged.largest_norm(limbs))
+    bound = shown(circuit, shifts, wider)
+    return (wider, bound) if min(wider) < 0 and ranged.hold(circuit, bound, steps, 0) else (limbs, below_one(circuit))
+
+
+def renewal(circuit, steps: int, first_step: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Likewise of a later chunk, which renews the bounds of its first weights."""
+    limbs, own, bound = circuit.renewing_widths, circuit.held[PARAMETERS], below_one(circuit)
+    whole = [max(1, circuit.scale(p)[1] + 1) if p in own else width for p, width in enumerate(limbs)]
+    wider = ranged.wider(circuit, limbs, ranged.largest_norm(whole))
+    looser = tuple(max(a, b) for a, b in zip(ranged.bounds(wider), bound, strict=True))
+    return (wider, looser) if min(wider) < 0 and ranged.hold(circuit, looser, steps, first_step) else (limbs, bound)
 
 
 def form(largest: float, scale: int, narrow: int, wide: int) -> tuple[int, int]:
@@ -94,7 +118,7 @@ def with_given(circuit, found: Mapping[int, np.ndarray]) -> tuple[np.ndarray, ..
     return tuple(found[p] for p in range(len(found)))
 
 
-def shown(circuit, shifts: Sequence[int], widths: Sequence[int]) -> tuple[int, ...]:
+def shown(circuit, shifts: Sequence[int], wide: Sequence[int]) -> tuple[int, ...]:
     """The bound of each state that the first proof shows."""
-    found = [signed_bound(width) << s if width else 0 for s, width in zip(shifts, widths, strict=True)]
+    found = [bound << s for s, bound in zip(shifts, ranged.bounds(wide), strict=True)]
     return tuple(circuit.given_bound(p, found) if p in circuit.given else bound for p, bound in enumerate(found))

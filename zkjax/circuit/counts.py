@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..ops.ranges import Lookup, limbs, tables_kept
+from . import ranged
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,9 @@ def _ranges(circuit, steps: int, widths: Sequence[int]) -> Counter:
     for s in circuit.recurrent:
         for width in circuit.rounding_widths(s):
             entries[width] += -(-steps // circuit.period) * math.prod(circuit.parameters[s].shape)
-    for p, width in zip(circuit.parameters, widths, strict=True):
-        for _, narrow in limbs(width, circuit.table_bits) if width else ():
-            entries[narrow] += math.prod(p.shape)
+    for x in ranged.shown(circuit, widths):
+        for _, narrow in limbs(x.width, circuit.table_bits):
+            entries[narrow] += math.prod(x.shape)
     return entries
 
 
@@ -106,5 +107,5 @@ def of_chunk(circuit, steps: int, widths: Sequence[int] | None) -> Counts:
 
 def range_check(circuit, widths: Sequence[int]) -> tuple[int, int]:
     """As ``Circuit.range_check``."""
-    sizes = [(math.prod(p.shape), len(limbs(w, circuit.table_bits))) for p, w in zip(circuit.parameters, widths, strict=True) if w]
+    sizes = [(math.prod(x.shape), len(limbs(x.width, circuit.table_bits))) for x in ranged.shown(circuit, widths)]
     return sum(n * (count - 1) for n, count in sizes), sum(n * count for n, count in sizes)

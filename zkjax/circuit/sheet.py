@@ -9,7 +9,7 @@ from ..ops.functions import TableFunction
 from ..ops.leaves import InputArray, Next, Param
 from ..ops.rescale import Sign
 from ..ops.root import Root
-from . import bounds, shares
+from . import bounds, coarse, shares
 from .changes import AFTER, GRADIENT, NODE, SQUARE, STATE, Term, changes
 from .counts import Size, Sizes, of_parts
 from .parts import Parameter
@@ -165,8 +165,9 @@ def _length(circuit) -> tuple[str, bool]:
         return "bounds hold for any number of steps", False
     if ends:
         return f"a chain can have {steps:,} steps at most: {limit}; for more, {cure}", False
-    cells, lookups = circuit.range_check(circuit.renewing_widths)
+    widths, _ = coarse.renewal(circuit, 1, 0)
+    (cells, lookups), by = circuit.range_check(widths), "by random forms, " if min(widths) < 0 else ""
     return (
-        f"bounds hold for {steps:,} steps at most: {limit}; a chunk beyond them range-checks its first weights, with {cells:,} cells and "
-        f"{lookups:,} lookups if these are below 1; for more steps without that, {cure}"
+        f"bounds hold for {steps:,} steps at most: {limit}; a chunk beyond them range-checks its first weights, {by}with {cells:,} cells "
+        f"and {lookups:,} lookups if these are below 1; for more steps without that, {cure}"
     ), True

@@ -10,6 +10,7 @@ from math import prod
 from os import PathLike
 
 from ..algebra.poly import num_bits
+from ..circuit import coarse
 from ..circuit.circuit import Circuit
 from ..commitment.commit import Commitment
 from ..commitment.commit import Part as CommittedPart
@@ -152,7 +153,7 @@ def estimate(
     shard_size = samples if shard_size is None else min(whole("shard_size", shard_size), samples)
     speed = Machine.load(machine)
     if circuit.max_steps is not None and steps > circuit.max_steps:
-        circuit.bounds(below_one(circuit), steps)  # says so
+        circuit.bounds(coarse.below_one(circuit), steps)  # says so
     if max(b - a for a, b in zip((0, *ends), ends, strict=False)) > MAX_STEPS:
         raise ConfigurationError(f"a proof holds at most {MAX_STEPS} steps; give chunk=")
     parts = tuple(_parts(circuit, ends, samples, shard_size))
@@ -195,20 +196,15 @@ def _parts(circuit: Circuit, ends: list[int], samples: int, shard_size: int) -> 
         yield Part(len(starts), steps, first, renews, counts.cells, counts.lookups, sizes_of(plan, geometry))
 
 
-def below_one(circuit: Circuit) -> tuple[int, ...]:
-    """Bounds of states that are below 1 in absolute value."""
-    return tuple(max(1, int(1 / circuit.unit(p))) for p in range(len(circuit.parameters)))
-
-
 def renewals(circuit: Circuit, ends: list[int]) -> set[int]:
     """The first steps of the chunks that renew their bounds, of a chain whose chunks end after these steps."""
-    since, found, bound = 0, set(), below_one(circuit)
-    last = circuit.longest_chain(bound, since).steps
+    since, found = 0, set()
+    last = circuit.longest_chain(coarse.first(circuit, ends[0])[1], since).steps
     for start, end in zip(ends, ends[1:], strict=False):
         if last is not None and end - since > last:
             since = start
             found.add(start)
-            last = circuit.longest_chain(bound, since).steps
+            last = circuit.longest_chain(coarse.renewal(circuit, end - start, start)[1], since).steps
     return found
 
 
@@ -216,8 +212,8 @@ def chunk_plan(circuit: Circuit, first_step: int, steps: int, samples: int, shar
     """The plan of a chunk, which begins a chain if its first step is step 0. Schedules of all seeds read alike."""
     indices = batch_indices(0, samples, shard_size, circuit.batch_size, first_step, steps)
     none = (0,) * len(circuit.parameters)
-    later = circuit.renewing_widths if renews else none
-    widths, given = (later, False) if first_step else (circuit.coarse_widths, bool(circuit.given))
+    later = coarse.renewal(circuit, steps, first_step)[0] if renews else none
+    widths, given = (later, False) if first_step else (coarse.first(circuit, steps)[0], bool(circuit.given))
     return Plan(circuit, first_step, steps, none, widths, Batches(indices, shard_size, samples), given=given)
 
 

@@ -5,8 +5,10 @@ Nothing that the prover could choose decides how much is read or allocated: size
 PROTOCOL.md, sections 4.3, 9.3.
 """
 
+from ..circuit import ranged
 from ..circuit.circuit import Circuit
 from ..errors import ConfigurationError, DataError, PrecisionError, VerificationError
+from ..ops import forms
 from ..ops.ranges import signed_bound
 from ..protocol.plan import Batches, Plan, row_count
 from ..protocol.schedule import batch_indices, check_schedule
@@ -24,7 +26,7 @@ def make_plan(circuit: Circuit, statement: Statement) -> Plan:
     for p, (shift, width, bound) in enumerate(zip(statement.shifts, statement.widths, statement.initial_bound, strict=True)):
         if shift and not width and not circuit.parameters[p].frozen:
             raise VerificationError("statement", "only weights that are range-checked here, or frozen, may be shifted")
-        if width and bound < signed_bound(width) << shift:
+        if width and bound < signed_bound(abs(width)) << shift:
             raise VerificationError("bounds", "the initial bound is smaller than what the range check shows")
     if statement.given and not circuit.given:
         raise VerificationError("statement", "the circuit gives no states")
@@ -103,6 +105,17 @@ def check_sizes(circuit: Circuit, statement: Statement) -> None:
         statement.geometry.check()
     except ConfigurationError as error:
         raise VerificationError("geometry", str(error)) from None
+    check_forms(circuit, statement)
+
+
+def check_forms(circuit: Circuit, statement: Statement) -> None:
+    """Random forms are of whole matrices, whose rows have room for a block of cells."""
+    if not ranged.well_formed(circuit, statement.widths):
+        raise VerificationError("statement", "random forms show one range of all parameters in a commitment")
+    if min(statement.widths) < 0 and statement.frozen is not None and statement.frozen.trained is not None:
+        raise VerificationError("statement", "random forms show no ranges of weights whose training has shown them")
+    if min(statement.widths) < 0 and statement.geometry.row < forms.BLOCK:
+        raise VerificationError("geometry", f"rows of {statement.geometry.row} cells are too short for random forms of {forms.BLOCK}")
 
 
 def schedule_of(circuit: Circuit, statement: Statement) -> tuple[int, ...]:

@@ -69,7 +69,7 @@ def estimate(circuit: Circuit, statement: Statement, meter: Meter) -> None:
     weights, terms, _ = hidden.finish()
 
     counts = {f"shard {number}": count for number, count in numbers.items()}
-    layouts = [(layout, counts.get(name, 1)) for name, parts in plan.layouts.items() for layout in parts.values()]
+    layouts = [(plan.read(name, part), counts.get(name, 1)) for name, parts in plan.layouts.items() for part in parts]
     layouts.append((plan.trace_layout(hidden.counts()), 1))
     rows = [pair.rows for pair in links.pairs]
     for layout, count in layouts:
@@ -116,7 +116,7 @@ def _charge_circuit(circuit: Circuit, steps: int, widths: tuple[int, ...], meter
     meter.charge(f"a circuit of {tensors:,} tensors", work, OBJECT * tensors)
     for s in circuit.recurrent:
         _charge_recurrence(circuit, s, steps, meter)
-    checked = sum(2 * len(limbs(width, circuit.table_bits)) - 1 for width in widths if width)  # cells, lookups
+    checked = sum(2 * len(limbs(abs(width), circuit.table_bits)) - 1 for width in widths if width)  # cells, lookups
     lookups = len(circuit.inputs) + checked + sum(1 + len(found) for found in circuit.lookups.values())
     lookups += sum((2 if steps > circuit.period else 1) * len(circuit.rounding_widths(s)) for s in circuit.recurrent) * 2  # cells, lookups
     meter.charge(f"{lookups:,} kinds of lookups", CALL * lookups, 2 * OBJECT * lookups)

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ..circuit.parts import CELLS, PARAMETERS
+from ..circuit.ranged import WIDEST
 from ..commitment.commit import Commitment, Opened
 from ..commitment.geometry import Geometry
 from ..display import Sheet, Shown, Table
@@ -18,7 +19,6 @@ from ..errors import FormatError
 from .links import Link
 
 LIMIT = 2**63
-WIDEST = 62  # bits
 MAX_STEPS = 2**16  # of a chunk
 WEIGHTS, STATE = b"zkjax weights 2", b"zkjax state 2"
 
@@ -81,7 +81,8 @@ class Statement(Shown):
     initial, final: commitments to the weights before and after: parameters, and beside them the other states, if there are any
     frozen:         commitment to the parameters that no step changes, and which these are; None if there are none
     shifts:         the initial weights are 2^shift times the committed integers, for each parameter
-    widths:         for each parameter w, where this proof shows that those integers are within -2^(w-1) .. 2^(w-1) - 1; 0 where it does not
+    widths:         for each parameter w, where limbs show, or -w, where random forms show that those integers are within -2^(w-1) ..
+                    2^(w-1) - 1; 0 where this proof shows no range
     given:          whether a chain begins here, with the states that the circuit gives: of ``initial`` the parameters alone are read
     initial_bound, final_bound: bounds on the absolute integers of each parameter, before and after
     links:          commitments that this proof replaces by fresh ones of the same matrices
@@ -269,7 +270,7 @@ class Statement(Shown):
             final=Commitment.from_json(data["final"]),
             frozen=None if data["frozen"] is None else Frozen.from_json(data["frozen"]),
             shifts=integers_in(data["shifts"], "shifts", 0, WIDEST),
-            widths=integers_in(data["widths"], "widths", 0, WIDEST),
+            widths=integers_in(data["widths"], "widths", -WIDEST, WIDEST),
             given=data["given"],
             initial_bound=integers_in(data["initial_bound"], "initial_bound", 0, LIMIT),
             final_bound=integers_in(data["final_bound"], "final_bound", 0, LIMIT),

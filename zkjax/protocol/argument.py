@@ -20,6 +20,7 @@ from ..work import ONE_BY_ONE
 from .claims import Claim, Term, merge_claims, pull
 from .contraction import contract
 from .draws import settle
+from .forms import Forms, onto_cells
 from .gate import close_gates
 from .hidden import Hidden
 from .membership import membership
@@ -27,14 +28,14 @@ from .plan import Plan
 from .states import binding, unroll
 
 
-def argument(hidden: Hidden, plan: Plan, revealed: tuple | None = None, prover=None) -> None:
+def argument(hidden: Hidden, plan: Plan, revealed: tuple | None = None, prover=None, drawn: Forms | None = None) -> None:
     """Reduce "the committed tensors are an honest run of the plan's chunk" to constraints in ``hidden``.
 
     revealed: for each loss of the circuit its public integers, one per step, or None; None: all hidden. prover: ``witness.Witness``, in the
-    prover's role only.
+    prover's role only. drawn: the forms of the first weights, where their ranges are shown so.
     """
     circuit, hidden.vectors.first_step = plan.circuit, plan.first_step
-    claims = [membership(hidden, circuit, plan.sites, prover)]
+    claims = [onto_cells(hidden, membership(hidden, circuit, plan.sites, prover), drawn)]
     if revealed is not None:
         claims += loss_claims(hidden, plan, revealed)
     claims.append(binding(hidden, plan))

@@ -16,9 +16,10 @@ from ..algebra import field
 from ..algebra.extension import ONE
 from ..algebra.layout import Layout
 from ..algebra.vectors import Vectors
+from ..circuit import ranged
 from ..circuit.circuit import Circuit
 from ..circuit.parts import CELLS, OTHER, PARAMETERS
-from ..ops import ranges
+from ..ops import forms, ranges
 from ..ops.ranges import Lookup, Part, signed_bound
 from ..ops.tables import Table
 from ..work import PASSING, SPREAD
@@ -70,8 +71,8 @@ class Batches:
 class Plan:
     """A chunk's sizes.
 
-    shifts: the initial weights are 2^shift times the committed integers; widths: of the signed ranges in which those are looked up, 0
-    where they are not. given: a chain begins here, and states that the circuit gives are not among the initial commitment. trained: the
+    shifts: the initial weights are 2^shift times the committed integers; widths: of the signed ranges that are shown of those
+    (``circuit.ranged``). given: a chain begins here, and states that the circuit gives are not among the initial commitment. trained: the
     circuit's frozen parameters stand in commitments of kind "frozen" (None) or, all that it has, to weights of these numbers; beside: those
     of them that stand in the second commitment. number: of the first weights' commitment, where that of the first step is another chain's;
     None: that of the step.
@@ -96,9 +97,9 @@ class Plan:
         for k, x in enumerate(circuit.inputs):
             column = (signed_bound(x.bits + 1), (Part(1, ("input", k)),))
             found.append(Lookup(("input", k), Table("range", x.bits + 1), (self.steps, *x.shape), (column,)))
-        for p in self.checked:
-            form, width, shape = ((1, self.start(p)),), self.widths[p], circuit.parameters[p].shape
-            found += ranges.lookups(("initial range", p), signed_bound(width), form, width, shape, circuit.table_bits, stepped=False)
+        for x in self.shown:
+            form = ((1, x.tensor),)
+            found += ranges.lookups(x.name, signed_bound(x.width), form, x.width, x.shape, circuit.table_bits, stepped=False)
         return Sites.of([*found, *motion.lookups(circuit, self.first_step, self.steps)])
 
     @cached_property
@@ -109,12 +110,17 @@ class Plan:
 
     def start(self, p: int) -> tuple[str, int]:
         """The tensor that is committed of a state at the chunk's beginning."""
-        return ("frozen" if self.circuit.parameters[p].frozen else "initial"), p
+        return ranged.start(self.circuit, p)
 
-    @property
-    def checked(self) -> tuple[int, ...]:
-        """Those of them whose range is shown here."""
-        return tuple(p for p in self.initial if self.widths[p])
+    @cached_property
+    def shown(self) -> list[ranged.Shown]:
+        """The ranges that are shown of them."""
+        return ranged.shown(self.circuit, [width * (p in self.initial) for p, width in enumerate(self.widths)])
+
+    @cached_property
+    def formed(self) -> dict[str, int]:
+        """The matrices of which random forms show that, and the ranges' bits."""
+        return ranged.by_forms(self.circuit, self.widths)
 
     @cached_property
     def motions(self) -> dict[int, motion.Motion]:
@@ -126,8 +132,8 @@ class Plan:
         """Shapes of the committed advice and multiplicities."""
         shapes = {key: (self.steps, *shape) for found in self.circuit.advice.values() for key, shape in found.items()}
         shapes |= motion.advice(self.circuit, self.first_step, self.steps)
-        for p in self.checked:
-            shapes |= ranges.cells(("initial range", p), self.widths[p], self.circuit.parameters[p].shape, self.circuit.table_bits)
+        for x in self.shown:
+            shapes |= ranges.cells(x.name, x.width, x.shape, self.circuit.table_bits)
         return shapes | {table.key: table.shape for table in self.sites.tables}
 
     def trace_layout(self, counts) -> Layout:
@@ -150,8 +156,13 @@ class Plan:
 
     @property
     def members(self) -> list[Layout]:
-        """The same as members of the stack."""
-        return [layout for parts in self.layouts.values() for layout in parts.values()]
+        """The same as members of the stack, as claims read them."""
+        return [self.read(name, part) for name, parts in self.layouts.items() for part in parts]
+
+    def read(self, name: str, part: str) -> Layout:
+        """One of ``layouts``, with what forms of its cells leave claims on."""
+        layout = self.layouts[name][part]
+        return layout.with_cells(("cells", name), forms.BLOCK) if name in self.formed and part != OTHER else layout
 
     def kind(self, name: str) -> tuple[str, int]:
         """Kind and number of a commitment of ``layouts``: one to weights is named by its step, not by its role."""

@@ -57,6 +57,10 @@ class Transcript:
         raw = self._draw(label, 4 * count)
         return [x & (2**log_size - 1) for x in struct.unpack(f"<{count}I", raw)]
 
+    def bits(self, label: str, count: int) -> np.ndarray:
+        """``count`` bits, a multiple of 8, those of each byte from the lowest up: uint8."""
+        return np.unpackbits(np.frombuffer(self._draw(label, count // 8), dtype=np.uint8), bitorder="little")
+
 
 def base_bytes(values: np.ndarray) -> bytes:
     """Canonical bytes of an F array: 8 little-endian bytes each."""

@@ -59,8 +59,8 @@ class Commitments:
 
     @property
     def layouts(self) -> list[Layout]:
-        """Of the opened parts."""
-        return [layout for name in self.slots for layout in self.plan.layouts[name].values()]
+        """Of the opened parts, as claims read them."""
+        return [self.plan.read(name, part) for name in self.slots for part in self.plan.layouts[name]]
 
     @property
     def row_counts(self) -> list[int]:

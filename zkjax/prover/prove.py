@@ -25,6 +25,7 @@ from ..proofs.proof import Proof
 from ..proofs.soundness import TARGET, Security, security
 from ..proofs.statement import MAX_STEPS, Frozen, Statement
 from ..protocol.argument import argument
+from ..protocol.forms import Forms
 from ..protocol.hidden import Hidden, make_masks
 from ..protocol.links import NO_LINKS, Links
 from ..protocol.plan import FROZEN, Batches, Plan, opening_terms, row_count
@@ -203,10 +204,16 @@ def _prove(
         mask = Mask.of(geometry, row_counts, [*found.budgets, 1])
         return commit(rows_of(trace_layout, tensors, row), kind="trace", number=0, budget=1, geometry=geometry, seed=seed, mask=mask)
 
-    with in_background(commit_trace) as (trace_commitment,):  # one commitment is encoded while others are hashed
-        named = [found.opened(name) for name in found.slots]
-        fresh = [found.replacement(name) for name in found.fresh]
-        trace = trace_commitment.result()
+    def others() -> tuple[list[Committed], list[Committed]]:
+        return [found.opened(name) for name in found.slots], [found.replacement(name) for name in found.fresh]
+
+    trace = None
+    if plan.formed:  # limbs of random forms stand in the trace, and which forms follows from the statement
+        named, fresh = others()
+    else:
+        with in_background(commit_trace) as (encoded,):  # one commitment is encoded while others are hashed
+            named, fresh = others()
+            trace = encoded.result()
     links = tuple(Link(name, x.commitment) for name, x in zip(found.fresh, fresh, strict=True))
     root, siblings, root_after = found.dataset(links)
     chain.forget(found.slots["final"].name(choice.generation(found.slots["final"])))
@@ -234,11 +241,15 @@ def _prove(
         links=links,
         losses=revealed,
     )
-    phases.next("argument")
     stream = Writer(start_transcript(statement))
+    drawn = Forms.draw(stream.transcript) if plan.formed else None
+    if drawn is not None:
+        witness.show_forms(drawn)
+        trace = commit_trace()
+    phases.next("argument")
     stream.raw("trace root", 32, trace.commitment.root)
     hidden = Hidden(stream, masks, check, links=found.links)
-    argument(hidden, plan, revealed, witness)
+    argument(hidden, plan, revealed, witness, drawn)
     if hidden.counts() != counts:
         raise ConfigurationError("the argument used other pads than its dry run")  # a bug, never the user's fault
     weights, terms, value = hidden.finish()

@@ -25,11 +25,13 @@ from ..ops.leaves import InputArray
 from ..ops.ranges import Lookup, cut, signed_bound
 from ..protocol.claims import Term
 from ..protocol.contraction import Block
+from ..protocol.forms import Forms
 from ..protocol.gate import Slots
 from ..protocol.membership import LOG_BLOCK, Randomness, Sites
 from ..protocol.plan import Plan
 from . import folds, states
 from .aggregate import embed, one_site, over_sites
+from .forms import values_of_forms
 
 _KEPT, _SHARED = 2**16, 2**22  # entries of a virtual tensor whose values are kept, and kept for all readers of one level
 
@@ -57,11 +59,20 @@ class Witness:
             self.tensors |= {key: tensor.astype(np.uint32) for key, tensor in found.items()}
         self.hats = {s: computed.states["hat", s] for s in self.circuit.recurrent if ("hat", s) in computed.states}
         self.tensors |= states.tensors(self.circuit, self.hats, computed.states, final)
-        for p in plan.checked:
-            name, width, shifted = ("initial range", p), plan.widths[p], initial[p] + signed_bound(plan.widths[p])
-            self._inside(name, shifted.reshape(-1), width)
-            self.tensors |= {key: x.astype(np.uint32) for key, x in cut(name, shifted, width, self.circuit.table_bits).items()}
+        self._show({x: initial[x.tensor[1]] for x in plan.shown if x.tensor[0] != "form"})
+        if not plan.formed:
+            self.tensors |= self.multiplicities
+
+    def show_forms(self, drawn: Forms) -> None:
+        """Add what shows ranges of the first weights by random forms, once these are drawn; only then are all lookups known."""
+        self._show(values_of_forms(self.plan, drawn, self.initial))
         self.tensors |= self.multiplicities
+
+    def _show(self, values: dict) -> None:
+        for x, integers in values.items():
+            shifted = integers + signed_bound(x.width)
+            self._inside(x.name, shifted.reshape(-1), x.width)
+            self.tensors |= {key: limb.astype(np.uint32) for key, limb in cut(x.name, shifted, x.width, self.circuit.table_bits).items()}
 
     # ---- lookups ----------------------------------------------------------------------------------------------
     def columns(self, lookup: Lookup) -> list[np.ndarray]:

@@ -47,7 +47,8 @@ class Run(Shown):
     loss_integers:      for each step the integer of each ``circuit.losses`` node.
     begins:             whether a chain begins here: the first weights are coarse, and other states what the circuit gives.
     coarse_shifts:      s of each parameter: initial = 2^s * v, v of ``table_bits`` bits; in a later run 0 but for frozen ones.
-    widths:             of each parameter the bits of the signed range in which its proof shows the initial integers (over 2^s), 0 for none.
+    widths:             of each parameter the bits of the signed range in which its proof shows the initial integers (over 2^s), 0 for none;
+                        less than 0 where random forms show it.
     initial_bound:      largest absolute value of each initial parameter that the chain relies on; final_bound: after the
                         last step, the next run's initial_bound.
     keys:               secret randomness of the commitments to ``initial`` and ``final``; never printed.

@@ -181,7 +181,7 @@ def _restore(run_class, dataset_class, directory: Path, content: dict):
         loss_integers=losses,
         begins=content["begins"],
         coarse_shifts=_integers(content["coarse_shifts"], "coarse_shifts", count),
-        widths=_integers(content["widths"], "widths", count),
+        widths=_integers(content["widths"], "widths", count, -LIMIT),
         initial_bound=_integers(content["initial_bound"], "initial_bound", count),
         final_bound=_integers(content["final_bound"], "final_bound", count),
         keys=tuple(_key(k) for k in content["keys"]),

@@ -13,18 +13,17 @@ import jax
 import numpy as np
 
 from ..circuit import coarse
-from ..circuit.bounds import Bounds
 from ..circuit.circuit import Circuit
 from ..circuit.rounding import Rounding, Roundings, lossy
 from ..commitment.keys import Chain, Key
 from ..errors import DataError, PrecisionError, PrecisionWarning, RunError
-from ..ops.ranges import signed_bound
 from ..progress import Steps
 from ..proofs.model import Model
 from ..protocol.schedule import batch_indices
 from ..prover.hand_over import Handed
 from ..tracing.arguments import STATE, as_array, in_words, named_leaves, whole
 from .dataset import Dataset
+from .renewal import bounded, renewed
 from .run import RECIPE, Run, public_values
 from .steps import check_quotients, kept_bytes, run_steps
 from .template import Template, template_of
@@ -192,39 +191,10 @@ def _parameter_roundings(circuit: Circuit, leaves, initial) -> list[Rounding]:
     ]
 
 
-def _bounded(circuit: Circuit, start: dict, steps: int) -> tuple[dict, Bounds]:
-    """A start from which bounds hold for the steps, and these: where they would not from the run before, its own proof shows smaller ones.
-
-    Raises PrecisionError where they do not hold even so.
-    """
-    first = start["first_step"]
-    try:
-        return start, circuit.bounds(start["initial_bound"], steps, first, cure=False)
-    except PrecisionError:
-        if not start["begins"]:
-            widths, bound = renewed(circuit, start["initial"], start["initial_bound"])
-            start = start | {"widths": widths, "initial_bound": bound}
-        return start, circuit.bounds(start["initial_bound"], steps, first)
-
-
-def renewed(circuit: Circuit, initial, bound: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Widths of the smallest ranges of the states that grow, 0 for others, and all bounds once these ranges are shown.
-
-    A width becomes public: it tells a state's largest absolute value up to a factor of 2, as the shifts of the first weights do.
-    """
-    widths, bounds = [0] * len(bound), list(bound)
-    for p in circuit.growing:
-        low, high = (int(x) for x in (initial[p].min(), initial[p].max()))
-        width = 1 + max(high, -low - 1).bit_length()
-        if signed_bound(width) < bound[p]:
-            widths[p], bounds[p] = width, signed_bound(width)
-    return tuple(widths), tuple(bounds)
-
-
 def run_from(circuit: Circuit, start: dict, steps: int, progress, callback=None) -> Run:
     """The run of so many steps from a start."""
     look = None if callback is None else _telling(circuit, start["data"], callback)
-    start, bounds = _bounded(circuit, start, steps)
+    start, bounds = bounded(circuit, start, steps)
     dataset, first = start["data"], start["first_step"]
     indices = batch_indices(start["seed"], dataset.samples, start["shard_size"], circuit.batch_size, first, steps)
     keep = kept_bytes(circuit, steps) <= KEEP
