@@ -1720,6 +1720,9 @@ def random_forms():
     formed = dataclasses.replace(of.statement, widths=(-9,) * len(of.statement.widths))
     call = partial(check_sizes, evaluated, formed)
     yield Case("of an evaluation", call, VerificationError, "^statement: random forms show no ranges of weights whose training")
+    plain, own = frozen()
+    call = partial(check_sizes, plain, dataclasses.replace(own.statement, widths=(-9,) * 3))
+    yield Case("without frozen parameters", call, VerificationError, "^geometry: rows of 512 cells are too short")
     changed = bytearray(proof.body)
     changed[40] ^= 1
     yield Case("other forms", lambda: verifier.verify_one(circuit, Proof(s, bytes(changed)), 5.0), VerificationError, "")
