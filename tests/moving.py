@@ -7,20 +7,15 @@ import numpy as np
 from nodes import node
 
 import zkjax
-from zkjax.algebra.extension import ZERO
 from zkjax.circuit.circuit import Circuit
 from zkjax.circuit.parts import Given, Input, Loss, Parameter, Public, Recurrence, Update
-from zkjax.commitment.commit import Mask, commit, stack
-from zkjax.commitment.opening import open_claim
+from zkjax.commitment.commit import commit, stack
 from zkjax.kernels.threads import scope
 from zkjax.proofs.alone import LinkStatement, errors_alone
 from zkjax.proofs.soundness import security
-from zkjax.protocol.links import draw_alone
-from zkjax.protocol.transcript import Writer
 from zkjax.prover.commitments import Commitments, slots_of
-from zkjax.prover.lanes import link_lanes
+from zkjax.prover.link import shown_equal
 from zkjax.prover.prove import coarse_integers, make_plan
-from zkjax.verifier import start_transcript
 
 BATCH, PERIOD = 2, 3
 UNIT = 2**64
@@ -87,18 +82,10 @@ def link_of_parameters(run, geometry, minimum_bits, lie=False) -> zkjax.Proof:
     plan = make_plan(run)
     slot = slots_of(run, plan)["final"]
     choice = run.chain.openings.choose((slot,), "by hand", replace=True)
-    zeros = np.zeros((1, geometry.row), dtype=np.uint64)
     with scope():
         old = Commitments(run, plan, geometry, coarse_integers(run, plan), choice).opened("final").only("parameters")
         part, named = old.members[0].part, {"kind": slot.kind, "number": slot.member, "budget": slot.budget}
         new = commit(old.parts[lie].rows, geometry=geometry, seed=secrets.token_bytes(32), **named)
-        heights, budgets = [part.rows, part.rows, 1], [part.budget, slot.budget, 1]
-        mask, seed = Mask.of(geometry, heights, budgets), secrets.token_bytes(32)
-        trace = commit(zeros, kind="trace", number=0, budget=1, geometry=geometry, seed=seed, mask=mask)
         statement = LinkStatement(geometry, (old.commitment,), (new.commitment,))
-        stream = Writer(start_transcript(statement))
-        stream.raw("trace root", 32, trace.commitment.root)
-        linked = draw_alone(stream.transcript, statement.in_stack())
-        open_claim(stream, geometry, [old, new, trace], [link_lanes(linked, place) for place in range(3)], ZERO)
-    ledger = security(errors_alone(linked.links), geometry, stack(heights)[1]).require(minimum_bits)
-    return zkjax.Proof(statement, bytes(stream), ledger)
+        ledger = security(errors_alone(statement.in_stack()), geometry, stack([part.rows, part.rows, 1])[1]).require(minimum_bits)
+        return shown_equal(statement, [old, new], ledger)

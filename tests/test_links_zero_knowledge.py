@@ -93,7 +93,7 @@ def with_a_part_between() -> list:
     run = start_of("momentum", BUDGET)
     found = [prove_with(run, "part 0", name="proof 0")]
     link = partial(moving.link_of_parameters, run, run.chain.geometry, NO_TARGET)
-    found.append(link_with(link, "part 1", "moving"))
+    found.append(link_with(link, "part 1"))
     with mock.patch.object(slots, "RESERVE", -1):
         for i in (2, 3):
             run = after(run, i)

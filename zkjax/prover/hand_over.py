@@ -16,28 +16,23 @@ from pathlib import Path
 import numpy as np
 
 from .. import files
-from ..algebra.extension import ZERO
 from ..arrays import read_arrays
 from ..circuit import coarse
 from ..circuit.circuit import Circuit
 from ..circuit.parts import PARAMETERS
-from ..commitment.commit import Mask, commit, stack
+from ..commitment.commit import commit, stack
 from ..commitment.geometry import Geometry
 from ..commitment.keys import Chain, Key
-from ..commitment.opening import open_claim
 from ..commitment.slots import Choice
-from ..errors import ConfigurationError, DataError, FormatError, RunError, UnsatisfiedWitnessError
+from ..errors import ConfigurationError, DataError, FormatError, RunError
 from ..memory import available_memory
 from ..proofs.alone import LinkStatement, errors_alone
 from ..proofs.links import links_in_stack
 from ..proofs.proof import Proof
 from ..proofs.soundness import TARGET, security
-from ..protocol.links import draw_alone
 from ..protocol.plan import row_count
-from ..protocol.transcript import Writer
-from ..verifier import start_transcript, verify_alone
 from .commitments import Commitments, slots_of
-from .lanes import link_lanes
+from .link import check_alone, shown_equal
 from .prove import coarse_integers, fix_geometry, make_plan
 
 FORMAT, VERSION = "zkjax weights handed over (private: they hold weights and a secret seed)", 1
@@ -145,11 +140,7 @@ def hand_over(run, path: str | PathLike[str], *, minimum_bits: float = TARGET, v
     with scope():
         proof, budget = _linked(run, seed, minimum_bits)
     if verify:
-        try:
-            verify_alone(Proof.parse(bytes(proof)), minimum_bits)
-        except Exception as error:
-            told = f"the finished proof does not verify ({type(error).__name__}); it was thrown away. Please report it"
-            raise UnsatisfiedWitnessError(told) from None
+        check_alone(proof, minimum_bits)
     _write(run, path, seed, budget)
     return proof
 
@@ -166,15 +157,8 @@ def _linked(run, seed: bytes, minimum_bits: float) -> tuple[Proof, int]:
     old = Commitments(run, plan, geometry, coarse_integers(run, plan), choice).opened("final").only(PARAMETERS)
     (member,) = old.members
     new = commit([member.rows], kind=slot.kind, number=slot.member, budget=slot.budget, geometry=geometry, seed=seed)
-    mask = Mask.of(geometry, [rows, rows, 1], [member.part.budget, slot.budget, 1])
-    zeros, own = np.zeros((1, geometry.row), dtype=np.uint64), secrets.token_bytes(32)
-    trace = commit(zeros, kind="trace", number=0, budget=1, geometry=geometry, seed=own, mask=mask)
     statement = LinkStatement(geometry, (old.commitment,), (new.commitment,))
-    stream = Writer(start_transcript(statement))
-    stream.raw("trace root", 32, trace.commitment.root)
-    linked = draw_alone(stream.transcript, statement.in_stack())
-    open_claim(stream, geometry, [old, new, trace], [link_lanes(linked, place) for place in range(3)], ZERO)
-    return Proof(statement, bytes(stream), ledger), slot.budget
+    return shown_equal(statement, [old, new], ledger), slot.budget
 
 
 def _write(run, path: Path, seed: bytes, budget: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..algebra.extension import ZERO
-from ..commitment.commit import Mask, commit, stack
+from ..commitment.commit import Committed, Mask, commit, stack
 from ..commitment.keys import Chain
 from ..commitment.opening import open_claim
 from ..commitment.slots import NOTHING
@@ -14,7 +14,7 @@ from ..errors import ConfigurationError, RunError, UnsatisfiedWitnessError
 from ..proofs.alone import Dataset, LinkStatement, errors_alone
 from ..proofs.links import Link
 from ..proofs.proof import Proof
-from ..proofs.soundness import TARGET, security
+from ..proofs.soundness import TARGET, Security, security
 from ..protocol.links import draw_alone
 from ..protocol.transcript import Writer
 from ..verifier import start_transcript, verify_alone
@@ -57,15 +57,33 @@ def link(
         with scope():
             proof, choice, chunk = _link(run, names, again, minimum_bits)
         if verify:
-            try:
-                verify_alone(Proof.parse(bytes(proof)), minimum_bits)
-            except Exception as error:
-                told = f"the finished proof does not verify ({type(error).__name__}); it was thrown away. Please report it"
-                raise UnsatisfiedWitnessError(told) from None
+            check_alone(proof, minimum_bits)
         if keep:
             run.chain.openings.keep(bytes(proof))
         run.chain.openings.finish(choice, chunk)
     return proof
+
+
+def check_alone(proof: Proof, minimum_bits: float) -> None:
+    """UnsatisfiedWitnessError where a finished proof of links does not verify, from its bytes alone."""
+    try:
+        verify_alone(Proof.parse(bytes(proof)), minimum_bits)
+    except Exception as error:
+        told = f"the finished proof does not verify ({type(error).__name__}); it was thrown away. Please report it"
+        raise UnsatisfiedWitnessError(told) from None
+
+
+def shown_equal(statement: LinkStatement, committed: Sequence[Committed], ledger: Security) -> Proof:
+    """The proof that each fresh commitment holds what is opened of the one that it replaces. committed: the statement's, in its order."""
+    geometry, parts = statement.geometry, [member.part for x in committed for member in x.members]
+    mask = Mask.of(geometry, [*(part.rows for part in parts), 1], [*(part.budget for part in parts), 1])
+    zeros, seed = np.zeros((1, geometry.row), dtype=np.uint64), secrets.token_bytes(32)
+    trace = commit(zeros, kind="trace", number=0, budget=1, geometry=geometry, seed=seed, mask=mask)
+    stream = Writer(start_transcript(statement))
+    stream.raw("trace root", 32, trace.commitment.root)
+    linked = draw_alone(stream.transcript, statement.in_stack())
+    open_claim(stream, geometry, [*committed, trace], [link_lanes(linked, place) for place in range(len(parts) + 1)], ZERO)
+    return Proof(statement, bytes(stream), ledger)
 
 
 def _link(run, names, again: bool, minimum_bits: float):
@@ -83,8 +101,7 @@ def _link(run, names, again: bool, minimum_bits: float):
         raise ConfigurationError(f"no link of {', '.join(wanted)} can be made again: none was finished, or no opening is left for it")
     while True:
         found = Commitments(run, plan, geometry, coarse_integers(run, plan), choice)
-        rows = [*found.row_counts, 1]
-        ledger = security(errors_alone(found.links), geometry, stack(rows)[1]).require(minimum_bits)
+        ledger = security(errors_alone(found.links), geometry, stack([*found.row_counts, 1])[1]).require(minimum_bits)
         replaced = [found.opened(name) for name in found.slots]
         taken = chain.openings.take(slots, chunk, choice, True, again)
         if taken == choice:
@@ -92,18 +109,9 @@ def _link(run, names, again: bool, minimum_bits: float):
         choice = taken  # another proof of the chain came in between
 
     fresh = [found.replacement(name) for name in found.slots]
-    mask = Mask.of(geometry, rows, [*found.budgets, 1])
-    zeros, seed = np.zeros((1, geometry.row), dtype=np.uint64), secrets.token_bytes(32)
-    trace = commit(zeros, kind="trace", number=0, budget=1, geometry=geometry, seed=seed, mask=mask)
     dataset = None
     if any(slot.kind == "shard" for slot in slots):
         root, siblings, after = found.dataset(tuple(Link(name, x.commitment) for name, x in zip(found.slots, fresh, strict=True)))
         dataset = Dataset(root, after, run.data.samples, plan.batches.shard_size, siblings)
     statement = LinkStatement(geometry, tuple(x.commitment for x in replaced), tuple(x.commitment for x in fresh), dataset)
-
-    stream = Writer(start_transcript(statement))
-    stream.raw("trace root", 32, trace.commitment.root)
-    linked = draw_alone(stream.transcript, found.links)
-    committed = [*replaced, *fresh, trace]
-    open_claim(stream, geometry, committed, [link_lanes(linked, place) for place in range(len(rows))], ZERO)
-    return Proof(statement, bytes(stream), ledger), choice, chunk
+    return shown_equal(statement, [*replaced, *fresh], ledger), choice, chunk
