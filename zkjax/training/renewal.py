@@ -1,12 +1,14 @@
 """Which ranges of a run's first weights its proof shows, so that bounds hold for its steps: where a chain begins, and where they end."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 
 from ..circuit import coarse, ranged
 from ..circuit.bounds import Bounds
 from ..circuit.circuit import Circuit
+from ..errors import PrecisionError
 from ..ops.ranges import signed_bound
 from ..prover.forms import largest_norm
 
@@ -17,11 +19,11 @@ def bounded(circuit: Circuit, start: dict, steps: int) -> tuple[dict, Bounds]:
     Raises PrecisionError where they do not hold even so.
     """
     first = start["first_step"]
-    for option in _checked_once(circuit, start) if start["begins"] else _renewed(circuit, start):
-        if ranged.hold(circuit, option[1], steps, first):
-            break
-    widths, bound = option  # the last one, where none holds
-    return start | {"widths": widths, "initial_bound": bound}, circuit.bounds(bound, steps, first)
+    for widths, bound in _checked_once(circuit, start) if start["begins"] else _renewed(circuit, start):
+        start = start | {"widths": widths, "initial_bound": bound}
+        with suppress(PrecisionError):
+            return start, circuit.bounds(bound, steps, first, cure=False)
+    return start, circuit.bounds(bound, steps, first)  # which says what to do
 
 
 def _checked_once(circuit: Circuit, start: dict) -> Iterator[tuple]:
