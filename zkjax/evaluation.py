@@ -195,7 +195,7 @@ def check_weights(
         raise VerificationError("training", "its statements are about another circuit")
     pairs = []  # of a parameter that is evaluated and one of the training
     for read, own in ((frozen.parameters, trained.held[PARAMETERS]), (frozen.beside.parameters if frozen.beside else (), trained.frozen)):
-        if _described(circuit, read) != _described(trained, own):
+        if described(circuit, read) != described(trained, own):
             raise VerificationError(
                 "training", "its parameters, and those that it freezes, have not the paths, shapes and units of those that are evaluated"
             )
@@ -209,9 +209,11 @@ def check_weights(
         raise VerificationError("bounds", "the proof relies on other bounds on the weights than the training shows")
 
 
-def _described(circuit: Circuit, numbers: Sequence[int]) -> list[tuple]:
-    """What these parameters are called and mean."""
-    return [(x.path, x.shape, x.unit) for x in (circuit.parameters[p] for p in numbers)]
+def described(circuit: Circuit, numbers: Sequence[int], shifts: Sequence[int] | None = None) -> list[tuple]:
+    """Path, shape and unit of each of these parameters: what integers in a commitment mean. shifts: a unit is 2^s times the circuit's, for
+    each parameter, in the commitment to first weights."""
+    own = [(p, circuit.parameters[p]) for p in numbers]
+    return [(x.path, x.shape, x.unit if shifts is None else x.unit * 2 ** shifts[p]) for p, x in own]
 
 
 def read_results(circuit: Circuit, statement: Statement, assumed: bool) -> Evaluated:

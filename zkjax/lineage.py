@@ -8,10 +8,9 @@ PROTOCOL.md, section 4.11.
 
 from collections.abc import Sequence
 
-from .circuit.circuit import Circuit
 from .circuit.parts import PARAMETERS
 from .errors import ConfigurationError, VerificationError
-from .evaluation import Training, checked_training
+from .evaluation import Training, checked_training, described
 from .proofs.links import joined
 from .proofs.statement import Statement
 
@@ -33,7 +32,7 @@ def verify_lineage(trainings: Sequence[Training]) -> None:
         where = f"training {number + 1} of 0..{len(trainings) - 1}"
         if last.circuit != circuit.digest() or first.circuit != other.digest():
             raise VerificationError("lineage", f"{where}: statements are about another circuit than is given with them")
-        if parameters_of(circuit) != parameters_of(other, first.shifts):
+        if described(circuit, circuit.held[PARAMETERS]) != described(other, other.held[PARAMETERS], first.shifts):
             raise VerificationError("lineage", f"{where}: its first weights have not the paths, shapes and units of the last ones before")
         if circuit.frozen or other.frozen:
             raise VerificationError("lineage", f"{where}: some parameters are frozen, which is shown of none that are handed over")
@@ -41,10 +40,3 @@ def verify_lineage(trainings: Sequence[Training]) -> None:
         if not classes.same(ended, begun):
             told = "with those of zkjax.hand_over among the proofs, no link joins the two"
             raise VerificationError("lineage", f"{where}: it does not begin with the weights that the one before ends with; {told}")
-
-
-def parameters_of(circuit: Circuit, shifts: Sequence[int] | None = None) -> list[tuple]:
-    """Path, shape and unit of each parameter that is trained, in order: what integers in a commitment mean. shifts: a unit is 2^s times the
-    circuit's, for each parameter, in the commitment to first weights."""
-    own = [(p, circuit.parameters[p]) for p in circuit.held[PARAMETERS]]
-    return [(x.path, x.shape, x.unit if shifts is None else x.unit * 2 ** shifts[p]) for p, x in own]
