@@ -11,9 +11,7 @@ from ..auditing import attestation
 from ..auditing.conclusion import Conclusion, check
 from ..auditing.folder import ATTESTATION, MODEL
 from ..auditing.report import report
-from ..proofs.soundness import TARGET
-from ..work import MAX_MEMORY, MAX_WORK
-from .terminal import Misuse, verdict
+from .terminal import Misuse, add_limits, limits_of, verdict
 
 
 def add(commands) -> None:
@@ -37,13 +35,7 @@ def _parser(commands, name: str, told: str):
         metavar="PATH",
         help="require that it began with the model in this file, or in this folder, which is checked too",
     )
-    parser.add_argument(
-        "--minimum-bits", type=float, default=TARGET, metavar="BITS", help=f"required of each proof, 1 or more (default {TARGET:g})"
-    )
-    parser.add_argument(
-        "--max-work", type=int, default=MAX_WORK, metavar="N", help=f"refuse more field multiplications (default {MAX_WORK:,})"
-    )
-    parser.add_argument("--max-memory", type=int, default=MAX_MEMORY, metavar="BYTES", help=f"refuse more memory (default {MAX_MEMORY:,})")
+    add_limits(parser)
     return parser
 
 
@@ -70,7 +62,7 @@ def _attest(arguments) -> int:
 
 def _concluded(arguments, tell: Callable[[Conclusion], str], **options) -> str:
     """What is told of what follows; a file that cannot be read or written is misuse."""
-    limits = {"minimum_bits": arguments.minimum_bits, "max_work": arguments.max_work, "max_memory": arguments.max_memory}
+    limits = limits_of(arguments)
     try:
         return tell(check(arguments.folder, source=arguments.source, **options, **limits))
     except OSError as error:

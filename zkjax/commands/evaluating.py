@@ -8,11 +8,10 @@ from ..circuit.circuit import Circuit
 from ..display import in_decimals
 from ..errors import ZkjaxError
 from ..evaluation import Evaluated, Training, verify_evaluation
-from ..proofs.soundness import TARGET, Security
+from ..proofs.soundness import Security
 from ..verifier import check_minimum, verify_chain
-from ..work import MAX_MEMORY, MAX_WORK
 from . import disclosing
-from .terminal import Misuse, verdict
+from .terminal import Misuse, add_limits, limits_of, verdict
 from .verifying import files_of, in_order
 
 
@@ -34,11 +33,7 @@ def add(commands) -> None:
     parser.add_argument(
         "--assume-bound", action="store_true", help="accept, without the training, that the weights are within their bounds"
     )
-    parser.add_argument(
-        "--minimum-bits", type=float, default=TARGET, metavar="BITS", help=f"required of each proof, 1 or more (default {TARGET:g})"
-    )
-    parser.add_argument("--max-work", type=int, default=MAX_WORK, metavar="N", help="as for verify")
-    parser.add_argument("--max-memory", type=int, default=MAX_MEMORY, metavar="BYTES", help="as for verify")
+    add_limits(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON, whether valid or not")
     parser.set_defaults(run=_evaluation, model=None, initial_model=None, drawing=None)
 
@@ -53,7 +48,7 @@ def _verified(arguments, paths: list[str]) -> str:
     check_minimum(arguments.minimum_bits)
     if (arguments.training is None) != (arguments.training_circuit is None):
         raise Misuse("--training and --training-circuit: give both, or none")
-    limits = {"minimum_bits": arguments.minimum_bits, "max_work": arguments.max_work, "max_memory": arguments.max_memory}
+    limits = limits_of(arguments)
     started = time.perf_counter()
     training, ledgers = (None, []) if arguments.training is None else verified_training(arguments, paths, limits)
     circuit = circuit_of(arguments.circuit)

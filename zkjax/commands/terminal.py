@@ -9,8 +9,24 @@ from collections.abc import Callable, Sequence
 
 from ..display import plain
 from ..errors import FormatError, VerificationError, ZkjaxError
+from ..proofs.soundness import TARGET
+from ..work import MAX_MEMORY, MAX_WORK
 
 VALID, INVALID, MISUSE = 0, 1, 2
+
+
+def add_limits(parser) -> None:
+    """What of verifying is the caller's choice: options of an argparse parser, as ``limits_of`` reads them."""
+    told = f"required of each proof, 1 or more (default {TARGET:g}); a chain's sum is printed"
+    parser.add_argument("--minimum-bits", type=float, default=TARGET, metavar="BITS", help=told)
+    told = f"refuse more field multiplications (default {MAX_WORK:,})"
+    parser.add_argument("--max-work", type=int, default=MAX_WORK, metavar="N", help=told)
+    parser.add_argument("--max-memory", type=int, default=MAX_MEMORY, metavar="BYTES", help=f"refuse more memory (default {MAX_MEMORY:,})")
+
+
+def limits_of(arguments) -> dict:
+    """As the package's verifying functions take them."""
+    return {"minimum_bits": arguments.minimum_bits, "max_work": arguments.max_work, "max_memory": arguments.max_memory}
 
 
 def say(text: str, stream=None) -> None:

@@ -14,12 +14,11 @@ from ..errors import FormatError, ZkjaxError
 from ..proofs.disclosed import check_disclosed
 from ..proofs.proof import MAGIC, Proof
 from ..proofs.published import Published
-from ..proofs.soundness import TARGET, Security
+from ..proofs.soundness import Security
 from ..proofs.statement import Statement
 from ..verifier import check_minimum, verify_chain
-from ..work import MAX_MEMORY, MAX_WORK
 from . import disclosing
-from .terminal import Misuse, verdict
+from .terminal import Misuse, add_limits, limits_of, verdict
 
 
 def add(commands) -> None:
@@ -44,17 +43,7 @@ def add(commands) -> None:
         action="store_true",
         help="accept a first proof that does not range-check its initial weights, or not start from the state that the circuit gives",
     )
-    parser.add_argument(
-        "--minimum-bits",
-        type=float,
-        default=TARGET,
-        metavar="BITS",
-        help=f"required of each proof, 1 or more (default {TARGET:g}); a chain's sum is printed",
-    )
-    parser.add_argument(
-        "--max-work", type=int, default=MAX_WORK, metavar="N", help=f"refuse more field multiplications (default {MAX_WORK:,})"
-    )
-    parser.add_argument("--max-memory", type=int, default=MAX_MEMORY, metavar="BYTES", help=f"refuse more memory (default {MAX_MEMORY:,})")
+    add_limits(parser)
     parser.add_argument("--ledger", action="store_true", help="print every source of error of each proof, with its bits")
     parser.add_argument("--json", action="store_true", help="print the result as JSON, whether valid or not")
     parser.set_defaults(run=_verify)
@@ -113,7 +102,7 @@ def _verified(arguments, paths: list[str]) -> str:
         proofs = in_order(found, paths)
     except OSError as error:
         raise Misuse(str(error)) from None
-    limits = {"minimum_bits": arguments.minimum_bits, "max_work": arguments.max_work, "max_memory": arguments.max_memory}
+    limits = limits_of(arguments)
     statements, ledgers = verify_chain(
         circuit,
         proofs,

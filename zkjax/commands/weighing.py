@@ -6,11 +6,9 @@ import time
 
 from ..comparison import Compared, Terms, verify_comparison
 from ..errors import FormatError
-from ..proofs.soundness import TARGET
 from ..verifier import check_minimum
-from ..work import MAX_MEMORY, MAX_WORK
 from .evaluating import read, verified_training
-from .terminal import Misuse, verdict
+from .terminal import Misuse, add_limits, limits_of, verdict
 from .verifying import in_order
 
 
@@ -27,11 +25,7 @@ def add(commands) -> None:
     parser.add_argument(
         "--unchanged", action="append", default=[], metavar="PATH", help="require this parameter unchanged; may be given several times"
     )
-    parser.add_argument(
-        "--minimum-bits", type=float, default=TARGET, metavar="BITS", help=f"required of each proof, 1 or more (default {TARGET:g})"
-    )
-    parser.add_argument("--max-work", type=int, default=MAX_WORK, metavar="N", help="as for verify")
-    parser.add_argument("--max-memory", type=int, default=MAX_MEMORY, metavar="BYTES", help="as for verify")
+    add_limits(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON, whether valid or not")
     parser.set_defaults(run=_comparison)
 
@@ -44,7 +38,7 @@ def _comparison(arguments) -> int:
 def _verified(arguments, paths: list[str]) -> str:
     """Verify, and return what to print. paths: will hold the files of the proofs that are being verified."""
     check_minimum(arguments.minimum_bits)
-    limits = {"minimum_bits": arguments.minimum_bits, "max_work": arguments.max_work, "max_memory": arguments.max_memory}
+    limits = limits_of(arguments)
     started = time.perf_counter()
     try:
         terms = read(Terms.load, arguments.terms)
