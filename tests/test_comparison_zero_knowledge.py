@@ -4,15 +4,12 @@ By the rank tests of ``test_links_zero_knowledge.py``: of the training's proofs 
 """
 
 from functools import cache
-from unittest import mock
 
 import numpy as np
 import pytest
-from test_links_zero_knowledge import after, generations, parts_of, start_of, together
-from zero_knowledge import prove_with
+from test_links_zero_knowledge import after, between_two_chunks, generations, start_of, together
 
 from zkjax.circuit.parts import PARAMETERS
-from zkjax.commitment import slots
 from zkjax.comparison import Part, Terms
 from zkjax.training.compare import ends_of
 from zkjax.training.evaluate import reading
@@ -24,14 +21,7 @@ def together_with_a_training(budget: int):
     run = after(start_of("plain", budget), 0)  # not the first chunk: a comparison's own commitments have the numbers 0 and 1
     path = run.circuit.parameters[0].path
     circuit = Terms((Part((path,), 2),)).circuit(run.circuit)
-    with mock.patch.object(slots, "RESERVE", -1):
-        found = [prove_with(run, "compared 0", name="proof 0")]
-        comparison = reading(circuit, ends_of(run, run), (np.zeros(1),), 1)
-        found.append(prove_with(comparison, "compared 1", name="proof 1", reveal=circuit.outputs))
-        if budget < 3:
-            run.chain.openings.spent.clear()
-        found.append(prove_with(after(run, 1), "compared 2", name="proof 2"))
-    return parts_of("compared", found)
+    return between_two_chunks(run, budget, "compared", lambda: reading(circuit, ends_of(run, run), (np.zeros(1),), 1))
 
 
 @pytest.mark.parametrize("budget", [3, 2])

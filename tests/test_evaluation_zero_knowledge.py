@@ -5,17 +5,15 @@ By the rank tests of ``test_links_zero_knowledge.py``: of the training's proofs 
 
 from dataclasses import replace
 from functools import cache
-from unittest import mock
 
 import jax.numpy as jnp
 import moving
 import pytest
-from test_links_zero_knowledge import after, generations, parts_of, start_of, together
-from zero_knowledge import prove_with, tiny_data
+from test_links_zero_knowledge import after, between_two_chunks, generations, start_of, together
+from zero_knowledge import tiny_data
 
 import zkjax
 from zkjax.circuit.parts import CELLS, PARAMETERS
-from zkjax.commitment import slots
 from zkjax.training.evaluate import evaluation_run
 
 FORMATS = zkjax.Precision(table_bits=6, activation_scale=3, activation_bits=4, data_bits=(4, 4))
@@ -39,14 +37,7 @@ def together_with_a_training(budget: int, name: str = "plain"):
     params = run.params if name == "plain" else dict(zip("wvf", run.params, strict=True))
     formats = FORMATS if name == "plain" else replace(FORMATS, table_bits=9, activation_scale=1, activation_bits=7, data_bits=(4,))
     circuit = zkjax.trace_evaluation(run.circuit, told, params, data, steps=1, precision=formats)
-    with mock.patch.object(slots, "RESERVE", -1):
-        found = [prove_with(run, "evaluated 0", name="proof 0")]
-        evaluation = evaluation_run(run, circuit, data, 2)
-        found.append(prove_with(evaluation, "evaluated 1", name="proof 1", reveal=circuit.outputs))
-        if budget < 3:
-            run.chain.openings.spent.clear()
-        found.append(prove_with(after(run, 1), "evaluated 2", name="proof 2"))
-    return parts_of("evaluated", found)
+    return between_two_chunks(run, budget, "evaluated", lambda: evaluation_run(run, circuit, data, 2))
 
 
 @pytest.mark.parametrize("budget", [3, 2])

@@ -77,6 +77,18 @@ def link_with(link, challenges, module="zkjax.prover.link") -> SimpleNamespace:
     return seen
 
 
+def between_two_chunks(run, budget: int, name: str, read) -> list:
+    """Parts of the proofs of a run, of what ``read()`` makes to read its weights, and of the run after it, which replace nothing."""
+    with mock.patch.object(slots, "RESERVE", -1):
+        found = [prove_with(run, f"{name} 0", name="proof 0")]
+        reader = read()
+        found.append(prove_with(reader, f"{name} 1", name="proof 1", reveal=reader.circuit.outputs))
+        if budget < 3:
+            run.chain.openings.spent.clear()
+        found.append(prove_with(after(run, 1), f"{name} 2", name="proof 2"))
+    return parts_of(name, found)
+
+
 @cache
 def with_a_link_between(name) -> list:
     """A chunk's proof, a proof of links alone that replaces all that it opens, and a proof of the same chunk."""
