@@ -24,6 +24,7 @@ import numpy as np
 
 from .. import files
 from ..arrays import read_arrays
+from ..circuit import ranged
 from ..circuit.circuit import Circuit
 from ..commitment.geometry import Geometry
 from ..commitment.keys import Chain, Key
@@ -169,6 +170,9 @@ def _restore(run_class, dataset_class, directory: Path, content: dict):
     losses = tuple(_integers(row, "loss_integers", len(circuit.losses), -LIMIT) for row in content["loss_integers"])
     if len(losses) != steps or len(content["keys"]) != 2 or type(content["begins"]) is not bool:
         raise ValueError("one row of losses for each step, two keys, and whether a chain begins")
+    widths = _integers(content["widths"], "widths", count, -LIMIT)
+    if not ranged.well_formed(circuit, widths):
+        raise ValueError("widths of forms are of whole matrices")
     run = run_class(
         circuit=circuit,
         data=dataset_class.of(circuit, dataset_class(tuple(data[f"data{k}"].astype(np.int64) for k in range(len(circuit.inputs))))),
@@ -181,7 +185,7 @@ def _restore(run_class, dataset_class, directory: Path, content: dict):
         loss_integers=losses,
         begins=content["begins"],
         coarse_shifts=_integers(content["coarse_shifts"], "coarse_shifts", count),
-        widths=_integers(content["widths"], "widths", count, -LIMIT),
+        widths=widths,
         initial_bound=_integers(content["initial_bound"], "initial_bound", count),
         final_bound=_integers(content["final_bound"], "final_bound", count),
         keys=tuple(_key(k) for k in content["keys"]),
