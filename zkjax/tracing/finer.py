@@ -21,9 +21,10 @@ from .precision import Precision
 from .source import Source
 
 FAITHFUL = 0.005  # distance of the first steps' update beyond which finer formats are tried
-# Bits by which activations and gradients are finer in what is tried. Rates alone may be what is off: those of all refinements are closer.
-REFINEMENTS = ((0, 0), (1, 1), (2, 2), (3, 3), (4, 2), (4, 4))
-NEAR = 2.0**-8  # distance below which none counts as nearer: what is near on one batch may not be so on another
+# Bits by which activations, gradients, and those of them that are squared are finer in what is tried. Rates alone may be what is off: those
+# of all refinements are closer.
+REFINEMENTS = ((0, 0, 0), (1, 1, 2), (1, 2, 5), (2, 2, 5), (3, 3, 6), (4, 2, 4), (4, 4, 8))
+NEAR = 0.02  # distance below which none counts as nearer: what is near on one batch may not be so on another
 PROOF = 2**21  # cells, in which a proof's cost is measured, that the smallest one costs too
 RATE_TOLERANCE = Fraction(1, 128)  # of a schedule's rates, in finer formats
 TRIALS = 4  # circuits at most, until bounds hold, of one refinement
@@ -40,10 +41,10 @@ def faithful(
         return circuit, formats
     least, (emission, _) = formats, settled(source, formats, precision, magnitudes)
     price = _price(circuit, chunk, circuit.comparison.off)
-    for activations, gradients in REFINEMENTS:
-        tried = default_formats(source.program, source.batch, precision, chunk, activations, gradients)
+    for bits in REFINEMENTS:
+        tried = default_formats(source.program, source.batch, precision, chunk, bits)
         given = {"weights": least.weights, "useful": least.useful, "rounded": least.rounded, "finer": FINEST[0]}
-        less = dict(_too_wide(emission, activations))  # such tables would take long to fill here as well
+        less = dict(_too_wide(emission, bits[0]))  # such tables would take long to fill here as well
         tried = replace(tried, rate_tolerance=min(least.rate_tolerance, RATE_TOLERANCE), less=less, **given)
         try:
             found, chosen = _held(source, tried, least, precision, chunk, steps, magnitudes)
@@ -54,8 +55,8 @@ def faithful(
         found = replace(found, comparison=compare(found, source))
         if _price(found, chunk, found.comparison.off) < price:
             price = _price(found, chunk, found.comparison.off)
-            finer = f"{activations} and {gradients}" if gradients != activations else f"{activations}"
-            what = f"formats {finer} bits finer" if activations else "rates closer"
+            finer = f"{min(bits)} to {max(bits)}" if min(bits) < max(bits) else f"{max(bits)}"
+            what = f"formats {finer} bits finer" if any(bits) else "rates closer"
             notes = [ROUNDED] * (ROUNDED in circuit.notes)
             notes.append(f"{what} than by default, for in those the first steps were further from your own")
             circuit, formats = replace(found, notes=(*found.notes, *notes)), chosen
