@@ -68,9 +68,9 @@ class Formats:
     needs of their updates. states: of those that are multiplied, by path. finer: bits by which scales of single tensors are finer than the
     default at most; refined: by which the finest is. rounded: weights are multiplied states where they read one, although they need not be.
     weights: paths of states that products read rounded. more: bits by which activations are finer than by default, roots are not, and by
-    which moments are finer than other gradients; less: by which single tensors are coarser than that, by name. room: bits by which ranges may be wider, where
-    tables of these widths are there anyway. frozen: bits by which parameters that stay as they are are finer than by default. useful: bits
-    below the change of a step that errors of coefficients are within a period.
+    which moments are finer than other gradients; less: by which single tensors are coarser than that, by name. room: bits by which ranges
+    may be wider, where tables of these widths are there anyway. frozen: bits by which parameters that stay as they are are finer than by
+    default. useful: bits below the change of a step that errors of coefficients are within a period.
     """
 
     activation_scale: int
