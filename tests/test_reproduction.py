@@ -149,7 +149,7 @@ def test_the_main_job_learns_as_well_as_float(experiment):
     digits = experiment("digits")
     data, test = digits.load_data()
     given = {"params": digits.initial_params(0)[0], "batch": tuple(x[: digits.BATCH] for x in data)}
-    circuit = replace(digits.recipe(90, 15), **given).trace()
+    circuit = replace(digits.recipe(90, 15), **given).trace(digits.PRECISION)
     with jax.default_matmul_precision("highest"):
         seeds = [digits.compare(circuit, data, test, 90, seed)[0] for seed in range(3)]
     fixed, plain = (np.mean([s[f"{kind}_accuracy"] for s in seeds]) for kind in ("fixed", "float"))

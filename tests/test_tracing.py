@@ -484,7 +484,8 @@ def test_constants():
 
 
 def test_precision_refuses_nonsense():
-    for setting in ({"activation_scale": 0}, {"gradient_bits": 30}, {"data_bits": (40,)}, {"rate_tolerance": 1}, {"table_bits": 30}):
+    wrong = {"activation_scale": 0, "gradient_bits": 30, "data_bits": (40,), "rate_tolerance": 1, "step_tolerance": -1, "table_bits": 30}
+    for setting in ({name: value} for name, value in wrong.items()):
         with pytest.raises(ConfigurationError, match=next(iter(setting))):
             Precision(**setting)
     with pytest.raises(DataError, match="data_bits"):

@@ -24,7 +24,6 @@ FAITHFUL = 0.005  # distance of the first steps' update beyond which finer forma
 # Bits by which activations, gradients, and those of them that are squared are finer in what is tried. Rates alone may be what is off: those
 # of all refinements are closer.
 REFINEMENTS = ((0, 0, 0), (1, 1, 2), (1, 2, 5), (2, 2, 5), (3, 3, 6), (4, 2, 4), (4, 4, 8))
-NEAR = 0.02  # distance below which none counts as nearer: what is near on one batch may not be so on another
 PROOF = 2**21  # cells, in which a proof's cost is measured, that the smallest one costs too
 RATE_TOLERANCE = Fraction(1, 128)  # of a schedule's rates, in finer formats
 TRIALS = 4  # circuits at most, until bounds hold, of one refinement
@@ -37,10 +36,11 @@ def faithful(
 ) -> tuple[Circuit, Formats]:
     """In finer default formats, where in these the first steps are too far from the user's own: those that bring them nearest for what
     they cost, half the distance being worth twice the cost."""
-    if circuit.comparison.off <= FAITHFUL:
+    near = precision.step_tolerance
+    if circuit.comparison.off <= max(FAITHFUL, near):
         return circuit, formats
     least, (emission, _) = formats, settled(source, formats, precision, magnitudes)
-    price = _price(circuit, chunk, circuit.comparison.off)
+    price = _price(circuit, chunk, circuit.comparison.off, near)
     for bits in REFINEMENTS:
         tried = default_formats(source.program, source.batch, precision, chunk, bits)
         given = {"weights": least.weights, "useful": least.useful, "rounded": least.rounded, "finer": FINEST[0]}
@@ -50,24 +50,24 @@ def faithful(
             found, chosen = _held(source, tried, least, precision, chunk, steps, magnitudes)
         except PrecisionError:
             continue
-        if _price(found, chunk, NEAR) >= price or found.digest() == circuit.digest():
+        if _price(found, chunk, near, near) >= price or found.digest() == circuit.digest():
             continue
         found = replace(found, comparison=compare(found, source))
-        if _price(found, chunk, found.comparison.off) < price:
-            price = _price(found, chunk, found.comparison.off)
+        if (own := _price(found, chunk, found.comparison.off, near)) < price:
+            price = own
             finer = f"{min(bits)} to {max(bits)}" if min(bits) < max(bits) else f"{max(bits)}"
             what = f"formats {finer} bits finer" if any(bits) else "rates closer"
             notes = [ROUNDED] * (ROUNDED in circuit.notes)
             notes.append(f"{what} than by default, for in those the first steps were further from your own")
             circuit, formats = replace(found, notes=(*found.notes, *notes)), chosen
-        if circuit.comparison.off <= NEAR:
+        if circuit.comparison.off <= near:
             break
     return circuit, formats
 
 
-def _price(circuit: Circuit, chunk: int, off: float) -> float:
-    """Of first steps at such a distance from the user's own: what a proof costs, times the distance."""
-    return (PROOF + circuit.counts(chunk).cost) * max(off, NEAR)
+def _price(circuit: Circuit, chunk: int, off: float, near: float) -> float:
+    """Of first steps at such a distance from the user's own: what a proof costs, times the distance; those within ``near`` count alike."""
+    return (PROOF + circuit.counts(chunk).cost) * max(off, near)
 
 
 def _held(

@@ -55,6 +55,9 @@ class Precision:
     rate_tolerance:   relative error allowed in rounding the rates of a schedule, below 1, to multiples of a power of two times the
                       largest rate, which is kept within 2^-12. Rates below a sixteenth of the largest may be off by this share
                       of that sixteenth, and become 0. Short binary fractions stay exact.
+    step_tolerance:   distance of the first two steps from your own, relative to their length, 0 to 1, that is near enough: default formats
+                      become finer where that brings these steps nearer for what it costs, but no nearer than this. Adaptive optimizers
+                      are costly to follow closely: a small gradient's sign counts as much as a large one's.
     states:           formats by path of states that a step multiplies: moments, averages, weights that decay. A weight that need not be
                       rounded is, if it is named here. Default: from the changes that the batch makes, resolved with 14 bits.
     period:           the number of steps after which such states are rounded, 1 to 64; default: the planned chunk, at most 16.
@@ -67,6 +70,7 @@ class Precision:
     gradient_bits: int | None = None
     data_bits: tuple[int, ...] | None = None
     rate_tolerance: float = 0.05
+    step_tolerance: float = 2.0**-8
     table_bits: int | None = None
     tensors: Mapping[str, TensorFormat] | None = None
     parameters: Mapping[str, int] | None = None
@@ -85,6 +89,8 @@ class Precision:
                 raise ConfigurationError(f"data_bits is {self.data_bits}; choose 1 to 19 bits for each array of the batch")
         if not 0 <= self.rate_tolerance < 1:
             raise ConfigurationError(f"rate_tolerance is {self.rate_tolerance}; choose at least 0 and less than 1")
+        if not 0 <= self.step_tolerance <= 1:
+            raise ConfigurationError(f"step_tolerance is {self.step_tolerance}; choose 0 to 1")
         if self.tensors is not None:
             self._check_tensors(self.tensors)
         if self.parameters is not None:
