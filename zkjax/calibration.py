@@ -5,8 +5,9 @@ Candidates have ranges that hold the values which the float training reaches, te
 whose integers follow the float training closely enough is proposed. Its scales of single tensors are as fine as the chain's length allows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import tee
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from .training.dataset import Dataset
 from .training.train import train
 
 COARSEST, FINEST_SCALE = 5, 14  # bits after the point of activations that are tried
+AHEAD, LOOKED_AT = 16, 3  # times as many steps as are tried, at most, in floating point alone; and those of them whose values formats hold
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,8 @@ def calibrate(
                              rounded within half of it.
     precision:               formats that are given here (not None) are kept; ``activation_scale`` is what is searched.
 
+    Ranges hold the values of these steps, and where ``chain`` says that more will follow, of some steps of a longer float training as well.
+
     Cost: a compilation and a training of ``steps`` steps for each candidate.
     Raises: DataError, UnsupportedOperationError as ``trace``, or DataError - the float training diverges; PrecisionError - no
     candidate can be traced and trained.
@@ -171,22 +175,21 @@ def _calibrated(read_source, data, batch_size, full, steps, chunk, chain, seed, 
     if not isinstance(data, (tuple, list)):
         raise DataError(f"data is {type(data).__name__}; give a tuple of arrays, samples first")
     data = tuple(as_array(x, f"data[{i}]") for i, x in enumerate(data))
-    tabulated = max(steps, chunk, chain or 0)
+    tabulated, ahead = max(steps, chunk, chain or 0), max(steps, min(chain or 0, AHEAD * steps))
     if full or not data:
-        source = read_source(data, tabulated)
-        batches, data = [source.batch] * steps, source.batch if data else ()
+        source, rows = read_source(data, tabulated), None
+        data = source.batch if data else ()
     else:
         if any(x.shape[:1] != data[0].shape[:1] or not x.shape for x in data):
             raise DataError(f"data has arrays of shapes {[x.shape for x in data]}; the first axis of each is that of the samples")
         batch_size = whole("batch_size", batch_size, 1, "give the number of samples of a step")
         source = read_source(tuple(x[:batch_size] for x in data), tabulated)
-        batches = [tuple(x[rows] for x in data) for rows in batch_indices(seed, len(data[0]), None, batch_size, 0, steps)]
-    floating = _float_training(source, batches)
+        rows = batch_indices(seed, len(data[0]), None, batch_size, 0, ahead)
+    batches = (source.batch if rows is None else tuple(x[rows[t]] for x in data) for t in range(ahead))
+    floating = _float_training(source, batches, steps, ahead)
     base = replace(precision or Precision())
     base = replace(base, rate_tolerance=min(base.rate_tolerance, tolerance / 2))
-    task = _Task(
-        source, data, floating, Magnitudes(list(zip(range(steps), floating.states, batches, strict=False))), steps, chunk, chain, seed
-    )
+    task = _Task(source, data, floating, Magnitudes(floating.samples), steps, chunk, chain, seed)
     trials, best, closest = [], None, None
     for scale in range(COARSEST, FINEST_SCALE + 1):
         trial, found = task.tried(base, scale)
@@ -202,21 +205,31 @@ def _calibrated(read_source, data, batch_size, full, steps, chunk, chain, seed, 
 
 @dataclass(frozen=True, eq=False)
 class _Floating:
-    """A float training: all states before each step and after the last one, lists of arrays; the losses, where they are an output."""
+    """A float training. first, last: all states before it, and after the steps that are tried, lists of arrays; losses: of these steps,
+    where they are an output; samples: (step, states before it, batch), of these steps and of some later ones."""
 
-    states: list[list[np.ndarray]]
+    first: list[np.ndarray]
+    last: list[np.ndarray]
     losses: np.ndarray | None
+    samples: list[tuple[int, list[np.ndarray], tuple]]
 
 
-def _float_training(source: Source, batches) -> _Floating:
-    """The same steps as the user would train them."""
-    states, losses = [source.first()], []
-    for after, outputs in source.trained(batches):
-        states.append(after)
-        losses += [float(outputs["loss"])] if "loss" in source.program.outputs else []
+def _float_training(source: Source, batches: Iterator[tuple], steps: int, ahead: int) -> _Floating:
+    """The steps that are tried as the user would train them, and later ones as long as they are finite, up to ``ahead`` in all."""
+    later = {steps + (ahead - steps) * k // LOOKED_AT - 1 for k in range(1, LOOKED_AT + 1)} if ahead > steps else set()
+    states, losses, samples, last = source.first(), [], [], None
+    batches, given = tee(batches)
+    for t, (batch, (after, outputs)) in enumerate(zip(batches, source.trained(given), strict=True)):
         if not all(np.isfinite(x).all() for x in after):
-            raise DataError(f"the float training diverges at step {len(states) - 2}; use a smaller learning rate, or scale the data down")
-    return _Floating(states, np.array(losses) if losses else None)
+            if t < steps:
+                raise DataError(f"the float training diverges at step {t}; use a smaller learning rate, or scale the data down")
+            break
+        if t < steps or t in later:
+            samples.append((t, states, batch))
+        if t < steps and "loss" in source.program.outputs:
+            losses.append(float(outputs["loss"]))
+        states, last = after, after if t < steps else last
+    return _Floating(source.first(), last, np.array(losses) if losses else None, samples)
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +269,7 @@ class _Task:
     def _distances(self, circuit: Circuit, run) -> tuple[float, float]:
         """Of the trained weights from the float training's, over how far it moved them; and the largest one of a step's loss."""
         own = [p for p in range(len(circuit.parameters)) if p not in circuit.given]
-        first, last = ([self.floating.states[at][p].astype(float) for p in own] for at in (0, -1))
+        first, last = ([states[p].astype(float) for p in own] for states in (self.floating.first, self.floating.last))
         moved = _size([b - a for a, b in zip(first, last, strict=True)])
         apart = _size([run.final[p] * float(circuit.unit(p)) - b for p, b in zip(own, last, strict=True)])
         losses = self.floating.losses
