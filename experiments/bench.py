@@ -44,7 +44,7 @@ class Config:
     range_check: measure the chain's first chunk too, whose proof range-checks the weights. optimizer: a name among OPTIMIZERS;
     with "adapters" all weights are frozen, and beside each matrix one of rank ``RANK`` is trained. keep: the probability with which dropout
     keeps what a hidden layer gives; 1 for none. loss: "squares", or "cross-entropy" with integer labels. model: one of ``models.py`` or
-    ``others.py``, as it is there, instead of an MLP; it has no widths here.
+    ``others.py``, as it is there, instead of an MLP; it has no widths here. prefer: "time" or "bytes", as for ``zkjax.train``.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Config:
     keep: float = 1.0
     loss: str = "squares"
     model: str = ""
+    prefer: str = "time"
 
     @property
     def samples(self) -> int:
@@ -483,7 +484,7 @@ def measure(
         say("The first chunk is trained but not proven: these are proofs without a range check of the weights (--no-range-check).")
 
     def begin():
-        options = {"state": traced(config).get("state"), "seed": 0, "shard_size": steps * config.batch}
+        options = {"state": traced(config).get("state"), "seed": 0, "shard_size": steps * config.batch, "prefer": config.prefer}
         return zkjax.train(circuit, params_of(config), data, steps=steps, **options)
 
     def go_on(before: list):
@@ -720,6 +721,7 @@ def parse(arguments: list[str] | None):
     parser.add_argument("--steps", type=int, help="training steps in one proof")
     parser.add_argument("--optimizer", choices=OPTIMIZERS, help="how it is trained (default: sgd)")
     parser.add_argument("--loss", choices=LOSSES, help="what is minimised (default: squares)")
+    parser.add_argument("--prefer", choices=("time", "bytes"), help="proofs that are made fast, or small ones (default: time)")
     parser.add_argument("--keep", type=float, help="dropout after every hidden layer, which keeps with this probability")
     parser.add_argument("--no-range-check", action="store_true", help="train the first chunk without proving it: later chunks only")
     parser.add_argument("--repeat", type=int, default=3, help="warm proofs of each kind (default %(default)s)")
@@ -743,7 +745,8 @@ def parse(arguments: list[str] | None):
             config = replace(config, name=parsed.config or "free", widths=parse_widths(parsed.widths), batch=64, steps=16, range_check=True)
         except ValueError as error:
             parser.error(str(error))
-    changes = {name: value for name in ("batch", "steps", "optimizer", "keep", "loss") if (value := getattr(parsed, name)) is not None}
+    names = ("batch", "steps", "optimizer", "keep", "loss", "prefer")
+    changes = {name: value for name in names if (value := getattr(parsed, name)) is not None}
     config = replace(config, **changes, range_check=config.range_check and not parsed.no_range_check)
     if parsed.compare and not parsed.compare.is_file():
         parser.error(f"--compare: there is no file {parsed.compare}")

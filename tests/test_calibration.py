@@ -1,5 +1,7 @@
 """Calibration: the coarsest formats that follow float training, with room for every value that it reaches."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -152,3 +154,28 @@ def test_misuse():
         calibrated(data=(DATA[0] * 1e9, DATA[1]))
     with pytest.raises(PrecisionError, match="none of the formats.*use fewer bits in the formats"):
         calibrated(precision=zkjax.Precision(table_bits=4))
+
+
+def test_ranges_hold_what_a_chain_reaches():
+    """A hidden layer that grows from 0.1 to 20 in 32 steps, of which two are tried: a chain of so many steps has room for it."""
+    x, y = np.ones((8, 1), np.float32), np.full((8, 1), 1600, np.float32)
+    params = {"a": np.full((1, 4), 0.1, np.float32), "b": np.full((4, 1), 0.1, np.float32)}
+
+    def loss(p, x, y):
+        return jnp.mean((x @ p["a"] @ p["b"] - y) ** 2)
+
+    def bound(chain):
+        found = zkjax.calibrate(loss, optax.sgd(1e-4), params, (x, y), batch_size=8, steps=2, chain=chain)
+        form = found.precision.tensors["a forward"]
+        return 2.0 ** (form.bits - form.scale)
+
+    assert bound(2) < 20 < bound(32) / 2
+
+
+def test_half_a_chain_counts_before_closeness():
+    """Where no candidate is close enough: formats that end a chain at once are of no use."""
+    task, precision = SimpleNamespace(chain=200), zkjax.Precision()
+    short, long, endless = (calibration.Trial(precision, distance=d, chain=c) for d, c in ((0.1, 19), (0.2, 189), (0.3, None)))
+    order = sorted((short, endless, long), key=lambda x: calibration._Task.worse(task, x))
+    assert order == [long, endless, short]
+    assert min((short, long), key=lambda x: calibration._Task.worse(SimpleNamespace(chain=None), x)) is short

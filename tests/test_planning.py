@@ -14,13 +14,13 @@ import zkjax
 from zkjax.__main__ import main
 from zkjax.circuit.bounds import Longest
 from zkjax.commitment.commit import members
-from zkjax.commitment.geometry import COLUMN_CELLS
-from zkjax.errors import ConfigurationError, DataError, FormatError
+from zkjax.commitment.geometry import CELLS_PER_BYTE, COLUMN_CELLS
+from zkjax.errors import ConfigurationError, DataError, FormatError, RunError
 from zkjax.planning import measure
 from zkjax.planning.estimate import chunk_plan, renewals, sizes_of, span
 from zkjax.planning.machine import BUILT_IN, Machine, Sizes
 from zkjax.proofs.header import HEADER
-from zkjax.prover.prove import make_plan
+from zkjax.prover.prove import fix_geometry, make_plan
 from zkjax.training import steps as training
 from zkjax.verifier import dry_run, estimate_work
 
@@ -103,6 +103,26 @@ def test_an_estimate_plans_what_is_then_proven(constants):
     assert (part.cells, part.lookups) == (circuit.counts(4, plan.widths).cells, circuit.counts(4, plan.widths).lookups)
 
 
+def test_a_chain_begins_for_time_or_for_bytes(constants, monkeypatch):
+    """The geometry is that of the estimate, chosen where the chain begins; later runs, and what is saved, keep it."""
+    monkeypatch.setitem(CELLS_PER_BYTE, "time", 1)  # so small a net gets the smallest proofs as it is
+    circuit, run = tiny_nets.tiny_run(samples=16)
+    params, data = tiny_nets.mlp_params(tiny_nets.DIMS), run.data
+    found = {}
+    for prefer in ("time", "bytes"):
+        first = zkjax.train(circuit, params, data, steps=2, prefer=prefer)
+        fix_geometry(first)
+        found[prefer] = zkjax.estimate(circuit, 2, samples=16, prefer=prefer, machine=constants).largest_proof
+        planned = sizes_of(make_plan(first), first.chain.geometry).proof_bytes
+        assert abs(planned - found[prefer]) < 200  # digits of bounds
+        assert tiny_nets.next_run(circuit, first).chain is first.chain
+        with pytest.raises(RunError, match="chosen where it begins; leave prefer out"):
+            zkjax.train(circuit, first, None, steps=2, prefer=prefer)
+    assert found["bytes"] < found["time"]
+    with pytest.raises(ConfigurationError, match="prefer is 'both'"):
+        zkjax.train(circuit, params, data, steps=2, prefer="both")
+
+
 # ---- seconds --------------------------------------------------------------------------------------------------
 
 
@@ -177,6 +197,7 @@ def test_what_cannot_be_estimated(constants):
         (DataError, {"steps": 2, "chunk": 0}),
         (DataError, {"steps": 2, "samples": 2}),
         (ConfigurationError, {"steps": 2**16 + 1}),
+        (ConfigurationError, {"steps": 2, "prefer": "both"}),
     ):
         with pytest.raises(error):
             zkjax.estimate(circuit, machine=constants, **arguments)

@@ -58,7 +58,7 @@ class Calibration(Shown):
 
     precision: proposed, every format explicit: with it, ``zkjax.trace`` needs shapes only.
     circuit:   traced in it. trials: all candidates that were tried, the last one is proposed if it is within tolerance.
-    within:    whether it is; else the closest of the candidates is proposed.
+    within:    whether it is; else the closest of those candidates is proposed that have half the chain, or of all.
     roundings: of parameters, data and rescaled tensors in the training that was tried: range, margin, error, cost.
     """
 
@@ -194,7 +194,7 @@ def _calibrated(read_source, data, batch_size, full, steps, chunk, chain, seed, 
     for scale in range(COARSEST, FINEST_SCALE + 1):
         trial, found = task.tried(base, scale)
         trials.append(trial)
-        if found is not None and (closest is None or trial.distance < closest.distance):
+        if found is not None and (closest is None or task.worse(closest) > task.worse(trial)):
             closest, best = trial, found
         if trial.distance <= tolerance:
             break
@@ -265,6 +265,10 @@ class _Task:
         cost, longest = circuit.counts(self.chunk).cost, circuit.longest_chain(source.initial_bounds(circuit))
         trial = Trial(precision, cost, *self._distances(circuit, run), longest.steps, longest.limit, lasts or self.chain is None)
         return trial, (circuit, run.roundings)
+
+    def worse(self, trial: Trial) -> tuple[bool, float]:
+        """By what candidates that are not close enough are compared: one with half the chain that is asked for goes before others."""
+        return self.chain is not None and trial.chain is not None and 2 * trial.chain < self.chain, trial.distance
 
     def _distances(self, circuit: Circuit, run) -> tuple[float, float]:
         """Of the trained weights from the float training's, over how far it moved them; and the largest one of a step's loss."""

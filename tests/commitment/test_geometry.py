@@ -5,7 +5,7 @@ from math import log2
 
 import pytest
 
-from zkjax.commitment.geometry import Geometry, _plan, _queries, radius
+from zkjax.commitment.geometry import Geometry, _plan, _queries, check_preferred, radius
 from zkjax.errors import ConfigurationError, FormatError
 
 
@@ -76,6 +76,17 @@ def test_rows_grow_with_the_cells():
     assert [g.log_row for g in geometries] == sorted(g.log_row for g in geometries)
     for g in geometries:
         g.check()
+
+
+def test_small_proofs_take_longer_codes():
+    """For one more byte a geometry that prefers bytes does sixteen times the work."""
+    cells = [4 * 10**7, 10**7, 10**7]
+    fast, small = (Geometry.cheapest(cells, max_budget=8, prefer=prefer) for prefer in ("time", "bytes"))
+    rows = [[-(-count // g.row) for count in cells] for g in (fast, small)]
+    assert small.check().opening_bytes(rows[1]) < 0.8 * fast.opening_bytes(rows[0])
+    assert small.code / small.row > fast.code / fast.row
+    with pytest.raises(ConfigurationError, match="prefer is 'space'; choose one of 'time', 'bytes'"):
+        check_preferred("space")
 
 
 def test_file():

@@ -25,9 +25,16 @@ SALT = 16  # bytes in front of each column of a hiding tree
 MASK_ROWS = 3 * DEGREE  # base rows of G, S and S' at the end of a masked tree's columns
 _MAX_DEEP_RATE = 6  # deep levels use rates 1/2 .. 1/64
 _CELLS_PER_BYTE = 128  # of the recursion: encoding this many base elements more is worth one byte of proof
-_FIRST_CELLS_PER_BYTE = 256  # the same for the first level, where almost all of them are
+# The same for the first level, where almost all of them are, by what is preferred: small proofs, or proofs that are made fast.
+CELLS_PER_BYTE = {"time": 256, "bytes": 4096}
 COLUMN_CELLS = 20  # hashing a column's salt, header and inner node costs as much as this many entries
 _RATES = range(1, 5)  # log_inverse_rate
+
+
+def check_preferred(prefer: str) -> None:
+    """ConfigurationError for what no geometry is chosen for."""
+    if prefer not in CELLS_PER_BYTE:
+        raise ConfigurationError(f"prefer is {prefer!r:.80}; choose one of {', '.join(map(repr, CELLS_PER_BYTE))}")
 
 
 class Level(NamedTuple):
@@ -160,11 +167,11 @@ class Geometry:
         return _plan(self.log_row, self.level_bits)[1:3]
 
     @classmethod
-    def cheapest(cls, cells, *, rates=_RATES, max_budget: int = 4, level_bits: int = 104) -> "Geometry":
+    def cheapest(cls, cells, *, rates=_RATES, max_budget: int = 4, level_bits: int = 104, prefer: str = "time") -> "Geometry":
         """The geometry that weighs best a proof's bytes against the prover's work.
 
-        cells: of each commitment in an opening, a sequence of integers. rates: allowed values of log_inverse_rate. Long codes
-        save queries and hence bytes, short ones work: a large circuit gets rate 1/2, a small one a lower rate.
+        cells: of each commitment in an opening, a sequence of integers. rates: allowed values of log_inverse_rate. prefer: of
+        CELLS_PER_BYTE. Long codes save queries and hence bytes, short ones work: a large circuit gets rate 1/2, a small one a lower rate.
         """
         best = None
         for log_row, rate in product(range(6, TWO_ADICITY - 7), rates):
@@ -174,7 +181,7 @@ class Geometry:
                 continue
             rows = [-(-count // geometry.row) for count in cells]
             work = geometry.code * sum(count + COLUMN_CELLS for count in rows)
-            cost = geometry._bytes(rows, _plan(log_row, level_bits)[0]) + work // _FIRST_CELLS_PER_BYTE
+            cost = geometry._bytes(rows, _plan(log_row, level_bits)[0]) + work // CELLS_PER_BYTE[prefer]
             if best is None or cost < best[0]:
                 best = cost, geometry
         if best is None:

@@ -41,11 +41,12 @@ class Chain:
     """What all runs of a chain share, and threads that prove them at once. Its geometry is fixed at the first proof.
 
     data:     key from which those of the dataset's shards follow, and others that are never published (``secret``). openings: the
-              counters, and what has been replaced.
+              counters, and what has been replaced. prefer: what the geometry is chosen for, "time" or "bytes".
     """
 
     data: Key
     geometry: Geometry | None = None
+    prefer: str = "time"
     openings: Openings = field(init=False, repr=False)
     _kept: dict = field(default_factory=dict, init=False, repr=False)
     _lock: Any = field(default_factory=threading.RLock, init=False, repr=False)
@@ -58,8 +59,8 @@ class Chain:
         return hmac.digest(self.data.seed, name.encode(), "sha256")
 
     @staticmethod
-    def fresh() -> "Chain":
-        return Chain(Key.fresh())
+    def fresh(prefer: str = "time") -> "Chain":
+        return Chain(Key.fresh(), prefer=prefer)
 
     def beside(self) -> "Chain":
         """One of other data, with a key of its own, whose proofs open weights of this one too: of its geometry, on the same counters."""
@@ -71,10 +72,10 @@ class Chain:
         """How often a commitment of this kind may be opened."""
         return min(BUDGETS[kind], self.geometry.max_budget if self.geometry else MAX_BUDGET)
 
-    def fix_geometry(self, choose: Callable[[], Geometry]) -> Geometry:
-        """The geometry, chosen now if that has not been done: never twice."""
+    def fix_geometry(self, choose: Callable[[str], Geometry]) -> Geometry:
+        """The geometry, chosen now for what is preferred if that has not been done: never twice."""
         with self._lock:
-            self.geometry = self.geometry or choose()
+            self.geometry = self.geometry or choose(self.prefer)
             return self.geometry
 
     def keep(self, name: str, make):

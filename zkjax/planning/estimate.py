@@ -15,7 +15,7 @@ from ..circuit.circuit import Circuit
 from ..commitment.commit import Commitment
 from ..commitment.commit import Part as CommittedPart
 from ..commitment.dataset import shard_count
-from ..commitment.geometry import COLUMN_CELLS, MASK_ROWS, Geometry
+from ..commitment.geometry import COLUMN_CELLS, MASK_ROWS, Geometry, check_preferred
 from ..commitment.keys import BUDGETS
 from ..commitment.merkle import missing
 from ..display import Sheet, Shown, Table
@@ -130,6 +130,7 @@ def estimate(
     chunk: int | None = None,
     samples: int | None = None,
     shard_size: int | None = None,
+    prefer: str = "time",
     machine: str | PathLike[str] | None = None,
 ) -> Estimate:
     """What training and proving ``steps`` steps will take, from public sizes alone: nothing is trained or proven.
@@ -139,7 +140,7 @@ def estimate(
     circuit:    from ``trace``; shapes suffice for it.
     chunk:      steps of a proof at most, as for ``chunks``; default: all in one, as ``train`` does.
     samples:    of the data; default: as many as the steps read, each once.
-    shard_size: as for ``train`` and ``chunks``.
+    shard_size, prefer: as for ``train`` and ``chunks``.
     machine:    a file of constants that ``python -m zkjax measure --out FILE`` wrote; default: those that ``measure`` left in the user's
                 cache directory, or else built-in ones.
     Raises: DataError - no integers, or too few samples for a batch; ConfigurationError - too many steps for a proof, no circuit;
@@ -147,6 +148,7 @@ def estimate(
     """
     if not isinstance(circuit, Circuit):
         raise ConfigurationError(f"circuit is a {type(circuit).__name__}; give the zkjax.Circuit of zkjax.trace")
+    check_preferred(prefer)
     steps = whole("steps", steps)
     ends = chunk_ends(circuit, 0, steps, steps if chunk is None else whole("chunk", chunk))
     samples = steps * circuit.batch_size if samples is None else whole("samples", samples)
@@ -156,7 +158,7 @@ def estimate(
         circuit.bounds(coarse.below_one(circuit), steps)  # says so
     if max(b - a for a, b in zip((0, *ends), ends, strict=False)) > MAX_STEPS:
         raise ConfigurationError(f"a proof holds at most {MAX_STEPS} steps; give chunk=")
-    parts = tuple(_parts(circuit, ends, samples, shard_size))
+    parts = tuple(_parts(circuit, ends, samples, shard_size, prefer))
 
     def total(value) -> float:
         return sum(x.count * value(x.sizes) for x in parts)
@@ -181,7 +183,7 @@ def estimate(
     )
 
 
-def _parts(circuit: Circuit, ends: list[int], samples: int, shard_size: int) -> Iterator[Part]:
+def _parts(circuit: Circuit, ends: list[int], samples: int, shard_size: int, prefer: str) -> Iterator[Part]:
     """The chunks of a chain by kind, in the order in which they first occur; the first one chooses the geometry of all."""
     kinds: dict[tuple[int, bool, bool], list[int]] = {}
     renewing = renewals(circuit, ends)
@@ -191,7 +193,7 @@ def _parts(circuit: Circuit, ends: list[int], samples: int, shard_size: int) -> 
     for (steps, first, renews), starts in kinds.items():
         plan = chunk_plan(circuit, starts[0], steps, samples, shard_size, renews)
         if geometry is None:
-            geometry = choose_geometry(plan, plan.trace_layout(dry_run(plan, None).counts()))
+            geometry = choose_geometry(plan, plan.trace_layout(dry_run(plan, None).counts()), prefer)
         counts = circuit.counts(steps, plan.widths)
         yield Part(len(starts), steps, first, renews, counts.cells, counts.lookups, sizes_of(plan, geometry))
 

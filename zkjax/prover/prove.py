@@ -157,7 +157,7 @@ def _prove(
     without_links = dry(NO_LINKS)
     counts = without_links.counts()
     trace_layout = plan.trace_layout(counts)
-    geometry = chain.fix_geometry(lambda: choose_geometry(plan, trace_layout))
+    geometry = chain.fix_geometry(lambda prefer: choose_geometry(plan, trace_layout, prefer))
     from ..kernels.threads import in_background
     from .witness import Witness  # jitted kernels, in the prover's role only
 
@@ -299,17 +299,17 @@ def trained_weights(run, choice: Choice) -> dict[str, tuple[Commitments, str]]:
 def fix_geometry(run) -> None:
     """Choose the geometry of a run's chain, if that has not been done: one that suits proofs like this run's."""
 
-    def choose() -> Geometry:
+    def choose(prefer: str) -> Geometry:
         plan = make_plan(run)
-        return choose_geometry(plan, plan.trace_layout(dry_run(plan, None).counts()))
+        return choose_geometry(plan, plan.trace_layout(dry_run(plan, None).counts()), prefer)
 
     run.chain.fix_geometry(choose)
 
 
-def choose_geometry(plan: Plan, trace_layout: Layout) -> Geometry:
-    """The cheapest geometry for a chain whose chunks look like this one."""
+def choose_geometry(plan: Plan, trace_layout: Layout, prefer: str = "time") -> Geometry:
+    """The cheapest geometry for a chain whose chunks look like this one; prefer: as for ``zkjax.train``."""
     cells = [trace_layout.size, *(layout.size for layout in plan.members)]
-    return Geometry.cheapest(cells, max_budget=MAX_BUDGET)
+    return Geometry.cheapest(cells, max_budget=MAX_BUDGET, prefer=prefer)
 
 
 def coarse_integers(run, plan: Plan) -> tuple[np.ndarray, ...]:

@@ -15,6 +15,7 @@ import numpy as np
 from ..circuit import coarse
 from ..circuit.circuit import Circuit
 from ..circuit.rounding import Rounding, Roundings, lossy
+from ..commitment.geometry import check_preferred
 from ..commitment.keys import Chain, Key
 from ..errors import DataError, PrecisionError, PrecisionWarning, RunError
 from ..progress import Steps
@@ -40,6 +41,7 @@ def train(
     state: Any = None,
     seed: int | None = None,
     shard_size: int | None = None,
+    prefer: str | None = None,
     progress: Callable[[int, int], object] | str | None = "auto",
     callback: Callable[[int, dict[str, Any]], object] | None = None,
 ) -> Run:
@@ -54,6 +56,8 @@ def train(
     data:       tuple of arrays (samples first) or a Dataset; a run goes on with the same data (or None), seed and shard_size.
     seed:       of the public batch schedule, 0 .. 2^64-1; default 0, or the run's.
     shard_size: samples in each separately committed part of the data, at most 2^20; default: one part, or the run's.
+    prefer:     "time", the default, or "bytes": proofs of this chain are smaller then, and take longer to make. A chain that goes on keeps
+                what it began with.
     progress:   "auto" shows a bar on a terminal, None nothing; or ``progress(done, steps)``, called after each step.
     callback:   ``callback(step, outputs)``, called before each step with all that the user's step returns besides its state, or the loss
                 and ``aux``, its auxiliary output: floats and NumPy arrays, by the user's own code on the states of the exact training and
@@ -66,7 +70,7 @@ def train(
     anew (``Run.widths``), which costs lookups and resets them.
     """
     steps, seed, shard_size = _checked(circuit, steps, seed, shard_size)
-    start = _start(circuit, params, state, data, seed, shard_size)
+    start = _start(circuit, params, state, data, seed, shard_size, prefer)
     return run_from(circuit, start, steps, progress, callback)
 
 
@@ -81,13 +85,16 @@ def _checked(circuit, steps, seed, shard_size) -> tuple[int, int | None, int | N
     )
 
 
-def _start(circuit: Circuit, params, state, data, seed: int | None, shard_size: int | None) -> dict:
+def _start(circuit: Circuit, params, state, data, seed: int | None, shard_size: int | None, prefer: str | None) -> dict:
     """Where a run starts: what of its fields its first step follows from."""
+    check_preferred(prefer or "time")
+    if prefer and isinstance(params, Run | Handed):
+        raise RunError("what a chain's proofs are made for is chosen where it begins; leave prefer out")
     if isinstance(params, Run):
         if state is not None:
             raise DataError("a run goes on with its own state; leave state out")
         return _continued(circuit, params, data, seed, shard_size)
-    keys, chain, rounded = (Key.fresh(), Key.fresh()), Chain.fresh(), ()
+    keys, chain, rounded = (Key.fresh(), Key.fresh()), Chain.fresh(prefer or "time"), ()
     if isinstance(params, Model | Handed):
         if state is not None:
             raise DataError("a model's file holds all that a training begins with; leave state out")
@@ -236,6 +243,7 @@ def chunks(
     state: Any = None,
     seed: int | None = None,
     shard_size: int | None = None,
+    prefer: str | None = None,
     progress: Callable[[int, int], object] | str | None = "auto",
     callback: Callable[[int, dict[str, Any]], object] | None = None,
 ) -> Iterator[Run]:
@@ -251,7 +259,7 @@ def chunks(
     before = params.first_step + params.steps if isinstance(params, Run) else 0
     ends = chunk_ends(circuit, before, whole("steps", steps), whole("chunk", chunk))
     steps, seed, shard_size = _checked(circuit, steps, seed, shard_size)
-    start = _start(circuit, params, state, data, seed, shard_size)
+    start = _start(circuit, params, state, data, seed, shard_size, prefer)
     _check_length(circuit, start, steps, max(b - a for a, b in zip((0, *ends), ends, strict=False)))
 
     def runs():
