@@ -224,14 +224,14 @@ def test_finer_formats_are_worth_their_price(monkeypatch):
         return [note.removesuffix(" bits finer than by default, for in those the first steps were further from your own")
                 for note in circuit.notes if "bits finer" in note], len([*left])  # fmt: skip
 
-    monkeypatch.setattr(finer, "REFINEMENTS", ((1, 1, 2), (2, 2, 4), (4, 4, 8)))
+    monkeypatch.setattr(finer, "REFINEMENTS", ((1, 1), (2, 2), (4, 4)))
     monkeypatch.setattr(finer, "PROOF", 2**50)  # beside which all cost the same
-    assert chosen(0.03, 0.03, 0.03) == (["formats 1 to 2"], 0)
-    assert chosen(0.2, 0.2, 0.004) == (["formats 4 to 8"], 0)
-    assert chosen(0.03, 0.001, 0.0) == (["formats 2 to 4"], 1)  # near enough: nothing finer is tried
+    assert chosen(0.03, 0.03, 0.03) == (["formats 1"], 0)
+    assert chosen(0.2, 0.2, 0.004) == (["formats 4"], 0)
+    assert chosen(0.03, 0.001, 0.0) == (["formats 2"], 1)  # near enough: nothing finer is tried
     assert chosen(0.5, 0.5, 0.5) == ([], 0)
     monkeypatch.setattr(finer, "PROOF", 0)
-    assert chosen(0.004) == (["formats 1 to 2"], 0)  # and nothing that costs more than it could be worth
+    assert chosen(0.004) == (["formats 1"], 0)  # and nothing that costs more than it could be worth
 
 
 def test_what_begins_with_zeros_has_bits_for_its_first_steps():
@@ -259,7 +259,7 @@ def test_what_a_bound_refuses_alone_becomes_coarser():
     source = read(mlp_loss, optax.rmsprop(1e-3), params, (x, y), None)
     magnitudes = Magnitudes(source.samples(), source.later)
     _, least = fit(source, default_formats(source.program, source.batch, precision, 16), precision, 16, magnitudes)
-    finest = default_formats(source.program, source.batch, precision, 16, (4, 4, 8))
+    finest = default_formats(source.program, source.batch, precision, 16, 4, 4)
     refused, wanted = fit(source, finest, precision, 16, magnitudes)
     steps = next(2**k for k in range(60) if bounds.beyond(refused, source.initial_bounds(refused), 2**k))
     circuit, found = finer._held(source, finest, least, precision, 16, steps, magnitudes)

@@ -21,9 +21,8 @@ from .precision import Precision
 from .source import Source
 
 FAITHFUL = 0.005  # distance of the first steps' update beyond which finer formats are tried
-# Bits by which activations, gradients, and those of them that are squared are finer in what is tried. Rates alone may be what is off: those
-# of all refinements are closer.
-REFINEMENTS = ((0, 0, 0), (1, 1, 2), (1, 2, 5), (2, 2, 5), (3, 3, 6), (4, 2, 4), (4, 4, 8))
+# Bits by which activations and gradients are finer in what is tried. Rates alone may be what is off: those of all refinements are closer.
+REFINEMENTS = ((0, 0), (1, 1), (1, 2), (2, 2), (3, 3), (4, 2), (4, 4))
 PROOF = 2**21  # cells, in which a proof's cost is measured, that the smallest one costs too
 RATE_TOLERANCE = Fraction(1, 128)  # of a schedule's rates, in finer formats
 TRIALS = 4  # circuits at most, until bounds hold, of one refinement
@@ -41,10 +40,10 @@ def faithful(
         return circuit, formats
     least, (emission, _) = formats, settled(source, formats, precision, magnitudes)
     price = _price(circuit, chunk, circuit.comparison.off, near)
-    for bits in REFINEMENTS:
-        tried = default_formats(source.program, source.batch, precision, chunk, bits)
+    for activations, gradients in REFINEMENTS:
+        tried = default_formats(source.program, source.batch, precision, chunk, activations, gradients)
         given = {"weights": least.weights, "useful": least.useful, "rounded": least.rounded, "finer": FINEST[0]}
-        less = dict(_too_wide(emission, bits[0]))  # such tables would take long to fill here as well
+        less = dict(_too_wide(emission, activations))  # such tables would take long to fill here as well
         tried = replace(tried, rate_tolerance=min(least.rate_tolerance, RATE_TOLERANCE), less=less, **given)
         try:
             found, chosen = _held(source, tried, least, precision, chunk, steps, magnitudes)
@@ -55,8 +54,8 @@ def faithful(
         found = replace(found, comparison=compare(found, source))
         if (own := _price(found, chunk, found.comparison.off, near)) < price:
             price = own
-            finer = f"{min(bits)} to {max(bits)}" if min(bits) < max(bits) else f"{max(bits)}"
-            what = f"formats {finer} bits finer" if any(bits) else "rates closer"
+            finer = f"{activations} and {gradients}" if gradients != activations else f"{activations}"
+            what = f"formats {finer} bits finer" if activations else "rates closer"
             notes = [ROUNDED] * (ROUNDED in circuit.notes)
             notes.append(f"{what} than by default, for in those the first steps were further from your own")
             circuit, formats = replace(found, notes=(*found.notes, *notes)), chosen

@@ -67,10 +67,10 @@ class Formats:
     tensors: of single tensors, by name. parameters: bits after the point of exact parameters, by path: what is known of them beside the
     needs of their updates. states: of those that are multiplied, by path. finer: bits by which scales of single tensors are finer than the
     default at most; refined: by which the finest is. rounded: weights are multiplied states where they read one, although they need not be.
-    weights: paths of states that products read rounded. more: bits by which activations are finer than by default, roots are not, and by
-    which moments are finer than other gradients; less: by which single tensors are coarser than that, by name. room: bits by which ranges
-    may be wider, where tables of these widths are there anyway. frozen: bits by which parameters that stay as they are are finer than by
-    default. useful: bits below the change of a step that errors of coefficients are within a period.
+    weights: paths of states that products read rounded. more: bits by which activations and gradients are finer than by default; roots are
+    not, and moments twice; less: by which single tensors are coarser than that, by name. room: bits by which ranges may be wider, where
+    tables of these widths are there anyway. frozen: bits by which parameters that stay as they are are finer than by default. useful: bits
+    below the change of a step that errors of coefficients are within a period.
     """
 
     activation_scale: int
@@ -117,15 +117,12 @@ class Formats:
         return self.tensors.get(name) or self.default(kind)
 
 
-def default_formats(program, batch, precision: Precision, chunk: int, finer: tuple[int, int, int] = (0, 0, 0)) -> Formats:
-    """The user's formats, and defaults for what is None; ``batch`` holds NumPy arrays, or shapes where the data are not known.
-
-    finer: by so many bits, activations, gradients, and those of them that are squared.
-    """
-    activations, gradients, moments = finer
+def default_formats(program, batch, precision: Precision, chunk: int, finer: int = 0, gradients: int = 0) -> Formats:
+    """The user's formats, and defaults for what is None, activations and gradients so many bits finer; ``batch`` holds NumPy arrays, or
+    shapes where the data are not known."""
     divides = program.graph.normalised or any(x.tagged and x.does(SquareRoot, Applied) for x in program.graph.expressions)
     more = MORE if divides else 0
-    a = ACTIVATION_SCALE + activations if precision.activation_scale is None else precision.activation_scale
+    a = ACTIVATION_SCALE + finer if precision.activation_scale is None else precision.activation_scale
     bits = a + SPARE["activation"] if precision.activation_bits is None else precision.activation_bits
     gradient_bits = GRADIENT_BITS + more + gradients if precision.gradient_bits is None else precision.gradient_bits
     gradient_scale = precision.gradient_scale
@@ -148,7 +145,7 @@ def default_formats(program, batch, precision: Precision, chunk: int, finer: tup
     period = min(chunk, LONGEST_PERIOD) if precision.period is None else precision.period
     tolerance, parameters = Fraction(precision.rate_tolerance), dict(precision.parameters or {})
     weights = frozenset(state.leaf.path for state in program.states if state.leaf.path in named)
-    given = {"parameters": parameters, "weights": weights, "more": (activations, moments - gradients), "period": period}
+    given = {"parameters": parameters, "weights": weights, "more": (finer, gradients), "period": period}
     return Formats(a, bits, gradient_scale, gradient_bits, data, tolerance, dict(named), **given)
 
 
