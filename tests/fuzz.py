@@ -55,10 +55,10 @@ from fuzz_inputs import (
     build_text,
     cached_sources,
     honest_circuits,
-    places,
     special,
     transcript,
 )  # noqa: E402, E501
+from trees import places  # noqa: E402
 
 import zkjax  # noqa: E402
 from zkjax.algebra.field import P  # noqa: E402

@@ -19,6 +19,7 @@ from hashlib import sha256, shake_256
 from pathlib import Path
 
 import numpy as np
+from trees import at, changed
 
 import zkjax
 import zkjax.proofs.disclosed
@@ -94,32 +95,6 @@ def spell(tree, style: str) -> bytes:
 
 
 # ---- trees ------------------------------------------------------------------------------------------------------
-def places(value, path=()):
-    """Every value in a JSON tree with its path, containers included."""
-    yield path, value
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, child in children:
-        yield from places(child, (*path, key))
-
-
-def changed(tree, path, change):
-    """The tree with ``change(container, key)`` made at a path; untouched parts are shared."""
-    if len(path) == 1:
-        copy = dict(tree) if isinstance(tree, dict) else list(tree)
-        change(copy, path[0])
-        return copy
-    copy = dict(tree) if isinstance(tree, dict) else list(tree)
-    copy[path[0]] = changed(tree[path[0]], path[1:], change)
-    return copy
-
-
-def at(tree, path):
-    """The value at a path."""
-    for key in path:
-        tree = tree[key]
-    return tree
-
-
 def tree_operation(tree, name: str, path, argument):
     """One structural change. A path that the tree does not have leaves it as it is."""
 

@@ -4,7 +4,6 @@ All of it is made from the frozen proof in ``vectors/``: nothing has to be prove
 and ``mutation.py`` runs these cases for every mutant of every check. ``test_refusals.py`` runs them in the suite.
 """
 
-import copy
 import dataclasses
 import hashlib
 import itertools
@@ -30,6 +29,8 @@ from nodes import inferred, node, roundings
 from reference import drawings as drawn_by_hand
 from reference import verifier as reference
 from replay import BITS, Frozen, messages, words
+from trees import with_value as changed
+from trees import without as missing
 
 import zkjax
 from zkjax import comparison, evaluation, lineage, verifier
@@ -126,24 +127,6 @@ PARTED = f"format-{VERSION}-parts"  # frozen parameters, two parts of which one 
 
 def canonical(data) -> bytes:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
-
-
-def at(tree, path):
-    for key in path:
-        tree = tree[key]
-    return tree
-
-
-def changed(tree, path, value):
-    tree = copy.deepcopy(tree)
-    at(tree, path[:-1])[path[-1]] = value
-    return tree
-
-
-def missing(tree, path):
-    tree = copy.deepcopy(tree)
-    del at(tree, path[:-1])[path[-1]]
-    return tree
 
 
 def amended(commitment: Commitment, part: int = 0, **changes) -> Commitment:

@@ -25,6 +25,7 @@ import moving
 import numpy as np
 import optax
 import pytest
+import trees
 from curving import curving
 from drawing import drawing
 from harness import BITS, SMALL, make_run, mlp_run, prove_small, recorded
@@ -128,13 +129,9 @@ def alterations(tree, chosen: random.Random, count: int):
     every = list(leaves(tree))
     for _ in range(count):
         path = chosen.choice(every)
-        changed = copy.deepcopy(tree)
-        at = changed
-        for key in path[:-1]:
-            at = at[key]
-        other = [x for x in altered(at[path[-1]]) if type(x) is not type(at[path[-1]]) or x != at[path[-1]]]
-        at[path[-1]] = chosen.choice(other)
-        yield path, changed
+        value = trees.at(tree, path)
+        other = [x for x in altered(value) if type(x) is not type(value) or x != value]
+        yield path, trees.with_value(tree, path, chosen.choice(other))
 
 
 # ---- what the reference is -----------------------------------------------------------------------------------------
@@ -291,25 +288,31 @@ def test_a_commitment_of_another_root():
 FROZEN = ["format-2", "format-2-states", "format-2-parts", "format-2-draws", "format-2-curves", "format-2-windows", "format-2-forms"]
 
 
-@pytest.mark.parametrize("name", FROZEN)
-def test_every_message_and_every_draw(name):
-    """The frozen proofs' transcripts: every message in its order, and what is drawn after it, by both verifiers."""
-    circuit, raw = vector(name)
-    expected = json.loads((VECTORS / f"{name}.transcript.json").read_text("utf-8"))
-    ours = recorded(Transcript, "_draw", lambda: zkjax.verify(zkjax.Circuit.from_json(circuit), zkjax.Proof.parse(raw), minimum_bits=5.0))
-    theirs = recorded(reference.Transcript, "draw", lambda: reference.verify(circuit, raw, minimum_bits=5.0))
-    assert ours == expected == theirs and len(expected) > 100
-    assert {label.split()[0] for _, label, _, _ in expected} >= {"lookup", "level", "trace", "statement"}
+class Read(NamedTuple):
+    """What a verifier reads of a proof: every message and draw, as of ``harness.recorded``, and all terms, as of ``terms.own_terms``."""
+
+    messages: list
+    terms: list
+
+
+def read_by_both(circuit: dict, raw: bytes, bits: float) -> tuple[Read, Read]:
+    """By the package and by the second verifier."""
+    checked, proof, other, terms = zkjax.Circuit.from_json(circuit), zkjax.Proof.parse(raw), reference.Circuit(circuit), [[], []]
+    ours = recorded(Transcript, "_draw", lambda: terms[0].extend(own_terms(lambda: verify_one(checked, proof, bits))))
+    theirs = recorded(
+        reference.Transcript, "draw", lambda: terms[1].extend(reference_terms(lambda: reference.verify_one(other, raw, bits)))
+    )
+    return Read(ours, terms[0]), Read(theirs, terms[1])
 
 
 @pytest.mark.parametrize("name", FROZEN)
-def test_all_terms(name):
-    """Of the frozen proofs, phase by phase, by both verifiers."""
-    circuit, raw = vector(name)
-    expected = json.loads((VECTORS / f"{name}.terms.json").read_text("utf-8"))
-    ours = own_terms(lambda: verify_one(zkjax.Circuit.from_json(circuit), zkjax.Proof.parse(raw), VECTOR_BITS))
-    theirs = reference_terms(lambda: reference.verify_one(reference.Circuit(circuit), raw, VECTOR_BITS))
-    assert ours == expected == theirs and {phase for phase, _, _ in expected} >= set(PHASES) - {"losses"}
+def test_every_message_every_draw_and_all_terms(name):
+    """The frozen proofs' transcripts: every message in its order, and what is drawn after it; and all terms, phase by phase."""
+    expected = Read(*(json.loads((VECTORS / f"{name}.{what}.json").read_text("utf-8")) for what in ("transcript", "terms")))
+    ours, theirs = read_by_both(*vector(name), VECTOR_BITS)
+    assert ours == expected == theirs and len(expected.messages) > 100
+    assert {label.split()[0] for _, label, _, _ in expected.messages} >= {"lookup", "level", "trace", "statement"}
+    assert {phase for phase, _, _ in expected.terms} >= set(PHASES) - {"losses"}
 
 
 def test_every_message_of_a_link_of_one_part():
@@ -616,15 +619,10 @@ def test_curved():
     assert both(made.circuit, [made.first, made.second])
     assert both(made.circuit, [made.second], assume_bound=True)
     assert both(made.circuit, [made.second]) is None
-    checked = reference.Circuit(made.circuit)
     for raw in made[1:]:
-        ours = recorded(Transcript, "_draw", lambda raw=raw: verify_one(circuit, zkjax.Proof.parse(raw), BITS))
-        theirs = recorded(reference.Transcript, "draw", lambda raw=raw: reference.verify_one(checked, raw, BITS))
-        assert ours == theirs and len(ours) > 100
-        ours = own_terms(lambda raw=raw: verify_one(circuit, zkjax.Proof.parse(raw), BITS))
-        theirs = reference_terms(lambda raw=raw: reference.verify_one(checked, raw, BITS))
-        assert ours == theirs
-        kinds = {term[0].split()[0] for _, _, terms in ours for term in terms}
+        ours, theirs = read_by_both(made.circuit, raw, BITS)
+        assert ours == theirs and len(ours.messages) > 100
+        kinds = {term[0].split()[0] for _, _, terms in ours.terms for term in terms}
         assert kinds >= {"function", "onehot", "largest", "first", "quotient", "root", "excess"}
 
 
@@ -836,6 +834,7 @@ def test_altered_circuits():
     accepted = 0
     circuits = [frozen()[0], chain().circuit.to_json(), drawing().to_json(), moving.moving(frozen=True).to_json(), curved().circuit]
     for circuit in circuits:
+        digest = reference.circuit_digest(circuit)
         for path, changed in alterations(circuit, random.Random(3), 1000):
             try:
                 read = loaded(changed)
@@ -847,7 +846,7 @@ def test_altered_circuits():
             checked = reference.Circuit(changed)
             accepted += 1
             assert checked.digest == read.digest().hex() and checked.shapes == [x.shape for x in read.nodes]
-            assert (checked.digest == reference.circuit_digest(circuit)) == (path[0] == "notes"), path
+            assert (checked.digest == digest) == (path[0] == "notes"), path
     assert accepted > 50
 
 

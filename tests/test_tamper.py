@@ -1,6 +1,5 @@
 """Everything in a statement, a proof and a circuit is altered, by generation: nothing altered verifies, nothing else is raised."""
 
-import copy
 import json
 import os
 import random
@@ -14,6 +13,7 @@ import refusals
 from harness import prove_small
 from replay import Frozen, messages, outcome
 from tiny import chain
+from trees import at, places, with_value, without
 
 import zkjax
 from zkjax.algebra.field import P
@@ -32,34 +32,6 @@ def bytes_of(proof, body=None) -> bytes:
 
 
 # ---- JSON -------------------------------------------------------------------------------------------------------
-def places(value, path=()):
-    """Every value in a JSON tree with its path, containers included."""
-    yield path, value
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, child in children:
-        yield from places(child, (*path, key))
-
-
-def at(tree, path):
-    for key in path:
-        tree = tree[key]
-    return tree
-
-
-def with_value(tree, path, value):
-    tree = copy.deepcopy(tree)
-    if not path:
-        return value
-    at(tree, path[:-1])[path[-1]] = value
-    return tree
-
-
-def without(tree, path):
-    tree = copy.deepcopy(tree)
-    del at(tree, path[:-1])[path[-1]]
-    return tree
-
-
 def plus_one(value):
     """The nearest other value of the same type; None where there is none."""
     if isinstance(value, bool):
@@ -105,7 +77,7 @@ def alterations(tree, others):
         if isinstance(value, dict):
             yield "added", path, with_value(tree, path, {**value, "more": 0})
         if isinstance(value, list):
-            yield "added", path, with_value(tree, path, [*value, copy.deepcopy(value[-1]) if value else 0])
+            yield "added", path, with_value(tree, path, [*value, value[-1] if value else 0])
             if len(value) > 1 and value[::-1] != value:
                 yield "reversed", path, with_value(tree, path, value[::-1])
         if not container and plus_one(value) is not None:
