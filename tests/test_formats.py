@@ -58,7 +58,7 @@ def distance_from_float(form: str, batch: int, outputs: int, rate: float, steps:
     params = mlp_params((FEATURES, HIDDEN, outputs))
     x, y = rng.normal(size=(batch, FEATURES)).astype(np.float32), (rng.normal(size=(batch, outputs)) / 2).astype(np.float32)
     source = read(FORMS[form], optax.sgd(rate), params, (x, y), None)
-    circuit, *_ = _bounded(source, Precision(), 16, 16, Magnitudes(source.samples(), source.later))
+    circuit, *_ = _bounded(source, Precision(), 16, 16, Magnitudes(source.samples(), lambda: source.later))
     limbs = exact.plan(circuit, circuit.bounds(source.initial_bounds(circuit), 16).nodes)
     start = [np.asarray(a, dtype=np.float64) for a in jax.tree.leaves(params)]
     scales = [circuit.scale(p)[1] for p in range(len(start))]
@@ -245,7 +245,7 @@ def test_what_begins_with_zeros_has_bits_for_its_first_steps():
         return jnp.mean((x @ frozen + x @ p["a"] @ p["b"] - y) ** 2)
 
     source = read(loss, optax.adam(1e-2), params, (x, y), 64)
-    magnitudes, precision = Magnitudes(source.samples(), source.later), Precision()
+    magnitudes, precision = Magnitudes(source.samples(), lambda: source.later), Precision()
     _, found = fit(source, default_formats(source.program, source.batch, precision, 16), precision, 16, magnitudes)
     a, b = (found.tensors[f"optimizer/0/mu/{name} gradient"] for name in "ab")
     assert a.bits == b.bits + formats.GROWN and a.scale > b.scale
@@ -257,7 +257,7 @@ def test_what_a_bound_refuses_alone_becomes_coarser():
     params, x = mlp_params((FEATURES, 16, 4)), rng.uniform(size=(8, FEATURES)).astype(np.float32)
     y, precision = rng.uniform(size=(8, 4)).astype(np.float32), Precision()
     source = read(mlp_loss, optax.rmsprop(1e-3), params, (x, y), None)
-    magnitudes = Magnitudes(source.samples(), source.later)
+    magnitudes = Magnitudes(source.samples(), lambda: source.later)
     _, least = fit(source, default_formats(source.program, source.batch, precision, 16), precision, 16, magnitudes)
     finest = default_formats(source.program, source.batch, precision, 16, 4, 4)
     refused, wanted = fit(source, finest, precision, 16, magnitudes)

@@ -127,7 +127,7 @@ def trace_step(
 def _traced(source: Source, precision: Precision, chunk: int, steps: int | None) -> Circuit:
     """The circuit of a step that was read, beside the user's own; warnings are of the line that called the caller's caller."""
     given, steps = steps, steps or (LASTING * chunk if source.multiplied else chunk)
-    magnitudes = Magnitudes(source.samples(), source.later)
+    magnitudes = Magnitudes(source.samples(), lambda: source.later)
     circuit, formats, lasts = _bounded(source, precision, chunk, steps, magnitudes)
     if source.known:
         circuit = replace(circuit, comparison=compare(circuit, source))

@@ -1,9 +1,11 @@
 """What tracing reads of a user's program: a loss and an optimizer, or a training step of the user's own."""
 
 import math
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, islice
 from typing import Any
 
 import jax
@@ -69,11 +71,12 @@ class Source:
         What divides by a state that begins with zeros is another number in the first step than later, so a later one is looked at too.
         """
         first = [(0, self.first(), self.batch)] if self.known else []
-        return first + self.later() if first and any(x.does(SquareRoot) for x in self.program.graph.expressions) else first
+        return first + self.later if first and any(x.does(SquareRoot) for x in self.program.graph.expressions) else first
 
+    @cached_property
     def later(self) -> list[tuple[int, list[np.ndarray], tuple[Any, ...]]]:
         """States after some steps by the user's own code on the batch, and the batch; none where they are not finite."""
-        *_, (states, _) = self.trained([self.batch] * LATER, told=())
+        ((states, _),) = deque(chain(self.ahead, self._first_steps), maxlen=1)
         step = min(LATER, (self.steps or LATER + 1) - 1)
         return [(step, states, self.batch)] if all(np.isfinite(x).all() for x in states) else []
 
@@ -106,7 +109,12 @@ class Source:
         """All states and the loss, if there is one, after each of the first steps by the user's own code on the batch."""
         if all(row.frozen(p) for p, row in enumerate(self.rows)) and LOSS not in self.program.outputs:  # nothing to compile for
             return [(self.first(), {})] * AHEAD
-        return [*self.trained([self.batch] * AHEAD, told=(LOSS,))]
+        return [*islice(self._first_steps, AHEAD)]
+
+    @cached_property
+    def _first_steps(self) -> Iterator[tuple[list[np.ndarray], dict]]:
+        """Of one compiled step: what ``ahead`` has taken is left out for ``later``."""
+        return self.trained([self.batch] * LATER, told=(LOSS,))
 
     def first(self) -> list[np.ndarray]:
         """All states where a chain begins."""
