@@ -364,7 +364,8 @@ def experiment(arguments) -> int:
     data, test = load_data()
     params, drawing = initial_params(arguments.seed)
     batch = tuple(x[:BATCH] for x in data)
-    circuit = replace(recipe(arguments.steps, arguments.chunk), params=params, batch=batch).trace(PRECISION)
+    precision = replace(PRECISION, step_tolerance=arguments.step_tolerance)
+    circuit = replace(recipe(arguments.steps, arguments.chunk), params=params, batch=batch).trace(precision)
     print(circuit)
     settings = {
         "steps": arguments.steps,
@@ -426,6 +427,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--chunk", type=int, default=CHUNK, help="steps in one proof, at most (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and batches of the proven run (default %(default)s)")
     parser.add_argument("--accuracy-seeds", type=int, default=3, help="seeds over which accuracy is averaged (default %(default)s)")
+    tolerance = {"type": float, "default": PRECISION.step_tolerance, "help": "how near float32 the first steps come (default %(default)s)"}
+    parser.add_argument("--step-tolerance", **tolerance)
     parser.add_argument("--fresh", action="store_true", help="remove an earlier run from OUT and start again")
     parsed = parser.parse_args(arguments)
     if min(parsed.steps, parsed.chunk, parsed.accuracy_seeds) < 1 or parsed.seed < 0:

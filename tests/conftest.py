@@ -1,12 +1,14 @@
 """Shared fixtures: array namespaces, and a runner of hidden protocols in the three roles."""
 
+import contextlib
+import gc
+import io
 import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +32,7 @@ settings.register_profile("zkjax", deadline=None, database=None, max_examples=25
 settings.load_profile("zkjax")
 
 COMPILED = "JAX_COMPILATION_CACHE_DIR"
+TOGETHER = ("test_experiments", "test_notebooks", "test_bench", "test_reproduction")  # share a benchmark, and kernels of full security
 
 
 def pytest_configure(config):
@@ -64,15 +67,27 @@ def pytest_unconfigure(config):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """A worker takes whole files, and all that share the fixture ``tiny`` together: a benchmark of half a minute."""
+    """A worker takes whole files, in the order of collection, and those of ``TOGETHER`` as if they were one."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid):
             file = super()._split_scope(nodeid)
-            return "tiny" if Path(file).stem in ("test_bench", "test_notebooks", "test_reproduction") else file
+            return "together" if Path(file).stem in TOGETHER else file
 
+    config.option.loadscopereorder = False
     return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """What takes longest begins first: at the end it would keep one core busy while the other has nothing left to do."""
+    places = {name: place for place, name in enumerate(TOGETHER)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
+def pytest_collection_finish():
+    """What has been imported by now stays: each search for cycles would pass all of it, a sixth of a second."""
+    gc.freeze()
 
 
 @pytest.fixture(params=["numpy", "jax"])
@@ -169,14 +184,19 @@ def tiny(tmp_path_factory):
     out = tmp_path_factory.mktemp("bench")
 
     def run(name: str, *options):
-        command = [sys.executable, str(EXPERIMENTS / "bench.py"), "--config", "tiny", "--repeat", "1", *options]
-        command += ["--cache", os.environ[COMPILED], "--files", str(out / name), "--json", str(out / f"{name}.json")]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return json.loads((out / f"{name}.json").read_text()), done.stdout, out / name
+        import bench
 
-    first = run("aggregated")
-    return {"aggregated": first, "sequential": run("sequential", "--sequential", "--no-native", "--compare", str(out / "aggregated.json"))}
+        command = ["--config", "tiny", "--repeat", "1", *options, "--cache", os.environ[COMPILED]]
+        command += ["--files", str(out / name), "--json", str(out / f"{name}.json")]
+        with contextlib.redirect_stdout(io.StringIO()) as told, warnings.catch_warnings(action="default"):
+            assert bench.main(command) == 0
+        return json.loads((out / f"{name}.json").read_text()), told.getvalue(), out / name
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(EXPERIMENTS))
+        results = {"aggregated": run("aggregated")}
+        before = str(out / "aggregated.json")
+        return results | {"sequential": run("sequential", "--sequential", "--no-native", "--compare", before)}
 
 
 @pytest.fixture

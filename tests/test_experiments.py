@@ -1,10 +1,12 @@
 """The main job in miniature: killed in the middle, resumed, verified; and the helpers that reports are made with."""
 
+import contextlib
 import json
 import signal
 import stat
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -14,39 +16,54 @@ import zkjax
 ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENTS = ROOT / "experiments"
 SMALL = ["--steps", "4", "--chunk", "2", "--accuracy-seeds", "1"]
-
+COARSE = ["--step-tolerance", "1"]  # its own formats take tables of half a million rows, for few steps as for many
 
 # The job, which ends by a kill once it has spent the openings of its second proof.
 KILLED = """
-import os, signal, sys, digits
+import common, os, runpy, signal, sys
 
-class Killed(digits.Stopwatch):
+class Killed(common.Stopwatch):
     def __call__(self, phase, number, count):
         super().__call__(phase, number, count)
         if phase == "argument" and os.path.exists(os.path.join(sys.argv[2], "chunk-0000.proof")):
             os.kill(os.getpid(), signal.SIGKILL)
 
-digits.Stopwatch = Killed
-sys.exit(digits.main())
+common.Stopwatch = Killed
+runpy.run_path("digits.py", run_name="__main__")
 """
 
 
-def digits(out: Path, *options, program=(str(EXPERIMENTS / "digits.py"),)):
-    """Start the main job."""
-    command = [sys.executable, *program, "--out", str(out), *options]
-    with open(out.parent / "log", "a") as log:
-        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=EXPERIMENTS)
+def job(out: Path, *options) -> int:
+    """The main job in this process, which knows its kernels already: its exit status. What it prints is added to a log beside OUT."""
+    import digits
+
+    with (
+        open(out.parent / "log", "a") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+        warnings.catch_warnings(action="default"),
+    ):
+        try:
+            return digits.main(["--out", str(out), *options, *COARSE])
+        except SystemExit as stopped:  # as the interpreter does
+            print(stopped, file=log)
+            return 1
 
 
 @pytest.fixture(scope="module")
 def resumed(tmp_path_factory):
     """OUT of a job that was killed in its second proof, and then started again; what was there after the kill."""
     out = tmp_path_factory.mktemp("digits") / "out"
-    assert digits(out, *SMALL, program=("-c", KILLED)).wait() == -signal.SIGKILL, (out.parent / "log").read_text()
+    with open(out.parent / "log", "a") as log:
+        command = [sys.executable, "-c", KILLED, "--out", str(out), *SMALL, *COARSE]
+        killed = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, cwd=EXPERIMENTS)
+    assert killed.returncode == -signal.SIGKILL, (out.parent / "log").read_text()
     killed = {"proof": (out / "chunk-0000.proof").read_bytes(), "report": json.loads((out / "report.json").read_text())}
     assert not (out / "chunk-0001.proof").exists()
-    assert digits(out, *SMALL).wait() == 0, (out.parent / "log").read_text()
-    return out, killed
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(EXPERIMENTS))
+        assert job(out, *SMALL) == 0, (out.parent / "log").read_text()
+        yield out, killed
 
 
 def test_a_killed_job_goes_on_and_proves_nothing_twice(resumed):
@@ -134,7 +151,7 @@ def test_its_report_has_the_figures(resumed):
 def test_it_refuses_to_go_on_with_other_settings(resumed):
     out, _ = resumed
     before = (out / "report.json").read_bytes()
-    assert digits(out, "--steps", "6", "--chunk", "2", "--accuracy-seeds", "1").wait() == 1
+    assert job(out, "--steps", "6", "--chunk", "2", "--accuracy-seeds", "1") == 1
     assert "--fresh" in (out.parent / "log").read_text().splitlines()[-1]
     assert (out / "report.json").read_bytes() == before
 
@@ -142,7 +159,7 @@ def test_it_refuses_to_go_on_with_other_settings(resumed):
 def test_a_finished_job_proves_nothing_again(resumed):
     out, _ = resumed
     before = {path.name: path.read_bytes() for path in [*out.glob("*.proof"), out / "private/openings.json"]}
-    assert digits(out, *SMALL).wait() == 0
+    assert job(out, *SMALL) == 0
     assert before == {path.name: path.read_bytes() for path in [*out.glob("*.proof"), out / "private/openings.json"]}
     assert json.loads((out / "report.json").read_text())["finished"]
 

@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, and say nothing that they should not."""
+"""The notebooks and the guide run from top to bottom, and say nothing that they should not."""
 
 import json
 import os
@@ -12,15 +12,46 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 QUICK = [path for path in NOTEBOOKS if not path.name.startswith("04")]
+DOCS = FOLDER.parent / "docs"
+
+# What comes before a notebook in a process that has run others: no names, its folder, the path for imports as it was.
+RESET = """
+import os, sys
+os.chdir({folder!r}), os.environ.update({environment!r})
+sys.path_at_first = getattr(sys, "path_at_first", [*sys.path])
+sys.path[:] = sys.path_at_first
+%reset -f
+"""
 
 
-def executed(path: Path, monkeypatch, **environment: str):
-    """The notebook after a run in a kernel of its own; an exception in a cell fails the test."""
-    notebook = nbformat.read(path, as_version=4)
-    for name, value in {"PYTHONPATH": str(FOLDER.parent), **environment}.items():
-        monkeypatch.setenv(name, value)
-    NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}).execute()
-    return notebook
+class Kernel:
+    """One process of IPython for all notebooks: what they prove with is traced once in it."""
+
+    def __init__(self):
+        place = {"metadata": {"path": str(FOLDER)}}
+        self._client = NotebookClient(nbformat.v4.new_notebook(), kernel_name="python3", resources=place)
+
+    def run(self, notebook, folder: Path, **environment: str):
+        """The notebook, executed in a folder; an exception in a cell fails the test."""
+        reset = nbformat.v4.new_code_cell(RESET.format(folder=str(folder), environment=environment).strip())
+        notebook.cells.insert(0, reset)
+        self._client.nb = notebook
+        self._client.execute(cleanup_kc=False)
+        notebook.cells.remove(reset)
+        return notebook
+
+    def close(self) -> None:
+        self._client.nb = nbformat.v4.new_notebook()
+        self._client.execute()
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(FOLDER.parent))
+        kernel = Kernel()
+        yield kernel
+        kernel.close()
 
 
 def text_of(notebook) -> str:
@@ -39,8 +70,8 @@ def test_there_are_notebooks():
 
 @pytest.mark.filterwarnings("ignore")  # of the kernel's own machinery
 @pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)
-def test_it_runs(path, monkeypatch):
-    notebook = executed(path, monkeypatch)
+def test_it_runs(path, kernel):
+    notebook = kernel.run(nbformat.read(path, as_version=4), FOLDER)
     committed = nbformat.read(path, as_version=4)
     assert pictures(notebook) == pictures(committed) > 1  # what is committed shows what a reader would see
     text = text_of(notebook)
@@ -60,6 +91,43 @@ def test_it_runs(path, monkeypatch):
         assert "NOT NOTICED" not in text
 
 
+# ---- the guide --------------------------------------------------------------------------------------------------
+def guide() -> list[Path]:
+    """The pages that show how to use zkjax, in the order of the contents."""
+    contents = re.search(r"^```{toctree}\n:hidden:\n:caption: To use it\n\n(.*?)^```", (DOCS / "index.md").read_text("utf-8"), re.M | re.S)
+    return [DOCS / f"{name}.md" for name in contents[1].split()]
+
+
+@pytest.mark.filterwarnings("ignore")  # of the kernel's own machinery
+def test_the_guide_runs_as_printed(kernel, tmp_path):
+    """Page by page: what one defines the next one uses."""
+    blocks = [block for page in guide() for block in re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)]
+    notebook = kernel.run(nbformat.v4.new_notebook(cells=[*map(nbformat.v4.new_code_cell, blocks)]), tmp_path)
+    assert "Steps 0..15 of the training step" in text_of(notebook)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "mlp.circuit.json",
+        "chunk-0000.proof",
+        "chunk-0001.proof",
+        "model.safetensors",
+        "model.disclosure",
+        "data.disclosure",
+        "link.proof",
+        "link-2.proof",
+        "comparison.json",
+        "comparison.proof",
+        "evaluation.json",
+        "evaluation.proof",
+        "test.disclosure",
+        "precision.json",
+        "private",
+        "private-long",
+        "published",
+        "tuned",
+        "onward",
+    }
+
+
+# ---- the fourth notebook ----------------------------------------------------------------------------------------
 TRAINED = ("lenet", "inference")
 REPORTS = ("scaling", "aggregation", "headline", "accuracy", "peers", "primitives")
 
@@ -69,7 +137,7 @@ def shown(notebook) -> str:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_reports_are_shown(monkeypatch, tmp_path, experiment, tiny):
+def test_reports_are_shown(kernel, tmp_path, experiment, tiny):
     """The fourth notebook on reports that are there already: on figures of the tiny net, and on pages that are made here."""
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench/tiny.json").write_text(json.dumps(tiny["aggregated"][0]))
@@ -82,7 +150,7 @@ def test_reports_are_shown(monkeypatch, tmp_path, experiment, tiny):
         (tmp_path / name).mkdir()
         figures = {"data": "digits", "steps": 2, "proof_bytes": [5000], "float_score": 50, "exact_score": 49, "float_losses": [2, 1]}
         (tmp_path / name / "report.json").write_text(json.dumps({"figures": {**figures, "exact_losses": [2, 1]}}))
-    notebook = executed(NOTEBOOKS[3], monkeypatch, ZKJAX_RUNS=str(tmp_path))
+    notebook = kernel.run(nbformat.read(NOTEBOOKS[3], as_version=4), FOLDER, ZKJAX_RUNS=str(tmp_path))
     text = shown(notebook)
     assert "proven security" in text and all(f"#### Report of {name}" in text for name in REPORTS)
     assert text.count("| digits | 2 | 1 of 5 kB | 50.00 % | 49.00 % |") == len(TRAINED)
@@ -92,9 +160,9 @@ def test_reports_are_shown(monkeypatch, tmp_path, experiment, tiny):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_the_measurements_run(monkeypatch, tmp_path):
+def test_the_measurements_run(kernel, tmp_path):
     """The fourth notebook measures what is missing, in the reduced sizes: a quarter of an hour and more."""
-    notebook = executed(NOTEBOOKS[3], monkeypatch, ZKJAX_RUNS=str(tmp_path))
+    notebook = kernel.run(nbformat.read(NOTEBOOKS[3], as_version=4), FOLDER, ZKJAX_RUNS=str(tmp_path))
     assert json.loads((tmp_path / "bench/tiny.json").read_text())["zero_knowledge"]
     assert all((tmp_path / name / f"{name}.png").stat().st_size for name in REPORTS)
     assert all((tmp_path / name / "chunk-0000.proof").stat().st_size for name in TRAINED)

@@ -24,7 +24,7 @@ def test_ci_runs_the_second_command():
 
 
 def test_its_example_is_that_of_the_quickstart():
-    """Which ``test_docs.py`` runs."""
+    """Which ``test_notebooks.py`` runs."""
     (example,) = blocks("python")
     assert example == blocks("python", (ROOT / "docs/quickstart.md").read_text(encoding="utf-8"))[0]
 
