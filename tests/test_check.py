@@ -23,9 +23,12 @@ from test_evaluation import TESTED, evaluate, evaluated, fresh_run, proven, retr
 import zkjax
 from zkjax import publishing
 from zkjax.__main__ import main
+from zkjax.circuit import lines
 from zkjax.commitment.openings import Openings
+from zkjax.comparison import Part, Terms
 from zkjax.errors import ConfigurationError, FormatError, VerificationError
 from zkjax.files import Kept
+from zkjax.proofs.drawing import Drawing
 
 GIVEN = {"minimum_bits": BITS}
 
@@ -75,6 +78,42 @@ def test_a_stranger_needs_no_jax(published):
     done = subprocess.run([sys.executable, "-c", script, "check", str(folder), "--minimum-bits", str(BITS)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("VALID: ") and said.sentence in done.stdout
+
+
+def test_inspect_tells_what_every_file_holds(copy, capsys):
+    """Of whatever kind, by what is in it and not by its name; of those whose reader is not to be believed it says so."""
+    circuit, (first, second), _ = chain()
+    attest(copy)
+    zkjax.Precision(activation_scale=4).save(copy / "precision.json")
+    Drawing(7, {"0/w": ("normal", 0.5), "1/w": ("normal", 0.5), "b": ("constant", 0)}).save(copy / "drawing.json")
+    Terms((Part(("0/w", "0/b"), 3), Part(("1/w",), 2, 5))).save(copy / "comparison.json")
+    lines.save(circuit, copy / "source.json")
+    told = {}
+    for path in sorted(copy.iterdir()):
+        (copy / "file").unlink(missing_ok=True)
+        shutil.copy(path, copy / "file")
+        capsys.readouterr()
+        assert main(["inspect", str(copy / "file")]) == 0, path
+        told[path.name] = capsys.readouterr().out
+        assert path.suffix == ".proof" or path.name == "circuit.json" or told[path.name].endswith("not compared with anything here\n")
+    words = {
+        "data.npz": ("x", "(12, 3)", "float64"),
+        "model.safetensors": (f"after {second.first_step + second.steps} steps", circuit.digest().hex(), "0/w", "(3, 4)"),
+        "statement.json": ("chunk-0000.proof", "committed to by", circuit.digest().hex()),
+        "attestation.json": ("Attestation", "The model in model.safetensors"),
+        "precision.json": ("activation_scale=4",),
+        "drawing.json": ("from key 7", "normal 0.5", "0/w, 1/w", "constant 0"),
+        "comparison.json": ("0/w, 0/b", "2^-3", "none"),
+        "source.json": ("Source lines", circuit.digest().hex()),
+        "data.disclosure": ("shard 2",),
+    }
+    for name, wanted in words.items():
+        assert all(word in told[name] for word in wanted), (name, told[name])
+    archive, header = b"PK\x03\x04", bytes([9] + [0] * 20)
+    for content in (b'{"seed": 1, "parameters": {}}', b'{"parts": 3}', b'{"payload": 3}', archive, header, b'{"a": 1, "a": 2}'):
+        (copy / "file").write_bytes(content)
+        assert main(["inspect", str(copy / "file")]) == 1
+        assert capsys.readouterr().err.startswith("INVALID: ")
 
 
 class Tags(HTMLParser):

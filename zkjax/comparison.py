@@ -66,10 +66,7 @@ class Terms:
     @staticmethod
     def load(path: str | PathLike[str]) -> "Terms":
         """Read such a file. Raises: FormatError - malformed; OSError."""
-        try:
-            data = json.loads(files.read(path, MAX_FILE).decode())
-        except (ValueError, RecursionError) as error:
-            raise FormatError(f"{path}: not a JSON file ({type(error).__name__})") from None
+        data = files.read_json(path, MAX_FILE)
         if not isinstance(data, dict) or set(data) != {"format", "version", "parts"} or data["format"] != "zkjax comparison":
             raise FormatError(f"{path}: not the terms of a comparison; zkjax.compare makes them")
         if type(data["version"]) is not int or data["version"] != 1:

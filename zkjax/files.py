@@ -2,11 +2,13 @@
 
 import hashlib
 import io
+import json
 import os
 import stat
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from .errors import FormatError
 
@@ -67,6 +69,29 @@ def read(path: str | PathLike[str], limit: int, magic: bytes = b"") -> bytes:
             if left < 0:
                 raise FormatError(f"{os.fspath(path)}: {longer}")
         return b"".join(parts)
+
+
+def read_json(path: str | PathLike[str], limit: int) -> Any:
+    """The JSON value in a file of at most ``limit`` bytes, as every reader would take it: no key twice in an object, no NaN.
+
+    Raises: as ``read``; FormatError - it is none.
+    """
+    raw = read(path, limit)
+    try:
+        return json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{os.fspath(path)}: not a JSON file ({error})") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key comes twice in one object")
+    return found
+
+
+def _no_number(text: str):
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def publish(path: str | PathLike[str], content: bytes) -> None:

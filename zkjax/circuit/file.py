@@ -12,7 +12,7 @@ from typing import Any
 
 from ..algebra.functions import FUNCTIONS
 from ..errors import FormatError
-from ..files import read
+from ..files import read_json
 from ..ops import BY_NAME
 from ..ops.operation import LIMIT, MAX_RANK, Leaves, Node, result_shape
 from .parts import Given, Input, Loss, Parameter, Public, Recurrence, Update
@@ -89,12 +89,8 @@ def _pair(x: Fraction) -> list[int]:
 
 
 def load(path: str | PathLike[str]) -> Any:
-    """The JSON value in a file; FormatError where it is none."""
-    raw = read(path, MAX_FILE)
-    try:
-        return json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: not a JSON file ({error})") from None
+    """The JSON value in a circuit's file; FormatError where it is none."""
+    return read_json(path, MAX_FILE)
 
 
 def fields(data: Any) -> dict[str, Any]:
@@ -229,14 +225,6 @@ def _fraction(value, where: str, least: int) -> Fraction:
     if len(found) != 2 or found[1] <= 0 or math.gcd(*found) != 1:
         raise FormatError(f"{where}: not a reduced fraction")
     return Fraction(*found)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; ValueError if a key comes twice: two readers might take different ones."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key comes twice in one object")
-    return found
 
 
 def _listed(value):

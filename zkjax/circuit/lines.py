@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 
 from ..errors import ConfigurationError, FormatError
-from ..files import read
+from ..files import read_json
 
 FORMAT, VERSION = "zkjax source lines", 1
 MAX_FILE = 2**27  # bytes
@@ -25,10 +25,7 @@ def save(circuit, path: str | PathLike[str]) -> None:
 
 def load(path: str | PathLike[str], circuit) -> tuple[str, ...]:
     """The lines in a file of ``save``, one for each operation of this circuit; FormatError where they are not."""
-    try:
-        found = json.loads(read(path, MAX_FILE))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: not a JSON file ({error})") from None
+    found = read_json(path, MAX_FILE)
     if not isinstance(found, dict) or found.get("format") != FORMAT or found.get("version") != VERSION:
         raise FormatError(f"{path}: no file of source lines, which circuit.save_source writes")
     if found.get("circuit") != circuit.digest().hex():

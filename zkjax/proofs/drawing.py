@@ -21,7 +21,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from os import PathLike
-from typing import Any
 
 import numpy as np
 
@@ -30,7 +29,6 @@ from ..algebra import exact, threefry
 from ..algebra.normal import LOG_ENTRIES, SCALE, quantiles
 from ..errors import ConfigurationError, FormatError, VerificationError
 from ..work import CALL, DRAWN, PASSING, Meter
-from .published import once
 
 FORMAT = 1
 LIMIT = 2**26  # bytes of a file
@@ -71,10 +69,7 @@ class Drawing:
     @staticmethod
     def load(path: str | PathLike[str]) -> "Drawing":
         """Read such a file; FormatError names what is wrong with it. Whether anything was drawn so is for ``zkjax.verify`` to say."""
-        try:
-            told: Any = json.loads(files.read(path, LIMIT).decode("utf-8"), object_pairs_hook=once, parse_constant=_no_number)
-        except (ValueError, RecursionError) as error:
-            raise FormatError(f"{path}: not a JSON file ({error})") from None
+        told = files.read_json(path, LIMIT)
         try:
             return _read(told)
         except FormatError as error:
@@ -180,10 +175,6 @@ def _check_distribution(path, value) -> None:
         raise FormatError(f"{path!r:.80}: uniform between {numbers[0]} and {numbers[1]}; the lower bound comes first")
     if name.endswith("normal") and numbers[0] <= 0:
         raise FormatError(f"{path!r:.80}: {name} with the standard deviation {numbers[0]}; it is above 0")
-
-
-def _no_number(text: str):
-    raise ValueError(f"{text} is no number of JSON")
 
 
 def _some(paths) -> str:

@@ -66,10 +66,7 @@ class Published:
     @staticmethod
     def load(path: str | PathLike[str]) -> "Published":
         """Read such a file; FormatError names what is wrong with it. Whether it is true of any proof is for ``check`` to say."""
-        try:
-            content = json.loads(files.read(path, LIMIT).decode("utf-8"), object_pairs_hook=once)
-        except (ValueError, RecursionError) as error:
-            raise FormatError(f"{path}: not a JSON file ({error})") from None
+        content = files.read_json(path, LIMIT)
         try:
             return Published(content)
         except FormatError as error:
@@ -97,14 +94,6 @@ class Published:
 def _same(check: str, published, given) -> None:
     if published != given:
         raise VerificationError(check, f"the proof says {given!r:.200}, published is {published!r:.200}")
-
-
-def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; ValueError where one of its keys comes twice, of which readers would take different ones."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key comes twice in one object")
-    return found
 
 
 def _check_form(content) -> None:
