@@ -17,7 +17,6 @@ import numpy as np
 
 from .circuit.circuit import Circuit
 from .circuit.parts import PARAMETERS
-from .commitment.dataset import shard_count
 from .display import Sheet, Shown, Table, in_decimals
 from .errors import ConfigurationError, VerificationError
 from .proofs.alone import LinkStatement
@@ -145,9 +144,9 @@ def verify_evaluation(
     check_weights(circuit, statement, training, digest_of(weights, "weights"), classes, assume_bound)
     found = replace(read_results(circuit, statement, training is None), security=security)
     if data is not None or disclosures:
-        shards = check_disclosed(circuit, [statement], disclosures, data=data, **limits)
-        if shards is not None and len(shards) < (count := shard_count(statement.samples, statement.shard_size)):
-            raise VerificationError("data", f"{len(shards)} of {count} shards of the test set are disclosed; give them all")
+        shown = check_disclosed(circuit, [statement], disclosures, data=data, **limits)
+        if shown is not None and not shown.whole:
+            raise VerificationError("data", f"the arrays are {shown.part(circuit.inputs)}, not the whole test set; give all of it")
     return found
 
 

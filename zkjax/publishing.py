@@ -16,7 +16,7 @@ from .circuit.circuit import Circuit
 from .circuit.parts import PARAMETERS
 from .commitment.commit import Commitment
 from .errors import BudgetError, ConfigurationError, RunError
-from .proofs.disclosure import Disclosure
+from .proofs.disclosure import Disclosure, numbers_in
 from .proofs.drawing import Drawing
 from .proofs.links import joined
 from .proofs.proof import Proof
@@ -43,7 +43,7 @@ def publish(
     model: bool = True,
     initial: bool = False,
     drawing: Drawing | None = None,
-    data: bool = False,
+    data: bool | Disclosure = False,
     evaluations: Mapping[str, Evaluation] | None = None,
     comparisons: Mapping[str, Comparison] | None = None,
     source: str | PathLike[str] | None = None,
@@ -58,7 +58,8 @@ def publish(
     circuit: as it was traced, for its precision and the lines of its source: a run that was loaded does not know them.
     model:   publish the last parameters, ``model.safetensors``, with their disclosure; initial: likewise the first ones, of ``first``, the
              chain's first run (one that was loaded will do; None: ``run`` is the only one); data: likewise the whole dataset, ``data.npz``,
-             as the numbers that the circuit reads. Everybody can read what is published here.
+             as the numbers that the circuit reads, or, of ``zkjax.disclose(run, "dataset", samples=..)``, those samples. Everybody can read
+             what is published here.
     drawing: of ``zkjax.draw``, by which the first weights were drawn: ``drawing.json``. Without ``initial`` it may leave out frozen
              parameters, all of them, and no others. Where the first run is not at hand any more, its disclosure, made in time, will do:
              ``first=zkjax.disclose(run, "initial")``; with ``frozen=False`` if frozen ones are left out, to keep them secret. Training is
@@ -85,6 +86,9 @@ def publish(
     if not isinstance(circuit, Circuit) or circuit.digest() != run.circuit.digest():
         raise ConfigurationError("circuit is not the one that the run was trained in")
     drawing = None if drawing is None else _drawing(drawing, circuit, initial)
+    shown = data.dataset if isinstance(data, Disclosure) else None
+    if not isinstance(data, bool) and (shown is None or shown.samples != run.data.samples):
+        raise ConfigurationError("data: give True, or what zkjax.disclose(run, 'dataset', samples=..) made of this run's dataset")
     evaluations = dict(evaluations or {})
     if not all(isinstance(x, Evaluation) for x in evaluations.values()) or not all(map(_NAME.fullmatch, evaluations)):
         raise ConfigurationError("evaluations: give those of zkjax.evaluate by short names of letters, digits, - and _")
@@ -111,13 +115,13 @@ def publish(
         if source is not None:
             shutil.copyfile(source, made / SOURCE)
         if data:
-            _write_data(run, made)
+            _write_data(run, made, disclose(run, "dataset") if data is True else data)
         for name, evaluation in evaluations.items():
             (made / name).mkdir()
             evaluation.circuit.save(made / name / CIRCUIT)
             evaluation.proof.save(made / name / EVALUATION)
             if test_data:
-                _write_data(evaluation.run, made / name)
+                _write_data(evaluation.run, made / name, disclose(evaluation.run, "dataset"))
         for name, comparison in comparisons.items():
             (made / name).mkdir()
             comparison.terms.save(made / name / TERMS)
@@ -200,14 +204,14 @@ def _write_proofs(circuit: Circuit, proofs: list[Proof], folder: Path) -> None:
     Published.of({name: proof.statement for name, proof in named.items()}).save(folder / STATEMENT)
 
 
-def _write_data(run: Run, folder: Path) -> None:
-    """The dataset's integers as numbers, float64, exact, or int64 where the circuit reads integers; and its disclosure."""
-    arrays = {}
-    for x, integers in zip(run.circuit.inputs, run.data.arrays, strict=True):
-        whole = integers.astype(np.int64)
-        arrays[x.name] = whole if x.scale == 0 else whole * 2.0**-x.scale
+def _write_data(run: Run, folder: Path, disclosure: Disclosure) -> None:
+    """What is disclosed of the dataset: its integers as numbers, float64, exact, or int64 where the circuit reads integers."""
+    inputs, numbers, arrays = run.circuit.inputs, numbers_in(disclosure.ranges), {}
+    for k in disclosure.inputs(inputs):
+        whole = run.data.arrays[k][numbers].astype(np.int64)
+        arrays[inputs[k].name] = whole if inputs[k].scale == 0 else whole * 2.0 ** -inputs[k].scale
     np.savez(folder / DATA, **arrays)
-    disclose(run, "dataset").save(folder / DISCLOSED[DATA])
+    disclosure.save(folder / DISCLOSED[DATA])
 
 
 def _umask() -> int:

@@ -42,7 +42,8 @@ def of_evaluations(folder: Folder, evaluations: Mapping[str, Evaluated]) -> Iter
         if folder.evaluations[name].data is not None:
             shown = "rounded as the circuit says, they are all of its samples"
             yield Claim(f"{name}: data", folder.hashes[f"{name}/{DATA}"], shown, (f"{name}/{DATA}", f"{name}/data.disclosure"))
-            if folder.data is not None and (common := in_both(folder, name)) is not None:
+            whole = folder.data is not None and len(folder.data) == len(folder.circuit.inputs)
+            if whole and (common := in_both(folder, name)) is not None:
                 shown = "samples with the same first array, compared in the two files"
                 yield Claim(f"{name}: samples that are in data.npz too", f"{common}", shown, (f"{name}/{DATA}", DATA))
         matrix, shown = x.confusion, "exact sum over all samples, revealed by its proof"

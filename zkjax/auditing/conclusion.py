@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from ..circuit.circuit import Circuit
-from ..commitment.dataset import shard_count
 from ..comparison import verify_comparison
 from ..display import Curve, Sheet, Shown, Table, floating, in_decimals
 from ..errors import ConfigurationError, FormatError, VerificationError
@@ -22,7 +21,8 @@ from ..evaluation import verify_evaluation
 from ..files import Kept
 from ..lineage import verify_lineage
 from ..proofs.alone import LinkStatement
-from ..proofs.disclosed import check_disclosed
+from ..proofs.disclosed import check_disclosed, told_of
+from ..proofs.disclosure import Disclosure
 from ..proofs.soundness import TARGET, Security
 from ..proofs.statement import Statement
 from ..verifier import check_minimum, verify_chain
@@ -116,7 +116,7 @@ def check(
             error.within(names[error.proof])
         raise
     given = {"model": found.model, "initial_model": found.initial, "drawing": found.drawing, "data": found.data}
-    shards = check_disclosed(found.circuit, statements, found.disclosures, **given, **limits) if found.disclosures else None
+    shown = check_disclosed(found.circuit, statements, found.disclosures, **given, **limits) if found.disclosures else None
     chunks = [s for s in statements if isinstance(s, Statement)]
     evaluations, comparisons = {}, {}
     for name, x in found.evaluations.items():
@@ -134,8 +134,8 @@ def check(
             raise
     ledgers = [*ledgers, *(x.security for x in (*evaluations.values(), *comparisons.values()))]
     given = None if found.source is None else begun(found.circuit, chunks[0], found.initial, found.source)
-    shown = Beside(evaluations, comparisons, given)
-    conclusion = concluded(found, chunks, shown, ledgers, shards, time.perf_counter() - started)
+    beside = Beside(evaluations, comparisons, given)
+    conclusion = concluded(found, chunks, beside, ledgers, shown, time.perf_counter() - started)
     gaps = [] if ignore_attestation or found.attested is None else [_attested(conclusion, *found.attested)]
     if found.others:
         gaps.append(f"what other files here say: {listed(found.others)}")
@@ -176,34 +176,36 @@ def concluded(
     statements: Sequence[Statement],
     beside: Beside,
     ledgers: Sequence[Security],
-    shards: tuple[int, ...] | None,
+    shown: Disclosure | None,
     seconds: float,
 ) -> Conclusion:
-    """Of a folder that holds what it says. statements: of chunks; shards: that the data are, None without data."""
+    """Of a folder that holds what it says. statements: of chunks; shown: which samples the data are, None without data."""
     bits, least = -math.log2(sum(2.0**-x.bits for x in ledgers)), min(x.bits for x in ledgers)
-    outputs, gaps = dict(revealed(folder.circuit, statements)), (*_gaps(folder, statements, beside, shards),)
-    sentence, said = _sentence(folder, statements, beside, shards), {}
-    facts = _facts(folder, statements, shards) | {"evaluations": {name: totals(x) for name, x in beside.evaluations.items()}}
+    outputs, gaps = dict(revealed(folder.circuit, statements)), (*_gaps(folder, statements, beside, shown),)
+    sentence, said = _sentence(folder, statements, beside, shown), {}
+    facts = _facts(folder, statements, shown) | {"evaluations": {name: totals(x) for name, x in beside.evaluations.items()}}
     facts |= {"comparisons": {name: x.to_json() for name, x in beside.comparisons.items()}} if beside.comparisons else {}
     if folder.model is not None:
         security = {"proofs": len(ledgers), "least_bits": round(least, 1), "bits": round(bits, 1)}
         said = attestation.statement(sentence, facts, folder.hashes, security, gaps, MODEL)
-    claims = (*_claims(folder, statements, shards, outputs), *of_evaluations(folder, beside.evaluations))
+    claims = (*_claims(folder, statements, shown, outputs), *of_evaluations(folder, beside.evaluations))
     claims = (*claims, *of_comparisons(beside.comparisons))
     if beside.begun is not None:
-        shown = f"the first weights' file holds the values of this one{beside.begun}"
-        claims = (*claims, Claim("fine-tuned from", folder.hashes[SOURCE], shown, (SOURCE, INITIAL)))
+        evidence = f"the first weights' file holds the values of this one{beside.begun}"
+        claims = (*claims, Claim("fine-tuned from", folder.hashes[SOURCE], evidence, (SOURCE, INITIAL)))
     return Conclusion(sentence, claims, gaps, len(ledgers), least, bits, seconds, facts, outputs, said, folder)
 
 
-def _facts(folder: Folder, statements: Sequence[Statement], shards: tuple[int, ...] | None) -> dict[str, Any]:
+def _facts(folder: Folder, statements: Sequence[Statement], shown: Disclosure | None) -> dict[str, Any]:
     """What the sentence says, for programs."""
     first, last, drawing = statements[0], statements[-1], folder.drawing
-    return {
+    chosen, inputs = shown and shown.dataset.chosen, folder.circuit.inputs
+    some = chosen and {"ranges": [list(x) for x in chosen.samples], "inputs": [inputs[k].name for k in chosen.inputs]}
+    return ({"disclosed_samples": some} if some else {}) | {
         "recipe": first.circuit.hex(),
         "dataset": first.dataset.hex(),
         "samples": first.samples,
-        "disclosed_shards": None if shards is None else list(shards),
+        "disclosed_shards": None if shown is None or some else [item.commitment.number for item in shown.items],
         "first_weights": first.initial_weights.hex(),
         "drawn": None if drawing is None else {"key": drawing.seed, "not": drawing.others(folder.circuit)},
         "last_weights": last.final_weights.hex(),
@@ -232,11 +234,7 @@ def _updated(folder: Folder, statements: Sequence[Statement]) -> bool:
     return any(folder.circuit.updated(first, end - first))
 
 
-def _all_shards(statement: Statement, shards: tuple[int, ...] | None) -> bool:
-    return shards is not None and len(shards) == shard_count(statement.samples, statement.shard_size)
-
-
-def _sentence(folder: Folder, statements: Sequence[Statement], beside: Beside, shards: tuple[int, ...] | None) -> str:
+def _sentence(folder: Folder, statements: Sequence[Statement], beside: Beside, shown: Disclosure | None) -> str:
     first, last = statements[0], statements[-1]
     begin, end = _range(statements)
 
@@ -249,7 +247,10 @@ def _sentence(folder: Folder, statements: Sequence[Statement], beside: Beside, s
     steps = f"{end - begin} step{'s' * (end - begin > 1)} of {folder.circuit.batch_size} samples"
     steps = f"{steps} (from step {begin} on)" if begin else steps
     recipe = f"the recipe with digest {short(first.circuit.hex())}"
-    data = "disclosed" if _all_shards(first, shards) else "disclosed in part" if shards else "not disclosed"
+    data = "not disclosed" if shown is None else "disclosed" if shown.whole else "disclosed in part"
+    if shown is not None and (chosen := shown.dataset.chosen) is not None:
+        entire = len(chosen.inputs) == len(folder.circuit.inputs)
+        data = f"{chosen.count:,} of which {'is' if chosen.count == 1 else 'are'} {'disclosed' if entire else data}"
     data = f"the dataset with root {short(first.dataset.hex())} ({first.samples:,} samples, {data})"
     model, start = weights(MODEL, folder.model, last.final_weights), weights(INITIAL, folder.initial, first.initial_weights)
     if folder.drawing is not None:
@@ -275,7 +276,7 @@ def _sentence(folder: Folder, statements: Sequence[Statement], beside: Beside, s
 
 
 def _claims(
-    folder: Folder, statements: Sequence[Statement], shards: tuple[int, ...] | None, outputs: dict[str, list[Fraction]]
+    folder: Folder, statements: Sequence[Statement], shown: Disclosure | None, outputs: dict[str, list[Fraction]]
 ) -> Iterator[Claim]:
     first, last, proofs = statements[0], statements[-1], tuple(folder.proofs)
     begin, end = _range(statements)
@@ -283,8 +284,8 @@ def _claims(
     yield Claim("steps", f"{begin}..{end - 1}", "the chain of proofs, without a gap", proofs)
     yield Claim("batches", f"of {folder.circuit.batch_size}, picked by seed {first.seed}", "the public schedule of the proofs", proofs)
     yield Claim("dataset", f"{first.dataset.hex()} ({first.samples:,} samples)", "the root that the proofs read their batches from", proofs)
-    if shards is not None:
-        part = "all of its samples" if _all_shards(first, shards) else f"its shards {', '.join(map(str, shards))}"
+    if shown is not None:
+        part = "all of its samples" if shown.whole else told_of(shown, folder.circuit, statements)
         yield Claim("data", folder.hashes[DATA], f"rounded as the circuit says, they are {part}", (DATA, "data.disclosure"))
     yield Claim("first weights", first.initial_weights.hex(), "the commitment that the first proof begins with", proofs[:1])
     if folder.initial is not None:
@@ -292,8 +293,8 @@ def _claims(
             "first weights' file", folder.hashes[INITIAL], "its integers are behind that commitment", (INITIAL, "initial.disclosure")
         )
     if folder.drawing is not None:
-        shown = DRAWING, "initial.disclosure" if folder.initial is None else INITIAL
-        yield Claim("first weights' key", f"{folder.drawing.seed}", "what is drawn from it, rounded, is behind that commitment", shown)
+        files = DRAWING, "initial.disclosure" if folder.initial is None else INITIAL
+        yield Claim("first weights' key", f"{folder.drawing.seed}", "what is drawn from it, rounded, is behind that commitment", files)
         ways = [*folder.drawing.describe().items()]
         for distribution, paths in ways[:SHOWN]:
             yield Claim(f"drawn: {distribution}", listed(tuple(paths), "arrays"), "the key's words, by this distribution", (DRAWING,))
@@ -309,12 +310,12 @@ def _claims(
         yield Claim("what the trainer says", "the same", "all statements of the proofs stand in it", ("statement.json",))
 
 
-def _gaps(folder: Folder, statements: Sequence[Statement], beside: Beside, shards: tuple[int, ...] | None) -> Iterator[str]:
+def _gaps(folder: Folder, statements: Sequence[Statement], beside: Beside, shown: Disclosure | None) -> Iterator[str]:
     first = statements[0]
     if folder.model is None:
         yield f"which model file holds the last weights: {MODEL} is not here"
-    if not _all_shards(first, shards):
-        some = "beyond those in data.npz" if shards else f"for {DATA} is not here"
+    if shown is None or not shown.whole:
+        some = f"for {DATA} is not here" if shown is None else f"beyond what is in {DATA}"
         yield f"which samples the dataset holds, {some}"
     first_weights, drawing = "the first weights", folder.drawing
     if drawing is not None:

@@ -7,7 +7,7 @@
     initial.safetensors, initial.disclosure  the first ones, likewise
     drawing.json                             or from which public key they are drawn, with the same disclosure
     source.safetensors                       a model that the training began with, as its owner publishes it; with the first weights only
-    data.npz, data.disclosure                the dataset or shards of it, likewise
+    data.npz, data.disclosure                the dataset, or shards or samples of it, likewise
     NAME/                                    an evaluation of the last weights: circuit.json, evaluation.proof, and for its test set
                                              data.npz and data.disclosure; any number of such folders
     NAME/                                    a comparison of the first and the last weights: comparison.json, comparison.proof; likewise
@@ -17,7 +17,7 @@
 Only circuit and proofs have to be there. Files of other names say nothing, and are named as such.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -94,7 +94,8 @@ class Folder:
     def load(path: str | PathLike[str], limit: int) -> "Folder":
         """Read a folder. limit: bytes of a model file, and of data.
 
-        Raises: ConfigurationError - something is missing; FormatError - a malformed file; OSError.
+        Raises: ConfigurationError - something is missing; FormatError - a malformed file; VerificationError - a disclosure of inputs that
+                the circuit has not; OSError.
         """
         path = Path(path)
         names = sorted(x.name for x in path.iterdir())
@@ -102,6 +103,7 @@ class Folder:
         if CIRCUIT not in names or not proofs:
             raise ConfigurationError(f"{path}: a published folder holds {CIRCUIT} and *{PROOFS} files; zkjax.publish makes one")
         given, hashes = _disclosed(path, names, DISCLOSED), {}
+        told = dict.fromkeys(DISCLOSED[name] for name in given)
         if SOURCE in names and INITIAL not in given:
             raise ConfigurationError(f"{path}: {INITIAL} is missing; {SOURCE} says something beside it only")
 
@@ -114,10 +116,11 @@ class Folder:
         circuit = Circuit.load(kept(CIRCUIT))
         loaded = {name: Proof.load(kept(name)) for name in proofs}
         order = sorted(loaded, key=lambda name: loaded[name].place)
+        disclosures = {name: Disclosure.load(kept(name)) for name in told}
         inside = sorted(x for x in path.iterdir() if x.is_dir())
         evaluations = {x.name: _evaluated(path, x.name, kept) for x in inside if (x / EVALUATION).exists()}
         comparisons = {x.name: _compared(path, x.name, kept) for x in inside if (x / COMPARISON).exists()}
-        telling = {CIRCUIT, STATEMENT, SOURCE, *proofs, *given, *(DISCLOSED[name] for name in given)}
+        telling = {CIRCUIT, STATEMENT, SOURCE, *proofs, *given, *told}
         return Folder(
             path,
             circuit,
@@ -127,8 +130,8 @@ class Folder:
             Model.load(kept(INITIAL), limit) if INITIAL in given else None,
             Drawing.load(kept(DRAWING)) if DRAWING in given else None,
             Model.load(kept(SOURCE), limit) if SOURCE in names else None,
-            _data(kept(DATA), circuit) if DATA in given else None,
-            tuple(Disclosure.load(kept(name)) for name in dict.fromkeys(DISCLOSED[x] for x in given)),
+            _data(kept(DATA), circuit, disclosures[DISCLOSED[DATA]]) if DATA in given else None,
+            tuple(disclosures.values()),
             evaluations,
             comparisons,
             attestation.load(path / ATTESTATION) if ATTESTATION in names else None,
@@ -149,8 +152,15 @@ def _disclosed(path: Path, names: list[str], wanted: Iterable[str]) -> list[str]
     return given
 
 
-def _data(file: Kept, circuit: Circuit) -> tuple[np.ndarray, ...]:
-    return in_order(file, read_arrays(file, len(file.content), NUMBERS), circuit.inputs)
+def data_in(file, limit: int, circuit: Circuit, disclosures: Sequence[Disclosure]) -> tuple[np.ndarray, ...]:
+    """The arrays in a file, in the order of the circuit's inputs: of all, or of those that the first disclosure of a dataset is of."""
+    shown = next((x for x in disclosures if x.dataset is not None), None)
+    numbers = range(len(circuit.inputs)) if shown is None else shown.inputs(circuit.inputs)
+    return in_order(file, read_arrays(file, limit, NUMBERS), [circuit.inputs[k] for k in numbers])
+
+
+def _data(file: Kept, circuit: Circuit, disclosure: Disclosure) -> tuple[np.ndarray, ...]:
+    return data_in(file, len(file.content), circuit, [disclosure])
 
 
 def _evaluated(folder: Path, name: str, kept: Callable[[str], Kept]) -> EvaluationFiles:
@@ -161,7 +171,7 @@ def _evaluated(folder: Path, name: str, kept: Callable[[str], Kept]) -> Evaluati
     if not _disclosed(folder / name, names, (DATA,)):
         return EvaluationFiles(circuit, proof)
     disclosure = Disclosure.load(kept(f"{name}/{DISCLOSED[DATA]}"))
-    return EvaluationFiles(circuit, proof, _data(kept(f"{name}/{DATA}"), circuit), (disclosure,))
+    return EvaluationFiles(circuit, proof, _data(kept(f"{name}/{DATA}"), circuit, disclosure), (disclosure,))
 
 
 def _compared(folder: Path, name: str, kept: Callable[[str], Kept]) -> ComparisonFiles:

@@ -115,10 +115,10 @@ def _verified(arguments, paths: list[str]) -> str:
         assume_bound=arguments.assume_bound,
         **limits,
     )
-    shards = check_disclosed(circuit, statements, **wanted, **limits)
+    shown = check_disclosed(circuit, statements, **wanted, **limits)
     seconds = time.perf_counter() - started
     chunks = [s for s in statements if isinstance(s, Statement)]
-    disclosed = disclosing.facts(arguments, circuit, wanted["drawing"], chunks[0], shards)
+    disclosed = disclosing.facts(arguments, circuit, wanted["drawing"], chunks, shown)
     return _told(arguments, circuit, chunks, statements[len(chunks) :], ledgers, paths, seconds, disclosed)
 
 

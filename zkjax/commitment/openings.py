@@ -28,7 +28,7 @@ from pathlib import Path
 
 from .. import files
 from ..errors import BudgetError, ConfigurationError, FormatError, RunError
-from .slots import NOTHING, RESERVE, Choice, Replacements, Slot
+from .slots import NOTHING, RESERVE, Choice, Generations, Replacements, Slot
 
 FILE = "openings.json"
 REPLACING = "replacing"  # a lock's name
@@ -167,17 +167,20 @@ class Openings:
                 self._take(choice.budgets())
             return new
 
-    def take_alone(self, slot: Slot) -> int:
-        """Take one unit of the commitment that is a slot's now, for an opening that replaces nothing. Returns its generation.
+    def take_alone(self, *slots: Slot) -> Generations:
+        """Take one unit of each commitment that is one of these slots' now, for an opening that replaces nothing.
 
-        What a later proof needs to replace it stays. Raises: BudgetError.
+        slots: of one group. Returns what has been replaced in it. What a later proof needs to replace them stays. Raises: BudgetError.
         """
         with self._shared():
-            generation = dict(self.replaced.get(slot.group, NOTHING).now).get(slot.member, 0)
-            if self._left(slot, generation) <= 1 + RESERVE:
-                raise BudgetError(RESERVED.format(slot.shown))
-            self._take(slot.units(generation))
-            return generation
+            (group,) = {slot.group for slot in slots}
+            now = self.replaced.get(group, NOTHING).now
+            known = [(slot, dict(now).get(slot.member, 0)) for slot in slots]
+            for slot, generation in known:
+                if self._left(slot, generation) <= 1 + RESERVE:
+                    raise BudgetError(RESERVED.format(slot.shown))
+            self._take(unit for slot, generation in known for unit in slot.units(generation))
+            return now
 
     def disclose(self, group: str, step: int, update: bool) -> None:
         """Remember that weights are published: before they are.

@@ -6,35 +6,36 @@ and root, is one that they name or link. Then its root is computed from the arra
 PROTOCOL.md, sections 4.6, 4.9, 14.3.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ..algebra import field
 from ..algebra.layout import Layout
-from ..algebra.poly import num_bits
-from ..algebra.vectors import Vectors
 from ..circuit.circuit import Circuit
 from ..circuit.data import rounded, whole_samples
-from ..circuit.parts import CELLS, PARAMETERS
-from ..commitment.commit import Commitment, stack, within
+from ..circuit.parts import CELLS, PARAMETERS, Input
+from ..commitment.commit import Commitment, stack
 from ..commitment.dataset import root_from_siblings
 from ..commitment.geometry import Geometry
 from ..commitment.opening import opening_work, verify_claim
 from ..commitment.recompute import recompute_work, recomputed_root
 from ..errors import ConfigurationError, DataError, FormatError, VerificationError
-from ..protocol.disclosure import Point
+from ..protocol.disclosure import HIDDEN, Point, digest_of_cells
 from ..protocol.plan import row_count
-from ..protocol.transcript import Reader, Transcript, base_bytes
-from ..work import CALL, HASH, PASSING, PRODUCT, Meter
+from ..protocol.schedule import batch_indices
+from ..protocol.transcript import Reader, Transcript
+from ..work import CALL, HASH, PASSING, PRODUCT, SCALAR, Meter
 from .alone import LinkStatement
-from .disclosure import Disclosure, Item
+from .checks import schedule_of
+from .disclosure import Disclosure, Item, numbers_in
 from .drawing import Drawing, drawn_integers
 from .links import Classes, check_parts, joined
 from .model import Model, integers_of
 from .soundness import TARGET, security
 from .statement import Statement
+
+PLACING = 40  # bytes for each cell of a shard while some samples are placed in it
 
 
 def check_disclosed(
@@ -49,8 +50,8 @@ def check_disclosed(
     minimum_bits: float = TARGET,
     max_work: int | None = None,
     max_memory: int | None = None,
-) -> tuple[int, ...] | None:
-    """What ``zkjax.verify`` requires of published arrays. Returns the numbers of the shards that the data are, None without data.
+) -> Disclosure | None:
+    """What ``zkjax.verify`` requires of published arrays. Returns the disclosure that says which samples the data are, None without data.
 
     statements: of a chain that has been verified. max_work, max_memory: of this alone. Raises: VerificationError; FormatError - a
     malformed disclosure; ConfigurationError - misuse.
@@ -82,7 +83,7 @@ def check_disclosed(
         check_model(circuit, chunks[0], False, classes, read, initial_model, meter, minimum_bits)
     if drawing is not None:
         check_drawing(circuit, chunks[0], classes, read, drawing, initial_model, meter, minimum_bits)
-    return None if data is None else check_data(circuit, chunks[0], classes, read, data, meter)
+    return None if data is None else check_data(circuit, chunks[0], classes, read, data, meter, minimum_bits)
 
 
 def check_model(
@@ -168,26 +169,46 @@ def check_data(
     disclosures: Sequence[Disclosure],
     data: Sequence[np.ndarray],
     meter: Meter,
-) -> tuple[int, ...]:
-    """The arrays, rounded as the circuit says, are the samples of the disclosed shards of the statement's dataset, in order.
+    minimum_bits: float = TARGET,
+) -> Disclosure:
+    """The arrays, rounded as the circuit says, are what is disclosed of the statement's dataset, in order: shards, or some samples.
 
-    Returns the shards' numbers: with all of them the arrays are the dataset. Raises VerificationError.
+    Returns the disclosure that says which. Raises VerificationError.
     """
     found = next((x for x in disclosures if _leads_to(x, statement, classes, meter)), None)
     if found is None:
         raise VerificationError("disclosure", "none of them is of the proofs' dataset; give one of zkjax.disclose(run, 'dataset')")
-    data = _integers(circuit, data)
-    samples, size = statement.samples, statement.shard_size
-    lengths = [min(size, samples - item.commitment.number * size) for item in found.items]
-    if sum(lengths) != len(data[0]):
-        raise VerificationError("data", f"{len(data[0]):,} samples, the disclosed shards hold {sum(lengths):,}")
-    start = 0
-    for item, length in zip(found.items, lengths, strict=True):
-        arrays = {k: x[start : start + length] for k, x in enumerate(data)}
-        layout = Layout({k: x.shape for k, x in arrays.items()})
-        _check(found, item, layout, arrays, "data", meter)
-        start += length
-    return tuple(item.commitment.number for item in found.items)
+    inputs, ranges = found.inputs(circuit.inputs), found.ranges
+    integers, total = _integers([circuit.inputs[k] for k in inputs], data), sum(end - first for first, end in ranges)
+    if total != len(integers[0]):
+        raise VerificationError("data", f"{len(integers[0]):,} samples, what is disclosed are {total:,}")
+    meter.charge("numbers of samples", CALL * len(found.items) + SCALAR * len(ranges) + total, 0, PASSING * total)
+    numbers, size, cells = numbers_in(ranges), statement.shard_size, []
+    for item in found.items:
+        start = item.commitment.number * size
+        own = slice(*np.searchsorted(numbers, (start, start + size)))
+        arrays = {k: array[own] for k, array in zip(inputs, integers, strict=True)}
+        layout = Layout({k: (min(size, statement.samples - start), *x.shape[1:]) for k, x in enumerate(circuit.inputs)})
+        if item.seed is not None:
+            _check(found, item, layout, arrays, "data", meter, minimum_bits)
+        else:
+            cells.append(cells_of(layout, arrays, numbers[own] - start, _rows(found, item, layout, meter), found.geometry.row))
+    if cells:
+        check_point(found, cells, "data", meter, minimum_bits)
+    return found
+
+
+def told_of(disclosure: Disclosure, circuit: Circuit, statements: Sequence[Statement]) -> str:
+    """Which part of the dataset a compared disclosure is of, for people; of samples also how often the steps of these chunks read them."""
+    part = disclosure.part(circuit.inputs)
+    if disclosure.dataset.chosen is None:
+        return part
+    read, numbers = np.concatenate([batch_indices(*schedule_of(circuit, s)).ravel() for s in statements]), numbers_in(disclosure.ranges)
+    read.sort()
+    times = np.searchsorted(read, numbers, "right") - np.searchsorted(read, numbers)
+    low, high = int(times.min()), int(times.max())
+    count = f"{low}" if low == high else f"{low} to {high}"
+    return f"{part}, {'each ' * (len(numbers) > 1)}read {count} time{'s' * (count != '1')} in these steps"
 
 
 def _item_of(disclosures, kind: str, part: str, digest: bytes, geometry: Geometry, classes: Classes, meter: Meter):
@@ -218,26 +239,31 @@ def _leads_to(disclosure: Disclosure, statement: Statement, classes: Classes, me
     return classes.same(statement.dataset, root)
 
 
-def _check(
-    disclosure: Disclosure, item: Item, layout: Layout, arrays: dict, check: str, meter: Meter, minimum_bits: float = TARGET
-) -> None:
-    """The arrays, placed by the layout, are what the item's commitment holds."""
-    geometry, commitment, count = disclosure.geometry, item.commitment, row_count(layout, disclosure.geometry.row)
-    called = f"{commitment.kind} {commitment.number}"
-    check_parts(commitment, geometry, f"commitment to {called}")
-    if commitment.parts[0].rows != count:
-        raise VerificationError(f"commitment to {called}", f"{commitment.parts[0].rows} rows, expected {count}")
+def _check(disclosure: Disclosure, item: Item, layout: Layout, arrays: dict, check: str, meter: Meter, minimum_bits: float) -> None:
+    """The arrays, placed by the layout, are all that the item's commitment holds."""
+    geometry, commitment = disclosure.geometry, item.commitment
     meter.next_proof()
-    meter.charge("disclosed rows", CALL * (1 + len(layout.pieces)) + count * geometry.row, 8 * count * geometry.row)
-    rows = rows_of(layout, arrays, count, geometry.row)
+    rows = rows_of(layout, arrays, _rows(disclosure, item, layout, meter), geometry.row)
     if item.seed is None:
-        check_point(disclosure, rows, check, meter, minimum_bits)
+        check_point(disclosure, [rows], check, meter, minimum_bits)
         return
-    recompute_work(count, commitment.parts[0].budget, geometry, meter)
+    recompute_work(len(rows), commitment.parts[0].budget, geometry, meter)
     if recomputed_root(rows, commitment, geometry, item.seed) != commitment.root:
+        called = f"{commitment.kind} {commitment.number}"
         raise VerificationError(
             check, f"these arrays and the disclosed seed do not lead to the root of {called}: others are behind it, or the file was altered"
         )
+
+
+def _rows(disclosure: Disclosure, item: Item, layout: Layout, meter: Meter) -> int:
+    """How many an item's commitment has, which are those of the layout. Charges them, before they are made."""
+    geometry, commitment, count = disclosure.geometry, item.commitment, row_count(layout, disclosure.geometry.row)
+    called, entries = f"commitment to {commitment.kind} {commitment.number}", count * disclosure.geometry.row
+    check_parts(commitment, geometry, called)
+    if commitment.parts[0].rows != count:
+        raise VerificationError(called, f"{commitment.parts[0].rows} rows, expected {count}")
+    meter.charge("disclosed rows", CALL * (1 + len(layout.pieces)) + entries, 8 * entries, 0 if item.seed else PLACING * entries)
+    return count
 
 
 def rows_of(layout: Layout, arrays: dict, count: int, row: int) -> np.ndarray:
@@ -249,43 +275,61 @@ def rows_of(layout: Layout, arrays: dict, count: int, row: int) -> np.ndarray:
     return cells.reshape(count, row)
 
 
-def check_point(disclosure: Disclosure, rows: np.ndarray, check: str, meter: Meter, minimum_bits: float) -> None:
-    """The part that is opened holds these rows: it has their value at a point that nobody knew."""
-    geometry, opened = disclosure.geometry, disclosure.pointed
-    (part,), heights = opened.parts, [len(rows), 1]
-    offsets, row_variables = stack(heights)
-    meter.charge("value of disclosed rows", CALL * len(rows) + PRODUCT * rows.size, 0, 8 * rows.size + PASSING * geometry.row)
-    opening_work(geometry, heights, part.budget, meter)
-    if hashlib.sha256(base_bytes(rows)).digest() != disclosure.arrays:
+def cells_of(layout: Layout, arrays: dict, samples: np.ndarray, count: int, row: int) -> np.ndarray:
+    """What is public of a shard of which some samples are, as ``protocol.disclosure`` has it: (count, row) uint64.
+
+    layout: of the shard. arrays: of these samples, int64, by those keys of the layout of which they are public. samples: their numbers.
+    """
+    placed, known = ({k: np.zeros(shape, dtype=np.int64) for k, shape in layout.shapes.items()} for _ in range(2))
+    for k, array in arrays.items():
+        placed[k][samples], known[k][samples] = array, 1
+    return np.where(rows_of(layout, known, count, row) != 0, rows_of(layout, placed, count, row), HIDDEN)
+
+
+def check_point(disclosure: Disclosure, cells: Sequence[np.ndarray], check: str, meter: Meter, minimum_bits: float) -> None:
+    """What is opened agrees with these public cells: both have one value at a point that nobody knew.
+
+    cells: for each matrix, as ``protocol.disclosure`` has it.
+    """
+    geometry, opened, heights = disclosure.geometry, disclosure.pointed, [len(x) for x in cells]
+    offsets, row_variables = stack([*heights, 1])
+    shown, entries = sum(heights), sum(heights) * geometry.row
+    vectors = PRODUCT * (2 << row_variables) + 3 * PRODUCT * geometry.row
+    passing = 8 * entries + PASSING * geometry.row
+    meter.charge("value of disclosed rows", CALL * (shown + geometry.log_row) + PRODUCT * entries, 0, passing)
+    meter.charge("weights of disclosed rows", CALL * (shown + geometry.log_row) + vectors + entries, 0, passing)
+    opening_work(geometry, [*heights, 1], max(x.parts[0].budget for x in opened), meter)
+    if digest_of_cells(cells) != disclosure.arrays:
         raise VerificationError(check, "these are not the arrays that the disclosure is about")
     try:
-        security(point_errors(len(rows), geometry), geometry, row_variables).require(minimum_bits)
+        security(point_errors(heights, geometry), geometry, row_variables).require(minimum_bits)
     except ConfigurationError as error:
         raise VerificationError("security", str(error)) from None
     stream = Reader(Transcript(geometry.digest(), disclosure.canonical()), disclosure.body)
     trace = Commitment.of("trace", 0, 1, 1, stream.raw("trace root", 32), True)
-    point, vectors = Point.draw(stream.transcript, len(rows), geometry.log_row), Vectors(meter)
+    point = Point.draw(stream.transcript, stack(heights)[1], geometry.log_row)
+    placed = list(zip(offsets[:-1], cells, strict=True))
     verify_claim(
         stream,
         geometry,
-        [opened, trace.opened()],
-        lambda row_point, column_point: point.weight(within(row_point, offsets[0], len(rows)), column_point, vectors),
-        point.value(rows),
+        [*opened, trace.opened()],
+        lambda row_point, column_point: point.weight(row_point, column_point, placed),
+        point.value(placed),
     )
     stream.finish()
 
 
-def point_errors(rows: int, geometry: Geometry) -> dict[str, int]:
-    """Numerators over |K| of a claim at a point."""
-    return {"disclosure": num_bits(rows) + geometry.log_row}
+def point_errors(heights: Sequence[int], geometry: Geometry) -> dict[str, int]:
+    """Numerators over |K| of a claim at a point. heights: rows of each matrix."""
+    return {"disclosure": stack(heights)[1] + geometry.log_row}
 
 
-def _integers(circuit: Circuit, data: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Data as integers, as ``Dataset.of`` rounds them."""
-    if len(data) != len(circuit.inputs):
-        raise VerificationError("data", f"{len(data)} arrays, the circuit reads {', '.join(x.name for x in circuit.inputs)}")
+def _integers(inputs: Sequence[Input], data: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Data as integers, as ``Dataset.of`` rounds them. inputs: those whose arrays they are."""
+    if len(data) != len(inputs):
+        raise VerificationError("data", f"{len(data)} arrays, what is disclosed are {', '.join(x.name for x in inputs)}")
     found: list[np.ndarray] = []
-    for expected, array in zip(circuit.inputs, data, strict=True):
+    for expected, array in zip(inputs, data, strict=True):
         if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8 or not array.dtype.isnative:
             raise VerificationError("data", f"'{expected.name}' has dtype {array.dtype}; real numbers of at most 8 bytes are rounded")
         try:
@@ -293,5 +337,5 @@ def _integers(circuit: Circuit, data: Sequence[np.ndarray]) -> list[np.ndarray]:
         except DataError as error:
             raise VerificationError("data", str(error)) from None
         if len(found[-1]) != len(found[0]):
-            raise VerificationError("data", f"'{expected.name}' has {len(found[-1])} samples, '{circuit.inputs[0].name}' {len(found[0])}")
+            raise VerificationError("data", f"'{expected.name}' has {len(found[-1])} samples, '{inputs[0].name}' {len(found[0])}")
     return found

@@ -1,49 +1,68 @@
-"""A claim that a committed matrix is a public one: both have the same multilinear extension at a random point.
+"""A claim that cells of committed matrices are public: both sides of this are the same at a random point.
 
-    sum over row < R, column < k of eq(high)[row] eq(low)[column] cell[row, column] = the same of the public matrix
+    sum over shown cells of eq(high)[row] eq(low)[column] cell[row, column] = the same sum of the public numbers
 
-(high, low) are bits(R) + log k elements, drawn after the root and the public matrix. It is a link whose other end everybody knows.
+Rows are those of the stack of all matrices of which something is shown, and (high, low) as many elements as number its cells, drawn
+after the roots and the public cells. All cells of a matrix may be shown, as of published weights: then the claim is a link whose other
+end everybody knows. Or some of them, as of some samples of a shard: no other cell has a weight.
+
+What is public of a matrix is an array of its size: (R, k) uint64 below p, with HIDDEN in the place of every cell that is not shown.
 
 PROTOCOL.md, section 14.3.
 """
 
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..algebra import extension as ext
-from ..algebra.extension import ONE, ZERO, Ext
-from ..algebra.poly import eq_vector, num_bits
-from ..algebra.vectors import Vectors
+from ..algebra.extension import ZERO, Ext
+from ..algebra.poly import eq_vector
+from ..algebra.vectors import total
+from .transcript import base_bytes
+
+HIDDEN = np.uint64(2**64 - 1)  # no element of F
+
+Placed = Sequence[tuple[int, np.ndarray]]  # what is public of each matrix, and the row of the stack at which it begins
+
+
+def digest_of_cells(matrices: Sequence[np.ndarray]) -> bytes:
+    """SHA-256 of what is public of some matrices: of which cells they are, and of the numbers in them."""
+    state = hashlib.sha256()
+    for cells in matrices:
+        state.update(base_bytes(cells))
+    return state.digest()
 
 
 @dataclass(frozen=True)
 class Point:
-    """Of a matrix of ``rows`` rows, as of the first one in the stack. high, low: its row and column variables."""
+    """Of the stack of matrices that are opened beside the trace. high, low: its row and column variables."""
 
-    rows: int
     high: list[Ext]
     low: list[Ext]
 
     @staticmethod
-    def draw(transcript, rows: int, log_row: int) -> "Point":
-        """transcript: None for what is about lengths only."""
-        count = num_bits(rows) + log_row
-        drawn = [ONE] * count if transcript is None else transcript.challenges("disclosure", count)
-        return Point(rows, drawn[: count - log_row], drawn[count - log_row :])
+    def draw(transcript, row_variables: int, log_row: int) -> "Point":
+        drawn = transcript.challenges("disclosure", row_variables + log_row)
+        return Point(drawn[:row_variables], drawn[row_variables:])
 
-    def value(self, matrix: np.ndarray) -> Ext:
-        """The public matrix's extension there. matrix: (R, k) uint64 below p."""
-        low, total = eq_vector(self.low), ZERO
-        for factor, row in zip(ext.unstack(eq_vector(self.high, self.rows)), matrix, strict=True):
-            total = total + factor * ext.unstack(tuple(c[None] for c in ext.sum(ext.mul_base(low, row), axis=0)))[0]
-        return total
+    def value(self, placed: Placed) -> Ext:
+        """The public side."""
+        return _sum(placed, eq_vector(self.high), eq_vector(self.low), ext.mul_base)
 
-    def weight(self, place: tuple[Ext, list[Ext]], column_point: list[Ext], vectors: Vectors) -> Ext:
-        """The extension of the claim's weights on the stack. place: the weight of the matrix's range of rows, and variables within it."""
-        prefix, inner = place
-        columns = ONE
-        for x, y in zip(self.low, column_point, strict=True):
-            columns = columns * (x * y + (1 - x) * (1 - y))
-        mine, theirs = vectors.eq(self.high, self.rows), vectors.eq(inner, self.rows)
-        return prefix * columns * vectors.number(self.rows, lambda: ext.dot(mine, theirs))
+    def weight(self, row_point: list[Ext], column_point: list[Ext], placed: Placed) -> Ext:
+        """The extension of the claim's weights on the stack with the trace, whose one row comes last: others stand where they did."""
+        rows, columns = (eq_vector(self.high), eq_vector(row_point, 1 << len(self.high))), (eq_vector(self.low), eq_vector(column_point))
+        return _sum(placed, ext.mul(*rows), ext.mul(*columns), lambda weights, _: weights)
+
+
+def _sum(placed: Placed, rows, columns, of: Callable) -> Ext:
+    """Over all shown cells, the sum of their row's and column's weights, times ``of``: K weights and F cells to K."""
+    found, factors = ZERO, ext.unstack(rows)
+    for offset, cells in placed:
+        for factor, row in zip(factors[offset:], cells, strict=False):
+            shown = row != HIDDEN
+            found = found + factor * total(of(tuple(c[shown] for c in columns), row[shown]))
+    return found

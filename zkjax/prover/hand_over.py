@@ -152,8 +152,8 @@ def _linked(run, seed: bytes, minimum_bits: float) -> tuple[Proof, int]:
     rows = row_count(plan.layouts["final"][PARAMETERS], geometry.row)
     links = links_in_stack([("final", (PARAMETERS,))], {"final": [(PARAMETERS, rows)]}, geometry.log_row)
     ledger = security(errors_alone(links), geometry, stack([rows, rows, 1])[1]).require(minimum_bits)
-    generation = chain.openings.take_alone(slot._replace(parts=(PARAMETERS,)))
-    choice = Choice((slot,), {slot.group: ((slot.member, generation),)}, ())
+    now = chain.openings.take_alone(slot._replace(parts=(PARAMETERS,)))
+    choice = Choice((slot,), {slot.group: now}, ())
     old = Commitments(run, plan, geometry, coarse_integers(run, plan), choice).opened("final").only(PARAMETERS)
     (member,) = old.members
     new = commit([member.rows], kind=slot.kind, number=slot.member, budget=slot.budget, geometry=geometry, seed=seed)

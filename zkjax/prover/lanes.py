@@ -9,7 +9,7 @@ lanes. Weights of axes that interleave, and those of small blocks, are added up 
 import numpy as np
 
 from ..algebra import extension as ext
-from ..algebra.extension import ONE, Ext
+from ..algebra.extension import Ext
 from ..algebra.layout import Layout, Piece
 from ..algebra.low_rank import factorised
 from ..algebra.poly import eq_vector, num_bits
@@ -18,6 +18,7 @@ from ..commitment.rows import Lane, single_row_lane
 from ..kernels.host import multiply, outer_product
 from ..kernels.sites import low_rank
 from ..protocol.claims import Term
+from ..protocol.disclosure import HIDDEN, Point
 from ..protocol.links import LinkClaims
 from .aggregate import over_sites
 
@@ -62,14 +63,24 @@ def link_lanes(claims: LinkClaims, place: int) -> list[Lane]:
     for pair, scalar in zip(claims.links.pairs, claims.scalars, strict=True):
         for at, factor in ((pair.source, -scalar), (pair.to, scalar)):
             if at == place:
-                lanes.append(point_lane(claims.high(pair), claims.low, pair.rows, factor))
+                lanes.append(point_lane(ext.mul(eq_vector(claims.high(pair), pair.rows), ext.stack([factor])), claims.low))
     return lanes
 
 
-def point_lane(high: list[Ext], low: list[Ext], rows: int, factor: Ext = ONE) -> Lane:
-    """The lane of factor * eq(high) (x) eq(low) on so many rows, and all columns."""
+def point_lane(factors, low: list[Ext]) -> Lane:
+    """The lane of factors (x) eq(low) on all columns. factors: K (R,), of the rows."""
     cut = max(0, len(low) - num_bits(_LONG))
-    return Lane(ext.mul(eq_vector(high, rows), ext.stack([factor])), 0, eq_vector(low[:cut]), eq_vector(low[cut:]))
+    return Lane(factors, 0, eq_vector(low[:cut]), eq_vector(low[cut:]))
+
+
+def cell_lanes(point: Point, offset: int, cells: np.ndarray) -> list[Lane]:
+    """Lanes of a point's weights on the public cells of a matrix whose rows begin at this one of the stack: a lane where all cells are."""
+    factors, shown = tuple(c[offset : offset + len(cells)] for c in eq_vector(point.high)), cells != HIDDEN
+    if shown.all():
+        return [point_lane(factors, point.low)]
+    columns, used = eq_vector(point.low), np.flatnonzero(shown.any(axis=1))
+    lanes = [single_row_lane(i, len(cells), ext.mul_base(columns, shown[i].astype(np.uint64))) for i in used]
+    return [lane._replace(factors=ext.mul(lane.factors, factors)) for lane in lanes]
 
 
 def _head_and_tail(vectors):
