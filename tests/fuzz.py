@@ -268,7 +268,7 @@ def disclosure_case(rng: random.Random, sources: Sources, deep: float) -> Case:
 
 
 def arrays_case(rng: random.Random, sources: Sources, deep: float) -> Case:
-    """A model's file or data, with their honest disclosure."""
+    """A model's file, a drawing or data, with their honest disclosure."""
     name = rng.choice(sorted(sources.published))
     source, operations = sources.published[name], []
     for _ in range(rng.choice((1, 1, 1, 2))):
@@ -278,6 +278,8 @@ def arrays_case(rng: random.Random, sources: Sources, deep: float) -> Case:
         elif source.of == "data":
             action = rng.choice(("drop", "add", "type", "shape", "fill", "dtype"))
             operations.append(["array", rng.choice([x.name for x in source.circuit.inputs]), action, array_argument(rng, action)])
+        elif source.of == "drawing":
+            operations.append(["drawn", *tree_change(rng, json.loads(source.arrays))])
         elif kind < 0.6:
             amount = rng.choice((None, 0, 1, -1, 2**62, -(2**62) - 1, 2**63 - 1, -(2**63), rng.randrange(-(2**40), 2**40)))
             operations.append(["entry", share(rng), amount])

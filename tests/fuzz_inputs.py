@@ -25,11 +25,12 @@ import zkjax
 import zkjax.proofs.disclosed
 import zkjax.verifier
 from zkjax.algebra.field import P
-from zkjax.arrays import NUMBERS, read_arrays
-from zkjax.circuit.data import in_order, rounded
+from zkjax.auditing.folder import data_in
+from zkjax.circuit.data import rounded
 from zkjax.commitment.dataset import dataset_root, shard_count
 from zkjax.proofs import disclosure
 from zkjax.proofs.disclosed import check_disclosed
+from zkjax.proofs.drawing import Drawing, drawn_integers
 from zkjax.proofs.proof import MAGIC, VERSION
 from zkjax.protocol.plan import Batches, Plan, row_count
 from zkjax.protocol.schedule import batch_indices
@@ -234,7 +235,7 @@ class ProofSource:
 class PublishedSource:
     """What is published of an honest chain: a disclosure's file, and the file of the arrays that it is of.
 
-    of: what ``verify`` calls them: "model", "initial_model" or "data".
+    of: what ``verify`` calls them: "model", "initial_model", "drawing" or "data".
     """
 
     circuit: zkjax.Circuit
@@ -262,7 +263,10 @@ class PublishedSource:
         given, found = directory / "arrays", disclosure.Disclosure.load(directory / "disclosure")
         str(found), repr(found)
         if self.of == "data":
-            read = in_order(given, read_arrays(given, LIMIT, NUMBERS), self.circuit.inputs)
+            read = data_in(given, LIMIT, self.circuit, [found])
+        elif self.of == "drawing":
+            read = Drawing.load(given)
+            repr(read), read.describe()
         else:
             read = zkjax.Model.load(given, LIMIT)
             repr(read)
@@ -274,6 +278,9 @@ class PublishedSource:
         """What arrays say: their integers, as lists."""
         if self.of == "data":
             return [rounded(x, array).tolist() for x, array in zip(self.circuit.inputs, read, strict=True)]
+        if self.of == "drawing":
+            found = drawn_integers(read, self.circuit, self.statements[0].shifts, zkjax.work.Meter())
+            return sorted((p, x.tolist()) for p, x in found.items())
         return sorted((path, x.tolist()) for path, x in read.integers.items())
 
 
@@ -335,10 +342,12 @@ def make_sources(directory: Path) -> None:
         replaced.circuit.save(directory / "alone.circuit.json")
         zkjax.link(replaced, minimum_bits=NO_TARGET).save(directory / "alone.proof")
         run.save(directory / "run")
-        published = zkjax.train(moving(frozen=True), *start(frozen=True), steps=5)
-        published.chain.geometry = TOY
-        proof = zkjax.prove(published.circuit, published, progress=None, minimum_bits=NO_TARGET)
-        _publish(published, proof, directory / "published", NO_TARGET)
+        values, (params, data) = DRAWN.floats({path: (3, 2) for path in "wvf"}), start(frozen=True)
+        for name, first in (("published", params), ("drawn", [values[path] for path in "wvf"])):
+            published = zkjax.train(moving(frozen=True), first, data, steps=5)
+            published.chain.geometry = TOY
+            proof = zkjax.prove(published.circuit, published, progress=None, minimum_bits=NO_TARGET)
+            _publish(published, proof, directory / name, NO_TARGET)
     for name in GRAPHS_TRACED:
         loss, params, data = GRAPHS[name]
         circuit = zkjax.trace(loss, _optimizer(), params, batch=tuple(x[:3] for x in data), precision=TINY, steps=2, chunk=2)
@@ -346,21 +355,33 @@ def make_sources(directory: Path) -> None:
 
 
 PARTS = ("disclosure", "arrays")
-PUBLISHED = {"last": ("parameters", "model"), "first": ("initial", "initial_model"), "shards": ("dataset", "data")}
+SOME = 0, 2, 3  # samples that are shown
+PUBLISHED = {  # of which training, what is disclosed, what the arrays are to ``verify``, and samples of the dataset
+    "last": ("published", "parameters", "model", None),
+    "first": ("published", "initial", "initial_model", None),
+    "shards": ("published", "dataset", "data", None),
+    "some": ("published", "dataset", "data", SOME),
+    "drawn": ("drawn", "initial", "drawing", None),
+}
+DRAWN = Drawing(7, {"f": ("normal", 2), "v": ("truncated_normal", 0.25), "w": ("uniform", -0.5, 0.5)})
 
 
 def _publish(run, proof, directory: Path, minimum_bits: float) -> None:
-    """A disclosure at a point and by a seed with the last weights, one by a seed with the first, one of all shards with the data."""
+    """A disclosure at a point and by a seed with the last weights, one by a seed with the first, of all shards and of samples with data."""
     directory.mkdir()
     run.circuit.save(directory / "circuit.json")
     proof.save(directory / "chunk.proof")
-    for name, (what, _) in PUBLISHED.items():
-        zkjax.disclose(run, what, update=True, minimum_bits=minimum_bits).save(directory / f"{name}.disclosure")
+    for name, (training, what, _, samples) in PUBLISHED.items():
+        if training == directory.name:
+            found = zkjax.disclose(run, what, samples=samples, update=True, minimum_bits=minimum_bits)
+            found.save(directory / f"{name}.disclosure")
+    DRAWN.save(directory / "drawn.arrays")
     run.save_model(directory / "last.arrays")
     run.save_model(directory / "first.arrays", "initial")
-    held = zip(run.circuit.inputs, run.data.arrays, strict=True)
-    with open(directory / "shards.arrays", "wb") as file:
-        np.savez(file, **{x.name: integers * 2.0**-x.scale for x, integers in held})
+    for name, part in (("shards", slice(None)), ("some", list(SOME))):
+        held = zip(run.circuit.inputs, run.data.arrays, strict=True)
+        with open(directory / f"{name}.arrays", "wb") as file:
+            np.savez(file, **{x.name: integers[part] * 2.0**-x.scale for x, integers in held})
 
 
 LEAST = zkjax.Precision(activation_scale=1, activation_bits=3, gradient_scale=1, gradient_bits=3, data_bits=(3,), table_bits=4)
@@ -384,18 +405,18 @@ def load_sources(directory: Path) -> Sources:
     last = pinned.first_step + pinned.steps
     pins = {"dataset": pinned.dataset, "initial": pinned.initial_weights, "final": pinned.final_state}
     pins |= {"seed": pinned.seed, "steps": (pinned.first_step, last)}
-    published = directory / "published"
-    circuit, statements = zkjax.Circuit.load(published / "circuit.json"), [zkjax.Proof.load(published / "chunk.proof").statement]
     ways = {"later": {"before": (proofs["tiny"],)}, "alone": {"before": (proofs["states"],)}, GRAPHS_PROVEN[0]: {"pins": pins}}
     return Sources(
         {name: ProofSource(circuits[name], proof, **ways.get(name, {})) for name, proof in proofs.items()},
         {name: circuit.to_json() for name, circuit in circuits.items()},
         {path.name: path.read_bytes() for path in sorted((directory / "run").iterdir()) if path.is_file()},
-        {
-            name: PublishedSource(circuit, statements, *((published / f"{name}.{kind}").read_bytes() for kind in PARTS), of)
-            for name, (_, of) in PUBLISHED.items()
-        },
+        {name: _published(directory / training, name, of) for name, (training, _, of, _) in PUBLISHED.items()},
     )
+
+
+def _published(directory: Path, name: str, of: str) -> PublishedSource:
+    circuit, proof = zkjax.Circuit.load(directory / "circuit.json"), zkjax.Proof.load(directory / "chunk.proof")
+    return PublishedSource(circuit, [proof.statement], *((directory / f"{name}.{kind}").read_bytes() for kind in PARTS), of)
 
 
 def cached_sources(directory: Path) -> Sources:
@@ -578,7 +599,18 @@ def build_text(tree, operations, keep=()) -> bytes:
     return result
 
 
-NO_CHANGE = (TypeError, ValueError, OverflowError, LookupError, AttributeError, EOFError, OSError, zipfile.BadZipFile, zkjax.FormatError)
+NO_CHANGE = (
+    TypeError,
+    ValueError,
+    OverflowError,
+    LookupError,
+    AttributeError,
+    EOFError,
+    OSError,
+    RecursionError,
+    zipfile.BadZipFile,
+    zkjax.FormatError,
+)
 
 
 # ---- published files ----------------------------------------------------------------------------------------------
@@ -606,13 +638,13 @@ def build_arrays(source: PublishedSource, operations) -> bytes:
     """The bytes of a file of arrays after these operations.
 
     Of data: ["array", name, action, argument]. Of a model: ["entry", share, amount] on its integers, all that follows from them made
-    anew (None: without one of its parameters); ["told", ...] on the tree of its metadata, ["header", ...] on that of its header. Of both:
-    those on bytes.
+    anew (None: without one of its parameters); ["told", ...] on the tree of its metadata, ["header", ...] on that of its header. Of a
+    drawing: ["drawn", ...] on its tree. Of all: those on bytes.
     """
-    result, model = source.arrays, source.of != "data"
+    result, model = source.arrays, "model" in source.of
     for name, *arguments in operations:
         try:
-            if name == "array" and not model:
+            if name == "array" and source.of == "data":
                 with np.load(io.BytesIO(result)) as loaded:
                     arrays = dict(loaded)
                 buffer = io.BytesIO()
@@ -622,6 +654,8 @@ def build_arrays(source: PublishedSource, operations) -> bytes:
                 result = _with_entry(result, *arguments)
             elif name in ("told", "header") and model:
                 result = _with_header(result, name, *arguments)
+            elif name == "drawn" and source.of == "drawing":
+                result = emit(tree_operation(json.loads(result), *arguments)).encode()
             elif name in RAW:
                 result = raw_operation(result, name, arguments)
         except NO_CHANGE:

@@ -74,7 +74,7 @@ from zkjax.proofs import soundness
 from zkjax.proofs.alone import LinkStatement, check_alone
 from zkjax.proofs.checks import check_commitments, check_frozen, check_sizes, make_plan
 from zkjax.proofs.disclosed import check_disclosed, rows_of
-from zkjax.proofs.disclosure import Disclosure, Item, Shards
+from zkjax.proofs.disclosure import Chosen, Disclosure, Item, Shards
 from zkjax.proofs.drawing import Drawing, drawn_integers
 from zkjax.proofs.estimate import charge_file
 from zkjax.proofs.links import Link, joined
@@ -2164,15 +2164,14 @@ MODEL_WORK = {
     "shares": {
         "digests of disclosed commitments": 2048,
         "disclosed rows": 21504,
-        "value of disclosed rows": 6144,
+        "value of disclosed rows": 43008,
+        "weights of disclosed rows": 47632,
         "row rounds": 1056,
         "row weights": 4112,
         "opened columns": 48544,
         "folded padding": 119836,
         "levels": 67880,
         "final vector": 87760,
-        "vectors along axes": 8208,
-        "sums of vectors": 4100,
         "random coefficients": 10752,
         "codewords of disclosed rows": 101376,
         "trees of disclosed rows": 856064,
@@ -2182,6 +2181,7 @@ DATA_WORK = {
     "memory": 68177920,
     "shares": {
         "paths to the dataset": 2048,
+        "numbers of samples": 12393,
         "disclosed rows": 38400,
         "random coefficients": 22272,
         "codewords of disclosed rows": 304128,
@@ -2270,8 +2270,8 @@ def disclosed_models():
         ):
             return call()
 
-    point = Point.draw(_after_root(honest), 1, geometry.log_row)
-    point_value = point.value(np.frombuffer(_rows_of_model(read_model()), dtype="<u8").reshape(1, -1))
+    point = Point.draw(_after_root(honest), 0, geometry.log_row)
+    point_value = point.value([(0, np.frombuffer(_rows_of_model(read_model()), dtype="<u8").reshape(1, -1))])
     yield Case(
         "with the same challenges", lambda: with_challenges_of(lambda: compared(altered_model(), swapped)), VerificationError, "^opening"
     )
@@ -2374,7 +2374,9 @@ def disclosed_data():
     geometry, size = statement.geometry, statement.shard_size
 
     def compare(data, disclosure=honest, statement=statement, **options):
-        return check_disclosed(circuit, [statement], [disclosure], data=data, **options)
+        """The numbers of the shards that the data are."""
+        found = check_disclosed(circuit, [statement], [disclosure], data=data, **options)
+        return tuple(item.commitment.number for item in found.items)
 
     def some(*numbers):
         digests = [named(item.commitment, geometry) for item in honest.items]
@@ -2406,8 +2408,8 @@ def disclosed_data():
         ("below", (below, y), "sample 0: the value"),
         ("no number", (nan, y), "sample 7: a value is not finite"),
         ("infinite", (inf, y), "sample 8: a value is not finite"),
-        ("a sample less", (x[:8], y[:8]), "8 samples, the disclosed shards hold 9"),
-        ("a sample more", (np.concatenate([x, x[:1]]), np.concatenate([y, y[:1]])), "10 samples, the disclosed"),
+        ("a sample less", (x[:8], y[:8]), "8 samples, what is disclosed are 9"),
+        ("a sample more", (np.concatenate([x, x[:1]]), np.concatenate([y, y[:1]])), "10 samples, what is disclosed are 9"),
         ("unequal", (x, y[:8]), "has 8 samples"),
         ("an array less", (x,), "1 arrays"),
         ("an array more", (x, y, y), "3 arrays"),
@@ -2454,6 +2456,114 @@ def disclosed_data():
         yield Case(
             f"{changes}", lambda lie=lie, said=said: compare((x, y), lie, said), VerificationError, f"^commitment to shard 1: {match}"
         )
+
+
+SHARDS = f"format-{VERSION}-shards"
+SAMPLES_WORK = {
+    "memory": 68828336,
+    "shares": {
+        "paths to the dataset": 2048,
+        "numbers of samples": 12389,
+        "disclosed rows": 38400,
+        "value of disclosed rows": 55296,
+        "weights of disclosed rows": 56864,
+        "row rounds": 2176,
+        "row weights": 8224,
+        "opened columns": 96776,
+        "folded padding": 119940,
+        "levels": 67880,
+        "final vector": 87760,
+    },
+}
+
+
+def disclosed_samples():
+    """Some samples of the frozen dataset, and what is not."""
+    circuit, proof = frozen(SHARDS)
+    statement, honest = proof.statement, Disclosure.load(VECTORS / f"{SHARDS}.some.disclosure")
+    own, (x, y) = [0, 2, 3, 4, 8], map(np.array, json.loads((VECTORS / f"{SHARDS}.data.json").read_text()))
+    geometry, size = statement.geometry, statement.shard_size
+
+    def compare(data, disclosure=honest, statement=statement, **options):
+        return check_disclosed(circuit, [statement], [disclosure], data=data, **{"minimum_bits": BITS} | options)
+
+    def others(numbers=honest.dataset.chosen.samples, inputs=(0, 1)):
+        return amended_dataset(honest, chosen=Chosen(numbers, inputs))
+
+    yield Case("samples", lambda: compare((x[own], y[own])), None, value=honest)
+    yield Case("work", lambda: charged(lambda: compare((x[own], y[own]))), None, value=SAMPLES_WORK)
+    label = y[own]
+    label[4, 0] += 2.0 ** -circuit.inputs[1].scale
+    for name, data, match in (
+        ("another label", (x[own], label), "^data: these are not the arrays"),
+        ("another sample", (x[[0, 2, 3, 5, 8]], y[[0, 2, 3, 5, 8]]), "^data: these are not the arrays"),
+        ("another order", (x[[2, 0, 3, 4, 8]], y[[2, 0, 3, 4, 8]]), "^data: these are not the arrays"),
+        ("a sample less", (x[own[:4]], y[own[:4]]), "^data: 4 samples, what is disclosed are 5"),
+        ("all", (x, y), "^data: 9 samples, what is disclosed are 5"),
+        ("an array less", (x[own],), "^data: 1 arrays, what is disclosed are"),
+    ):
+        yield Case(name, lambda data=data: compare(data), VerificationError, match)
+    data = x[own], y[own]
+    for name, lie, match in (
+        ("other numbers", others(((0, 1), (2, 4), (5, 6), (8, 9))), "^data: these are not the arrays"),
+        ("an input", others(inputs=(0, 2)), "^disclosure: it is of input 2, the circuit reads "),
+        ("another sibling", amended_dataset(honest, siblings=(b"x" * 32,)), "^disclosure: none"),
+        ("other arrays", dataclasses.replace(honest, arrays=bytes(32)), "^data: these are not the arrays"),
+    ):
+        yield Case(f"{name} in the statement", lambda lie=lie: compare(data, lie), VerificationError, match)
+    alone = others(inputs=(1,))
+    yield Case("labels alone", lambda: compare((y[own],), alone), VerificationError, "^data: these are not the arrays")
+    yield Case("too few of them", lambda: compare(data, alone), VerificationError, "^data: 2 arrays, what is disclosed are")
+    yield Case("bits", lambda: compare(data, minimum_bits=30), VerificationError, "^security: ")
+    yield Case("much work", lambda: compare(data, max_work=10**5), VerificationError, "^work: .* field multiplications")
+    yield Case("much memory", lambda: compare(data, max_memory=BASE), VerificationError, "^work: .* bytes of memory")
+    for body, error, match in (
+        (honest.body + b"0", FormatError, "after its last"),
+        (b"", FormatError, "proof ends inside"),
+        (bytes(len(honest.body)), VerificationError, "^Merkle path|^mask|^opening"),
+    ):
+        lie = dataclasses.replace(honest, body=body)
+        yield Case(f"a body of {len(body)} bytes", lambda lie=lie: compare(data, lie), error, match)
+    for changes, match in (({"budget": geometry.max_budget + 1}, "its opening budget"), ({"rows": 2}, "2 rows, expected 1")):
+        item = honest.items[1]._replace(commitment=amended(honest.items[1].commitment, **changes))
+        lie = dataclasses.replace(honest, items=(honest.items[0], item, honest.items[2]))
+        root, _ = dataset_root([named(i.commitment, geometry) for i in lie.items], [0, 1, 2], statement.samples, size)
+        said = dataclasses.replace(statement, dataset=root)
+        yield Case(f"{changes}", lambda lie=lie, said=said: compare(data, lie, said), VerificationError, f"^commitment to shard 1: {match}")
+
+    # the claim itself, with the challenges of the frozen proof, whatever the statement says
+    placed = [np.array(_cells(circuit, statement, data, own, shard)) for shard in range(3)]
+    point = Point.draw(_after_root(honest), 2, geometry.log_row)
+
+    def with_challenges_of(call, lie):
+        transcript = Transcript(geometry.digest(), honest.canonical())
+        shown = mock.patch.object(disclosed_module, "digest_of_cells", lambda _: honest.arrays)
+        value = ext.stack([point.value(list(enumerate(placed)))])
+        drawn = mock.patch.object(disclosed_module, "Transcript", lambda *_: transcript)
+        with shown, drawn, mock.patch.object(opening, "element_bytes", lambda _: element_bytes(value)):
+            return call(lie)
+
+    yield Case("with its own challenges", lambda: with_challenges_of(compare, data), None, value=honest)
+    yield Case("a label with them", lambda: with_challenges_of(compare, (x[own], label)), VerificationError, "^opening")
+
+
+def _cells(circuit, statement, data, numbers, shard: int) -> np.ndarray:
+    """What is public of a shard, as ``protocol.disclosure`` has it, cell by cell."""
+    size = statement.shard_size
+    count = min(size, statement.samples - shard * size)
+    layout = Layout({k: (count, *x.shape[1:]) for k, x in enumerate(circuit.inputs)})
+    cells = np.full((1, statement.geometry.row), 2**64 - 1, dtype=np.uint64)
+    for piece in layout.pieces:
+        x = circuit.inputs[piece.key]
+        for place in np.ndindex(*piece.lengths):
+            sample, *rest = (start + e for start, e in zip(piece.starts, place, strict=True))
+            if shard * size + sample in numbers:
+                at = 0
+                for e, bits in zip(place, piece.bits, strict=True):
+                    at = at << bits | e
+                value = data[piece.key][(numbers.index(shard * size + sample), *rest)]
+                cells[0, piece.offset + at] = int(np.floor(value * 2.0**x.scale + 0.5)) % (2**64 - 2**32 + 1)
+    return cells
 
 
 # ---- first weights from a public key ----------------------------------------------------------------------------
@@ -2658,6 +2768,7 @@ def disclosure_files():
 
     yield Case("as it is", lambda: bytes(Disclosure.parse(raw)), None, value=raw)
     yield Case("by its seed", lambda: Disclosure.parse(bytes(by_seed)), None, value=by_seed)
+    yield Case("weights are no dataset", lambda: (at_point.whole, by_seed.whole), None, value=(False, True))
     yield Case("a file", lambda: Disclosure.load(VECTORS / f"{DISCLOSED}.disclosure"), None, value=at_point)
     longest = disclosures.MAX_STATEMENT
     for name, content, match in (
@@ -2704,8 +2815,9 @@ def disclosure_files():
         (weights | {"items": [seeded | {"seed": "0" * 63}], "arrays": None}, "seed is not 32 bytes"),
         (weights | {"items": [seeded | {"seed": 5}], "arrays": None}, "seed is not 32 bytes"),
         (weights | {"items": [changed(item, ["commitment", "parts"], item["commitment"]["parts"][1:])]}, "without parameters"),
-        (weights | {"items": [item, beside | {"seed": None}]}, "nothing but parameters"),
-        (shards | {"items": [shard | {"seed": None}], "arrays": "0" * 64}, "nothing but parameters"),
+        (weights | {"items": [item, beside | {"seed": None}]}, "frozen weights are not opened"),
+        (shards | {"items": [shard | {"seed": None}], "arrays": "0" * 64}, "shards are opened at a point where"),
+        *_of_samples(by_seed),
         (weights | {"arrays": None}, "shards need their dataset"),
         (weights | {"items": [seeded]}, "shards need their dataset"),
         (weights | {"arrays": "0" * 63}, "arrays is not 32 bytes"),
@@ -2745,6 +2857,51 @@ def disclosure_files():
     yield Case("another form", lambda: Disclosure.parse(headed(len(text), text)), FormatError, "canonical")
     sheet = str(dataclasses.replace(by_seed, items=by_seed.items * 10))
     yield Case("in print", lambda: "and 10 more" in sheet and "seed of its randomness" in sheet, None, value=True)
+    some = of_samples(by_seed, [[1, 2], [5, 9]], [0, 1])
+    for name, numbers, inputs in (("samples", [[1, 2], [5, 9]], [0, 1]), ("all", [[0, 9]], [2**24 - 1]), ("the last", [[8, 9]], [0])):
+        told = of_samples(by_seed, numbers, inputs)
+        yield Case(name, lambda told=told: said(told).to_json(), None, value=told)
+    yield Case("in print, too", lambda: "Of inputs 0, 1: samples 1, 5..8." in str(said(some)), None, value=True)
+
+
+def amended_dataset(found: Disclosure, **changes) -> Disclosure:
+    return dataclasses.replace(found, dataset=found.dataset._replace(**changes))
+
+
+def of_samples(found: Disclosure, numbers, inputs) -> dict:
+    """The statement of a disclosure of some samples, and of the shards that hold them, if they are samples."""
+    told, size = found.to_json(), found.dataset.shard_size
+    held = {n // size for first, end in numbers for n in range(first, end)}
+    items = [x | {"seed": None} for x in told["items"] if x["commitment"]["number"] in held]
+    return told | {"items": items, "arrays": "0" * 64, "dataset": told["dataset"] | {"numbers": numbers, "inputs": inputs}}
+
+
+def _of_samples(found: Disclosure) -> list[tuple[dict, str]]:
+    """Statements that are none, and why."""
+    some = of_samples(found, [[1, 2], [5, 9]], [0, 1])
+    apart, order = "ranges .first, end. of samples", "dataset.inputs are numbers in ascending order"
+
+    def told(**changes):
+        return some | {"dataset": some["dataset"] | changes}
+
+    bad = [[]], [[1, 1]], [[2, 1]], [[1, 2], [2, 3]], [[1, 3], [2, 4]], [[5, 9], [1, 2]], [[1, 2, 5], [9]], [[1], [5]], [[1, 2, 5, 9]]
+    seeds = [x | {"seed": "0" * 64} for x in some["items"]]
+    return [
+        *((told(numbers=numbers), apart) for numbers in ([], *bad)),
+        *((told(inputs=inputs), order) for inputs in ([], [1, 0], [1, 1])),
+        (told(numbers=5), "dataset.numbers is not a list"),
+        (told(numbers=[5]), "dataset.numbers is not a list"),
+        (told(inputs=5), "dataset.inputs is not a list"),
+        *((told(numbers=[[a, b]]), "dataset.numbers is") for a, b in ((-1, 2), (8, 10), (1, True))),
+        *((told(inputs=[k]), "dataset.inputs is") for k in (-1, 2**24, True)),
+        *((told(numbers=numbers), "not the shards that hold") for numbers in ([[1, 2]], [[0, 4], [8, 9]], [[4, 9]], [[5, 8]])),
+        (some | {"dataset": missing(some["dataset"], ["inputs"])}, "a dataset needs"),
+        (some | {"dataset": missing(some["dataset"], ["numbers"])}, "a dataset needs"),
+        (some | {"dataset": missing(missing(some["dataset"], ["numbers"]), ["inputs"])}, "shards are opened at a point where"),
+        (some | {"items": [seeds[0], *some["items"][1:]]}, "shards are opened at a point where"),
+        (some | {"items": seeds, "arrays": None}, "shards are opened at a point where"),
+        (some | {"arrays": None}, "shards need their dataset"),
+    ]
 
 
 # ---- parts and frozen parameters --------------------------------------------------------------------------------
@@ -3477,14 +3634,20 @@ def evaluations():
     ):
         yield Case(name, lambda options=options: verified(**options), error, match)
 
-    def of_shards(shards):
-        """With data that were found to be these shards of two, or no data."""
-        with mock.patch.object(evaluation, "check_disclosed", lambda *_, **__: shards):
-            return verified(data=None if shards is None else (), disclosures=[1])
+    def of_shards(shown):
+        """With data of which this disclosure was found to say which they are, or no data."""
+        with mock.patch.object(evaluation, "check_disclosed", lambda *_, **__: shown):
+            return verified(data=None if shown is None else (), disclosures=[1])
 
-    yield Case("the whole test set", lambda: of_shards((0, 1)), None, value=totals)
-    yield Case("no data", lambda: of_shards(None), None, value=totals)
-    yield Case("a part of it", lambda: of_shards((1,)), VerificationError, "^data: 1 of 2 shards of the test set are disclosed")
+    whole = own_dataset()[2]
+    for name, shown, error in (
+        ("the whole test set", whole, None),
+        ("no data", None, None),
+        ("a part of it", dataclasses.replace(whole, items=whole.items[1:2]), "shard 1 of 0..2"),
+        ("samples of it", amended_dataset(whole, chosen=Chosen(((0, 9),), (0,))), "samples 0..8 of 0..8"),
+    ):
+        match = error and f"^data: the arrays are (. of )?{error}, not the whole test set"
+        yield Case(name, lambda shown=shown: of_shards(shown), error and VerificationError, match, value=None if error else totals)
 
     def weighed(said=statement, training=(trained, last)):
         return evaluation.check_weights(circuit, said, (training[0], [training[1]]), None, joined([training[1], said]), False)
@@ -3829,7 +3992,8 @@ GROUPS = (  # the dearest last
     honest, honest_states, honest_draws, honest_parts, draws, residues, states, meters, ordinary_files, shapes, advice, layouts, bounds,
     limits, ledgers, statements, commitments, schedules, commitment_files, geometry, graphs, anchors, walks,
     frozen_parameters, parts_of_commitments, parts_in_chains, columns, frozen_files,
-    random_forms, disclosed_data, model_files, disclosed_models, drawing_files, drawn_weights, disclosure_files, evaluations,
+    random_forms, disclosed_data, disclosed_samples, model_files, disclosed_models, drawing_files, drawn_weights, disclosure_files,
+    evaluations,
     comparisons, lineages,
     statement_files, circuit_files, proof_files, openings, challenges, chains, published, links_alone, bodies,
 )  # fmt: skip

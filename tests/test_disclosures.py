@@ -8,7 +8,6 @@ import struct
 import sys
 from fractions import Fraction
 from functools import cache
-from types import SimpleNamespace
 
 import moving
 import numpy as np
@@ -34,7 +33,7 @@ from zkjax.proofs.disclosure import MAGIC, Disclosure, Item
 from zkjax.proofs.model import EXACT, Model, as_float32
 from zkjax.protocol import disclosure as protocol
 from zkjax.prover import disclose as prover
-from zkjax.prover.lanes import point_lane
+from zkjax.prover.lanes import cell_lanes
 from zkjax.training.saved import FILES
 from zkjax.work import Meter
 
@@ -157,9 +156,9 @@ def test_data():
     circuit, _, proofs = chain()
     data, statements = data_for(DIMS), [p.statement for p in proofs]
     whole, one = disclosed(chain, 0, "dataset"), disclosed(chain, 1, 2)
-    assert check_disclosed(circuit, statements, [whole], data=data) == (0, 1, 2)
-    assert check_disclosed(circuit, statements, [one], data=tuple(x[10:] for x in data)) == (2,)
-    assert check_disclosed(circuit, statements, [one, whole], data=tuple(x[10:] for x in data)) == (2,)
+    assert check_disclosed(circuit, statements, [whole], data=data) == whole and whole.whole
+    assert check_disclosed(circuit, statements, [one], data=tuple(x[10:] for x in data)) == one and not one.whole
+    assert check_disclosed(circuit, statements, [one, whole], data=tuple(x[10:] for x in data)) == one
     verify_small(circuit, proofs, data=data, disclosures=[whole])
     nearly = tuple(x + np.float32(2**-20) for x in data)  # whatever is rounded to the same integers
     verify_small(circuit, proofs, data=tuple(x.astype(np.float64) for x in nearly), disclosures=[whole])
@@ -310,11 +309,11 @@ def test_shards_that_no_proof_reads():
 
 # ---- at a point -----------------------------------------------------------------------------------------------------
 def of_arrays(found, model, circuit):
-    """A disclosure at a point that says it is about the model's arrays."""
+    """A disclosure at a point that says it is about the model's arrays; and these as what is public, at the beginning of the stack."""
     own = {x.path: p for p, x in enumerate(circuit.parameters)}
     layout = Layout({p: circuit.parameters[p].shape for p in circuit.held["parameters"]})
     rows = rows_of(layout, {own[path]: x for path, x in model.integers.items()}, 1, SMALL.row)
-    return dataclasses.replace(found, arrays=hashlib.sha256(rows.tobytes()).digest()), rows
+    return dataclasses.replace(found, arrays=hashlib.sha256(rows.tobytes()).digest()), [(0, rows)]
 
 
 def test_other_arrays_at_a_point():
@@ -343,7 +342,7 @@ def about(monkeypatch, lie, value=None):
     honest = protocol.Point.value
     with monkeypatch.context() as patch:
         patch.setattr(second.chain.openings, "spent", {})
-        patch.setattr(prover, "hashlib", SimpleNamespace(sha256=lambda _: SimpleNamespace(digest=lambda: claimed.arrays)))
+        patch.setattr(prover, "digest_of_cells", lambda _: claimed.arrays)
         if value == "claimed":
             patch.setattr(protocol.Point, "value", lambda self, _: honest(self, rows))
         return disclose(second, "parameters", verify=False)
@@ -356,7 +355,7 @@ def test_a_prover_that_claims_other_arrays(monkeypatch):
     refused("opening", circuit, proofs, model=lie, disclosures=[about(monkeypatch, lie, "claimed")])
     with monkeypatch.context() as patch, pytest.raises(UnsatisfiedWitnessError, match="VerificationError"):
         patch.setattr(second.chain.openings, "spent", {})
-        patch.setattr(prover, "point_lane", lambda high, low, rows: point_lane(high, low[::-1], rows))
+        patch.setattr(prover, "cell_lanes", lambda point, *cells: cell_lanes(protocol.Point(point.high, point.low[::-1]), *cells))
         disclose(second, "parameters")
     found, rows = about(monkeypatch, lie), of_arrays(disclosed(with_states, 1, "parameters"), model_of(second), circuit)[1]
     honest = protocol.Point.value
@@ -367,11 +366,11 @@ def test_a_prover_that_claims_other_arrays(monkeypatch):
 def test_a_point_that_is_known_before(monkeypatch):
     """Were it, other arrays would have the same value there."""
     circuit, (_, second), proofs = with_states()
-    point = protocol.Point(1, [], [Ext(3 * i + 2, 0) for i in range(SMALL.log_row)])  # in F, as cells are
+    point = protocol.Point([], [Ext(3 * i + 2, 0) for i in range(SMALL.log_row)])  # in F, as cells are
     model = model_of(second)
     honest = of_arrays(disclosed(with_states, 1, "parameters"), model, circuit)[1]
     cells = [
-        int(np.flatnonzero(of_arrays(disclosed(with_states, 1, "parameters"), x, circuit)[1] - honest)[0])
+        int(np.flatnonzero(of_arrays(disclosed(with_states, 1, "parameters"), x, circuit)[1][0][1] - honest[0][1])[0])
         for x in (altered(model, "w", 1), altered(model, "w", 1, 0))
     ]
     weights = [int(eq_vector(point.low)[0][cell]) for cell in cells]
@@ -381,7 +380,7 @@ def test_a_point_that_is_known_before(monkeypatch):
     rows = of_arrays(disclosed(with_states, 1, "parameters"), lie, circuit)[1]
     assert point.value(rows) == point.value(honest)
     refused("opening", circuit, proofs, model=lie, disclosures=[about(monkeypatch, lie, "claimed")])
-    monkeypatch.setattr(protocol.Point, "draw", lambda transcript, rows, log_row: point)
+    monkeypatch.setattr(protocol.Point, "draw", lambda transcript, row_variables, log_row: point)
     verify_small(circuit, proofs, model=lie, disclosures=[about(monkeypatch, lie)])
 
 
@@ -390,10 +389,10 @@ def test_values_at_a_point_are_extensions(rows):
     rng = np.random.default_rng(rows)
     matrix = rng.integers(0, P, (rows, 8), dtype=np.uint64)
     variables = [Ext(int(a), int(b)) for a, b in rng.integers(0, 2**62, (num_bits(rows) + 3, 2))]
-    point = protocol.Point(rows, variables[:-3], variables[-3:])
+    point = protocol.Point(variables[:-3], variables[-3:])
     cells = np.zeros((1 << num_bits(rows), 8), dtype=np.uint64)
     cells[:rows] = matrix
-    assert point.value(matrix) == evaluate(ext.from_base(cells.reshape(-1)), variables)
+    assert point.value([(0, matrix)]) == evaluate(ext.from_base(cells.reshape(-1)), variables)
 
 
 # ---- what is spent, and what is told --------------------------------------------------------------------------------
@@ -705,7 +704,7 @@ def test_the_command_line(tmp_path, capsys):
     status, output, _ = verify(*every, "--json")
     assert status == 0 and {"model", "initial model", "data"} <= set(json.loads(output)["required"])
     status, output, _ = verify("data shard", "disclosure shard")
-    assert status == 0 and "is shards 1 of 0..2, not the whole dataset" in output
+    assert status == 0 and "is shard 1 of 0..2, not the whole dataset" in output
     assert verify("data data", "disclosure shard")[0] == 1
     status, _, errors = verify("model first", "disclosure last")
     assert status == 1 and "INVALID: check model: " in errors

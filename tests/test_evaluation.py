@@ -192,7 +192,7 @@ def test_a_published_test_set():
     other = tuple(np.array(x) for x in data)
     other[1][3] = (other[1][3] + 1) % CLASSES
     refused("data", data=other, disclosures=[whole])
-    refused("data", "1 of 3 shards", data=tuple(x[:5] for x in data), disclosures=[part])
+    refused("data", "shard 0 of 0..2, not the whole test set", data=tuple(x[:5] for x in data), disclosures=[part])
 
 
 @pytest.mark.parametrize("outputs", [False, True])

@@ -155,10 +155,10 @@ def parts(challenges, count=3, budget=2, reserve=0, name="plain"):
     return parts_of(challenges, trials(challenges, count, budget, reserve, name))
 
 
-def parts_of(challenges, found, known=()) -> list[Part]:
+def parts_of(challenges, found, known=(), shown=None) -> list[Part]:
     """Of each proof, for the same random choices of all cells: linked matrices are equal, and so are those of equal seeds.
 
-    known: names of parts that everybody knows, as ``name_of`` has them: their cells are no choice.
+    known: names of parts that everybody knows, as ``name_of`` has them: their cells are no choice. shown: by such names, which cells are.
     """
     rng, choices = np.random.default_rng(1), [{} for _ in range(SAMPLES)]
 
@@ -167,7 +167,9 @@ def parts_of(challenges, found, known=()) -> list[Part]:
             name = (i, "trace") if part.mask is not None else name
             if name in known:
                 return np.zeros_like(part.rows)
-            return made.setdefault(name, rng.integers(0, P, part.rows.shape, dtype=np.uint64))
+            if name not in made:
+                made[name] = rng.integers(0, P, part.rows.shape, dtype=np.uint64) * ~(shown or {}).get(name, np.zeros((), dtype=bool))
+            return made[name]
 
         return [lambda part, name, made=made: choice(made, part, name) for made in choices]
 

@@ -15,6 +15,7 @@ from reference import verifier as reference
 from reference.verifier import Rejected
 from test_disclosures import about, altered, chain, disclose, disclosed, model_of, with_states
 from test_reference_verifier import VECTOR_BITS, VECTORS, alterations
+from test_samples import SOME, shown
 from tiny import tiny_run
 
 import zkjax
@@ -34,7 +35,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def both(circuit: dict, files, disclosures, *, model=None, initial_model=None, data=None, bits=BITS, check=None):
-    """What both verifiers say: the shards, or "refused"; they must agree. disclosures, model, initial_model: files; data: arrays.
+    """What both verifiers say: the shards' numbers, or "refused"; they must agree. disclosures, model, initial_model: files; data: arrays.
 
     check: the name under which both refuse.
     """
@@ -59,8 +60,8 @@ def both(circuit: dict, files, disclosures, *, model=None, initial_model=None, d
         assert isinstance(theirs, Rejected), refused
         assert check is None or (getattr(refused, "check", None), theirs.check) == (check, check), (refused, theirs)
         return "refused"
-    assert check is None and (None if ours is None else list(ours)) == theirs, theirs
-    return ours
+    assert check is None and (None if ours is None else [item.commitment.number for item in ours.items]) == theirs, theirs
+    return None if theirs is None else tuple(theirs)
 
 
 def loaded(raw: bytes | None):
@@ -94,7 +95,7 @@ def file_of(statement: dict, body: bytes) -> bytes:
 @pytest.mark.parametrize("way", WAYS)
 def test_models_and_data(way):
     circuit, files, (last, first, data), (model, initial), arrays = published(way)
-    assert (reference.pointed(reference.read_disclosure(last)[0]) is not None) == (way == "at a point")
+    assert bool(reference.pointed(reference.read_disclosure(last)[0])) == (way == "at a point")
     assert both(circuit, files, [last, first, data], model=model, initial_model=initial, data=arrays) == tuple(
         range(len(reference.read_disclosure(data)[0]["items"]))
     )
@@ -113,6 +114,62 @@ def test_some_shards():
     assert both(circuit, files, [raw], data=arrays) == "refused"
 
 
+PARTS = {"all of two shards": (SOME, None), "labels": (range(2, 6), "y"), "one": (11, "x"), "all samples": (None, "y")}
+
+
+@cache
+def of_samples(which) -> tuple[bytes, list[np.ndarray]]:
+    """A disclosure of some samples, and these."""
+    samples, inputs = PARTS[which]
+    arrays = [x for x, name in zip(published("by seed")[4], "xy", strict=True) if inputs in (None, name)]
+    return bytes(shown(samples, inputs)), [x if samples is None else x[np.atleast_1d(samples)] for x in arrays]
+
+
+@pytest.mark.parametrize("which", PARTS)
+def test_some_samples(which):
+    circuit, files, *_ = published("by seed")
+    raw, arrays = of_samples(which)
+    statement, _, body = reference.read_disclosure(raw)
+    assert both(circuit, files, [raw], data=arrays) == tuple(item["commitment"]["number"] for item in statement["items"])
+    for number, x in enumerate(arrays):
+        changed = [y.copy() for y in arrays]
+        changed[number].reshape(-1)[-1] += 1 / 16
+        both(circuit, files, [raw], data=changed, check="data")
+        both(circuit, files, [raw], data=[*arrays[:number], x[1:], *arrays[number + 1 :]], check="data")
+    assert both(circuit, files, [raw], data=[x[::-1] for x in arrays]) == ("refused" if len(arrays[0]) > 1 else (2,))
+    assert both(circuit, files, [raw], data=[*arrays, arrays[0]]) == "refused"
+    for place in random.Random(which).sample(range(len(body)), 10):
+        other = bytearray(body)
+        other[place] ^= 1
+        assert both(circuit, files, [file_of(statement, bytes(other))], data=arrays) == "refused", place
+
+
+def test_altered_statements_of_samples():
+    circuit, files, *_ = published("by seed")
+    raw, arrays = of_samples("all of two shards")
+    statement, _, body = reference.read_disclosure(raw)
+    for path, changed in alterations(statement, random.Random("samples"), 80):
+        try:
+            altered_file = file_of(changed, body)
+        except (ValueError, TypeError):  # no JSON
+            continue
+        assert both(circuit, files, [altered_file], data=arrays) == "refused", path
+    for numbers in (
+        [[1, 3], [3, 4], [10, 11]],
+        [[1, 4], [11, 12]],
+        [[1, 4]],
+        [[1, 4], [5, 6], [10, 11]],
+        [[1, 4], [10, 13]],
+        [[1, 4, 10, 11]],
+        [],
+    ):
+        changed = statement | {"dataset": statement["dataset"] | {"numbers": numbers}}
+        assert both(circuit, files, [file_of(changed, body)], data=arrays) == "refused", numbers
+    for inputs in ([], [1, 0], [0], [0, 2], [0, 2**24]):
+        changed = statement | {"dataset": statement["dataset"] | {"inputs": inputs}}
+        assert both(circuit, files, [file_of(changed, body)], data=arrays) == "refused", inputs
+
+
 @pytest.mark.parametrize("name", ["format-2-disclosed", "format-2-shards"])
 def test_the_frozen_disclosures(name):
     """Of section 23: files that any implementation can be tried on."""
@@ -127,6 +184,9 @@ def test_the_frozen_disclosures(name):
     whole, one = ((VECTORS / f"{name}{which}.disclosure").read_bytes() for which in ("", ".1"))
     assert both(circuit, files, [whole], data=arrays) == (0, 1, 2)
     assert both(circuit, files, [one], data=[x[4:8] for x in arrays]) == (1,)
+    some, numbers = (VECTORS / f"{name}.some.disclosure").read_bytes(), [0, 2, 3, 4, 8]
+    assert both(circuit, files, [some], data=[x[numbers] for x in arrays], bits=VECTOR_BITS) == (0, 1, 2)
+    both(circuit, files, [some], data=[x[[0, 2, 3, 5, 8]] for x in arrays], bits=VECTOR_BITS, check="data")
 
 
 def test_whatever_has_replaced_commitments():

@@ -325,13 +325,13 @@ def check_link_fields(links, named):
 def read_disclosure(raw):
     """Section 4.6: (statement, its canonical bytes, body)."""
     found = statement, _, body = read_file(raw, b"zkjxdscl", 1, 2**26, check_disclosure_fields)
-    require(body == b"" or pointed(statement) is not None, "disclosure: a body of nothing")
+    require(body == b"" or pointed(statement), "disclosure: a body of nothing")
     return found
 
 
 def pointed(statement):
-    """Section 4.6: the commitment of which the parameters are opened at a point; None for none."""
-    return next((item["commitment"] for item in statement["items"] if item["seed"] is None), None)
+    """Section 4.6: the commitments of which something is opened at a point."""
+    return [item["commitment"] for item in statement["items"] if item["seed"] is None]
 
 
 def check_disclosure_fields(statement):
@@ -347,18 +347,19 @@ def check_disclosure_fields(statement):
         require(commitment["kind"] in ("weights", "frozen", "shard") and not commitment["masked"], "item: kind")
         require(commitment["kind"] != "weights" or commitment["parts"][0]["name"] == "parameters", "item: parts")
         if seed is None:
-            require(commitment["kind"] == "weights", "item: no seed")
+            require(commitment["kind"] != "frozen", "item: no seed")
         else:
             hexadecimal(seed, "seed")
             require(len(commitment["parts"]) == 1, "item: parts")
     kinds, data = [item["commitment"]["kind"] for item in statement["items"]], statement["dataset"]
     require(kinds in (["weights"], ["weights", "frozen"]) or set(kinds) == {"shard"}, "items: kinds")
     require((data is not None) == (kinds[0] == "shard"), "dataset")
-    require((statement["arrays"] is not None) == (pointed(statement) is not None), "arrays")
+    require((statement["arrays"] is not None) == bool(pointed(statement)), "arrays")
     if statement["arrays"] is not None:
         hexadecimal(statement["arrays"], "arrays")
     if data is not None:
-        fields(data, "samples shard_size siblings", "dataset")
+        some = isinstance(data, dict) and "numbers" in data
+        fields(data, "samples shard_size siblings" + " numbers inputs" * some, "dataset")
         integer(data["samples"], 1, 2**32 - 1, "samples")
         integer(data["shard_size"], 1, 2**32 - 1, "shard_size")
         require(isinstance(data["siblings"], list), "siblings")
@@ -367,6 +368,28 @@ def check_disclosure_fields(statement):
         numbers = [item["commitment"]["number"] for item in statement["items"]]
         require(all(a < b for a, b in itertools.pairwise(numbers)), "items: order")
         require(numbers[-1] < -(-data["samples"] // data["shard_size"]), "items: a shard that there is not")
+        require(len(pointed(statement)) == (len(numbers) if some else 0), "items: seeds")
+        if some:
+            check_chosen(data, numbers)
+
+
+def check_chosen(data, shards):
+    """Section 4.6: which samples and inputs of a dataset are shown, and that these are the shards that hold them."""
+    require(isinstance(data["numbers"], list) and data["numbers"], "numbers")
+    ends, size = [], data["shard_size"]
+    for pair in data["numbers"]:
+        require(len(integers(pair, 0, data["samples"], "numbers")) == 2, "numbers")
+        ends += pair
+    require(all(a < b for a, b in itertools.pairwise(ends)), "numbers: order")
+    require(integers(data["inputs"], 0, 2**24 - 1, "inputs"), "inputs")
+    require(all(a < b for a, b in itertools.pairwise(data["inputs"])), "inputs: order")
+    held, known = 0, set(shards)
+    for shard in shards:
+        held += any(first < (shard + 1) * size and shard * size < end for first, end in data["numbers"])
+    require(held == len(shards), "items: a shard that holds none of the samples")
+    for first, end in data["numbers"]:
+        touched = range(first // size, (end - 1) // size + 1)
+        require(len(touched) <= len(known) and known.issuperset(touched), "items: a shard that holds samples is not there")
 
 
 class Opened(NamedTuple):
@@ -3446,31 +3469,38 @@ def check_item(geometry, item, layout, tensors, disclosure, check, minimum_bits)
     require(commitment["parts"][0]["rows"] == row_count(layout, row), where)
     rows = placed(layout, tensors, row)
     if item["seed"] is None:
-        return check_at_a_point(disclosure, rows, check, minimum_bits)
+        return check_at_a_point(disclosure, [rows], check, minimum_bits)
     require(root_from_seed(geometry, commitment, rows, bytes.fromhex(item["seed"])).hex() == commitment["root"], check)
 
 
-def check_at_a_point(disclosure, rows, check, minimum_bits):
-    """Section 14.3."""
+NOT_SHOWN = 2**64 - 1
+
+
+def check_at_a_point(disclosure, matrices, check, minimum_bits):
+    """Section 14.3. matrices: M_j as lists of rows; NOT_SHOWN where a cell is not."""
     statement, text, data = disclosure
     geometry = statement["geometry"]
-    require(sha256(b"".join(u64(x) for row in rows for x in row)).hex() == statement["arrays"], check)
+    require(sha256(b"".join(u64(x) for rows in matrices for row in rows for x in row)).hex() == statement["arrays"], check)
     transcript = Transcript()
     transcript.absorb("parameters", geometry_digest(geometry))
     transcript.absorb("statement", text)
     body = Body(transcript, data)
     root = body.raw("trace root", 32)
-    drawn = transcript.elements("disclosure", bits(len(rows)) + geometry["log_row"])
-    high, low = drawn[: bits(len(rows))], drawn[bits(len(rows)) :]
-    factors, columns = eq_vector(high, len(rows)), eq_vector(low, 2 ** geometry["log_row"])
-    value = sum((factor * inner_product(columns, row) for factor, row in zip(factors, rows)), ZERO)
+    places, high = stack([len(rows) for rows in matrices])
+    drawn = transcript.elements("disclosure", high + geometry["log_row"])
+    factors, columns = eq_vector(drawn[:high], 1 << high), eq_vector(drawn[high:], 2 ** geometry["log_row"])
+    stacked = [(place + i, row) for place, rows in zip(places, matrices) for i, row in enumerate(rows)]
+    shown = [(row, c, x) for row, cells in stacked for c, x in enumerate(cells) if x != NOT_SHOWN]
+    value = sum((factors[row] * columns[c] * x for row, c, x in shown), ZERO)
 
     def weight(offsets, gamma, zeta):
-        inside = eq_vector(gamma, 1 << len(gamma))[offsets[0] : offsets[0] + len(rows)]
-        column = math.prod((x * y + (1 - x) * (1 - y) for x, y in zip(low, zeta, strict=True)), start=ONE)
-        return inner_product(factors, inside) * column
+        require(offsets[:-1] == places, "stack")
+        inside, along = eq_vector(gamma, 1 << len(gamma)), eq_vector(zeta, len(columns))
+        products = [x * y for x, y in zip(columns, along)]
+        return sum((factors[row] * inside[row] * products[c] for row, c, _ in shown), ZERO)
 
-    row_variables = open_stack(body, geometry, [opened_of(pointed(statement), ("parameters",)), trace_of(1, root)], weight, value)
+    opens = [opened_of(c, ("parameters",) if c["kind"] == "weights" else None) for c in pointed(statement)]
+    row_variables = open_stack(body, geometry, [*opens, trace_of(1, root)], weight, value)
     body.finish()
     errors = ledger(geometry, {"disclosure": len(drawn)}, row_variables)
     require(-math.log2(sum(errors.values())) >= minimum_bits, "security")
@@ -3516,17 +3546,36 @@ def check_data(circuit, statement, class_of, disclosures, data, minimum_bits):
             found = disclosure
             break
     require(found is not None, "disclosure")
-    require(len(data) == len(circuit.inputs), "data: arrays")
-    samples, size = statement["samples"], statement["shard_size"]
-    arrays, numbers = [rounded(x, array) for x, array in zip(circuit.inputs, data)], [i["commitment"]["number"] for i in found[0]["items"]]
-    lengths = [min(size, samples - number * size) for number in numbers]
-    require(all(len(array) == sum(lengths) for array in arrays), "data: samples")
-    start = 0
-    for item, length in zip(found[0]["items"], lengths):
-        layout = Layout([(k, (length, *x["shape"][1:])) for k, x in enumerate(circuit.inputs)])
-        tensors = {k: [entry for sample in array[start : start + length] for entry in sample] for k, array in enumerate(arrays)}
-        check_item(geometry, item, layout, tensors, found, "data", minimum_bits)
-        start += length
+    told, samples, size = found[0]["dataset"], statement["samples"], statement["shard_size"]
+    numbers, row = [item["commitment"]["number"] for item in found[0]["items"]], 2 ** geometry["log_row"]
+    inputs = told.get("inputs", range(len(circuit.inputs)))
+    require(all(k < len(circuit.inputs) for k in inputs), "disclosure")
+    require(len(data) == len(inputs), "data: arrays")
+    arrays = {k: rounded(circuit.inputs[k], array) for k, array in zip(inputs, data)}
+    ranges = told.get("numbers", [(n * size, min(samples, (n + 1) * size)) for n in numbers])
+    require(all(len(array) == sum(end - first for first, end in ranges) for array in arrays.values()), "data: samples")
+    every = {n: place for place, n in enumerate(n for first, end in ranges for n in range(first, end))}
+    matrices = []
+    for item in found[0]["items"]:
+        own = range(item["commitment"]["number"] * size, min(samples, (item["commitment"]["number"] + 1) * size))
+        layout = Layout([(k, (len(own), *x["shape"][1:])) for k, x in enumerate(circuit.inputs)])
+        if item["seed"] is not None:
+            tensors = {k: [entry for n in own for entry in array[every[n]]] for k, array in arrays.items()}
+            check_item(geometry, item, layout, tensors, found, "data", minimum_bits)
+            continue
+        where = f"commitment to shard {item['commitment']['number']}"
+        check_budgets(item["commitment"], geometry, where)
+        require(item["commitment"]["parts"][0]["rows"] == row_count(layout, row), where)
+        values, known = {}, {}
+        for k, x in enumerate(circuit.inputs):
+            each = math.prod(x["shape"][1:])
+            held = [arrays[k][every[n]] if k in arrays and n in every else None for n in own]
+            values[k] = [entry for sample in held for entry in (sample or [0] * each)]
+            known[k] = [int(sample is not None) for sample in held for _ in range(each)]
+        pairs = zip(placed(layout, values, row), placed(layout, known, row))
+        matrices.append([[x if there else NOT_SHOWN for x, there in zip(*pair)] for pair in pairs])
+    if matrices:
+        check_at_a_point(found, matrices, "data", minimum_bits)
     return numbers
 
 

@@ -99,14 +99,15 @@ def draw() -> None:
 
 
 def shards() -> None:
-    """A proof about a plain net, the data that it was trained on, and the disclosures of all of them and of their second shard."""
+    """A proof about a plain net, the data that it was trained on, and the disclosures of all, of their second shard, of some samples."""
     loss, params, data = test_graphs.GRAPHS["reshape"]
     circuit, run = harness.make_run(loss, params, data, batch=3, steps=2, precision=tiny.TINY, shard_size=4)
     run.chain.geometry = Geometry(9, 2, 4, level_bits=8)
     proof, name = zkjax.prove(circuit, run, progress=None, minimum_bits=5.0), HERE / f"{NAME}-shards"
     arrays = [x * 2.0**-entry.scale for x, entry in zip(run.data.arrays, circuit.inputs, strict=True)]
-    for what, end, part in (("dataset", "", slice(None)), (1, ".1", slice(4, 8))):
-        disclosure = zkjax.disclose(run, what)
+    shown = (("dataset", None, "", slice(None)), (1, None, ".1", slice(4, 8)), ("dataset", (0, 2, 3, 4, 8), ".some", [0, 2, 3, 4, 8]))
+    for what, samples, end, part in shown:
+        disclosure = zkjax.disclose(run, what, samples=samples, minimum_bits=5.0)
         zkjax.verify(circuit, proof, data=[x[part] for x in arrays], disclosures=[disclosure], minimum_bits=5.0)
         disclosure.save(f"{name}{end}.disclosure")
     circuit.save(f"{name}.circuit.json")
