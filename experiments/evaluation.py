@@ -69,7 +69,7 @@ def job(name: str):
     """(name of the data, its test set, metrics, and what trains a run anew, with commitments that nothing has opened)."""
     if name == "digits":
         data, test = digits.load_data()
-        params, loss, optimizer, metrics = digits.initial_params(0), digits.loss, digits.optimizer(STEPS), digits.metrics
+        (params, _), loss, optimizer, metrics = digits.initial_params(0), digits.loss, digits.optimizer(STEPS), digits.metrics
         called = "digits"
     else:
         found = pictures()

@@ -1,5 +1,7 @@
 """Separable weights as a product of two matrices: the same as adding up the outer products."""
 
+from unittest import mock
+
 import jax
 import numpy as np
 import pytest
@@ -61,6 +63,25 @@ def test_equal_vectors_of_several_origins_are_one():
     left, right = factorised(products, SHAPE)
     assert right[0].shape[0] == 3
     expected = [c.reshape(left[0].shape[0], -1) for c in outer_products(products, SHAPE)]
+    assert all(np.array_equal(a, b) for a, b in zip(low_rank(left, right), expected, strict=True))
+
+
+def test_entries_of_a_matrix_are_one_term():
+    """Each with a number and copies of vectors of its own, as where a confusion matrix is revealed."""
+    rng = np.random.default_rng(0)
+    step, row = random_vector(rng, SHAPE[0]), random_vector(rng, SHAPE[1])
+    units = [[Vector(ext.from_base(np.eye(1, n, i, dtype=np.uint64)[0])) for i in range(n)] for n in (SHAPE[2], SHAPE[3])]
+
+    def products(pairs):
+        copied = [Vector(c.copy() for c in v) for v in (step, row)]
+        return [[((), random_vector(rng, 1)), ((0,), copied[0]), ((1,), copied[1]), ((2,), a), ((3,), b)] for a, b in pairs]
+
+    entries = products([(a, b) for a in units[0] for b in units[1]])
+    more = products([(units[0][0], units[1][0]), (units[0][0], units[1][0])])  # several numbers of one product
+    with mock.patch.object(ext, "add", wraps=ext.add) as added:
+        left, right = factorised(entries + more, SHAPE)
+    assert right[0].shape[0] <= SHAPE[2] and added.call_count < SHAPE[2] * SHAPE[3]
+    expected = [c.reshape(left[0].shape[0], -1) for c in outer_products(entries + more, SHAPE)]
     assert all(np.array_equal(a, b) for a, b in zip(low_rank(left, right), expected, strict=True))
 
 
