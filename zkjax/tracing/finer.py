@@ -23,7 +23,7 @@ from .source import Source
 FAITHFUL = 0.005  # distance of the first steps' update beyond which finer formats are tried
 # Bits by which activations and gradients are finer in what is tried. Rates alone may be what is off: those of all refinements are closer.
 REFINEMENTS = ((0, 0), (1, 1), (1, 2), (2, 2), (3, 3), (4, 2), (4, 4))
-LESS = 7 / 8  # of a price is one that counts as lower: smaller differences are luck
+NEARER = 3 / 4  # of a distance is one that counts as nearer: smaller differences on one batch are luck
 PROOF = 2**21  # cells, in which a proof's cost is measured, that the smallest one costs too
 RATE_TOLERANCE = Fraction(1, 128)  # of a schedule's rates, in finer formats
 TRIALS = 4  # circuits at most, until bounds hold, of one refinement
@@ -50,10 +50,11 @@ def faithful(
             found, chosen = _held(source, tried, least, precision, chunk, steps, magnitudes)
         except PrecisionError:
             continue
-        if _price(found, chunk, near, near) >= LESS * price or found.digest() == circuit.digest():
+        if _price(found, chunk, near, near) >= price or found.digest() == circuit.digest():
             continue
         found = replace(found, comparison=compare(found, source))
-        if (own := _price(found, chunk, found.comparison.off, near)) < LESS * price:
+        own = _price(found, chunk, found.comparison.off, near)
+        if own < price and found.comparison.off < NEARER * circuit.comparison.off:
             price = own
             finer = f"{activations} and {gradients}" if gradients != activations else f"{activations}"
             what = f"formats {finer} bits finer" if activations else "rates closer"
