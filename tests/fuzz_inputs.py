@@ -743,7 +743,7 @@ def build_run(sources: Sources, case: Case, directory: Path) -> None:
 
 def run_files(sources: Sources, case: Case) -> dict[str, bytes]:
     """The files of a case's saved run."""
-    from zkjax.training.saved import _hash
+    from zkjax.training.saved import hash_of
 
     key = bytes.fromhex(json.loads(sources.run["run.json"])["chain"]["data"]["seed"])
     files = {}
@@ -765,7 +765,7 @@ def run_files(sources: Sources, case: Case) -> dict[str, bytes]:
                 content = buffer.getvalue()
                 if ["rehash"] in [list(op) for op in case.operations]:
                     try:
-                        fresh = f"{kind}-{_hash(arrays, key)}.npz"
+                        fresh = f"{kind}-{hash_of(arrays, key)}.npz"
                         files["run.json"] = files.get("run.json", sources.run["run.json"]).replace(name.encode(), fresh.encode())
                         name = fresh
                     except (TypeError, ValueError):

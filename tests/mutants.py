@@ -59,7 +59,7 @@ NOT_VERIFIED = {
     "commitment.opening": ("_Prover", "open_claim"),
     "commitment.recursion": ("Folding", "CommittedVector", "_add_powers"),
     "comparison": ("Terms.save", "Moved.__str__", "Compared.sheet", "_decimal"),
-    "files": ("publish", "write"),
+    "files": ("publish", "release", "write", "_settle"),
     "ops.draw": ("Draw.probability",),
     "proofs.drawing": ("Drawing.__repr__", "Drawing.save", "Drawing.within", "Drawing.others", "Drawing.describe"),
     "ops.operation": ("Node.op", "Node.__getitem__"),

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from counting import take, taken
+from counting import slots, take, taken
 
 from zkjax.commitment.openings import FILE, Openings
 from zkjax.errors import BudgetError, FormatError, RunError
@@ -89,6 +89,8 @@ MALFORMED = [
     '{"mark": "chain", "spent": {}, "replaced": {}, "directories": [], "others": [{"mark": "another"}]}',
     '{"mark": "chain", "spent": {}, "directories": []}',
     *(f'{{"mark": "chain", "spent": {{}}, "replaced": {{"a": {x}}}, "directories": []}}' for x in REPLACED),
+    '{"mark": "chain", "spent": {}, "replaced": {}, "disclosed": {}, "directories": [], "published": []}',
+    '{"mark": "chain", "spent": {}, "replaced": {}, "disclosed": {}, "directories": [], "published": {"a": 1}}',
 ]
 
 
@@ -99,6 +101,63 @@ def test_malformed_counters_are_refused(tmp_path, text):
     for use in (lambda: take(openings, a=1), lambda: load(tmp_path)):
         with pytest.raises(FormatError):
             use()
+
+
+# ---- counted when they are published ----------------------------------------------------------------------------------
+def publish(openings, digest="aa", chunk="a chunk", choice=None, **budgets):
+    """What becomes of a finished proof: whether it may leave, and the choice that counts now."""
+    wanted = slots(**budgets)
+    choice = choice or openings.choose(wanted, chunk)
+    found = openings.publish(wanted, chunk, choice, digest)
+    return found == choice, found
+
+
+def test_a_proof_is_counted_once(tmp_path):
+    """Also by another process, to which the first one's death has left it."""
+    for _ in range(2):
+        assert publish(load(tmp_path), "aa", a=6)[0] and taken(load(tmp_path).spent) == {"a": 1}
+    assert load(tmp_path).published == {"a chunk": "aa"}
+    assert publish(load(tmp_path), "bb", a=6)[0] and taken(load(tmp_path).spent) == {"a": 2}  # another proof of it, where that one was lost
+    assert publish(load(tmp_path), "cc", "another", a=6)[0] and taken(load(tmp_path).spent) == {"a": 3}
+
+
+def test_a_proof_of_what_is_replaced_meanwhile_takes_nothing(tmp_path):
+    openings = load(tmp_path)
+    old = openings.choose(slots(a=3), "first")
+    while not openings.replaced:
+        choice = take(other := load(tmp_path), a=3)
+        other.finish(choice, "a chunk")
+        openings = load(tmp_path)
+    before = dict(openings.spent)
+    left, new = publish(openings, "aa", "first", old, a=3)
+    assert not left and new != old and openings.spent == before and not load(tmp_path).published
+
+
+def test_what_a_proof_replaces_is_recorded_with_its_units(tmp_path):
+    openings = load(tmp_path)
+    for number in range(3):
+        assert publish(openings, f"{number}", f"chunk {number}", a=3)[0]
+        found = load(tmp_path)
+        assert bool(found.replaced) == (number >= 1) and len(found.published) == number + 1
+    assert max(openings.spent.values()) <= 3
+
+
+def test_what_could_not_be_written_is_not_recorded(tmp_path, monkeypatch):
+    openings = load(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+        with pytest.raises(OSError):
+            publish(openings, a=6)
+    assert not openings.published and not openings.spent and not load(tmp_path).published
+    assert publish(openings, a=6)[0] and taken(load(tmp_path).spent) == {"a": 1}
+
+
+def test_looking_ahead_counts_nowhere_else(tmp_path):
+    openings = load(tmp_path)
+    ahead = openings.ahead()
+    for _ in range(20):
+        ahead.finish(take(ahead, a=4), "a chunk")
+    assert ahead.replaced and not openings.spent and not load(tmp_path).spent
 
 
 def test_directories_of_other_chains_are_left_alone(tmp_path):

@@ -102,6 +102,14 @@ def publish(path: str | PathLike[str], content: bytes) -> None:
     fresh.replace(path)
 
 
+def release(private: Path, public: Path) -> None:
+    """Move a private file to where everybody may read it, durably: a kill leaves it in one of the two places."""
+    os.chmod(private, 0o644)
+    os.replace(private, public)
+    for directory in (public.parent, private.parent):
+        _settle(directory)
+
+
 def write(path: Path, content) -> None:
     """Replace a private file, durably: a kill leaves the old one or the new one. Only its owner may read it.
 
@@ -116,7 +124,12 @@ def write(path: Path, content) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(fresh, path)
-    handle = os.open(path.parent, os.O_RDONLY)
+    _settle(path.parent)
+
+
+def _settle(directory: Path) -> None:
+    """Wait until what a directory holds now is on the disk."""
+    handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -68,6 +68,12 @@ class Chain:
         other.openings = self.openings
         return other
 
+    def counted_by(self, openings) -> "Chain":
+        """The same chain, with the commitments that it keeps, whose openings something else counts."""
+        other = Chain(self.data, self.geometry, self.prefer)
+        other.openings, other._kept, other._lock = openings, self._kept, self._lock
+        return other
+
     def budget(self, kind: str) -> int:
         """How often a commitment of this kind may be opened."""
         return min(BUDGETS[kind], self.geometry.max_budget if self.geometry else MAX_BUDGET)

@@ -1,7 +1,8 @@
 """Opening budgets: how often each commitment has been opened, in memory and, once saved, on disk under a lock.
 
 Each opening uses up some of a commitment's randomness for good; one too many would leak. A unit is spent *before* the
-opening is computed, so a crash wastes a unit but never repeats one. Every directory in which a run of a chain is saved keeps
+opening is computed, so a crash wastes a unit but never repeats one; or, where finished proofs wait in a private place (``publish``), before
+such a proof leaves it: what nobody has seen has used up nothing. Every directory in which a run of a chain is saved keeps
 the chain's counters and the names of the others, and a unit is spent in all of them: processes share them, whichever they
 loaded. A copied, moved or restored directory defeats any counter: never prove from two copies. Copies in memory are refused,
 by ``pickle`` and ``copy`` at once, after ``os.fork`` unless a directory keeps the counters of both processes.
@@ -45,6 +46,7 @@ class Openings:
         self.spent: dict[str, int] = {}
         self.replaced: dict[str, Replacements] = {}
         self.disclosed: dict[str, int] = {}  # groups of weights whose integers were published, and their steps
+        self.published: dict[str, str] = {}  # chunks whose proofs were counted when they were finished, and these proofs' SHA-256
         self.directories: list[Path] = []
         self._process = os.getpid()
         self._lock = threading.RLock()  # of this process's threads; other processes meet at the files' locks
@@ -138,9 +140,12 @@ class Openings:
                 self._depth -= 1
 
     def _take(self, names: Iterable[str]) -> None:
+        self._count(names)
+        self._write_all()
+
+    def _count(self, names: Iterable[str]) -> None:
         for name in names:
             self.spent[name] = self.spent.get(name, 0) + 1
-        self._write_all()
 
     def choose(self, slots: Sequence[Slot], chunk: str, replace: bool = False, again: bool = True) -> Choice:
         """Which of the slots' commitments a proof opens and replaces, as far as this process knows; spends nothing.
@@ -202,9 +207,42 @@ class Openings:
         if not choice.links:
             return
         with self._shared():
-            for group, after in choice.after().items():
-                self.replaced[group] = self.replaced.get(group, NOTHING).moved(choice.base(group), after, chunk)
+            self._replace(choice, chunk)
             self._write_all()
+
+    def _replace(self, choice: Choice, chunk: str) -> None:
+        for group, after in choice.after().items():
+            self.replaced[group] = self.replaced.get(group, NOTHING).moved(choice.base(group), after, chunk)
+
+    def publish(self, slots: Sequence[Slot], chunk: str, choice: Choice, digest: str) -> Choice:
+        """Take a unit of each commitment that a finished proof opened, and remember what it has replaced: before anybody has its bytes.
+
+        digest: the proof's SHA-256, in hexadecimal digits. Bytes that are recorded take nothing a second time. Returns the choice; or,
+        where other proofs have opened or replaced commitments since it was made, another one: then the proof must not leave. Raises:
+        BudgetError.
+        """
+        with self._shared():
+            before = dict(self.spent), dict(self.replaced), dict(self.published)
+            try:
+                if self.published.get(chunk) != digest:
+                    new = self.choose(slots, chunk)
+                    if new != choice:
+                        return new
+                    self._count(choice.budgets())
+                    self._replace(choice, chunk)
+                    self.published[chunk] = digest
+                self._write_all()  # also what is recorded: a kill may have left a directory without it
+            except BaseException:  # what is not on the disk is not recorded
+                self.spent, self.replaced, self.published = before
+                raise
+            return choice
+
+    def ahead(self) -> "Openings":
+        """The counters as they are now, in memory alone: to count on what proofs will open that are not made yet."""
+        with self._shared():
+            found = Openings(self.mark)
+            found.spent, found.replaced = dict(self.spent), dict(self.replaced)
+            return found
 
     def keep(self, proof: bytes) -> None:
         """Write a proof into all directories, durably: before ``finish`` for one that must not be lost."""
@@ -248,6 +286,7 @@ class Openings:
                         there = Replacements.from_json(found_there)
                         self.replaced[group] = max(there, self.replaced.get(group, NOTHING), key=Replacements.count)
                     self.disclosed |= chain["disclosed"]
+                    self.published |= chain.get("published", {})
                     found |= {Path(name) for name in chain["directories"]}
         new = {path for path in found - set(self.directories) if path.is_absolute() and self._is_ours(path)}
         self.directories = sorted({*self.directories, *new} - foreign)
@@ -267,7 +306,7 @@ class Openings:
     def _write(self, directory: Path, chains: list[dict]) -> None:
         """Counters of this chain, and those of the others among ``chains``."""
         content = {"mark": self.mark, "spent": self.spent, "directories": [str(path) for path in self.directories]}
-        content["disclosed"] = self.disclosed
+        content |= {"disclosed": self.disclosed, "published": self.published}
         content["replaced"] = {group: replaced.to_json() for group, replaced in self.replaced.items()}
         if others := [chain for chain in chains if chain["mark"] != self.mark]:
             content["others"] = others
@@ -315,5 +354,8 @@ def _check(path: Path, data) -> None:
         raise FormatError(f"{path}: expected what has replaced commitments, by name")
     if not isinstance(disclosed, dict) or not all(type(n) is int and n >= 0 for n in disclosed.values()):
         raise FormatError(f"{path}: expected what is disclosed, by name")
+    published = data.get("published", {})
+    if not isinstance(published, dict) or not all(isinstance(x, str) for x in published.values()):
+        raise FormatError(f"{path}: expected the hashes of published proofs, by name")
     if not isinstance(directories, list) or not all(isinstance(d, str) and "\0" not in d for d in directories):
         raise FormatError(f"{path}: expected the names of directories")

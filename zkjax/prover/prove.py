@@ -1,7 +1,7 @@
 """Prove a run: commit, argue, open. The order of messages is in ``argument.py`` and ``commitment/opening.py``."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import numpy as np
@@ -145,8 +145,7 @@ def _prove(
     slots, chunk = tuple(slots_of(run, plan).values()), run.keys[1].name
     choice = chain.openings.choose(slots, chunk)  # before anything is worked out for nothing
     memory = check_memory(circuit, run.steps, run.widths)
-    summands = zip(circuit.losses, zip(*run.loss_integers, strict=True), strict=True)
-    revealed = tuple(integers if loss.output in reveal else None for loss, integers in summands) if reveal else None
+    revealed = revealed_losses(run, reveal)
 
     def dry(links: Links) -> Hidden:
         """What the argument uses, and all errors of it."""
@@ -214,33 +213,8 @@ def _prove(
         with in_background(commit_trace) as (encoded,):  # one commitment is encoded while others are hashed
             named, fresh = others()
             trace = encoded.result()
-    links = tuple(Link(name, x.commitment) for name, x in zip(found.fresh, fresh, strict=True))
-    root, siblings, root_after = found.dataset(links)
+    statement = make_statement(found, named, fresh, bounds.final, revealed)
     chain.forget(found.slots["final"].name(choice.generation(found.slots["final"])))
-    by_name = dict(zip(found.slots, (x.commitment for x in named), strict=True))
-    statement = Statement(
-        circuit=circuit.digest(),
-        geometry=geometry,
-        dataset=root,
-        dataset_after=root_after,
-        samples=run.data.samples,
-        shard_size=plan.batches.shard_size,
-        shards=tuple(x for x in by_name.values() if x.kind == "shard"),
-        siblings=siblings,
-        seed=run.seed,
-        first_step=run.first_step,
-        steps=run.steps,
-        initial=by_name["initial"],
-        final=by_name["final"],
-        frozen=_frozen(plan, by_name),
-        shifts=plan.shifts,
-        widths=plan.widths,
-        given=plan.given,
-        initial_bound=tuple(run.initial_bound),
-        final_bound=bounds.final,
-        links=links,
-        losses=revealed,
-    )
     stream = Writer(start_transcript(statement))
     drawn = Forms.draw(stream.transcript) if plan.formed else None
     if drawn is not None:
@@ -264,6 +238,59 @@ def _prove(
     phases.next("opening")
     open_claim(stream, geometry, committed, lanes, value)
     return Proof(statement, bytes(stream), ledger), choice
+
+
+def revealed_losses(run, reveal: tuple[str, ...]) -> tuple[tuple[int, ...] | None, ...] | None:
+    """Of each summand of an output that is revealed the integers of all steps; None for others."""
+    summands = zip(run.circuit.losses, zip(*run.loss_integers, strict=True), strict=True)
+    return tuple(integers if loss.output in reveal else None for loss, integers in summands) if reveal else None
+
+
+def make_statement(
+    found: Commitments, named: Sequence[Committed], fresh: Sequence[Committed], final_bound: tuple[int, ...], revealed
+) -> Statement:
+    """What a proof claims. named, fresh: the commitments that are opened, and those that replace some of them, in stack order."""
+    run, plan = found.run, found.plan
+    links = tuple(Link(name, x.commitment) for name, x in zip(found.fresh, fresh, strict=True))
+    root, siblings, root_after = found.dataset(links)
+    by_name = dict(zip(found.slots, (x.commitment for x in named), strict=True))
+    return Statement(
+        circuit=run.circuit.digest(),
+        geometry=found.geometry,
+        dataset=root,
+        dataset_after=root_after,
+        samples=run.data.samples,
+        shard_size=plan.batches.shard_size,
+        shards=tuple(x for x in by_name.values() if x.kind == "shard"),
+        siblings=siblings,
+        seed=run.seed,
+        first_step=run.first_step,
+        steps=run.steps,
+        initial=by_name["initial"],
+        final=by_name["final"],
+        frozen=_frozen(plan, by_name),
+        shifts=plan.shifts,
+        widths=plan.widths,
+        given=plan.given,
+        initial_bound=tuple(run.initial_bound),
+        final_bound=final_bound,
+        links=links,
+        losses=revealed,
+    )
+
+
+def expected_statement(run, choice: Choice, reveal: tuple[str, ...]) -> Statement:
+    """What the proof of a run claims that opens this choice: worked out without one, to be compared with what somebody else has proven."""
+    from ..kernels.threads import scope
+
+    with scope():
+        plan = make_plan(run)
+        found = Commitments(run, plan, run.chain.geometry, coarse_integers(run, plan), choice)
+        named, fresh = [*map(found.opened, found.slots)], [*map(found.replacement, found.fresh)]
+        statement = make_statement(found, named, fresh, tuple(run.final_bound), revealed_losses(run, reveal))
+    final = found.slots["final"]
+    run.chain.forget(final.name(choice.generation(final)))
+    return statement
 
 
 def make_plan(run) -> Plan:

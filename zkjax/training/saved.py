@@ -33,6 +33,7 @@ from ..commitment.openings import marks_of
 from ..errors import FormatError, ReplacedWarning, RunError
 from ..memory import available_memory
 from ..ops.operation import LIMIT
+from .records import SETTINGS
 
 FORMAT, VERSION = "zkjax run (private: it holds weights, data and secret seeds)", 7
 LONGEST = 2**28  # bytes of run.json
@@ -50,6 +51,8 @@ def save(run, directory, replace: bool = False) -> None:
     that is refused, or, where this process itself has saved that run (a cell of a notebook that runs again), done with a warning.
     """
     directory, mark = Path(directory), run.chain.openings.mark
+    if (directory / SETTINGS).exists():
+        raise RunError(f"{directory}: the private part of a zkjax.Training, which saves its runs itself; give another directory")
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.chmod(directory, 0o700)
     saved = _saved.setdefault(directory.resolve(), set())
@@ -76,7 +79,7 @@ def _owner(directory: Path) -> str | None:
     except FormatError:
         return UNKNOWN
     try:
-        owner = _chain(json.loads(files.read(directory / "run.json", LONGEST).decode())["chain"]).openings.mark
+        owner = chain_of(json.loads(files.read(directory / "run.json", LONGEST).decode())).openings.mark
     except FileNotFoundError:
         return marks[0] if marks else None
     except (FormatError, OSError, RecursionError, KeyError, TypeError, ValueError):
@@ -87,22 +90,27 @@ def _owner(directory: Path) -> str | None:
 def _write_all(run, directory: Path) -> None:
     """The files, ``run.json`` after those that it names."""
     files.write(directory / "PRIVATE.txt", WARNING.encode())
-    data = {f"data{k}": _smallest(x) for k, x in enumerate(run.data.arrays)}
+    data = {f"data{k}": smallest(x) for k, x in enumerate(run.data.arrays)}
     ends = (("initial", run.initial), ("final", run.final))
     weights = {f"{role}{p}": x for role, arrays in ends for p, x in enumerate(arrays)}
     key = run.chain.secret(FILES)
-    data_name, weights_name = f"data-{_hash(data, key)}.npz", f"weights-{_hash(weights, key)}.npz"
+    data_name, weights_name = f"data-{hash_of(data, key)}.npz", f"weights-{hash_of(weights, key)}.npz"
     for name, arrays in ((data_name, data), (weights_name, weights)):  # named by content: no file of the old run is overwritten
         if not (directory / name).exists():
-            _write_arrays(directory / name, arrays)
+            write_arrays(directory / name, arrays)
     circuit_name = _circuit_name(run.circuit.digest().hex())
     files.write(directory / circuit_name, json.dumps(run.circuit.to_json(), indent=1).encode())
-    content = {
-        "format": FORMAT,
-        "version": VERSION,
+    content = {"format": FORMAT, "version": VERSION, "data": data_name, "weights": weights_name} | content_of(run)
+    files.write(directory / "run.json", json.dumps(content, indent=1).encode())
+    for old in [*directory.glob("weights-*.npz"), *directory.glob("data-*.npz"), *directory.glob("circuit-*.json")]:
+        if old.name not in (data_name, weights_name, circuit_name):
+            old.unlink()
+
+
+def content_of(run) -> dict:
+    """All of a run but its arrays, as JSON: the secret seeds of its commitments among it."""
+    return {
         "circuit": run.circuit.digest().hex(),
-        "data": data_name,
-        "weights": weights_name,
         "first_step": run.first_step,
         "steps": run.steps,
         "seed": run.seed,
@@ -119,10 +127,6 @@ def _write_all(run, directory: Path) -> None:
             "geometry": None if run.chain.geometry is None else run.chain.geometry.to_json(),
         },
     }
-    files.write(directory / "run.json", json.dumps(content, indent=1).encode())
-    for old in [*directory.glob("weights-*.npz"), *directory.glob("data-*.npz"), *directory.glob("circuit-*.json")]:
-        if old.name not in (data_name, weights_name, circuit_name):
-            old.unlink()
 
 
 def load(run_class, dataset_class, directory):
@@ -155,17 +159,26 @@ def _restore(run_class, dataset_class, directory: Path, content: dict):
     for name in ("data", "weights"):
         if not re.fullmatch(rf"{name}-[0-9a-f]+\.npz", content[name]):
             raise ValueError(f"{name} is {content[name]!r}")
-    chain = _chain(content["chain"])
+    chain = chain_of(content)
     data = read_arrays(directory / content["data"], available_memory())
-    if content["data"] != f"data-{_hash(data, chain.secret(FILES))}.npz":
+    if content["data"] != f"data-{hash_of(data, chain.secret(FILES))}.npz":
         raise RunError(f"{directory}/{content['data']}: the data was altered")
     weights = read_arrays(directory / content["weights"], available_memory())
-    if content["weights"] != f"weights-{_hash(weights, chain.secret(FILES))}.npz":
+    if content["weights"] != f"weights-{hash_of(weights, chain.secret(FILES))}.npz":
         raise RunError(f"{directory}/{content['weights']}: the weights were altered")
     ends = [tuple(weights[f"{role}{p}"] for p in range(len(circuit.parameters))) for role in ("initial", "final")]
     shapes = [p.shape for p in circuit.parameters]
     if any([x.shape for x in arrays] != shapes or any(x.dtype != np.int64 for x in arrays) for arrays in ends):
         raise FormatError(f"{directory}/{content['weights']}: the weights have not the circuit's shapes")
+    run = run_of(run_class, circuit, dataset_class.of(circuit, dataset_class(data_of(circuit, data))), content, ends, chain)
+    if not (directory / OPENINGS).exists():
+        raise RunError(f"{directory}: {OPENINGS} is missing; without its counters no commitment of this run may be opened")
+    run.chain.openings.bind(directory)
+    return run
+
+
+def run_of(run_class, circuit: Circuit, dataset, content: dict, ends, chain: Chain):
+    """The run that ``content_of`` tells of. ends: its first and its last parameters. ValueError, KeyError, .. - malformed."""
     steps, count = _integer(content, "steps", 1), len(circuit.parameters)
     losses = tuple(_integers(row, "loss_integers", len(circuit.losses), -LIMIT) for row in content["loss_integers"])
     if len(losses) != steps or len(content["keys"]) != 2 or type(content["begins"]) is not bool:
@@ -173,9 +186,9 @@ def _restore(run_class, dataset_class, directory: Path, content: dict):
     widths = _integers(content["widths"], "widths", count, -LIMIT)
     if not ranged.well_formed(circuit, widths):
         raise ValueError("widths of forms are of whole matrices")
-    run = run_class(
+    return run_class(
         circuit=circuit,
-        data=dataset_class.of(circuit, dataset_class(tuple(data[f"data{k}"].astype(np.int64) for k in range(len(circuit.inputs))))),
+        data=dataset,
         first_step=_integer(content, "first_step"),
         steps=steps,
         seed=_integer(content, "seed"),
@@ -191,15 +204,18 @@ def _restore(run_class, dataset_class, directory: Path, content: dict):
         keys=tuple(_key(k) for k in content["keys"]),
         chain=chain,
     )
-    if not (directory / OPENINGS).exists():
-        raise RunError(f"{directory}: {OPENINGS} is missing; without its counters no commitment of this run may be opened")
-    run.chain.openings.bind(directory)
-    return run
 
 
-def _chain(content: dict) -> Chain:
-    geometry = None if content["geometry"] is None else Geometry.from_json(content["geometry"])
-    return Chain(_key(content["data"]), geometry=geometry)
+def data_of(circuit: Circuit, arrays: dict) -> tuple[np.ndarray, ...]:
+    """The dataset's integers of a file of them."""
+    return tuple(arrays[f"data{k}"].astype(np.int64) for k in range(len(circuit.inputs)))
+
+
+def chain_of(content: dict) -> Chain:
+    """The chain that ``content_of`` tells of; its counters are bound to no directory yet."""
+    chain = content["chain"]
+    geometry = None if chain["geometry"] is None else Geometry.from_json(chain["geometry"])
+    return Chain(_key(chain["data"]), geometry=geometry)
 
 
 def _integer(content: dict, name: str, low: int = 0) -> int:
@@ -212,7 +228,7 @@ def _integers(values, name: str, count: int, low: int = 0) -> tuple[int, ...]:
     return tuple(values)
 
 
-def _smallest(array: np.ndarray) -> np.ndarray:
+def smallest(array: np.ndarray) -> np.ndarray:
     """The same integers in the smallest signed type."""
     for kind in (np.int8, np.int16, np.int32):
         if array.size and np.iinfo(kind).min <= array.min() and array.max() <= np.iinfo(kind).max:
@@ -220,7 +236,8 @@ def _smallest(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _hash(arrays: dict, key: bytes) -> str:
+def hash_of(arrays: dict, key: bytes) -> str:
+    """Of arrays by name, under a secret key: the same for all types of integers."""
     state = hashlib.blake2s(key=key, digest_size=16)
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name], dtype="<i8")
@@ -243,7 +260,8 @@ def _key(data: dict) -> Key:
     return Key(seed, data["name"], _integer(data, "number") if "number" in data else None)
 
 
-def _write_arrays(path: Path, arrays: dict):
+def write_arrays(path: Path, arrays: dict) -> None:
+    """A private file of arrays, whole or not at all."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     files.write(path, buffer.getbuffer())

@@ -101,7 +101,7 @@ def _start(circuit: Circuit, params, state, data, seed: int | None, shard_size: 
         own = _of_model(circuit, params) if isinstance(params, Model) else params.integers_for(circuit)
         (shifts, widths, initial), template = coarse.as_they_are(circuit, own), None
     else:
-        leaves, template = _matched(circuit, params, state)
+        leaves, template = matched(circuit, params, state)
         shifts, widths, initial = _coarse(circuit, leaves)
         rounded = _parameter_roundings(circuit, leaves, initial)
     dataset = Dataset.of(circuit, data)
@@ -146,7 +146,7 @@ def _of_model(circuit: Circuit, model: Model) -> dict[int, tuple[int, np.ndarray
     return found
 
 
-def _matched(circuit: Circuit, params, state) -> tuple[dict[int, Any], Template]:
+def matched(circuit: Circuit, params, state) -> tuple[dict[int, Any], Template]:
     """The arrays of the committed states, by number, in what the user gives: those alone, in the circuit's order, or a state by paths."""
     leaves, structure = jax.tree.flatten(params)
     own = [p for p in range(len(circuit.parameters)) if p not in circuit.given]
@@ -198,13 +198,13 @@ def _parameter_roundings(circuit: Circuit, leaves, initial) -> list[Rounding]:
     ]
 
 
-def run_from(circuit: Circuit, start: dict, steps: int, progress, callback=None) -> Run:
-    """The run of so many steps from a start."""
+def run_from(circuit: Circuit, start: dict, steps: int, progress, callback=None, keep: bool = True) -> Run:
+    """The run of so many steps from a start. keep: its tensors, where they take little memory."""
     look = None if callback is None else _telling(circuit, start["data"], callback)
     start, bounds = bounded(circuit, start, steps)
     dataset, first = start["data"], start["first_step"]
     indices = batch_indices(start["seed"], dataset.samples, start["shard_size"], circuit.batch_size, first, steps)
-    keep = kept_bytes(circuit, steps) <= KEEP
+    keep = keep and kept_bytes(circuit, steps) <= KEEP
     with Steps(progress, steps, f"training steps {first}..{first + steps - 1}") as shown:
         done = run_steps(circuit, bounds, start["initial"], dataset, indices, first, keep, shown.done, look)
     check_quotients(circuit, done.extremes, first)
@@ -256,17 +256,25 @@ def chunks(
     of all runs. Whether a chain can have so many steps, and bounds hold for a run, is checked here, at once; the runs are trained as they
     are asked for.
     """
+    given = {"state": state, "seed": seed, "shard_size": shard_size, "prefer": prefer}
+    return runs_of(circuit, params, data, steps, chunk, given, progress, callback)
+
+
+def runs_of(circuit: Circuit, params, data, steps, chunk, given: dict, progress, callback, keep: bool = True) -> Iterator[Run]:
+    """As ``chunks``. keep: whether runs hold the tensors of their steps for their proofs, where these take little memory."""
     before = params.first_step + params.steps if isinstance(params, Run) else 0
     ends = chunk_ends(circuit, before, whole("steps", steps), whole("chunk", chunk))
-    steps, seed, shard_size = _checked(circuit, steps, seed, shard_size)
-    start = _start(circuit, params, state, data, seed, shard_size, prefer)
+    steps, seed, shard_size = _checked(circuit, steps, given["seed"], given["shard_size"])
+    start = _start(circuit, params, given["state"], data, seed, shard_size, given["prefer"])
     _check_length(circuit, start, steps, max(b - a for a, b in zip((0, *ends), ends, strict=False)))
 
     def runs():
         run = None
         for first, end in zip((0, *ends), ends, strict=False):
             shown = (lambda done, _, first=first: progress(first + done, steps)) if callable(progress) else progress
-            run = run_from(circuit, start if run is None else _continued(circuit, run, None, None, None), end - first, shown, callback)
+            run = run_from(
+                circuit, start if run is None else _continued(circuit, run, None, None, None), end - first, shown, callback, keep
+            )
             yield run
 
     return runs()
