@@ -107,7 +107,6 @@ def test_the_guide_runs_as_printed(kernel, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {
         "mlp.circuit.json",
         "chunk-0000.proof",
-        "chunk-0001.proof",
         "model.safetensors",
         "model.disclosure",
         "sample.disclosure",
@@ -123,7 +122,7 @@ def test_the_guide_runs_as_printed(kernel, tmp_path):
         "test.disclosure",
         "precision.json",
         "private",
-        "private-long",
+        "mlp-training",
         "published",
         "tuned",
         "onward",

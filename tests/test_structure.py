@@ -64,15 +64,15 @@ tracing.formats tracing.own tracing.source tracing.states tracing.planned tracin
 tracing.emission tracing.lowering tracing.comparison tracing.fitting tracing.finer tracing.program tracing.recipe
 prover.aggregate prover.lanes prover.folds prover.states prover.forms prover.witness prover.rehearsal prover.commitments prover.prove
 prover.link prover.disclose prover.hand_over prover
-training training.dataset training.template training.draw training.saved training.states training.steps training.run training.renewal
-training.train
+training training.records training.standing training.dataset training.template training.draw training.saved training.states training.steps
+training.run training.renewal training.train training.folder training.order training.proving
 training.evaluate training.compare
 calibration
 planning planning.machine planning.estimate planning.measure
 publishing
 commands commands.terminal commands.disclosing commands.verifying commands.checking commands.evaluating commands.weighing
 commands.inspecting
-commands.comparing commands.retracing commands.measuring
+commands.comparing commands.retracing commands.watching commands.measuring
 __main__
 """.split()
 

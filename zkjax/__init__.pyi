@@ -52,7 +52,10 @@ from .training.evaluate import classified as classified
 from .training.evaluate import evaluate as evaluate
 from .training.evaluate import predict as predict
 from .training.evaluate import trace_evaluation as trace_evaluation
+from .training.folder import Training as Training
+from .training.proving import prove_all as prove_all
 from .training.run import Run as Run
+from .training.standing import Standing as Standing
 from .training.train import chunks as chunks
 from .training.train import train as train
 from .verifier import ledger as ledger

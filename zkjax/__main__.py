@@ -1,5 +1,5 @@
 """The command line: ``python -m zkjax verify``, ``evaluation``, ``comparison``, ``check``, ``attest``, ``inspect`` and ``diff``, with NumPy
-and the standard library, and safetensors for model files; ``trace`` and ``measure``, with zkjax's dependencies.
+and the standard library, and safetensors for model files; ``status``, for trainers; ``trace`` and ``measure``, with zkjax's dependencies.
 
 Exit status: 0 for valid proofs, and for circuits that are the same; 1 for invalid or malformed ones, and for circuits that differ; 2 for
 misuse and for anything else that leaves no verdict.
@@ -14,7 +14,7 @@ from . import __version__
 
 try:
     from .circuit.file import VERSION as CIRCUITS
-    from .commands import checking, comparing, evaluating, inspecting, measuring, retracing, verifying, weighing
+    from .commands import checking, comparing, evaluating, inspecting, measuring, retracing, verifying, watching, weighing
     from .commands.terminal import MISUSE, Misuse, refuse, say
     from .proofs.proof import VERSION as PROOFS
 except ModuleNotFoundError as error:  # before there is a verdict, so not the status of an invalid proof
@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     versions = f"zkjax {__version__}, proof format {PROOFS}, circuit format {CIRCUITS}"
     parser.add_argument("--version", action="version", version=versions)
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (verifying, checking, evaluating, weighing, inspecting, comparing, retracing, measuring):
+    for command in (verifying, checking, evaluating, weighing, inspecting, comparing, retracing, watching, measuring):
         command.add(commands)
     return parser
 
