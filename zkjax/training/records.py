@@ -100,11 +100,7 @@ class Records:
         files.write(self.record(number), json.dumps(content).encode())
 
     def _json(self, path: Path) -> dict:
-        raw = files.read(path, LONGEST)
-        try:
-            found = json.loads(raw.decode())
-        except (ValueError, RecursionError):
-            found = None
+        found = files.read_json(path, LONGEST)
         if not isinstance(found, dict):
             raise FormatError(f"{path}: not a JSON file of zkjax")
         return found
