@@ -9,9 +9,9 @@ import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 
 import pytest
-from conftest import EXPERIMENTS
 from folders import begun, digest, holds, proven, small_geometry, traced
 
 import zkjax
@@ -19,6 +19,7 @@ import zkjax
 distributed = pytest.importorskip("distributed", reason="pip install 'zkjax[cluster]'")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # those of other packages' threads and sockets
 STEPS = 10
+EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_the_owner_starts_again(folder, net, client):
     """It ends with orders out; what had arrived is published, and proven once."""
     training = zkjax.Training(folder)
     with pytest.raises(KeyboardInterrupt):
-        zkjax.prove_all(training, client.get_executor(), minimum_bits=15.0, progress=interrupt)
+        zkjax.prove_all(training, client.get_executor(), at_once=2, minimum_bits=15.0, progress=interrupt)
     before = {path.name: digest(path) for path in training.proofs}
     assert 0 < len(before) < 5
     found = proven(folder, client.get_executor())

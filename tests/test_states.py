@@ -393,7 +393,7 @@ def test_a_state_that_leaves_its_range_is_named():
 
 def test_what_an_auditor_reads():
     printed = " ".join(str(moving()).split())
-    assert 'becomes 0.9 * "m" + 0.01563 * the gradient of the loss by "w", rounded every 3 steps within 2^12; at first 0' in printed
+    assert 'becomes 0.9 * "m" + 0.01562 * the gradient of the loss by "w", rounded every 3 steps within 2^12; at first 0' in printed
     assert 'becomes 0.98 * "v" - 0.003906 * the gradient of the loss by "w", rounded every 3 steps within 2^12' in printed
     assert 'becomes 0.75 * "e" + 0.125 * "v" + 0.125 * #1, rounded every 3 steps within 2^12; at first 2^0 * "w"' in printed
     assert 'minus 8 * #9: what "m" is after the step' in printed

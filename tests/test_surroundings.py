@@ -505,7 +505,7 @@ def test_threads_share_one_chain():
         for _ in range(60):
             chain, made = Chain.fresh(), []
             assert sum(at_once(lambda: succeeds(chain))) == 1  # noqa: B023
-            assert len(set(at_once(lambda: id(chain.fix_geometry(lambda: made.append(1) or object()))))) == 1  # noqa: B023
+            assert len(set(at_once(lambda: id(chain.fix_geometry(lambda _: made.append(1) or object()))))) == 1  # noqa: B023
             assert len(set(at_once(lambda: id(chain.keep("x", lambda: made.append(2) or object()))))) == 1  # noqa: B023
             assert made == [1, 2]
 

@@ -24,10 +24,16 @@ NUMBERS = ("x", "number", "add", "sub", "mul", "div", "neg")  # of a function, w
 
 def rates(values: tuple[float, ...]) -> str:
     """A constant rate, or a schedule of them: first, last, range, and how many steps have none."""
+    first, last, least, most = (_told(x) for x in (values[0], values[-1], min(values), max(values)))
     if len(values) == 1:
-        return f"{values[0]:.4g}"
+        return first
     none = f", 0 in {values.count(0)} of them" if 0 in values else ""
-    return f"{values[0]:.4g}..{values[-1]:.4g} (in {len(values)} steps from {min(values):.4g} to {max(values):.4g}{none})"
+    return f"{first}..{last} (in {len(values)} steps from {least} to {most}{none})"
+
+
+def _told(value: float) -> str:
+    """Four digits. Ties, such as 1/64, are those of twelve digits: the last bits of what was evaluated differ among machines."""
+    return f"{float(f'{value:.12g}'):.4g}"
 
 
 def quoted(name: str) -> str:
