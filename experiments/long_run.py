@@ -3,11 +3,12 @@
     python experiments/long_run.py            # 16 steps, in two minutes
     python experiments/long_run.py --full     # 1,008 steps of Adam
 
-The net, the data and the optimizer are those of ``digits.py``. Three processes work on one folder, OUT/training: one trains, one proves by
-two Dask workers while training runs ahead, and this one watches, kills, and starts again what it has killed: the trainer twice, a worker in
-mid-proof, and the process that owns the proofs. At the end the command line verifies all proofs, and openings are counted in them.
+The net, the data and the optimizer are those of ``digits.py``, the formats those that ``zkjax.calibrate`` proposes for a chain of so many
+steps: a long training outgrows ranges that its first batch suggests. Three processes work on one folder, OUT/training: one trains, one
+proves by two Dask workers while training runs ahead, and this one watches, kills, and starts again what it has killed: the trainer twice, a
+worker in mid-proof, and the process that owns the proofs. At the end the command line verifies all proofs, and openings are counted in them.
 
-OUT gets long_run.json, long_run.md and long_run.png: what was trained and proven when, the kills, memory, bytes.
+OUT gets precision.json, long_run.json, long_run.md and long_run.png: what was trained and proven when, the kills, memory, bytes.
 """
 
 import argparse
@@ -30,19 +31,29 @@ import zkjax
 WORKERS = 2
 LOOK = 0.1  # seconds between two looks at the folder
 SEED = 0
+PRECISION = "precision.json"
+TRIED, TOLERANCE = 16, 0.1  # of the calibration: its steps, of a warm-up, and how far off their update may be
 
 
 def settings_of(full: bool) -> dict:
     return {"steps": 1008, "chunk": 48} if full else {"steps": 16, "chunk": 4}
 
 
+def choose_formats(out: Path, steps: int, chunk: int) -> None:
+    """For the whole chain, once: all processes trace the same circuit from them."""
+    data, _ = digits.load_data()
+    params, _ = digits.initial_params(SEED)
+    recipe, lasting = digits.recipe(steps, chunk), {"batch_size": digits.BATCH, "steps": min(TRIED, steps), "chunk": chunk, "chain": steps}
+    found = zkjax.calibrate(recipe.loss, recipe.optimizer, params, data, **lasting, tolerance=TOLERANCE)
+    out.mkdir(parents=True, exist_ok=True)
+    found.precision.save(out / PRECISION)
+
+
 def training(out: Path, steps: int, chunk: int) -> zkjax.Training:
     """Begun, or gone on with: the circuit is traced again, and has to be the same."""
     data, _ = digits.load_data()
     params, _ = digits.initial_params(SEED)
-    batch = tuple(x[: digits.BATCH] for x in data)
-    recipe = digits.recipe(steps, chunk)
-    circuit = zkjax.trace(recipe.loss, recipe.optimizer, params, batch=batch, precision=digits.PRECISION, steps=steps, chunk=chunk)
+    circuit = digits.recipe(steps, chunk).trace(zkjax.Precision.load(out / PRECISION))
     return zkjax.Training(out / "training", circuit, params, data, chunk=chunk, seed=SEED)
 
 
@@ -189,6 +200,8 @@ def experiment(parsed) -> int:
     record = Record(out, "long_run", seed=SEED, settings=settings, fresh=parsed.fresh)
     if (out / "training").exists() and "run" not in record.figures:
         raise SystemExit(f"error: {out / 'training'} is there already; choose another --out, or remove it")
+    if not (out / PRECISION).exists():
+        choose_formats(out, **settings)
     run = record.measured("run", lambda: watched(out, **settings, options=options))
     proofs = record.measured("proofs", lambda: checked(out, settings["steps"]))
     events = record.measured("events", lambda: events_of(out))
