@@ -5,8 +5,8 @@
 
 The net, the data and the optimizer are those of ``digits.py``, the formats those that ``zkjax.calibrate`` proposes for a chain of so many
 steps: a long training outgrows ranges that its first batch suggests. Three processes work on one folder, OUT/training: one trains, one
-proves by two Dask workers while training runs ahead, and this one watches, kills, and starts again what it has killed: the trainer twice, a
-worker in mid-proof, and the process that owns the proofs. At the end the command line verifies all proofs, and openings are counted in them.
+proves by two Dask workers while training runs ahead, and this one watches, kills, and starts again what it has killed: the trainer twice,
+a worker in mid-proof, and the process that owns the proofs. At the end the command line verifies all proofs, and openings are counted.
 
 OUT gets precision.json, long_run.json, long_run.md and long_run.png: what was trained and proven when, the kills, memory, bytes.
 """
