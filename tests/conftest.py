@@ -175,6 +175,36 @@ def roles():
     return Roles()
 
 
+# ---- trainings in folders: of modules that say STEPS ----------------------------------------------------------------
+
+
+@pytest.fixture
+def geometry():
+    """Chains begin in a small one."""
+    from folders import small_geometry
+
+    with small_geometry():
+        yield
+
+
+@pytest.fixture(scope="module")
+def net(request):
+    """(circuit, params, data) of a small net."""
+    from folders import traced
+
+    return traced(request.module.STEPS)
+
+
+@pytest.fixture
+def folder(request, tmp_path, net):
+    """One that is trained."""
+    from folders import begun, small_geometry
+
+    with small_geometry():
+        begun(tmp_path / "run", *net).train(request.module.STEPS, progress=None)
+    return tmp_path / "run"
+
+
 # ---- experiments ------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from folders import begun, digest, holds, proven, small_geometry, traced
+from folders import digest, holds, proven
 
 import zkjax
 
@@ -20,11 +20,6 @@ distributed = pytest.importorskip("distributed", reason="pip install 'zkjax[clus
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # those of other packages' threads and sockets
 STEPS = 10
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
-
-
-@pytest.fixture(scope="module")
-def net():
-    return traced(STEPS)
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +31,6 @@ def client(tmp_path_factory):
         options |= {"local_directory": tmp_path_factory.mktemp("spilled"), "silence_logs": logging.CRITICAL}
         with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
             yield client
-
-
-@pytest.fixture
-def folder(tmp_path, net):
-    with small_geometry():
-        begun(tmp_path / "run", *net).train(STEPS, progress=None)
-    return tmp_path / "run"
 
 
 def events(folder, *names) -> list[dict]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from folders import CHUNK, SEED, SHARD, Watched, begun, digest, holds, proven, small_geometry, traced
+from folders import CHUNK, SEED, SHARD, Watched, begun, digest, holds, proven, traced
 from harness import BITS, verify_small
 from test_command_line import command
 
@@ -18,24 +18,7 @@ import zkjax
 from zkjax.errors import FormatError, RunError
 
 STEPS = 8
-
-
-@pytest.fixture(autouse=True)
-def geometry():
-    with small_geometry():
-        yield
-
-
-@pytest.fixture(scope="module")
-def net():
-    return traced(STEPS)
-
-
-@pytest.fixture
-def folder(tmp_path, net):
-    """One that is trained."""
-    begun(tmp_path / "run", *net).train(STEPS, progress=None)
-    return tmp_path / "run"
+pytestmark = pytest.mark.usefixtures("geometry")
 
 
 # ---- training ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from folders import Watched, begun, digest, holds, proven, small_geometry, traced
+from folders import Watched, begun, digest, holds, proven
 from harness import BITS
 from test_command_line import command
 
@@ -26,24 +26,7 @@ from zkjax.training import order as orders
 from zkjax.training.order import Delivery, Order, execute
 
 STEPS = 6
-
-
-@pytest.fixture(autouse=True)
-def geometry():
-    with small_geometry():
-        yield
-
-
-@pytest.fixture(scope="module")
-def net():
-    return traced(STEPS)
-
-
-@pytest.fixture
-def folder(tmp_path, net):
-    """One that is trained."""
-    begun(tmp_path / "run", *net).train(STEPS, progress=None)
-    return tmp_path / "run"
+pytestmark = pytest.mark.usefixtures("geometry")
 
 
 class Elsewhere(Executor):

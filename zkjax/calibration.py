@@ -205,10 +205,9 @@ def _calibrated(read_source, data, batch_size, full, steps, chunk, chain, seed, 
 
 @dataclass(frozen=True, eq=False)
 class _Floating:
-    """A float training. first, last: all states before it, and after the steps that are tried, lists of arrays; losses: of these steps,
-    where they are an output; samples: (step, states before it, batch), of these steps and of some later ones."""
+    """A float training. last: all states after the steps that are tried; losses: of these steps, where they are an output; samples:
+    (step, states before it, batch), of these steps and of some later ones."""
 
-    first: list[np.ndarray]
     last: list[np.ndarray]
     losses: np.ndarray | None
     samples: list[tuple[int, list[np.ndarray], tuple]]
@@ -229,7 +228,7 @@ def _float_training(source: Source, batches: Iterator[tuple], steps: int, ahead:
         if t < steps and "loss" in source.program.outputs:
             losses.append(float(outputs["loss"]))
         states, last = after, after if t < steps else last
-    return _Floating(source.first(), last, np.array(losses) if losses else None, samples)
+    return _Floating(last, np.array(losses) if losses else None, samples)
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,7 +272,8 @@ class _Task:
     def _distances(self, circuit: Circuit, run) -> tuple[float, float]:
         """Of the trained weights from the float training's, over how far it moved them; and the largest one of a step's loss."""
         own = [p for p in range(len(circuit.parameters)) if p not in circuit.given]
-        first, last = ([states[p].astype(float) for p in own] for states in (self.floating.first, self.floating.last))
+        _, begun, _ = self.floating.samples[0]
+        first, last = ([states[p].astype(float) for p in own] for states in (begun, self.floating.last))
         moved = _size([b - a for a, b in zip(first, last, strict=True)])
         apart = _size([run.final[p] * float(circuit.unit(p)) - b for p, b in zip(own, last, strict=True)])
         losses = self.floating.losses

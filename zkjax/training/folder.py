@@ -223,7 +223,7 @@ class Training(Shown):
             if self._dataset is None:
                 path = self.records.private / content["data"]
                 arrays = read_arrays(path, available_memory())
-                if path.name != f"data-{saved.hash_of(arrays, chain.secret(saved.FILES))}.npz":
+                if path.name != saved.name_of("data", arrays, chain):
                     raise RunError(f"{path}: the data was altered")
                 self._dataset = Dataset.of(self.circuit, Dataset(saved.data_of(self.circuit, arrays)))
             return self._dataset
@@ -331,7 +331,7 @@ class Training(Shown):
             self._clear()
             chain.openings.bind(private)
             self._dataset, data = run.data, {f"data{k}": saved.smallest(x) for k, x in enumerate(run.data.arrays)}
-            data_name = f"data-{saved.hash_of(data, chain.secret(saved.FILES))}.npz"
+            data_name = saved.name_of("data", data, chain)
             saved.write_arrays(private / data_name, data)
             initial = self._keep_state(run.initial, chain)
         else:
@@ -360,4 +360,4 @@ class Training(Shown):
 
 def _name(state: Sequence[np.ndarray], chain: Chain) -> str:
     """Of a state's file: by what it holds, under a secret key."""
-    return f"weights-{saved.hash_of({f'{p}': x for p, x in enumerate(state)}, chain.secret(saved.FILES))}.npz"
+    return saved.name_of("weights", {f"{p}": x for p, x in enumerate(state)}, chain)

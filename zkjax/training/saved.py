@@ -93,8 +93,7 @@ def _write_all(run, directory: Path) -> None:
     data = {f"data{k}": smallest(x) for k, x in enumerate(run.data.arrays)}
     ends = (("initial", run.initial), ("final", run.final))
     weights = {f"{role}{p}": x for role, arrays in ends for p, x in enumerate(arrays)}
-    key = run.chain.secret(FILES)
-    data_name, weights_name = f"data-{hash_of(data, key)}.npz", f"weights-{hash_of(weights, key)}.npz"
+    data_name, weights_name = name_of("data", data, run.chain), name_of("weights", weights, run.chain)
     for name, arrays in ((data_name, data), (weights_name, weights)):  # named by content: no file of the old run is overwritten
         if not (directory / name).exists():
             write_arrays(directory / name, arrays)
@@ -161,10 +160,10 @@ def _restore(run_class, dataset_class, directory: Path, content: dict):
             raise ValueError(f"{name} is {content[name]!r}")
     chain = chain_of(content)
     data = read_arrays(directory / content["data"], available_memory())
-    if content["data"] != f"data-{hash_of(data, chain.secret(FILES))}.npz":
+    if content["data"] != name_of("data", data, chain):
         raise RunError(f"{directory}/{content['data']}: the data was altered")
     weights = read_arrays(directory / content["weights"], available_memory())
-    if content["weights"] != f"weights-{hash_of(weights, chain.secret(FILES))}.npz":
+    if content["weights"] != name_of("weights", weights, chain):
         raise RunError(f"{directory}/{content['weights']}: the weights were altered")
     ends = [tuple(weights[f"{role}{p}"] for p in range(len(circuit.parameters))) for role in ("initial", "final")]
     shapes = [p.shape for p in circuit.parameters]
@@ -234,6 +233,11 @@ def smallest(array: np.ndarray) -> np.ndarray:
         if array.size and np.iinfo(kind).min <= array.min() and array.max() <= np.iinfo(kind).max:
             return array.astype(kind)
     return array
+
+
+def name_of(kind: str, arrays: dict, chain: Chain) -> str:
+    """Of the file of these arrays, "data" or "weights" of a chain: by what it holds."""
+    return f"{kind}-{hash_of(arrays, chain.secret(FILES))}.npz"
 
 
 def hash_of(arrays: dict, key: bytes) -> str:
