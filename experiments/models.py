@@ -243,10 +243,10 @@ def nesterov(rate: float):
 
 
 MODELS = {
-    "lenet": Classifier(LeNet(), 16, 16, lambda: optax.sgd(0.01, momentum=0.9), shape=(28, 28, 1), precision=Precision(activation_scale=8)),
-    "vgg": Classifier(VGG(), 16, 1, lambda: optax.sgd(0.01), shape=(32, 32, 3)),
+    "lenet": Classifier(LeNet(), 16, 64, lambda: optax.sgd(0.01, momentum=0.9), shape=(28, 28, 1), precision=Precision(activation_scale=8)),
+    "vgg": Classifier(VGG(), 16, 4, lambda: optax.sgd(0.01), shape=(32, 32, 3)),
     "resnet": Classifier(ResNet(), 32, 2, lambda: nesterov(0.1), shape=(32, 32, 3), statistics=True, smoothing=0.1),
     "lstm": Classifier(LSTM(), 32, 16, lambda: optax.adam(1e-2), shape=(8, 8, 1)),
-    "mlp-norm": Classifier(NormalisedMLP(), 64, 8, lambda: optax.adamw(1e-3), shape=(28, 28, 1), keyed=True),
-    "transformer": Classifier(Transformer(), 8, 2, lambda: warmed(1e-3), shape=(64,), classes=64, text=True),
+    "mlp-norm": Classifier(NormalisedMLP(), 64, 32, lambda: optax.adamw(1e-3), shape=(28, 28, 1), keyed=True),
+    "transformer": Classifier(Transformer(), 8, 4, lambda: warmed(1e-3), shape=(64,), classes=64, text=True),
 }

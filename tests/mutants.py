@@ -21,13 +21,13 @@ PACKAGE = Path(__file__).parent.parent / "zkjax"
 # fails every honest proof, and they have tests against independent twins.
 MODULES = """
 algebra.exact algebra.functions circuit.anchors circuit.bounds circuit.circuit circuit.data circuit.file circuit.levels circuit.ranged
-circuit.recurrence commitment.commit commitment.dataset commitment.geometry commitment.merkle commitment.opening commitment.recompute
-commitment.recursion comparison evaluation files lineage ops.arithmetic ops.committed ops.division ops.draw ops.forms ops.functions
-ops.leaves ops.maximum ops.moves ops.operation ops.paced ops.products ops.ranges ops.rescale ops.root ops.tables ops.window proofs.alone
-proofs.chain proofs.checks proofs.disclosed proofs.disclosure proofs.drawing proofs.estimate proofs.header proofs.links proofs.model
-proofs.proof proofs.published proofs.soundness proofs.statement protocol.argument protocol.claims protocol.contraction protocol.disclosure
-protocol.draws protocol.forms protocol.gate protocol.hidden protocol.links protocol.lookup protocol.membership protocol.motion
-protocol.plan protocol.schedule protocol.states protocol.sumcheck protocol.transcript verifier work
+circuit.recurrence circuit.wellformed commitment.commit commitment.dataset commitment.geometry commitment.merkle commitment.opening
+commitment.recompute commitment.recursion comparison evaluation files lineage ops.arithmetic ops.committed ops.division ops.draw ops.forms
+ops.functions ops.leaves ops.maximum ops.moves ops.operation ops.paced ops.products ops.ranges ops.rescale ops.root ops.tables ops.window
+proofs.alone proofs.chain proofs.checks proofs.disclosed proofs.disclosure proofs.drawing proofs.estimate proofs.header proofs.links
+proofs.model proofs.proof proofs.published proofs.soundness proofs.statement protocol.argument protocol.claims protocol.contraction
+protocol.disclosure protocol.draws protocol.forms protocol.gate protocol.hidden protocol.links protocol.lookup protocol.membership
+protocol.motion protocol.plan protocol.schedule protocol.states protocol.sumcheck protocol.transcript verifier work
 """.split()
 
 # The prover's side of modules that both share, and what is printed for people.

@@ -740,7 +740,7 @@ def graphs():
     yield Case("a walk of 2^60 ways", lambda: doubling.levels.nodes[60], None, value=0)
 
     def axes(limit):
-        with mock.patch("zkjax.circuit.circuit.MAX_AXES", limit):
+        with mock.patch("zkjax.circuit.wellformed.MAX_AXES", limit):
             return circuit.check() is circuit
 
     lengths = sum(sum(y.shape) for y in (*nodes, *circuit.inputs, *circuit.parameters))
@@ -3511,10 +3511,10 @@ LIMITS = {  # as PROTOCOL.md has them
     "ops.draw.MAX_OF_TWO": 2**16,
     "circuit.file.MAX_SIZE": 2**40,
     "circuit.file.MAX_AXIS": 2**22,
-    "circuit.circuit.MAX_AXES": 2**24,
+    "circuit.wellformed.MAX_AXES": 2**24,
     "circuit.levels.MAX_DEPTH": 32,
-    "circuit.circuit.MAX_PARAMETERS": 2**13,
-    "circuit.circuit.MAX_FEEDS": 8,
+    "circuit.wellformed.MAX_PARAMETERS": 2**13,
+    "circuit.wellformed.MAX_FEEDS": 8,
     "circuit.recurrence.CACHED": 16,
     "circuit.recurrence.MAX_GROUP": 8,
     "circuit.recurrence.FRACTION": 64,

@@ -436,3 +436,20 @@ def test_tensors_that_are_one_node_keep_their_formats(monkeypatch):
         tight = zkjax.trace(adapted, optimizer, params, batch=(x, y), steps=8)
     before = tight.precision.tensors
     assert {name: roomy.precision.tensors[name].scale for name in before} == {name: x.scale for name, x in before.items()}
+
+
+def test_what_is_rounded_in_finer_formats_alone_has_a_format_of_its_own(monkeypatch):
+    """In the defaults a product reads the factor by which gradients are clipped as it is; in the formats of this batch it is rounded."""
+    rng = np.random.default_rng(0)
+    params = [{"w": 4 * x["w"], "b": x["b"]} for x in mlp_params((FEATURES, HIDDEN, 4))]
+    x, y = rng.normal(size=(8, FEATURES)).astype(np.float32), rng.integers(0, 4, 8).astype(np.int32)
+
+    def loss(params, x, y):
+        return optax.softmax_cross_entropy_with_integer_labels(net(params, x), y).mean()
+
+    monkeypatch.setattr(program, "ROOMS", ())  # formats with more room would be fitted once more
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1, 0.9))
+    circuit = zkjax.trace(loss, optimizer, params, batch=(x, y), steps=16, chunk=4)
+    rounded = {circuit.nodes[i].label for i in circuit.rounded}
+    assert any(name.startswith("quotient by root") for name in rounded)
+    assert {name.removesuffix(" before its constant") for name in rounded} <= circuit.precision.tensors.keys()

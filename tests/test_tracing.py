@@ -16,7 +16,8 @@ from nodes import roundings
 
 import zkjax
 from zkjax.algebra import exact
-from zkjax.circuit.circuit import MAX_FEEDS, Circuit
+from zkjax.circuit.circuit import Circuit
+from zkjax.circuit.wellformed import MAX_FEEDS
 from zkjax.errors import ConfigurationError, DataError, PrecisionError, UnsupportedOperationError
 from zkjax.tracing.elementary import between, simplest
 from zkjax.tracing.precision import Precision

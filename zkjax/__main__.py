@@ -9,17 +9,23 @@ import argparse
 import os
 import sys
 import traceback
+from importlib import import_module
 
 from . import __version__
 
 try:
     from .circuit.file import VERSION as CIRCUITS
-    from .commands import checking, comparing, evaluating, inspecting, measuring, retracing, verifying, watching, weighing
     from .commands.terminal import MISUSE, Misuse, refuse, say
     from .proofs.proof import VERSION as PROOFS
 except ModuleNotFoundError as error:  # before there is a verdict, so not the status of an invalid proof
     print(f"error: verifying needs {error.name}: pip install {error.name}", file=sys.stderr)
     raise SystemExit(2) from None
+
+# In the order of the help, with the modules in ``commands`` that have them.
+COMMANDS = {
+    **{"verify": "verifying", "check": "checking", "attest": "checking", "evaluation": "evaluating", "comparison": "weighing"},
+    **{"inspect": "inspecting", "diff": "comparing", "trace": "retracing", "status": "watching", "measure": "measuring"},
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,14 +34,15 @@ class _Parser(argparse.ArgumentParser):
         raise Misuse(message)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: list[str]) -> argparse.ArgumentParser:
+    """What reads these words: of a command that they name no other is loaded, for that takes as long as verifying a small proof."""
     describe = "Verify proofs of training, look into files, compare circuits with sources, and find out how fast this machine proves."
     parser = _Parser(prog="python -m zkjax", description=describe, allow_abbrev=False)
     versions = f"zkjax {__version__}, proof format {PROOFS}, circuit format {CIRCUITS}"
     parser.add_argument("--version", action="version", version=versions)
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (verifying, checking, evaluating, weighing, inspecting, comparing, retracing, watching, measuring):
-        command.add(commands)
+    for module in [COMMANDS[words[0]]] if words[:1] and words[0] in COMMANDS else dict.fromkeys(COMMANDS.values()):
+        import_module(f".commands.{module}", __package__).add(commands)
     return parser
 
 
@@ -46,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # for what the terminal's encoding lacks
     try:
-        parsed = _parser().parse_args(words)
+        parsed = _parser(words).parse_args(words)
         return parsed.run(parsed)
     except Misuse as error:
         return refuse(argparse.Namespace(json="--json" in words), MISUSE, "misuse", str(error))

@@ -8,7 +8,9 @@ PROTOCOL.md, sections 9.1, 9.2.
 """
 
 import copy
+import itertools
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +27,7 @@ FEW_AXES, FEW_BOXES = 3, 2  # a tensor with more axes, such as one of images, fa
 MAX_BLOCKS = 2**13  # of all tensors
 
 
+@lru_cache(2**12)
 def axis_pieces(length: int) -> tuple[tuple[int, int], ...]:
     """Cut an axis into at most three pieces (start, length), so that padding each to a power of two wastes little.
 
@@ -114,8 +117,7 @@ class Layout:
                 raise UnsupportedOperationError(
                     f"tensors fall into more than {MAX_BLOCKS} blocks; use lengths (steps, batch, layers) close to powers of two"
                 )
-            for index in np.ndindex(*(len(c) for c in cuts)):
-                box = [cut[i] for cut, i in zip(cuts, index, strict=True)]
+            for box in itertools.product(*cuts):
                 lengths = tuple(n for _, n in box)
                 boxes.append((sum(num_bits(n) for n in lengths), key, tuple(s for s, _ in box), lengths))
         boxes.sort(key=lambda box: (-box[0], box[3]))
@@ -152,18 +154,22 @@ class Layout:
         The point may be longer than num_vars: the layout then stands at index 0 of a larger cube. vectors: makes them.
         """
         vectors = vectors or Vectors()
-        extra = len(point) - self.num_vars
         total = len(point)
         vectors.meter.charge("blocks of tensors", SCALAR * len(self.pieces) * (total + 2**4))
         memo, result = {}, []
+        prefixes = {(0, 0): ONE}
+
+        def prefix(count: int, index: int) -> Ext:
+            """The polynomial that is 1 where the first ``count`` variables are the bits of ``index``; blocks share most of them."""
+            if (count, index) not in prefixes:
+                z = point[count - 1]
+                prefixes[count, index] = prefix(count - 1, index >> 1) * (z if index & 1 else 1 - z)
+            return prefixes[count, index]
+
         for piece in self.pieces:
             bits = piece.bits
             position = total - sum(bits)
-            scalar = ONE
-            for variable in range(0 if vectors.lengths_only else position):
-                shift = total - 1 - variable
-                bit = piece.offset >> shift & 1 if variable >= extra else 0
-                scalar = scalar * (point[variable] if bit else 1 - point[variable])
+            scalar = ONE if vectors.lengths_only else prefix(position, piece.offset >> sum(bits))
             along = []
             for axis, b in enumerate(bits):
                 start, length, full = piece.starts[axis], piece.lengths[axis], self.shapes[piece.key][axis]

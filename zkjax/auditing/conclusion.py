@@ -13,7 +13,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..circuit.circuit import Circuit
 from ..comparison import verify_comparison
 from ..display import Curve, Sheet, Shown, Table, floating, in_decimals
 from ..errors import ConfigurationError, FormatError, VerificationError
@@ -21,6 +20,7 @@ from ..evaluation import verify_evaluation
 from ..files import Kept
 from ..lineage import verify_lineage
 from ..proofs.alone import LinkStatement
+from ..proofs.chain import revealed
 from ..proofs.disclosed import check_disclosed, told_of
 from ..proofs.disclosure import Disclosure
 from ..proofs.soundness import TARGET, Security
@@ -213,15 +213,6 @@ def _facts(folder: Folder, statements: Sequence[Statement], shown: Disclosure | 
         "batch": folder.circuit.batch_size,
         "steps": list(_range(statements)),
     }
-
-
-def revealed(circuit: Circuit, statements: Sequence[Statement]) -> Iterator[tuple[str, list[Fraction]]]:
-    """(name, exact value in every step) of the outputs that all these statements reveal."""
-    for name in circuit.outputs:
-        own = [i for i, x in enumerate(circuit.losses) if x.output == name]
-        if all(s.losses is not None and all(s.losses[i] is not None for i in own) for s in statements):
-            rows = [[x and x[t] for x in s.losses] for s in statements for t in range(s.steps)]
-            yield "losses" if name == "loss" else name, [circuit.exact_loss(row, name) for row in rows]
 
 
 def _range(statements: Sequence[Statement]) -> tuple[int, int]:

@@ -20,11 +20,10 @@ from os import PathLike
 from typing import Any
 
 from ..display import Sheet, Shown, plain
-from ..errors import FormatError, UnsupportedOperationError
 from ..ops import OPERATIONS
-from ..ops.operation import Leaves, Node, require, result_shape
+from ..ops.operation import Leaves, Node
 from ..ops.ranges import Lookup, limbs
-from . import anchors, bounds, coarse, counts, file, lines
+from . import bounds, coarse, counts, file, lines, wellformed
 from .bounds import Bounds, Longest
 from .counts import Counts
 from .descent import learning_rates
@@ -32,9 +31,6 @@ from .levels import Levels, levels
 from .parts import OTHER, PARAMETERS, Input, Loss, Parameter, Public, Update
 from .sheet import sheet
 
-MAX_AXES = 2**24  # entries of all axes of all tensors: a verifier has vectors along them
-MAX_PARAMETERS = 2**13
-MAX_FEEDS = 8  # operations that feed a state with a recurrence
 MAX_JOINT_AXIS = 2**20  # entries of a vector over axes that a reshape has joined
 
 
@@ -279,64 +275,12 @@ class Circuit(Shown):
     def check(self) -> "Circuit":
         """Check operations, shapes and levels. Raises FormatError for a malformed graph, UnsupportedOperationError
         where a claim could go up, or a verifier would need too much memory. Returns the circuit."""
-        for i in range(len(self.nodes)):
-            self._check_node(i)
-        if not self.inputs or not self.parameters:
-            raise FormatError("a circuit needs an input and a parameter")
-        if len(self.parameters) > MAX_PARAMETERS:
-            raise UnsupportedOperationError(f"{len(self.parameters)} parameters, more than {MAX_PARAMETERS}")
-        for x in self.inputs:
-            if x.shape[:1] != self.inputs[0].shape[:1] or not x.shape:
-                raise FormatError(f"input {x.name} of shape {x.shape}: the first axis of every input is the batch")
-            if x.bits + 1 > self.table_bits:
-                raise FormatError(f"input {x.name}: {x.bits + 1} bits do not fit a table of {self.table_bits}")
-        for p in range(len(self.parameters)):
-            self._check_parameter(p)
-        if self.period != 1 and not self.recurrent:
-            raise FormatError(f"a period of {self.period} steps, and no state is rounded in it")
-        for loss in self.losses:
-            if self.nodes[loss.node].shape != ():
-                raise FormatError(f"a loss is not a scalar: {self.describe(loss.node)}")
-        if sum(sum(x.shape) for x in (*self.nodes, *self.inputs, *self.parameters)) > MAX_AXES:
-            raise UnsupportedOperationError(f"the axes of all tensors have more than {MAX_AXES} entries together")
-        self.levels  # noqa: B018
-        anchors.check(self)
+        self._checked  # noqa: B018
         return self
 
-    def _check_parameter(self, p: int) -> None:
-        parameter = self.parameters[p]
-        found, given = parameter.recurrence, parameter.given
-        tables = [("update", u.node, u.rates) for u in parameter.updates]
-        if found is not None:
-            tables += [("feed", i, c) for i, c in found.feeds] + [("carry", None, c) for _, c in found.carry]
-            if parameter.updates:
-                raise FormatError(f"{parameter.path} has updates and a recurrence")
-            for r, _ in found.carry:
-                other = self.parameters[r]
-                if other.recurrence is None or other.shape != parameter.shape:
-                    raise FormatError(f"{parameter.path} carries {other.path}, which is another shape or has no recurrence")
-            if len(found.feeds) > MAX_FEEDS:
-                raise UnsupportedOperationError(f"{parameter.path} is fed by {len(found.feeds)} operations, more than {MAX_FEEDS}")
-            if len({r for r, _ in found.carry}) != len(found.carry):
-                raise FormatError(f"{parameter.path} carries a state twice")
-        for name, node, values in tables:
-            if node is not None and self.nodes[node].shape != parameter.shape:
-                raise FormatError(f"the {name} of {parameter.path} of shape {parameter.shape} reads {self.describe(node)}")
-            if len(values) != 1 and len(values) != self.max_steps:
-                raise FormatError(f"the {name} of {parameter.path} has {len(values)} rates; expected 1 or {self.max_steps}")
-        if given is not None and given.copied is not None:
-            other = self.parameters[given.copied]
-            if other.given is not None or other.shape != parameter.shape:
-                raise FormatError(f"{parameter.path} begins as a copy of {other.path}, which is another shape or no parameter")
-
-    def _check_node(self, i: int) -> None:
-        node = self.nodes[i]
-        try:
-            shape = result_shape(node.operation, self.shapes(i), self.leaves())
-            require(shape == node.shape, "shape")
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
-            raise FormatError(f"{self.describe(i)}: {error}") from None
-        node.operation.check(i, self)
+    @cached_property
+    def _checked(self) -> None:
+        wellformed.check(self)
 
     def describe(self, i: int) -> str:
         """A node for people: index, operation, label, shape."""

@@ -7,10 +7,10 @@ import math
 import time
 from pathlib import Path
 
-from ..auditing.conclusion import revealed
 from ..circuit.circuit import Circuit
 from ..display import in_decimals, plain
 from ..errors import FormatError, ZkjaxError
+from ..proofs.chain import revealed
 from ..proofs.disclosed import check_disclosed
 from ..proofs.proof import MAGIC, Proof
 from ..proofs.published import Published

@@ -7,7 +7,7 @@ PROTOCOL.md, sections 5.2, 12.2.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -45,7 +45,7 @@ class Linear(Operation):
         return min(found, key=lambda unit: abs(math.log2(unit) + scale), default=2.0**-scale)  # a sum may have factors besides units
 
     def pull(self, i, node, term, walk):
-        return [replace(term, key=("node", j), scalar=term.scalar * c) for j, c in self._summands(i, node, walk).items()]
+        return [term._replace(key=("node", j), scalar=term.scalar * c) for j, c in self._summands(i, node, walk).items()]
 
     def _summands(self, i, node, walk) -> dict[int, int]:
         """The inputs, each once, with the sum of its coefficients."""
@@ -92,7 +92,7 @@ class Sum(Operation):
         below = walk.shape(node.inputs[0])
         term = walk.relabel(term, node.inputs[0], node.shape, dict(enumerate(self._stays(below))))
         groups = term.groups + tuple((d,) for d in self.axes)
-        return [replace(term, groups=groups, vectors=term.vectors + tuple(walk.vectors.ones(below[d]) for d in self.axes))]
+        return [term._replace(groups=groups, vectors=term.vectors + tuple(walk.vectors.ones(below[d]) for d in self.axes))]
 
     def evaluate(self, x, node, shapes, limbs):
         return x[0].sum(axis=self.axes)
@@ -139,7 +139,7 @@ class Scale(Operation):
         constant = walk.circuit.nodes[node.inputs[1]]
         axes = [d for d, n in zip(self.axes, constant.shape, strict=True) if n > 1]
         if not axes:
-            return [replace(term, key=("node", node.inputs[0]), scalar=term.scalar * constant.operation.values[0])]
+            return [term._replace(key=("node", node.inputs[0]), scalar=term.scalar * constant.operation.values[0])]
         term = walk.join(term, axes, node.shape, i)
 
         def multiply(vector, group):
@@ -151,7 +151,7 @@ class Scale(Operation):
             walk.derive(("scale", i, group), v, len(v[0]), lambda v: multiply(v, group)) if set(group) & set(axes) else v  # noqa: B023
             for group, v in zip(term.groups, term.vectors, strict=True)
         ]
-        return [replace(term, key=("node", node.inputs[0]), vectors=tuple(vectors))]
+        return [term._replace(key=("node", node.inputs[0]), vectors=tuple(vectors))]
 
     def evaluate(self, x, node, shapes, limbs):
         return x[0] * aligned(x[1], self.axes, x[0].ndim)

@@ -3,7 +3,7 @@
 PROTOCOL.md, section 10.1.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from ..errors import FormatError
@@ -68,7 +68,7 @@ class Committed(Formed):
 
     def pull(self, i, node, term, walk):
         walk.add(-(term.total(walk.vectors) * signed_bound(self.bits + 1)))
-        return [replace(term, key=("quotient", i))]
+        return [term._replace(key=("quotient", i))]
 
     def keep(self, x, y, leaves):
         return {"value": (y, integer_type(self.bits))}

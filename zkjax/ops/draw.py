@@ -76,7 +76,7 @@ class Draw(Operation):
         return self.threshold / self.count if self.threshold > 0 else None
 
     def pull(self, i, node, term, walk):
-        return [replace(term, key=("draw", i))]
+        return [term._replace(key=("draw", i))]
 
     @property
     def effort(self) -> int:

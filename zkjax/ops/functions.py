@@ -13,7 +13,7 @@ another circuit.
 PROTOCOL.md, sections 5.2, 10.6.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
@@ -105,7 +105,7 @@ class Range(Spanned, Site):
         return ("range", i), (-self.low, (Part(1, ("node", node.inputs[0])),))
 
     def pull(self, i, node, term, walk):
-        return [replace(term, key=("node", node.inputs[0]))]
+        return [term._replace(key=("node", node.inputs[0]))]
 
     def evaluate(self, x, node, shapes, limbs):
         return x[0]
@@ -147,7 +147,7 @@ class _Riding(Spanned):
             raise FormatError(f"{circuit.describe(i)}: a second one of one tensor")
 
     def pull(self, i, node, term, walk):
-        return [replace(term, key=(self.name, i))]
+        return [term._replace(key=(self.name, i))]
 
     def advice(self, i, circuit):
         return {(self.name, i): circuit.nodes[i].shape}

@@ -9,7 +9,7 @@ PROTOCOL.md, sections 5.2, 12.2.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -42,7 +42,7 @@ class InputArray(Operation):
         return signed_bound(leaves.inputs[self.index].bits + 1)
 
     def pull(self, i, node, term, walk):
-        return [replace(term, key=("input", self.index))]
+        return [term._replace(key=("input", self.index))]
 
     def leaf(self, parameters, inputs, keys=None):
         return inputs[self.index]
@@ -67,7 +67,7 @@ class Param(Operation):
         return None if leaves.bounds is None else leaves.bounds[self.index]
 
     def pull(self, i, node, term, walk):
-        return [replace(term, key=("param", self.index))]
+        return [term._replace(key=("param", self.index))]
 
     def leaf(self, parameters, inputs, keys=None):
         return parameters[self.index]
@@ -102,7 +102,7 @@ class Next(Operation):
         return None if leaves.after is None else leaves.after[self.index]
 
     def pull(self, i, node, term, walk):
-        return [replace(term, key=("next", self.index))]
+        return [term._replace(key=("next", self.index))]
 
     def evaluate(self, x, node, shapes, limbs):
         base, coefficients = limbs

@@ -11,7 +11,7 @@ A liar with a maximum that no entry has finds no place for the 1; with the secon
 PROTOCOL.md, sections 5.2, 10.7.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from ..errors import FormatError
@@ -43,7 +43,7 @@ class Largest(Spanned):
 
     def pull(self, i, node, term, walk):
         walk.add(term.total(walk.vectors) * self.low)
-        return [replace(term, key=("largest", i))]
+        return [term._replace(key=("largest", i))]
 
     def advice(self, i, circuit):
         node = circuit.nodes[i]
@@ -119,7 +119,7 @@ class First(Operation):
         return 1.0
 
     def pull(self, i, node, term, walk):
-        return [replace(term, key=("first", node.inputs[0]))]
+        return [term._replace(key=("first", node.inputs[0]))]
 
     def evaluate(self, x, node, shapes, limbs):
         return places(x[1], x[0])

@@ -8,7 +8,7 @@ PROTOCOL.md, sections 5.2, 12.2.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -61,13 +61,13 @@ class Reshape(Operation):
     def pull(self, i, node, term, walk):
         below = walk.shape(node.inputs[0])
         groups = tuple(tuple(d for d in group if node.shape[d] > 1) for group in term.groups)
-        term, runs = walk.drop_empty(replace(term, groups=groups)), _runs(below, node.shape)
+        term, runs = walk.drop_empty(term._replace(groups=groups)), _runs(below, node.shape)
         for _, outs in runs:
             term = walk.join(term, outs, node.shape, i)
         groups = [tuple(d for ins, outs in runs if set(outs) & set(group) for d in ins) for group in term.groups]
         fresh = [d for d, n in enumerate(below) if n == 1]
         vectors = term.vectors + tuple(walk.vectors.ones(1) for _ in fresh)
-        terms = [replace(term, key=("node", node.inputs[0]), groups=(*groups, *((d,) for d in fresh)), vectors=vectors)]
+        terms = [term._replace(key=("node", node.inputs[0]), groups=(*groups, *((d,) for d in fresh)), vectors=vectors)]
         for axes in self._joined(below, node.shape):
             terms = [part for term in terms for part in walk.apart(term, axes, node.inputs[0])]
         return terms
@@ -133,7 +133,7 @@ class Broadcast(Operation):
                 vector = walk.derive(("sum", lengths, lost), vector, length, lambda v: _sum_axes(v, lengths, lost))  # noqa: B023
             groups.append(tuple(d for d in group if d in kept))
             vectors.append(vector)
-        term = walk.drop_empty(replace(term, groups=tuple(groups), vectors=tuple(vectors)))
+        term = walk.drop_empty(term._replace(groups=tuple(groups), vectors=tuple(vectors)))
         return [walk.relabel(term, node.inputs[0], node.shape, kept)]
 
     def evaluate(self, x, node, shapes, limbs):
@@ -166,7 +166,7 @@ class Slice(Operation):
             result[tuple(slice(self.start[d], self.limit[d], self.stride[d]) for d in group)] = c
             return result
 
-        return [replace(walk.along(term, ("slice", i), node.shape, below, axes, place), key=("node", node.inputs[0]))]
+        return [walk.along(term, ("slice", i), node.shape, below, axes, place)._replace(key=("node", node.inputs[0]))]
 
     def evaluate(self, x, node, shapes, limbs):
         return x[0][_slices(self.start, self.limit, self.stride)]
@@ -200,7 +200,7 @@ class Pad(Operation):
         def take(c, group):
             return c[self._places(below, group)]
 
-        return [replace(walk.along(term, ("pad", i), node.shape, below, axes, take), key=("node", node.inputs[0]))]
+        return [walk.along(term, ("pad", i), node.shape, below, axes, take)._replace(key=("node", node.inputs[0]))]
 
     def evaluate(self, x, node, shapes, limbs):
         where = self._places(shapes[0], range(len(shapes[0])))
@@ -239,7 +239,7 @@ class Concatenate(Operation):
                 return c[tuple(slice(start, stop) if d == axis else slice(None) for d in group)]
 
             part = walk.along(term, ("part", i, start), node.shape, walk.shape(below), (axis,), take)
-            result.append(replace(part, key=("node", below)))
+            result.append(part._replace(key=("node", below)))
             start = stop
         return result
 
@@ -263,7 +263,7 @@ class Reverse(Operation):
         def flip(c, group):
             return np.flip(c, tuple(j for j, d in enumerate(group) if d in self.axes))
 
-        return [replace(walk.along(term, ("reverse", i), node.shape, node.shape, self.axes, flip), key=("node", node.inputs[0]))]
+        return [walk.along(term, ("reverse", i), node.shape, node.shape, self.axes, flip)._replace(key=("node", node.inputs[0]))]
 
     def evaluate(self, x, node, shapes, limbs):
         return x[0][tuple(slice(None, None, -1 if d in self.axes else 1) for d in range(x[0].ndim))]

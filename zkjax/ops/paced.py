@@ -8,7 +8,7 @@ Liars       who use another number, have another linear map than the verifier.
 PROTOCOL.md, sections 5.2, 12.2.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -47,7 +47,7 @@ class Paced(Operation):
             return ext.mul_base(step, field.from_python(self.numbers[first : first + length]))
 
         step = walk.derive(("paced", i), term.step, len(term.step[0]), multiplied)
-        return [replace(term, key=("node", node.inputs[0]), step=step)]
+        return [term._replace(key=("node", node.inputs[0]), step=step)]
 
     def evaluate(self, x, node, shapes, limbs):
         return x[0] * limbs

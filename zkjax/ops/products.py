@@ -53,7 +53,7 @@ class Dot(Operation):
         return x[0] * x[1]
 
     def pull(self, i, node, term, walk):
-        return [replace(term, key=("dot", i))]
+        return [term._replace(key=("dot", i))]
 
     def evaluate(self, x, node, shapes, limbs):
         if limbs is None:
@@ -100,7 +100,7 @@ class Gate(Operation):
         return x[1]
 
     def pull(self, i, node, term, walk):
-        return [replace(term, key=("gate", i))]
+        return [term._replace(key=("gate", i))]
 
     def evaluate(self, x, node, shapes, limbs):
         return x[0] * x[1]

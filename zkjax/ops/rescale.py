@@ -19,7 +19,7 @@ s = 0 asks that x itself fits: the quotient is x + 2^b and the virtual limb must
 PROTOCOL.md, sections 5.2, 10.1.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
@@ -136,7 +136,7 @@ class Sign(Operation):
         return 1.0
 
     def pull(self, i, node, term, walk):
-        return [replace(term, key=("sign", i))]
+        return [term._replace(key=("sign", i))]
 
     def advice(self, i, circuit):
         return {("sign", i): circuit.nodes[i].shape}

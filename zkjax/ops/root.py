@@ -12,7 +12,7 @@ PROTOCOL.md, sections 5.2, 10.8.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -47,7 +47,7 @@ class Root(Formed):
         return math.sqrt(x[0])
 
     def pull(self, i, node, term, walk):
-        return [replace(term, key=("root", i))]
+        return [term._replace(key=("root", i))]
 
     def forms(self, i, node):
         x, s, square = ("node", node.inputs[0]), ("root", i), ("node", i + 1)

@@ -13,7 +13,7 @@ PROTOCOL.md, sections 5.2, 12.2.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -54,7 +54,7 @@ class Window(Operation):
                 group = tuple(d for d in group if d != axis + 1)
             groups.append(self._below(group))
             vectors.append(vector)
-        return [replace(term, key=("node", below), groups=tuple(groups), vectors=tuple(vectors))]
+        return [term._replace(key=("node", below), groups=tuple(groups), vectors=tuple(vectors))]
 
     def evaluate(self, x, node, shapes, limbs):
         return self.windows(x[0], self.axis)

@@ -5,6 +5,9 @@ Commitments and dataset roots are compared up to the links of these statements (
 PROTOCOL.md, section 4.4.
 """
 
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
 from ..circuit.circuit import Circuit
 from ..circuit.parts import PARAMETERS
 from ..errors import VerificationError
@@ -99,3 +102,12 @@ def _goes_on(before: Statement, after: Statement, classes: Classes) -> bool:
         and classes.same(before.beside_digest, after.beside_digest)
         and before.shifts_after == after.shifts
     )
+
+
+def revealed(circuit: Circuit, statements: Sequence[Statement]) -> Iterator[tuple[str, list[Fraction]]]:
+    """(name, exact value in every step) of the outputs that all these statements reveal."""
+    for name in circuit.outputs:
+        own = [i for i, x in enumerate(circuit.losses) if x.output == name]
+        if all(s.losses is not None and all(s.losses[i] is not None for i in own) for s in statements):
+            rows = [[x and x[t] for x in s.losses] for s in statements for t in range(s.steps)]
+            yield "losses" if name == "loss" else name, [circuit.exact_loss(row, name) for row in rows]

@@ -10,8 +10,9 @@ PROTOCOL.md, section 12.
 
 import heapq
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,8 +28,7 @@ TERM_WORK = 1024  # entries that a term counts for besides its own
 _BLOCK = 2**18  # entries of inner products that are computed at once
 
 
-@dataclass(frozen=True, eq=False)
-class Term:
+class Term(NamedTuple):
     """scalar * <tensor, step (x) vectors>: one summand of a functional.
 
     key: ("node", i), what ``pull`` makes of it, or a committed tensor. step: over steps, None for a tensor without a step axis.
@@ -85,20 +85,20 @@ def _sum(terms: list[Term], vectors: Vectors) -> Term:
         scalars[term.step] = scalars.get(term.step, ZERO) + term.scalar
     (first, scalar), *others = scalars.items()
     if not others:
-        return replace(terms[0], scalar=scalar)
+        return terms[0]._replace(scalar=scalar)
 
     def added():
         steps = tuple(np.stack([step[c] for step in scalars], axis=1) for c in range(2))
         return ext.sum(ext.mul(steps, ext.stack(list(scalars.values()))), axis=1)
 
-    return replace(terms[0], scalar=ONE, step=vectors.make(len(first[0]), added, len(scalars) * len(first[0])))
+    return terms[0]._replace(scalar=ONE, step=vectors.make(len(first[0]), added, len(scalars) * len(first[0])))
 
 
 def merge_claims(claims: list[Claim], challenge: Ext, vectors: Vectors) -> Claim:
     """The claims combined by powers of a challenge; it is drawn after all their values are fixed."""
     terms, constant, value, weight = [], ZERO, None, ONE
     for claim in claims:
-        terms += [replace(term, scalar=term.scalar * weight) for term in claim.terms]
+        terms += [term._replace(scalar=term.scalar * weight) for term in claim.terms]
         constant = constant + claim.constant * weight
         value = claim.value * weight if value is None else value + claim.value * weight
         weight = weight * challenge
@@ -124,14 +124,14 @@ class Walk:
         self.constant = ZERO
         self.pending: dict[int, list[Term]] = {}
         self.heap: list[int] = []
-        self.work, self.at = 0, ""
+        self.work, self.node = 0, 0
 
     def run(self, terms):
         for term in terms:
             self.put(term)
         while self.heap:
             i = -heapq.heappop(self.heap)
-            node, self.at = self.circuit.nodes[i], self.circuit.describe(i)
+            node, self.node = self.circuit.nodes[i], i
             arrived = merge_terms(self.pending.pop(i), self.vectors)
             self.work += sum(TERM_WORK + sum(len(v[0]) for v in term.vectors) for term in arrived)
             if self.work > MAX_WORK:
@@ -156,6 +156,11 @@ class Walk:
             self.pending[i] = []
             heapq.heappush(self.heap, -i)
         self.pending[i].append(term)
+
+    @property
+    def at(self) -> str:
+        """The operation that claims pass, for people."""
+        return self.circuit.describe(self.node)
 
     def shape(self, i: int) -> tuple[int, ...]:
         return self.circuit.nodes[i].shape
@@ -190,7 +195,7 @@ class Walk:
                 )
             groups.append(tuple(sorted(renamed)))
             vectors.append(vector)
-        return replace(term, key=("node", below), groups=tuple(groups), vectors=tuple(vectors))
+        return term._replace(key=("node", below), groups=tuple(groups), vectors=tuple(vectors))
 
     def join(self, term: Term, axes, shape, i: int) -> Term:
         """Join all groups that meet ``axes`` into one."""
@@ -216,7 +221,7 @@ class Walk:
         vector = self.derive(name, term.vectors[meeting[0]], math.prod(dims), outer)
         groups = [g for j, g in enumerate(term.groups) if j not in meeting] + [tuple(sorted(joined))]
         vectors = [v for j, v in enumerate(term.vectors) if j not in meeting] + [vector]
-        return replace(term, groups=tuple(groups), vectors=tuple(vectors))
+        return term._replace(groups=tuple(groups), vectors=tuple(vectors))
 
     def apart(self, term: Term, axes: tuple[int, int], i: int) -> list[Term]:
         """A term whose group is these two axes as terms with a group for each axis: one for each entry of the shorter."""
@@ -234,7 +239,7 @@ class Walk:
             unit = self.vectors.unit(lengths[short], j)
             pair = (unit, vector) if short == 0 else (vector, unit)
             groups = (*term.groups[:at], (axes[0],), (axes[1],), *term.groups[at + 1 :])
-            terms.append(replace(term, groups=groups, vectors=(*term.vectors[:at], *pair, *term.vectors[at + 1 :])))
+            terms.append(term._replace(groups=groups, vectors=(*term.vectors[:at], *pair, *term.vectors[at + 1 :])))
         return terms
 
     def along(self, term: Term, name: tuple, shape, below_shape, axes, function) -> Term:
@@ -252,7 +257,7 @@ class Walk:
 
                 vector = self.derive((*name, group), vector, length, apply)
             vectors.append(vector)
-        return replace(term, vectors=tuple(vectors))
+        return term._replace(vectors=tuple(vectors))
 
     def drop_empty(self, term: Term) -> Term:
         """Groups without axes (their axes had length one) become part of the scalar."""
@@ -263,7 +268,7 @@ class Walk:
                 vectors.append(vector)
             else:
                 scalar = scalar * self.vectors.total(vector)
-        return replace(term, scalar=scalar, groups=tuple(groups), vectors=tuple(vectors))
+        return term._replace(scalar=scalar, groups=tuple(groups), vectors=tuple(vectors))
 
 
 def _each(vector, function):

@@ -20,7 +20,7 @@ A liar who has another product, in any node and step, has a wrong sum, and must 
 PROTOCOL.md, section 13.5.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -159,7 +159,7 @@ def contract(hidden: Hidden, level: int, circuit: Circuit, claim: Claim, prover=
 def _right_term(circuit: Circuit, summand: Right, weight, products) -> Term:
     """A summand of the right table at the sumcheck's point."""
     term = _operand_term(circuit, summand.operand, weight, products)
-    return replace(term, scalar=term.scalar * summand.scalar, step=products.along(summand.step, [-1], 0, term.step))
+    return term._replace(scalar=term.scalar * summand.scalar, step=products.along(summand.step, [-1], 0, term.step))
 
 
 def _operand_term(circuit: Circuit, operand: Operand, weight, products) -> Term:

@@ -66,6 +66,6 @@ def onto_cells(hidden: Hidden, claim: Claim, drawn: Forms | None) -> Claim:
         if term.key[0] != "form":
             return term
         blocks, along = term.vectors
-        return replace(term, key=("cells", term.key[1]), vectors=(blocks, summed[along]))
+        return term._replace(key=("cells", term.key[1]), vectors=(blocks, summed[along]))
 
     return replace(claim, terms=tuple(map(moved, claim.terms)))

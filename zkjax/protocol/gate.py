@@ -12,7 +12,7 @@ A liar who used another activation anywhere has a wrong sum here: 3 rounds / |K|
 PROTOCOL.md, section 13.6.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..algebra.extension import ZERO
 from ..algebra.layout import Layout
@@ -44,7 +44,7 @@ def slots(circuit: Circuit, terms: list[Term]) -> Slots:
     filled: list[dict] = [{} for _ in range(count)]
     for mask, gates in by_mask.items():
         for slot, (gate, gate_terms) in zip(filled, gates.items(), strict=False):
-            slot[mask] = (gate, [replace(term, key=mask) for term in gate_terms])
+            slot[mask] = (gate, [term._replace(key=mask) for term in gate_terms])
     return Slots(blocks, tuple(filled))
 
 

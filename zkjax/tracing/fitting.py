@@ -74,7 +74,15 @@ def settled(source: Source, formats: Formats, precision: Precision, magnitudes: 
     emission, formats = _emitted(source, formats, precision, magnitudes)
     emission.names.check(precision)
     chosen = fitted(formats, _sizes(emission, formats, magnitudes), precision)
-    return (emission, formats) if chosen == formats else _emitted(source, chosen, precision, magnitudes)
+    for _ in range(MAX_ROUNDS if chosen != formats else 0):
+        emission, formats = _emitted(source, chosen, precision, magnitudes)
+        # What products could read as it was in the formats before may be rounded in these, and has none of its own yet.
+        new = {name: seen for name, seen in _sizes(emission, formats, magnitudes).items() if name not in formats.tensors}
+        if not new:
+            break
+        chosen = fitted(formats, new, precision)
+        chosen = replace(chosen, refined=max(chosen.refined, formats.refined))
+    return emission, formats
 
 
 def _frozen_scales(source: Source, formats: Formats, precision: Precision) -> dict[str, int]:

@@ -8,7 +8,7 @@ import operator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ..circuit.circuit import MAX_FEEDS
+from ..circuit.wellformed import MAX_FEEDS
 from ..errors import UnsupportedOperationError
 from ..ops.leaves import Param
 from ..ops.products import Dot, Gate
