@@ -165,7 +165,9 @@ class Liar:
         if key[0] in ("initial", "frozen"):
             return field.from_int(self.initial[key[1]])
         if key[0] == "cells":
-            return field.from_int(cells_of(self.run.circuit, key[1], self.initial))
+            _, name, first = key
+            (count,) = (run.count for run in self.plan.formed if (run.name, run.first) == (name, first))
+            return field.from_int(cells_of(self.run.circuit, name, self.initial)[first : first + count])
         if key[0] == "final":
             return field.from_int(self.final[key[1]])
         if key[0] == "data":

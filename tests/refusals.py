@@ -40,7 +40,7 @@ from zkjax.algebra.field import P, root_of_unity
 from zkjax.algebra.functions import MAX_INSTRUCTIONS
 from zkjax.algebra.layout import Layout
 from zkjax.algebra.vectors import Vectors
-from zkjax.circuit import coarse, parts, recurrence
+from zkjax.circuit import coarse, parts, ranged, recurrence
 from zkjax.circuit import file as circuits
 from zkjax.circuit.bounds import Bounds, of_nodes
 from zkjax.circuit.bounds import _distinct as distinct
@@ -741,7 +741,7 @@ def graphs():
 
     def axes(limit):
         with mock.patch("zkjax.circuit.wellformed.MAX_AXES", limit):
-            return circuit.check() is circuit
+            return bool(dataclasses.replace(circuit).check())
 
     lengths = sum(sum(y.shape) for y in (*nodes, *circuit.inputs, *circuit.parameters))
     yield Case("axes as long as allowed", lambda: axes(lengths), None, value=True)
@@ -1680,8 +1680,10 @@ def random_forms():
     def plan(**changes):
         return lambda: make_plan(circuit, dataclasses.replace(s, **changes)).formed
 
-    yield Case("matrices", plan(), None, value={"initial": -w, "frozen": -w})
-    one = "^statement: random forms show one range of all parameters in a commitment"
+    for limbs_of in ((9, 0, 8, 0, 7), (9, 0, 0, 0, 0)):
+        yield Case(f"limbs of {limbs_of}", partial(ranged.well_formed, circuit, limbs_of), None, value=True)
+    yield Case("matrices", plan(), None, value=[("initial", 0, 1, -w), ("frozen", 0, 1, -w)])
+    one = "^statement: random forms show one range of all that share blocks of a commitment, and of no others"
     limbs = coarse.shown(circuit, s.shifts, tuple(map(abs, s.widths)))
     for name, widths, match in (
         ("of one parameter", (w, 0, -w, 0, w), one),
@@ -1692,7 +1694,7 @@ def random_forms():
     ):
         yield Case(name, partial(check_sizes, circuit, dataclasses.replace(s, widths=widths)), VerificationError, match)
     for name, widths in (("weights alone", (w, 0, w, 0, -w)), ("frozen ones alone", (-w, 0, -w, 0, w)), ("none", (-w, 0, -w, 0, -w))):
-        formed = {"initial": -w} if widths[0] < 0 else {"frozen": -w} if widths[4] < 0 else {}
+        formed = [("initial", 0, 1, -w)] * (widths[0] < 0) + [("frozen", 0, 1, -w)] * (widths[4] < 0)
         yield Case(name, plan(widths=widths, initial_bound=limbs), None, value=formed)
     for log_row, match in ((11, "^geometry: rows of 2048 cells are too short for random forms of 4096"), (13, "")):
         call = plan(geometry=dataclasses.replace(s.geometry, log_row=log_row))

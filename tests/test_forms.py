@@ -94,7 +94,7 @@ def test_all_forms_of_a_block_together():
 def test_widths_that_honest_forms_fit(norm):
     """A width is the least with which all forms of all blocks fit but for 2^-40."""
     for blocks in (1, 1000):
-        width = forms.width(norm, blocks * forms.BLOCK)
+        width = forms.width(norm, blocks)
         leaving = [2 * forms.COUNT * blocks * math.exp(-((2.0 ** (w - 1) / (norm or 1e-9)) ** 2)) for w in (width, width - 1)]
         assert leaving[0] <= 2**-40 and (leaving[1] > 2**-41 or norm < 1)
 
@@ -132,16 +132,20 @@ def test_sums_of_cells_are_exact(blocks, size):
 def test_cells_in_blocks(rows):
     """What lies over a layout gives each cell, padding included, the weight of its place in the matrix."""
     tensors = {i: (64,) for i in range(rows - 1)} | {"last": (3, 10)}
-    layout = Layout(tensors).with_cells("cells", 64)
+    layout = Layout(tensors).with_cells("cells", 64, 0, rows)
+    for first in range(rows):
+        layout = layout.with_cells(("from", first), 64, first, rows - first)
     assert layout.shapes["cells"] == (rows, 64) and layout.size == Layout(tensors).size
     rng = np.random.default_rng(rows)
     point = [Ext(int(a), int(b)) for a, b in rng.integers(0, 2**62, size=(layout.num_vars + 2, 2))]
-    found = np.zeros((2, rows, 64), dtype=np.uint64)
+    found = {key: np.zeros((2, *shape), dtype=np.uint64) for key, shape in layout.shapes.items() if key not in tensors}
     for w in layout.weights(point):
-        if w.key == "cells":
+        if w.key in found:
             outer = ext.mul(tuple(c[:, None] for c in w.vectors[0]), tuple(c[None] for c in w.vectors[1]))
-            found = np.stack(ext.add(tuple(found), ext.mul(outer, ext.stack([w.scalar]))))
-    assert np.array_equal(found.reshape(2, -1), np.stack(eq_vector(point, rows * 64)))
+            found[w.key] = np.stack(ext.add(tuple(found[w.key]), ext.mul(outer, ext.stack([w.scalar]))))
+    every = np.stack(eq_vector(point, rows * 64))
+    assert np.array_equal(found["cells"].reshape(2, -1), every)
+    assert all(np.array_equal(found["from", first].reshape(2, -1), every[:, first * 64 :]) for first in range(rows))
 
 
 # ---- proofs -------------------------------------------------------------------------------------------------------------
@@ -160,8 +164,8 @@ def chain():
 def test_chains(chain):
     circuit, runs, proofs = chain
     first, second, third = runs
-    assert [min(r.widths) < 0 for r in runs] == [True, False, True] and [len(set(r.widths)) for r in runs] == [1, 1, 1]
-    assert not any(second.widths) and third.widths[0] > first.widths[0] - 64
+    assert [min(r.widths) < 0 for r in runs] == [True, False, True] and [len(make_plan(r).formed) for r in runs] == [1, 0, 2]
+    assert not any(second.widths) and min(third.widths) > -64
     assert third.initial_bound == tuple(signed_bound(-w) for w in third.widths)
     statements = accepted(circuit, proofs[:1]) + accepted(circuit, proofs[1:], assume_bound=True)
     assert [s.assumed for s in statements] == [False, True, False]
@@ -179,25 +183,30 @@ def test_sizes_are_those_of_the_plan(chain):
         assert counts.cells == sum(math.prod(shape) for key, shape in plan.advice.items() if key not in multiplicities)
         assert counts.lookups == sum(math.prod(x.leaves) for x in plan.sites.lookups)
         assert counts.table_entries == sum(2**table.width for table in plan.sites.tables)
-        count = len(limbs(-run.widths[0], circuit.table_bits)) if run.widths[0] else 0
-        assert circuit.range_check(run.widths) == (BLOCKS * forms.COUNT * max(0, count - 1), BLOCKS * forms.COUNT * count)
+        found = [(x.count * forms.COUNT, len(limbs(x.width, circuit.table_bits))) for x in plan.formed]
+        assert sum(x.count for x in plan.formed) == (BLOCKS if any(run.widths) else 0)
+        assert circuit.range_check(run.widths) == (sum(n * (count - 1) for n, count in found), sum(n * count for n, count in found))
 
 
 def test_blocks_of_full_length():
     """The numbers of the format, in the smallest geometry that has room for them."""
     with blocks_of(4096):
         circuit, run = tiny_nets.tiny_run((4, 80, 60), shard_size=5)
-        assert make_plan(run).formed == {"initial": -run.widths[0]} and ranged.layout(circuit, "initial").size > 4096
+        assert make_plan(run).formed == [("initial", 0, 2, -run.widths[0])] and ranged.layout(circuit, "initial").size > 4096
         run.chain.geometry = Geometry(12, 2, 4, level_bits=20)
         accepted(circuit, [prove_small(circuit, run)])
 
 
-def test_small_matrices_keep_limbs(chain):
-    blocks = ranged.layout(chain[0], "initial").size // forms.BLOCK
-    for fewest, by_forms in ((blocks, True), (blocks + 1, False)):
-        with mock.patch.object(forms, "FEWEST", fewest):
-            _, run = tiny_nets.tiny_run(DIMS)
-            assert (min(run.widths) < 0) == by_forms
+@pytest.mark.parametrize(("fewest", "formed"), [(1, {0, 1, 2, 3}), (2, {3}), (3, set())])
+def test_states_in_few_blocks_keep_limbs(fewest, formed):
+    """The matrix of the last layer fills two blocks, that of the first one, and the biases share one; both verifiers take what is mixed."""
+    with mock.patch.object(forms, "FEWEST", fewest):
+        circuit, run = tiny_nets.tiny_run(DIMS, shard_size=5)
+    assert circuit.blocks == {"initial": ((0, 2, (3,)), (2, 3, (1,)), (3, 4, (0, 2)))}
+    assert {p for p, width in enumerate(run.widths) if width < 0} == formed and all(run.widths)
+    if fewest == 2:
+        assert make_plan(run).formed == [("initial", 0, 2, -run.widths[3])]
+        accepted(circuit, [prove_small(circuit, run), prove_small(circuit, tiny_nets.next_run(circuit, run))])
 
 
 def test_limbs_where_bounds_would_not_hold():
@@ -251,20 +260,20 @@ def test_given_states_and_frozen_parameters():
     circuit, run = tiny_nets.tiny_run(DIMS, shard_size=5, optimizer=optimizer)
     assert len(params) == 2 and circuit.given and circuit.frozen
     plan = make_plan(run)
-    assert set(plan.formed) == {"initial", "frozen"} and plan.given
+    assert {x.name for x in plan.formed} == {"initial", "frozen"} and plan.given
     assert [run.widths[p] for p in circuit.given] == [0] * len(circuit.given)
     later = tiny_nets.next_run(circuit, run)
     accepted(circuit, [prove_small(circuit, run), prove_small(circuit, later)])
     mixed = dataclasses.replace(run, widths=tuple(13 if p in circuit.frozen else w for p, w in enumerate(run.widths)))
     mixed = presented(circuit, mixed, initial_bound=coarse.shown(circuit, run.coarse_shifts, mixed.widths))
-    assert set(make_plan(mixed).formed) == {"initial"}
+    assert {x.name for x in make_plan(mixed).formed} == {"initial"}
     accepted(circuit, [prove_small(circuit, mixed)])
 
 
 # ---- lies ----------------------------------------------------------------------------------------------------------------
-def narrower(run, bits: int):
-    """The run with a narrower range of its forms, and the bounds that it shows."""
-    widths = tuple(w + bits for w in run.widths)
+def narrower(run, bits: int, *states: int):
+    """The run with a narrower range of its forms, those of these states or all, and the bounds that it shows."""
+    widths = tuple(w + bits if p in states or not states else w for p, w in enumerate(run.widths))
     return presented(run.circuit, run, widths=widths, initial_bound=coarse.shown(run.circuit, run.coarse_shifts, widths))
 
 
@@ -281,6 +290,20 @@ def test_weights_out_of_range(chain):
         verify_small(circuit, proof)
 
 
+@pytest.mark.parametrize("states", [(3,), (1,), (0, 2)])
+def test_weights_out_of_range_in_some_blocks(chain, states):
+    """Other blocks have a range that holds them."""
+    circuit, (run, *_), _ = chain
+    largest = max(int(np.abs(run.initial[p] >> run.coarse_shifts[p]).max()) for p in states)
+    lying = narrower(run, -run.widths[states[0]] - max(1, largest.bit_length()), *states)
+    assert signed_bound(-lying.widths[states[0]]) <= max(1, largest) and len(make_plan(lying).formed) == 2 + (states == (1,))
+    with pytest.raises(UnsatisfiedWitnessError, match="form range"):
+        prove_small(circuit, lying)
+    proof = prove_small(circuit, lying, check=False)
+    with pytest.raises(VerificationError, match="^opening"):
+        verify_small(circuit, proof)
+
+
 @pytest.mark.parametrize("limb", [0, 1])
 def test_limbs_of_forms(chain, limb):
     """A limb off by one, or off its table, breaks the lookups."""
@@ -290,7 +313,7 @@ def test_limbs_of_forms(chain, limb):
     for change in (1, 2**9):
         liar = Liar(run)
         liar.broken()
-        liar.witness.tensors["form range", "initial", limb][1, 5] += change
+        liar.witness.tensors["form range", "initial", 0, limb][1, 5] += change
         assert "lookup layer" in liar.broken()
 
 
@@ -345,8 +368,9 @@ def test_statements_about_forms(chain):
     s, w = proof.statement, proof.statement.widths
     part = "^statement: random forms show one range"
     refused(circuit, proof, part, widths=(w[0] + 1, *w[1:]))
-    refused(circuit, proof, part, widths=(*w[1:], 0))
-    refused(circuit, proof, part, widths=(*w[1:], -w[0]))
+    assert circuit.blocks["initial"][-1].states == (0, 2)  # one block
+    refused(circuit, proof, part, widths=(0, *w[1:]))
+    refused(circuit, proof, part, widths=(-w[0], *w[1:]))
     refused(circuit, proof, "^bounds: the initial bound is smaller", initial_bound=(s.initial_bound[0] - 1, *s.initial_bound[1:]))
     refused(circuit, proof, "^bounds: the initial bound is smaller", widths=tuple(x - 1 for x in w))
     refused(circuit, proof, None, widths=tuple(x + 1 for x in w))
@@ -372,4 +396,7 @@ def test_given_states_have_no_forms(chain):
         assert not ranged.well_formed(circuit, [-9 if q == p else 0 for q in range(len(widths))])
     own = ranged.matrices(circuit)["initial"]
     assert ranged.well_formed(circuit, [-9 if q in own else 9 for q in range(len(widths))])
-    assert not ranged.well_formed(circuit, [-9 if q in own[1:] else 9 for q in range(len(widths))])
+    for x in circuit.blocks["initial"]:  # all that share a block, or none
+        for q in x.states:
+            assert ranged.well_formed(circuit, [-9 if p == q else 9 for p in range(len(widths))]) == (len(x.states) == 1)
+    assert own == tuple(sorted({p for x in circuit.blocks["initial"] for p in x.states}))

@@ -152,7 +152,7 @@ def test_the_frozen_proof():
     for files in ([raw, alone], [alone, raw]):
         assert len(both(circuit, files, VECTOR_BITS)) == 2
     assert both(circuit, [alone], VECTOR_BITS) is None
-    for name in ("format-2-states", "format-2-draws", "format-2-curves", "format-2-windows", "format-2-forms"):
+    for name in ("format-2-states", "format-2-draws", "format-2-curves", "format-2-windows", "format-2-forms", "format-2-runs"):
         assert both(vector(name)[0], [vector(name)[1]], VECTOR_BITS)
     for name in ("format-2-evaluated", "format-2-compared"):  # which show no range of the weights
         circuit, raw = vector(name)
@@ -285,7 +285,7 @@ def test_a_commitment_of_another_root():
     assert both(circuit.to_json(), [file_of(statement, proofs[2].body)], assume_bound=True) is None
 
 
-FROZEN = ["format-2", "format-2-states", "format-2-parts", "format-2-draws", "format-2-curves", "format-2-windows", "format-2-forms"]
+FROZEN = ["format-2", *(f"format-2-{name}" for name in ("states", "parts", "draws", "curves", "windows", "forms", "runs"))]
 
 
 class Read(NamedTuple):

@@ -224,6 +224,34 @@ def chooses_by_data(state, x, y):
     return jax.lax.cond((x > 0).any(), lambda: state, lambda: {**state, "n": state["n"] + 1}), {"loss": x.sum()}
 
 
+def test_states_that_data_reach_in_a_later_step_alone():
+    """A number that follows the data from the third step on is a committed state; a counter that does, such as that of a plateau, is refused."""
+
+    def step(state, x, y):
+        params, seen, count = state
+        value, gradient = jax.value_and_grad(loss)(params, x, y)
+        return (jax.tree.map(lambda w, g: w - 0.1 * g, params, gradient), jnp.where(count == 2, value / 2, seen), count + 1), {
+            "loss": value
+        }
+
+    circuit = zkjax.trace_step(step, (PARAMS, np.float32(0.5), 0), (X[:BATCH], Y[:BATCH]), outputs=("loss",), steps=4, precision=FINE)
+    run = zkjax.train(circuit, (PARAMS, np.float32(0.5), 0), (X, Y), steps=3)
+    assert float(run.params[1]) == pytest.approx(float(run.losses[2]) / 2, abs=0.01) and run.params[2] == 3
+
+    optimizer = optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau(patience=2, accumulation_size=2))
+    state = optimizer.init(PARAMS)
+    state = state[0], state[1]._replace(best_value=jnp.float32(10.0))
+
+    def plateau(carried, x, y):
+        params, state = carried
+        value, gradients = jax.value_and_grad(loss)(params, x, y)
+        updates, state = optimizer.update(gradients, state, params, value=value)
+        return optax.apply_updates(params, updates), state
+
+    with pytest.raises(UnsupportedOperationError, match="plateau_count of dtype int32 depends on data or parameters"):
+        zkjax.trace_step(plateau, (PARAMS, state), (X[:BATCH], Y[:BATCH]), steps=8)
+
+
 @pytest.mark.parametrize(
     "step, error, message",
     [

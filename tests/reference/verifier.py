@@ -1520,7 +1520,7 @@ class Weight:
 class Layout:
     """Section 9.1. tensors: [(key, shape)]."""
 
-    formed = None  # the matrix's name, where claims are left on its cells (section 10.9)
+    formed = ()  # the matrix's name and the first block of each run on whose cells claims are left (section 10.9)
 
     def __init__(self, tensors):
         self.shapes = dict(tensors)
@@ -1718,10 +1718,8 @@ def range_checks(circuit, statement):
     for p, width in enumerate(statement["widths"]):
         if width > 0:
             yield "initial range", p, start_key(circuit, p), tuple(circuit.parameters[p]["shape"]), width
-    for name, own in matrices(circuit).items():
-        if is_formed(statement, own):
-            size = parameters_layout(circuit, name, own).size
-            yield "form range", name, ("form", name), (-(-size // BLOCK), FORMS), -statement["widths"][own[0]]
+    for name, first, count, width in form_runs(circuit, statement):
+        yield "form range", f"{name} {first}", ("form", name, first), (count, FORMS), width
 
 
 BLOCK, FORMS = 4096, 320  # section 10.9: cells of a block, forms of each
@@ -1733,17 +1731,34 @@ def matrices(circuit):
     return {"initial": [p for p in range(len(circuit.parameters)) if p not in frozen and p not in circuit.given], "frozen": frozen}
 
 
-def is_formed(statement, own):
-    return any(statement["widths"][p] < 0 for p in own)
+def form_widths(circuit, statement):
+    """Section 10.9: of each matrix the widths, block by block, of the states that have cells there."""
+    found = {}
+    for name, own in matrices(circuit).items():
+        for box in parameters_layout(circuit, name, own).boxes if own else ():
+            for block in range(box.offset // BLOCK, -(-(box.offset + 2**box.bits) // BLOCK)):
+                found.setdefault((name, block), set()).add(statement["widths"][box.key[1]])
+    return found
+
+
+def form_runs(circuit, statement):
+    """Section 10.9: (matrix, its first block, blocks, width) of each run."""
+    found = []
+    for (name, block), (width, *_) in form_widths(circuit, statement).items():
+        if width < 0:
+            if found and found[-1][0] == name and found[-1][1] + found[-1][2] == block and found[-1][3] == -width:
+                found[-1][2] += 1
+            else:
+                found.append([name, block, 1, -width])
+    return found
 
 
 def check_random_forms(circuit, statement):
     """Section 4.3, item 3."""
-    formed = [own for own in matrices(circuit).values() if is_formed(statement, own)]
-    for own in formed:
-        widths = {statement["widths"][p] for p in own}
-        require(len(widths) == 1, "statement: random forms of a part of a matrix")
-    require(all(width >= 0 or any(p in own for own in formed) for p, width in enumerate(statement["widths"])), "statement: random forms")
+    for widths in form_widths(circuit, statement).values():
+        require(len(widths) == 1 or min(widths) >= 0, "statement: random forms of a part of a block")
+    formed, own = [p for p, width in enumerate(statement["widths"]) if width < 0], sum(map(list, matrices(circuit).values()), [])
+    require(set(formed) <= set(own), "statement: random forms")
     evaluated = statement["frozen"] is not None and statement["frozen"]["commitment"]["kind"] == "weights"
     require(not (formed and evaluated), "statement: random forms of an evaluation")
     require(not formed or 2 ** statement["geometry"]["log_row"] >= BLOCK, "geometry: random forms")
@@ -1792,9 +1807,9 @@ class Chunk:
         for name, x in frozen_groups(statement).items():
             self.layouts[name] = {frozen_part(x): parameters_layout(circuit, "frozen", x["parameters"])}
         self.layouts |= {f"shard {j}": {"cells": self.shard_layout(j)} for j in self.shards}
-        for name, own in matrices(circuit).items():
-            if is_formed(statement, own):
-                next(iter(self.layouts[name].values())).formed = name
+        for name, first, *_ in form_runs(circuit, statement):
+            layout = next(iter(self.layouts[name].values()))
+            layout.formed = (*layout.formed, (name, first))
         self.node_levels, self.parameter_levels, _ = levels(circuit)
         self.depth = max(self.node_levels + self.parameter_levels)
 
@@ -2705,7 +2720,7 @@ def on_cells(hidden, claim, random_forms):
             (_, blocks), (_, v) = term.groups
             if v not in memo:
                 memo[v] = Vector(sum((x * m for x, m in zip(v.entries, column) if m), ZERO) for column in zip(*random_forms))
-            term = simple_term(("cells", term.key[1]), term.scalar, None, (blocks, memo[v]))
+            term = simple_term(("cells", *term.key[1:]), term.scalar, None, (blocks, memo[v]))
         found.append(term)
     return replace(claim, terms=found)
 
@@ -3246,10 +3261,11 @@ def stacked_weight(opened, layouts, offsets, by_key, gamma, zeta):
             for term in by_key.get(w.key, ()):
                 total = total + evaluate_term(term, w) * prefix
         point = gamma[high:] + zeta
-        for term in by_key.get(("cells", layout.formed), ()):
+        for term in (term for run in layout.formed for term in by_key.get(("cells", *run), ())):
             left.discard(term.key)
             u, m = (v.entries for _, v in term.groups)
-            of_blocks = inner_product(u, eq_vector(point[: -bits(BLOCK)], len(u)))
+            first = term.key[2]
+            of_blocks = inner_product(u, eq_vector(point[: -bits(BLOCK)], first + len(u))[first:])
             total = total + term.scalar * of_blocks * inner_product(m, eq_vector(point[-bits(BLOCK) :], BLOCK)) * prefix
     require(not left, "opening: a term is on a tensor that is not committed")
     return total

@@ -65,6 +65,7 @@ def main() -> None:
     freeze(f"{NAME}-curves", *curving.curving())
     freeze(f"{NAME}-windows", *sliding.sliding())
     freeze(f"{NAME}-forms", *forming.forming(), forming.ROOMY)
+    freeze(f"{NAME}-runs", *forming.runs(), forming.ROOMY)
 
 
 def disclose(circuit) -> None:

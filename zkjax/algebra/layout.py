@@ -135,17 +135,16 @@ class Layout:
     def __hash__(self):
         return hash(self.pieces)
 
-    def with_cells(self, key, length: int) -> "Layout":
-        """The same, and one tensor more that lies over the others: all cells in their order, (n, length), padding cells too.
-
-        length: a power of two; n: as few as hold all blocks. Its boxes are powers of two of rows, the largest first.
-        """
-        result, rows, start = copy.copy(self), -(-self.size // length), 0
-        for j in reversed(range(rows.bit_length())):
-            if rows >> j & 1:
-                result.pieces += (Piece(key, (start, 0), (1 << j, length), start * length),)
-                start += 1 << j
-        result.shapes = self.shapes | {key: (rows, length)}
+    def with_cells(self, key, length: int, first: int, count: int) -> "Layout":
+        """The same, and one tensor more that lies over others: their cells in order, padding cells too, as rows of ``length``, a power of
+        two; ``count`` rows from row ``first`` on. Its boxes are powers of two of rows, each at a multiple of its size."""
+        result, start, end = copy.copy(self), first, first + count
+        while start < end:
+            rows = 1 << ((end - start).bit_length() - 1)
+            rows = min(rows, start & -start) if start else rows
+            result.pieces += (Piece(key, (start - first, 0), (rows, length), start * length),)
+            start += rows
+        result.shapes = self.shapes | {key: (count, length)}
         return result
 
     def weights(self, point: list[Ext], vectors: Vectors | None = None) -> list[Weight]:

@@ -23,7 +23,7 @@ from ..display import Sheet, Shown, plain
 from ..ops import OPERATIONS
 from ..ops.operation import Leaves, Node
 from ..ops.ranges import Lookup, limbs
-from . import bounds, coarse, counts, file, lines, wellformed
+from . import bounds, coarse, counts, file, lines, ranged, wellformed
 from .bounds import Bounds, Longest
 from .counts import Counts
 from .descent import learning_rates
@@ -61,6 +61,11 @@ class Circuit(Shown):
     source: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     # ---- facts ------------------------------------------------------------------------------------------------
+    @cached_property
+    def blocks(self) -> dict[str, tuple[ranged.Blocks, ...]]:
+        """Blocks of the matrices whose cells random forms can show in range, see ``ranged``."""
+        return ranged.blocks(self)
+
     @property
     def batch_size(self) -> int:
         return self.inputs[0].shape[0]

@@ -1,4 +1,4 @@
-"""Random forms: all cells of a matrix are in range if random sums of them are. 320 sums of each 4,096 cells, in place of limbs of each.
+"""Random forms: all cells of a matrix are in range if random sums of them are. 320 sums of each block of 4,096, in place of limbs of each.
 
 Let I be the residues modulo p of -2^(w-1) .. 2^(w-1) - 1, 2^(w+1) < p, and c_i independent, -1, 0, 1 with probabilities 1/4, 1/2, 1/4.
 If some y_j is no residue of an integer below 2^(w-1) in absolute value, then sum c_i y_i is in I with probability 3/4 at most: fix all
@@ -18,16 +18,11 @@ import math
 
 BLOCK = 2**12  # cells of which forms are made
 COUNT = 320  # forms of each block: a cell out of range passes with probability below 2^-132
-FEWEST = 2**4  # blocks of a matrix that an honest prover shows by forms: limbs of a smaller one are few
+FEWEST = 2**4  # blocks with one width that an honest prover shows by forms: limbs of a smaller one are few
 FAILURES = 40  # an honest prover's forms leave their range with probability 2^-40
 
 
-def shape(cells: int) -> tuple[int, int]:
-    """Blocks, and forms of each."""
-    return -(-cells // BLOCK), COUNT
-
-
-def width(norm: float, cells: int) -> int:
-    """Bits of the least signed range that the forms of honest blocks fit, of Euclidean norms up to this one."""
-    most = norm * math.sqrt(math.log(2) * (FAILURES + 1 + math.log2(math.prod(shape(cells)))))
+def width(norm: float, blocks: int) -> int:
+    """Bits of the least signed range that the forms of honest blocks fit, of Euclidean norms up to this one; blocks: of the matrix."""
+    most = norm * math.sqrt(math.log(2) * (FAILURES + 1 + math.log2(blocks * COUNT)))
     return math.ceil(most).bit_length() + 1

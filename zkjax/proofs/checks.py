@@ -109,9 +109,9 @@ def check_sizes(circuit: Circuit, statement: Statement) -> None:
 
 
 def check_forms(circuit: Circuit, statement: Statement) -> None:
-    """Random forms are of whole matrices, whose rows have room for a block of cells."""
+    """Random forms are of whole blocks, for which rows have room."""
     if not ranged.well_formed(circuit, statement.widths):
-        raise VerificationError("statement", "random forms show one range of all parameters in a commitment")
+        raise VerificationError("statement", "random forms show one range of all that share blocks of a commitment, and of no others")
     if min(statement.widths) < 0 and statement.frozen is not None and statement.frozen.trained is not None:
         raise VerificationError("statement", "random forms show no ranges of weights whose training has shown them")
     if min(statement.widths) < 0 and statement.geometry.row < forms.BLOCK:

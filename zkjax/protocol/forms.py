@@ -53,7 +53,7 @@ class Forms:
 
 
 def onto_cells(hidden: Hidden, claim: Claim, drawn: Forms | None) -> Claim:
-    """The claim with terms on ("cells", name), of shape (blocks, BLOCK), in place of those on ("form", name), (blocks, COUNT)."""
+    """The claim with terms on ("cells", ..), of shape (blocks, BLOCK), in place of those on ("form", ..), (blocks, COUNT)."""
     found = dict.fromkeys(term.vectors[1] for term in claim.terms if term.key[0] == "form")
     if not found:
         return claim
@@ -66,6 +66,6 @@ def onto_cells(hidden: Hidden, claim: Claim, drawn: Forms | None) -> Claim:
         if term.key[0] != "form":
             return term
         blocks, along = term.vectors
-        return term._replace(key=("cells", term.key[1]), vectors=(blocks, summed[along]))
+        return term._replace(key=("cells", *term.key[1:]), vectors=(blocks, summed[along]))
 
     return replace(claim, terms=tuple(map(moved, claim.terms)))

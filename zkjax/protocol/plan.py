@@ -119,9 +119,9 @@ class Plan:
         return ranged.shown(self.circuit, [width * (p in self.initial) for p, width in enumerate(self.widths)])
 
     @cached_property
-    def formed(self) -> dict[str, int]:
-        """The matrices of which random forms show that, and the ranges' bits."""
-        return ranged.by_forms(self.circuit, self.widths)
+    def formed(self) -> list[ranged.Run]:
+        """The blocks of matrices of which random forms show that."""
+        return ranged.runs(self.circuit, self.widths)
 
     @cached_property
     def motions(self) -> dict[int, motion.Motion]:
@@ -163,7 +163,9 @@ class Plan:
     def read(self, name: str, part: str) -> Layout:
         """One of ``layouts``, with what forms of its cells leave claims on."""
         layout = self.layouts[name][part]
-        return layout.with_cells(("cells", name), forms.BLOCK) if name in self.formed and part != OTHER else layout
+        for run in self.formed if part != OTHER else ():
+            layout = layout.with_cells(("cells", name, run.first), forms.BLOCK, run.first, run.count) if run.name == name else layout
+        return layout
 
     def kind(self, name: str) -> tuple[str, int]:
         """Kind and number of a commitment of ``layouts``: one to weights is named by its step, not by its role."""

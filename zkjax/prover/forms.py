@@ -18,22 +18,28 @@ _TILE = 2**8  # blocks that are summed at once
 
 def cells_of(circuit: Circuit, name: str, committed: Sequence[np.ndarray]) -> np.ndarray:
     """The cells of a matrix, int64 (blocks, BLOCK). committed: the integers of all first states."""
-    layout = ranged.layout(circuit, name)
-    blocks, _ = sizes.shape(layout.size)
+    layout, blocks = ranged.layout(circuit, name), circuit.blocks[name][-1].end
     cells = embed(layout, dict(enumerate(committed)), blocks * sizes.BLOCK).reshape(blocks, sizes.BLOCK)
     np.subtract(cells, np.uint64(P), out=cells, where=cells > np.uint64(P // 2))  # in place: they may be gigabytes
     return cells.view(np.int64)
 
 
-def largest_norm(circuit: Circuit, name: str, committed: Sequence[np.ndarray]) -> float:
-    """The largest Euclidean norm of a block."""
-    return max(float(np.square(tile.astype(np.float64)).sum(axis=1).max()) for tile in _tiles(cells_of(circuit, name, committed))) ** 0.5
+def norms(circuit: Circuit, name: str, committed: Sequence[np.ndarray]) -> np.ndarray:
+    """The Euclidean norm of each block, float64."""
+    tiles = _tiles(cells_of(circuit, name, committed))
+    return np.sqrt(np.concatenate([np.square(tile.astype(np.float64)).sum(axis=1) for tile in tiles]))
 
 
 def values_of_forms(plan: Plan, drawn: Forms, committed: Sequence[np.ndarray]) -> dict[ranged.Shown, np.ndarray]:
-    """Those of all matrices that a plan shows in range by forms."""
-    shown = [x for x in plan.shown if x.tensor[0] == "form"]
-    return {x: form_values(drawn, cells_of(plan.circuit, x.tensor[1], committed)) for x in shown}
+    """Those of all blocks that a plan shows in range by forms."""
+    shown, found = [x for x in plan.shown if x.tensor[0] == "form"], {}
+    for name in dict.fromkeys(x.tensor[1] for x in shown):
+        cells = cells_of(plan.circuit, name, committed)
+        for x in shown:
+            _, of, first = x.tensor
+            if of == name:
+                found[x] = form_values(drawn, cells[first : first + x.shape[0]])
+    return found
 
 
 def form_values(drawn: Forms, cells: np.ndarray) -> np.ndarray:

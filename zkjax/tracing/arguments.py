@@ -116,8 +116,6 @@ def named_leaves(tree, what: str, prefix: str = "") -> dict[str, Any]:
     for keys, leaf in _paths(tree):
         name = prefix + jax.tree_util.keystr(keys, simple=True, separator="/") or what
         full = jax.tree_util.keystr(keys)
-        if any(isinstance(k, jax.tree_util.GetAttrKey) and k.name == "value" for k in keys):
-            raise DataError(f"{what}{full}: an attribute named value is how boxes of Flax call their array; unbox it, or rename it")
         if not name.isprintable():
             raise DataError(f"the name of parameter {name!a} holds characters that cannot be printed; rename it")
         if name in places_of:
@@ -127,17 +125,19 @@ def named_leaves(tree, what: str, prefix: str = "") -> dict[str, Any]:
 
 
 def _paths(params):
-    """(path, leaf) of each array. An nnx.Variable wraps one, and its attribute is no part of the user's path."""
-    for path, node in jax.tree_util.tree_flatten_with_path(params, is_leaf=_is_variable)[0]:
-        if _is_variable(node):
+    """(path, leaf) of each array. Flax's boxes wrap one, and their attribute is no part of the user's path."""
+    for path, node in jax.tree_util.tree_flatten_with_path(params, is_leaf=_is_box)[0]:
+        if _is_box(node):
             inside = jax.tree_util.tree_flatten_with_path(node)[0]
             yield from (((*path, *(rest if len(inside) > 1 else ())), leaf) for rest, leaf in inside)
         else:
             yield path, node
 
 
-def _is_variable(node) -> bool:
-    return any(c.__name__ == "Variable" and c.__module__.partition(".")[0] == "flax" for c in type(node).__mro__)
+def _is_box(node) -> bool:
+    """Whether it is an nnx.Variable, or an array of linen with names of its axes."""
+    names = {"Variable", "AxisMetadata"}
+    return any(c.__name__ in names and c.__module__.partition(".")[0] == "flax" for c in type(node).__mro__)
 
 
 def _leaf(name: str, leaf, any_float: bool = False) -> Leaf:

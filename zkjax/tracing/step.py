@@ -94,6 +94,14 @@ def read_step(
     return _Reader(closed, state, data, key, outputs, steps, place, unusual).program(names)
 
 
+class _Reached(Exception):
+    """Leaves that were taken to follow from the step alone, and that data or secrets reach."""
+
+    def __init__(self, leaves: set[int]):
+        super().__init__()
+        self.leaves = leaves
+
+
 class _Reader:
     """A step's equations, and its interpretation with some leaves as constants."""
 
@@ -188,21 +196,18 @@ class _Reader:
         """
         numbers = ((i, x.leaf, x.value) for i, x in enumerate(self.state) if isinstance(x.value, Known))
         public = {i: value for i, leaf, value in numbers if not leaf.floats or not leaf.shape or value.scalar is None or i in more}
-        while public:
-            following = self._next(public)
-            secret = [i for i in public if not isinstance(following[i], Known)]
-            for i in secret:
-                if not self.state[i].leaf.floats:
-                    raise UnsupportedOperationError(
-                        f"{self.state[i].leaf.path} of dtype {self.state[i].leaf.dtype} depends on data or parameters; only floating-point "
-                        f"arrays of the state may, at {self.place}"
-                    )
-                del public[i]
-            if not secret:
-                break
         for i, x in enumerate(self.state):
             if not x.leaf.floats and i not in public:
                 raise UnsupportedOperationError(f"{x.leaf.path} has dtype {x.leaf.dtype}, and its first value is not known")
+        while True:
+            try:
+                return self._followed(public)
+            except _Reached as found:  # by data, be it in a later step alone
+                public = {i: x for i, x in public.items() if i not in found.leaves}
+
+    def _followed(self, public: dict[int, Known]) -> dict[int, Known]:
+        """These leaves, in all steps. ``_Reached`` tells of those that are none of them."""
+        self._next(public)
         moving: set[int] = set()  # each of them follows from itself or from another one that moves
         while public:
             trial = {i: by_entry(lambda v: Series((v, v)), x.shape, x) if i in moving else x for i, x in public.items()}
@@ -214,9 +219,17 @@ class _Reader:
         return self._tables(public, moving) if moving else public
 
     def _next(self, public: dict[int, Known]) -> dict[int, Any]:
-        """What the step makes of these leaves."""
+        """What the step makes of these leaves, which data and secrets do not reach in it; else ``_Reached`` is raised."""
         wanted = [i in public for i in range(len(self.state))] + [False] * len(self.outputs)
-        return dict(zip(range(len(self.state)), self._interpret(public, wanted)[2], strict=False))
+        following = dict(zip(range(len(self.state)), self._interpret(public, wanted)[2], strict=False))
+        secret = {i for i in public if not isinstance(following[i], Known)}
+        for leaf in (self.state[i].leaf for i in secret if not self.state[i].leaf.floats):
+            raise UnsupportedOperationError(
+                f"{leaf.path} of dtype {leaf.dtype} depends on data or parameters; only floating-point arrays of the state may, at {self.place}"
+            )
+        if secret:
+            raise _Reached(secret)
+        return following
 
     def _tables(self, first: dict[int, Known], moving: set[int]) -> dict[int, Known]:
         """The values in all steps of those that move. A guess that the step maps to itself, one step on, is what training goes through.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from ..circuit.bounds import Bounds
 from ..circuit.circuit import Circuit
 from ..errors import PrecisionError
 from ..ops.ranges import signed_bound
-from ..prover.forms import largest_norm
+from ..prover.forms import norms
 
 
 def bounded(circuit: Circuit, start: dict, steps: int) -> tuple[dict, Bounds]:
@@ -65,4 +66,5 @@ def _bounds_after(widths: Sequence[int], bound: tuple[int, ...]) -> tuple[int, .
 
 def _norms(circuit: Circuit, committed: Sequence[np.ndarray]):
     """What ``ranged.wider`` asks for, of these integers."""
-    return lambda name, _: largest_norm(circuit, name, committed)
+    of = cache(lambda name: norms(circuit, name, committed))
+    return lambda name, _, held: max(float(of(name)[x.first : x.end].max()) for x in held)

@@ -184,7 +184,7 @@ def run_of(run_class, circuit: Circuit, dataset, content: dict, ends, chain: Cha
         raise ValueError("one row of losses for each step, two keys, and whether a chain begins")
     widths = _integers(content["widths"], "widths", count, -LIMIT)
     if not ranged.well_formed(circuit, widths):
-        raise ValueError("widths of forms are of whole matrices")
+        raise ValueError("widths of forms are of whole blocks")
     return run_class(
         circuit=circuit,
         data=dataset,
