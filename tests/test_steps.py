@@ -225,7 +225,7 @@ def chooses_by_data(state, x, y):
 
 
 def test_states_that_data_reach_in_a_later_step_alone():
-    """A number that follows the data from the third step on is a committed state; a counter that does, such as that of a plateau, is refused."""
+    """A number that follows the data from the third step on is a committed state; a counter that does, as of a plateau, is refused."""
 
     def step(state, x, y):
         params, seen, count = state

@@ -547,7 +547,7 @@ def test_a_recurrent_net_is_trained_and_proven():
 
 
 def test_arrays_in_boxes_of_linen():
-    """A model that names its axes, for a mesh, hands out boxes: their paths are those of the arrays, and a run's parameters are in boxes."""
+    """A model that names its axes, for a mesh, hands out boxes: their paths are the arrays', and a run's parameters are in boxes."""
     kernel = nn.with_partitioning(nn.initializers.lecun_normal(), ("rows", "columns"))
     module, x, y = nn.Dense(3, kernel_init=kernel), np.ones((4, 5), np.float32), np.zeros((4, 3), np.float32)
     params = module.init(jax.random.key(0), x)["params"]

@@ -225,7 +225,8 @@ class _Reader:
         secret = {i for i in public if not isinstance(following[i], Known)}
         for leaf in (self.state[i].leaf for i in secret if not self.state[i].leaf.floats):
             raise UnsupportedOperationError(
-                f"{leaf.path} of dtype {leaf.dtype} depends on data or parameters; only floating-point arrays of the state may, at {self.place}"
+                f"{leaf.path} of dtype {leaf.dtype} depends on data or parameters; only floating-point arrays of the state may, "
+                f"at {self.place}"
             )
         if secret:
             raise _Reached(secret)
