@@ -39,7 +39,7 @@ class Rounding:
     @staticmethod
     def summed(name: str, nonzero: float, lost: float, apart: float, size: float) -> "Rounding":
         """From counts of values and of lost ones, and sums of squares of errors and values."""
-        return Rounding(name, lost / max(1.0, nonzero), _ratio(apart, size) ** 0.5)
+        return Rounding(name, lost / max(1.0, nonzero), ratio(apart, size) ** 0.5)
 
     def within(self, largest: float, bound: float = 0.0, cost: int = 0) -> "Rounding":
         """This one, with the room in its format and what it costs."""
@@ -109,10 +109,10 @@ def lossy(roundings) -> list[str]:
 
 def distance(x, y) -> float:
     """||x - y|| / ||y||; 0 where both are 0."""
-    return _ratio(np.linalg.norm(x - y), np.linalg.norm(y))
+    return ratio(np.linalg.norm(x - y), np.linalg.norm(y))
 
 
-def _ratio(x, y) -> float:
+def ratio(x, y) -> float:
     """x / y; 0 where both are 0. The lines that run follow no secret."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.nan_to_num(np.float64(x) / np.float64(y), nan=0.0, posinf=np.inf))
