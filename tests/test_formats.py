@@ -2,6 +2,7 @@
 
 import json
 import random
+import tracemalloc
 import warnings
 from fractions import Fraction
 
@@ -18,7 +19,7 @@ from zkjax.algebra import exact
 from zkjax.circuit import bounds, coarse
 from zkjax.circuit.rounding import Comparison, Rounding, distance
 from zkjax.errors import PrecisionError, PrecisionWarning
-from zkjax.tracing import finer, formats, program
+from zkjax.tracing import comparison, finer, formats, program
 from zkjax.tracing.fitting import fit
 from zkjax.tracing.formats import Magnitudes, coarser, default_formats
 from zkjax.tracing.precision import Precision
@@ -453,3 +454,21 @@ def test_what_is_rounded_in_finer_formats_alone_has_a_format_of_its_own(monkeypa
     rounded = {circuit.nodes[i].label for i in circuit.rounded}
     assert any(name.startswith("quotient by root") for name in rounded)
     assert {name.removesuffix(" before its constant") for name in rounded} <= circuit.precision.tensors.keys()
+
+
+def test_comparing_a_step_holds_few_arrays_of_the_weights_size():
+    """A net of 200 M parameters has to be traced in the memory that training it takes."""
+    side, rng = 768, np.random.default_rng(0)
+    params = {"w": (rng.normal(size=(side, side)) / side**0.5).astype(np.float32)}
+    x, y = (rng.normal(size=(2, side)).astype(np.float32) for _ in range(2))
+    source = read(lambda p, x, y: 0.5 * jnp.mean(jnp.sum((x @ p["w"] - y) ** 2, axis=-1)), optax.sgd(1 / 32), params, (x, y), None)
+    formats = default_formats(source.program, source.batch, Precision(), 4)
+    circuit, _ = fit(source, formats, Precision(), 4, Magnitudes(source.samples(), lambda: source.later))
+    assert len(source.ahead) == 2  # the user's own steps are worked out before
+    tracemalloc.start()
+    try:
+        comparison.compare(circuit, source)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * 8 * side**2  # bytes
