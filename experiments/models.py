@@ -243,7 +243,14 @@ def nesterov(rate: float):
 
 
 MODELS = {
-    "lenet": Classifier(LeNet(), 16, 64, lambda: optax.sgd(0.01, momentum=0.9), shape=(28, 28, 1), precision=Precision(activation_scale=8)),
+    "lenet": Classifier(
+        LeNet(),
+        16,
+        64,
+        lambda: optax.sgd(0.01, momentum=0.9),
+        shape=(28, 28, 1),
+        precision=Precision(activation_scale=8, activation_bits=12),
+    ),
     "vgg": Classifier(VGG(), 16, 4, lambda: optax.sgd(0.01), shape=(32, 32, 3)),
     "resnet": Classifier(ResNet(), 32, 2, lambda: nesterov(0.1), shape=(32, 32, 3), statistics=True, smoothing=0.1),
     "lstm": Classifier(LSTM(), 32, 16, lambda: optax.adam(1e-2), shape=(8, 8, 1)),
