@@ -25,7 +25,7 @@ import zkjax
 import zkjax.proofs.disclosed
 import zkjax.verifier
 from zkjax.algebra.field import P
-from zkjax.auditing.folder import data_in
+from zkjax.auditing.data import data_in
 from zkjax.circuit.data import rounded
 from zkjax.commitment.dataset import dataset_root, shard_count
 from zkjax.proofs import disclosure

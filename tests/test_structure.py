@@ -52,7 +52,7 @@ commitment.rows commitment.opening commitment.recompute commitment.keys commitme
 proofs proofs.soundness proofs.links proofs.statement proofs.alone proofs.chain proofs.checks proofs.estimate proofs.header proofs.proof
 proofs.published proofs.disclosure proofs.model proofs.drawing proofs.disclosed
 verifier evaluation comparison lineage
-auditing auditing.attestation auditing.folder auditing.source auditing.beside auditing.conclusion auditing.report
+auditing auditing.data auditing.attestation auditing.folder auditing.source auditing.beside auditing.conclusion auditing.report
 tracing tracing.precision tracing.digits tracing.special tracing.elementary tracing.series tracing.constants tracing.expressions
 tracing.rationals tracing.intervals tracing.functions tracing.keys tracing.shares tracing.variances tracing.graph tracing.scatters
 tracing.folding tracing.places

@@ -17,7 +17,7 @@
 Only circuit and proofs have to be there. Files of other names say nothing, and are named as such.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -25,9 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arrays import NUMBERS, read_arrays
 from ..circuit.circuit import Circuit
-from ..circuit.data import in_order
 from ..comparison import Terms
 from ..errors import ConfigurationError
 from ..files import Kept
@@ -37,6 +35,7 @@ from ..proofs.model import Model
 from ..proofs.proof import Proof
 from ..proofs.published import Published
 from . import attestation
+from .data import data_in
 
 CIRCUIT, STATEMENT, ATTESTATION, PROOFS = "circuit.json", "statement.json", "attestation.json", ".proof"
 MODEL, INITIAL, SOURCE, DRAWING, DATA = "model.safetensors", "initial.safetensors", "source.safetensors", "drawing.json", "data.npz"
@@ -150,13 +149,6 @@ def _disclosed(path: Path, names: list[str], wanted: Iterable[str]) -> list[str]
             missing = beside if name in given else name
             raise ConfigurationError(f"{path}: {missing} is missing; {name} and {beside} say something together only")
     return given
-
-
-def data_in(file, limit: int, circuit: Circuit, disclosures: Sequence[Disclosure]) -> tuple[np.ndarray, ...]:
-    """The arrays in a file, in the order of the circuit's inputs: of all, or of those that the first disclosure of a dataset is of."""
-    shown = next((x for x in disclosures if x.dataset is not None), None)
-    numbers = range(len(circuit.inputs)) if shown is None else shown.inputs(circuit.inputs)
-    return in_order(file, read_arrays(file, limit, NUMBERS), [circuit.inputs[k] for k in numbers])
 
 
 def _data(file: Kept, circuit: Circuit, disclosure: Disclosure) -> tuple[np.ndarray, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..auditing.folder import data_in
+from ..auditing.data import data_in
 from ..circuit.circuit import Circuit
 from ..proofs.disclosed import told_of
 from ..proofs.disclosure import Disclosure
