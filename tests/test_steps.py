@@ -230,9 +230,8 @@ def test_states_that_data_reach_in_a_later_step_alone():
     def step(state, x, y):
         params, seen, count = state
         value, gradient = jax.value_and_grad(loss)(params, x, y)
-        return (jax.tree.map(lambda w, g: w - 0.1 * g, params, gradient), jnp.where(count == 2, value / 2, seen), count + 1), {
-            "loss": value
-        }
+        params = jax.tree.map(lambda w, g: w - 0.1 * g, params, gradient)
+        return (params, jnp.where(count == 2, value / 2, seen), count + 1), {"loss": value}
 
     circuit = zkjax.trace_step(step, (PARAMS, np.float32(0.5), 0), (X[:BATCH], Y[:BATCH]), outputs=("loss",), steps=4, precision=FINE)
     run = zkjax.train(circuit, (PARAMS, np.float32(0.5), 0), (X, Y), steps=3)

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import linen as nn
 from flax import nnx
 from harness import SMALL, make_run, prove_small, verify_small
 from jax.nn import relu
@@ -548,10 +547,10 @@ def test_a_recurrent_net_is_trained_and_proven():
 
 def test_arrays_in_boxes_of_linen():
     """A model that names its axes, for a mesh, hands out boxes: their paths are the arrays', and a run's parameters are in boxes."""
-    kernel = nn.with_partitioning(nn.initializers.lecun_normal(), ("rows", "columns"))
-    module, x, y = nn.Dense(3, kernel_init=kernel), np.ones((4, 5), np.float32), np.zeros((4, 3), np.float32)
+    kernel = flax.linen.with_partitioning(flax.linen.initializers.lecun_normal(), ("rows", "columns"))
+    module, x, y = flax.linen.Dense(3, kernel_init=kernel), np.ones((4, 5), np.float32), np.zeros((4, 3), np.float32)
     params = module.init(jax.random.key(0), x)["params"]
     circuit = trace(lambda params, x, y: jnp.mean((module.apply({"params": params}, x) - y) ** 2), optax.sgd(0.1), params, batch=(x, y))
     assert [parameter.path for parameter in circuit.parameters] == ["bias", "kernel"]
     run = zkjax.train(circuit, params, (x, y), steps=1)
-    assert isinstance(run.params["kernel"], nn.Partitioned) and run.params["kernel"].names == ("rows", "columns")
+    assert isinstance(run.params["kernel"], flax.linen.Partitioned) and run.params["kernel"].names == ("rows", "columns")

@@ -1,6 +1,7 @@
 """The prover's side of random forms: their values, which are exact sums of committed integers."""
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 
@@ -32,13 +33,12 @@ def norms(circuit: Circuit, name: str, committed: Sequence[np.ndarray]) -> np.nd
 
 def values_of_forms(plan: Plan, drawn: Forms, committed: Sequence[np.ndarray]) -> dict[ranged.Shown, np.ndarray]:
     """Those of all blocks that a plan shows in range by forms."""
-    shown, found = [x for x in plan.shown if x.tensor[0] == "form"], {}
-    for name in dict.fromkeys(x.tensor[1] for x in shown):
+    found = {}
+    for name, own in groupby((x for x in plan.shown if x.tensor[0] == "form"), key=lambda x: x.tensor[1]):  # they stand together
         cells = cells_of(plan.circuit, name, committed)
-        for x in shown:
-            _, of, first = x.tensor
-            if of == name:
-                found[x] = form_values(drawn, cells[first : first + x.shape[0]])
+        for x in own:
+            _, _, first = x.tensor
+            found[x] = form_values(drawn, cells[first : first + x.shape[0]])
     return found
 
 

@@ -207,7 +207,6 @@ class _Reader:
 
     def _followed(self, public: dict[int, Known]) -> dict[int, Known]:
         """These leaves, in all steps. ``_Reached`` tells of those that are none of them."""
-        self._next(public)
         moving: set[int] = set()  # each of them follows from itself or from another one that moves
         while public:
             trial = {i: by_entry(lambda v: Series((v, v)), x.shape, x) if i in moving else x for i, x in public.items()}
